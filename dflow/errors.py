@@ -1,0 +1,239 @@
+"""Every error that dflow raises, in one tree.
+
+::
+
+    DflowError
+    ├── FlowError
+    │   ├── TaskDefinitionError (TypeError)        a function that is no task, or a task that cannot be one
+    │   ├── WiringError (ValueError)               inputs and outputs of the tasks do not fit together
+    │   ├── EmptySourceError (ValueError)          nothing to work on
+    │   ├── SourceNotFoundError (FileNotFoundError)
+    │   ├── OutputFolderError (OSError)            the output folder cannot be written
+    │   ├── FlowBusyError (RuntimeError)           another live flow owns the folder
+    │   ├── FlowFileError (ValueError)             a missing or damaged .flow file
+    │   ├── FlowCancelledError (RuntimeError)
+    │   ├── TooManyFailuresError (RuntimeError)    max_failures was passed
+    │   ├── ClusterError (RuntimeError)            no scheduler, no workers, workers that cannot see the files
+    │   └── RemoteTaskError (RuntimeError)         a sequential user task raised; carries the original text
+    ├── SchemaError (ValueError)                   a schema that contradicts itself, or data that contradicts it
+    ├── StorageError
+    │   ├── KeyNotFoundError (KeyError)
+    │   ├── NonFiniteError (ValueError)            NaN or inf where the array does not document it
+    │   ├── DamagedStoreError (ValueError)         truncated, foreign or corrupted .data
+    │   └── StoreLimitError (ValueError)           a decompression bomb, an enormous array
+    ├── DatasetError
+    │   ├── DatasetNotFoundError (FileNotFoundError)
+    │   ├── DamagedDatasetError (ValueError)
+    │   ├── UnknownKeyError (KeyError)             no such group, array, file id
+    │   ├── QueryError (ValueError)                a condition that cannot be evaluated
+    │   └── SplitError (ValueError)
+    └── CadError
+        ├── UnreadableFileError (ValueError)       empty, truncated, or not CAD
+        ├── NoGeometryError (ValueError)           readable, but holds no shape
+        ├── NoFacesError (ValueError)
+        ├── KernelError (RuntimeError)             the kernel raised
+        ├── GeometryError (ValueError)             a shape that has no answer to the question
+        └── TooBigError (MemoryError)              refused before allocating
+
+`kind` is the stable word that stands in ``error_summary.json``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DflowError(Exception):
+    """Base of every error that dflow raises on purpose."""
+
+    kind: ClassVar[str] = "error"
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument; our messages are sentences.
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class FlowError(DflowError):
+    """Something about a flow, its tasks or its folder."""
+
+    kind = "flow"
+
+
+class TaskDefinitionError(FlowError, TypeError):
+    """A function that is not a task, or a task whose definition cannot work."""
+
+    kind = "task_definition"
+
+
+class WiringError(FlowError, ValueError):
+    """Inputs and outputs of the tasks do not fit together; the message names the gap."""
+
+    kind = "wiring"
+
+
+class EmptySourceError(FlowError, ValueError):
+    """No items to work on."""
+
+    kind = "empty_source"
+
+
+class SourceNotFoundError(FlowError, FileNotFoundError):
+    """A source that is not there."""
+
+    kind = "source_not_found"
+
+
+class OutputFolderError(FlowError, OSError):
+    """The output folder cannot be created or written."""
+
+    kind = "output_folder"
+
+
+class FlowBusyError(FlowError, RuntimeError):
+    """Another live process is writing to this flow's folder."""
+
+    kind = "flow_busy"
+
+
+class FlowFileError(FlowError, ValueError):
+    """A `.flow` file that is missing, damaged or of another format."""
+
+    kind = "flow_file"
+
+
+class FlowCancelledError(FlowError, RuntimeError):
+    """The flow was cancelled; what was finished is kept and a re-run resumes."""
+
+    kind = "cancelled"
+
+
+class TooManyFailuresError(FlowError, RuntimeError):
+    """More items failed than `max_failures` allows; what was finished is kept."""
+
+    kind = "too_many_failures"
+
+
+class ClusterError(FlowError, RuntimeError):
+    """No scheduler, no workers, or workers that cannot do the job."""
+
+    kind = "cluster"
+
+
+class RemoteTaskError(FlowError, RuntimeError):
+    """A user's sequential task raised in another process and its error could not be carried over."""
+
+    kind = "task"
+
+
+class SchemaError(DflowError, ValueError):
+    """A schema that contradicts itself, or data that contradicts the schema."""
+
+    kind = "schema"
+
+
+class StorageError(DflowError):
+    """Something about a per-sample store."""
+
+    kind = "storage"
+
+
+class KeyNotFoundError(StorageError, KeyError):
+    """No data or metadata under this key."""
+
+    kind = "key_not_found"
+
+
+class NonFiniteError(StorageError, ValueError):
+    """NaN or inf in an array that does not document them."""
+
+    kind = "non_finite"
+
+
+class DamagedStoreError(StorageError, ValueError):
+    """A `.data` file that is truncated, corrupted or not ours."""
+
+    kind = "damaged_store"
+
+
+class StoreLimitError(StorageError, ValueError):
+    """A store that would expand beyond the allowed size."""
+
+    kind = "store_limit"
+
+
+class DatasetError(DflowError):
+    """Something about a merged dataset."""
+
+    kind = "dataset"
+
+
+class DatasetNotFoundError(DatasetError, FileNotFoundError):
+    """A `.dataset`, `.infoset` or `.attribset` that is not there."""
+
+    kind = "dataset_not_found"
+
+
+class DamagedDatasetError(DatasetError, ValueError):
+    """A dataset whose manifest, shards or tables do not agree."""
+
+    kind = "damaged_dataset"
+
+
+class UnknownKeyError(DatasetError, KeyError):
+    """No group, array, column or file id of that name."""
+
+    kind = "unknown_key"
+
+
+class QueryError(DatasetError, ValueError):
+    """A condition that cannot be evaluated."""
+
+    kind = "query"
+
+
+class SplitError(DatasetError, ValueError):
+    """A split that cannot be made."""
+
+    kind = "split"
+
+
+class CadError(DflowError):
+    """Something about a CAD file or its shape."""
+
+    kind = "cad"
+
+
+class UnreadableFileError(CadError, ValueError):
+    """Empty, truncated, or not a CAD file that dflow reads."""
+
+    kind = "unreadable"
+
+
+class NoGeometryError(CadError, ValueError):
+    """A readable file that holds no shape."""
+
+    kind = "no_geometry"
+
+
+class NoFacesError(CadError, ValueError):
+    """A shape without a face where faces are needed."""
+
+    kind = "no_faces"
+
+
+class KernelError(CadError, RuntimeError):
+    """The CAD kernel raised."""
+
+    kind = "kernel_error"
+
+
+class GeometryError(CadError, ValueError):
+    """A shape that has no answer to the question asked."""
+
+    kind = "geometry"
+
+
+class TooBigError(CadError, MemoryError):
+    """Refused before allocating: the arrays would pass the stated limit."""
+
+    kind = "too_big"

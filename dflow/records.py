@@ -1,0 +1,163 @@
+"""Small frozen values that cross process boundaries: what became of an item, and what its sample holds.
+
+Batches return these, never arrays. Everything here pickles, compares by value, and is made of builtins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+Status = Literal["succeeded", "skipped", "failed"]
+"""Every submitted item ends in exactly one of these."""
+
+Scalar = bool | int | float | str
+"""A file value: one per sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayLayout:
+    """What is the same for one array in (nearly) every sample.
+
+    `group` and `name` make its key ``group/name``; `dtype` is numpy's string ("float32", "int32", "bool", "str");
+    `dims` are all dimension names, the group's row dimension first (for the group ``file`` there is no row
+    dimension: the whole array is one sample's value); `trailing` is the shape behind the row dimension.
+    `fill_value` is what missing rows take (None: -1 for integers, NaN for floats, False for bool).
+    """
+
+    group: str
+    name: str
+    dtype: str
+    dims: tuple[str, ...]
+    trailing: tuple[int, ...]
+    fill_value: Scalar | None = None
+
+    @property
+    def key(self) -> str:
+        """``group/name``."""
+        return f"{self.group}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLayout:
+    """Everything that thousands of samples share, so that a record of one sample stays small.
+
+    `arrays` sorted by key; `schema` is the canonical JSON text of the sample's schema ("" when none was set);
+    `tables` are the description tables for `.attribset`: (table, ((id, name, description), …)), sorted.
+    """
+
+    arrays: tuple[ArrayLayout, ...] = ()
+    schema: str = ""
+    tables: tuple[tuple[str, tuple[tuple[int, str, str], ...]], ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the row groups, sorted; ``file`` is not one of them."""
+        return tuple(sorted({a.group for a in self.arrays if a.group != "file"}))
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRecord:
+    """One sample: a sealed `.data` file and what the merge must know about it without opening it.
+
+    `name` is the sample's stable name, the stem of its `.data` file (see `dflow.storage.paths.sample_name`);
+    `source` the item it came from (a path relative to the flow's folder in POSIX form, or canonical JSON);
+    `body` the body index, -1 when the sample is the whole file; `rows` the number of rows of each group, in the order of
+    ``layout.groups``; `values` the sample's scalar metadata, routed or not, sorted by name; `n_bytes` the size of
+    the `.data` file; `data_crc` the CRC-32 of the whole `.data` file's central directory, so that a swapped
+    or damaged file is noticed at the merge.
+    """
+
+    name: str
+    source: str
+    body: int
+    layout: SampleLayout
+    rows: tuple[int, ...]
+    values: tuple[tuple[str, Scalar], ...] = ()
+    n_bytes: int = 0
+    data_crc: int = 0
+
+    def row_count(self, group: str) -> int:
+        """Rows of `group` in this sample, 0 where it has none."""
+        groups = self.layout.groups
+        return self.rows[groups.index(group)] if group in groups else 0
+
+    def value_map(self) -> dict[str, Scalar]:
+        """The scalar metadata as a dictionary."""
+        return dict(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """Why an item failed: one entry of ``error_summary.json``.
+
+    `kind` is a stable word: a `DflowError.kind` of `dflow.errors` ("unreadable", "no_geometry", "schema", "too_big", …), or
+    "exception" (the user's own), "crash", "timeout", "out_of_memory", "infrastructure", "vanished", "bad_return".
+    `exception` is the exception's type name, "" where there was none; `signal` the signal number of a crash, 0 otherwise.
+    """
+
+    kind: str
+    message: str
+    task: str
+    file: str
+    item_index: int
+    exception: str = ""
+    traceback: str = ""
+    seconds: float = 0.0
+    signal: int = 0
+    worker_pid: int = 0
+    host: str = ""
+    attempts: int = 1
+    logs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """What became of one item of one task.
+
+    `item` is its identity (path relative to the flow's folder, or canonical JSON); `value` is what the user's function
+    returned, only where a later task needs it; `samples` what it left in `encoded/`; `seconds` wall time in the child;
+    `cpu_seconds` CPU time there; `reused` is true when nothing was done because an earlier run's sample is up to date;
+    `fingerprint` and `content_hash` are what "up to date" was or will be judged by.
+    """
+
+    item_index: int
+    item: str
+    status: Status
+    samples: tuple[SampleRecord, ...] = ()
+    error: ErrorRecord | None = None
+    value: Any = None
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    reused: bool = False
+    fingerprint: str = ""
+    content_hash: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What one Dask node returns: the records of its items, in item order, and who did the work."""
+
+    task: str
+    batch_index: int
+    items: tuple[ItemRecord, ...]
+    host: str = ""
+    worker_pid: int = 0
+    seconds: float = 0.0
+    child_restarts: int = 0
+    peak_child_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """One finished shard task of the merge. `damaged` names samples whose `.data` could not be read."""
+
+    group: str
+    shard_index: int
+    n_bytes: int
+    crcs: Mapping[str, int] = field(default_factory=dict)
+    damaged: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0.0

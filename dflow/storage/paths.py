@@ -1,0 +1,126 @@
+"""Every path and suffix of the output tree, in one place.
+
+::
+
+    <flows_outputdir>/flows/<name>/
+      <name>.flow  <name>.dataset/  <name>.infoset  <name>.attribset
+      error_summary.json  flow_log.log  run.json
+      encoded/<sample>.data       one file a sample
+      stream_cache/<sample>.png   preview; <sample>.glb  mesh
+      .dflow/                     the flow's memory: records of finished items, the owner's lock
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DATA_SUFFIX = ".data"
+DATASET_SUFFIX = ".dataset"
+FLOW_SUFFIX = ".flow"
+INFOSET_SUFFIX = ".infoset"
+ATTRIBSET_SUFFIX = ".attribset"
+TEMPORARY_PREFIX = ".tmp-"
+"""Whatever begins like this is unfinished; the next run sweeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPaths:
+    """Where a flow keeps its things. `root` is ``<flows_outputdir>/flows/<name>``, absolute."""
+
+    root: Path
+    name: str
+
+    @classmethod
+    def of(cls, flows_outputdir: str | os.PathLike[str], name: str) -> FlowPaths:
+        """The paths of flow `name` below `flows_outputdir`."""
+        return cls(Path(os.path.abspath(flows_outputdir)) / "flows" / name, name)
+
+    @property
+    def flow_file(self) -> Path:
+        return self.root / f"{self.name}{FLOW_SUFFIX}"
+
+    @property
+    def dataset(self) -> Path:
+        return self.root / f"{self.name}{DATASET_SUFFIX}"
+
+    @property
+    def infoset(self) -> Path:
+        return self.root / f"{self.name}{INFOSET_SUFFIX}"
+
+    @property
+    def attribset(self) -> Path:
+        return self.root / f"{self.name}{ATTRIBSET_SUFFIX}"
+
+    @property
+    def error_summary(self) -> Path:
+        return self.root / "error_summary.json"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "flow_log.log"
+
+    @property
+    def run_file(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def encoded(self) -> Path:
+        return self.root / "encoded"
+
+    @property
+    def stream_cache(self) -> Path:
+        return self.root / "stream_cache"
+
+    @property
+    def state(self) -> Path:
+        """The flow's own memory between runs; deleting it costs only time."""
+        return self.root / ".dflow"
+
+    def data_file(self, sample: str) -> Path:
+        return self.encoded / f"{sample}{DATA_SUFFIX}"
+
+    def preview(self, sample: str) -> Path:
+        return self.stream_cache / f"{sample}.png"
+
+    def mesh(self, sample: str) -> Path:
+        return self.stream_cache / f"{sample}.glb"
+
+
+def item_identity(item: Any, root: str | os.PathLike[str]) -> str:
+    """What an item is called in records and tables.
+
+    A path (`str` or `os.PathLike`) becomes its path relative to the flow's folder `root`, with forward slashes (absolute
+    where the two share no drive). Anything else becomes canonical JSON: sorted keys, no spaces.
+
+    Raises
+    ------
+    TypeError
+        If the item is neither a path nor representable as JSON.
+    """
+    if isinstance(item, (str, os.PathLike)):
+        path = os.path.abspath(os.fspath(item))
+        try:
+            path = os.path.relpath(path, os.path.abspath(root))
+        except ValueError:  # another drive on Windows
+            pass
+        return path.replace(os.sep, "/")
+    return json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def resolve_identity(identity: str, root: str | os.PathLike[str]) -> Path:
+    """The absolute path behind a path identity: the inverse of `item_identity` for paths."""
+    return Path(os.path.normpath(os.path.join(os.path.abspath(root), identity)))
+
+
+def sample_name(identity: str, body: int = -1) -> str:
+    """The sample's stable name: 32 hexadecimal digits of BLAKE2b over the identity, an underscore and the body index.
+
+    The whole file (`body` -1) is named ``…_0`` as HOOPS AI does for a one-body part.
+    """
+    digest = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{digest}_{max(body, 0)}"
