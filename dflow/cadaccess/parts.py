@@ -191,7 +191,7 @@ FAMILIES: dict[str, Callable[[Rng], Any]] = {
 
 
 def write_step(shape: Any, path: Path) -> None:
-    """Write a shape as STEP, with a fixed time in the header so that equal parts are equal files.
+    """Write a shape as STEP, with a fixed time and product name so that equal parts are equal files.
 
     Raises
     ------
@@ -205,6 +205,7 @@ def write_step(shape: Any, path: Path) -> None:
         raise KernelError(f"the CAD kernel could not write {path}: is the folder writable?")
     text = path.read_text(encoding="utf-8")
     stamped = re.sub(r"'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d'", "'2000-01-01T00:00:00'", text, count=1)
+    stamped = re.sub(r"'Open CASCADE STEP translator [^']*'", f"'{path.stem}'", stamped)  # holds a counter
     path.write_text(stamped, encoding="utf-8")
 
 
