@@ -1,0 +1,42 @@
+# Two commands: `make demo` and `make test`. Everything lives in .venv; nothing outside this folder is touched.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Quick tests run on two processes; the slow ones start clusters and kill things, so they run alone.
+PYTEST_ARGS ?=
+
+.PHONY: demo test test-slow lint docs clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m dflow.cadaccess.kernel_check
+	$(BIN)/dflow demo
+
+test: $(VENV)/.installed-test lint
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "slow" $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell dflow tests cluster README.md
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "dflow needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11 demo"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || \
+	  { echo "Python's venv module is missing: on Debian or Ubuntu, apt-get install -y python3-venv"; exit 1; }
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo_output .mypy_cache .ruff_cache .pytest_cache .hypothesis
