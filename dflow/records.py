@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-
 Status = Literal["succeeded", "skipped", "failed"]
 """Every submitted item ends in exactly one of these."""
 
@@ -64,10 +63,10 @@ class SampleRecord:
 
     `name` is the sample's stable name, the stem of its `.data` file (see `dflow.storage.paths.sample_name`);
     `source` the item it came from (a path relative to the flow's folder in POSIX form, or canonical JSON);
-    `body` the body index, -1 when the sample is the whole file; `rows` the number of rows of each group, in the order of
-    ``layout.groups``; `values` the sample's scalar metadata, routed or not, sorted by name; `n_bytes` the size of
-    the `.data` file; `data_crc` the CRC-32 of the whole `.data` file's central directory, so that a swapped
-    or damaged file is noticed at the merge.
+    `body` the body index, -1 when the sample is the whole file; `rows` the number of rows of each group, in the order
+    of ``layout.groups``; `values` the sample's scalar metadata, routed or not, sorted by name; `n_bytes` the size of
+    the `.data` file; `data_crc` the CRC-32 of the whole `.data` file's central directory, so that a swapped or damaged
+    file is noticed at the merge.
     """
 
     name: str
@@ -93,9 +92,10 @@ class SampleRecord:
 class ErrorRecord:
     """Why an item failed: one entry of ``error_summary.json``.
 
-    `kind` is a stable word: a `DflowError.kind` of `dflow.errors` ("unreadable", "no_geometry", "schema", "too_big", …), or
-    "exception" (the user's own), "crash", "timeout", "out_of_memory", "infrastructure", "vanished", "bad_return".
-    `exception` is the exception's type name, "" where there was none; `signal` the signal number of a crash, 0 otherwise.
+    `kind` is a stable word: a `DflowError.kind` of `dflow.errors` ("unreadable", "no_geometry", "schema", "too_big",
+    …), or "exception" (the user's own), "crash", "timeout", "out_of_memory", "infrastructure", "vanished",
+    "bad_return". `exception` is the exception's type name, "" where there was none; `signal` the signal number of a
+    crash, 0 otherwise.
     """
 
     kind: str
@@ -120,7 +120,9 @@ class ItemRecord:
     `item` is its identity (path relative to the flow's folder, or canonical JSON); `value` is what the user's function
     returned, only where a later task needs it; `samples` what it left in `encoded/`; `seconds` wall time in the child;
     `cpu_seconds` CPU time there; `reused` is true when nothing was done because an earlier run's sample is up to date;
-    `fingerprint` and `content_hash` are what "up to date" was or will be judged by.
+    `fingerprint` and `content_hash` are what "up to date" was or will be judged by; `parked` names the samples left
+    for a later transform, unfinished; `preview_seconds` is wall time of previews, not in `seconds`; `logs` is what the
+    item printed, bounded.
     """
 
     item_index: int
@@ -135,6 +137,9 @@ class ItemRecord:
     fingerprint: str = ""
     content_hash: str = ""
     notes: tuple[str, ...] = ()
+    parked: tuple[str, ...] = ()
+    preview_seconds: float = 0.0
+    logs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
