@@ -94,8 +94,8 @@ class FlowPaths:
 def item_identity(item: Any, root: str | os.PathLike[str]) -> str:
     """What an item is called in records and tables.
 
-    A path (`str` or `os.PathLike`) becomes its path relative to the flow's folder `root`, with forward slashes (absolute
-    where the two share no drive). Anything else becomes canonical JSON: sorted keys, no spaces.
+    A path (`str` or `os.PathLike`) becomes its path relative to the flow's folder `root`, with forward slashes
+    (absolute where the two share no drive). Anything else becomes canonical JSON: sorted keys, no spaces.
 
     Raises
     ------

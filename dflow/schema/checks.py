@@ -1,0 +1,135 @@
+"""Values against their declarations: what fits, what is cast, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dflow.errors import SchemaError
+from dflow.records import Scalar
+from dflow.schema.model import ArraySpec, FieldSpec, Schema
+
+
+def is_text(array: NDArray[Any]) -> bool:
+    """Whether the array's elements are text of any of numpy's kinds."""
+    return array.dtype.kind in "UT"
+
+
+def fit_array(array: NDArray[Any], spec: ArraySpec, where: str) -> NDArray[Any]:
+    """The array as its declaration says: its rank, its dtype, its rules.
+
+    Casts that keep the meaning are made: numbers and bools to a float (integers beyond 2**24 lose digits in float32),
+    floats of another width, integers and bools to an integer that holds all values, whole floats to an integer.
+
+    Raises
+    ------
+    SchemaError
+        If the rank differs, the dtype cannot be cast without changing values (text, fractions to integers, overflow,
+        numbers to bool or text), or a value breaks a rule.
+    """
+    if array.ndim != len(spec.dims):
+        raise SchemaError(
+            f"{where}: the schema declares the dimensions {list(spec.dims)}, the data has shape {array.shape}"
+        )
+    array = cast_array(array, spec.dtype, where)
+    check_rules(array, spec.rules, where)
+    return array
+
+
+def cast_array(array: NDArray[Any], dtype: str, where: str) -> NDArray[Any]:
+    """The array in the declared dtype; see `fit_array` for what is cast and what is refused."""
+    if array.dtype == dtype or (dtype == "str" and is_text(array)):
+        return array
+    target = np.dtype(np.str_ if dtype == "str" else dtype)
+    if target.kind in "Ub" or is_text(array) or (array.dtype.kind == "c" and target.kind != "c"):
+        raise SchemaError(f"{where}: the schema declares {dtype}, the data is {array.dtype}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(target)
+    if target.kind in "iu":
+        _check_integers(array, cast, dtype, where)
+    elif target.kind == "f" and bool(np.any(np.isinf(cast) & np.isfinite(array))):
+        raise SchemaError(f"{where}: values are too large for the declared {dtype}")
+    return cast
+
+
+def _check_integers(array: NDArray[Any], cast: NDArray[Any], dtype: str, where: str) -> None:
+    if array.dtype.kind == "f":
+        limits = np.iinfo(dtype)
+        same = bool(np.all((array >= limits.min) & (array < float(limits.max) + 1) & (array == np.trunc(array))))
+    else:
+        same = bool(np.all(cast == array)) and bool(np.all((cast < 0) == (array < 0)))
+    if not same:
+        raise SchemaError(
+            f"{where}: the schema declares {dtype}, which cannot hold all values of the {array.dtype} data"
+        )
+
+
+def check_rules(array: NDArray[Any], rules: Mapping[str, Any], where: str) -> None:
+    """Hold ``min_value``, ``max_value`` and ``allowed_values`` against an array; NaN breaks none of them.
+
+    Raises
+    ------
+    SchemaError
+        If a value breaks a rule; the message counts them and shows the first.
+    """
+    if not rules or not array.size:
+        return
+    numeric = array.dtype.kind in "biuf"
+    for key, broken in (("min_value", np.less), ("max_value", np.greater)):
+        if numeric and rules.get(key) is not None:
+            _refuse(array, broken(array, rules[key]), f"{key} {rules[key]}", where)
+    if allowed := rules.get("allowed_values"):
+        _refuse(array, ~np.isin(array, np.asarray(list(allowed))), f"allowed_values {list(allowed)}", where)
+
+
+def _refuse(array: NDArray[Any], broken: NDArray[np.bool_], rule: str, where: str) -> None:
+    if count := int(np.count_nonzero(broken)):
+        first = array[broken].ravel()[0]
+        raise SchemaError(f"{where}: {count} of {array.size} values break {rule}; the first is {first}")
+
+
+def check_field(schema: Schema, name: str, value: Any) -> Any:
+    """A metadata value as its declaration says; any value passes where the field is not declared.
+
+    A categorical field declared as an integer also takes text: a declared label becomes its code, other text is kept
+    where no labels or values are declared and gets its code at the merge. None always passes: the value is missing.
+
+    Raises
+    ------
+    SchemaError
+        If the value does not fit the declared dtype, values or rules.
+    """
+    spec = schema.field(name)
+    if spec is None or value is None:
+        return value
+    where = f"metadata {name!r}"
+    if isinstance(value, (dict, list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
+        raise SchemaError(f"{where}: the schema declares one {spec.dtype} a sample, found {type(value).__name__}")
+    if isinstance(value, str) and spec.dtype != "str" and name in schema.categorical:
+        return _label_code(spec, value, where)
+    return _check_scalar(spec, value, where)
+
+
+def _label_code(spec: FieldSpec, value: str, where: str) -> Scalar:
+    if value in spec.labels:
+        index = spec.labels.index(value)
+        return spec.values[index] if spec.values else index
+    if spec.labels or spec.values:
+        raise SchemaError(f"{where}: {value!r} is not one of the declared labels {list(spec.labels)}")
+    return value
+
+
+def _check_scalar(spec: FieldSpec, value: Any, where: str) -> Any:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufcU":
+        raise SchemaError(f"{where}: the schema declares {spec.dtype}, found {type(value).__name__}")
+    cast = cast_array(array, spec.dtype, where)
+    if spec.values and cast.item() not in spec.values:
+        raise SchemaError(f"{where}: {value!r} is not one of the declared values {list(spec.values)}")
+    check_rules(cast, spec.rules, where)
+    if spec.dtype.startswith("float"):
+        return float(array)  # the declared width is applied where it is stored as an array; JSON keeps the digits given
+    return cast.item()

@@ -1,0 +1,281 @@
+"""A schema as the public dictionary and as JSON text: read both ways of nesting, write the flat one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from dflow.errors import SchemaError
+from dflow.records import Scalar
+from dflow.schema.model import DTYPES, FILE_GROUP, ArraySpec, FieldSpec, GroupSpec, NanPolicy, Route, Routing, Schema
+from dflow.schema.names import name_fault
+
+SPECIAL_PROCESSING = ("matrix_flattening", "nested_edges")
+
+_ARRAY_KEYS = frozenset({"dims", "dimensions", "dtype", "description", "fill_value", "nan_policy", "validation_rules"})
+_FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "validation_rules"})
+_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def parse_schema(document: Mapping[str, Any]) -> Schema:
+    """The schema behind the public dictionary, checked.
+
+    HOOPS AI nests ``metadata`` twice in what it really writes; both forms are read.
+
+    Raises
+    ------
+    SchemaError
+        If the document contradicts itself; the message names the group, array or field.
+    """
+    document = _mapping(document, "the schema")
+    metadata = _mapping(document.get("metadata") or {}, "metadata")
+    if isinstance(metadata.get("metadata"), Mapping) and "dtype" not in metadata["metadata"]:
+        metadata = {**metadata, **metadata["metadata"]}
+    groups = {name: _parse_group(name, spec) for name, spec in _mapping(document.get("groups") or {}, "groups").items()}
+    file_level = _parse_fields(metadata, "file_level")
+    categorical = _parse_fields(metadata, "categorical")
+    if twice := sorted(file_level.keys() & categorical.keys()):
+        raise SchemaError(f"metadata field {twice[0]!r} is declared both file-level and categorical; choose one")
+    return Schema(
+        version=str(document.get("version") or "1.0"),
+        domain=str(document.get("domain") or ""),
+        description=str(document.get("description") or ""),
+        groups=groups,
+        file_level=file_level,
+        categorical=categorical,
+        routing=_parse_routing(_mapping(metadata.get("routing_rules") or {}, "routing_rules")),
+    )
+
+
+def schema_to_dict(schema: Schema) -> dict[str, Any]:
+    """The public dictionary: the inverse of `parse_schema`, always with flat metadata and only JSON values."""
+    routing = schema.routing
+    return {
+        "version": schema.version,
+        "domain": schema.domain,
+        "description": schema.description,
+        "groups": {name: _group_to_dict(group) for name, group in schema.groups.items()},
+        "metadata": {
+            "file_level": {name: field_to_dict(spec) for name, spec in schema.file_level.items()},
+            "categorical": {name: field_to_dict(spec) for name, spec in schema.categorical.items()},
+            "routing_rules": {
+                "file_level_patterns": list(routing.file_level_patterns),
+                "categorical_patterns": list(routing.categorical_patterns),
+                "default_numeric": routing.default_numeric,
+                "default_categorical": routing.default_categorical,
+                "default_string": routing.default_string,
+            },
+        },
+    }
+
+
+def canonical_json(schema: Schema) -> str:
+    """One text for equal schemas: sorted keys, no white space, no non-finite numbers."""
+    try:
+        return json.dumps(
+            schema_to_dict(schema), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"the schema holds a value that JSON cannot hold: {error}") from error
+
+
+def array_to_dict(spec: ArraySpec) -> dict[str, Any]:
+    """One array's public dictionary; what was not said stays out."""
+    document: dict[str, Any] = {"dims": list(spec.dims), "dtype": spec.dtype, "description": spec.description}
+    if spec.fill_value is not None:
+        document["fill_value"] = _json_number(spec.fill_value)
+    if spec.nan_policy is not None:
+        document["nan_policy"] = spec.nan_policy
+    return document | dict(spec.rules)
+
+
+def field_to_dict(spec: FieldSpec) -> dict[str, Any]:
+    """One metadata field's public dictionary."""
+    document: dict[str, Any] = {"dtype": spec.dtype, "description": spec.description, "required": spec.required}
+    if spec.values:
+        document["values"] = list(spec.values)
+    if spec.labels:
+        document["labels"] = list(spec.labels)
+    return document | dict(spec.rules)
+
+
+def _group_to_dict(group: GroupSpec) -> dict[str, Any]:
+    document: dict[str, Any] = {"primary_dimension": group.dimension, "description": group.description}
+    if group.special_processing:
+        document["special_processing"] = group.special_processing
+    document["arrays"] = {name: array_to_dict(spec) for name, spec in group.arrays.items()}
+    return document
+
+
+def _parse_group(name: Any, document: Any) -> GroupSpec:
+    _check_name(name, "group")
+    document = _mapping(document, f"group {name!r}")
+    dimension = _one_of(document, "primary_dimension", "base_dimension", f"group {name!r}")
+    if dimension is None:
+        raise SchemaError(f"group {name!r} has no primary_dimension")
+    _check_name(dimension, f"primary dimension of group {name!r}")
+    special = document.get("special_processing") or None
+    if special is not None and special not in SPECIAL_PROCESSING:
+        raise SchemaError(
+            f"group {name!r}: special_processing {special!r} is not one of {', '.join(SPECIAL_PROCESSING)}"
+        )
+    arrays = _mapping(document.get("arrays") or {}, f"arrays of group {name!r}")
+    return GroupSpec(
+        name=name,
+        dimension=dimension,
+        arrays={a: _parse_array(name, dimension, special, a, spec) for a, spec in arrays.items()},
+        description=str(document.get("description") or ""),
+        special_processing=special,
+    )
+
+
+def _parse_array(group: str, dimension: str, special: str | None, name: Any, document: Any) -> ArraySpec:
+    where = f"array '{group}/{name}'"
+    _check_name(name, where)
+    document = _mapping(document, where)
+    dims = _parse_dims(_one_of(document, "dims", "dimensions", where), where)
+    if special == "matrix_flattening" and len(dims) >= 2 and dims[0] != dimension:
+        dims = (dimension, *dims[2:])
+    if group == FILE_GROUP:
+        dims = dims[1:] if dims[:1] == (dimension,) else dims
+    elif dims[:1] != (dimension,):
+        raise SchemaError(
+            f"{where}: its dimensions {list(dims)} do not begin with {dimension!r}, the primary dimension of its group"
+        )
+    if len(set(dims)) != len(dims):
+        raise SchemaError(f"{where}: dimension names {list(dims)} repeat")
+    if name in dims and len(dims) > 1:
+        raise SchemaError(f"{where}: an array of several dimensions cannot have the name of one of them")
+    dtype = _parse_dtype(document.get("dtype", "float32"), where)
+    return ArraySpec(
+        name=name,
+        dims=dims,
+        dtype=dtype,
+        description=str(document.get("description") or ""),
+        fill_value=_parse_fill(document.get("fill_value"), dtype, where),
+        nan_policy=_literal(document.get("nan_policy"), NanPolicy, "nan_policy", where),
+        rules=_parse_rules(document, _ARRAY_KEYS, where),
+    )
+
+
+def _parse_dims(dims: Any, where: str) -> tuple[str, ...]:
+    if isinstance(dims, str):
+        dims = [dims]
+    if not isinstance(dims, (list, tuple)):
+        raise SchemaError(f"{where}: dims must be a list of names, not {dims!r}")
+    for dim in dims:
+        _check_name(dim, f"dimension of {where}")
+    return tuple(dims)
+
+
+def _parse_fields(metadata: Mapping[str, Any], kind: str) -> dict[str, FieldSpec]:
+    fields = _mapping(metadata.get(kind) or {}, f"metadata {kind!r}")
+    return {name: _parse_field(name, spec) for name, spec in fields.items()}
+
+
+def _parse_field(name: Any, document: Any) -> FieldSpec:
+    where = f"metadata field {name!r}"
+    _check_name(name, where)
+    document = _mapping(document, where)
+    values, labels = tuple(document.get("values") or ()), tuple(document.get("labels") or ())
+    if len(set(values)) != len(values):
+        raise SchemaError(f"{where}: values {list(values)} repeat")
+    if labels and values and len(labels) != len(values):
+        raise SchemaError(f"{where}: {len(values)} values but {len(labels)} labels")
+    return FieldSpec(
+        name=name,
+        dtype=_parse_dtype(document.get("dtype", "float32"), where),
+        description=str(document.get("description") or ""),
+        values=values,
+        labels=tuple(str(label) for label in labels),
+        required=bool(document.get("required", False)),
+        rules=_parse_rules(document, _FIELD_KEYS, where),
+    )
+
+
+def _parse_routing(document: Mapping[str, Any]) -> Routing:
+    default = Routing()
+
+    def patterns(key: str) -> tuple[str, ...]:
+        found = document.get(key) or ()
+        found = (found,) if isinstance(found, str) else tuple(found)
+        if not all(isinstance(pattern, str) for pattern in found):
+            raise SchemaError(f"routing rules: {key} must be a list of texts, not {found!r}")
+        return found
+
+    def route(key: str, otherwise: Route) -> Route:
+        return _literal(document.get(key), Route, key, "routing rules") or otherwise
+
+    return Routing(
+        file_level_patterns=patterns("file_level_patterns"),
+        categorical_patterns=patterns("categorical_patterns"),
+        default_numeric=route("default_numeric", default.default_numeric),
+        default_categorical=route("default_categorical", default.default_categorical),
+        default_string=route("default_string", default.default_string),
+    )
+
+
+def _parse_rules(document: Mapping[str, Any], known: frozenset[str], where: str) -> dict[str, Any]:
+    nested = _mapping(document.get("validation_rules") or {}, f"validation_rules of {where}")
+    rules = {**nested, **{key: value for key, value in document.items() if key not in known}}
+    low, high = rules.get("min_value"), rules.get("max_value")
+    for key, bound in (("min_value", low), ("max_value", high)):
+        if bound is not None and (isinstance(bound, bool) or not isinstance(bound, (int, float)) or bound != bound):
+            raise SchemaError(f"{where}: {key} is {bound!r}, not a number")
+    if low is not None and high is not None and low > high:
+        raise SchemaError(f"{where}: min_value {low} is above max_value {high}")
+    return rules
+
+
+def _parse_dtype(dtype: Any, where: str) -> str:
+    name = dtype if isinstance(dtype, str) else str(getattr(dtype, "__name__", None) or getattr(dtype, "name", dtype))
+    name = {"float": "float64", "int": "int64", "string": "str", "boolean": "bool"}.get(name, name)
+    if name not in DTYPES:
+        raise SchemaError(f"{where}: dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    return name
+
+
+def _parse_fill(fill: Any, dtype: str, where: str) -> Scalar | None:
+    if fill is None:
+        return None
+    if dtype.startswith("float") and isinstance(fill, str) and fill in _NON_FINITE:
+        return _NON_FINITE[fill]
+    fits = {
+        "str": isinstance(fill, str),
+        "bool": isinstance(fill, bool),
+    }.get(dtype, isinstance(fill, (int, float)) and not isinstance(fill, bool))
+    integral = dtype.lstrip("u").startswith("int")
+    if not fits or (integral and (not math.isfinite(fill) or fill != int(fill))):
+        raise SchemaError(f"{where}: fill_value {fill!r} does not fit dtype {dtype}")
+    return int(fill) if integral else fill
+
+
+def _json_number(value: Scalar) -> Scalar:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _one_of(document: Mapping[str, Any], first: str, second: str, where: str) -> Any:
+    if first in document and second in document and document[first] != document[second]:
+        raise SchemaError(f"{where}: {first} and {second} are both given and differ")
+    return document.get(first, document.get(second))
+
+
+def _literal(value: Any, choices: Any, key: str, where: str) -> Any:
+    if value is not None and value not in get_args(choices):
+        raise SchemaError(f"{where}: {key} is {value!r}, not one of {', '.join(get_args(choices))}")
+    return value
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise SchemaError(f"{where}: expected a dictionary, found {type(value).__name__}")
+    return value
+
+
+def _check_name(name: Any, where: str) -> None:
+    if fault := name_fault(name):
+        raise SchemaError(f"{where}: the name {name!r} cannot be used: {fault}")

@@ -1,0 +1,137 @@
+# ruff: noqa: E501 -- one row a standard array reads better than six lines
+"""The arrays that dflow's encoder makes: names, dimensions, dtypes, and where NaN is an answer.
+
+The definitions are the data dictionary's; names and codes are HOOPS AI's wherever it has the array.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from dflow.schema.model import ArraySpec, GroupSpec, NanPolicy, Schema
+
+_Row = tuple[str, tuple[str, ...], str, str] | tuple[str, tuple[str, ...], str, str, NanPolicy]
+
+_DIMENSIONS = {
+    "faces": "face",
+    "edges": "edge",
+    "graph": "arc",
+    "faceface": "facepair",
+    "coedges": "coedge",
+    "file": "file",
+}
+
+_DESCRIPTIONS = {
+    "faces": "one row per face",
+    "edges": "one row per edge",
+    "graph": "one row per arc of the face adjacency graph",
+    "faceface": "one row per ordered pair of faces, row-major",
+    "coedges": "one row per coedge",
+    "file": "one value per sample",
+}
+
+_SPECIAL = {"graph": "nested_edges", "faceface": "matrix_flattening"}
+
+_ARRAYS: dict[str, tuple[_Row, ...]] = {
+    "faces": (
+        ("face_indices", ("face",), "int32", "0..F-1"),
+        ("face_types", ("face",), "int32", "surface type: 0 plane, 1 cylinder, 2 cone, 3 sphere, 4 torus, 5 NURBS, 13 revolution, 14 extrusion, 15 offset, 16 other"),
+        ("face_areas", ("face",), "float32", "mm²"),
+        ("face_centroids", ("face", "dim"), "float32", "centre of mass of the trimmed face, mm"),
+        ("face_loops", ("face",), "int32", "boundary loops, holes included"),
+        ("face_neighborscount", ("face",), "int32", "degree in the face adjacency graph"),
+        ("face_discretization", ("face", "sample", "component"), "float32", "x, y, z, nx, ny, nz, inside; NaN normal at a singular point without a limit", "allow"),
+        ("face_uv_grids", ("face", "uv_x", "uv_y", "component"), "float32", "x, y, z, nx, ny, nz, inside; NaN normal at a singular point without a limit", "allow"),
+    ),
+    "edges": (
+        ("edge_indices", ("edge",), "int32", "0..E-1"),
+        ("edge_types", ("edge",), "int32", "curve type: 0 line, 1 circle, 2 ellipse, 3 hyperbola, 4 parabola, 5 Bézier, 6 B-spline, 7 offset, 8 other"),
+        ("edge_lengths", ("edge",), "float32", "mm"),
+        ("edge_dihedral_angles", ("edge",), "float32", "radians, convex > 0; NaN where the edge has not exactly two faces", "allow"),
+        ("edge_convexities", ("edge",), "int32", "1 convex, 2 concave, 3 smooth, 0 undefined"),
+        ("edge_u_grids", ("edge", "u", "component"), "float32", "x, y, z, unit tangent"),
+    ),
+    "graph": (
+        ("edges_source", ("arc",), "int32", "face on the one side, the lower index"),
+        ("edges_destination", ("arc",), "int32", "face on the other side"),
+        ("arc_edge", ("arc",), "int32", "the arc's row in edges"),
+    ),
+    "faceface": (
+        ("extended_adjacency", ("facepair",), "float32", "hops between faces, inf if unreachable", "allow"),
+        ("face_pair_edges_path", ("facepair", "dim_path"), "int32", "edges on a shortest path, -1 padded"),
+        ("d2_distance", ("facepair", "bin"), "float32", "histogram of distances over the bounding-box diagonal"),
+        ("a3_distance", ("facepair", "bin"), "float32", "histogram of angles over π"),
+    ),
+    "coedges": (
+        ("next", ("coedge",), "int32", "the next coedge of the loop"),
+        ("mate", ("coedge",), "int32", "the other coedge of the edge, itself where there is none"),
+        ("face", ("coedge",), "int32", "the coedge's face"),
+        ("edge", ("coedge",), "int32", "the coedge's edge"),
+        ("reversed", ("coedge",), "int8", "1 where the coedge runs against its edge"),
+    ),
+    "file": (
+        ("face_count", (), "int32", "faces of the sample"),
+        ("edge_count", (), "int32", "edges of the sample"),
+        ("body_count", (), "int32", "bodies of the sample"),
+        ("nonmanifold_edges", (), "int32", "edges with more or fewer than two faces"),
+        ("volume", (), "float64", "mm³, NaN where there is no solid", "allow"),
+        ("area", (), "float64", "mm²"),
+        ("bounding_box", ("box",), "float64", "xmin, ymin, zmin, xmax, ymax, zmax, mm"),
+        ("centroid", ("dim",), "float64", "mm; NaN where there is no solid", "allow"),
+        ("stated_volume", (), "float64", "the file's own validation property, mm³", "allow"),
+        ("stated_area", (), "float64", "the file's own validation property, mm²", "allow"),
+        ("volume_error", (), "float64", "relative error against the stated volume", "allow"),
+        ("area_error", (), "float64", "relative error against the stated area", "allow"),
+        ("is_closed", (), "bool", "every shell is closed"),
+        ("is_valid", (), "bool", "the kernel's own check"),
+    ),
+}  # fmt: skip
+
+
+def standard_groups() -> tuple[str, ...]:
+    """Names of the standard groups, ``file`` last."""
+    return tuple(_DIMENSIONS)
+
+
+@cache
+def standard_group(name: str) -> GroupSpec | None:
+    """The standard group of that name with all its arrays, None where there is none."""
+    if name not in _DIMENSIONS:
+        return None
+    arrays = {row[0]: ArraySpec(*row[:4], nan_policy=row[4] if len(row) == 5 else None) for row in _ARRAYS[name]}
+    return GroupSpec(name, _DIMENSIONS[name], arrays, _DESCRIPTIONS[name], _SPECIAL.get(name))
+
+
+def standard_array(group: str, name: str) -> ArraySpec | None:
+    """The standard array ``group/name``, None where there is none."""
+    spec = standard_group(group)
+    return spec.arrays.get(name) if spec else None
+
+
+def resolve_group(schema: Schema, group: str) -> GroupSpec | None:
+    """What is known of a group: the schema's declaration, else the standard one."""
+    return schema.groups.get(group) or standard_group(group)
+
+
+def resolve_array(schema: Schema, group: str, name: str) -> ArraySpec | None:
+    """What is known of an array: the schema's declaration, else the standard one; None where there is neither.
+
+    A declaration that says nothing about NaN takes the standard array's policy. A standard array in a group for
+    which the schema declares another row dimension takes that dimension.
+    """
+    standard = standard_array(group, name)
+    declared = schema.array(group, name)
+    if declared is not None:
+        if standard is not None and declared.nan_policy is None and standard.nan_policy is not None:
+            return replace(declared, nan_policy=standard.nan_policy)
+        return declared
+    if standard is not None and standard.dims and group in schema.groups and group != "file":
+        return replace(standard, dims=(schema.groups[group].dimension, *standard.dims[1:]))
+    return standard
+
+
+def row_dimension(schema: Schema, group: str) -> str:
+    """The name of a group's row dimension: declared, standard, or ``<group>_row``."""
+    spec = resolve_group(schema, group)
+    return spec.dimension if spec else f"{group}_row"

@@ -1,0 +1,1 @@
+"""HOOPS AI's import path for the schema builder."""
