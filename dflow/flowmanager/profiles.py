@@ -95,12 +95,10 @@ def queue_cluster(name: str, *, max_workers: int | None = None, overrides: Mappi
     options, own = queue_options(name)
     options.update(overrides or {})
     cluster_class = getattr(jobqueue_classes(), QUEUES[name])
-    try:
-        cluster = cluster_class(**options)
-    except (ValueError, TypeError) as error:
-        raise ClusterError(
-            f"the profile {name!r} is not complete: {error}. Edit ~/.config/dask/jobqueue.yaml"
-        ) from error
+    missing = [key for key in ("cores", "memory") if not options.get(key)]
+    if missing:
+        raise ClusterError(f"the profile {name!r} lacks {', '.join(missing)}: edit ~/.config/dask/jobqueue.yaml")
+    cluster = cluster_class(**options)
     per_job = int(options.get("processes") or 1)
     n_jobs = -(-max_workers // per_job) if max_workers else int(own["dflow-jobs"] or 1)
     if own["dflow-adaptive"]:

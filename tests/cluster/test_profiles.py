@@ -67,9 +67,9 @@ def test_the_user_s_configuration_wins_key_by_key() -> None:
     assert own == {"dflow-jobs": 4, "dflow-adaptive": False}
 
 
-def test_unknown_option_is_refused_with_what_to_edit() -> None:
+def test_profile_without_memory_is_refused_with_what_to_edit() -> None:
     with pytest.raises(ClusterError, match=r"jobqueue\.yaml"):
-        profiles.queue_cluster("slurm", overrides={"nonsense": 1})
+        profiles.queue_cluster("slurm", overrides={"memory": None})
 
 
 def test_wheel_carries_the_profiles() -> None:
