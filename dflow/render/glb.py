@@ -1,0 +1,224 @@
+"""Binary glTF 2.0 of a part: triangles with a face index per vertex, and its edges as lines.
+
+Compact: positions as 16-bit integers (extension KHR_mesh_quantization; the node's scale and translation bring them back
+to millimetres, so that the error is at most 1/131,070 of the longest side), normals as bytes, 16 bytes a vertex. The
+face index is the application attribute ``_FACE``. Byte-equal for equal meshes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dflow.render.mesh import MeshArrays, RenderMesh, clean_arrays
+
+MAGIC = 0x46546C67
+JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
+BYTE, UNSIGNED_SHORT, UNSIGNED_INT, FLOAT = 5120, 5123, 5125, 5126
+TRIANGLES, LINES = 4, 1
+STEPS = 65535
+
+_DTYPES: dict[int, str] = {BYTE: "i1", UNSIGNED_SHORT: "<u2", UNSIGNED_INT: "<u4", FLOAT: "<f4"}
+_WIDTHS = {"SCALAR": 1, "VEC3": 3}
+
+
+def write_glb(mesh: RenderMesh, path: str | os.PathLike[str]) -> int:
+    """Write `mesh` as binary glTF (not atomically; `render_sample` does that); returns the size in bytes."""
+    content = pack_glb(clean_arrays(mesh))
+    with open(path, "wb") as file:
+        return file.write(content)
+
+
+def pack_glb(mesh: MeshArrays) -> bytes:
+    """The bytes of a binary glTF file. Cost: a fraction of a millisecond, 16 bytes a vertex and 6 a triangle."""
+    positions, faces, normals, triangles = _split_at_faces(mesh)
+    everything = np.concatenate([positions, mesh.edge_points]) if len(mesh.edge_points) else positions
+    low = everything.min(axis=0).astype(np.float64)
+    scale = max(float((everything.max(axis=0) - low).max()), 1e-12) / STEPS
+    parts = _Parts()
+    primitives = []
+    if len(triangles):
+        primitives.append(_triangle_primitive(parts, _steps(positions, low, scale), faces, normals, triangles))
+    if len(mesh.edge_segments):
+        primitives.append(_line_primitive(parts, _steps(mesh.edge_points, low, scale), mesh.edge_segments))
+    document = {
+        "asset": {"version": "2.0", "generator": "dflow"},
+        "extensionsUsed": ["KHR_mesh_quantization"],
+        "extensionsRequired": ["KHR_mesh_quantization"],
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0, "translation": low.tolist(), "scale": [scale] * 3}],
+        "meshes": [{"primitives": primitives}],
+        "accessors": parts.accessors,
+        "bufferViews": parts.views,
+        "buffers": [{"byteLength": parts.size}],
+    }
+    return _assemble(document, b"".join(parts.blobs))
+
+
+def _split_at_faces(
+    mesh: MeshArrays,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """Vertices so that each belongs to one face only: positions, face indices, normals, triangles."""
+    owner = np.zeros(len(mesh.vertices), np.int32)
+    owner[mesh.triangles] = mesh.triangle_faces[:, None]
+    if (owner[mesh.triangles] == mesh.triangle_faces[:, None]).all():
+        return mesh.vertices, owner, mesh.normals, mesh.triangles
+    n_vertices = len(mesh.vertices)
+    pairs = mesh.triangles.astype(np.int64) + mesh.triangle_faces[:, None].astype(np.int64) * n_vertices
+    used, flat = np.unique(pairs, return_inverse=True)
+    face, vertex = np.divmod(used, n_vertices)
+    return mesh.vertices[vertex], face.astype(np.int32), mesh.normals[vertex], flat.reshape(-1, 3).astype(np.int32)
+
+
+def _steps(points: npt.NDArray[np.floating], low: npt.NDArray[np.float64], scale: float) -> npt.NDArray[np.uint16]:
+    return np.clip(np.rint((points - low) / scale), 0, STEPS).astype(np.uint16)
+
+
+class _Parts:
+    """The binary chunk as it grows, with the views and accessors into it."""
+
+    def __init__(self) -> None:
+        self.blobs: list[bytes] = []
+        self.size = 0
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+
+    def add_view(self, content: bytes, *, target: int, stride: int | None = None) -> int:
+        padded = content + b"\0" * (-len(content) % 4)
+        view: dict[str, Any] = {"buffer": 0, "byteOffset": self.size, "byteLength": len(content), "target": target}
+        if stride is not None:
+            view["byteStride"] = stride
+        self.views.append(view)
+        self.blobs.append(padded)
+        self.size += len(padded)
+        return len(self.views) - 1
+
+    def add_accessor(self, view: int, component: int, count: int, kind: str, **more: Any) -> int:
+        accessor = {"bufferView": view, "componentType": component, "count": count, "type": kind, **more}
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+    def add_indices(self, indices: npt.NDArray[np.integer]) -> int:
+        small = int(indices.max(initial=0)) < STEPS  # 65535 itself restarts primitives
+        flat = indices.ravel().astype("<u2" if small else "<u4")
+        view = self.add_view(flat.tobytes(), target=34963)
+        return self.add_accessor(view, UNSIGNED_SHORT if small else UNSIGNED_INT, len(flat), "SCALAR")
+
+
+def _triangle_primitive(
+    parts: _Parts,
+    positions: npt.NDArray[np.uint16],
+    faces: npt.NDArray[np.int32],
+    normals: npt.NDArray[np.float32],
+    triangles: npt.NDArray[np.int32],
+) -> dict[str, Any]:
+    few = int(faces.max(initial=0)) <= STEPS
+    # Every attribute begins on a multiple of four bytes, and unsigned integers are not allowed for attributes.
+    offsets = {"position": 0, "normal": 8, "face": 12}
+    formats = [("<u2", 3), ("i1", 3), "<u2" if few else "<f4"]
+    layout = np.dtype({"names": list(offsets), "formats": formats, "offsets": list(offsets.values()), "itemsize": 16})
+    record = np.zeros(len(positions), layout)
+    record["position"], record["face"] = positions, faces
+    record["normal"] = np.rint(np.clip(normals, -1, 1) * 127)
+    view = parts.add_view(record.tobytes(), target=34962, stride=record.itemsize)
+    count = len(record)
+    low, high = positions.min(axis=0).tolist(), positions.max(axis=0).tolist()
+    attributes = {
+        "POSITION": parts.add_accessor(view, UNSIGNED_SHORT, count, "VEC3", byteOffset=0, min=low, max=high),
+        "NORMAL": parts.add_accessor(view, BYTE, count, "VEC3", byteOffset=8, normalized=True),
+        "_FACE": parts.add_accessor(view, UNSIGNED_SHORT if few else FLOAT, count, "SCALAR", byteOffset=12),
+    }
+    return {"attributes": attributes, "indices": parts.add_indices(triangles), "mode": TRIANGLES}
+
+
+def _line_primitive(
+    parts: _Parts, positions: npt.NDArray[np.uint16], segments: npt.NDArray[np.int32]
+) -> dict[str, Any]:
+    padded = np.zeros((len(positions), 4), "<u2")
+    padded[:, :3] = positions
+    view = parts.add_view(padded.tobytes(), target=34962, stride=8)
+    low, high = positions.min(axis=0).tolist(), positions.max(axis=0).tolist()
+    accessor = parts.add_accessor(view, UNSIGNED_SHORT, len(positions), "VEC3", byteOffset=0, min=low, max=high)
+    return {"attributes": {"POSITION": accessor}, "indices": parts.add_indices(segments), "mode": LINES}
+
+
+def _assemble(document: dict[str, Any], binary: bytes) -> bytes:
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    text += b" " * (-len(text) % 4)
+    total = 12 + 8 + len(text) + 8 + len(binary)
+    return b"".join(
+        [
+            struct.pack("<III", MAGIC, 2, total),
+            struct.pack("<II", len(text), JSON_CHUNK),
+            text,
+            struct.pack("<II", len(binary), BINARY_CHUNK),
+            binary,
+        ]
+    )
+
+
+def read_glb(path: str | os.PathLike[str]) -> MeshArrays:
+    """Read a mesh that `write_glb` wrote; vertices come back split at faces and rounded to the 16-bit grid.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or not one of ours.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        document, binary = _take_apart(content)
+        return _mesh_of(document, binary)
+    except (KeyError, IndexError, TypeError, struct.error, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)} is not a mesh that dflow wrote ({error})") from error
+
+
+def _take_apart(content: bytes) -> tuple[dict[str, Any], bytes]:
+    magic, version, total = struct.unpack_from("<III", content)
+    if magic != MAGIC or version != 2 or total != len(content):
+        raise ValueError(f"magic {magic:#x}, version {version}, {total} of {len(content)} bytes")
+    n_text, kind = struct.unpack_from("<II", content, 12)
+    n_binary, kind2 = struct.unpack_from("<II", content, 20 + n_text)
+    if (kind, kind2) != (JSON_CHUNK, BINARY_CHUNK) or 28 + n_text + n_binary != total:
+        raise ValueError("its chunks are not one JSON and one binary chunk")
+    return json.loads(content[20 : 20 + n_text]), content[28 + n_text :]
+
+
+def _mesh_of(document: dict[str, Any], binary: bytes) -> MeshArrays:
+    node = document["nodes"][0]
+    points: dict[int, npt.NDArray[np.float32]] = {
+        TRIANGLES: np.zeros((0, 3), np.float32),
+        LINES: np.zeros((0, 3), np.float32),
+    }
+    indices = {TRIANGLES: np.zeros((0, 3), np.int32), LINES: np.zeros((0, 2), np.int32)}
+    normals, faces = np.zeros((0, 3), np.float32), np.zeros(0, np.int32)
+    for primitive in document["meshes"][0]["primitives"]:
+        mode, attributes = primitive["mode"], primitive["attributes"]
+        steps = _read_accessor(document, binary, attributes["POSITION"]).astype(np.float64)
+        points[mode] = (steps * node["scale"] + node["translation"]).astype(np.float32)
+        width = 3 if mode == TRIANGLES else 2
+        indices[mode] = _read_accessor(document, binary, primitive["indices"]).reshape(-1, width).astype(np.int32)
+        if mode == TRIANGLES:
+            normals = _read_accessor(document, binary, attributes["NORMAL"]).astype(np.float32) / 127
+            vertex_faces = _read_accessor(document, binary, attributes["_FACE"]).reshape(-1).astype(np.int32)
+            faces = vertex_faces[indices[mode][:, 0]]
+    return MeshArrays(points[TRIANGLES], normals, indices[TRIANGLES], faces, points[LINES], indices[LINES])
+
+
+def _read_accessor(document: dict[str, Any], binary: bytes, index: int) -> npt.NDArray[Any]:
+    accessor = document["accessors"][index]
+    view = document["bufferViews"][accessor["bufferView"]]
+    dtype, width = np.dtype(_DTYPES[accessor["componentType"]]), _WIDTHS[accessor["type"]]
+    stride = view.get("byteStride", dtype.itemsize * width)
+    begin = view["byteOffset"] + accessor.get("byteOffset", 0)
+    count = accessor["count"]
+    if begin + (count - 1) * stride + dtype.itemsize * width > len(binary):
+        raise ValueError("an array reaches beyond the end")
+    return np.ndarray((count, width), dtype, binary, begin, (stride, dtype.itemsize))

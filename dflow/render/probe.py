@@ -1,0 +1,82 @@
+"""Which renderer can this process use? Found out once, without risking the process.
+
+VTK 9.6 ends the process with a segmentation fault when the EGL library is missing or gives no context (measured with
+libEGL hidden), so a short-lived process tries first. ``DFLOW_RENDERER=vtk`` or ``=software`` decides without trying.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+_log = logging.getLogger(__name__)
+
+RENDERER_VARIABLE = "DFLOW_RENDERER"
+PROBE_SECONDS = 60.0
+"""A driver that takes longer to draw 64 pixels would take longer than the encoding."""
+
+_PROBE = """
+from dflow.render.offscreen import OffscreenWindow
+window = OffscreenWindow((8, 8))
+if window.blank().min() < 255:
+    raise SystemExit("the picture is not white")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """`name` of the renderer in use; `reason` is empty for VTK, else why it is not VTK."""
+
+    name: Literal["vtk", "software"]
+    reason: str = ""
+
+
+@functools.cache
+def available_renderer() -> Renderer:
+    """The renderer of this process; the first call takes about 0.4 s, further ones nothing.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable ``DFLOW_RENDERER`` names no renderer.
+    """
+    wish = os.environ.get(RENDERER_VARIABLE, "")
+    if wish not in ("", "vtk", "software"):
+        raise ValueError(f"{RENDERER_VARIABLE} is {wish!r}; it may be 'vtk' or 'software'")
+    if wish == "vtk":
+        return Renderer("vtk")
+    reason = f"{RENDERER_VARIABLE}=software" if wish else (missing_library() or failed_trial())
+    if reason and not wish:
+        _log.info("previews are drawn in software: %s", reason)
+    return Renderer("software", reason) if reason else Renderer("vtk")
+
+
+def missing_library() -> str:
+    """Why EGL cannot work, seen without starting a process; "" when it may work."""
+    try:
+        ctypes.CDLL("libEGL.so.1")
+    except OSError as error:
+        return f"EGL is not installed ({error})"
+    return ""
+
+
+def failed_trial() -> str:
+    """Draw an empty picture with VTK in another process: why that failed, "" when it worked."""
+    try:
+        trial = subprocess.run(
+            [sys.executable, "-c", _PROBE], capture_output=True, timeout=PROBE_SECONDS, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return f"VTK drew nothing within {PROBE_SECONDS:.0f} s"
+    except OSError as error:
+        return f"no process to try VTK in ({error})"
+    if trial.returncode == 0:
+        return ""
+    last = trial.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
+    return f"VTK cannot draw here (exit code {trial.returncode}) {last[0]}".strip()

@@ -1,0 +1,127 @@
+"""One part's preview and mesh, written beside its store."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dflow.render.glb import pack_glb
+from dflow.render.mesh import MeshArrays, RenderMesh, clean_arrays
+from dflow.render.png import encode_png
+from dflow.render.probe import Renderer, available_renderer
+from dflow.render.software import draw_software
+from dflow.render.view import fit_view
+from dflow.storage.paths import TEMPORARY_PREFIX
+
+if TYPE_CHECKING:
+    from dflow.render.offscreen import OffscreenWindow
+
+Image = npt.NDArray[np.uint8]
+
+_warm = threading.local()
+"""The thread's window by size: an OpenGL context belongs to one thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderReport:
+    """What became of one preview.
+
+    `renderer` is "none" when there was nothing to draw, and then nothing was written; `note` says why it is not VTK;
+    `png_bytes` and `glb_bytes` are the sizes of what was written; `seconds` wall time.
+    """
+
+    renderer: Literal["vtk", "software", "none"]
+    png_bytes: int = 0
+    glb_bytes: int = 0
+    seconds: float = 0.0
+    note: str = ""
+
+
+def render_sample(
+    mesh: RenderMesh,
+    png_path: str | os.PathLike[str] | None = None,
+    glb_path: str | os.PathLike[str] | None = None,
+    *,
+    size: tuple[int, int] = (256, 256),
+    face_colors: Image | None = None,
+) -> RenderReport:
+    """Write a part's preview picture and its mesh.
+
+    Parameters
+    ----------
+    mesh : triangles and edges of the part
+    png_path : where the picture goes; None for no picture
+    glb_path : where the binary glTF goes; None for none
+    size : width and height in pixels
+    face_colors : (n_faces, 3) uint8, or None for one colour
+
+    Returns
+    -------
+    The report. A machine without working OpenGL gets the software renderer; a mesh without triangles and edges gets
+    no files.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written; an existing one is then left as it was.
+    """
+    started = time.perf_counter()
+    arrays = clean_arrays(mesh)
+    if arrays.is_empty:
+        return RenderReport("none", seconds=time.perf_counter() - started, note="no triangles and no edges")
+    renderer = available_renderer() if png_path is not None else Renderer("software")
+    png_bytes = glb_bytes = 0
+    if png_path is not None:
+        png_bytes = _write(png_path, encode_png(_draw(arrays, size, face_colors)))
+    if glb_path is not None:
+        glb_bytes = _write(glb_path, pack_glb(arrays))
+    drawn = renderer.name if png_path is not None else "none"
+    return RenderReport(drawn, png_bytes, glb_bytes, time.perf_counter() - started, renderer.reason)
+
+
+def render_image(mesh: RenderMesh, *, size: tuple[int, int] = (256, 256), face_colors: Image | None = None) -> Image:
+    """The picture of a part, (height, width, 3) uint8; all white for a mesh without triangles and edges."""
+    arrays = clean_arrays(mesh)
+    if arrays.is_empty:
+        return np.full((size[1], size[0], 3), 255, np.uint8)
+    return _draw(arrays, size, face_colors)
+
+
+def _draw(arrays: MeshArrays, size: tuple[int, int], face_colors: Image | None) -> Image:
+    if face_colors is not None and len(face_colors) < arrays.n_faces:
+        raise ValueError(f"{len(face_colors)} face colours for {arrays.n_faces} faces")
+    view = fit_view(arrays, size[0] / size[1])
+    if available_renderer().name == "software":
+        return draw_software(arrays, view, size, face_colors=face_colors)
+    return _window(size).draw(arrays, view, face_colors=face_colors)
+
+
+def _window(size: tuple[int, int]) -> OffscreenWindow:
+    windows: dict[tuple[int, int], OffscreenWindow] = _warm.__dict__.setdefault("windows", {})
+    if size not in windows:
+        from dflow.render.offscreen import OffscreenWindow
+
+        windows[size] = OffscreenWindow(size)
+    return windows[size]
+
+
+def _write(path: str | os.PathLike[str], content: bytes) -> int:
+    """Write by temporary name and rename, creating the folder."""
+    folder, name = os.path.split(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.getpid()}-{threading.get_ident()}-{name}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        raise
+    return len(content)

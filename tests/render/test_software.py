@@ -1,0 +1,111 @@
+"""The software renderer against closed-form pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dflow.render import software
+from dflow.render import view as look
+from dflow.render.mesh import clean_arrays
+from dflow.render.software import draw_software, nearest, rasterise
+from dflow.render.view import fit_view
+from tests.render import shapes
+
+SIZE = (128, 128)
+
+
+def _draw(mesh, **more):
+    arrays = clean_arrays(mesh)
+    return draw_software(arrays, fit_view(arrays, SIZE[0] / SIZE[1]), SIZE, **more)
+
+
+def _covered(picture) -> float:
+    return float((picture.min(axis=2) < 255).mean())
+
+
+def test_a_sphere_covers_its_disc():
+    side = 1 - 2 * look.MARGIN
+    assert _covered(_draw(shapes.sphere())) == pytest.approx(np.pi / 4 * side**2, rel=0.02)
+
+
+def test_a_cube_is_a_hexagon_of_three_brightnesses():
+    picture = _draw(shapes.box((10, 10, 10)))
+    # The regular hexagon of an isometric cube: height 2, width √3, area 3√3/2 in units of its side.
+    side = 1 - 2 * look.MARGIN
+    assert _covered(picture) == pytest.approx(3 * np.sqrt(3) / 8 * side**2, rel=0.03)
+    top, left, right = picture[40, 64], picture[80, 40], picture[80, 88]
+    assert top.mean() > left.mean() > right.mean()
+
+
+def test_the_nearer_of_two_boxes_is_seen_whatever_their_order():
+    near, far = shapes.box((1, 1, 1), (0, 0, 0)), shapes.box((1, 1, 1), (-3, 3, -3))
+    red_first = np.array([[255, 0, 0]] * 6 + [[0, 255, 0]] * 6, np.uint8)
+    for first, second, colors in ((near, far, red_first), (far, near, red_first[::-1])):
+        both = shapes.PolylineMesh(
+            np.concatenate([first.vertices, second.vertices]),
+            np.concatenate([first.normals, second.normals]),
+            np.concatenate([first.triangles, second.triangles + 24]),
+            np.concatenate([first.triangle_faces, second.triangle_faces + 6]),
+            np.zeros((0, 3)),
+            [0],
+        )
+        picture = _draw(both, face_colors=colors)
+        assert picture[64, 64, 0] > 100
+        assert (picture[..., 1] <= picture[..., 0]).all()  # no green anywhere: exactly behind
+
+
+def test_edges_on_the_far_side_are_hidden():
+    box = shapes.box((10, 10, 10))
+    back = box.edge_points.reshape(6, 5, 3)[0]  # the outline of -x, two sides of which lie behind
+    hidden = shapes.PolylineMesh(
+        box.vertices, box.normals, box.triangles, box.triangle_faces, [[0, 10, 0], [0, 10, 10]], [0, 2]
+    )
+    plain = shapes.PolylineMesh(box.vertices, box.normals, box.triangles, box.triangle_faces, np.zeros((0, 3)), [0])
+    changed = (_draw(hidden) != _draw(plain)).any(axis=2).mean()
+    assert changed < 0.003  # only where it touches the silhouette
+    shown = shapes.PolylineMesh(box.vertices, box.normals, box.triangles, box.triangle_faces, back, [0, 5])
+    assert (_draw(shown) != _draw(plain)).any(axis=2).mean() > 0.01
+
+
+def test_a_triangle_covers_exactly_the_pixel_centres_inside():
+    rng = np.random.default_rng(11)
+    corners = rng.uniform(-5, 25, (60, 3, 3))
+    covered = np.zeros((60, 20 * 20), bool)
+    for part in rasterise(corners, 20, 20):
+        np.testing.assert_allclose(part.weight.sum(axis=1), 1.0)
+        covered[part.triangle, part.pixel] = True
+    row, column = np.divmod(np.arange(400), 20)
+    for triangle in range(60):
+        (ax, ay), (bx, by), (cx, cy) = corners[triangle, :, :2]
+        x, y = column + 0.5, row + 0.5
+        signs = np.stack(
+            [
+                (bx - ax) * (y - ay) - (by - ay) * (x - ax),
+                (cx - bx) * (y - by) - (cy - by) * (x - bx),
+                (ax - cx) * (y - cy) - (ay - cy) * (x - cx),
+            ]
+        )
+        inside = (signs > 1e-9).all(axis=0) | (signs < -1e-9).all(axis=0)
+        np.testing.assert_array_equal(covered[triangle], inside)
+
+
+def test_batches_do_not_change_the_picture(monkeypatch):
+    whole = _draw(shapes.sphere())
+    monkeypatch.setattr(software, "FRAGMENTS_AT_ONCE", 501)
+    np.testing.assert_array_equal(_draw(shapes.sphere()), whole)
+
+
+def test_nearest_keeps_one_fragment_a_pixel_and_none_behind():
+    fragments = software.Fragments(
+        np.array([3, 3, 5, 3]), np.array([1.0, 4.0, 1.0, 2.0]), np.arange(4), np.zeros((4, 3))
+    )
+    depth = np.array([-np.inf] * 5 + [2.0])
+    assert nearest(fragments, depth).tolist() == [1]
+
+
+def test_triangles_of_no_area_draw_nothing():
+    flat = shapes.PolylineMesh(
+        [[0, 0, 0], [1, 0, 0], [2, 0, 0]], np.tile([0, 0, 1.0], (3, 1)), [[0, 1, 2]], [0], np.zeros((0, 3)), [0]
+    )
+    assert _covered(_draw(flat)) == 0.0
