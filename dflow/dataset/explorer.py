@@ -1,0 +1,359 @@
+"""DatasetExplorer: questions to a merged dataset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from dflow.dataset.columns import categorical_names, find_column, real_group
+from dflow.dataset.distribution import (
+    Bins,
+    Distribution,
+    category_bins,
+    distribution,
+    membership,
+)
+from dflow.dataset.infotable import descriptions, read_infoset, read_table
+from dflow.dataset.lazy import column_data, data_tree, dimension_names, file_slice, group_dataset
+from dflow.dataset.location import AnyPath, locate
+from dflow.dataset.query import Condition, intersect, matching_files
+from dflow.dataset.reduce import How, reduce_rows, statistics
+from dflow.dataset.report import summary_line, table_of_contents, to_html
+from dflow.dataset.sql import files_table, mentioned_reductions, run_sql
+from dflow.dataset.store import FILE_GROUP, open_store
+from dflow.errors import QueryError, UnknownKeyError
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class DatasetExplorer:
+    """A merged dataset, opened for questions.
+
+    Opening reads one metadata file and starts nothing: work goes to the active `distributed.Client` where there is one, to threads
+    otherwise. Data are read when they are asked for, and only the columns that a question touches. May be used from several threads. A
+    dataset that is replaced while it is open is noticed: reads then raise `DamagedDatasetError`.
+
+    Parameters
+    ----------
+    flow_output_file
+        The `.flow` file of a finished flow; it names the rest.
+    merged_store_path, parquet_file_path, parquet_file_attribs
+        The `.dataset`, `.infoset` and `.attribset`; tables that are not named are looked for beside the dataset.
+    dask_client_params
+        Accepted for scripts written for HOOPS AI; dflow starts no cluster to open a dataset. Start a client yourself to use one.
+
+    Raises
+    ------
+    FlowFileError
+        If the `.flow` file is missing or damaged.
+    DatasetNotFoundError, DamagedDatasetError
+        If the dataset or a table that was named is.
+    """
+
+    def __init__(
+        self,
+        flow_output_file: AnyPath | None = None,
+        merged_store_path: AnyPath | None = None,
+        parquet_file_path: AnyPath | None = None,
+        parquet_file_attribs: AnyPath | None = None,
+        dask_client_params: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.location = locate(
+            flow_output_file, dataset=merged_store_path, infoset=parquet_file_path, attribset=parquet_file_attribs
+        )
+        self._store = open_store(self.location.dataset)
+        if dask_client_params:
+            logger.debug("dask_client_params are not needed; the active client or threads are used")
+
+    def __enter__(self) -> DatasetExplorer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._store.n_files
+
+    def __repr__(self) -> str:
+        return f"<DatasetExplorer {summary_line(self._store)}>"
+
+    def _repr_html_(self) -> str:
+        return to_html(self._store)
+
+    # What is there
+
+    def available_groups(self) -> list[str]:
+        """Sorted names of the groups, `file` last."""
+        return [*self._store.row_groups, FILE_GROUP]
+
+    def available_arrays(self, group: str) -> list[str]:
+        """Sorted names of a group's arrays; of `labels`, where that is virtual, the categorical file values."""
+        real = real_group(self._store, group)
+        if real == FILE_GROUP and group != FILE_GROUP:
+            return categorical_names(self._store)
+        return sorted(self._store.group(real))
+
+    def print_table_of_contents(self) -> None:
+        """Print groups, arrays with their dimensions and sizes, and the columns of the file table."""
+        columns = self.files.columns if self.location.infoset is not None else ()
+        print(table_of_contents(self._store, columns))
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The union of the samples' schemas, as a dictionary."""
+        return self._store.schema
+
+    @cached_property
+    def xr(self) -> xr.DataTree:
+        """The whole dataset as a lazy `xarray.DataTree`, one node a group."""
+        return data_tree(self._store)
+
+    @cached_property
+    def files(self) -> pd.DataFrame:
+        """The `.infoset`: one row a sample, in id order."""
+        return read_infoset(self.location.infoset, self._store.n_files)
+
+    @cached_property
+    def attributes(self) -> pd.DataFrame:
+        """The `.attribset`: names and descriptions of codes."""
+        return read_table(self.location.attribset, ".attribset").to_pandas()
+
+    # Arrays
+
+    def get_array_data(self, group: str, array: str) -> xr.DataArray:
+        """One array, lazy; the name is looked up in `file` and the other groups where `group` lacks it."""
+        column = find_column(self._store, array, group)
+        dims = dimension_names(column, column.group, {})
+        data = column_data(self._store, column, eager_bytes=0)
+        return xr.DataArray(data, dims=dims, name=column.name, attrs=dict(column.attributes))
+
+    def get_group_data(self, group: str) -> xr.Dataset:
+        """All arrays of a group, lazy; of `labels`, where that is virtual, the categorical file values."""
+        real = real_group(self._store, group)
+        return group_dataset(self._store, real, self.available_arrays(group) if real != group else None)
+
+    def file_dataset(self, file_id_code: int, group: str) -> xr.Dataset:
+        """One sample's rows of a group, in memory."""
+        real = real_group(self._store, group)
+        return file_slice(self._store, real, int(file_id_code), self.available_arrays(group) if real != group else None)
+
+    def get_array_statistics(self, group: str, array: str) -> dict[str, float]:
+        """mean, std, min, max, median, q25 and q75 of an array's finite values."""
+        return statistics(self._store, find_column(self._store, array, group))
+
+    def reduce(self, group: str, array: str, how: How) -> xr.DataArray:
+        """One value per file from an array's rows, on dimension `file`; kept beside the dataset where that can be written.
+
+        `how` is max, min, sum, mean, std, count, any or all. NaN is left out; files without rows give NaN for max, min, mean and
+        std, 0 for sum and count.
+        """
+        column = find_column(self._store, array, group)
+        values = reduce_rows(self._store, column, how, cache=self.location.cache)
+        dims = (FILE_GROUP, *dimension_names(column, column.group, {})[1:])
+        return xr.DataArray(values, dims=dims, name=f"{column.group}_{column.name}_{how}")
+
+    # Questions
+
+    def get_file_list(
+        self,
+        group: str | None = None,
+        where: Condition | Mapping[str, Condition] | None = None,
+    ) -> Array:
+        """Ids of the files that satisfy a condition: ascending int64.
+
+        Parameters
+        ----------
+        group
+            The group whose arrays the condition names; file values are always visible. `labels` is the group of the categorical file
+            values where no stored group has that name.
+        where
+            A function of an `xarray.Dataset` that returns booleans. On file values alone it is a condition on files; with row arrays a
+            file matches if any of its rows does. A dictionary ``{group: condition}`` gives the files that satisfy all. None gives
+            all files (of a group: those that have rows in it).
+
+        Raises
+        ------
+        UnknownKeyError
+            If there is no such group.
+        QueryError
+            If a condition fails, gives no booleans, or spans two row dimensions.
+        """
+        if isinstance(where, Mapping):
+            return intersect(self.get_file_list(g, condition) for g, condition in where.items())
+        real = FILE_GROUP if group is None else real_group(self._store, group)
+        if where is None:
+            return np.flatnonzero(self._store.span(real).count > 0)
+        return matching_files(self._store, real, where)
+
+    def create_distribution(self, key: str, bins: Bins = 10, group: str | None = "faces") -> dict[str, Any]:
+        """How an array's values spread, and over which files.
+
+        Parameters
+        ----------
+        bins
+            A number of equal bins, ascending edges, or None: one bin a category for codes, booleans and integers with few
+            values, a suitable number of equal bins for other numbers.
+
+        Returns
+        -------
+        dict
+            `bin_edges` (n + 1,) float64; `hist` (n,) int64 rows a bin; `file_id_codes_in_bins`, a list of n ascending id arrays;
+            `n_missing`, values in no bin; `group`, where the key was found; for one bin a category also `categories` (n,) and
+            `labels`, their names from the `.attribset` where it has them.
+        """
+        return self._distribution(key, bins, group, parallel=True)
+
+    def create_distribution_incore(self, key: str, bins: Bins = 10, group: str | None = "faces") -> dict[str, Any]:
+        """`create_distribution` in this thread alone, without dask."""
+        return self._distribution(key, bins, group, parallel=False)
+
+    def build_membership_matrix(
+        self, group: str | None, key: str, bins_or_categories: Bins = None, as_counts: bool = False
+    ) -> tuple[Array, Array, Array]:
+        """Which files have which categories.
+
+        Parameters
+        ----------
+        bins_or_categories
+            For integer arrays a sequence of categories, for floats ascending edges; a number of equal bins; or None as in
+            `create_distribution`.
+
+        Returns
+        -------
+        matrix
+            (n_files, n_categories) bool, or int64 row counts with `as_counts`.
+        file_codes
+            (n_files,) int64, 0 to n_files − 1.
+        categories
+            (n_categories,) the categories, or the lower edges of the bins.
+        """
+        column = find_column(self._store, key, group)
+        bins = bins_or_categories
+        if bins is not None and not isinstance(bins, (int, np.integer)) and column.dtype.kind in "iub":
+            bins = np.asarray(bins)
+            order = np.argsort(bins)
+            counts, _ = membership(self._store, column, None, categories=category_bins(bins[order]))
+            counts, categories = counts[:, np.argsort(order)], bins
+        else:
+            counts, binning = membership(self._store, column, bins)
+            categories = binning.edges[:-1] if binning.categories is None else binning.categories
+        return (counts if as_counts else counts > 0), np.arange(self._store.n_files), categories
+
+    def query_cross_group(
+        self, primary_group: str, secondary_group: str, join_strategy: str = "file_id_code"
+    ) -> xr.Dataset:
+        """The files that have rows in both groups, and where: row starts and counts on dimension `file`, with the ids as its coordinate."""
+        if join_strategy != "file_id_code":
+            raise QueryError(f"join_strategy={join_strategy!r}: groups are joined by 'file_id_code' only")
+        groups = [real_group(self._store, g) for g in (primary_group, secondary_group)]
+        spans = {g: self._store.span(g) for g in groups}
+        both = np.flatnonzero(np.logical_and.reduce([s.count > 0 for s in spans.values()]))
+        data = {
+            f"{what}_{g}": (FILE_GROUP, values[both])
+            for g, s in spans.items()
+            for what, values in (("row_start", s.start), ("row_count", s.count))
+        }
+        return xr.Dataset(data, coords={FILE_GROUP: both})
+
+    def filter_files_by_metadata(self, where: Callable[[pd.DataFrame], Any] | None = None, **equal: Any) -> Array:
+        """Ids of the files whose row in the `.infoset` fits: ``column=value`` (a list means any of them), or a function of the table."""
+        table = self.files
+        keep = np.ones(len(table), bool)
+        for column, value in equal.items():
+            if column not in table:
+                raise UnknownKeyError(f"no column {column!r} in the .infoset; it has {', '.join(table.columns)}")
+            wanted = value if isinstance(value, (list, tuple, set, np.ndarray)) else [value]
+            keep &= table[column].isin(list(wanted)).to_numpy()
+        if where is not None:
+            keep &= np.asarray(where(table), bool)
+        return table["id"].to_numpy(np.int64)[keep]
+
+    def sql(self, statement: str) -> pd.DataFrame:
+        """Run SQL over the tables `files` (the `.infoset`, file values, row counts), `infoset` and `attribset`.
+
+        A column named ``<group>_<array>_<how>``, e.g. ``faces_face_areas_max``, is the reduction of that name, computed when the
+        statement mentions it. Needs the `sql` extra.
+        """
+        wanted = mentioned_reductions(self._store, statement)
+        tables = {
+            "files": files_table(self._store, self.files, wanted, lambda g, a, h: self.reduce(g, a, h).values),  # type: ignore[arg-type]
+            "infoset": self.files,
+        }
+        if self.location.attribset is not None:
+            tables["attribset"] = self.attributes
+        return run_sql(statement, tables)
+
+    # Names behind codes
+
+    def get_file_info_all(self) -> pd.DataFrame:
+        """The `.infoset`, a copy."""
+        return self.files.copy()
+
+    def get_parquet_info_by_code(self, file_id_code: int) -> pd.DataFrame:
+        """The `.infoset`'s row of one file, as a table of one row."""
+        self._store.rows_of(FILE_GROUP, int(file_id_code))
+        return self.files.iloc[[int(file_id_code)]].reset_index(drop=True)
+
+    def decode_file_id_code(self, file_id_code: int) -> str:
+        """The sample's name, the stem of its files in `encoded/` and `stream_cache/`."""
+        return str(self.get_parquet_info_by_code(file_id_code)["name"].iloc[0])
+
+    def get_descriptions(
+        self, table_name: str, key_id: int | str | None = None, use_wildchar: bool = False
+    ) -> pd.DataFrame:
+        """Names and descriptions of codes from the `.attribset`; `key_id` is an id or a name, with `use_wildchar` a pattern (``*``)."""
+        return descriptions(self.attributes, table_name, key_id, use_wildchar)
+
+    def get_stream_cache_paths(self, file_id_code: int | Sequence[int] | None = None) -> pd.DataFrame:
+        """Absolute paths of previews: columns id, name, stream_cache_png, stream_cache_3d; None where there is none."""
+        table = self.files
+        if file_id_code is not None:
+            ids = np.atleast_1d(np.asarray(file_id_code, np.int64))
+            for one in ids.tolist():
+                self._store.rows_of(FILE_GROUP, one)
+            table = table.iloc[ids]
+        found = table[["id", "name"]].copy()
+        for column in ("stream_cache_png", "stream_cache_3d"):
+            values = table[column] if column in table else [None] * len(table)
+            found[column] = [str(self.location.root / v) if isinstance(v, str) and v else None for v in values]
+        return found.reset_index(drop=True)
+
+    def close(self, close_dask: bool = True) -> None:
+        """Release the files. `close_dask` is accepted for HOOPS AI's sake: dflow opened no client that it could close."""
+        self._store.close()
+
+    # Inside
+
+    def _distribution(self, key: str, bins: Bins, group: str | None, *, parallel: bool) -> dict[str, Any]:
+        column = find_column(self._store, key, group)
+        found: Distribution = distribution(self._store, column, bins, parallel=parallel)
+        result: dict[str, Any] = {
+            "bin_edges": found.binning.edges,
+            "hist": found.hist,
+            "file_id_codes_in_bins": found.files,
+            "n_missing": found.n_missing,
+            "group": column.group,
+        }
+        if found.binning.categories is not None:
+            result["categories"] = found.binning.categories
+            result["labels"] = self._labels(column.name, found.binning.categories)
+        return result
+
+    def _labels(self, table_name: str, codes: Array) -> list[str]:
+        """Names of codes; the code itself where the `.attribset` has none."""
+        names: dict[int, str] = {}
+        if self.location.attribset is not None:
+            chosen = self.attributes[self.attributes["table_name"] == table_name]
+            names = dict(zip(chosen["id"].tolist(), chosen["name"].tolist(), strict=True))
+        return [names.get(int(code), str(code)) for code in codes]

@@ -1,0 +1,125 @@
+"""An opened `.dataset` folder: its metadata, and its files by relative path, pinned to the folder that was opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+
+ROOT_METADATA = "zarr.json"
+MANIFEST = "manifest.json"
+_DIRECTORY_HANDLES = os.open in os.supports_dir_fd
+
+
+class DatasetFolder:
+    """One `.dataset` folder as it was when it was opened.
+
+    Files are opened relative to a handle on the folder itself, so that a merge that publishes a new dataset under the same
+    name (by rename) never mixes new shards with old metadata: reads either see the old files or raise. Where the
+    platform has no such handles (Windows) plain paths are used. Safe to share between threads; pickles as its path, and opening
+    the pickle where another dataset stands by then raises `DamagedDatasetError`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(os.path.abspath(path))
+        if not self.path.is_dir():
+            what = "is a file, not a folder" if self.path.exists() else "does not exist"
+            raise DatasetNotFoundError(f"the dataset {self.path} {what}; pass the path of a merged .dataset folder")
+        self._handle = os.open(self.path, os.O_RDONLY) if _DIRECTORY_HANDLES else None
+        try:
+            self.metadata = self._read_metadata()
+        except BaseException:
+            self.close()
+            raise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reopen, (str(self.path), self.token)
+
+    def open(self, relative: str) -> int:
+        """A read-only descriptor of a file below the folder; the caller closes it."""
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+        if self._handle is None:
+            return os.open(self.path / relative, flags)
+        if self._handle < 0:
+            raise DamagedDatasetError(f"the dataset {self.path} was closed; open it again")
+        return os.open(relative, flags, dir_fd=self._handle)
+
+    def read_bytes(self, relative: str) -> bytes:
+        """The whole of a small file below the folder."""
+        with os.fdopen(self.open(relative), "rb") as file:
+            return file.read()
+
+    def explain_missing(self, relative: str) -> None:
+        """Return when a shard may be missing (all fill values); raise where it must exist.
+
+        Raises
+        ------
+        DamagedDatasetError
+            When the folder was replaced or removed since it was opened, or when the manifest lists the file.
+        """
+        try:
+            os.close(self.open(ROOT_METADATA))
+        except OSError as error:
+            message = f"the dataset {self.path} was replaced or removed while it was open; open it again"
+            raise DamagedDatasetError(message) from error
+        if relative in self.listed_files:
+            raise DamagedDatasetError(
+                f"{self.path / relative} is missing, although the dataset's manifest lists it; run the merge again"
+            )
+
+    @cached_property
+    def listed_files(self) -> frozenset[str]:
+        """Relative paths of all files that the manifest promises; empty for a dataset without one."""
+        try:
+            manifest = json.loads(self.read_bytes(MANIFEST))
+        except FileNotFoundError:
+            return frozenset()
+        except ValueError as error:
+            raise DamagedDatasetError(f"{self.path / MANIFEST} is not JSON: {error}") from error
+        files = manifest.get("files", {})
+        return frozenset(files if isinstance(files, dict) else (entry["path"] for entry in files))
+
+    @cached_property
+    def token(self) -> str:
+        """Eight hexadecimal digits that change whenever the metadata or any listed shard changes."""
+        crc = zlib.crc32(self.read_bytes(ROOT_METADATA))
+        try:
+            crc = zlib.crc32(self.read_bytes(MANIFEST), crc)
+        except FileNotFoundError:
+            pass  # a dataset written by hand has no manifest
+        return f"{crc:08x}"
+
+    def close(self) -> None:
+        """Release the handle; later reads raise."""
+        if self._handle is not None and self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def _read_metadata(self) -> Mapping[str, Any]:
+        try:
+            root = json.loads(self.read_bytes(ROOT_METADATA))
+        except FileNotFoundError as error:
+            message = f"{self.path} holds no {ROOT_METADATA}: it is not a dataset, or its merge never finished"
+            raise DamagedDatasetError(message) from error
+        except ValueError as error:
+            raise DamagedDatasetError(
+                f"{self.path / ROOT_METADATA} is damaged: {error}; run the merge again"
+            ) from error
+        if not isinstance(root, dict) or "dflow" not in root.get("attributes", {}):
+            raise DamagedDatasetError(f"{self.path} is a Zarr store, but not one of dflow's datasets")
+        return root
+
+
+def reopen(path: str, token: str) -> DatasetFolder:
+    """The folder of a pickle, checked to hold the same dataset still."""
+    folder = DatasetFolder(path)
+    if folder.token != token:
+        folder.close()
+        raise DamagedDatasetError(f"the dataset {path} was replaced while it was open; open it again")
+    return folder

@@ -1,0 +1,92 @@
+"""Reading the two Parquet tables beside a dataset: `.infoset` (one row a sample) and `.attribset` (names of codes)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dflow.errors import DamagedDatasetError, DatasetNotFoundError, UnknownKeyError
+
+_INFO_COLUMNS = ("id", "name", "description")
+_ATTRIBUTE_COLUMNS = ("table_name", "id", "name", "description")
+
+
+def read_table(path: Path | None, kind: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """One of the tables. `kind` is its suffix, for messages.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        If it is not there.
+    DamagedDatasetError
+        If it is not Parquet, or lacks the columns that every table of its kind has.
+    """
+    if path is None:
+        raise DatasetNotFoundError(f"no {kind} lies beside the dataset; pass its path to the explorer")
+    try:
+        table = pq.read_table(path, columns=None if columns is None else list(columns))
+    except FileNotFoundError as error:
+        raise DatasetNotFoundError(f"{path} does not exist") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedDatasetError(f"{path} is damaged, it is not a Parquet table: {error}") from error
+    needed = _ATTRIBUTE_COLUMNS if kind == ".attribset" else _INFO_COLUMNS
+    missing = [] if columns is not None else [c for c in needed if c not in table.column_names]
+    if missing:
+        raise DamagedDatasetError(f"{path} lacks the column(s) {', '.join(missing)}: it is no {kind}")
+    return table
+
+
+def read_infoset(path: Path | None, n_files: int) -> pd.DataFrame:
+    """The `.infoset` in id order, checked against the number of samples of the dataset."""
+    table = read_table(path, ".infoset").to_pandas().sort_values("id", ignore_index=True)
+    if len(table) != n_files or not (table["id"] == range(n_files)).all():
+        raise DamagedDatasetError(
+            f"{path} has {len(table)} rows, the dataset {n_files} samples: they do not belong together; run the merge again"
+        )
+    return table
+
+
+def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None, use_wildcard: bool) -> pd.DataFrame:
+    """Rows of the `.attribset` of one table.
+
+    `key_id` picks one id, or, given as text, the rows of that name; with `use_wildcard` the text may hold ``*`` and ``?``
+    and the table's name may too. Case matters only without wildcards.
+    """
+    names = table["table_name"].astype(str)
+    chosen = names.str.fullmatch(_pattern(table_name), case=False) if use_wildcard else names == table_name
+    if not chosen.any():
+        known = ", ".join(sorted(names.unique())) or "none"
+        raise UnknownKeyError(f"no description table {table_name!r}; the .attribset has {known}")
+    if isinstance(key_id, str):
+        labels = table["name"].astype(str)
+        chosen &= labels.str.fullmatch(_pattern(key_id), case=False) if use_wildcard else labels == key_id
+    elif key_id is not None:
+        chosen &= table["id"] == key_id
+    return table[chosen].reset_index(drop=True)
+
+
+def rewrite_column(path: Path, column: str, values: Sequence[Any]) -> bool:
+    """Replace one text column of a table, by a new file beside it and a rename. False where the folder is read-only."""
+    table = read_table(path, ".infoset")
+    array = pa.array(values, pa.string())
+    position = table.column_names.index(column) if column in table.column_names else None
+    table = table.append_column(column, array) if position is None else table.set_column(position, column, array)
+    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    try:
+        pq.write_table(table, temporary, compression="zstd")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _pattern(text: str) -> str:
+    return re.escape(text).replace(r"\*", ".*").replace(r"\?", ".")

@@ -1,0 +1,110 @@
+"""Where a dataset's four parts lie: from a `.flow` file, or from the paths a caller names."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dflow.errors import DatasetError, DatasetNotFoundError, FlowFileError
+from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, INFOSET_SUFFIX
+
+AnyPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetLocation:
+    """Absolute paths of a dataset's parts. `root` is the flow's folder, which the paths inside the tables start from."""
+
+    dataset: Path
+    infoset: Path | None
+    attribset: Path | None
+    root: Path
+    name: str
+
+    @property
+    def cache(self) -> Path:
+        """Where results of reductions are kept; deleting it costs only time."""
+        return self.root / ".dflow" / "explorer" / self.dataset.name
+
+    @property
+    def split_file(self) -> Path:
+        """Where the split is kept."""
+        return self.dataset.with_suffix(".split")
+
+
+def locate(
+    flow_file: AnyPath | None = None,
+    *,
+    dataset: AnyPath | None = None,
+    infoset: AnyPath | None = None,
+    attribset: AnyPath | None = None,
+) -> DatasetLocation:
+    """Find the parts of a dataset. A named path wins over the `.flow` file's; unnamed tables are looked for beside the dataset.
+
+    Raises
+    ------
+    DatasetError
+        If neither a `.flow` file nor a dataset is named.
+    FlowFileError
+        If the `.flow` file is missing or damaged.
+    DatasetNotFoundError
+        If a part that was named is not there.
+    """
+    if flow_file is None and dataset is None:
+        raise DatasetError("pass flow_output_file= (the .flow file) or merged_store_path= (the .dataset folder)")
+    named: dict[str, Path | None] = dict.fromkeys(("flow_data", "flow_info", "flow_attributes"))
+    if flow_file is not None:
+        named = read_flow_file(Path(os.path.abspath(flow_file)))
+    data = _absolute(dataset) or named["flow_data"]
+    if data is None:
+        raise FlowFileError(f"{flow_file} names no dataset (flow_data): the flow ran without auto_dataset_export")
+    root = data.parent if flow_file is None else Path(os.path.abspath(flow_file)).parent
+    info = _table(_absolute(infoset) or named["flow_info"], data, INFOSET_SUFFIX)
+    attributes = _table(_absolute(attribset) or named["flow_attributes"], data, ATTRIBSET_SUFFIX)
+    return DatasetLocation(data, info, attributes, root, data.name.removesuffix(DATASET_SUFFIX))
+
+
+def read_flow_file(path: Path) -> dict[str, Path | None]:
+    """The paths that a `.flow` file names, absolute, by its keys."""
+    try:
+        flow: Any = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise FlowFileError(
+            f"the flow file {path} does not exist; it is the third value that Flow.process returns"
+        ) from error
+    except IsADirectoryError as error:
+        raise FlowFileError(f"{path} is a folder; the .flow file lies inside it") from error
+    except ValueError as error:
+        raise FlowFileError(f"the flow file {path} is damaged, it is not JSON: {error}") from error
+    if not isinstance(flow, dict) or "flow_name" not in flow:
+        raise FlowFileError(f"{path} is JSON, but not a .flow file: it has no flow_name")
+    found: dict[str, Path | None] = {}
+    for key in ("flow_data", "flow_info", "flow_attributes"):
+        value = flow.get(key)
+        if value is not None and not isinstance(value, str):
+            raise FlowFileError(f"{path}: {key} is {value!r}, a path was expected")
+        found[key] = _resolve(value, path.parent) if value else None
+    return found
+
+
+def _resolve(value: str, root: Path) -> Path:
+    """A stored path, relative to the `.flow` file's folder. An absolute one of a moved folder is looked for beside the `.flow`."""
+    path = Path(os.path.normpath(root / value))
+    beside = root / path.name
+    return beside if not path.exists() and beside.exists() else path
+
+
+def _absolute(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(os.path.abspath(path))
+
+
+def _table(named: Path | None, dataset: Path, suffix: str) -> Path | None:
+    if named is None:
+        beside = dataset.with_suffix(suffix)
+        return beside if beside.exists() else None
+    if not named.exists():
+        raise DatasetNotFoundError(f"{named} does not exist; it belongs to {dataset}")
+    return named

@@ -1,0 +1,70 @@
+"""What a dataset holds, as text and as HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+from dflow.dataset.store import FILE_GROUP, ID_PREFIX, Column, DatasetStore
+
+
+def human_bytes(n_bytes: float) -> str:
+    """``1536`` → ``1.5 KiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} TiB"
+
+
+def _shape(column: Column) -> str:
+    return ", ".join(f"{dim}: {size}" for dim, size in zip(column.dims, column.shape, strict=True)) or "scalar"
+
+
+def _shown(store: DatasetStore, group: str) -> Iterable[Column]:
+    columns = store.file_values if group == FILE_GROUP else store.group(group)
+    return [c for n, c in columns.items() if not n.startswith(ID_PREFIX)]
+
+
+def _groups(store: DatasetStore) -> list[tuple[str, str]]:
+    titles = [(g, f"{store.n_rows(g):,} rows ({store.row_dimension(g)})") for g in store.row_groups]
+    return [*titles, (FILE_GROUP, f"{store.n_files:,} samples, one value each")]
+
+
+def summary_line(store: DatasetStore) -> str:
+    """One line: samples, rows a group."""
+    rows = ", ".join(f"{store.n_rows(g):,} {g}" for g in store.row_groups)
+    return f"{store.folder.path.name}: {store.n_files:,} samples" + (f", {rows}" if rows else "")
+
+
+def table_of_contents(store: DatasetStore, table_columns: Iterable[str]) -> str:
+    """The listing that `print_table_of_contents` prints."""
+    lines = [f"DATASET {summary_line(store)}"]
+    for group, title in _groups(store):
+        lines += ["", f"GROUP {group}: {title}"]
+        columns = list(_shown(store, group))
+        width = max((len(c.name) for c in columns), default=0)
+        for column in columns:
+            lines.append(
+                f"  {column.name:<{width}}  ({_shape(column)})  {column.dtype}  {human_bytes(column.n_bytes)}".rstrip()
+            )
+        if not columns:
+            lines.append("  (no arrays)")
+    lines += ["", f"TABLE file_info: {store.n_files:,} rows", "  " + (", ".join(table_columns) or "(no .infoset)")]
+    return "\n".join(lines)
+
+
+def to_html(store: DatasetStore) -> str:
+    """The listing for notebooks: one folded table a group."""
+    parts = [f"<div><strong>{html.escape(summary_line(store))}</strong>"]
+    for group, title in _groups(store):
+        rows = "".join(
+            f"<tr><td>{html.escape(c.name)}</td><td>{html.escape(_shape(c))}</td>"
+            f"<td>{c.dtype}</td><td>{human_bytes(c.n_bytes)}</td></tr>"
+            for c in _shown(store, group)
+        )
+        head = "<tr><th>array</th><th>dimensions</th><th>type</th><th>in memory</th></tr>"
+        parts.append(
+            f"<details><summary>{html.escape(group)}: {html.escape(title)}</summary><table>{head}{rows}</table></details>"
+        )
+    return "".join([*parts, "</div>"])
