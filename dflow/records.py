@@ -158,7 +158,11 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class ShardRecord:
-    """One finished shard task of the merge. `damaged` names samples whose `.data` could not be read."""
+    """One finished shard task of the merge: CRC-32 and bytes of each file it wrote, by path in the dataset.
+
+    `damaged` names samples whose `.data` could not be read, with the reason; nothing is written then. `words` are the distinct
+    texts of each text array, from the tasks that gather vocabularies.
+    """
 
     group: str
     shard_index: int
@@ -166,3 +170,5 @@ class ShardRecord:
     crcs: Mapping[str, int] = field(default_factory=dict)
     damaged: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
