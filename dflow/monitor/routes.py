@@ -1,0 +1,69 @@
+"""``/dflow.json`` and ``/dflow/metrics`` on the scheduler's HTTP server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tornado import web
+
+from dflow.monitor.plugin import DflowMonitor, as_json
+
+
+class SnapshotHandler(web.RequestHandler):
+    """The numbers of the page, as JSON."""
+
+    def initialize(self, monitor: DflowMonitor) -> None:
+        self.monitor = monitor
+
+    def get(self) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.write(as_json(self.monitor))
+
+
+class MetricsHandler(web.RequestHandler):
+    """The same as Prometheus gauges; only where prometheus_client is installed."""
+
+    def initialize(self, monitor: DflowMonitor) -> None:
+        self.monitor = monitor
+
+    def get(self) -> None:
+        import prometheus_client
+
+        registry = prometheus_client.CollectorRegistry()
+        known: dict[str, Any] = {}
+        for name, text, labels, value in gauges(self.monitor.snapshot()):
+            if name not in known:
+                known[name] = prometheus_client.Gauge(name, text, list(labels), registry=registry)
+            known[name].labels(**labels).set(value)
+        self.set_header("Content-Type", prometheus_client.CONTENT_TYPE_LATEST)
+        self.write(prometheus_client.generate_latest(registry))
+
+
+def gauges(snapshot: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str], float]]:
+    """(name, help, labels, value) of every gauge, for the runs that are still going."""
+    for run in snapshot["runs"]:
+        if run["status"] != "running":
+            continue
+        flow = {"flow": run["flow"], "run": run["run"]}
+        for task, counts in run["tasks"].items():
+            for state in ("succeeded", "skipped", "failed", "waiting"):
+                labels = {**flow, "task": task, "state": state}
+                yield "dflow_items", "Items of a task by state", labels, float(counts[state])
+        for kind, n in run["failures"].items():
+            yield "dflow_failures", "Failed items by kind", {**flow, "kind": kind}, float(n)
+        yield "dflow_files_per_second", "Items finished per second", flow, run["files_per_second"]
+        yield "dflow_bytes_merged", "Bytes of shards written", flow, float(run["bytes_merged"])
+
+
+def routes(monitor: DflowMonitor) -> list[tuple[str, type[web.RequestHandler], dict[str, DflowMonitor]]]:
+    """Handlers for the scheduler's HTTP application."""
+    found: list[tuple[str, type[web.RequestHandler], dict[str, DflowMonitor]]] = [
+        (r"/dflow\.json", SnapshotHandler, {"monitor": monitor})
+    ]
+    try:
+        import prometheus_client  # noqa: F401
+    except ImportError:
+        return found
+    return [*found, (r"/dflow/metrics", MetricsHandler, {"monitor": monitor})]
