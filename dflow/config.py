@@ -10,3 +10,6 @@ MAX_PAIR_BYTES: int = 512 * 1024**2
 
 TIMEOUT_SECONDS: float = 120.0
 """Wall time one file may take in a task before its child is stopped: HOOPS AI's default."""
+
+MAX_STORE_BYTES: int = 4 * 1024**3
+"""What one sample's `.data` may expand to when it is read: eight times the largest face-pair array; beyond it is a bomb."""

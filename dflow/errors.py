@@ -18,6 +18,8 @@
     ├── SchemaError (ValueError)                   a schema that contradicts itself, or data that contradicts it
     ├── StorageError
     │   ├── KeyNotFoundError (KeyError)
+    │   ├── BadKeyError (ValueError)               a key that cannot name anything, or names two things at once
+    │   ├── UnsupportedDataError (TypeError)       data that no storage can hold
     │   ├── NonFiniteError (ValueError)            NaN or inf where the array does not document it
     │   ├── DamagedStoreError (ValueError)         truncated, foreign or corrupted .data
     │   └── StoreLimitError (ValueError)           a decompression bomb, an enormous array
@@ -141,6 +143,18 @@ class KeyNotFoundError(StorageError, KeyError):
     """No data or metadata under this key."""
 
     kind = "key_not_found"
+
+
+class BadKeyError(StorageError, ValueError):
+    """A key that cannot name anything, or would name an array and a group at once."""
+
+    kind = "bad_key"
+
+
+class UnsupportedDataError(StorageError, TypeError):
+    """Data or metadata of a type that no storage can hold: objects, dates in arrays, ragged lists."""
+
+    kind = "unsupported_data"
 
 
 class NonFiniteError(StorageError, ValueError):

@@ -1,1 +1,23 @@
-"""dflow.storage"""
+"""Arrays out: the storages of one sample, the record of what a sample holds, and where all files lie."""
+
+from __future__ import annotations
+
+from dflow.storage.base import DataStorage
+from dflow.storage.memory import MemoryStorage
+from dflow.storage.opt import OptStorage
+from dflow.storage.sample import describe, describe_file, read_arrays
+from dflow.storage.zarrzip import StoredArray, WrittenStore, read_zip_store, store_crc, write_zip_store
+
+__all__ = [
+    "DataStorage",
+    "MemoryStorage",
+    "OptStorage",
+    "StoredArray",
+    "WrittenStore",
+    "describe",
+    "describe_file",
+    "read_arrays",
+    "read_zip_store",
+    "store_crc",
+    "write_zip_store",
+]

@@ -1,0 +1,364 @@
+"""The contract of every storage: arrays under ``group/array``, nested metadata, one schema, a policy for NaN."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dflow.errors import BadKeyError, KeyNotFoundError, NonFiniteError, SchemaError, StorageError
+from dflow.schema import (
+    FILE_GROUP,
+    NanPolicy,
+    Schema,
+    SchemaBuilder,
+    cast_array,
+    check_field,
+    fit_array,
+    merge_schemas,
+    parse_schema,
+    resolve_array,
+    resolve_group,
+    schema_to_dict,
+)
+from dflow.storage.keys import locate
+from dflow.storage.tree import MetadataTree
+from dflow.storage.values import storable_array
+
+logger = logging.getLogger(__name__)
+
+FILE_SIZES = "file_sizes_KB"
+"""The metadata branch that says how large each array is; it is computed, not stored."""
+
+
+class DataStorage(ABC):
+    """Holds one sample: its arrays, its metadata and its schema.
+
+    Guarantees: what `load_data` gives equals what `save_data` took, in the declared dtype, and is the caller's own
+    copy; a failed call changes nothing. One process and one thread at a time. Use it as a context manager to close it;
+    when the block raises, what is not written yet is dropped.
+
+    Parameters
+    ----------
+    nan_policy
+        What happens to NaN and inf in arrays that neither the schema nor the table of standard arrays speaks of.
+    """
+
+    def __init__(self, *, nan_policy: NanPolicy = "raise") -> None:
+        self.nan_policy: NanPolicy = nan_policy
+        self._schema = Schema()
+        self._has_schema = False
+        self._metadata = MetadataTree()
+        self._closed = False
+
+    # What an implementation provides.
+
+    @abstractmethod
+    def _put_array(self, key: str, array: NDArray[Any]) -> None:
+        """Keep a checked array under ``group/array``."""
+
+    @abstractmethod
+    def _get_array(self, key: str) -> NDArray[Any]:
+        """The array under an existing ``group/array``; the caller copies it."""
+
+    @abstractmethod
+    def array_keys(self) -> list[str]:
+        """All keys ``group/array``, sorted."""
+
+    @abstractmethod
+    def get_file_path(self, key: str) -> str:
+        """Where the data of `key` lies; ``""`` asks for the whole store."""
+
+    @abstractmethod
+    def format(self) -> str:
+        """The format's name."""
+
+    @abstractmethod
+    def compress_store(self) -> int:
+        """Write what is not written yet and return the store's size in bytes, 0 where there is no file."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is not written yet and let go of everything. A second call does nothing."""
+
+    def discard(self) -> None:
+        """Let go of everything without writing what is not written yet."""
+        self._closed = True
+
+    @abstractmethod
+    def _metadata_changed(self) -> None:
+        """Called after metadata or the schema changed."""
+
+    # Data.
+
+    def save_data(self, key: str, data: Any) -> None:
+        """Store an array, or a dictionary of arrays as a group, under a key; what was there is replaced.
+
+        The array is cast to the declared dtype where that keeps the meaning (see `dflow.schema.fit_array`); without
+        a declaration it is stored as it is. In groups with ``matrix_flattening``, (F, F, …) is stored as (F², …).
+
+        Raises
+        ------
+        BadKeyError
+            If the key is no key, or an array and a group would have one name.
+        UnsupportedDataError, StoreLimitError
+            If no storage can hold the data.
+        SchemaError
+            If the schema declares another rank or dtype, or a rule is broken.
+        NonFiniteError
+            If it holds NaN or inf and the policy for it is ``raise``.
+        """
+        self._check_open()
+        prepared = self._prepare(key, data)
+        known = {*self.array_keys()}
+        for name in prepared:
+            self._check_clash(name, known)
+            known.add(name)
+        for name, array in prepared.items():
+            self._put_array(name, array)
+
+    def load_data(self, key: str) -> Any:
+        """The array under a key, or for a group's name the dictionary of its arrays; a copy.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is nothing under the key.
+        """
+        self._check_open()
+        keys = self.array_keys()
+        below = [k for k in keys if k.startswith(f"{key}/")]
+        if below and "/" not in key:
+            return {k.partition("/")[2]: np.array(self._get_array(k)) for k in below}
+        located = self._located(key)
+        if located not in keys:
+            raise KeyNotFoundError(f"there is no data {key!r}; there are {', '.join(keys) or 'none'}")
+        return np.array(self._get_array(located))
+
+    def has_data(self, key: str) -> bool:
+        """Whether there is an array under the key."""
+        self._check_open()
+        return self._located(key) in self.array_keys()
+
+    def array_types(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """The dtype (numpy's name, or ``str``) and shape of every array, by key."""
+        arrays = {key: self._get_array(key) for key in self.array_keys()}
+        return {key: ("str" if a.dtype.kind == "T" else a.dtype.name, a.shape) for key, a in arrays.items()}
+
+    def get_keys(self) -> list[str]:
+        """Names of the groups that hold data, sorted; an array without a group counts as one in group ``file``."""
+        self._check_open()
+        return sorted({key.partition("/")[0] for key in self.array_keys()})
+
+    # Metadata.
+
+    def save_metadata(self, key: str, value: Any) -> None:
+        """Store a value, or merge a dictionary, under a key that nests with slashes.
+
+        A flat key with a scalar is a value of the sample: it becomes a column of the dataset's tables, and is
+        checked against the schema's field of that name. None means missing. numpy scalars, dates, paths and tuples
+        are converted.
+
+        Raises
+        ------
+        BadKeyError
+            If the key is no key, or a value and a branch would have one name.
+        UnsupportedDataError
+            If the value is of a type that JSON does not know and dflow does not convert.
+        SchemaError
+            If it does not fit the declared field.
+        """
+        self._check_open()
+        self._metadata.put(key, value if "/" in str(key) else check_field(self._schema, key, value))
+        self._metadata_changed()
+
+    def load_metadata(self, key: str) -> Any:
+        """The value under a key, or the branch as a dictionary; a copy.
+
+        ``file_sizes_KB/<group>/<array>`` gives the size of an array's data in units of 1024 bytes.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is nothing under the key.
+        """
+        self._check_open()
+        if key.partition("/")[0] == FILE_SIZES:
+            return self._sizes().get(key)
+        return self._metadata.get(key)
+
+    def get_metadata(self) -> dict[str, Any]:
+        """All metadata as one nested dictionary; a copy, without the computed ``file_sizes_KB``."""
+        self._check_open()
+        return self._metadata.to_dict()
+
+    def _sizes(self) -> MetadataTree:
+        stored = self._metadata.to_dict().get(FILE_SIZES, {})
+        tree = MetadataTree({FILE_SIZES: stored})
+        for key in self.array_keys():
+            tree.put(f"{FILE_SIZES}/{key}", self._get_array(key).nbytes / 1024)
+        return tree
+
+    # Schema.
+
+    def set_schema(self, schema: Mapping[str, Any] | Schema | SchemaBuilder) -> None:
+        """Set the schema, in place of an earlier one; data and metadata that are there already are made to fit it.
+
+        Raises
+        ------
+        SchemaError
+            If the schema contradicts itself or what is stored; the storage stays as it was.
+        """
+        self._check_open()
+        parsed = _as_schema(schema)
+        fitted = {}
+        for key in self.array_keys():
+            group, _, name = key.partition("/")
+            if parsed.array(group, name) is not None:
+                array = self._get_array(key)
+                fit = self._fit(parsed, group, name, array)
+                if fit is not array:
+                    fitted[key] = fit
+        values = {
+            name: check_field(parsed, name, value)
+            for name, value in self._metadata.to_dict().items()
+            if parsed.field(name) is not None
+        }
+        self._schema, self._has_schema = parsed, True
+        for key, array in fitted.items():
+            self._put_array(key, array)
+        for name, value in values.items():
+            self._metadata.put(name, value)
+        self._metadata_changed()
+
+    def extend_schema(self, schema: Mapping[str, Any] | Schema | SchemaBuilder) -> None:
+        """Add another schema's groups and fields to the one that is set.
+
+        Raises
+        ------
+        SchemaError
+            If the two contradict each other, or what is stored.
+        """
+        self.set_schema(merge_schemas(self._schema, _as_schema(schema)))
+
+    def get_schema(self) -> dict[str, Any]:
+        """The schema as its public dictionary; empty when none was set."""
+        return schema_to_dict(self._schema) if self._has_schema else {}
+
+    @property
+    def has_schema(self) -> bool:
+        """Whether a schema was set."""
+        return self._has_schema
+
+    @property
+    def schema(self) -> Schema:
+        """The schema in its internal form; an empty one when none was set."""
+        return self._schema
+
+    def get_group_for_array(self, name: str) -> str | None:
+        """The one group that declares an array of this name, else the one that holds it; None otherwise."""
+        declared = self._schema.groups_with_array(name)
+        if not declared:
+            declared = tuple(key.partition("/")[0] for key in self.array_keys() if key.partition("/")[2] == name)
+        return declared[0] if len(declared) == 1 else None
+
+    def validate_data_against_schema(self, key: str, data: Any) -> bool:
+        """Whether `save_data` would find the data in keeping with the schema; true where nothing is declared."""
+        self._check_open()
+        group, name = locate(key, self._schema)
+        try:
+            self._fit(self._schema, group, name, storable_array(data, key))
+        except (SchemaError, StorageError):
+            return False
+        return True
+
+    # Common parts.
+
+    def _prepare(self, key: str, data: Any) -> dict[str, NDArray[Any]]:
+        if isinstance(data, Mapping):
+            prepared: dict[str, NDArray[Any]] = {}
+            for name, below in data.items():
+                prepared |= self._prepare(f"{key}/{name}", below)
+            return prepared
+        group, name = locate(key, self._schema)
+        array = self._fit(self._schema, group, name, storable_array(data, f"data {key!r}"))
+        if array.ndim == 0 and group != FILE_GROUP:
+            raise SchemaError(
+                f"data {key!r}: arrays of group {group!r} have rows; save one value per sample under '{FILE_GROUP}/{name}'"
+            )
+        self._check_finite(group, name, array)
+        return {f"{group}/{name}": array}
+
+    @staticmethod
+    def _fit(schema: Schema, group: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """The array as declared: flattened, cast and checked; a standard array that is not declared may have any rank."""
+        spec = resolve_array(schema, group, name)
+        if spec is None:
+            return array
+        where = f"array '{group}/{name}'"
+        owner = resolve_group(schema, group)
+        square = array.ndim == len(spec.dims) + 1 and array.shape[0] == array.shape[1]
+        if owner is not None and owner.special_processing == "matrix_flattening" and square:
+            array = array.reshape(array.shape[0] ** 2, *array.shape[2:])
+        if schema.array(group, name) is not None:
+            return fit_array(array, spec, where)
+        return cast_array(array, spec.dtype, where) if array.ndim == len(spec.dims) else array
+
+    def _check_finite(self, group: str, name: str, array: NDArray[Any]) -> None:
+        if array.dtype.kind not in "fc" or bool(np.isfinite(array).all()):
+            return
+        spec = resolve_array(self._schema, group, name)
+        policy = (spec.nan_policy if spec else None) or self.nan_policy
+        if policy == "allow":
+            return
+        count = int(array.size - np.count_nonzero(np.isfinite(array)))
+        fault = f"array '{group}/{name}' holds {count} NaN or inf of {array.size} values"
+        if policy == "raise":
+            raise NonFiniteError(f"{fault}; where they are meant, declare the array with nan_policy='allow'")
+        logger.warning("%s", fault)
+        warnings.warn(fault, RuntimeWarning, stacklevel=4)
+
+    @staticmethod
+    def _check_clash(key: str, known: set[str]) -> None:
+        group, _, name = key.partition("/")
+        if group == FILE_GROUP and any(other.startswith(f"{name}/") for other in known):
+            raise BadKeyError(
+                f"key {name!r}: a group of that name holds data; save to '{name}/…' or choose another name"
+            )
+        if group != FILE_GROUP and f"{FILE_GROUP}/{group}" in known:
+            raise BadKeyError(f"key {key!r}: {group!r} is an array already, it cannot be a group as well")
+
+    def _located(self, key: str) -> str:
+        group, name = locate(key, self._schema)
+        return f"{group}/{name}"
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageError(f"this {type(self).__name__} is closed")
+
+    def __enter__(self) -> DataStorage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self.array_keys())} arrays"
+        return f"{type(self).__name__}({state})"
+
+
+def _as_schema(schema: Mapping[str, Any] | Schema | SchemaBuilder) -> Schema:
+    if isinstance(schema, Schema):
+        return schema
+    return schema.schema() if isinstance(schema, SchemaBuilder) else parse_schema(schema)

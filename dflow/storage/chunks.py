@@ -1,0 +1,122 @@
+"""Arrays as encoded chunks and back: Zarr v3's ``bytes``, ``vlen-utf8`` and ``zstd`` codecs, one chunk an array."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import Any
+
+import numpy as np
+from numcodecs import zstd
+from numpy.typing import NDArray
+
+from dflow.errors import DamagedStoreError, StoreLimitError
+
+ZSTD_LEVEL = 1
+"""Compression level."""
+
+RAW_BYTES = 512
+"""Chunks below this many bytes are stored as they are: compressing them costs more than it saves."""
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_U32 = struct.Struct("<I")
+_SWAP = sys.byteorder == "big"
+
+
+def encode_chunk(array: NDArray[Any]) -> tuple[bytes, bool]:
+    """The chunk's bytes and whether they are zstd-compressed; `array` is C-contiguous and in native byte order."""
+    if array.dtype.kind == "T":
+        raw: Any = _encode_text(array)
+        n_bytes = len(raw)
+    else:
+        raw = array.byteswap() if _SWAP else array
+        n_bytes = array.nbytes
+    if n_bytes < RAW_BYTES:
+        return (raw if isinstance(raw, bytes) else raw.tobytes()), False
+    return zstd.compress(raw, ZSTD_LEVEL), True
+
+
+def decode_chunk(
+    chunk: bytes, dtype: str, shape: tuple[int, ...], *, compressed: bool, where: str, max_bytes: int
+) -> NDArray[Any]:
+    """The writable array behind a chunk.
+
+    Raises
+    ------
+    DamagedStoreError
+        If the chunk does not hold exactly the stated array.
+    StoreLimitError
+        If it would expand to more than `max_bytes`.
+    """
+    if dtype == "str":
+        text = _expand(chunk, where, max_bytes) if compressed else chunk
+        return _decode_text(text, shape, where)
+    array = np.empty(shape, dtype)
+    expected = array.nbytes
+    if compressed:
+        if frame_content_bytes(chunk) != expected:
+            raise DamagedStoreError(
+                f"{where}: its chunk does not expand to the {expected:,} bytes that its shape needs"
+            )
+        _decompress(chunk, array, where)
+    elif len(chunk) != expected:
+        raise DamagedStoreError(f"{where}: its chunk has {len(chunk):,} bytes, its shape needs {expected:,}")
+    else:
+        array = np.frombuffer(chunk, dtype).reshape(shape).copy()
+    return array.byteswap() if _SWAP else array
+
+
+def frame_content_bytes(chunk: bytes) -> int:
+    """The expanded size that a zstd frame states (RFC 8878, 3.1.1.1), -1 when it is no such frame or states none."""
+    if chunk[:4] != _ZSTD_MAGIC or len(chunk) < 6:
+        return -1
+    descriptor = chunk[4]
+    single_segment = bool(descriptor & 0x20)
+    at = 5 + (0 if single_segment else 1) + (0, 1, 2, 4)[descriptor & 3]
+    width = (1 if single_segment else 0, 2, 4, 8)[descriptor >> 6]
+    if not width or at + width > len(chunk):
+        return -1
+    size = int.from_bytes(chunk[at : at + width], "little")
+    return size + 256 if width == 2 else size
+
+
+def _expand(chunk: bytes, where: str, max_bytes: int) -> bytes:
+    size = frame_content_bytes(chunk)
+    if size < 0:
+        raise DamagedStoreError(f"{where}: its chunk is no zstd frame of stated size")
+    if size > max_bytes:
+        raise StoreLimitError(f"{where} would expand to {size:,} bytes, more than the limit of {max_bytes:,}")
+    expanded = bytearray(size)
+    _decompress(chunk, expanded, where)
+    return bytes(expanded)
+
+
+def _decompress(chunk: bytes, target: Any, where: str) -> None:
+    try:
+        zstd.decompress(chunk, target)
+    except (RuntimeError, ValueError) as error:
+        raise DamagedStoreError(f"{where}: its chunk cannot be expanded: {error}") from error
+
+
+def _encode_text(array: NDArray[Any]) -> bytes:
+    texts = [text.encode("utf-8") for text in array.ravel().tolist()]
+    parts = [_U32.pack(len(texts))]
+    for text in texts:
+        parts += (_U32.pack(len(text)), text)
+    return b"".join(parts)
+
+
+def _decode_text(chunk: bytes, shape: tuple[int, ...], where: str) -> NDArray[Any]:
+    texts: list[str] = []
+    at = _U32.size
+    try:
+        (count,) = _U32.unpack_from(chunk)
+        while at < len(chunk):
+            (size,) = _U32.unpack_from(chunk, at)
+            at += _U32.size + size
+            texts.append(chunk[at - size : at].decode("utf-8"))
+    except (struct.error, UnicodeDecodeError) as error:
+        raise DamagedStoreError(f"{where}: its text cannot be decoded: {error}") from error
+    if at != len(chunk) or count != len(texts) or count != int(np.prod(shape, dtype=object)):
+        raise DamagedStoreError(f"{where}: its text does not fill the shape {shape}")
+    return np.array(texts, dtype=np.dtypes.StringDType()).reshape(shape)

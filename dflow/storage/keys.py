@@ -1,0 +1,50 @@
+"""Keys of arrays: ``group/array``, and how other spellings come down to that."""
+
+from __future__ import annotations
+
+from dflow.errors import BadKeyError
+from dflow.schema import FILE_GROUP, Schema
+from dflow.schema.names import name_fault
+
+METADATA_GROUP = "metadata"
+"""The group in the file that holds metadata which JSON cannot; no data goes there."""
+
+
+def split_key(key: str) -> tuple[str, ...]:
+    """The parts of a key.
+
+    Raises
+    ------
+    BadKeyError
+        If a part is empty, ``..``, or otherwise no name.
+    """
+    if not isinstance(key, str):
+        raise BadKeyError(f"a key is text such as 'faces/face_areas', not {type(key).__name__}")
+    parts = tuple(key.split("/"))
+    for part in parts:
+        if fault := name_fault(part):
+            raise BadKeyError(f"key {key!r}: the part {part!r} cannot be used: {fault}")
+    return parts
+
+
+def locate(key: str, schema: Schema) -> tuple[str, str]:
+    """The group and array that a key means.
+
+    ``group/array`` means itself. Deeper keys are joined: ``graph/edges/source`` is ``edges_source`` in ``graph``, as
+    HOOPS AI names it after its merge. A bare name is the array that the schema declares under it, else one value per
+    sample, in group ``file``.
+
+    Raises
+    ------
+    BadKeyError
+        If the key is no key, several groups declare the bare name, or the group's name is reserved.
+    """
+    group, *rest = split_key(key)
+    if not rest:
+        owners = schema.groups_with_array(key)
+        if len(owners) > 1:
+            raise BadKeyError(f"key {key!r} could be in {' or '.join(owners)}; say which: '{owners[0]}/{key}'")
+        return (owners[0] if owners else FILE_GROUP), key
+    if group == METADATA_GROUP:
+        raise BadKeyError(f"key {key!r}: the group {METADATA_GROUP!r} is reserved; use save_metadata")
+    return group, "_".join(rest)

@@ -1,0 +1,46 @@
+"""A storage in memory: the oracle of the others, and the place for results that need no file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dflow.schema import NanPolicy
+from dflow.storage.base import DataStorage
+
+
+class MemoryStorage(DataStorage):
+    """Keeps everything in dictionaries; `close` drops it. Its arrays are never written."""
+
+    def __init__(self, *, nan_policy: NanPolicy = "raise") -> None:
+        super().__init__(nan_policy=nan_policy)
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def _put_array(self, key: str, array: NDArray[Any]) -> None:
+        self._arrays[key] = array
+
+    def _get_array(self, key: str) -> NDArray[Any]:
+        return self._arrays[key]
+
+    def _metadata_changed(self) -> None:
+        """Nothing to do: the tree is the store."""
+
+    def array_keys(self) -> list[str]:
+        return sorted(self._arrays)
+
+    def get_file_path(self, key: str) -> str:
+        """Always ``""``: nothing lies in a file."""
+        return ""
+
+    def format(self) -> str:
+        return "memory"
+
+    def compress_store(self) -> int:
+        """Does nothing; a memory storage has no size on disk."""
+        self._check_open()
+        return 0
+
+    def close(self) -> None:
+        self._closed = True
+        self._arrays.clear()

@@ -1,0 +1,152 @@
+"""The storage of flows: arrays collected in memory, written as one `.data` file in one pass."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dflow.errors import DamagedStoreError, SchemaError
+from dflow.schema import NanPolicy, parse_schema, schema_to_dict
+from dflow.storage.base import DataStorage
+from dflow.storage.dimensions import sample_dimensions
+from dflow.storage.keys import METADATA_GROUP
+from dflow.storage.paths import DATA_SUFFIX
+from dflow.storage.tree import MetadataTree
+from dflow.storage.zarrzip import StoreContents, StoredArray, WrittenStore, read_zip_store, write_zip_store
+
+FORMAT = 1
+"""The version of what the root's attributes mean."""
+
+
+class OptStorage(DataStorage):
+    """One sample in one file, ``<store_path>.data``: Zarr v3 in a zip.
+
+    Nothing is written before `compress_store` or `close`, and then under a temporary name that is renamed, so the
+    file is always whole. A file that is there already is read (and its checksums verified) when the storage is made,
+    can be extended, and is written again only when something changed.
+
+    Parameters
+    ----------
+    store_path
+        The path without `compress_extension` (with it is the same).
+    compress_extension
+        The file's suffix.
+
+    Raises
+    ------
+    DamagedStoreError, StoreLimitError
+        If there is a file and it cannot be read.
+    """
+
+    def __init__(
+        self,
+        store_path: str | os.PathLike[str],
+        compress_extension: str = DATA_SUFFIX,
+        *,
+        nan_policy: NanPolicy = "raise",
+    ) -> None:
+        super().__init__(nan_policy=nan_policy)
+        path = os.path.abspath(os.fspath(store_path))
+        self._path = path if path.endswith(compress_extension) else path + compress_extension
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._changed = False
+        self._written: WrittenStore | None = None
+        if os.path.exists(self._path):
+            self._restore(read_zip_store(self._path))
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is something that is not in the file yet."""
+        return self._changed
+
+    @property
+    def written(self) -> WrittenStore | None:
+        """Size and checksum of the file as it was last written or read; None before the first time."""
+        return self._written
+
+    def _put_array(self, key: str, array: NDArray[Any]) -> None:
+        self._arrays[key] = array
+        self._changed = True
+
+    def _get_array(self, key: str) -> NDArray[Any]:
+        return self._arrays[key]
+
+    def _metadata_changed(self) -> None:
+        self._changed = True
+
+    def array_keys(self) -> list[str]:
+        return sorted(self._arrays)
+
+    def get_file_path(self, key: str) -> str:
+        """The final file, for every key: all of them lie in it."""
+        return self._path
+
+    def format(self) -> str:
+        return "zarr"
+
+    def compress_store(self) -> int:
+        """Write the file if something changed since it was last written, and return its size in bytes.
+
+        Raises
+        ------
+        SchemaError
+            If arrays of one group disagree on their rows.
+        OSError
+            If the folder cannot be written or the disk is full; the earlier file, if any, is as it was.
+        """
+        self._check_open()
+        if self._changed or self._written is None:
+            tree, stored = self._metadata.pack()
+            dims = sample_dimensions(self._schema, {key: array.shape for key, array in self._arrays.items()})
+            stored |= {key: StoredArray(array, dims[key]) for key, array in self._arrays.items()}
+            schema = schema_to_dict(self._schema) if self._has_schema else {}
+            attributes = {"dflow": {"format": FORMAT}, "schema": schema, "metadata": tree}
+            self._written = write_zip_store(self._path, stored, attributes)
+            self._changed = False
+        return self._written.n_bytes
+
+    def close(self) -> None:
+        """Write what changed and let go of the arrays. A storage that nothing was saved to leaves no file."""
+        if self._closed:
+            return
+        if self._changed:
+            self.compress_store()
+        self.discard()
+
+    def discard(self) -> None:
+        super().discard()
+        self._arrays.clear()
+
+    def _restore(self, contents: StoreContents) -> None:
+        reserved = f"{METADATA_GROUP}/"
+        extra = {key: stored for key, stored in contents.arrays.items() if key.startswith(reserved)}
+        self._arrays = {key: stored.data for key, stored in contents.arrays.items() if key not in extra}
+        schema, metadata = read_attributes(contents.attributes, self._path)
+        try:
+            self._schema, self._has_schema = parse_schema(schema), bool(schema)
+        except SchemaError as error:
+            raise DamagedStoreError(f"{self._path} cannot be read: its schema contradicts itself: {error}") from error
+        self._metadata = MetadataTree.unpack(metadata, extra)
+        self._written = WrittenStore(contents.n_bytes, contents.crc)
+
+
+def read_attributes(attributes: dict[str, Any], path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema and metadata dictionaries of a root's attributes.
+
+    Raises
+    ------
+    DamagedStoreError
+        If they are not there, or of a later format.
+    """
+    try:
+        found = attributes["dflow"]["format"]
+        schema, metadata = attributes["schema"], attributes["metadata"]
+    except (KeyError, TypeError) as error:
+        raise DamagedStoreError(f"{path} was not written by dflow: its root has no {error}") from error
+    if found != FORMAT:
+        raise DamagedStoreError(f"{path} has format {found!r}; this dflow reads format {FORMAT}: update dflow")
+    if not isinstance(schema, dict) or not isinstance(metadata, dict):
+        raise DamagedStoreError(f"{path} cannot be read: its schema or metadata is no dictionary")
+    return schema, metadata

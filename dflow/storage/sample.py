@@ -1,0 +1,179 @@
+"""What a sample holds, as the small record that the merge plans with, and the merge's way to read its arrays."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dflow.errors import DamagedStoreError, SchemaError
+from dflow.records import ArrayLayout, SampleLayout, SampleRecord, Scalar
+from dflow.schema import FILE_GROUP, Schema, canonical_json, parse_schema, resolve_array
+from dflow.storage.base import DataStorage
+from dflow.storage.dimensions import sample_dimensions
+from dflow.storage.keys import METADATA_GROUP
+from dflow.storage.opt import OptStorage, read_attributes
+from dflow.storage.tree import MetadataTree
+from dflow.storage.zarrzip import outline_zip_store, read_zip_store
+
+DESCRIPTIONS = "descriptions"
+"""The metadata branch whose tables go to the attribset."""
+
+NOT_SET = "not set"
+"""What a table says where a code has a name and no description."""
+
+RESERVED = frozenset({"Item", "Flow name"})
+"""Flat metadata that is no value of the sample: what it came from and which flow made it."""
+
+_Typed = tuple[str, tuple[int, ...], tuple[str, ...]]
+
+
+def describe(storage: DataStorage, name: str, source: str, body: int = -1) -> SampleRecord:
+    """The record of a storage's sample; write an `OptStorage` first, so that the record names the file's checksum.
+
+    Raises
+    ------
+    SchemaError
+        If arrays of one group disagree on their rows, or a required metadata field is missing.
+    """
+    types = storage.array_types()
+    dims = sample_dimensions(storage.schema, {key: shape for key, (_, shape) in types.items()})
+    written = storage.written if isinstance(storage, OptStorage) else None
+    return SampleRecord(
+        name=name,
+        source=source,
+        body=body,
+        n_bytes=written.n_bytes if written else 0,
+        data_crc=written.crc if written else 0,
+        **_contents(
+            storage.schema,
+            canonical_json(storage.schema) if storage.has_schema else "",
+            storage.get_metadata(),
+            {key: (dtype, shape, dims[key]) for key, (dtype, shape) in types.items()},
+        ),
+    )
+
+
+def describe_file(
+    path: str | os.PathLike[str], name: str | None = None, source: str | None = None, body: int = -1
+) -> SampleRecord:
+    """The record of a `.data` file; no array is read.
+
+    `name` is the file's stem and `source` the metadata ``Item`` where they are not given.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    DamagedStoreError, StoreLimitError
+        If it cannot be read.
+    SchemaError
+        If a required metadata field is missing.
+    """
+    outline = outline_zip_store(path)
+    schema_dict, tree = read_attributes(outline.attributes, os.fspath(path))
+    extra = [key for key in outline.arrays if key.startswith(f"{METADATA_GROUP}/")]
+    arrays = read_zip_store(path, extra).arrays if extra else {}
+    metadata = MetadataTree.unpack(tree, arrays).to_dict()
+    text = json.dumps(schema_dict, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if schema_dict else ""
+    types = {
+        key: (document.dtype, document.shape, document.dims or ())
+        for key, document in outline.arrays.items()
+        if key not in arrays
+    }
+    return SampleRecord(
+        name=Path(path).stem if name is None else name,
+        source=str(metadata.get("Item", "")) if source is None else source,
+        body=body,
+        n_bytes=outline.n_bytes,
+        data_crc=outline.crc,
+        **_contents(_stored_schema(text), text, metadata, types),
+    )
+
+
+def read_arrays(path: str | os.PathLike[str], keys: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Only these arrays of a `.data` file, by key, their checksums verified. Raises as `read_zip_store`."""
+    return {key: stored.data for key, stored in read_zip_store(path, keys).arrays.items()}
+
+
+def _contents(
+    schema: Schema, schema_text: str, metadata: Mapping[str, Any], types: Mapping[str, _Typed]
+) -> dict[str, Any]:
+    layouts = tuple(_array_layout(schema, key, *types[key]) for key in sorted(types))
+    layout = _interned(SampleLayout(layouts, schema_text, _tables(metadata.get(DESCRIPTIONS))))
+    rows = dict.fromkeys(layout.groups, 0)
+    for key, (_, shape, _) in types.items():
+        group = key.partition("/")[0]
+        if group != FILE_GROUP:
+            rows[group] = shape[0]
+    return {"layout": layout, "rows": tuple(rows.values()), "values": _values(schema, metadata)}
+
+
+def _array_layout(schema: Schema, key: str, dtype: str, shape: tuple[int, ...], dims: tuple[str, ...]) -> ArrayLayout:
+    group, _, name = key.partition("/")
+    spec = resolve_array(schema, group, name)
+    fill = spec.fill_value if spec else None
+    if isinstance(fill, float) and math.isnan(fill):
+        fill = None  # NaN is what None means for floats, and only None compares equal after pickling
+    return ArrayLayout(group, name, dtype, dims, shape if group == FILE_GROUP else shape[1:], fill)
+
+
+@lru_cache(maxsize=512)
+def _interned(layout: SampleLayout) -> SampleLayout:
+    """The same object for equal layouts: the records of a batch share one, also in their pickle."""
+    return layout
+
+
+@lru_cache(maxsize=64)
+def _stored_schema(text: str) -> Schema:
+    try:
+        return parse_schema(json.loads(text)) if text else Schema()
+    except SchemaError as error:
+        raise DamagedStoreError(f"a stored schema contradicts itself: {error}") from error
+
+
+def _values(schema: Schema, metadata: Mapping[str, Any]) -> tuple[tuple[str, Scalar], ...]:
+    for kind in (schema.file_level, schema.categorical):
+        for field in kind.values():
+            if field.required and metadata.get(field.name) is None:
+                raise SchemaError(f"the required metadata field {field.name!r} is missing")
+    return tuple(
+        (name, value)
+        for name, value in sorted(metadata.items())
+        if name not in RESERVED and isinstance(value, (bool, int, float, str))
+    )
+
+
+def _tables(branch: Any) -> tuple[tuple[str, tuple[tuple[int, str, str], ...]], ...]:
+    if not isinstance(branch, Mapping):
+        return ()
+    return tuple((table, _table_rows(table, branch[table])) for table in sorted(branch))
+
+
+def _table_rows(table: str, content: Any) -> tuple[tuple[int, str, str], ...]:
+    """Rows of ``{id: name}``, ``{name: id}``, ``{id: {"name": …, "description": …}}`` or a list of names."""
+    if isinstance(content, list):
+        content = dict(enumerate(content))
+    if not isinstance(content, Mapping):
+        raise SchemaError(
+            f"metadata '{DESCRIPTIONS}/{table}' is {type(content).__name__}, not a table of codes and names"
+        )
+    rows = []
+    for key, value in content.items():
+        if isinstance(value, int) and not _is_code(key):
+            key, value = value, key
+        if not _is_code(key):
+            raise SchemaError(f"metadata '{DESCRIPTIONS}/{table}': {key!r} is no integer code")
+        label, note = (value.get("name"), value.get("description")) if isinstance(value, Mapping) else (value, None)
+        rows.append((int(key), str(label), NOT_SET if note is None else str(note)))
+    return tuple(sorted(rows))
+
+
+def _is_code(key: Any) -> bool:
+    return isinstance(key, int) or (isinstance(key, str) and key.removeprefix("-").isdecimal())

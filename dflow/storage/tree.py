@@ -1,0 +1,153 @@
+"""Nested metadata: a tree of dictionaries, addressed by keys with slashes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from dflow.errors import BadKeyError, DamagedStoreError, KeyNotFoundError, NonFiniteError
+from dflow.storage.keys import METADATA_GROUP
+from dflow.storage.values import is_finite, storable_metadata
+from dflow.storage.zarrzip import StoredArray
+
+_PATH = "metadata_path"
+
+
+class MetadataTree:
+    """Metadata of one sample. Leaves are JSON values, NaN and inf among the floats; dictionaries merge.
+
+    Guarantees that no key is a value and a branch at once.
+    """
+
+    def __init__(self, tree: dict[str, Any] | None = None) -> None:
+        self._tree: dict[str, Any] = tree if tree is not None else {}
+
+    def put(self, key: str, value: Any) -> None:
+        """Set a value, or merge a dictionary into the branch at `key`.
+
+        Raises
+        ------
+        BadKeyError
+            If a part of the key is empty, or a value stands where a branch is meant or the other way round.
+        UnsupportedDataError, NonFiniteError
+            If the value cannot be stored.
+        """
+        *branch, leaf = _parts(key)
+        value = storable_metadata(value, f"metadata {key!r}")
+        _check_lists(value, key)
+        node = self._tree
+        _check_merge(node, [*branch, leaf], value, key)
+        for part in branch:
+            node = node.setdefault(part, {})
+        _merge(node, leaf, value)
+
+    def get(self, key: str) -> Any:
+        """A copy of the value or branch at `key`.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If there is none.
+        """
+        node: Any = self._tree
+        for part in _parts(key):
+            if not isinstance(node, dict) or part not in node:
+                raise KeyNotFoundError(
+                    f"there is no metadata {key!r}; there are {', '.join(sorted(self._tree)) or 'none'}"
+                )
+            node = node[part]
+        return copy.deepcopy(node)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A copy of the whole tree."""
+        return copy.deepcopy(self._tree)
+
+    def pack(self) -> tuple[dict[str, Any], dict[str, StoredArray]]:
+        """The tree without its non-finite leaves, and those as arrays under ``metadata/…``. `unpack` inverts."""
+        if is_finite(self._tree):
+            return self._tree, {}
+        arrays = {}
+        for path, value in list(_non_finite(self._tree, ())):
+            key = "/".join(
+                (METADATA_GROUP, *(quote(part, safe=" ") if part.strip(".") else f"%{part}" for part in path))
+            )
+            arrays[key] = StoredArray(np.array(value, dtype=np.float64), None, {_PATH: list(path)})
+        return _finite_part(self._tree), arrays
+
+    @classmethod
+    def unpack(cls, attributes: Mapping[str, Any], arrays: Mapping[str, StoredArray]) -> MetadataTree:
+        """The tree from what `pack` made of it."""
+        tree = cls(copy.deepcopy(dict(attributes)))
+        for key, stored in arrays.items():
+            path = stored.attributes.get(_PATH)
+            if not isinstance(path, list) or not path:
+                raise DamagedStoreError(f"the array {key!r} in the reserved group is no metadata of ours")
+            node = tree._tree
+            for part in path[:-1]:
+                node = node.setdefault(part, {})
+            node[path[-1]] = stored.data.tolist()
+        return tree
+
+
+def _parts(key: str) -> list[str]:
+    parts = key.split("/") if isinstance(key, str) else [""]
+    if not all(parts):
+        raise BadKeyError(f"a metadata key is text with parts between slashes, not {key!r}")
+    return parts
+
+
+def _check_merge(node: Any, path: list[str], value: Any, key: str) -> None:
+    """Refuse before anything is changed what `_merge` could only do by losing a value or a branch."""
+    for index, part in enumerate(path):
+        if not isinstance(node, dict):
+            raise BadKeyError(f"metadata {key!r}: {'/'.join(path[:index])!r} holds a value, nothing can go below it")
+        if part not in node:
+            return
+        node = node[part]
+    if isinstance(node, dict) != isinstance(value, dict):
+        raise BadKeyError(f"metadata {key!r}: a {'branch' if isinstance(node, dict) else 'value'} stands there already")
+    if isinstance(value, dict):
+        for part, below in value.items():
+            _check_merge(node, [part], below, f"{key}/{part}")
+
+
+def _merge(node: dict[str, Any], leaf: str, value: Any) -> None:
+    if isinstance(value, dict):
+        branch = node.setdefault(leaf, {})
+        for part, below in value.items():
+            _merge(branch, part, below)
+    else:
+        node[leaf] = value
+
+
+def _check_lists(value: Any, key: str) -> None:
+    """Non-finite numbers are stored as arrays, so a list with one must be of numbers alone."""
+    if isinstance(value, dict):
+        for part, below in value.items():
+            _check_lists(below, f"{key}/{part}")
+    elif isinstance(value, list) and not (is_finite(value) or all(map(_is_number, value))):
+        raise NonFiniteError(f"metadata {key!r}: NaN or inf in a list of other things; save numbers as data")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _non_finite(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(node, dict):
+        for part, below in node.items():
+            yield from _non_finite(below, (*path, part))
+    elif not is_finite(node):
+        yield path, node
+
+
+def _finite_part(node: dict[str, Any]) -> dict[str, Any]:
+    return {
+        part: _finite_part(below) if isinstance(below, dict) else below
+        for part, below in node.items()
+        if isinstance(below, dict) or is_finite(below)
+    }

@@ -1,0 +1,181 @@
+"""One sample in one file: a Zarr v3 hierarchy in a zip, written in one pass and read with its checksums verified.
+
+``zarr.storage.ZipStore(path, mode="r")`` and ``xarray.open_zarr(store, group=…)`` open what `write_zip_store`
+writes. Equal content gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dflow.config import MAX_STORE_BYTES
+from dflow.errors import KeyNotFoundError, StoreLimitError
+from dflow.storage.chunks import decode_chunk, encode_chunk
+from dflow.storage.container import ZipReader, pack_members
+from dflow.storage.documents import GROUP_TEXT, ArrayDocument, array_text, chunk_key, parse_root, root_text
+from dflow.storage.paths import TEMPORARY_PREFIX
+
+ROOT_DOCUMENT = "zarr.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArray:
+    """An array with its dimension names. `data` is numeric, bool or numpy's `StringDType`, C-contiguous."""
+
+    data: NDArray[Any]
+    dims: tuple[str, ...] | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenStore:
+    """A finished file: its size in bytes and the CRC-32 of its zip directory, which holds every member's CRC-32."""
+
+    n_bytes: int
+    crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreContents:
+    """What was read: arrays by key, the root's attributes, size in bytes and directory CRC-32 of the file."""
+
+    arrays: dict[str, StoredArray]
+    attributes: dict[str, Any]
+    n_bytes: int
+    crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOutline:
+    """A store's description without its data."""
+
+    arrays: dict[str, ArrayDocument]
+    attributes: dict[str, Any]
+    n_bytes: int
+    crc: int
+
+
+def write_zip_store(
+    path: str | os.PathLike[str], arrays: Mapping[str, StoredArray], attributes: Mapping[str, Any]
+) -> WrittenStore:
+    """Write a store under a temporary name and rename it; arrays and groups in sorted order, the root's document last.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written or the disk is full; nothing is left behind, and a file that was there stays
+        as it was.
+    StoreLimitError
+        If the store would pass 4 GiB.
+    """
+    parts, n_bytes, crc = pack_members(_members(arrays, attributes))
+    path = os.fspath(path)
+    folder, name = os.path.split(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{name}-{secrets.token_hex(4)}")
+    with open(temporary, "xb") as file:
+        try:
+            file.writelines(parts)
+            file.close()
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    return WrittenStore(n_bytes, crc)
+
+
+def read_zip_store(
+    path: str | os.PathLike[str], keys: Iterable[str] | None = None, *, max_bytes: int = MAX_STORE_BYTES
+) -> StoreContents:
+    """Read a store's arrays, all or those under `keys`, and its attributes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    DamagedStoreError
+        If the file is truncated, foreign, or a checksum does not match.
+    StoreLimitError
+        If what is asked for would expand to more than `max_bytes`.
+    KeyNotFoundError
+        If a key is not there.
+    """
+    with ZipReader(path, max_bytes=max_bytes) as reader:
+        attributes, documents = parse_root(reader.read(ROOT_DOCUMENT), reader.path)
+        wanted = list(documents if keys is None else keys)
+        if missing := [key for key in wanted if key not in documents]:
+            raise KeyNotFoundError(f"{reader.path} has no array {missing[0]!r}")
+        _check_expansion(reader.path, [documents[key] for key in wanted], max_bytes)
+        arrays = {
+            key: StoredArray(_read_array(reader, key, documents[key]), documents[key].dims, documents[key].attributes)
+            for key in wanted
+        }
+        return StoreContents(arrays, attributes, reader.n_bytes, reader.crc)
+
+
+def outline_zip_store(path: str | os.PathLike[str], *, max_bytes: int = MAX_STORE_BYTES) -> StoreOutline:
+    """A store's attributes and array descriptions; no array is read. Raises as `read_zip_store`."""
+    with ZipReader(path, max_bytes=max_bytes) as reader:
+        attributes, documents = parse_root(reader.read(ROOT_DOCUMENT), reader.path)
+        return StoreOutline(documents, attributes, reader.n_bytes, reader.crc)
+
+
+def store_crc(path: str | os.PathLike[str]) -> int:
+    """The CRC-32 of a store's zip directory: what `SampleRecord.data_crc` holds. Raises as `read_zip_store`."""
+    with ZipReader(path) as reader:
+        return reader.crc
+
+
+def _members(arrays: Mapping[str, StoredArray], attributes: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    nodes: dict[str, str] = {}
+    for key in sorted(arrays):
+        stored = arrays[key]
+        data = stored.data
+        for end in (i for i, c in enumerate(key) if c == "/"):
+            nodes.setdefault(key[:end], GROUP_TEXT)
+        chunk, compressed = encode_chunk(data)
+        dtype = "str" if data.dtype.kind == "T" else data.dtype.name
+        own = _json_text(stored.attributes) if stored.attributes else "{}"
+        nodes[key] = array_text(dtype, data.shape, stored.dims, compressed, own)
+        if data.size:
+            yield f"{key}/{chunk_key(data.ndim)}", chunk
+    for path, text in nodes.items():
+        yield f"{path}/{ROOT_DOCUMENT}", text.encode("ascii")
+    yield ROOT_DOCUMENT, root_text(_json_text(attributes), nodes.items()).encode("ascii")
+
+
+def _read_array(reader: ZipReader, key: str, document: ArrayDocument) -> NDArray[Any]:
+    if 0 in document.shape:
+        dtype = np.dtypes.StringDType() if document.dtype == "str" else np.dtype(document.dtype)
+        return np.empty(document.shape, dtype)
+    return decode_chunk(
+        reader.read(f"{key}/{chunk_key(len(document.shape))}"),
+        document.dtype,
+        document.shape,
+        compressed=document.compressed,
+        where=f"{reader.path}: array {key!r}",
+        max_bytes=reader.max_bytes,
+    )
+
+
+def _check_expansion(path: str, documents: Sequence[ArrayDocument], max_bytes: int) -> None:
+    expanded = 0
+    for document in documents:
+        count = 4 if document.dtype == "str" else np.dtype(document.dtype).itemsize
+        for size in document.shape:
+            count *= size
+        expanded += count
+    if expanded > max_bytes:
+        raise StoreLimitError(f"{path} would expand to {expanded:,} bytes, more than the limit of {max_bytes:,}")
+
+
+def _json_text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
