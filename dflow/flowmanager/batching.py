@@ -1,0 +1,96 @@
+"""How items are packed into batches: pure, from their sizes and the seconds measured so far.
+
+Large items go first, so that no straggler is left for the end; batches shrink towards the end, so that all workers finish
+together; none is so small that the scheduler's few milliseconds a node count.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TARGET_SECONDS = 4.0
+"""Work in a batch while there is plenty: hides the scheduler's cost, keeps the bars moving."""
+
+LEAST_SECONDS = 0.25
+"""A batch is never cut below this, even at the end."""
+
+MOST_ITEMS = 512
+"""Keeps a node's message small."""
+
+ITEM_BYTES = 20_000
+"""What opening an item costs, expressed in bytes of its file, until seconds are measured."""
+
+FIRST_ITEMS = 8
+"""Batches hold at most so many items before anything is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """An item's position and the size of its file in bytes (0 where there is none)."""
+
+    index: int
+    n_bytes: int
+
+    @property
+    def weight(self) -> int:
+        """Expected work, in bytes."""
+        return self.n_bytes + ITEM_BYTES
+
+
+class Batcher:
+    """Hands out batches of item indices, adapting to the measured speed. One thread at a time.
+
+    Every item is handed out exactly once, whatever the measurements say.
+    """
+
+    def __init__(self, items: Sequence[Sized], n_workers: int) -> None:
+        self._queue = deque(sorted(items, key=lambda item: (-item.n_bytes, item.index)))
+        self._n_workers = max(1, n_workers)
+        self._weight_left = sum(item.weight for item in items)
+        self._measured_weight = 0.0
+        self._measured_seconds = 0.0
+        self._weights = {item.index: item.weight for item in items}
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def observe(self, indices: Sequence[int], seconds: float) -> None:
+        """Learn that these items took `seconds` of one worker's time together."""
+        self._measured_weight += sum(self._weights.pop(index, 0) for index in indices)
+        self._measured_seconds += seconds
+
+    def take(self) -> tuple[int, ...]:
+        """The next batch's item indices, () when all are handed out."""
+        if not self._queue:
+            return ()
+        weight_limit, most = self._limits()
+        taken = [self._pop()]
+        weight = taken[0].weight
+        while self._queue and len(taken) < most and weight + self._queue[0].weight <= weight_limit:
+            taken.append(self._pop())
+            weight += taken[-1].weight
+        return tuple(item.index for item in taken)
+
+    def _pop(self) -> Sized:
+        item = self._queue.popleft()
+        self._weight_left -= item.weight
+        return item
+
+    def _limits(self) -> tuple[float, int]:
+        share = self._weight_left / (4 * self._n_workers)
+        if self._measured_seconds <= 0.0:
+            few = max(1, min(FIRST_ITEMS, len(self._queue) // (4 * self._n_workers)))
+            return max(share, 1.0), few
+        weight_per_second = self._measured_weight / self._measured_seconds
+        seconds = min(TARGET_SECONDS, max(LEAST_SECONDS, share / weight_per_second))
+        return seconds * weight_per_second, MOST_ITEMS
+
+
+def split(indices: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """A batch whose worker died, in two halves (one item cannot be split further)."""
+    if len(indices) < 2:
+        return (tuple(indices),)
+    middle = len(indices) // 2
+    return tuple(indices[:middle]), tuple(indices[middle:])

@@ -1,0 +1,172 @@
+"""Which cluster a flow runs on: the caller's, the active one, a named profile's, or one of its own."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing.spawn
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import distributed
+from distributed import Client, LocalCluster
+
+from dflow.errors import ClusterError
+from dflow.flowmanager import profiles
+
+CONNECT_SECONDS = 15.0
+WORKER_SECONDS = 60.0
+DASHBOARD_PORT = 8787
+
+
+@dataclass(slots=True)
+class Connection:
+    """A client and what must be closed behind it (nothing that the user opened)."""
+
+    client: Client
+    owned: tuple[Any, ...] = ()
+
+    def close(self) -> None:
+        """Close what this flow opened."""
+        for thing in self.owned:
+            thing.close()
+
+
+def active_client() -> Client | None:
+    """The client that the user has open in this process, if any."""
+    try:
+        client = distributed.get_client()
+    except ValueError:
+        return None
+    return client if client.status == "running" else None
+
+
+def is_foreign(cluster: Any) -> bool:
+    """Whether the flow would use a cluster that somebody else runs: given, or active."""
+    return cluster is not None or active_client() is not None
+
+
+def resolve(cluster: Any = None, *, max_workers: int | None = None) -> Connection:
+    """Connect to the cluster that `cluster` means.
+
+    Parameters
+    ----------
+    cluster
+        A `distributed.Client`, a cluster object, a scheduler's address, a profile's name, or None: the active client,
+        else a local cluster of our own.
+    max_workers
+        Worker processes of a local cluster, jobs of a queue; None for what the machine or the profile says.
+
+    Raises
+    ------
+    ClusterError
+        If there is no scheduler there, or it gets no worker.
+    """
+    if cluster is None:
+        client = active_client()
+        return _checked(Connection(client)) if client is not None else _local(max_workers)
+    if isinstance(cluster, Client):
+        if cluster.status != "running":
+            raise ClusterError(f"{cluster!r} is closed; open it, or leave `cluster` out.")
+        return _checked(Connection(cluster))
+    if isinstance(cluster, str):
+        return _by_text(cluster, max_workers)
+    if hasattr(cluster, "scheduler_address"):
+        client = _connect(cluster)
+        return _checked(Connection(client, (client,)))
+    raise ClusterError(
+        f"cluster={cluster!r} is {type(cluster).__name__}; expected a distributed Client, a cluster object, a scheduler's "
+        f"address or one of {list(profiles.profile_names())}."
+    )
+
+
+def _by_text(text: str, max_workers: int | None) -> Connection:
+    if text == "local":
+        return _local(max_workers)
+    if text in profiles.profile_names():
+        queue = profiles.queue_cluster(text, max_workers=max_workers)
+        client = _connect(queue)
+        return _checked(Connection(client, (client, queue)))
+    if "://" not in text and ":" not in text:
+        raise ClusterError(
+            f"cluster={text!r} is no scheduler's address (tcp://host:8786) and no profile; "
+            f"profiles: {list(profiles.profile_names())}."
+        )
+    client = _connect(text)
+    return _checked(Connection(client, (client,)))
+
+
+def _connect(target: Any) -> Client:
+    try:
+        return Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        name = target if isinstance(target, str) else type(target).__name__
+        raise ClusterError(f"No Dask scheduler answers at {name} within {CONNECT_SECONDS:.0f} s: {error}") from error
+
+
+def _checked(connection: Connection) -> Connection:
+    try:
+        connection.client.wait_for_workers(1, timeout=WORKER_SECONDS)
+    except TimeoutError as error:
+        scheduler = connection.client.scheduler.address
+        connection.close()
+        raise ClusterError(f"The scheduler at {scheduler} got no worker within {WORKER_SECONDS:.0f} s.") from error
+    return connection
+
+
+def _local(max_workers: int | None) -> Connection:
+    """A cluster of our own: one thread a process, the dashboard on the loopback interface, closed with the flow."""
+    _keep_main_out_of_workers()
+    cluster = LocalCluster(
+        n_workers=max_workers or default_workers(),
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=f"127.0.0.1:{free_port(DASHBOARD_PORT)}",
+        silence_logs=logging.ERROR,
+    )
+    client = Client(cluster, set_as_default=False)
+    return Connection(client, (client, cluster))
+
+
+def default_workers() -> int:
+    """Processors that this process may use."""
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except AttributeError:  # not Linux
+        return max(1, os.cpu_count() or 1)
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` where nobody listens on it, else 0: the system's choice."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return 0
+    return wanted
+
+
+def _keep_main_out_of_workers() -> None:
+    """Start our workers without running the user's script again.
+
+    ``spawn`` imports the parent's main module in each child, so that a script without the ``__main__`` guard would start
+    itself in every worker. dflow's workers never need it: tasks travel by value to the workers' own children.
+    """
+    spawn: Any = multiprocessing.spawn
+    original: Callable[[str], dict[str, Any]] = spawn.get_preparation_data
+    if getattr(original, "_dflow", False):
+        return
+
+    def without_main(name: str) -> dict[str, Any]:
+        data = original(name)
+        if name.startswith("Dask Worker process"):
+            data.pop("init_main_from_name", None)
+            data.pop("init_main_from_path", None)
+        return data
+
+    without_main._dflow = True  # type: ignore[attr-defined]  # marks the wrapper, so that it is put on once
+    spawn.get_preparation_data = without_main

@@ -1,0 +1,80 @@
+"""Where graphs are computed: one interface, the synchronous scheduler here and a Dask cluster in `clusterclient`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import dask
+from dask.delayed import Delayed
+
+from dflow.errors import FlowCancelledError
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Delayed nodes that belong together (a batch's chain); `tag` is what the caller knows it by."""
+
+    tag: int
+    nodes: tuple[Delayed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job that ended: `results` of its nodes in their order, or the `error` that the infrastructure met."""
+
+    tag: int
+    results: tuple[Any, ...] = ()
+    error: BaseException | None = None
+
+
+class Engine(Protocol):
+    """Computes jobs. Pulls them from the iterable only as fast as it can use them; yields them as they finish."""
+
+    @property
+    def n_workers(self) -> int:
+        """How many batches are worked on at the same time."""
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
+        """Compute jobs; closing the iterator drops what is still waiting."""
+
+    def cancel(self) -> None:
+        """Make `run` raise `FlowCancelledError` soon; callable from any thread."""
+
+
+class SynchronousEngine:
+    """The same graphs on Dask's synchronous scheduler, in this process and thread: ``pdb`` works."""
+
+    def __init__(self) -> None:
+        self._cancelled = False
+
+    @property
+    def n_workers(self) -> int:
+        """One."""
+        return 1
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
+        """Compute one job after the other; an error of a node's own is raised, not yielded."""
+        for job in jobs:
+            if self._cancelled:
+                raise FlowCancelledError("The flow was cancelled; run it again to go on where it stopped.")
+            yield Finished(job.tag, tuple(dask.compute(*job.nodes, scheduler="synchronous")))
+
+    def cancel(self) -> None:
+        """Stop before the next job."""
+        self._cancelled = True
+
+
+def compute_each(engine: Engine, nodes: Sequence[Delayed]) -> Iterator[Any]:
+    """The results of independent nodes as they finish.
+
+    Raises
+    ------
+    Exception
+        What a node raised.
+    """
+    for finished in engine.run(Job(tag, (node,)) for tag, node in enumerate(nodes)):
+        if finished.error is not None:
+            raise finished.error
+        yield finished.results[0]

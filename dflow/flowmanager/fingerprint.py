@@ -1,0 +1,281 @@
+"""What a pipeline is, as a hash: when it changes, samples made by the old one are made again.
+
+It covers the tasks' source text, the functions and constants that they reach in the user's own modules or notebook, and
+the parameters that shape a sample. Libraries count as their names; dflow and the CAD kernel as their versions. Worker
+count, batch size and machine do not take part. What cannot be read this way is listed in `Fingerprint.unknown`.
+"""
+
+from __future__ import annotations
+
+import ast
+import dis
+import functools
+import hashlib
+import inspect
+import json
+import logging
+import os
+import re
+import sys
+import sysconfig
+import textwrap
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from dflow._version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """A pipeline's hash and what it was made of.
+
+    `digest` is 32 hexadecimal digits; `parts` maps what was read (``function cad_tasks.scale``) to its own hash, so that
+    two fingerprints can be compared; `unknown` names what could not be read; `modules` are the user's modules reached.
+    """
+
+    digest: str
+    parts: tuple[tuple[str, str], ...]
+    unknown: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+def fingerprint(functions: Iterable[Callable[..., Any]], parameters: Mapping[str, Any]) -> Fingerprint:
+    """The fingerprint of user functions together with JSON-able `parameters`."""
+    reader = _Reader()
+    for function in functions:
+        reader.visit(function, f"task {getattr(function, '_task_name', getattr(function, '__name__', '?'))}")
+    for name, value in parameters.items():
+        reader.parts[f"parameter {name}"] = _digest(json.dumps(value, sort_keys=True))
+    parts = tuple(sorted(reader.parts.items()))
+    return Fingerprint(
+        _digest(json.dumps(parts)), parts, tuple(sorted(reader.unknown)), tuple(sorted(reader.modules - {"__main__"}))
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions that shape a sample: dflow's and the CAD kernel's."""
+    return {"dflow": __version__, "cadquery-ocp": _version_of("cadquery-ocp")}
+
+
+def changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
+    """What differs between two fingerprints' parts, as phrases: ``constant cad_tasks.SCALE changed``."""
+    words = []
+    for name in sorted({*old, *new}):
+        if name not in new:
+            words.append(f"{name} is gone")
+        elif name not in old:
+            words.append(f"{name} is new")
+        elif old[name] != new[name]:
+            words.append(f"{name} changed")
+    return tuple(words)
+
+
+class _Reader:
+    """Walks from functions to everything of the user's that they reach."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, str] = {}
+        self.unknown: set[str] = set()
+        self.modules: set[str] = set()
+        self._seen: set[int] = set()
+        self._kept: list[Any] = []  # keeps ids unique while we walk
+
+    def visit(self, value: Any, label: str) -> None:
+        """Add whatever `value` is to the parts."""
+        if isinstance(value, types.MethodType):
+            self.visit(value.__func__, label)
+            self.visit(value.__self__, f"{label} (its object)")
+        elif isinstance(value, functools.partial):
+            self.visit(value.func, label)
+            self._constant([value.args, value.keywords], f"{label} (arguments)")
+        elif isinstance(value, types.FunctionType):
+            self._function(value, label)
+        elif isinstance(value, type):
+            self._class(value)
+        elif not isinstance(value, (types.ModuleType, types.BuiltinFunctionType, logging.Logger)):
+            self._constant(value, label)
+
+    def _first_time(self, value: Any) -> bool:
+        if id(value) in self._seen:
+            return False
+        self._seen.add(id(value))
+        self._kept.append(value)
+        return True
+
+    def _function(self, function: types.FunctionType, label: str) -> None:
+        wrapped = getattr(function, "__wrapped__", None)
+        if wrapped is not None:
+            self.visit(wrapped, label)
+        if not _is_own(function.__module__) or not self._first_time(function):
+            return
+        self._note_module(function.__module__)
+        name = label if label.startswith("task ") else f"function {function.__module__}.{function.__qualname__}"
+        if name in self.parts:  # two lambdas of one scope
+            name = f"{name} line {function.__code__.co_firstlineno}"
+        self.parts[name] = _digest(_source(function, function.__code__))
+        self._constant([function.__defaults__, function.__kwdefaults__], f"defaults of {function.__qualname__}")
+        for cell_name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                content = cell.cell_contents
+            except ValueError:  # not filled yet
+                continue
+            self.visit(content, f"closure {function.__qualname__}.{cell_name}")
+        self._reached(function.__code__, function.__globals__, function.__module__)
+
+    def _class(self, cls: type) -> None:
+        if not _is_own(cls.__module__) or not self._first_time(cls):
+            return
+        self._note_module(cls.__module__)
+        label = f"class {cls.__module__}.{cls.__qualname__}"
+        try:
+            self.parts[label] = _digest(_normalised(inspect.getsource(cls)))
+        except (OSError, TypeError):
+            self.unknown.add(label)
+        for base in cls.__bases__:
+            self._class(base)
+        for member in vars(cls).values():
+            inner = getattr(member, "__func__", getattr(member, "fget", member))
+            if isinstance(inner, types.FunctionType):
+                self._reached(inner.__code__, inner.__globals__, inner.__module__)
+
+    def _reached(self, code: types.CodeType, scope: Mapping[str, Any], module: str) -> None:
+        names, attributes, imports = _names_in(code)
+        for name in sorted(names & scope.keys()):
+            self._name(scope[name], f"{module}.{name}", attributes)
+        for name in sorted(imports):
+            imported = sys.modules.get(name)
+            if imported is not None:
+                self._name(imported, name, attributes)
+
+    def _name(self, value: Any, label: str, attributes: set[str]) -> None:
+        if not isinstance(value, types.ModuleType):
+            self.visit(value, f"constant {label}")
+            return
+        if not _is_own(value.__name__):
+            return
+        self._note_module(value.__name__)
+        for attribute in sorted(attributes & vars(value).keys()):
+            member = vars(value)[attribute]
+            if not isinstance(member, types.ModuleType):
+                self.visit(member, f"constant {value.__name__}.{attribute}")
+
+    def _note_module(self, name: str | None) -> None:
+        if name and name in sys.modules:
+            self.modules.add(name)
+
+    def _constant(self, value: Any, label: str) -> None:
+        try:
+            self.parts[label] = _digest(self._encoded(value, label))
+        except TypeError as error:
+            self.unknown.add(f"{label}: {error}")
+
+    def _encoded(self, value: Any, label: str) -> str:
+        """Canonical text of a constant; functions and classes inside it become parts of their own."""
+        if value is None or isinstance(value, (bool, int, float, complex, str, bytes, range, Enum)):
+            return f"{type(value).__name__}:{value!r}"
+        if isinstance(value, os.PathLike):
+            return f"path:{os.fspath(value)!r}"
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            return f"array:{value.dtype.str}{value.shape}{_digest(np.ascontiguousarray(value).tobytes())}"
+        if isinstance(value, re.Pattern):
+            return f"pattern:{value.pattern!r}{value.flags}"
+        if isinstance(value, (list, tuple)):
+            return f"{type(value).__name__}[{','.join(self._encoded(v, label) for v in value)}]"
+        if isinstance(value, (set, frozenset)):
+            return f"set[{','.join(sorted(self._encoded(v, label) for v in value))}]"
+        if isinstance(value, Mapping):
+            pairs = [f"{self._encoded(k, label)}={self._encoded(v, label)}" for k, v in value.items()]
+            return f"map[{','.join(pairs)}]"
+        return self._encoded_object(value, label)
+
+    def _encoded_object(self, value: Any, label: str) -> str:
+        if isinstance(value, (types.FunctionType, types.MethodType, functools.partial, type)):
+            self.visit(value, label)
+            return f"callable:{getattr(value, '__qualname__', label)}"
+        if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, logging.Logger, np.generic, np.dtype)):
+            return (
+                f"{type(value).__name__}:{value!r}"
+                if isinstance(value, (np.generic, np.dtype))
+                else type(value).__name__
+            )
+        if hasattr(value, "__dict__") and self._first_time(value):
+            self._class(type(value))
+            return f"{type(value).__qualname__}{self._encoded(vars(value), label)}"
+        if id(value) in self._seen:
+            return f"again:{type(value).__qualname__}"
+        raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} cannot be fingerprinted")
+
+
+def _names_in(code: types.CodeType) -> tuple[set[str], set[str], set[str]]:
+    """Global names, attribute names and imported module names in a code object and those nested in it."""
+    names: set[str] = set()
+    attributes: set[str] = set()
+    imports: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            names.add(str(instruction.argval))
+        elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"):
+            attributes.add(str(instruction.argval))
+        elif instruction.opname == "IMPORT_NAME":
+            imports.add(str(instruction.argval))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            for mine, inner in zip((names, attributes, imports), _names_in(constant), strict=True):
+                mine |= inner
+    return names, attributes, imports
+
+
+def _source(function: types.FunctionType, code: types.CodeType) -> str:
+    try:
+        return _normalised(inspect.getsource(function))
+    except (OSError, TypeError):
+        return _code_text(code)
+
+
+def _code_text(code: types.CodeType) -> str:
+    """A function without source (typed at a prompt, made by exec): its bytecode."""
+    constants = [_code_text(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
+    return f"{code.co_code.hex()}|{constants}|{code.co_names}|{code.co_varnames}"
+
+
+def _normalised(source: str) -> str:
+    """Source text without comments and layout, where it parses by itself."""
+    try:
+        return ast.unparse(ast.parse(textwrap.dedent(source)))
+    except SyntaxError:
+        return textwrap.dedent(source)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_own(module_name: str | None) -> bool:
+    """Whether a module is the user's: not dflow, not the standard library, not installed."""
+    if module_name is None or module_name == "__main__":
+        return True
+    top = module_name.partition(".")[0]
+    if top == "dflow" or top in sys.stdlib_module_names or top in sys.builtin_module_names:
+        return False
+    file = getattr(sys.modules.get(module_name), "__file__", None)
+    if file is None:
+        return top not in sys.modules or getattr(sys.modules[top], "__path__", None) is None
+    installed = {sysconfig.get_path(key) for key in ("purelib", "platlib")}
+    return (
+        not any(os.path.abspath(file).startswith(folder + os.sep) for folder in installed) and "-packages" not in file
+    )
+
+
+def _version_of(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _digest(content: str | bytes) -> str:
+    data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

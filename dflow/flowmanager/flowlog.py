@@ -1,0 +1,56 @@
+"""``flow_log.log``: what the flow did, one line a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+from dflow.records import ItemRecord
+
+_LOGGER = logging.getLogger("dflow.flow")
+Level = Literal["INFO", "WARNING", "ERROR"]
+
+
+class FlowLog:
+    """Writes the log of one run from one thread; each call leaves whole lines on disk."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._handle = path.open("w", encoding="utf-8", errors="backslashreplace")
+
+    def say(self, text: str, level: Level = "INFO") -> None:
+        """A line of the flow's own, also passed to the logger ``dflow.flow``."""
+        self._handle.write(f"{_now()} {level} FLOW {one_line(text)}\n")
+        self._handle.flush()
+        _LOGGER.log(logging.getLevelName(level), "%s", text)
+
+    def items(self, task: str, records: Iterable[ItemRecord]) -> None:
+        """One line an item of `task`."""
+        now = _now()
+        self._handle.writelines(_item_line(now, task, record) for record in records)
+        self._handle.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handle.close()
+
+
+def one_line(text: str) -> str:
+    """Text with its line breaks made visible, so that one event stays one line."""
+    return text.replace("\r", "").replace("\n", " | ")
+
+
+def _item_line(now: str, task: str, record: ItemRecord) -> str:
+    error = record.error
+    if error is not None:
+        return f"{now} ERROR {task} failed {record.seconds:.3f}s {one_line(record.item)} [{error.kind}] {one_line(error.message)}\n"
+    word = "reused" if record.reused else record.status
+    notes = f" ({one_line('; '.join(record.notes))})" if record.notes else ""
+    return f"{now} INFO {task} {word} {record.seconds:.3f}s {one_line(record.item)}{notes}\n"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

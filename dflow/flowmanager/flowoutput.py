@@ -1,0 +1,132 @@
+"""What a finished flow hands back: its tasks' results and errors, and counts that add up."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dflow.flowmanager.batch import BodyValues, unpack_value
+from dflow.records import ErrorRecord, ItemRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the submitted files: ``submitted = succeeded + skipped + failed``.
+
+    `reused` are those of the succeeded, skipped and failed ones whose earlier result still held; `samples` are the
+    stores in the dataset (more than the files where bodies are samples).
+    """
+
+    submitted: int = 0
+    succeeded: int = 0
+    skipped: int = 0
+    failed: int = 0
+    reused: int = 0
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """One task of a finished flow.
+
+    `records` hold one record an item in item order; `value` is what a task in the calling process returned; `seconds` is
+    wall time (tasks of one chain share theirs in proportion to the work done in each).
+    """
+
+    name: str
+    kind: str
+    task_class: str
+    seconds: float
+    records: tuple[ItemRecord, ...] = ()
+    value: Any = None
+    flatten: bool = False
+
+    @property
+    def results(self) -> list[Any]:
+        """What the function returned, in item order: without failed and skipped items, lists of an extract joined."""
+        if not self.records:
+            return listed(self.value)
+        values: list[Any] = []
+        for record in self.records:
+            if record.status == "succeeded":
+                values.extend(record_values(record, flatten=self.flatten))
+        return values
+
+    @property
+    def errors(self) -> list[ErrorRecord]:
+        """Why items failed, in item order."""
+        return [record.error for record in self.records if record.error is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOutput:
+    """The first value of ``Flow.process``.
+
+    `flow_spec` are the flow's settings, `task_instances` its tasks in order (the export last), `time_to_process` the
+    wall time in seconds.
+    """
+
+    flow_name: str
+    flow_spec: Mapping[str, Any]
+    task_instances: Sequence[TaskOutcome]
+    time_to_process: float
+    counts: Counts
+    summary_data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> list[ErrorRecord]:
+        """The errors of all tasks."""
+        return [error for task in self.task_instances for error in task.errors]
+
+    def summary(self) -> str:
+        """A few lines of text: counts, seconds a task, and the most frequent errors."""
+        counts = self.counts
+        lines = [
+            f"Flow {self.flow_name!r}: {counts.submitted} files in {self.time_to_process:.1f} s: "
+            f"{counts.succeeded} succeeded ({counts.reused} reused), {counts.skipped} skipped, {counts.failed} failed; "
+            f"{counts.samples} samples."
+        ]
+        lines += [f"  {task.name:20} {task.seconds:8.2f} s  {len(task.errors)} errors" for task in self.task_instances]
+        lines += [f"  {count} x {reason}" for reason, count in frequent_errors(self.errors)]
+        return "\n".join(lines)
+
+    def generate_flow_summary(self, file_path: str | os.PathLike[str]) -> None:
+        """Write the summary dictionary as JSON."""
+        with open(file_path, "w", encoding="utf-8") as handle:
+            json.dump(dict(self.summary_data), handle, indent=2)
+            handle.write("\n")
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.summary())}</pre>"
+
+
+def record_values(record: ItemRecord, *, flatten: bool = False) -> list[Any]:
+    """The values behind a record: one, one a body, or a returned list's members; None is left out."""
+    value = unpack_value(record.value)
+    if isinstance(value, BodyValues):
+        values = [unpack_value(each) for _, each in value.values]
+    else:
+        values = listed(value) if flatten else [value]
+    return [each for each in values if each is not None]
+
+
+def listed(value: Any) -> list[Any]:
+    """A value as a list of items: sequences and iterators spread, texts, paths and mappings alone, None empty."""
+    if value is None:
+        return []
+    if isinstance(value, (str, bytes, os.PathLike, Mapping)) or not hasattr(value, "__iter__"):
+        return [value]
+    return list(value)
+
+
+def frequent_errors(errors: Sequence[ErrorRecord], most: int = 10) -> list[tuple[str, int]]:
+    """The most frequent reasons: ``[kind] first line of the message`` and how often."""
+    reasons = Counter(
+        f"[{error.kind}] {error.message.splitlines()[0] if error.message else ''}"[:160] for error in errors
+    )
+    return sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:most]

@@ -1,0 +1,161 @@
+"""The decorators: ``from dflow.flowmanager import flowtask``, then ``@flowtask.transform(…)``.
+
+A decorator returns the same callable with ``_task_*`` attributes attached, so the function can still be called directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, overload
+
+from dflow.errors import TaskDefinitionError
+from dflow.flowmanager import registry
+from dflow.flowmanager.tasks import TASK_CLASSES, TaskKind
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = ["custom", "extract", "transform"]
+
+
+@overload
+def extract(name: F) -> F: ...
+@overload
+def extract(
+    name: str | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    parallel_execution: bool = True,
+) -> Callable[[F], F]: ...
+def extract(
+    name: Any = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    parallel_execution: bool = True,
+) -> Any:
+    """Declare a task that finds what to work on: files, rows of a database, anything.
+
+    Parameters
+    ----------
+    name
+        The task's name; the function's own when omitted.
+    inputs
+        Names of what the task takes. A name that nothing produces is fed from the flow's input.
+    outputs
+        Names of what it gives to later tasks; the task's name when omitted.
+    parallel_execution
+        False runs it in the calling process, where raising stops the flow.
+
+    Notes
+    -----
+    The function gets the whole list when its first parameter bears the input's own name (``sources``) or is annotated as a
+    sequence, and is called once a source otherwise. Returned lists are flattened one level.
+    """
+    return _decorate("extract", name, inputs, outputs, parallel_execution)
+
+
+@overload
+def transform(name: F) -> F: ...
+@overload
+def transform(
+    name: str | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    parallel_execution: bool = True,
+) -> Callable[[F], F]: ...
+def transform(
+    name: Any = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    parallel_execution: bool = True,
+) -> Any:
+    """Declare a task that is called once an item, with ``cad_loader`` and ``storage`` injected.
+
+    Parameters
+    ----------
+    name, outputs, parallel_execution
+        As in `extract`.
+    inputs
+        ``["cad_file", "cad_loader", "storage"]`` in the function's order, or only the first, HOOPS AI's short form.
+
+    Notes
+    -----
+    Returning None from a call that wrote nothing skips the item; raising fails that item only.
+    """
+    return _decorate("transform", name, inputs, outputs, parallel_execution)
+
+
+@overload
+def custom(name: F) -> F: ...
+@overload
+def custom(
+    name: str | None = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    parallel_execution: bool = True,
+) -> Callable[[F], F]: ...
+def custom(
+    name: Any = None,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    parallel_execution: bool = True,
+) -> Any:
+    """Declare any other step: once an item, or once over the whole list with ``parallel_execution=False``.
+
+    Parameters
+    ----------
+    name, inputs, outputs
+        As in `extract`.
+    parallel_execution
+        False gives the function the whole list, in the calling process; raising there stops the flow with that error.
+    """
+    return _decorate("custom", name, inputs, outputs, parallel_execution)
+
+
+def _decorate(
+    kind: TaskKind, name: Any, inputs: Sequence[str] | None, outputs: Sequence[str] | None, parallel: bool
+) -> Any:
+    if callable(name):  # bare @flowtask.extract
+        return _attach(name, kind, None, inputs, outputs, parallel)
+    if name is not None and not isinstance(name, str):
+        raise TaskDefinitionError(f"The name of a task is text; found {name!r}.")
+    return lambda function: _attach(function, kind, name, inputs, outputs, parallel)
+
+
+def _attach(
+    function: Any,
+    kind: TaskKind,
+    name: str | None,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    parallel: bool,
+) -> Any:
+    if not callable(function):
+        raise TaskDefinitionError(f"@flowtask.{kind} decorates functions; found {function!r}.")
+    task_name = name or getattr(function, "__name__", type(function).__name__)
+    attributes = {
+        "_task_type": kind,
+        "_task_name": task_name,
+        "_task_inputs": None if inputs is None else _names(inputs, "inputs", task_name),
+        "_task_outputs": (task_name,) if outputs is None else _names(outputs, "outputs", task_name),
+        "_parallel_execution": bool(parallel),
+        "_task_class": TASK_CLASSES[kind],
+    }
+    try:
+        for key, value in attributes.items():
+            setattr(function, key, value)
+    except AttributeError as error:
+        raise TaskDefinitionError(f"{function!r} takes no attributes: wrap it in a function of your own.") from error
+    registry.register(function)
+    return function
+
+
+def _names(names: Sequence[str], what: str, task: str) -> tuple[str, ...]:
+    if isinstance(names, str):
+        names = [names]
+    listed = tuple(names)
+    wrong = [name for name in listed if not isinstance(name, str) or not name]
+    if wrong:
+        raise TaskDefinitionError(f"Task {task!r}: {what} must be names (non-empty text); found {wrong[0]!r}.")
+    if len(set(listed)) != len(listed):
+        raise TaskDefinitionError(f"Task {task!r}: {what} holds a name twice: {list(listed)}.")
+    return listed

@@ -1,0 +1,116 @@
+"""What happens in a flow, as typed events: the one source of bars, callbacks and the dashboard's page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dflow.records import ErrorRecord
+
+Phase = Literal["started", "advanced", "finished"]
+EMIT_SECONDS = 0.1
+"""Between two "advanced" events of one task."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """The state of one task (or of the merge, task ``merge``) of a running flow.
+
+    `total` is None while unknown; ``done = succeeded + skipped + failed``, of which `reused` needed no work. `unit` says
+    what is counted; `seconds` is the wall time of the task so far; `errors` are those since the task's last event, and
+    `dashboard` the link to the Dask dashboard, "" where there is none.
+    """
+
+    flow: str
+    task: str
+    phase: Phase
+    total: int | None
+    succeeded: int = 0
+    skipped: int = 0
+    failed: int = 0
+    reused: int = 0
+    unit: str = "files"
+    seconds: float = 0.0
+    errors: tuple[ErrorRecord, ...] = ()
+    dashboard: str = ""
+
+    @property
+    def done(self) -> int:
+        """Items that have ended one way or another."""
+        return self.succeeded + self.skipped + self.failed
+
+    @property
+    def items_per_second(self) -> float:
+        """Items that needed work, each second so far."""
+        return (self.done - self.reused) / self.seconds if self.seconds > 0 else 0.0
+
+
+Listener = Callable[[ProgressEvent], None]
+
+
+class TaskProgress:
+    """Counts one task's items and tells the listeners, at most every `EMIT_SECONDS` between start and end."""
+
+    def __init__(
+        self, flow: str, task: str, listeners: Sequence[Listener], *, total: int | None, unit: str, dashboard: str
+    ) -> None:
+        self._flow, self._task, self._unit, self._dashboard = flow, task, unit, dashboard
+        self._listeners = listeners
+        self._total = total
+        self._started = time.monotonic()
+        self._told = self._started
+        self._counts = {"succeeded": 0, "skipped": 0, "failed": 0, "reused": 0}
+        self._errors: list[ErrorRecord] = []
+        self._emit("started")
+
+    def advance(
+        self,
+        *,
+        succeeded: int = 0,
+        skipped: int = 0,
+        failed: int = 0,
+        reused: int = 0,
+        errors: Sequence[ErrorRecord] = (),
+    ) -> None:
+        """Count items that have ended."""
+        for name, more in (("succeeded", succeeded), ("skipped", skipped), ("failed", failed), ("reused", reused)):
+            self._counts[name] += more
+        self._errors.extend(errors)
+        if time.monotonic() - self._told >= EMIT_SECONDS:
+            self._emit("advanced")
+
+    def finish(self) -> None:
+        """The task has ended."""
+        self._emit("finished")
+
+    def _emit(self, phase: Phase) -> None:
+        self._told = time.monotonic()
+        event = ProgressEvent(
+            flow=self._flow,
+            task=self._task,
+            phase=phase,
+            total=self._total,
+            unit=self._unit,
+            seconds=self._told - self._started,
+            errors=tuple(self._errors),
+            dashboard=self._dashboard,
+            **self._counts,
+        )
+        self._errors.clear()
+        for listener in self._listeners:
+            listener(event)
+
+
+class Progress:
+    """Makes the counters of a flow's tasks; `dashboard` may be set when the cluster is known."""
+
+    def __init__(self, flow: str, listeners: Sequence[Listener]) -> None:
+        self._flow = flow
+        self._listeners = tuple(listeners)
+        self.dashboard = ""
+
+    def start(self, task: str, total: int | None, *, unit: str = "files") -> TaskProgress:
+        """Begin to count a task."""
+        return TaskProgress(self._flow, task, self._listeners, total=total, unit=unit, dashboard=self.dashboard)

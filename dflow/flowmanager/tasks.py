@@ -1,0 +1,87 @@
+"""What a decorated function says about itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dflow.errors import TaskDefinitionError
+
+TaskKind = Literal["extract", "transform", "custom"]
+
+TASK_CLASSES: dict[TaskKind, str] = {
+    "extract": "GatherCADFiles",
+    "transform": "EncodingTask",
+    "custom": "CustomTask",
+}
+"""HOOPS AI's wrapper classes, which name the entries of ``Duration [seconds]``."""
+
+EXPORT_CLASS = "AutoDatasetExportTask"
+INJECTED = ("cad_loader", "storage")
+"""Inputs that the framework provides, in the order of HOOPS AI's positional convention."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One task of a flow, read from the attributes that the decorator left on its function.
+
+    `inputs` is None where the user named none: they are then the function's own required parameters.
+    """
+
+    name: str
+    kind: TaskKind
+    function: Callable[..., Any]
+    inputs: tuple[str, ...] | None
+    outputs: tuple[str, ...]
+    parallel: bool = True
+
+    @property
+    def task_class(self) -> str:
+        """The wrapper's name in HOOPS AI."""
+        return TASK_CLASSES[self.kind]
+
+
+def spec_of(function: Any) -> TaskSpec:
+    """The task behind a decorated callable.
+
+    Raises
+    ------
+    TaskDefinitionError
+        If `function` is not callable, or was never decorated with `flowtask`.
+    """
+    name = getattr(function, "__name__", repr(function))
+    if not callable(function):
+        raise TaskDefinitionError(f"{name} is {type(function).__name__}, not a function; pass decorated functions.")
+    kind = getattr(function, "_task_type", None)
+    if kind not in TASK_CLASSES:
+        raise TaskDefinitionError(
+            f"Function {name!r} is not a task: decorate it with @flowtask.extract, @flowtask.transform or @flowtask.custom."
+        )
+    return TaskSpec(
+        name=function._task_name,
+        kind=kind,
+        function=function,
+        inputs=function._task_inputs,
+        outputs=function._task_outputs,
+        parallel=function._parallel_execution,
+    )
+
+
+def positional_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters that can be given by position, in order; ``*args`` is not one of them.
+
+    Raises
+    ------
+    TaskDefinitionError
+        If the callable tells no signature.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise TaskDefinitionError(
+            f"{function!r} has no readable signature: wrap it in a function of your own."
+        ) from error
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [parameter for parameter in signature.parameters.values() if parameter.kind in kinds]
