@@ -1,0 +1,149 @@
+"""A real Slurm: a flow on queued jobs, one of which is cancelled in the middle, ends with the undisturbed dataset."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dflow
+from dflow.cadaccess.parts import write_parts
+from dflow.flowmanager import profiles
+from tests.cluster import slurm_node
+from tests.cluster.slow_tasks import encode_slowly, gather
+from tests.trees import tree_digest
+
+pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.timeout(420)]
+
+N_PARTS = 36
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm_node.SlurmNode]:
+    reason = slurm_node.why_not_here()
+    if reason:
+        pytest.skip(reason)
+    with slurm_node.slurm_node(tmp_path_factory.mktemp("slurm"), n_cpus=6) as node:
+        before = os.environ.get("SLURM_CONF")
+        os.environ["SLURM_CONF"] = str(node.configuration)
+        yield node
+        if before is None:
+            del os.environ["SLURM_CONF"]
+        else:
+            os.environ["SLURM_CONF"] = before
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parts")
+    write_parts(folder, n_parts=N_PARTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset of a serial run in this process."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    return run_flow(out, parts, debug=True)
+
+
+def run_flow(out: Path, parts: Path, **arguments: Any) -> Path:
+    flow = dflow.create_flow(name="parts", tasks=[gather, encode_slowly], flows_outputdir=str(out), **arguments)
+    _, summary, flow_file = flow.process(inputs={"sources": [str(parts)]})
+    assert summary["file_count"] == N_PARTS, summary
+    return Path(flow_file).with_suffix(".dataset")
+
+
+def queue(tmp_path: Path, **overrides: Any) -> Any:
+    """A cluster of one-worker jobs on the test's Slurm, from the shipped profile."""
+    options = {
+        "cores": 1,
+        "processes": 1,
+        "memory": "2GB",
+        "interface": "lo",
+        "python": sys.executable,
+        "job_directives_skip": ["--mem"],
+        "walltime": "00:20:00",
+        "log_directory": str(tmp_path / "logs"),
+        "worker_extra_args": ["--preload", "dflow.flowmanager.preload"],
+        "job_script_prologue": [f"export PYTHONPATH={Path(__file__).resolve().parents[2]}"],
+    }
+    return profiles.queue_cluster("slurm", max_workers=2, overrides={**options, **overrides})
+
+
+def test_flow_finishes_with_an_equal_dataset_when_a_job_is_cancelled(
+    slurm: slurm_node.SlurmNode, parts: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    from distributed import Client
+
+    cancelled: list[str] = []
+
+    def cancel_one_when_work_has_begun() -> None:
+        encoded = tmp_path / "out" / "flows" / "parts" / "encoded"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and len(list(encoded.glob("*.data"))) < 4:
+            time.sleep(0.1)
+        cancelled.append(slurm.running_jobs()[0])
+        slurm.run("scancel", cancelled[0])
+
+    with queue(tmp_path) as cluster, Client(cluster) as client:
+        client.wait_for_workers(2, timeout=120)
+        killer = threading.Thread(target=cancel_one_when_work_has_begun)
+        killer.start()
+        dataset = run_flow(tmp_path / "out", parts, cluster=client)
+        killer.join()
+    assert cancelled
+    assert tree_digest(dataset) == tree_digest(undisturbed)
+
+
+def test_adaptive_jobs_come_with_the_work_and_go_after_it(
+    slurm: slurm_node.SlurmNode, parts: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    from distributed import Client
+
+    with queue(tmp_path) as cluster, Client(cluster) as client:
+        cluster.adapt(minimum_jobs=0, maximum_jobs=3, interval="500ms", wait_count=2)
+        dataset = run_flow(tmp_path / "out", parts, cluster=client)
+        assert tree_digest(dataset) == tree_digest(undisturbed)
+        deadline = time.monotonic() + 60
+        while slurm.running_jobs() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert slurm.running_jobs() == []
+
+
+def test_workers_that_reach_their_lifetime_hand_over(
+    slurm: slurm_node.SlurmNode, parts: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    from distributed import Client
+
+    arguments = ["--lifetime", "8s", "--lifetime-stagger", "2s", "--lifetime-restart"]
+    with queue(tmp_path, worker_extra_args=arguments) as cluster, Client(cluster) as client:
+        dataset = run_flow(tmp_path / "out", parts, cluster=client)
+    assert tree_digest(dataset) == tree_digest(undisturbed)
+
+
+def test_whole_cluster_inside_one_allocation(
+    slurm: slurm_node.SlurmNode, parts: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """SLURMRunner: scheduler, client and workers are the tasks of one srun."""
+    repository = Path(__file__).resolve().parents[2]
+    script = repository / "tests" / "cluster" / "runner_program.py"
+    out = slurm.run(
+        "srun",
+        "--ntasks=4",
+        "--cpus-per-task=1",
+        f"--export=ALL,PYTHONPATH={repository}",
+        sys.executable,
+        str(script),
+        str(parts),
+        str(tmp_path / "out"),
+    )
+    assert "finished" in out
+    dataset = tmp_path / "out" / "flows" / "parts" / "parts.dataset"
+    assert tree_digest(dataset) == tree_digest(undisturbed)
