@@ -1,0 +1,283 @@
+"""`Brep`: everything dflow asks of a shape, as numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from importlib import metadata
+
+import numpy as np
+
+from dflow.cadaccess import measuring, sampling, shapecode, topology
+from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.stated import StatedProperties
+from dflow.cadaccess.tables import ShapeTables
+from dflow.cadaccess.topology import Topology
+
+FACE_TYPES: dict[int, str] = {
+    0: "Plane",
+    1: "Cylinder",
+    2: "Cone",
+    3: "Sphere",
+    4: "Torus",
+    5: "Nurbs",
+    13: "Revolution",
+    14: "Extrusion",
+    15: "Offset",
+    16: "Other",
+}
+"""Codes of `Brep.face_types`: HOOPS AI's as observed, then ours."""
+
+EDGE_TYPES: dict[int, str] = {
+    0: "Line",
+    1: "Circle",
+    2: "Ellipse",
+    3: "Hyperbola",
+    4: "Parabola",
+    5: "Bezier",
+    6: "Bspline",
+    7: "Offset",
+    8: "Other",
+}
+"""Codes of `Brep.edge_types`: the kernel's ``GeomAbs_CurveType``."""
+
+CONVEXITIES: dict[int, str] = {0: "Undefined", 1: "Convex", 2: "Concave", 3: "Smooth"}
+"""Codes of `Brep.edge_convexities`."""
+
+_FACE_CODE = np.full(12, 16, np.int32)
+_FACE_CODE[[1, 2, 3, 4, 5]] = [0, 1, 2, 3, 4]
+_FACE_CODE[[shapecode.EXTRUSION, shapecode.REVOLUTION, shapecode.OFFSET]] = [14, 13, 15]
+_FACE_CODE[[shapecode.BEZIER_SURFACE, shapecode.BSPLINE_SURFACE]] = 5
+
+_EDGE_CODE = np.full(10, 8, np.int32)
+_EDGE_CODE[1:8] = [0, 1, 2, 4, 3, 5, 6]
+_EDGE_CODE[shapecode.OFFSET_CURVE] = 7
+
+
+class Brep:
+    """One shape: a whole file or one of its bodies.
+
+    All arrays are numpy, float64 where not said otherwise, in mm and radians, in world coordinates; faces and edges come in the
+    order of the kernel's maps, degenerate edges left out. Everything is computed when first asked and kept; arrays are
+    read-only. One process, one thread.
+
+    Parameters
+    ----------
+    tables : the shape as tables.
+    kernel : the same shape in the kernel's hands, for what the tables cannot answer.
+    n_bodies : how many bodies it holds.
+    names : gives the file's face names when asked.
+    stated : gives the file's geometric validation properties when asked.
+    """
+
+    def __init__(
+        self,
+        tables: ShapeTables,
+        kernel: KernelShape,
+        *,
+        n_bodies: int = 1,
+        names: Callable[[KernelShape], list[str]] | None = None,
+        stated: Callable[[], StatedProperties] | None = None,
+    ) -> None:
+        self._tables = tables
+        self._kernel = kernel
+        self._names = names
+        self._stated = stated
+        self.n_bodies = n_bodies
+        self._edge_rows = np.flatnonzero(~tables.edge_degenerate)
+        self._memory: dict[tuple[object, ...], np.ndarray | tuple[np.ndarray, ...]] = {}
+
+    def __repr__(self) -> str:
+        return f"Brep(n_faces={self.n_faces}, n_edges={self.n_edges}, n_bodies={self.n_bodies})"
+
+    @property
+    def tables(self) -> ShapeTables:
+        """The tables everything is computed from."""
+        return self._tables
+
+    @property
+    def kernel(self) -> KernelShape:
+        """The kernel's own view of the shape: slow, for tests and for what has no array."""
+        return self._kernel
+
+    @property
+    def kernel_version(self) -> str:
+        """The kernel binding's version; face order is stable for a file and this version."""
+        return metadata.version("cadquery-ocp")
+
+    @property
+    def n_faces(self) -> int:
+        """F."""
+        return self._tables.n_faces
+
+    @property
+    def n_edges(self) -> int:
+        """E, degenerate edges left out."""
+        return len(self._edge_rows)
+
+    # -- faces
+
+    def face_types(self) -> np.ndarray:
+        """(F,) int32, see `FACE_TYPES`."""
+        return _FACE_CODE[self._tables.faces.kind]
+
+    def face_areas(self) -> np.ndarray:
+        """(F,) float64, mm²."""
+        return self._face_moments[0]
+
+    def face_centroids(self) -> np.ndarray:
+        """(F, 3) float64, mm: centres of mass of the trimmed faces; NaN where a face has no area."""
+        return self._face_moments[1]
+
+    def face_loops(self) -> np.ndarray:
+        """(F,) int32: boundary loops, holes included."""
+        return self._tables.face_loops
+
+    def face_uv_bounds(self) -> np.ndarray:
+        """(F, 4) float64: u_min, u_max, v_min, v_max of the trimmed faces, as ``BRepTools::UVBounds`` gives them."""
+        return self._uv_bounds
+
+    def face_samples(self, n_u: int, n_v: int) -> np.ndarray:
+        """A grid on every face, uniform in (u, v) over its bounds, both ends included.
+
+        Returns
+        -------
+        (F, n_u, n_v, 7) float64: x, y, z in mm, outward unit normal, 1 where in or on the trimmed face and 0 elsewhere.
+        """
+        key = ("face_samples", n_u, n_v)
+        if key not in self._memory:
+            self._memory[key] = _frozen(sampling.face_grids(self._tables, self._kernel, self._uv_bounds, n_u, n_v))
+        return self._memory[key]  # type: ignore[return-value]
+
+    def surface_samples(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points spread evenly by area over the trimmed faces.
+
+        Parameters
+        ----------
+        n : points a face; seed : makes them repeatable.
+
+        Returns
+        -------
+        points (F, n, 3) in mm and outward unit normals (F, n, 3), float64; a face without area repeats its centroid.
+        """
+        return sampling.scatter(self._tables, self._kernel, self._uv_bounds, n, seed)
+
+    # -- edges
+
+    def edge_types(self) -> np.ndarray:
+        """(E,) int32, see `EDGE_TYPES`."""
+        return _EDGE_CODE[self._tables.edges.kind[self._edge_rows]]
+
+    def edge_lengths(self) -> np.ndarray:
+        """(E,) float64, mm."""
+        return self._edge_lengths
+
+    def edge_samples(self, n_u: int) -> np.ndarray:
+        """Points along every edge, uniform in the parameter, both ends included, along the edge's curve.
+
+        Returns
+        -------
+        (E, n_u, 6) float64: x, y, z in mm and the unit tangent.
+        """
+        key = ("edge_samples", n_u)
+        if key not in self._memory:
+            self._memory[key] = _frozen(sampling.edge_grids(self._tables, self._kernel, self._edge_rows, n_u))
+        return self._memory[key]  # type: ignore[return-value]
+
+    def edge_dihedral_angles(self) -> np.ndarray:
+        """(E,) float64, radians in [−π, π]: between the two outward normals at the edge's midpoint, convex > 0, tangent 0.
+
+        NaN where the edge has not exactly two faces, or a face has no normal there.
+        """
+        return self._dihedral_angles
+
+    def edge_convexities(self, smooth_degrees: float = 5.0) -> np.ndarray:
+        """(E,) int32: 1 convex, 2 concave, 3 smooth (within `smooth_degrees` of tangent), 0 where undefined."""
+        angles = self._dihedral_angles
+        codes = np.where(angles > 0, 1, 2).astype(np.int32)
+        codes[np.abs(angles) <= np.radians(smooth_degrees)] = 3
+        codes[np.isnan(angles)] = 0
+        return codes
+
+    def topology(self) -> Topology:
+        """Coedges, loops and their order."""
+        return self._topology
+
+    # -- the whole
+
+    def bounding_box(self) -> np.ndarray:
+        """(6,) float64, mm: x_min, y_min, z_min, x_max, y_max, z_max of the exact geometry; NaN when it is empty."""
+        return self._bounding_box
+
+    def area(self) -> float:
+        """mm², all faces."""
+        return float(self.face_areas().sum())
+
+    def volume(self) -> float:
+        """mm³ enclosed by the solids; NaN where there is none."""
+        return self._volume_and_centroid[0]
+
+    def centroid(self) -> np.ndarray:
+        """(3,) float64, mm: centre of mass of the solids, or of the faces where there is no solid; NaN without either."""
+        return self._volume_and_centroid[1]
+
+    def is_closed(self) -> bool:
+        """Whether there is a shell and every edge of every shell is used twice, once each way."""
+        return measuring.shells_are_closed(self._tables)
+
+    def is_valid(self) -> bool:
+        """The kernel's own check; slow."""
+        return self._kernel.is_valid()
+
+    def stated_properties(self) -> StatedProperties:
+        """The volume and area that the file itself states (geometric validation properties); NaN where it states none."""
+        return self._stated() if self._stated is not None else StatedProperties()
+
+    def face_names(self) -> list[str]:
+        """The file's own name of each face, "" where it has none: the only reliable way to bring labels to rows."""
+        if self._names is None:
+            return [""] * self.n_faces
+        return self._names(self._kernel)
+
+    # -- computed once
+
+    @cached_property
+    def _uv_bounds(self) -> np.ndarray:
+        return _frozen(measuring.uv_bounds(self._tables, self._kernel))
+
+    @cached_property
+    def _face_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        areas, centroids = measuring.face_moments(self._tables, self._kernel)
+        return _frozen(areas), _frozen(centroids)
+
+    @cached_property
+    def _edge_lengths(self) -> np.ndarray:
+        return _frozen(measuring.edge_lengths(self._tables, self._kernel, self._edge_rows))
+
+    @cached_property
+    def _dihedral_angles(self) -> np.ndarray:
+        return _frozen(measuring.dihedral_angles(self._tables, self._kernel, self._edge_rows))
+
+    @cached_property
+    def _bounding_box(self) -> np.ndarray:
+        return _frozen(self._kernel.bounding_box())
+
+    @cached_property
+    def _volume_and_centroid(self) -> tuple[float, np.ndarray]:
+        if self._tables.n_solids:
+            volume, centroid = self._kernel.volume_and_centroid()
+            return volume, _frozen(centroid)
+        areas = self.face_areas()
+        total = float(areas.sum())
+        if not total > 0:
+            return float("nan"), _frozen(np.full(3, np.nan))
+        return float("nan"), _frozen(np.nansum(areas[:, None] * self.face_centroids(), axis=0) / total)
+
+    @cached_property
+    def _topology(self) -> Topology:
+        return topology.build_topology(self._tables, self._edge_rows)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,135 @@
+"""B-spline and Bézier evaluation in numpy (The NURBS Book, Piegl and Tiller, algorithms A2.2 and A4.1 to A4.4, vectorised)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dflow.cadaccess.shapecode import Spline, SplineSurface
+
+
+def unroll(knots: np.ndarray, degree: int, n_poles: int) -> tuple[np.ndarray, np.ndarray]:
+    """Flat knots and pole indices of a periodic spline as an open one over one period.
+
+    The kernel stores a periodic spline with its end knots' multiplicity m and ``sum(mult) - m`` poles; its first basis
+    function starts at the knot ``degree + 1 - m`` places before the first stored one.
+    """
+    period = knots[-1] - knots[0]
+    first_times = int(np.count_nonzero(knots == knots[0]))
+    inner = knots[: len(knots) - first_times]  # one period without its closing knot
+    need = degree + 1 - first_times
+    before = inner[len(inner) - need :] - period if need > 0 else inner[:0]
+    wanted = n_poles + 2 * degree + 1
+    line = [before, inner]
+    total, turn = len(before) + len(inner), 1
+    while total < wanted:
+        line.append(inner + turn * period)
+        total += len(inner)
+        turn += 1
+    flat = np.concatenate(line)[:wanted]
+    poles = np.arange(n_poles + degree) % n_poles
+    return flat, poles
+
+
+def basis(knots: np.ndarray, degree: int, n_poles: int, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Non-zero basis functions and their first derivatives.
+
+    Returns
+    -------
+    span : (m,) int64, the index of the first of the degree + 1 poles that matter.
+    values, slopes : (m, degree + 1) float64.
+    """
+    span = np.clip(np.searchsorted(knots, t, side="right") - 1, degree, n_poles - 1)
+    # A span of no length (the parameter beyond a repeated end knot) would divide by zero.
+    while np.any(empty := (knots[span] == knots[span + 1]) & (span > degree)):
+        span = np.where(empty, span - 1, span)
+    values = np.ones((len(t), 1))
+    lower = values
+    for p in range(1, degree + 1):
+        lower = values
+        values = np.zeros((len(t), p + 1))
+        for r in range(p):
+            left, right = knots[span + r + 1 - p], knots[span + r + 1]
+            share = lower[:, r] / (right - left)
+            values[:, r] += (right - t) * share
+            values[:, r + 1] += (t - left) * share
+    slopes = np.zeros_like(values)
+    for r in range(degree):
+        share = degree * lower[:, r] / (knots[span + r + 1] - knots[span + r + 1 - degree])
+        slopes[:, r] -= share
+        slopes[:, r + 1] += share
+    return span - degree, values, slopes
+
+
+def _wrap(t: np.ndarray, knots: np.ndarray, degree: int) -> np.ndarray:
+    """Parameters moved into the period that starts at the first knot."""
+    low, high = knots[0], knots[-1]
+    return np.where((t < low) | (t > high), low + np.mod(t - low, high - low), t)
+
+
+def matrices(
+    knots: np.ndarray, degree: int, n_poles: int, periodic: bool, t: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Basis matrices (m, n_poles): values and slopes at t, to be multiplied with the poles."""
+    if periodic:
+        t = _wrap(t, knots, degree)
+        knots, index = unroll(knots, degree, n_poles)
+    else:
+        index = np.arange(n_poles)
+    span, values, slopes = basis(knots, degree, len(index), t)
+    columns = index[span[:, None] + np.arange(degree + 1)]
+    rows = np.arange(len(t))[:, None]
+    dense, dense_slopes = np.zeros((len(t), n_poles)), np.zeros((len(t), n_poles))
+    np.add.at(dense, (rows, columns), values)
+    np.add.at(dense_slopes, (rows, columns), slopes)
+    return dense, dense_slopes
+
+
+def evaluate_curve(spline: Spline, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points and first derivatives, (m, d) each."""
+    value, slope = matrices(spline.knots, spline.degree, len(spline.poles), spline.periodic, t)
+    if spline.weights is None:
+        return value @ spline.poles, slope @ spline.poles
+    homogeneous = spline.poles * spline.weights[:, None]
+    weight = (value @ spline.weights)[:, None]
+    points = value @ homogeneous / weight
+    return points, (slope @ homogeneous - points * (slope @ spline.weights)[:, None]) / weight
+
+
+def evaluate_grid(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, du and dv on the grid u × v, each (len(u), len(v), 3)."""
+    n_u, n_v = surface.poles.shape[:2]
+    bu, su = matrices(surface.knots_u, surface.degrees[0], n_u, surface.periodic[0], u)
+    bv, sv = matrices(surface.knots_v, surface.degrees[1], n_v, surface.periodic[1], v)
+    poles = surface.poles
+    if surface.weights is None:
+        return _tensor(bu, poles, bv), _tensor(su, poles, bv), _tensor(bu, poles, sv)
+    weights = surface.weights[..., None]
+    homogeneous = np.concatenate([poles * weights, weights], axis=2)
+    return _project(_tensor(bu, homogeneous, bv), _tensor(su, homogeneous, bv), _tensor(bu, homogeneous, sv))
+
+
+def evaluate_points(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, du and dv at the pairs (u, v), each (m, 3)."""
+    n_u, n_v = surface.poles.shape[:2]
+    bu, su = matrices(surface.knots_u, surface.degrees[0], n_u, surface.periodic[0], u)
+    bv, sv = matrices(surface.knots_v, surface.degrees[1], n_v, surface.periodic[1], v)
+    poles = surface.poles
+    if surface.weights is not None:
+        weights = surface.weights[..., None]
+        poles = np.concatenate([poles * weights, weights], axis=2)
+    point, du, dv = (np.einsum("mi,ijd,mj->md", a, poles, b, optimize=True) for a, b in ((bu, bv), (su, bv), (bu, sv)))
+    return (point, du, dv) if surface.weights is None else _project(point, du, dv)
+
+
+def _tensor(left: np.ndarray, poles: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """``left @ poles @ right.T`` for poles with trailing coordinates."""
+    n_u, n_v, d = poles.shape
+    half = (left @ poles.reshape(n_u, n_v * d)).reshape(len(left), n_v, d)
+    return np.einsum("bj,ajd->abd", right, half)
+
+
+def _project(point: np.ndarray, du: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """From homogeneous coordinates and their slopes to space (quotient rule)."""
+    weight = point[..., 3:]
+    p = point[..., :3] / weight
+    return p, (du[..., :3] - p * du[..., 3:]) / weight, (dv[..., :3] - p * dv[..., 3:]) / weight

@@ -1,0 +1,87 @@
+"""Which CAD format a file holds, told by its content; gzip is unpacked on the way."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from enum import StrEnum
+from pathlib import Path
+
+from dflow.errors import UnreadableFileError
+
+MAX_EXPANDED_BYTES = 4 * 1024**3
+"""A gzipped file that would expand beyond this is refused."""
+
+
+class CadFormat(StrEnum):
+    """The formats that dflow reads."""
+
+    STEP = "step"
+    IGES = "iges"
+    BREP = "brep"
+    BINARY_BREP = "binary_brep"
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's content, unpacked where it is gzip.
+
+    Raises
+    ------
+    UnreadableFileError
+        The file is missing, a folder, not permitted, empty, or a damaged gzip.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableFileError(f"{path}: no such file; check the path") from error
+    except OSError as error:
+        raise UnreadableFileError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if data[:2] == b"\x1f\x8b":
+        data = _unpack(path, data)
+    if not data.strip(b"\0 \t\r\n"):
+        raise UnreadableFileError(f"{path}: the file is empty")
+    return data
+
+
+def _unpack(path: Path, data: bytes) -> bytes:
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        content = stream.decompress(data, MAX_EXPANDED_BYTES)
+        if stream.unconsumed_tail:
+            raise UnreadableFileError(f"{path}: the gzip expands beyond {MAX_EXPANDED_BYTES} bytes")
+        if not stream.eof:
+            raise UnreadableFileError(f"{path}: the gzip is truncated after {len(content)} bytes of content")
+        return content if not stream.unused_data.strip(b"\0") else gzip.decompress(data)
+    except (zlib.error, OSError, EOFError) as error:
+        raise UnreadableFileError(f"{path}: a damaged gzip ({error})") from error
+
+
+def sniff(path: Path, data: bytes) -> CadFormat:
+    """The format of `data`.
+
+    Raises
+    ------
+    UnreadableFileError
+        It is none of them; the message shows how the content begins.
+    """
+    head = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.startswith(b"ISO-10303-21"):
+        return CadFormat.STEP
+    if head.startswith((b"DBRep_DrawableShape", b"CASCADE Topology")):
+        return CadFormat.BREP
+    if head.startswith(b"Open CASCADE Topology"):
+        return CadFormat.BINARY_BREP
+    if _looks_like_iges(data):
+        return CadFormat.IGES
+    if b"ISO-10303-21" in head:  # comments before the keyword
+        return CadFormat.STEP
+    if head.startswith(b"version https://git-lfs"):
+        raise UnreadableFileError(f"{path}: a Git LFS pointer, not the file itself; run `git lfs pull`")
+    begins = bytes(head[:24])
+    raise UnreadableFileError(f"{path}: not a STEP, IGES or BREP file; it begins with {begins!r}")
+
+
+def _looks_like_iges(data: bytes) -> bool:
+    """Fixed 80-column records whose 73rd column is the section letter, the start section first."""
+    line = data[:4096].split(b"\n", 1)[0].rstrip(b"\r")
+    return len(line) >= 73 and line[72:73] == b"S" and line[73:80].strip().isdigit()

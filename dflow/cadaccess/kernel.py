@@ -1,0 +1,196 @@
+"""The kernel asked face by face and edge by edge: the slow, exact way, for what numpy has no table for, and as the oracle of tests.
+
+Rows are those of `exploring`, which are the kernel's own map order. One thread only: OCCT's shapes are not safe to share.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+from OCP.Bnd import Bnd_Box
+from OCP.BRep import BRep_Tool
+from OCP.BRepAdaptor import BRepAdaptor_Curve, BRepAdaptor_Surface
+from OCP.BRepBndLib import BRepBndLib
+from OCP.BRepCheck import BRepCheck_Analyzer
+from OCP.BRepGProp import BRepGProp
+from OCP.BRepTools import BRepTools
+from OCP.collections import IndexedMap_TopoDS_Shape_TopTools_ShapeMapHasher as ShapeMap
+from OCP.gp import gp_Pnt, gp_Pnt2d, gp_Vec
+from OCP.GProp import GProp_GProps
+from OCP.IntTools import IntTools_FClass2d
+from OCP.TopAbs import (
+    TopAbs_EDGE,
+    TopAbs_FACE,
+    TopAbs_IN,
+    TopAbs_ON,
+    TopAbs_REVERSED,
+    TopAbs_SHAPE,
+    TopAbs_SHELL,
+    TopAbs_SOLID,
+)
+from OCP.TopExp import TopExp, TopExp_Explorer
+from OCP.TopoDS import TopoDS, TopoDS_Edge, TopoDS_Face, TopoDS_Shape
+
+CLASSIFIER_TOLERANCE = 1e-6
+"""Tolerance given to `IntTools_FClass2d`, as brepgraph gives it."""
+
+_NUDGES = (0.0, 1e-6, 1e-4, 1e-2)
+
+
+class KernelShape:
+    """A shape in the kernel's hands, with its faces and edges by row."""
+
+    def __init__(self, shape: TopoDS_Shape) -> None:
+        self.shape = shape
+
+    @cached_property
+    def face_map(self) -> ShapeMap:
+        """The kernel's face map; key ``row + 1``."""
+        found = ShapeMap()
+        TopExp.MapShapes_s(self.shape, TopAbs_FACE, found)
+        return found
+
+    @cached_property
+    def edge_map(self) -> ShapeMap:
+        """The kernel's edge map, degenerate edges included; key ``row + 1``."""
+        found = ShapeMap()
+        TopExp.MapShapes_s(self.shape, TopAbs_EDGE, found)
+        return found
+
+    @cached_property
+    def bodies(self) -> list[TopoDS_Shape]:
+        """Solids, then the shells and faces that belong to none, in the kernel's order."""
+        found: list[TopoDS_Shape] = []
+        solids, shells, faces = TopAbs_SOLID, TopAbs_SHELL, TopAbs_FACE
+        for kind, avoid in ((solids, TopAbs_SHAPE), (shells, solids), (faces, shells)):
+            seen = ShapeMap()
+            walk = TopExp_Explorer(self.shape, kind, avoid)
+            while walk.More():
+                seen.Add(walk.Current())
+                walk.Next()
+            found += [seen.FindKey(i) for i in range(1, seen.Extent() + 1)]
+        return found
+
+    def face(self, row: int) -> TopoDS_Face:
+        """The face of a row."""
+        return TopoDS.Face(self.face_map.FindKey(row + 1))
+
+    def edge(self, row: int) -> TopoDS_Edge:
+        """The edge of a row of the kernel's map (degenerate ones count)."""
+        return TopoDS.Edge(self.edge_map.FindKey(row + 1))
+
+    def uv_bounds(self, row: int) -> tuple[float, float, float, float]:
+        """u_min, u_max, v_min, v_max of the trimmed face."""
+        return tuple(BRepTools.UVBounds_s(self.face(row)))  # type: ignore[return-value]
+
+    def face_moments(self, row: int) -> tuple[float, np.ndarray]:
+        """Area in mm² and centroid (3,) in mm; a NaN centroid where the area is 0."""
+        found = GProp_GProps()
+        BRepGProp.SurfaceProperties_s(self.face(row), found)
+        return found.Mass(), _centre(found)
+
+    def face_type(self, row: int) -> int:
+        """The kernel's surface type (``GeomAbs_SurfaceType``)."""
+        return int(BRepAdaptor_Surface(self.face(row), False).GetType())
+
+    def surface_points(self, row: int, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points and outward unit normals at uv : (m, 2); both (m, 3) float64, NaN normals where there is none."""
+        face = self.face(row)
+        surface = BRepAdaptor_Surface(face, True)
+        bounds = self.uv_bounds(row)
+        centre = 0.5 * (bounds[0] + bounds[1]), 0.5 * (bounds[2] + bounds[3])
+        sign = -1.0 if face.Orientation() == TopAbs_REVERSED else 1.0
+        points, normals = np.empty((len(uv), 3)), np.full((len(uv), 3), np.nan)
+        for i, (u, v) in enumerate(uv.tolist()):
+            for nudge in _NUDGES:
+                at, normal = _point_and_normal(surface, u + nudge * (centre[0] - u), v + nudge * (centre[1] - v))
+                if not nudge:
+                    points[i] = at
+                if normal is not None:
+                    normals[i] = [sign * c for c in normal]
+                    break
+        return points, normals
+
+    def inside(self, row: int, uv: np.ndarray) -> np.ndarray:
+        """(m,) bool: which of uv : (m, 2) lie in or on the trimmed face, by `IntTools_FClass2d`."""
+        classifier = IntTools_FClass2d(self.face(row), CLASSIFIER_TOLERANCE)
+        states = (classifier.Perform(gp_Pnt2d(u, v)) for u, v in uv.tolist())
+        return np.fromiter((s in (TopAbs_IN, TopAbs_ON) for s in states), bool, len(uv))
+
+    def edge_length(self, row: int) -> float:
+        """Length in mm."""
+        found = GProp_GProps()
+        BRepGProp.LinearProperties_s(self.edge(row), found)
+        return found.Mass()
+
+    def edge_type(self, row: int) -> int:
+        """The kernel's curve type (``GeomAbs_CurveType``)."""
+        edge = self.edge(row)
+        return int(BRepAdaptor_Curve(edge).GetType()) if BRep_Tool.IsGeometric_s(edge) else 8
+
+    def edge_points(self, row: int, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points and first derivatives at parameters t : (m,); both (m, 3) float64."""
+        curve = BRepAdaptor_Curve(self.edge(row))
+        at, slope = gp_Pnt(), gp_Vec()
+        out = np.empty((2, len(t), 3))
+        for i, value in enumerate(t.tolist()):
+            curve.D1(value, at, slope)
+            out[0, i] = at.X(), at.Y(), at.Z()
+            out[1, i] = slope.X(), slope.Y(), slope.Z()
+        return out[0], out[1]
+
+    def edge_range(self, row: int) -> tuple[float, float]:
+        """First and last parameter."""
+        curve = BRepAdaptor_Curve(self.edge(row))
+        return curve.FirstParameter(), curve.LastParameter()
+
+    def volume_and_centroid(self) -> tuple[float, np.ndarray]:
+        """Signed volume in mm³ enclosed by the faces, and its centroid (3,) in mm."""
+        found = GProp_GProps()
+        BRepGProp.VolumeProperties_s(self.shape, found)
+        return found.Mass(), _centre(found)
+
+    def bounding_box(self) -> np.ndarray:
+        """(6,) float64, mm: the smallest box of the exact geometry, without tolerances and meshes; NaN when empty."""
+        box = Bnd_Box()
+        BRepBndLib.AddOptimal_s(self.shape, box, False, False)
+        if box.IsVoid():
+            return np.full(6, np.nan)
+        box.SetGap(0.0)
+        low, high = box.CornerMin(), box.CornerMax()
+        return np.array([low.X(), low.Y(), low.Z(), high.X(), high.Y(), high.Z()])
+
+    def face_box(self, row: int) -> np.ndarray:
+        """(6,) float64, mm: the exact box of one face."""
+        box = Bnd_Box()
+        BRepBndLib.AddOptimal_s(self.face(row), box, False, False)
+        box.SetGap(0.0)
+        low, high = box.CornerMin(), box.CornerMax()
+        return np.array([low.X(), low.Y(), low.Z(), high.X(), high.Y(), high.Z()])
+
+    def is_valid(self) -> bool:
+        """The kernel's own check; about as dear as reading."""
+        return bool(BRepCheck_Analyzer(self.shape).IsValid())
+
+
+def _centre(found: GProp_GProps) -> np.ndarray:
+    if found.Mass() == 0.0:
+        return np.full(3, np.nan)
+    centre = found.CentreOfMass()
+    return np.array([centre.X(), centre.Y(), centre.Z()])
+
+
+def _point_and_normal(
+    surface: BRepAdaptor_Surface, u: float, v: float
+) -> tuple[tuple[float, float, float], tuple[float, float, float] | None]:
+    at, du, dv = gp_Pnt(), gp_Vec(), gp_Vec()
+    surface.D1(u, v, at, du, dv)
+    point = (at.X(), at.Y(), at.Z())
+    cross = du.Crossed(dv)
+    size, scale = cross.Magnitude(), du.Magnitude() * dv.Magnitude()
+    # Next to a pole the cross product is noise of either sign: a floor on its sine and on du.
+    if not math.isfinite(size) or scale == 0.0 or size < 1e-9 * scale or min(du.Magnitude(), dv.Magnitude()) < 1e-9:
+        return point, None
+    return point, (cross.X() / size, cross.Y() / size, cross.Z() / size)

@@ -1,0 +1,126 @@
+"""`CadLoader`: from a path to a `CadModel`."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import time
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from OCP.BinTools import BinTools, BinTools_FormatVersion
+
+from dflow.cadaccess import formats, reading, shapecode, stated, stepnames
+from dflow.cadaccess.exploring import Places
+from dflow.cadaccess.formats import CadFormat
+from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.model import CadModel, ReadReport, Source
+from dflow.cadaccess.reading import Transfer
+from dflow.errors import CadError, KernelError, NoGeometryError
+
+
+class CadLoader:
+    """Opens STEP, IGES and BREP files, gzipped or not, told by their content.
+
+    Parameters
+    ----------
+    sample : what one sample is: the whole "file" (default), or each "body".
+
+    Attributes
+    ----------
+    opened : the models opened since the list was last cleared, newest last. The framework reads it for its counts.
+
+    Notes
+    -----
+    One loader a process and thread: OCCT's readers are not thread-safe. A damaged file can take the process down inside the
+    kernel; a flow therefore opens files in a child process.
+    """
+
+    _general_options: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, sample: Literal["file", "body"] = "file") -> None:
+        self.sample = sample
+        self.opened: list[CadModel] = []
+
+    def create_from_file(self, path: str | os.PathLike[str]) -> CadModel:
+        """Read one file.
+
+        Raises
+        ------
+        UnreadableFileError
+            Missing, empty, truncated, or not CAD.
+        NoGeometryError
+            Readable, but holds no shape.
+        KernelError
+            The kernel raised.
+        """
+        started = time.perf_counter()
+        model = open_model(Path(path), started)
+        self.opened.append(model)
+        return model
+
+    def get_model(self) -> CadModel | None:
+        """The model opened last."""
+        return self.opened[-1] if self.opened else None
+
+    def get_general_options(self) -> dict[str, Any]:
+        """The options set by `set_general_options`; kept for scripts written for HOOPS AI, nothing here depends on them."""
+        return dict(self._general_options)
+
+    def set_general_options(self, options: dict[str, Any]) -> None:
+        """Keep `options`; see `get_general_options`."""
+        CadLoader._general_options = dict(options)
+
+
+def open_model(path: Path, started: float) -> CadModel:
+    """The model of one file, its whole-file brep already made."""
+    content = formats.read_bytes(path)
+    cad_format = formats.sniff(path, content)
+    moved = reading.transfer(path, content, cad_format)
+    model = _build_model(path, content, cad_format, moved, "", started)
+    return model
+
+
+def _build_model(
+    path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
+) -> CadModel:
+    code = shapecode.parse_shape(_encode_shape(path, moved))
+    if not (code.faces or code.edges or code.points):
+        raise NoGeometryError(f"{path}: the file is readable but holds no faces, edges or points")
+    places = Places(code)
+    shape = KernelShape(moved.shape)
+    is_step = cad_format is CadFormat.STEP
+    source = Source(
+        path=str(path),
+        shape=shape,
+        code=code,
+        places=places,
+        names=functools.partial(stepnames.face_names, moved.reader if is_step else None),
+        stated=functools.partial(stated.read_stated, content if is_step else b""),
+    )
+    report = ReadReport(
+        format=cad_format.value,
+        healing=moved.healing,
+        fallback=fallback,
+        unit=moved.file_unit(),
+        schema=reading.step_schema(content) if is_step else "",
+        seconds=time.perf_counter() - started,
+    )
+    model = CadModel(source, report)
+    model.get_brep()
+    return model
+
+
+def _encode_shape(path: Path, moved: Transfer) -> bytes:
+    """The shape in the kernel's binary form, without meshes."""
+    stream = io.BytesIO()
+    try:
+        BinTools.Write_s(moved.shape, stream, False, False, BinTools_FormatVersion.BinTools_FormatVersion_VERSION_4)
+    except CadError:
+        raise
+    except Exception as error:
+        raise KernelError(
+            f"{path}: the kernel raised {type(error).__name__} while writing the shape: {error}"
+        ) from error
+    return stream.getvalue()

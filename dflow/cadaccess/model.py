@@ -1,0 +1,161 @@
+"""`CadModel`: one opened file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dflow.cadaccess import exploring, meshing
+from dflow.cadaccess.brep import Brep
+from dflow.cadaccess.exploring import Node, Places
+from dflow.cadaccess.healing import Healing
+from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.meshing import Mesh
+from dflow.cadaccess.shapecode import ShapeCode
+from dflow.cadaccess.stated import StatedProperties
+from dflow.cadaccess.tables import build_tables
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReport:
+    """How a file was read.
+
+    Attributes
+    ----------
+    format : "step", "iges", "brep" or "binary_brep".
+    healing : how far the kernel healed it, see `dflow.cadaccess.healing`.
+    fallback : why light reading was not good enough, "" where it was (or was not tried).
+    unit : the file's length unit in its own words, "" where it states none; the shape is in mm.
+    schema : the STEP schema.
+    seconds : wall time.
+    """
+
+    format: str
+    healing: Healing
+    fallback: str = ""
+    unit: str = ""
+    schema: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model came from, and what can still be asked of its file."""
+
+    path: str
+    shape: KernelShape
+    code: ShapeCode
+    places: Places
+    names: Callable[[KernelShape], list[str]]
+    stated: Callable[[], StatedProperties]
+
+
+class CadModel:
+    """One opened CAD file, or one body of it (`for_body`).
+
+    Guarantees: the geometry is in mm and in place; body, face and edge order are stable for a file and kernel version. One
+    process, one thread. Made by `CadLoader`.
+    """
+
+    def __init__(
+        self, source: Source, read_report: ReadReport, *, brep: Brep | None = None, body_index: int | None = None
+    ) -> None:
+        self._source = source
+        self._breps: dict[int | None, Brep] = {} if brep is None else {None: brep}
+        self._bodies: list[Node] | None = None
+        self._body_index = body_index
+        self.read_report = read_report
+
+    def __repr__(self) -> str:
+        body = "" if self._body_index is None else f", body={self._body_index}"
+        return f"CadModel({self._source.path!r}{body})"
+
+    def get(self) -> Any:
+        """The kernel's shape of the whole file."""
+        return self._source.shape.shape
+
+    def get_filesource(self) -> str:
+        """The path it was opened from."""
+        return self._source.path
+
+    def get_body_count(self) -> int:
+        """Solids, and shells and faces that belong to none; 0 for a file of wires only. 1 for a view of one body."""
+        return len(self._body_nodes()) if self._body_index is None else 1
+
+    def get_face_count(self) -> int:
+        """Faces of the model (of the body, for a view of one)."""
+        return self.get_brep().n_faces
+
+    def get_edge_count(self) -> int:
+        """Edges of the model (of the body, for a view of one), degenerate ones left out."""
+        return self.get_brep().n_edges
+
+    def get_brep(self, body_index: int | None = None) -> Brep:
+        """The boundary representation of the whole file, or of one body.
+
+        Raises
+        ------
+        IndexError
+            No body of that index.
+        """
+        key = self._resolve(body_index)
+        if key not in self._breps:
+            self._breps[key] = self._build(key)
+        return self._breps[key]
+
+    def get_mesh(self, body_index: int | None = None) -> Mesh:
+        """Triangles of the whole file or of one body, computed when asked, without trace in the shape."""
+        brep = self.get_brep(body_index)
+        box = brep.bounding_box()
+        return meshing.mesh_shape(brep.tables, brep.kernel, float(np.linalg.norm(box[3:] - box[:3])))
+
+    def for_body(self, body_index: int) -> CadModel:
+        """A view of one body: its `get_brep()` is that body's.
+
+        Raises
+        ------
+        IndexError
+            No body of that index.
+        """
+        self._node(body_index)
+        view = CadModel(self._source, self.read_report, body_index=body_index)
+        view._breps, view._bodies = self._breps, self._bodies
+        return view
+
+    def _resolve(self, body_index: int | None) -> int | None:
+        if self._body_index is None:
+            return body_index
+        if body_index not in (None, 0):
+            raise IndexError(f"{self!r} is a view of one body; get_brep({body_index}) asks for another")
+        return self._body_index
+
+    def _body_nodes(self) -> list[Node]:
+        if self._bodies is None:
+            self._bodies = exploring.find_bodies(self._source.code, self._source.places)
+        return self._bodies
+
+    def _node(self, body_index: int) -> Node:
+        nodes = self._body_nodes()
+        if not 0 <= body_index < len(nodes):
+            raise IndexError(f"{self._source.path}: no body {body_index}; the file has {len(nodes)}")
+        return nodes[body_index]
+
+    def _kernel_shape(self, body_index: int | None) -> KernelShape:
+        if body_index is None:
+            return self._source.shape
+        return KernelShape(self._source.shape.bodies[body_index])
+
+    def _build(self, body_index: int | None) -> Brep:
+        code, places = self._source.code, self._source.places
+        whole = body_index is None
+        node = exploring.root_node(code, places) if body_index is None else self._node(body_index)
+        return Brep(
+            build_tables(code, places, node),
+            self._kernel_shape(body_index),
+            n_bodies=len(self._body_nodes()) if whole else 1,
+            names=self._source.names,
+            stated=self._source.stated if whole or len(self._body_nodes()) == 1 else None,
+        )

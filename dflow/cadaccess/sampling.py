@@ -1,0 +1,86 @@
+"""Grids of points on faces and edges, and points spread by area: numpy over all faces, the kernel where numpy has no table."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dflow.cadaccess import curves, surfaces
+from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.tables import ShapeTables
+
+
+def face_grids(tables: ShapeTables, kernel: KernelShape, bounds: np.ndarray, n_u: int, n_v: int) -> np.ndarray:
+    """(F, n_u, n_v, 7) float64: point, outward unit normal, inside."""
+    n_faces = tables.n_faces
+    u = np.linspace(bounds[:, 0], bounds[:, 1], n_u, axis=1)
+    v = np.linspace(bounds[:, 2], bounds[:, 3], n_v, axis=1)
+    grid_u = np.repeat(u, n_v, axis=1)
+    grid_v = np.tile(v, (1, n_u))
+    out = np.empty((n_faces, n_u * n_v, 7))
+    out[..., :3], out[..., 3:6] = face_points(tables, kernel, np.arange(n_faces), grid_u, grid_v)
+    for row in range(n_faces):
+        out[row, :, 6] = kernel.inside(row, np.column_stack([grid_u[row], grid_v[row]]))
+    return out.reshape(n_faces, n_u, n_v, 7)
+
+
+def face_points(
+    tables: ShapeTables, kernel: KernelShape, rows: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points and outward unit normals of faces `rows` at u, v : (k, m); both (k, m, 3)."""
+    known = tables.faces.evaluable[rows]
+    sign = np.where(tables.face_reversed[rows], -1.0, 1.0)[:, None, None]
+    if known.all():
+        points, normals = surfaces.evaluate(tables.faces, rows, u, v)
+        return points, normals * sign
+    points, normals = np.empty((*u.shape, 3)), np.empty((*u.shape, 3))
+    points[known], normals[known] = surfaces.evaluate(tables.faces, rows[known], u[known], v[known])
+    normals *= sign
+    for i in np.flatnonzero(~known).tolist():
+        points[i], normals[i] = kernel.surface_points(int(rows[i]), np.column_stack([u[i], v[i]]))
+    return points, normals
+
+
+def edge_grids(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray, n: int) -> np.ndarray:
+    """(E, n, 6) float64: point and unit tangent, uniform in the parameter."""
+    edges = tables.edges
+    t = np.linspace(edges.first[edge_rows], edges.last[edge_rows], n, axis=1)
+    out = np.empty((len(edge_rows), n, 6))
+    out[..., :3], out[..., 3:] = curves.evaluate(edges, edge_rows, t)
+    for i in np.flatnonzero(~edges.evaluable[edge_rows]).tolist():
+        row = int(edge_rows[i])
+        t[i] = np.linspace(*kernel.edge_range(row), n)
+        out[i, :, :3], out[i, :, 3:] = kernel.edge_points(row, t[i])
+    size = np.sqrt(np.einsum("enk,enk->en", out[..., 3:], out[..., 3:]))
+    out[..., 3:] /= np.where(size > 0, size, 1.0)[..., None]
+    return out
+
+
+def scatter(
+    tables: ShapeTables, kernel: KernelShape, bounds: np.ndarray, n: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Area-uniform points on the trimmed faces, (F, n, 3), and outward normals, by rejection."""
+    points, normals = np.empty((tables.n_faces, n, 3)), np.empty((tables.n_faces, n, 3))
+    for row in range(tables.n_faces):
+        generator = np.random.default_rng([seed, row])
+        uv = _draw(tables, kernel, row, bounds[row], n, generator)
+        at, out = face_points(tables, kernel, np.array([row]), uv[None, :, 0], uv[None, :, 1])
+        points[row], normals[row] = at[0], out[0]
+    return points, normals
+
+
+def _draw(
+    tables: ShapeTables, kernel: KernelShape, row: int, bounds: np.ndarray, n: int, generator: np.random.Generator
+) -> np.ndarray:
+    kept: list[np.ndarray] = []
+    missing = n
+    for _ in range(64):
+        uv = generator.uniform(bounds[[0, 2]], bounds[[1, 3]], (max(2 * missing, 16), 2))
+        uv = uv[kernel.inside(row, uv)][:missing]
+        kept.append(uv)
+        missing -= len(uv)
+        if not missing:
+            break
+    if missing:
+        centre = 0.5 * (bounds[[0, 2]] + bounds[[1, 3]])
+        kept.append(np.broadcast_to(centre, (missing, 2)))
+    return np.concatenate(kept)
