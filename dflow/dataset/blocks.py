@@ -1,0 +1,148 @@
+"""Reading the samples behind a block of rows, and the lazy dataset whose blocks these are.
+
+Every block is read straight from the `.data` files it covers. N stores are never opened to concatenate them: that is
+ten million graph nodes and hours of opening for a million samples.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dflow.dataset.layout import ArrayTarget, id_array
+from dflow.dataset.plan import Block, MergePlan
+from dflow.errors import DamagedStoreError, StorageError
+from dflow.schema import FILE_GROUP
+from dflow.storage.paths import DATA_SUFFIX
+from dflow.storage.zarrzip import read_zip_store
+
+
+class Locator(Protocol):
+    """Where a sample's `.data` file lies. Pickles."""
+
+    def __call__(self, sample: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InFolder:
+    """All `.data` files in one folder."""
+
+    folder: str
+
+    def __call__(self, sample: str) -> str:
+        return os.path.join(self.folder, sample + DATA_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """`.data` files of several runs: sample name → path."""
+
+    files: Mapping[str, str]
+
+    def __call__(self, sample: str) -> str:
+        return self.files[sample]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleRows:
+    """The part of one sample that lies in a block.
+
+    `arrays` maps names to (rows, *trailing); a name that the sample lacks is not there. `n_rows` rows belong to the
+    block, from `start` on in the sample's own count.
+    """
+
+    sample_id: int
+    start: int
+    n_rows: int
+    arrays: Mapping[str, NDArray[Any]]
+
+    def rows(self, name: str) -> NDArray[Any] | None:
+        """The block's rows of one array, None when the sample lacks it."""
+        array = self.arrays.get(name)
+        return None if array is None else array[self.start : self.start + self.n_rows]
+
+
+def read_block(
+    block: Block, names: tuple[str, ...], locate: Locator, damaged: list[tuple[str, str]]
+) -> Iterator[SampleRows]:
+    """The samples of a block in id order, each with its arrays `names`; one sample is in memory at a time.
+
+    A sample whose file is missing, damaged or not the one that its record describes is appended to `damaged` with the
+    reason and not yielded; the others are still read, so that one pass finds all damage.
+    """
+    lacking = [(name, block.absent[name]) for name in names if name in block.absent]
+    for k, sample in enumerate(block.names):
+        missing = {name for name, mask in lacking if mask[k]}
+        wanted = [name for name in names if name not in missing]
+        try:
+            arrays = _read_sample(locate(sample), block, k, wanted) if wanted else {}
+        except (StorageError, OSError) as error:
+            damaged.append((sample, f"{type(error).__name__}: {error}"))
+            continue
+        first = int(block.first_rows[k])
+        start = max(block.start - first, 0)
+        stop = min(block.stop - first, int(block.counts[k]))
+        yield SampleRows(int(block.ids[k]), start, stop - start, arrays)
+
+
+def _read_sample(path: str, block: Block, k: int, names: list[str]) -> dict[str, NDArray[Any]]:
+    contents = read_zip_store(path, [f"{block.group}/{name}" for name in names])
+    if block.crcs[k] and contents.crc != block.crcs[k]:
+        raise DamagedStoreError(f"{path} is not the file that its record describes: its directory has another checksum")
+    arrays = {name: contents.arrays[f"{block.group}/{name}"].data for name in names}
+    if block.group == FILE_GROUP:
+        return {name: array[None] for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if len(array) != block.counts[k]:
+            raise DamagedStoreError(f"{path}: {name} has {len(array)} rows, its record says {block.counts[k]}")
+    return arrays
+
+
+def encode_words(array: NDArray[Any], words: Mapping[str, int]) -> NDArray[np.int32]:
+    """Text as codes of the vocabulary, in the array's shape."""
+    codes = (words[str(word)] for word in array.ravel().tolist())
+    return np.fromiter(codes, np.int32, array.size).reshape(array.shape)
+
+
+class LazyArray:
+    """One array of the merged dataset, read from the samples when it is sliced: what a dask block calls.
+
+    Guarantees that ``[start:stop]`` reads only the samples that these rows lie in. Pickles; safe to read from several
+    threads.
+    """
+
+    def __init__(
+        self, plan: MergePlan, group: str, target: ArrayTarget, locate: Locator, codes: Mapping[str, int] | None
+    ) -> None:
+        self.shape, self.dtype, self.ndim = target.shape, np.dtype(target.dtype), len(target.shape)
+        self._plan, self._group, self._target, self._locate, self._codes = plan, group, target, locate, codes
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        rows, *trailing = index if isinstance(index, tuple) else (index,)
+        start, stop, _ = rows.indices(self.shape[0])
+        return self._read(start, stop)[(slice(None), *trailing)]
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        out = np.full((max(stop - start, 0), *self.shape[1:]), self._target.fill_scalar(), self.dtype)
+        if not out.size:
+            return out
+        block = self._plan.block_of_rows(self._group, start, stop)
+        name = self._target.name
+        is_ids = name == id_array(self._group)
+        damaged: list[tuple[str, str]] = []
+        at = 0
+        for sample in read_block(block, () if is_ids else (name,), self._locate, damaged):
+            rows = sample.rows(name)
+            if is_ids:
+                out[at : at + sample.n_rows] = sample.sample_id
+            elif rows is not None:
+                out[at : at + sample.n_rows] = rows if self._codes is None else encode_words(rows, self._codes)
+            at += sample.n_rows
+        if damaged:
+            raise DamagedStoreError("; ".join(reason for _, reason in damaged))
+        return out

@@ -1,0 +1,263 @@
+"""What a dataset is on disk: names, chunk and shard sizes, Zarr metadata. The one place that knows.
+
+::
+
+    <name>.dataset/
+      zarr.json            {"dflow": {...}, "schema": {...}}, consolidated metadata
+      manifest.json        every file below with its bytes and CRC-32
+      faces/zarr.json      consolidated too, so that a group opens alone
+      faces/face_areas/zarr.json  c.0  c.1 …      one file a shard
+      faces/file_id_code_faces/…
+      file/face_count/…    one value a sample
+
+The metadata is written by hand, as the Zarr v3 core specification and the ``sharding_indexed`` codec say, so that the
+bytes do not depend on the zarr release at hand. Chunk keys take the separator ``.``: a shard is a file, not a folder
+with a file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dflow.errors import SchemaError
+from dflow.records import Scalar
+
+FORMAT = 1
+"""Of the dataset's layout; a reader that knows only smaller numbers must refuse."""
+
+MANIFEST = "manifest.json"
+METADATA = "zarr.json"
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSettings:
+    """How the merge cuts and codes its output. Nothing here may depend on the machine or on the number of workers.
+
+    `chunk_bytes` bounds an inner chunk of one array (the unit of reading): a power-of-two number of rows, so that
+    chunks hold between half of it and all of it. A scan of 4.5 million float32 measured 0.034 s with large inner
+    chunks, 2.1 s with 1,024 rows. `shard_bytes` bounds what one shard task writes, all arrays of its group together,
+    before compression; within these bounds a group is cut into at least `shards` parts, so that small datasets have
+    work for several workers and a million samples make thousands of files. `samples_per_shard` bounds the files that
+    one task opens. `level` is zstd's.
+    """
+
+    chunk_bytes: int = 512 * 1024
+    shard_bytes: tuple[int, int] = (32 * 1024**2, 512 * 1024**2)
+    shards: int = 256
+    samples_per_shard: int = 65536
+    level: int = 3
+
+
+def id_array(group: str) -> str:
+    """The array that says, for every row of `group`, which sample it came from."""
+    return f"file_id_code_{group}"
+
+
+def row_start(group: str) -> str:
+    """The file value: where a sample's rows of `group` begin."""
+    return f"row_start_{group}"
+
+
+def row_count(group: str) -> str:
+    """The file value: how many rows of `group` a sample has."""
+    return f"row_count_{group}"
+
+
+def has_array(group: str, name: str) -> str:
+    """The file value: whether a sample has the array (or, with group ``file``, the value)."""
+    return f"has_{group}_{name}"
+
+
+def floor_power_of_two(number: int) -> int:
+    """The largest power of two that is not above `number`; 1 for anything below 1."""
+    return 1 << max(number.bit_length() - 1, 0) if number > 0 else 1
+
+
+def ceil_power_of_two(number: int) -> int:
+    """The smallest power of two that is not below `number`; 1 for anything below 1."""
+    return 1 << (number - 1).bit_length() if number > 1 else 1
+
+
+def chunk_rows(row_bytes: int, n_rows: int, settings: MergeSettings) -> int:
+    """Rows of one inner chunk of an array with `row_bytes` a row: a power of two, no larger than the array needs."""
+    return min(floor_power_of_two(settings.chunk_bytes // max(row_bytes, 1)), ceil_power_of_two(n_rows))
+
+
+def shard_rows(row_bytes: int, n_rows: int, n_samples: int, settings: MergeSettings) -> int:
+    """Rows of one shard of a group whose arrays take `row_bytes` a row together: a power of two."""
+    low, high = settings.shard_bytes
+    wanted = min(max(row_bytes * n_rows // settings.shards, low), high)
+    rows = floor_power_of_two(wanted // max(row_bytes, 1))
+    by_samples = floor_power_of_two(settings.samples_per_shard * max(n_rows // max(n_samples, 1), 1))
+    return min(rows, by_samples, ceil_power_of_two(n_rows))
+
+
+def fill_scalar(dtype: str, fill_value: Scalar | None, *, what: str) -> np.generic:
+    """What missing rows take: the declared value, else -1 for integers, NaN for floats, False.
+
+    Unsigned integers take their largest value: the bits of -1.
+
+    Raises
+    ------
+    SchemaError
+        If the declared value is not representable in `dtype`.
+    """
+    kind = np.dtype(dtype)
+    if fill_value is None:
+        default: Any = {"b": False, "i": -1, "u": np.iinfo(kind).max if kind.kind == "u" else 0}.get(
+            kind.kind, math.nan
+        )
+        return kind.type(default)
+    try:
+        with np.errstate(all="ignore"):
+            value: np.generic = np.asarray(fill_value).astype(kind).reshape(1)[0]
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"{what}: fill_value {fill_value!r} is no {dtype}") from error
+    if kind.kind in "iub" and value != fill_value:
+        raise SchemaError(f"{what}: fill_value {fill_value!r} does not fit into {dtype}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayTarget:
+    """One array of the dataset. `dims` and `shape` begin with the row dimension; `fill` is JSON-ready (see
+    `json_fill`).
+    """
+
+    group: str
+    name: str
+    dtype: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    chunk_rows: int
+    shard_rows: int
+    fill: Any
+    level: int = 3
+
+    @property
+    def path(self) -> str:
+        """``group/name``: its folder in the dataset."""
+        return f"{self.group}/{self.name}"
+
+    @property
+    def trailing(self) -> tuple[int, ...]:
+        """The shape behind the row dimension."""
+        return self.shape[1:]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row, uncompressed."""
+        return np.dtype(self.dtype).itemsize * math.prod(self.trailing)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of one inner chunk, uncompressed."""
+        return self.row_bytes * self.chunk_rows
+
+    @property
+    def n_shards(self) -> int:
+        """Shard files of the array."""
+        return -(-self.shape[0] // self.shard_rows)
+
+    def shard_key(self, shard_index: int) -> str:
+        """The path of one shard in the dataset. Only the rows are cut, so every other index is 0."""
+        return f"{self.path}/" + ".".join(["c", str(shard_index), *("0" for _ in self.trailing)])
+
+    def fill_scalar(self) -> np.generic:
+        """The fill value as a scalar of the array's type."""
+        fill = complex(*map(float, self.fill)) if isinstance(self.fill, list) else self.fill
+        dtype = np.dtype(self.dtype)
+        return dtype.type(float(fill)) if isinstance(fill, str) else dtype.type(fill)
+
+    def metadata(self) -> dict[str, Any]:
+        """The array's ``zarr.json``."""
+        trailing = [max(size, 1) for size in self.trailing]  # a chunk has no empty side
+        return {
+            "attributes": {},
+            "chunk_grid": {"configuration": {"chunk_shape": [self.shard_rows, *trailing]}, "name": "regular"},
+            "chunk_key_encoding": {"configuration": {"separator": "."}, "name": "default"},
+            "codecs": [_sharding([self.chunk_rows, *trailing], self.level)],
+            "data_type": self.dtype,
+            "dimension_names": list(self.dims),
+            "fill_value": self.fill,
+            "node_type": "array",
+            "shape": list(self.shape),
+            "storage_transformers": [],
+            "zarr_format": 3,
+        }
+
+
+def _sharding(chunk_shape: list[int], level: int) -> dict[str, Any]:
+    """The ``sharding_indexed`` codec (zarr-specs, codecs/sharding-indexed v1.0), index at the end with its CRC-32C.
+
+    zstd's own checksum finds a flipped bit in a chunk for plain zarr readers too, at no measurable cost.
+    """
+    little = {"configuration": {"endian": "little"}, "name": "bytes"}
+    return {
+        "configuration": {
+            "chunk_shape": chunk_shape,
+            "codecs": [little, {"configuration": {"checksum": True, "level": level}, "name": "zstd"}],
+            "index_codecs": [little, {"name": "crc32c"}],
+            "index_location": "end",
+        },
+        "name": "sharding_indexed",
+    }
+
+
+def json_fill(value: np.generic) -> Any:
+    """A fill value as Zarr v3 metadata wants it: "NaN" and "Infinity" as text, complex numbers as pairs."""
+    plain = value.item()
+    if isinstance(plain, complex):
+        return [_json_float(plain.real), _json_float(plain.imag)]
+    return _json_float(plain) if isinstance(plain, float) else plain
+
+
+def _json_float(number: float) -> float | str:
+    if math.isnan(number):
+        return "NaN"
+    return number if math.isfinite(number) else ("Infinity" if number > 0 else "-Infinity")
+
+
+def metadata_files(
+    targets: Mapping[str, list[ArrayTarget]],
+    root_attributes: Mapping[str, Any],
+    group_attributes: Mapping[str, Mapping[str, Any]],
+) -> dict[str, bytes]:
+    """Every ``zarr.json`` of a dataset: relative path to content.
+
+    `targets` are the arrays by group. The root and each group hold consolidated metadata: without it xarray warns
+    when a group is opened, and remote stores need a request an array.
+    """
+    nodes: dict[str, dict[str, Any]] = {}
+    for group in sorted(targets):
+        nodes[group] = _group_node(group_attributes.get(group, {}))
+        nodes |= {target.path: target.metadata() for target in sorted(targets[group], key=lambda t: t.name)}
+    files = {f"{path}/{METADATA}": node for path, node in nodes.items() if node["node_type"] == "array"}
+    for group in targets:
+        prefix = f"{group}/"
+        members = {path[len(prefix) :]: node for path, node in nodes.items() if path.startswith(prefix)}
+        files[f"{group}/{METADATA}"] = _consolidated(nodes[group], members)
+    empty = {path: _consolidated(node, {}) if path in targets else node for path, node in nodes.items()}
+    files[METADATA] = _consolidated(_group_node(root_attributes), empty)
+    return {path: json_bytes(node) for path, node in files.items()}
+
+
+def _group_node(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {"attributes": dict(attributes), "node_type": "group", "zarr_format": 3}
+
+
+def _consolidated(node: dict[str, Any], members: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    inline = {"kind": "inline", "metadata": members, "must_understand": False}
+    return {**node, "consolidated_metadata": inline}
+
+
+def json_bytes(value: Any) -> bytes:
+    """Deterministic JSON: sorted keys, no NaN (Zarr readers would refuse it), one line."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,266 @@
+"""The merge: from sealed samples to a published dataset.
+
+The plan is made from the records alone (`dflow.dataset.plan`). Each block of it is one `dask.delayed` node,
+``merge-<group>-000012``, that reads the samples it covers and writes one shard of every array of its group
+(`dflow.dataset.nodes`); no two nodes write the same file, so there are no locks.
+
+What the client holds already (file values, offsets) it writes itself. Everything goes into a build beside the
+dataset, which is published when every file is there (`dflow.dataset.publish`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dask.delayed import Delayed
+
+from dflow._version import __version__
+from dflow.dataset.blocks import InFolder, Locator
+from dflow.dataset.layout import FORMAT, MANIFEST, MergeSettings, metadata_files
+from dflow.dataset.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
+from dflow.dataset.nodes import shard_nodes, word_nodes
+from dflow.dataset.plan import MergePlan, plan_merge
+from dflow.dataset.publish import Build, Outputs, recover
+from dflow.dataset.shards import WrittenFile, write_whole
+from dflow.dataset.tables import attribute_tables, table_build, write_attribset, write_infoset
+from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError
+from dflow.records import SampleRecord, ShardRecord
+from dflow.schema import schema_to_dict
+from dflow.storage.paths import FlowPaths
+
+logger = logging.getLogger(__name__)
+
+Compute = Callable[[Sequence[Delayed]], Iterator[ShardRecord]]
+"""How nodes are run: on a cluster in a sliding window, or one after the other; results in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """What became of a merge.
+
+    `rejected`: (sample, "schema", reason) of samples that contradict the schema or the others. `damaged`: (sample,
+    reason) of samples whose `.data` file was missing or unreadable; the dataset was made without them. `reused`: the
+    published dataset was up to date already and nothing was written. `seconds` is wall time.
+    """
+
+    n_samples: int
+    rejected: tuple[tuple[str, str, str], ...] = ()
+    damaged: tuple[tuple[str, str], ...] = ()
+    n_bytes: int = 0
+    seconds: float = 0.0
+    reused: bool = False
+
+
+def merge_dataset(
+    records: Sequence[SampleRecord],
+    paths: FlowPaths,
+    *,
+    flow_name: str,
+    compute: Compute,
+    settings: MergeSettings | None = None,
+    content_hashes: Mapping[str, str] | None = None,
+) -> MergeReport:
+    """Merge a flow's samples into its `.dataset`, `.infoset` and `.attribset`.
+
+    `content_hashes` maps sample names to the hash of their source. The caller owns the flow's folder.
+
+    Raises
+    ------
+    DatasetError
+        If two records bear one sample name, or the build is not whole.
+    OutputFolderError
+        If the folder cannot be written or the disk is full; what was published stays.
+    """
+    merger = Merger(Outputs.of(paths), InFolder(str(paths.encoded)), compute, settings or MergeSettings())
+    return merger.run(records, flow_name=flow_name, content_hashes=content_hashes or {})
+
+
+def compute_inline(nodes: Sequence[Delayed]) -> Iterator[ShardRecord]:
+    """Run the nodes one after the other in this thread: the oracle, and the default of standalone merges."""
+    for node in nodes:
+        yield node.compute(scheduler="synchronous")  # type: ignore[no-untyped-call]  # dask
+
+
+@dataclass(frozen=True, slots=True)
+class Merger:
+    """Where a merge reads, writes and computes. One process at a time may merge into the same outputs."""
+
+    outputs: Outputs
+    locate: Locator
+    compute: Compute
+    settings: MergeSettings
+
+    @property
+    def stream_cache(self) -> Path:
+        """The folder of the previews, beside the dataset."""
+        return self.outputs.dataset.parent / "stream_cache"
+
+    def run(self, records: Sequence[SampleRecord], *, flow_name: str, content_hashes: Mapping[str, str]) -> MergeReport:
+        """Merge, without the samples that turn out to be damaged, and publish; see `merge_dataset`."""
+        begin = time.perf_counter()
+        damaged: dict[str, str] = {}
+        remaining = list(records)
+        try:
+            recover(self.outputs)
+            while True:
+                plan = plan_merge(remaining, self.settings)
+                inputs = self._inputs_digest(remaining, flow_name, content_hashes)
+                reused = None if damaged else self._up_to_date(inputs)
+                manifest = reused
+                if manifest is None:
+                    found = self._build(plan, inputs, flow_name, content_hashes)
+                    if not isinstance(found, Manifest):
+                        damaged |= found
+                        remaining = [record for record in remaining if record.name not in found]
+                        logger.warning("%d damaged samples: planning again without them", len(found))
+                        continue
+                    manifest = found
+                rejected = tuple((name, "schema", reason) for name, reason in plan.rejected)
+                seconds = time.perf_counter() - begin
+                lost = tuple(sorted(damaged.items()))
+                return MergeReport(
+                    len(plan.samples), rejected, lost, manifest.n_bytes, seconds, reused=reused is not None
+                )
+        except OSError as error:
+            if isinstance(error, DflowError):
+                raise
+            raise OutputFolderError(
+                f"the merge cannot write below {self.outputs.dataset.parent}: {error}. What was published and what is "
+                "encoded is untouched; make room or permit writing, and run again"
+            ) from error
+
+    def _up_to_date(self, inputs: str) -> Manifest | None:
+        """The published manifest, when the same inputs made it and everything is in its place."""
+        try:
+            manifest = read_manifest(self.outputs.dataset)
+            tables = {table_build(path) for path in (self.outputs.infoset, self.outputs.attribset)}
+        except (DatasetError, OSError, ValueError):
+            return None
+        whole = manifest.inputs == inputs and tables == {manifest.build}
+        return manifest if whole and not missing_files(self.outputs.dataset, manifest) else None
+
+    def _inputs_digest(self, records: Iterable[SampleRecord], flow_name: str, content_hashes: Mapping[str, str]) -> str:
+        """A digest of all that the outputs depend on; the previews count because `.infoset` names those that exist."""
+        digest = hashlib.blake2b(repr((FORMAT, __version__, self.settings, flow_name)).encode(), digest_size=16)
+        layouts: dict[int, bytes] = {}
+        previews = set(os.listdir(self.stream_cache)) if self.stream_cache.is_dir() else set()
+        for record in sorted(records, key=lambda r: r.name):
+            layout = layouts.get(id(record.layout))
+            if layout is None:
+                layout = layouts[id(record.layout)] = hashlib.blake2b(
+                    repr(record.layout).encode("utf-8", "surrogatepass")
+                ).digest()
+            name = record.name
+            own = (name, record.source, record.body, record.rows, record.values, record.n_bytes, record.data_crc)
+            shown = (f"{name}.png" in previews, f"{name}.glb" in previews, content_hashes.get(name))
+            digest.update(layout + repr((own, shown)).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    def _build(
+        self, plan: MergePlan, inputs: str, flow_name: str, content_hashes: Mapping[str, str]
+    ) -> Manifest | dict[str, str]:
+        """Build, verify and publish; or the damaged samples that were found, and nothing is published."""
+        build = Build.begin(self.outputs)
+        try:
+            words, damaged = self._gather_words(plan)
+            if damaged:
+                return damaged
+            root = str(build.dataset)
+            files = prepare(root, plan)
+            written, damaged = self._write_shards(plan, root, words)
+            if damaged:
+                return damaged
+            manifest = make_manifest([*files, *written], inputs)
+            verify(root, plan, manifest)
+            write_file(root, MANIFEST, manifest.to_bytes())
+            write_infoset(
+                build.infoset,
+                plan,
+                flow_name=flow_name,
+                stream_cache=self.stream_cache,
+                content_hashes=content_hashes,
+                build=manifest.build,
+            )
+            write_attribset(build.attribset, attribute_tables(plan, words), build=manifest.build)
+            build.publish()
+            return manifest
+        finally:
+            if not build.is_ready():
+                build.discard()
+
+    def _write_shards(
+        self, plan: MergePlan, root: str, words: Mapping[str, tuple[str, ...]]
+    ) -> tuple[list[WrittenFile], dict[str, str]]:
+        written: list[WrittenFile] = []
+        damaged: dict[str, str] = {}
+        for record in self.compute(shard_nodes(plan, root, self.locate, words)):
+            damaged.update(record.damaged)
+            written += [WrittenFile(path, record.sizes[path], crc) for path, crc in record.crcs.items()]
+        return written, damaged
+
+    def _gather_words(self, plan: MergePlan) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+        """The vocabularies of the text arrays, by ``group/name``; sorted, so that codes never depend on the order."""
+        words: dict[str, set[str]] = {}
+        damaged: dict[str, str] = {}
+        for plans in plan.groups.values():
+            words |= {array.target.path: set() for array in plans.arrays if array.coded}
+        for record in self.compute(word_nodes(plan, self.locate)) if words else ():
+            damaged.update(record.damaged)
+            for key, found in record.words.items():
+                words[key].update(found)
+        return {key: tuple(sorted(found)) for key, found in words.items()}, damaged
+
+
+def prepare(root: str, plan: MergePlan) -> list[WrittenFile]:
+    """Make every folder of the dataset, write all Zarr metadata and the columns that the plan holds.
+
+    The folders are made here and nowhere else: a node whose build was swept cannot bring it back.
+    """
+    targets = plan.targets()
+    for group in targets:
+        for target in targets[group]:
+            os.makedirs(os.path.join(root, target.path))
+        os.makedirs(os.path.join(root, group), exist_ok=True)
+    metadata = metadata_files(targets, root_attributes(plan), _group_attributes(plan))
+    files = [write_file(root, path, content) for path, content in metadata.items()]
+    columns = {column.name: column for column in plan.columns}
+    for target in plan.column_targets:
+        files += write_whole(root, target, columns[target.name].values)
+    return files
+
+
+def root_attributes(plan: MergePlan) -> dict[str, Any]:
+    """What the dataset says of itself."""
+    groups = {name: {"dimension": g.dimension, "n_rows": g.n_rows} for name, g in plan.groups.items()}
+    head = {"format": FORMAT, "groups": groups, "n_files": len(plan.samples), "version": __version__}
+    return {"dflow": head, "schema": schema_to_dict(plan.schema)}
+
+
+def _group_attributes(plan: MergePlan) -> dict[str, dict[str, Any]]:
+    """The declared descriptions of the groups."""
+    described = {name: spec.description for name, spec in plan.schema.groups.items() if spec.description}
+    return {name: {"description": text} for name, text in described.items()}
+
+
+def verify(root: str, plan: MergePlan, manifest: Manifest) -> None:
+    """Hold the build against the plan before it is published.
+
+    Raises
+    ------
+    DamagedDatasetError
+        If a shard is missing from the manifest, a file from the disk, or a size differs.
+    """
+    shards = {t.shard_key(i) for group in plan.targets().values() for t in group for i in range(t.n_shards)}
+    if absent := sorted(shards - manifest.files.keys()):
+        raise DamagedDatasetError(
+            f"the merge left {len(absent)} shards unwritten, the first is {absent[0]}; run it again"
+        )
+    if faults := missing_files(root, manifest):
+        raise DamagedDatasetError(f"the merge's files are not as written: {'; '.join(faults[:5])}; run it again")

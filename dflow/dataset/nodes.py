@@ -1,0 +1,177 @@
+"""The merge's Dask nodes: each reads the samples behind one block of rows and writes one shard of every array of the
+group.
+
+Reading and writing are one node because `Delayed` does not fuse: as two, blocks would travel between workers. What a
+node gets is compact (`Block`), what it returns small (`ShardRecord`); it runs in a Dask worker, in any order, more
+than once if need be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import overload
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.delayed import Delayed, delayed
+
+from dflow.dataset.blocks import LazyArray, Locator, SampleRows, encode_words, read_block
+from dflow.dataset.layout import ArrayTarget, id_array
+from dflow.dataset.plan import Block, GroupPlan, MergePlan
+from dflow.dataset.shards import ShardWriter
+from dflow.records import ShardRecord
+
+Words = Mapping[str, Sequence[str]]
+"""The sorted vocabulary of each text array, by ``group/name``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardJob:
+    """Everything one node needs; nothing of it grows with the dataset. `codes` has an entry for each text array."""
+
+    root: str
+    block: Block
+    targets: tuple[ArrayTarget, ...]
+    locate: Locator
+    codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def names_to_read(self) -> tuple[str, ...]:
+        """The arrays that come from the `.data` files: all but the ids."""
+        return tuple(target.name for target in self.targets if target.name != id_array(self.block.group))
+
+
+class Nodes(Sequence[Delayed]):
+    """Nodes that are made when they are asked for: the blocks of ten million samples together would fill the client."""
+
+    def __init__(self, jobs: Sequence[tuple[str, int]], make: Callable[[str, int], Delayed]) -> None:
+        self._jobs, self._make = jobs, make
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @overload
+    def __getitem__(self, index: int) -> Delayed: ...
+    @overload
+    def __getitem__(self, index: slice) -> Nodes: ...
+    def __getitem__(self, index: int | slice) -> Delayed | Nodes:
+        if isinstance(index, slice):
+            return Nodes(self._jobs[index], self._make)
+        return self._make(*self._jobs[index])
+
+
+def shard_nodes(plan: MergePlan, root: str, locate: Locator, words: Words) -> Nodes:
+    """One node a shard, largest groups first; keys ``merge-<group>-000012``."""
+    codes = _codes(words)
+
+    def make(group: str, index: int) -> Delayed:
+        targets = tuple(array.target for array in plan.groups[group].arrays)
+        own = {key: table for key, table in codes.items() if key.startswith(f"{group}/")}
+        job = ShardJob(root, plan.block(group, index), targets, locate, own)
+        return _node(partial(run_shard, job), f"merge-{group}-{index:06d}")
+
+    return Nodes([(g.name, i) for g in _by_work(plan) for i in range(g.n_shards)], make)
+
+
+def word_nodes(plan: MergePlan, locate: Locator) -> Nodes:
+    """One node a block of each group that has text arrays; keys ``words-<group>-000012``."""
+    coded = {g.name: tuple(a.target for a in g.arrays if a.coded) for g in plan.groups.values()}
+
+    def make(group: str, index: int) -> Delayed:
+        job = ShardJob("", plan.block(group, index), coded[group], locate)
+        return _node(partial(gather_words, job), f"words-{group}-{index:06d}")
+
+    return Nodes([(g.name, i) for g in _by_work(plan) if coded[g.name] for i in range(g.n_shards)], make)
+
+
+def _by_work(plan: MergePlan) -> list[GroupPlan]:
+    """Groups by bytes, the largest first: long nodes at the end would leave workers idle."""
+    return sorted(plan.groups.values(), key=lambda g: (-sum(a.target.row_bytes for a in g.arrays) * g.n_rows, g.name))
+
+
+def _node(function: Callable[[], ShardRecord], key: str) -> Delayed:
+    # traverse=False: dask would look for collections in every field of the job, sample by sample.
+    return delayed(function, pure=False, traverse=False)(dask_key_name=key)
+
+
+def _codes(words: Words) -> dict[str, dict[str, int]]:
+    return {key: {word: code for code, word in enumerate(found)} for key, found in words.items()}
+
+
+def run_shard(job: ShardJob) -> ShardRecord:
+    """Write one shard of every array of the group.
+
+    A damaged sample ends the writing, not the reading: the record then names all damaged samples of the block, and no
+    file is left.
+
+    Raises
+    ------
+    OSError
+        If the shard cannot be written: a full disk, or the build's folder is gone because its flow was killed.
+    """
+    begin = time.perf_counter()
+    block = job.block
+    damaged: list[tuple[str, str]] = []
+    with ExitStack() as stack:
+        writers = [stack.enter_context(ShardWriter(job.root, target, block.index)) for target in job.targets]
+        for sample in read_block(block, job.names_to_read(), job.locate, damaged):
+            if not damaged:
+                _append(writers, sample, job.codes)
+        if damaged:
+            return ShardRecord(block.group, block.index, 0, damaged=tuple(damaged), seconds=time.perf_counter() - begin)
+        files = [writer.finish() for writer in writers]
+    return ShardRecord(
+        block.group,
+        block.index,
+        sum(file.n_bytes for file in files),
+        crcs={file.path: file.crc for file in files},
+        sizes={file.path: file.n_bytes for file in files},
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _append(writers: Sequence[ShardWriter], sample: SampleRows, codes: Mapping[str, Mapping[str, int]]) -> None:
+    for writer in writers:
+        target = writer.target
+        rows = sample.rows(target.name)
+        if target.name == id_array(target.group):
+            writer.repeat(sample.sample_id, sample.n_rows)
+        elif rows is None:
+            writer.repeat(target.fill_scalar(), sample.n_rows)
+        else:
+            writer.append(encode_words(rows, codes[target.path]) if target.path in codes else rows)
+
+
+def gather_words(job: ShardJob) -> ShardRecord:
+    """The distinct words of the group's text arrays in one block."""
+    damaged: list[tuple[str, str]] = []
+    words: dict[str, set[str]] = {target.name: set() for target in job.targets}
+    for sample in read_block(job.block, tuple(words), job.locate, damaged):
+        for name, found in words.items():
+            rows = sample.rows(name)
+            if rows is not None:
+                found.update(map(str, rows.ravel().tolist()))
+    gathered = {target.path: tuple(sorted(words[target.name])) for target in job.targets}
+    return ShardRecord(job.block.group, job.block.index, 0, damaged=tuple(damaged), words=gathered)
+
+
+def lazy_dataset(plan: MergePlan, group: str, locate: Locator, words: Words | None = None) -> xr.Dataset:
+    """One group of the merged dataset before it is written: dask-backed, its blocks equal to the output's shards.
+
+    Each block reads the samples that it covers when it is computed. The merge's nodes are the same blocks, with all
+    arrays of the group read at once.
+    """
+    codes = _codes(words or {})
+    variables = {}
+    for array in plan.groups[group].arrays:
+        target = array.target
+        source = LazyArray(plan, group, target, locate, codes.get(target.path))
+        chunks = (target.shard_rows, *(max(size, 1) for size in target.trailing))
+        empty = np.empty((0,) * source.ndim, source.dtype)
+        blocks = da.from_array(source, chunks=chunks, asarray=False, name=False, meta=empty)  # type: ignore[no-untyped-call]  # dask
+        variables[target.name] = (target.dims, blocks)
+    return xr.Dataset(variables)

@@ -1,0 +1,179 @@
+"""`.infoset` and `.attribset`: the words of a dataset, in Parquet.
+
+Equal content gives equal bytes: fixed column order, fixed row groups, no timings. Rows are written in groups, so that
+ten million samples need no more memory than their plan.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dflow.dataset.layout import FORMAT
+from dflow.dataset.plan import MergePlan
+from dflow.dataset.values import NOT_SET, FileColumn, Vocabulary
+
+ROWS_PER_GROUP = 65536
+
+_FIXED = (
+    ("id", pa.int64()),
+    ("name", pa.string()),
+    ("description", pa.string()),
+    ("body", pa.int32()),
+    ("flow_name", pa.string()),
+    ("subset", pa.string()),
+    ("table_name", pa.string()),
+    ("stream_cache_png", pa.string()),
+    ("stream_cache_3d", pa.string()),
+    ("content_hash", pa.string()),
+)
+
+ATTRIBSET_SCHEMA = pa.schema(
+    [("table_name", pa.string()), ("id", pa.int64()), ("name", pa.string()), ("description", pa.string())]
+)
+
+
+def info_column(name: str) -> str:
+    """The `.infoset` column of a file value: its name, with ``_value`` behind where a fixed column has that name."""
+    return f"{name}_value" if name in dict(_FIXED) else name
+
+
+def write_infoset(
+    path: str | os.PathLike[str],
+    plan: MergePlan,
+    *,
+    flow_name: str,
+    stream_cache: Path,
+    content_hashes: Mapping[str, str],
+    build: str,
+    table_name: str = "file_info",
+) -> None:
+    """Write one row a sample in id order: who it is, where its pictures lie, and all its file values.
+
+    `stream_cache` is looked through once for the previews that exist; their paths are stored relative to its parent.
+    A categorical value takes two columns, the code under its name and its word under ``<name>_label``; a missing
+    value is null.
+    """
+    previews = set(os.listdir(stream_cache)) if stream_cache.is_dir() else set()
+    columns = [column for column in plan.columns if not column.derived]
+    fields = [*_FIXED, *(field for column in columns for field in _value_fields(column))]
+    schema = pa.schema(fields, metadata=_metadata(build))
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for start in range(0, max(len(plan.samples), 1), ROWS_PER_GROUP):
+            rows = range(start, min(start + ROWS_PER_GROUP, len(plan.samples)))
+            fixed = _fixed_columns(plan, rows, flow_name, table_name, stream_cache.name, previews, content_hashes)
+            values = [array for column in columns for array in _value_arrays(column, rows)]
+            writer.write_table(pa.table([*fixed, *values], schema=schema))
+
+
+def _fixed_columns(
+    plan: MergePlan,
+    rows: range,
+    flow_name: str,
+    table_name: str,
+    folder: str,
+    previews: set[str],
+    content_hashes: Mapping[str, str],
+) -> list[pa.Array]:
+    names = plan.samples.names[rows.start : rows.stop]
+    n = len(names)
+
+    def preview(suffix: str) -> pa.Array:
+        return pa.array(
+            [f"{folder}/{name}{suffix}" if name + suffix in previews else None for name in names], pa.string()
+        )
+
+    return [
+        pa.array(np.arange(rows.start, rows.stop, dtype=np.int64)),
+        pa.array(names, pa.string()),
+        pa.array(plan.samples.sources[rows.start : rows.stop], pa.string()),
+        pa.array(plan.samples.bodies[rows.start : rows.stop], pa.int32()),
+        pa.array([flow_name] * n, pa.string()),
+        pa.array(["N/A"] * n, pa.string()),
+        pa.array([table_name] * n, pa.string()),
+        preview(".png"),
+        preview(".glb"),
+        pa.array([content_hashes.get(name) for name in names], pa.string()),
+    ]
+
+
+def _value_fields(column: FileColumn) -> list[tuple[str, pa.DataType]]:
+    name = info_column(column.name)
+    if column.is_text:
+        return [(name, pa.string())]
+    plain = (name, pa.from_numpy_dtype(column.values.dtype))
+    return [plain] if column.vocabulary is None else [plain, (f"{name}_label", pa.string())]
+
+
+def _value_arrays(column: FileColumn, rows: range) -> Iterator[pa.Array]:
+    values = column.values[rows.start : rows.stop]
+    absent = None if column.present is None else ~column.present[rows.start : rows.stop]
+    if column.is_text:
+        yield pa.array(values, pa.string())
+        return
+    yield pa.array(values, mask=absent)
+    if column.vocabulary is not None:
+        words = {code: name for code, name, _ in column.vocabulary}
+        yield pa.array([words.get(code) for code in values.tolist()], pa.string())
+
+
+def attribute_tables(plan: MergePlan, words: Mapping[str, Sequence[str]]) -> dict[str, Vocabulary]:
+    """All tables of `.attribset`: description tables, categorical fields, and the vocabularies of text arrays.
+
+    A table that the samples describe themselves (``descriptions/category``) adds what a field's own vocabulary does
+    not say: names for ids, and descriptions. A text array's table bears its name, or ``group/name`` where that is
+    taken.
+    """
+    tables: dict[str, Vocabulary] = dict(plan.tables)
+    for column in plan.columns:
+        if column.vocabulary is not None:
+            tables[column.name] = _complete(column.vocabulary, plan.tables.get(column.name, ()))
+    for key, vocabulary in words.items():
+        name = key.partition("/")[2]
+        if name in tables or sum(other.endswith(f"/{name}") for other in words) > 1:
+            name = key
+        rows = tuple((code, word, NOT_SET) for code, word in enumerate(vocabulary))
+        tables[name] = _complete(rows, plan.tables.get(name, ()))
+    return dict(sorted(tables.items()))
+
+
+def _complete(own: Vocabulary, described: Vocabulary) -> Vocabulary:
+    rows = {code: (name, description) for code, name, description in own}
+    for code, name, description in described:
+        known, text = rows.get(code, (str(code), NOT_SET))
+        rows[code] = (name if known == str(code) else known, text if description in ("", NOT_SET) else description)
+    return tuple((code, *rows[code]) for code in sorted(rows))
+
+
+def write_attribset(path: str | os.PathLike[str], tables: Mapping[str, Vocabulary], *, build: str) -> None:
+    """Write the long table (table_name, id, name, description), sorted by table and id."""
+    rows = [
+        {"table_name": table, "id": code, "name": name, "description": description or NOT_SET}
+        for table in sorted(tables)
+        for code, name, description in tables[table]
+    ]
+    schema = ATTRIBSET_SCHEMA.with_metadata(_metadata(build))
+    pq.write_table(pa.Table.from_pylist(rows, schema), path, compression="zstd", row_group_size=ROWS_PER_GROUP)
+
+
+def _metadata(build: str) -> dict[bytes, bytes]:
+    return {b"dflow": json.dumps({"dataset": build, "format": FORMAT}, sort_keys=True).encode()}
+
+
+def table_build(path: str | os.PathLike[str]) -> str:
+    """The build of the dataset that a table belongs to, "" when it does not say.
+
+    Raises
+    ------
+    OSError, pyarrow.ArrowInvalid
+        If the file cannot be read or is no Parquet.
+    """
+    metadata: dict[bytes, Any] = pq.read_schema(path).metadata or {}
+    return str(json.loads(metadata.get(b"dflow", b"{}")).get("dataset", ""))
