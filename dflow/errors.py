@@ -35,6 +35,7 @@
         ├── NoFacesError (ValueError)
         ├── KernelError (RuntimeError)             the kernel raised
         ├── GeometryError (ValueError)             a shape that has no answer to the question
+        ├── RecipeError (ValueError)               no such recipe or option of the encoder
         └── TooBigError (MemoryError)              refused before allocating
 
 `kind` is the stable word that stands in ``error_summary.json``.
@@ -245,6 +246,12 @@ class GeometryError(CadError, ValueError):
     """A shape that has no answer to the question asked."""
 
     kind = "geometry"
+
+
+class RecipeError(CadError, ValueError):
+    """No such recipe or option of the encoder, or a value that the option cannot have."""
+
+    kind = "recipe"
 
 
 class TooBigError(CadError, MemoryError):
