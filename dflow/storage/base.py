@@ -290,14 +290,15 @@ class DataStorage(ABC):
         array = self._fit(self._schema, group, name, storable_array(data, f"data {key!r}"))
         if array.ndim == 0 and group != FILE_GROUP:
             raise SchemaError(
-                f"data {key!r}: arrays of group {group!r} have rows; save one value per sample under '{FILE_GROUP}/{name}'"
+                f"data {key!r}: arrays of group {group!r} have rows; "
+                f"save one value per sample under '{FILE_GROUP}/{name}' or with save_metadata"
             )
         self._check_finite(group, name, array)
         return {f"{group}/{name}": array}
 
     @staticmethod
     def _fit(schema: Schema, group: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        """The array as declared: flattened, cast and checked; a standard array that is not declared may have any rank."""
+        """The array as declared: flattened, cast, checked; a standard array that is not declared may have any rank."""
         spec = resolve_array(schema, group, name)
         if spec is None:
             return array

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +17,10 @@ from numpy.typing import NDArray
 
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import KeyNotFoundError, StoreLimitError
+from dflow.storage.atomic import write_whole
 from dflow.storage.chunks import decode_chunk, encode_chunk
 from dflow.storage.container import ZipReader, pack_members
 from dflow.storage.documents import GROUP_TEXT, ArrayDocument, array_text, chunk_key, parse_root, root_text
-from dflow.storage.paths import TEMPORARY_PREFIX
 
 ROOT_DOCUMENT = "zarr.json"
 
@@ -77,18 +76,7 @@ def write_zip_store(
         If the store would pass 4 GiB.
     """
     parts, n_bytes, crc = pack_members(_members(arrays, attributes))
-    path = os.fspath(path)
-    folder, name = os.path.split(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{name}-{secrets.token_hex(4)}")
-    with open(temporary, "xb") as file:
-        try:
-            file.writelines(parts)
-            file.close()
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+    write_whole(path, parts)
     return WrittenStore(n_bytes, crc)
 
 

@@ -1,0 +1,78 @@
+"""Finding CAD files: where to look is a provider's business, which names to take the retriever's."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from dflow.config import CAD_SUFFIXES
+from dflow.errors import SourceNotFoundError
+
+logger = logging.getLogger(__name__)
+
+
+class StorageProvider(ABC):
+    """Lists the files of some place."""
+
+    @abstractmethod
+    def list_files(self) -> list[str]:
+        """Paths of all files, sorted."""
+
+
+class LocalStorageProvider(StorageProvider):
+    """All files below a folder of this machine. Links to folders are not followed, so there are no endless loops.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there is no such folder.
+    """
+
+    def __init__(self, directory_path: str | os.PathLike[str]) -> None:
+        self.directory_path = os.path.abspath(os.fspath(directory_path))
+        if not os.path.isdir(self.directory_path):
+            raise SourceNotFoundError(f"there is no folder {self.directory_path}")
+
+    def list_files(self) -> list[str]:
+        """Absolute paths, sorted; folders that may not be read are logged and left out."""
+        walk = os.walk(self.directory_path, onerror=lambda error: logger.warning("a folder is left out: %s", error))
+        return sorted(os.path.join(folder, name) for folder, _, names in walk for name in names)
+
+
+class CADFileRetriever:
+    """Picks files by suffix and by a pattern.
+
+    Parameters
+    ----------
+    storage_provider
+        Where to look.
+    formats
+        Suffixes with or without the dot, in any case; those that dflow reads when left out. Files with ``.gz``
+        behind count too.
+    filter_pattern
+        A shell wildcard that the file's name must match, or with `use_regex` a regular expression that must be found
+        in it.
+    """
+
+    def __init__(
+        self,
+        storage_provider: StorageProvider,
+        formats: Sequence[str] | None = None,
+        filter_pattern: str | None = None,
+        use_regex: bool = False,  # HOOPS AI's positional argument
+    ) -> None:
+        self.storage_provider = storage_provider
+        self.suffixes = tuple(f".{suffix.lstrip('.').lower()}" for suffix in (formats or CAD_SUFFIXES))
+        expression = filter_pattern if use_regex else fnmatch.translate(filter_pattern or "*")
+        self._pattern = re.compile(expression or "")
+
+    def get_file_list(self) -> list[str]:
+        """The paths that pass, sorted."""
+        return [path for path in self.storage_provider.list_files() if self._passes(os.path.basename(path))]
+
+    def _passes(self, name: str) -> bool:
+        return name.lower().removesuffix(".gz").endswith(self.suffixes) and bool(self._pattern.search(name))

@@ -1,0 +1,106 @@
+"""Labels of a part, its faces and its edges, in one file beside its sample."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dflow.errors import SchemaError
+from dflow.storage.opt import OptStorage
+
+Entity = Literal["graph", "node", "edge"]
+
+
+class LabelStorage:
+    """Integer labels of a part (graph), its faces (nodes) and its edges; written by `close`.
+
+    Parameters
+    ----------
+    path_for_storing
+        The file's path without its suffix.
+    total_faces, total_edges
+        How many labels there must be; 0 leaves the number open, and then sparse labels cannot be saved.
+    """
+
+    GRAPH_CADENTITY: ClassVar[Entity] = "graph"
+    FACE_CADENTITY: ClassVar[Entity] = "node"
+    EDGE_CADENTITY: ClassVar[Entity] = "edge"
+    UNLABELLED: ClassVar[int] = -1
+
+    _KEYS: ClassVar[Mapping[Entity, str]] = {
+        "graph": "file/graph_labels",
+        "node": "face_labels/labels",
+        "edge": "edge_labels/labels",
+    }
+
+    def __init__(self, path_for_storing: str | os.PathLike[str], total_faces: int = 0, total_edges: int = 0) -> None:
+        self._storage = OptStorage(path_for_storing)
+        self._totals: dict[Entity, int] = {"graph": 0, "node": total_faces, "edge": total_edges}
+
+    def save(self, entity: Entity, labels: ArrayLike) -> None:
+        """Store the labels of all entities of a kind, in index order, as int32.
+
+        Raises
+        ------
+        SchemaError
+            If they are not integers, or not as many as there are faces or edges.
+        """
+        array = np.asarray(labels)
+        if array.dtype.kind not in "iub" and array.size:
+            raise SchemaError(f"labels are integers, not {array.dtype}")
+        total = self._totals[entity]
+        if entity != "graph" and (array.ndim != 1 or (total and len(array) != total)):
+            raise SchemaError(f"{entity} labels have shape {array.shape}, expected ({total or 'n'},)")
+        self._storage.save_data(self._KEYS[entity], array.astype(np.int32))
+
+    def save_sparse(self, entity: Entity, indices: Sequence[int], labels: ArrayLike) -> None:
+        """Store labels of some entities; the others are `UNLABELLED`.
+
+        Raises
+        ------
+        SchemaError
+            If the total is not known, or an index is beyond it.
+        """
+        total = self._totals[entity]
+        chosen = np.asarray(indices, dtype=np.int64)
+        if entity == "graph" or not total:
+            raise SchemaError(f"sparse {entity} labels need the total number of faces or edges")
+        if chosen.size and (chosen.min() < 0 or chosen.max() >= total):
+            raise SchemaError(f"sparse {entity} labels: an index lies outside 0..{total - 1}")
+        dense = np.full(total, self.UNLABELLED, dtype=np.int32)
+        dense[chosen] = labels
+        self.save(entity, dense)
+
+    def load(self, entity: Entity) -> NDArray[np.int32]:
+        """The labels of a kind, in index order. Raises `KeyNotFoundError` where none were saved."""
+        labels: NDArray[np.int32] = self._storage.load_data(self._KEYS[entity])
+        return labels
+
+    def save_metadata(self, key: str, value: Any) -> None:
+        """Store what the labels mean, such as ``descriptions/face_labels``."""
+        self._storage.save_metadata(key, value)
+
+    def load_metadata(self, key: str) -> Any:
+        """What `save_metadata` took."""
+        return self._storage.load_metadata(key)
+
+    def get_file_path(self) -> str:
+        """The file that `close` writes."""
+        return self._storage.get_file_path("")
+
+    def close(self) -> None:
+        """Write the file."""
+        self._storage.close()
+
+    def __enter__(self) -> LabelStorage:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._storage.__exit__(kind, error, trace)
