@@ -28,6 +28,7 @@ class Supervisor:
         self._nursery: Nursery | None = None
         self._child: Child | None = None
         self._limits = Limits()
+        self._previews = False
         self._preparation: wire.Prepare | None = None
         self._cancelled = threading.Event()
         self.restarts = 0
@@ -39,8 +40,9 @@ class Supervisor:
         """The child's process id, None when there is none now."""
         return self._child.pid if self._child else None
 
-    def prewarm(self) -> None:
+    def prewarm(self, *, previews: bool) -> None:
         """Have a child ready, which takes seconds the first time."""
+        self._previews = previews
         self._living_child()
 
     def prepare(self, batch: Batch) -> Fault | ErrorRecord | None:
@@ -53,6 +55,7 @@ class Supervisor:
         CancelledError
         """
         self._limits = batch.limits
+        self._previews = batch.export_visualization
         self._cancelled.clear()
         self.restarts = self.peak_bytes = 0
         call = batch.call
@@ -133,7 +136,7 @@ class Supervisor:
             if self._child is not None:
                 break
             try:
-                self._nursery = self._nursery or Nursery(self._limits.startup_seconds)
+                self._nursery = self._nursery or Nursery(self._limits.startup_seconds, previews=self._previews)
                 self._child = Child(self._nursery, self._limits.max_log_bytes)
             except (ChildStartError, OSError) as error:
                 self.close()

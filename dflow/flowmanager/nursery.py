@@ -22,6 +22,10 @@ import sys
 import traceback
 
 from dflow.flowmanager.child import run_child
+from dflow.render import available_renderer
+
+PREVIEWS = "previews"
+"""The argument that says that previews will be wanted."""
 
 WARM_NAMES = (("dflow.storage", "OptStorage"), ("dflow.cadaccess", "CadLoader"), ("dflow.cadencoder", "BrepEncoder"))
 """Imported before the first fork: arrays, storage and the kernel."""
@@ -34,8 +38,13 @@ def warm_up() -> None:
             getattr(importlib.import_module(module), name)
         except Exception:
             print(f"{module}.{name} cannot be imported:\n{traceback.format_exc()}", file=sys.stderr)
-    gc.collect()
-    gc.freeze()  # keeps the collector from touching, and so copying, the pages that all children share
+
+
+def warm_up_previews() -> None:
+    """Find out how previews can be drawn, which every child would have to do for itself otherwise."""
+    renderer = available_renderer()
+    if renderer.name == "vtk":
+        importlib.import_module("dflow.render.offscreen")
 
 
 def serve(control: socket.socket) -> None:
@@ -83,6 +92,10 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     warm_up()
+    if sys.argv[2:] == [PREVIEWS]:
+        warm_up_previews()
+    gc.collect()
+    gc.freeze()  # keeps the collector from touching, and so copying, the pages that all children share
     sys.stdout.flush()
     sys.stderr.flush()
     try:

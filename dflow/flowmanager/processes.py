@@ -27,12 +27,14 @@ from dflow.flowmanager.child import DUMP_SIGNAL
 from dflow.flowmanager.faults import split_stack
 from dflow.flowmanager.limits import descendants, resident_bytes
 from dflow.flowmanager.logtail import LogTail
+from dflow.flowmanager.nursery import PREVIEWS
 
 _STACK_SECONDS = 0.3
 """How long a late child is given to write where it hangs."""
 
 _REAP_SECONDS = 10.0
 _READ_BYTES = 1 << 16
+_NURSERY = (sys.executable, "-P", "-m", "dflow.flowmanager.nursery")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -43,12 +45,12 @@ class ChildStartError(Exception):
 class Nursery:
     """The worker's handle of its nursery process. One thread."""
 
-    def __init__(self, startup_seconds: float) -> None:
+    def __init__(self, startup_seconds: float, *, previews: bool = False) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "dflow.flowmanager.nursery", str(theirs.fileno())],
+                [*_NURSERY, str(theirs.fileno()), *([PREVIEWS] if previews else [])],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,

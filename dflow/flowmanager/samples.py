@@ -114,13 +114,15 @@ class Sample:
 
     def _open(self) -> DataStorage:
         """A fresh store at stage 0, else one that holds what the stage before left."""
-        discard_files(self._paths, self.name)
         path = str(self._paths.encoded / self.name)
         earlier = _parked_file(self._paths, self.name, self._stage - 1) if self._stage else None
+        if earlier is None:
+            discard_files(self._paths, self.name)
         if self._kind == "optimized":
             if earlier is not None:
                 _link(earlier, self._paths.data_file(self.name))
             return OptStorage(path)
+        shutil.rmtree(path, ignore_errors=True)
         storage = dflow.storage.JsonStorageHandler(path) if self._kind == "json" else MemoryStorage()
         if earlier is not None:
             store = OptStorage(str(earlier.with_suffix("")))

@@ -104,10 +104,10 @@ def run_batch(batch: Batch) -> BatchResult:
     )
 
 
-def prewarm() -> int:
+def prewarm(*, previews: bool = True) -> int:
     """Start a child for this process's first batch and return its process id; takes seconds. For any thread."""
     with _pool.lease() as supervisor:
-        supervisor.prewarm()
+        supervisor.prewarm(previews=previews)
         pid = supervisor.child_pid
     assert pid is not None
     return pid
