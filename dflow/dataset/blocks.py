@@ -19,6 +19,7 @@ from dflow.dataset.plan import Block, MergePlan
 from dflow.errors import DamagedStoreError, StorageError
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import DATA_SUFFIX
+from dflow.storage.quickread import read_expected
 from dflow.storage.zarrzip import read_zip_store
 
 
@@ -91,14 +92,27 @@ def read_block(
 
 
 def _read_sample(path: str, block: Block, k: int, names: list[str]) -> dict[str, NDArray[Any]]:
+    found = None if block.odd[k] else _read_quickly(path, block, k, names)
+    arrays = _read_carefully(path, block, k, names) if found is None else dict(zip(names, found, strict=True))
+    if block.group == FILE_GROUP:
+        return {name: array[None] for name, array in arrays.items()}
+    return arrays
+
+
+def _read_quickly(path: str, block: Block, k: int, names: list[str]) -> list[NDArray[Any]] | None:
+    rows = () if block.group == FILE_GROUP else (int(block.counts[k]),)
+    forms = [(f"{block.group}/{name}", *block.forms[name]) for name in names]
+    expected = [(key, dtype, (*rows, *trailing)) for key, dtype, trailing in forms]
+    return read_expected(path, expected, n_bytes=int(block.n_bytes[k]), crc=int(block.crcs[k]))
+
+
+def _read_carefully(path: str, block: Block, k: int, names: list[str]) -> dict[str, NDArray[Any]]:
     contents = read_zip_store(path, [f"{block.group}/{name}" for name in names])
     if block.crcs[k] and contents.crc != block.crcs[k]:
         raise DamagedStoreError(f"{path} is not the file that its record describes: its directory has another checksum")
     arrays = {name: contents.arrays[f"{block.group}/{name}"].data for name in names}
-    if block.group == FILE_GROUP:
-        return {name: array[None] for name, array in arrays.items()}
     for name, array in arrays.items():
-        if len(array) != block.counts[k]:
+        if block.group != FILE_GROUP and len(array) != block.counts[k]:
             raise DamagedStoreError(f"{path}: {name} has {len(array)} rows, its record says {block.counts[k]}")
     return arrays
 

@@ -56,6 +56,11 @@ class ArrayPlan:
     present: NDArray[np.bool_] | None = None
     coded: bool = False
 
+    @property
+    def stored_dtype(self) -> str:
+        """The dtype in the samples' files."""
+        return "str" if self.coded else self.target.dtype
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
@@ -63,7 +68,8 @@ class Block:
 
     For each of the k samples with rows there, in id order: `ids` (k,) int64, `first_rows` (k,) int64 (where its rows
     begin, maybe before `start`), `counts` (k,) int64, `names`, `n_bytes` and `crcs` of its `.data` file. `absent`
-    maps an array's name to (k,) bool where samples lack it.
+    maps an array's name to (k,) bool where samples lack it;
+    `forms` to its stored dtype and trailing shape, from which only samples marked in `odd`, (k,) bool, may differ.
     """
 
     group: str
@@ -77,17 +83,24 @@ class Block:
     n_bytes: NDArray[np.int64]
     crcs: NDArray[np.uint32]
     absent: Mapping[str, NDArray[np.bool_]]
+    forms: Mapping[str, tuple[str, tuple[int, ...]]]
+    odd: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupPlan:
-    """One group. `offsets` is (N+1,) int64: sample i has the rows ``offsets[i]:offsets[i + 1]``."""
+    """One group.
+
+    `offsets` is (N+1,) int64: sample i has the rows ``offsets[i]:offsets[i + 1]``. `odd` is (N,) bool: the sample
+    holds some array of the group in a narrower dtype than the merged one.
+    """
 
     name: str
     dimension: str
     offsets: NDArray[np.int64]
     shard_rows: int
     arrays: tuple[ArrayPlan, ...]
+    odd: NDArray[np.bool_]
 
     @property
     def n_rows(self) -> int:
@@ -158,6 +171,8 @@ class MergePlan:
             n_bytes=samples.n_bytes[ids],
             crcs=samples.crcs[ids],
             absent={name: mask for name, mask in absent.items() if mask.any()},
+            forms={a.target.name: (a.stored_dtype, a.target.trailing) for a in plan.arrays},
+            odd=plan.odd[ids],
         )
 
 
@@ -240,8 +255,16 @@ def _group_plans(
             np.cumsum(rows[group][kept], out=offsets[1:])
         members = {key: array for key, array in arrays.items() if array.layout.group == group}
         present = {key: _presence(key, layouts, layout_index) for key in members}
-        plans[group] = _group_plan(group, offsets, members, present, schema, settings)
+        odd = np.array([_is_odd(layout, members) for layout in layouts], bool)
+        in_samples = odd[layout_index] if len(layouts) else np.zeros(0, bool)
+        plans[group] = _group_plan(group, offsets, members, present, in_samples, schema, settings)
     return plans
+
+
+def _is_odd(layout: SampleLayout, members: Mapping[str, ResolvedArray]) -> bool:
+    """Whether some array of these is stored in another dtype than it is merged in."""
+    wanted = {key: "str" if array.coded else array.layout.dtype for key, array in members.items()}
+    return any(array.key in wanted and wanted[array.key] != array.dtype for array in layout.arrays)
 
 
 def _presence(key: str, layouts: Sequence[SampleLayout], layout_index: NDArray[np.int32]) -> NDArray[np.bool_] | None:
@@ -255,6 +278,7 @@ def _group_plan(
     offsets: NDArray[np.int64],
     members: Mapping[str, ResolvedArray],
     present: Mapping[str, NDArray[np.bool_] | None],
+    odd: NDArray[np.bool_],
     schema: Schema,
     settings: MergeSettings,
 ) -> GroupPlan:
@@ -270,7 +294,7 @@ def _group_plan(
     if group != FILE_GROUP:
         ids = ArrayLayout(group, disk.id_array(group), "int64", (dimension,), ())
         plans.append(ArrayPlan(_target(ids, n_rows, shard_rows, settings)))
-    return GroupPlan(group, dimension, offsets, shard_rows, tuple(plans))
+    return GroupPlan(group, dimension, offsets, shard_rows, tuple(plans), odd)
 
 
 def _target(layout: ArrayLayout, n_rows: int, shard_rows: int, settings: MergeSettings) -> ArrayTarget:
