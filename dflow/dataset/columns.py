@@ -1,4 +1,6 @@
-"""Finding a column by the names a user gives: the virtual `labels` group, and the fallback to `file` and the other groups."""
+"""Finding a column by the names a user gives: the virtual `labels` group, and the fallback to `file` and the other
+groups.
+"""
 
 from __future__ import annotations
 

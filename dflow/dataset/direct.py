@@ -1,14 +1,16 @@
 """Rows of one array, straight from the shard files: a cached index, one read, one decode.
 
-zarr-python answers any request on any store through an event loop and one task a chunk; for our own layout (a regular grid along the
-rows, whole trailing shape in every chunk, sharded or not) a few lines of numpy do the same work without that cost. Arrays laid
-out in any other way are read through zarr. The format is that of the Zarr v3 specification, sharding codec included
+zarr-python answers any request on any store through an event loop and one task a chunk; for our own layout (a regular
+grid along the rows, whole trailing shape in every chunk, sharded or not) a few lines of numpy do the same work
+without that cost. Arrays laid out in any other way are read through zarr. The format is that of the Zarr v3
+specification, sharding codec included
 (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html).
 """
 
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 import os
 import threading
@@ -47,8 +49,8 @@ _DECODERS: Mapping[str, Decoder] = {"zstd": zstd.decompress, "blosc": blosc.deco
 class ChunkLayout:
     """How an array lies in its files.
 
-    `rows_per_file` and `rows_per_chunk` count rows; they are equal where there is no sharding. `tail_bytes` are checksums behind
-    every encoded chunk.
+    `rows_per_file` and `rows_per_chunk` count rows; they are equal where there is no sharding. `tail_bytes` are
+    checksums behind every encoded chunk.
     """
 
     rows_per_file: int
@@ -239,7 +241,9 @@ class RowReader:
 
 
 def _runs(index: Array) -> list[tuple[int, int]]:
-    """Cut a piece of a shard's index into runs that one read can serve: adjacent in the file, all present or all empty."""
+    """Cut a piece of a shard's index into runs that one read can serve: adjacent in the file, all present or all
+    empty.
+    """
     begin, size = index[:, 0], index[:, 1]
     empty = begin == _EMPTY
     with np.errstate(over="ignore"):
@@ -247,7 +251,7 @@ def _runs(index: Array) -> list[tuple[int, int]]:
     breaks = np.flatnonzero(~(adjacent | empty[1:]) | (empty[1:] != empty[:-1])) + 1
     edges = [0, *breaks.tolist(), len(index)]
     runs: list[tuple[int, int]] = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         mean = max(1, int(size[a:b].mean())) if not empty[a] else _READ_BYTES
         stride = max(1, _READ_BYTES // mean) if not empty[a] else b - a
         runs.extend((c, min(b, c + stride)) for c in range(a, b, stride))

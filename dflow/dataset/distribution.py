@@ -1,4 +1,6 @@
-"""Histograms of a column, and which files fall into each bin: block by block, with one pass for the range and one for the counts."""
+"""Histograms of a column, and which files fall into each bin: block by block, with one pass for the range and one for
+the counts.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
+from dask.base import compute
+from dask.delayed import delayed
 
 from dflow.dataset.columns import categorical_names
 from dflow.dataset.lazy import EAGER_BYTES, block_rows, blocks
@@ -84,15 +87,15 @@ def distribution(store: DatasetStore, column: Column, bins: Bins = 10, *, parall
     Parameters
     ----------
     bins
-        A number of equal bins between the smallest and the largest finite value; edges; or None: one bin a value for categories, booleans
-        and integers with few values, otherwise as many equal bins as Sturges' rule gives.
+        A number of equal bins between the smallest and the largest finite value; edges; or None: one bin a value for
+        categories, booleans and integers with few values, otherwise as many equal bins as Sturges' rule gives.
     parallel
         Whether blocks may go to the active client or to threads.
 
     Notes
     -----
-    Values that a sample does not have (fill rows, code −1 of a categorical) and NaN are counted in `n_missing` and are in no bin.
-    All entries of a row with several values count.
+    Values that a sample does not have (fill rows, code −1 of a categorical) and NaN are counted in `n_missing` and
+    are in no bin. All entries of a row with several values count.
     """
     scan = Scan(store, column, parallel=parallel)
     binning = choose_bins(scan, bins)
@@ -107,11 +110,11 @@ def distribution(store: DatasetStore, column: Column, bins: Bins = 10, *, parall
 
 
 def membership(
-    store: DatasetStore, column: Column, bins: Bins, *, categories: Binning | None = None, parallel: bool = True
+    store: DatasetStore, column: Column, bins: Bins, *, binning: Binning | None = None, parallel: bool = True
 ) -> tuple[Array, Binning]:
     """How many values of each bin (or of each of the given categories) every file has: (n_files, n_bins) int64."""
     scan = Scan(store, column, parallel=parallel)
-    binning = choose_bins(scan, bins) if categories is None else categories
+    binning = choose_bins(scan, bins) if binning is None else binning
     counts = np.zeros((store.n_files, binning.n_bins), np.int64)
     for first, part in scan.map(_count_block, binning):
         counts[first : first + len(part)] += part
@@ -135,8 +138,9 @@ class Scan:
         if not self.parallel:
             yield from (_apply(*call) for call in calls)
             return
-        task = dask.delayed(_apply, pure=False)
-        yield from dask.compute(*(task(*call) for call in calls))
+        task = delayed(_apply, pure=False)
+        results = compute(*(task(*call) for call in calls))  # type: ignore[no-untyped-call]  # dask publishes no types
+        yield from results
 
     def values(self, low: int, high: int) -> Array:
         return self.store.read(self.column.group, self.column.name, low, high)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
+from xarray import DataArray, Dataset, DataTree
 
 from dflow.dataset.columns import categorical_names, find_column, real_group
 from dflow.dataset.distribution import (
@@ -38,9 +38,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class DatasetExplorer:
     """A merged dataset, opened for questions.
 
-    Opening reads one metadata file and starts nothing: work goes to the active `distributed.Client` where there is one, to threads
-    otherwise. Data are read when they are asked for, and only the columns that a question touches. May be used from several threads. A
-    dataset that is replaced while it is open is noticed: reads then raise `DamagedDatasetError`.
+    Opening reads one metadata file and starts nothing: work goes to the active `distributed.Client` where there is
+    one, to threads otherwise. Data are read when they are asked for, and only the columns that a question touches.
+    May be used from several threads. A dataset that is replaced while it is open is noticed: reads then raise
+    `DamagedDatasetError`.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ class DatasetExplorer:
     merged_store_path, parquet_file_path, parquet_file_attribs
         The `.dataset`, `.infoset` and `.attribset`; tables that are not named are looked for beside the dataset.
     dask_client_params
-        Accepted for scripts written for HOOPS AI; dflow starts no cluster to open a dataset. Start a client yourself to use one.
+        Accepted for scripts written for HOOPS AI; dflow starts no cluster to open a dataset. Start a client yourself
+        to use one.
 
     Raises
     ------
@@ -115,7 +117,7 @@ class DatasetExplorer:
         return self._store.schema
 
     @cached_property
-    def xr(self) -> xr.DataTree:
+    def xr(self) -> DataTree:
         """The whole dataset as a lazy `xarray.DataTree`, one node a group."""
         return data_tree(self._store)
 
@@ -131,19 +133,19 @@ class DatasetExplorer:
 
     # Arrays
 
-    def get_array_data(self, group: str, array: str) -> xr.DataArray:
+    def get_array_data(self, group: str, array: str) -> DataArray:
         """One array, lazy; the name is looked up in `file` and the other groups where `group` lacks it."""
         column = find_column(self._store, array, group)
         dims = dimension_names(column, column.group, {})
         data = column_data(self._store, column, eager_bytes=0)
-        return xr.DataArray(data, dims=dims, name=column.name, attrs=dict(column.attributes))
+        return DataArray(data, dims=dims, name=column.name, attrs=dict(column.attributes))
 
-    def get_group_data(self, group: str) -> xr.Dataset:
+    def get_group_data(self, group: str) -> Dataset:
         """All arrays of a group, lazy; of `labels`, where that is virtual, the categorical file values."""
         real = real_group(self._store, group)
         return group_dataset(self._store, real, self.available_arrays(group) if real != group else None)
 
-    def file_dataset(self, file_id_code: int, group: str) -> xr.Dataset:
+    def file_dataset(self, file_id_code: int, group: str) -> Dataset:
         """One sample's rows of a group, in memory."""
         real = real_group(self._store, group)
         return file_slice(self._store, real, int(file_id_code), self.available_arrays(group) if real != group else None)
@@ -152,16 +154,17 @@ class DatasetExplorer:
         """mean, std, min, max, median, q25 and q75 of an array's finite values."""
         return statistics(self._store, find_column(self._store, array, group))
 
-    def reduce(self, group: str, array: str, how: How) -> xr.DataArray:
-        """One value per file from an array's rows, on dimension `file`; kept beside the dataset where that can be written.
+    def reduce(self, group: str, array: str, how: How) -> DataArray:
+        """One value per file from an array's rows, on dimension `file`; kept beside the dataset where that can be
+        written.
 
-        `how` is max, min, sum, mean, std, count, any or all. NaN is left out; files without rows give NaN for max, min, mean and
-        std, 0 for sum and count.
+        `how` is max, min, sum, mean, std, count, any or all. NaN is left out; files without rows give NaN for max,
+        min, mean and std, 0 for sum and count.
         """
         column = find_column(self._store, array, group)
         values = reduce_rows(self._store, column, how, cache=self.location.cache)
         dims = (FILE_GROUP, *dimension_names(column, column.group, {})[1:])
-        return xr.DataArray(values, dims=dims, name=f"{column.group}_{column.name}_{how}")
+        return DataArray(values, dims=dims, name=f"{column.group}_{column.name}_{how}")
 
     # Questions
 
@@ -175,12 +178,12 @@ class DatasetExplorer:
         Parameters
         ----------
         group
-            The group whose arrays the condition names; file values are always visible. `labels` is the group of the categorical file
-            values where no stored group has that name.
+            The group whose arrays the condition names; file values are always visible. `labels` is the group of the
+            categorical file values where no stored group has that name.
         where
-            A function of an `xarray.Dataset` that returns booleans. On file values alone it is a condition on files; with row arrays a
-            file matches if any of its rows does. A dictionary ``{group: condition}`` gives the files that satisfy all. None gives
-            all files (of a group: those that have rows in it).
+            A function of an `xarray.Dataset` that returns booleans. On file values alone it is a condition on files;
+            with row arrays a file matches if any of its rows does. A dictionary ``{group: condition}`` gives the
+            files that satisfy all. None gives all files (of a group: those that have rows in it).
 
         Raises
         ------
@@ -202,15 +205,15 @@ class DatasetExplorer:
         Parameters
         ----------
         bins
-            A number of equal bins, ascending edges, or None: one bin a category for codes, booleans and integers with few
-            values, a suitable number of equal bins for other numbers.
+            A number of equal bins, ascending edges, or None: one bin a category for codes, booleans and integers with
+            few values, a suitable number of equal bins for other numbers.
 
         Returns
         -------
         dict
-            `bin_edges` (n + 1,) float64; `hist` (n,) int64 rows a bin; `file_id_codes_in_bins`, a list of n ascending id arrays;
-            `n_missing`, values in no bin; `group`, where the key was found; for one bin a category also `categories` (n,) and
-            `labels`, their names from the `.attribset` where it has them.
+            `bin_edges` (n + 1,) float64; `hist` (n,) int64 rows a bin; `file_id_codes_in_bins`, a list of n ascending
+            id arrays; `n_missing`, values in no bin; `group`, where the key was found; for one bin a category also
+            `categories` (n,) and `labels`, their names from the `.attribset` where it has them.
         """
         return self._distribution(key, bins, group, parallel=True)
 
@@ -226,8 +229,8 @@ class DatasetExplorer:
         Parameters
         ----------
         bins_or_categories
-            For integer arrays a sequence of categories, for floats ascending edges; a number of equal bins; or None as in
-            `create_distribution`.
+            For integer arrays a sequence of categories, for floats ascending edges; a number of equal bins; or None
+            as in `create_distribution`.
 
         Returns
         -------
@@ -243,7 +246,7 @@ class DatasetExplorer:
         if bins is not None and not isinstance(bins, (int, np.integer)) and column.dtype.kind in "iub":
             bins = np.asarray(bins)
             order = np.argsort(bins)
-            counts, _ = membership(self._store, column, None, categories=category_bins(bins[order]))
+            counts, _ = membership(self._store, column, None, binning=category_bins(bins[order]))
             counts, categories = counts[:, np.argsort(order)], bins
         else:
             counts, binning = membership(self._store, column, bins)
@@ -252,8 +255,10 @@ class DatasetExplorer:
 
     def query_cross_group(
         self, primary_group: str, secondary_group: str, join_strategy: str = "file_id_code"
-    ) -> xr.Dataset:
-        """The files that have rows in both groups, and where: row starts and counts on dimension `file`, with the ids as its coordinate."""
+    ) -> Dataset:
+        """The files that have rows in both groups, and where: row starts and counts on dimension `file`, with the ids
+        as its coordinate.
+        """
         if join_strategy != "file_id_code":
             raise QueryError(f"join_strategy={join_strategy!r}: groups are joined by 'file_id_code' only")
         groups = [real_group(self._store, g) for g in (primary_group, secondary_group)]
@@ -264,10 +269,12 @@ class DatasetExplorer:
             for g, s in spans.items()
             for what, values in (("row_start", s.start), ("row_count", s.count))
         }
-        return xr.Dataset(data, coords={FILE_GROUP: both})
+        return Dataset(data, coords={FILE_GROUP: both})
 
     def filter_files_by_metadata(self, where: Callable[[pd.DataFrame], Any] | None = None, **equal: Any) -> Array:
-        """Ids of the files whose row in the `.infoset` fits: ``column=value`` (a list means any of them), or a function of the table."""
+        """Ids of the files whose row in the `.infoset` fits: ``column=value`` (a list means any of them), or a
+        function of the table.
+        """
         table = self.files
         keep = np.ones(len(table), bool)
         for column, value in equal.items():
@@ -282,8 +289,8 @@ class DatasetExplorer:
     def sql(self, statement: str) -> pd.DataFrame:
         """Run SQL over the tables `files` (the `.infoset`, file values, row counts), `infoset` and `attribset`.
 
-        A column named ``<group>_<array>_<how>``, e.g. ``faces_face_areas_max``, is the reduction of that name, computed when the
-        statement mentions it. Needs the `sql` extra.
+        A column named ``<group>_<array>_<how>``, e.g. ``faces_face_areas_max``, is the reduction of that name,
+        computed when the statement mentions it. Needs the `sql` extra.
         """
         wanted = mentioned_reductions(self._store, statement)
         tables = {
@@ -312,7 +319,9 @@ class DatasetExplorer:
     def get_descriptions(
         self, table_name: str, key_id: int | str | None = None, use_wildchar: bool = False
     ) -> pd.DataFrame:
-        """Names and descriptions of codes from the `.attribset`; `key_id` is an id or a name, with `use_wildchar` a pattern (``*``)."""
+        """Names and descriptions of codes from the `.attribset`; `key_id` is an id or a name, with `use_wildchar` a
+        pattern (``*``).
+        """
         return descriptions(self.attributes, table_name, key_id, use_wildchar)
 
     def get_stream_cache_paths(self, file_id_code: int | Sequence[int] | None = None) -> pd.DataFrame:
@@ -330,7 +339,9 @@ class DatasetExplorer:
         return found.reset_index(drop=True)
 
     def close(self, close_dask: bool = True) -> None:
-        """Release the files. `close_dask` is accepted for HOOPS AI's sake: dflow opened no client that it could close."""
+        """Release the files. `close_dask` is accepted for HOOPS AI's sake: dflow opened no client that it could
+        close.
+        """
         self._store.close()
 
     # Inside

@@ -20,10 +20,10 @@ _DIRECTORY_HANDLES = os.open in os.supports_dir_fd
 class DatasetFolder:
     """One `.dataset` folder as it was when it was opened.
 
-    Files are opened relative to a handle on the folder itself, so that a merge that publishes a new dataset under the same
-    name (by rename) never mixes new shards with old metadata: reads either see the old files or raise. Where the
-    platform has no such handles (Windows) plain paths are used. Safe to share between threads; pickles as its path, and opening
-    the pickle where another dataset stands by then raises `DamagedDatasetError`.
+    Files are opened relative to a handle on the folder itself, so that a merge that publishes a new dataset under the
+    same name (by rename) never mixes new shards with old metadata: reads either see the old files or raise. Where the
+    platform has no such handles (Windows) plain paths are used. Safe to share between threads; pickles as its path,
+    and opening the pickle where another dataset stands by then raises `DamagedDatasetError`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

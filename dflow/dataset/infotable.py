@@ -48,7 +48,8 @@ def read_infoset(path: Path | None, n_files: int) -> pd.DataFrame:
     table = read_table(path, ".infoset").to_pandas().sort_values("id", ignore_index=True)
     if len(table) != n_files or not (table["id"] == range(n_files)).all():
         raise DamagedDatasetError(
-            f"{path} has {len(table)} rows, the dataset {n_files} samples: they do not belong together; run the merge again"
+            f"{path} has {len(table)} rows, the dataset {n_files} samples: they do not belong together; "
+            "run the merge again"
         )
     return table
 
@@ -56,8 +57,8 @@ def read_infoset(path: Path | None, n_files: int) -> pd.DataFrame:
 def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None, use_wildcard: bool) -> pd.DataFrame:
     """Rows of the `.attribset` of one table.
 
-    `key_id` picks one id, or, given as text, the rows of that name; with `use_wildcard` the text may hold ``*`` and ``?``
-    and the table's name may too. Case matters only without wildcards.
+    `key_id` picks one id, or, given as text, the rows of that name; with `use_wildcard` the text may hold ``*`` and
+    ``?`` and the table's name may too. Case matters only without wildcards.
     """
     names = table["table_name"].astype(str)
     chosen = names.str.fullmatch(_pattern(table_name), case=False) if use_wildcard else names == table_name

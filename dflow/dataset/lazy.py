@@ -1,6 +1,7 @@
 """Columns as xarray: lazy, in blocks of rows, and file values gathered to rows without a (file × row) array.
 
-Blocks are dask arrays, so that an active `distributed.Client` computes them, and threads do otherwise; nothing is started here.
+Blocks are dask arrays, so that an active `distributed.Client` computes them, and threads do otherwise; nothing is
+started here.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def blocks(n_rows: int, size: int) -> list[tuple[int, int]]:
 def dimension_names(column: Column, group: str, sizes: dict[str, int]) -> tuple[str, ...]:
     """Names under which a column fits into a Dataset whose dimensions so far are `sizes`, which is extended.
 
-    ``component`` has 7 entries for faces and 6 for edges: a name that is taken with another size gets the array's name behind it.
+    ``component`` has 7 entries for faces and 6 for edges: a name that is taken with another size gets the array's
+    name behind it.
     """
     names = [column.dims[0]]
     for name, size in zip(column.dims[1:], column.shape[1:], strict=True):
@@ -108,7 +110,7 @@ def _data(
         return function(*arguments, 0, shape[0])
     ranges = blocks(shape[0], rows or block_rows(row_bytes))
     chunks = (tuple(b - a for a, b in ranges), *((n,) for n in shape[1:]))
-    return da.map_blocks(
+    return da.map_blocks(  # type: ignore[no-untyped-call]  # dask publishes no types
         _run_block,
         function=function,
         arguments=arguments,

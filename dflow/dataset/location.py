@@ -16,7 +16,7 @@ AnyPath = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class DatasetLocation:
-    """Absolute paths of a dataset's parts. `root` is the flow's folder, which the paths inside the tables start from."""
+    """Absolute paths of a dataset's parts. `root` is the flow's folder: paths inside the tables start there."""
 
     dataset: Path
     infoset: Path | None
@@ -42,7 +42,8 @@ def locate(
     infoset: AnyPath | None = None,
     attribset: AnyPath | None = None,
 ) -> DatasetLocation:
-    """Find the parts of a dataset. A named path wins over the `.flow` file's; unnamed tables are looked for beside the dataset.
+    """Find the parts of a dataset. A named path wins over the `.flow` file's; unnamed tables are looked for beside
+    the dataset.
 
     Raises
     ------
@@ -91,7 +92,9 @@ def read_flow_file(path: Path) -> dict[str, Path | None]:
 
 
 def _resolve(value: str, root: Path) -> Path:
-    """A stored path, relative to the `.flow` file's folder. An absolute one of a moved folder is looked for beside the `.flow`."""
+    """A stored path, relative to the `.flow` file's folder. An absolute one of a moved folder is looked for beside
+    the `.flow`.
+    """
     path = Path(os.path.normpath(root / value))
     beside = root / path.name
     return beside if not path.exists() and beside.exists() else path

@@ -1,9 +1,9 @@
 """Which files satisfy a condition.
 
-A condition is a function of a Dataset that returns booleans. It is run on an empty Dataset first, which tells its dimensions and the
-columns that it touches; only these are read then. A condition on file values alone is answered on the `file` dimension (files
-without rows count too); one that touches rows is answered per row, with the file values it uses gathered to the rows, and a file
-matches if any of its rows does.
+A condition is a function of a Dataset that returns booleans. It is run on an empty Dataset first, which tells its
+dimensions and the columns that it touches; only these are read then. A condition on file values alone is answered on
+the `file` dimension (files without rows count too); one that touches rows is answered per row, with the file values
+it uses gathered to the rows, and a file matches if any of its rows does.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
+from dask.base import compute
+from dask.delayed import delayed
 from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
@@ -67,7 +68,9 @@ class _Probe(BackendArray):
 
 
 def visible(store: DatasetStore, group: str) -> dict[str, Variable]:
-    """Everything a condition on `group` may name: the group's arrays, then file values, then the other groups' arrays."""
+    """Everything a condition on `group` may name: the group's arrays, then file values, then the other groups'
+    arrays.
+    """
     sizes: dict[str, int] = {}
     found: dict[str, Variable] = {}
     own = store.row_dimension(group)
@@ -100,8 +103,8 @@ def plan(store: DatasetStore, group: str, where: Condition) -> Plan:
     row_dims = [d for d in dims if d in row_groups and d != FILE_GROUP]
     if len(row_dims) > 1:
         raise QueryError(
-            f"the condition spans two row dimensions, {' and '.join(map(str, row_dims))}: one row of the one has no partner in the other; "
-            "ask one condition a group, get_file_list(where={'faces': …, 'edges': …})"
+            f"the condition spans two row dimensions, {' and '.join(map(str, row_dims))}: "
+            "a row of the one has no partner in the other; ask one condition a group, get_file_list(where={'faces': …, 'edges': …})"
         )
     if not row_dims and FILE_GROUP not in dims:
         raise QueryError(
@@ -219,8 +222,8 @@ def _files_of_mask(store: DatasetStore, group: str, mask: xr.DataArray, row_dim:
         return np.flatnonzero(_any_per_file(store, group, flat, 0)[1]) if len(flat) else np.empty(0, np.int64)
     sizes = flat.chunks[0]
     starts = np.concatenate([[0], np.cumsum(sizes)])[:-1].tolist()
-    reduced = dask.delayed(_any_per_file, pure=False)
-    parts = dask.compute(
+    reduced = delayed(_any_per_file, pure=False)
+    parts = compute(  # type: ignore[no-untyped-call]  # dask publishes no types here
         *(reduced(store, group, block, start) for block, start in zip(flat.to_delayed().ravel(), starts, strict=True))
     )
     matches = np.zeros(store.n_files, bool)

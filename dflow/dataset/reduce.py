@@ -29,8 +29,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def reduce_rows(store: DatasetStore, column: Column, how: str, *, cache: Path | None = None) -> Array:
     """One value per file: (n_files, *trailing).
 
-    NaN and the rows of samples that lack the array are left out. A file without rows gives NaN for max, min, mean and std
-    (which are float64), 0 for sum and count, False for any and True for all. `std` is the population's.
+    NaN and the rows of samples that lack the array are left out. A file without rows gives NaN for max, min, mean and
+    std (which are float64), 0 for sum and count, False for any and True for all. `std` is the population's.
 
     Parameters
     ----------
@@ -50,7 +50,9 @@ def reduce_rows(store: DatasetStore, column: Column, how: str, *, cache: Path | 
 
 
 def statistics(store: DatasetStore, column: Column) -> dict[str, float]:
-    """mean, std, min, max, median, q25 and q75 over all values of a column that exist and are finite; NaN where none is."""
+    """mean, std, min, max, median, q25 and q75 over all values of a column that exist and are finite; NaN where none
+    is.
+    """
     scan = Scan(store, column, parallel=True)
     parts = list(scan.map(_moments_block))
     count = sum(p[0] for p in parts)
@@ -83,7 +85,7 @@ def finite_values(scan: Scan, first_row: int, values: Array) -> Array:
 
 def _quantiles(scan: Scan, count: int, low: float, high: float, shares: tuple[float, ...]) -> list[float]:
     if count <= EXACT_QUANTILE_VALUES:
-        values = np.concatenate([part for part in scan.map(finite_values)])
+        values = np.concatenate(list(scan.map(finite_values)))
         return [float(q) for q in np.quantile(values, shares)]
     edges = np.linspace(low, high, 2**20 + 1)
     hist = sum(scan.map(_histogram_block, edges))

@@ -64,7 +64,6 @@ def to_html(store: DatasetStore) -> str:
             for c in _shown(store, group)
         )
         head = "<tr><th>array</th><th>dimensions</th><th>type</th><th>in memory</th></tr>"
-        parts.append(
-            f"<details><summary>{html.escape(group)}: {html.escape(title)}</summary><table>{head}{rows}</table></details>"
-        )
+        summary = f"{html.escape(group)}: {html.escape(title)}"
+        parts.append(f"<details><summary>{summary}</summary><table>{head}{rows}</table></details>")
     return "".join([*parts, "</div>"])

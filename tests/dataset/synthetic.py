@@ -1,4 +1,6 @@
-"""Merged datasets written straight in the layout of the merge, from arrays: small ones for tests, large ones for benchmarks."""
+"""Merged datasets written straight in the layout of the merge, from arrays: small ones for tests, large ones for
+benchmarks.
+"""
 
 from __future__ import annotations
 

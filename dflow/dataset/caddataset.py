@@ -1,0 +1,178 @@
+"""One subset of a dataset as a map-style sequence of samples, without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dflow.dataset.collate import INDEX_ARRAYS, Batch, collate_samples, stack
+from dflow.dataset.items import Item, SampleReader
+from dflow.dataset.shuffle import BlockPlan
+from dflow.dataset.transforms import Transform, at_epoch
+from dflow.errors import UnknownKeyError
+
+if TYPE_CHECKING:
+    from dflow.dataset.torch import TorchCADDataset
+
+Array = np.ndarray[Any, np.dtype[Any]]
+ItemLoader = Callable[[str, str, int], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FileItems:
+    """Items that a user's own function loads: ``loader(graph_file, label_file, data_id)``, HOOPS AI's signature."""
+
+    loader: ItemLoader
+    graph_files: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def read(self, file_id: int) -> Any:
+        """The item of one file."""
+        return self.loader(self.graph_files[file_id], self.labels[file_id] if self.labels else "", int(file_id))
+
+
+class CADDataset:
+    """The samples of one subset, in id order: ``len``, indexing and iteration, which is what torch's `DataLoader`
+    asks of a dataset.
+
+    An item is a dictionary: ``id``, ``group/array`` with the sample's rows, ``file/name`` with its values. Belongs to
+    one process and one thread at a time; pickles small, so that loader workers may be forked or spawned.
+    """
+
+    def __init__(
+        self,
+        source: SampleReader | FileItems,
+        file_codes: Array,
+        *,
+        transform: Transform | None = None,
+        name: str = "",
+    ) -> None:
+        self.source = source
+        self.name = name
+        self.transform = transform
+        self.epoch = 0
+        self._codes = np.asarray(file_codes, np.int64)
+
+    def __repr__(self) -> str:
+        return f"<CADDataset {self.name}: {len(self)} samples>"
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.get_item(index)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.get_item(i) for i in range(len(self)))
+
+    @property
+    def file_codes(self) -> Array:
+        """(n,) int64 file ids."""
+        return self._codes
+
+    def get_file_codes(self) -> Array:
+        """(n,) int64 file ids, a copy."""
+        return self._codes.copy()
+
+    def get_raw_data(self, index: int) -> Any:
+        """The sample as it is stored, without transforms."""
+        return self.source.read(self._code(index))
+
+    def get_item(self, index: int) -> Any:
+        """The sample after the transforms.
+
+        Raises
+        ------
+        IndexError
+            Behind the end, so that plain iteration ends.
+        """
+        item = self.get_raw_data(index)
+        transform = at_epoch(self.transform, self.epoch)
+        return item if transform is None else transform(item)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch's random augmentation items get."""
+        self.epoch = epoch
+
+    def set_item_loader_func(self, loader: ItemLoader) -> None:
+        """Load items with ``loader(graph_file, label_file, data_id)`` from now on."""
+        if not isinstance(self.source, FileItems):
+            raise UnknownKeyError(
+                "this dataset reads its items from the .dataset; pass graph_files to the DatasetLoader"
+            )
+        self.source = FileItems(loader, self.source.graph_files, self.source.labels)
+
+    @property
+    def data_files(self) -> list[str]:
+        """The graph file of every sample; empty where items come from the `.dataset`."""
+        files = self.source.graph_files if isinstance(self.source, FileItems) else ()
+        return [files[i] for i in self._codes] if files else []
+
+    @property
+    def label_datas(self) -> list[str]:
+        """The label file of every sample; empty where there are none."""
+        labels = self.source.labels if isinstance(self.source, FileItems) else ()
+        return [labels[i] for i in self._codes] if labels else []
+
+    def remove_indices(self, indices: Sequence[int]) -> dict[int, int]:
+        """Drop samples by position; the result maps the old positions of those that stay to their new ones."""
+        size = len(self)
+        gone = {self._position(i) for i in indices}
+        kept = [i for i in range(size) if i not in gone]
+        self._codes = self._codes[kept]
+        return {old: new for new, old in enumerate(kept)}
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """One ragged batch of items; see `dflow.dataset.collate.collate`."""
+        return collate_samples(stack(items), INDEX_ARRAYS)
+
+    def iter_batches(
+        self, plan: BlockPlan, *, epoch: int = 0, rank: int = 0, n_ranks: int = 1, worker: int = 0, n_workers: int = 1
+    ) -> Iterator[Batch]:
+        """Ragged batches in the order of a block plan: this worker's fetches of this rank's samples."""
+        if not isinstance(self.source, SampleReader):
+            raise UnknownKeyError("blocks are read from a .dataset; this loader has graph_files instead")
+        transform = at_epoch(self.transform, epoch)
+        for number, fetch in enumerate(plan.fetches(self._codes, epoch, rank, n_ranks)):
+            if number % n_workers != worker:
+                continue
+            ids, inverse = np.unique(fetch, return_inverse=True)
+            samples = self.source.read_many(ids)
+            for positions in plan.batches(fetch, epoch, number):
+                chosen = samples.select(inverse[positions])
+                if transform is None:
+                    yield collate_samples(chosen)
+                elif getattr(transform, "elementwise", False):
+                    yield transform(collate_samples(chosen))
+                else:
+                    yield collate_samples(stack([transform(chosen.item(i)) for i in range(len(chosen))]))
+
+    def to_torch(self, collate_fn: Callable[..., Any] | None = None) -> TorchCADDataset:
+        """The same as a `torch.utils.data.Dataset` of tensors; imports torch.
+
+        Raises
+        ------
+        ImportError
+            If torch is not installed; the message names the extra.
+        """
+        from dflow.dataset.torch import TorchCADDataset  # torch is loaded only here
+
+        return TorchCADDataset(self, collate_fn)
+
+    def _code(self, index: int) -> int:
+        return int(self._codes[self._position(index)])
+
+    def _position(self, index: int) -> int:
+        index = int(index)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return index % len(self)
+
+
+def default_graph_files(root: str | os.PathLike[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Where HOOPS AI's scripts keep one graph file a sample: ``<flow>/graph_data/<name>.pt``."""
+    return tuple(os.path.join(root, "graph_data", f"{name}.pt") for name in names)

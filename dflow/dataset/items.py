@@ -1,0 +1,218 @@
+"""Samples as dictionaries of arrays, read straight from a `.dataset`: one by one, or many neighbours at once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dflow.dataset.store import FILE_GROUP, ID_PREFIX, Column, DatasetStore
+from dflow.errors import UnknownKeyError
+
+ID = "id"
+
+CACHE_BYTES = 64 * 1024**2
+"""Decoded chunks of narrow columns that a reader keeps: many samples share one."""
+
+_NARROW_ROW_BYTES = 64
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Item = dict[str, Any]
+
+
+def choose_columns(store: DatasetStore, columns: Sequence[str] | None) -> tuple[Column, ...]:
+    """Columns by ``group/array`` or group name; all arrays and file values, face-pair arrays apart, by default.
+
+    Face-pair arrays grow with the square of the faces, so they are read only when asked for.
+    """
+    if columns is None:
+        columns = [g for g in store.row_groups if g != "faceface"] + [FILE_GROUP]
+    chosen: dict[str, Column] = {}
+    for wanted in columns:
+        group, _, name = wanted.partition("/")
+        if name:
+            chosen[wanted] = store.column(group, name)
+            continue
+        members = store.file_values if group == FILE_GROUP else store.group(group)
+        chosen |= {c.key: c for n, c in members.items() if not n.startswith(ID_PREFIX)}
+    return tuple(chosen.values())
+
+
+@dataclass(slots=True)
+class Samples:
+    """Several samples' columns, concatenated.
+
+    ids : (n,) int64. rows : for every row column ``group/array`` the rows of all samples, in the order of `ids`.
+    values : for every file value ``file/name`` an (n, …) array. counts : for every group (n,) int64 rows of each
+    sample.
+    """
+
+    ids: Array
+    rows: dict[str, Array]
+    values: dict[str, Array]
+    counts: dict[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, positions: Array) -> Samples:
+        """The samples at `positions`, in that order (positions may repeat)."""
+        gathers = {g: _gather_index(c, positions) for g, c in self.counts.items()}
+        rows = {k: np.take(a, gathers[k.partition("/")[0]], axis=0) for k, a in self.rows.items()}
+        values = {k: a[positions] for k, a in self.values.items()}
+        return Samples(self.ids[positions], rows, values, {g: c[positions] for g, c in self.counts.items()})
+
+    def item(self, position: int) -> Item:
+        """One sample as a dictionary of views."""
+        item: Item = {ID: int(self.ids[position])}
+        for key, array in self.rows.items():
+            counts = self.counts[key.partition("/")[0]]
+            start = int(counts[:position].sum())
+            item[key] = array[start : start + int(counts[position])]
+        item |= {key: array[position] for key, array in self.values.items()}
+        return item
+
+
+def _gather_index(counts: Array, positions: Array) -> Array:
+    """Row numbers of the samples at `positions`, one after the other."""
+    starts = np.cumsum(counts) - counts
+    lengths = counts[positions]
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts[positions] - (ends - lengths), lengths)
+
+
+class SampleReader:
+    """Reads samples of chosen columns.
+
+    Belongs to one thread (each loader worker has its own); pickles without its cache. Items hold fresh arrays.
+    """
+
+    def __init__(self, store: DatasetStore, columns: Sequence[str] | None = None) -> None:
+        self.store = store
+        self.columns = choose_columns(store, columns)
+        self._rows = [c for c in self.columns if c.group != FILE_GROUP]
+        self._values = [c for c in self.columns if c.group == FILE_GROUP]
+        self.groups = tuple(dict.fromkeys(c.group for c in self._rows))
+        self._cache = _ChunkCache(CACHE_BYTES)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SampleReader, (self.store, [c.key for c in self.columns])
+
+    def read(self, file_id: int) -> Item:
+        """One sample: ``{"id", "group/array": rows, "file/name": value}``.
+
+        Raises
+        ------
+        UnknownKeyError
+            If there is no such id.
+        """
+        item: Item = {ID: int(file_id)}
+        ranges = {g: self.store.rows_of(g, file_id) for g in self.groups}
+        for column in self._rows:
+            start, stop = ranges[column.group]
+            item[column.key] = self._read_rows(column, start, stop)
+        for column in self._values:
+            item[column.key] = self.store.file_value(column.name)[file_id]
+        return item
+
+    def read_many(self, ids: Array) -> Samples:
+        """Several samples, in ascending id order: neighbours are read together, and what lies between is skipped
+        over.
+        """
+        ids = np.asarray(ids, np.int64)
+        if len(ids) and not (ids[0] >= 0 and ids[-1] < self.store.n_files and np.all(np.diff(ids) > 0)):
+            raise UnknownKeyError(f"ascending file ids below {self.store.n_files} were expected")
+        counts, rows = {}, {}
+        for group in self.groups:
+            span = self.store.span(group)
+            counts[group] = span.count[ids]
+            pieces = _pieces(span.start[ids], counts[group])
+            for column in self._rows:
+                if column.group == group:
+                    rows[column.key] = self._read_pieces(column, pieces, int(counts[group].sum()))
+        values = {c.key: self.store.file_value(c.name)[ids] for c in self._values}
+        return Samples(ids, rows, values, counts)
+
+    def _read_rows(self, column: Column, start: int, stop: int) -> Array:
+        reader = self.store.reader(column.group, column.name)
+        if reader.row_bytes > _NARROW_ROW_BYTES or reader.layout is None or start == stop:
+            return reader.read(start, stop)
+        step = reader.layout.rows_per_chunk
+        first, last = start // step, (stop - 1) // step
+        parts = []
+        for number in range(first, last + 1):
+            chunk = self._cache.get((column.key, number))
+            if chunk is None:
+                chunk = reader.read(number * step, min((number + 1) * step, column.n_rows))
+                self._cache.put((column.key, number), chunk)
+            parts.append(chunk[max(start - number * step, 0) : stop - number * step])
+        return parts[0].copy() if len(parts) == 1 else np.concatenate(parts)
+
+    def _read_pieces(self, column: Column, pieces: Sequence[tuple[int, int, Array | None]], total: int) -> Array:
+        out = np.empty((total, *column.shape[1:]), column.dtype)
+        done = 0
+        for start, stop, keep in pieces:
+            block = self.store.read(column.group, column.name, start, stop)
+            block = block if keep is None else block[keep]
+            out[done : done + len(block)] = block
+            done += len(block)
+        return out
+
+
+def _pieces(starts: Array, counts: Array) -> list[tuple[int, int, Array | None]]:
+    """Ranges of rows to read, and which of their rows to keep (None: all).
+
+    Samples whose gap is no larger than what they hold themselves are read in one go.
+    """
+    filled = counts > 0
+    starts, ends = starts[filled], (starts + counts)[filled]
+    if not len(starts):
+        return []
+    gaps = starts[1:] - ends[:-1]
+    limit = max(int((ends - starts).mean()) * 4, 64)
+    cuts = np.concatenate([[0], np.flatnonzero(gaps > limit) + 1, [len(starts)]])
+    pieces: list[tuple[int, int, Array | None]] = []
+    for low, high in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+        start, stop = int(starts[low]), int(ends[high - 1])
+        sizes = ends[low:high] - starts[low:high]
+        whole = int(sizes.sum()) == stop - start
+        keep = (
+            None
+            if whole
+            else np.concatenate(
+                [np.arange(a, b) for a, b in zip(starts[low:high] - start, ends[low:high] - start, strict=True)]
+            )
+        )
+        pieces.append((start, stop, keep))
+    return pieces
+
+
+class _ChunkCache:
+    """Least recently used decoded chunks, up to a number of bytes."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.n_bytes = 0
+        self._chunks: OrderedDict[tuple[str, int], Array] = OrderedDict()
+
+    def get(self, key: tuple[str, int]) -> Array | None:
+        chunk = self._chunks.get(key)
+        if chunk is not None:
+            self._chunks.move_to_end(key)
+        return chunk
+
+    def put(self, key: tuple[str, int], chunk: Array) -> None:
+        self._chunks[key] = chunk
+        self.n_bytes += chunk.nbytes
+        while self.n_bytes > self.limit_bytes and len(self._chunks) > 1:
+            _, dropped = self._chunks.popitem(last=False)
+            self.n_bytes -= dropped.nbytes
+
+
+def item_groups(item: Mapping[str, Any]) -> list[str]:
+    """Row groups of an item, in order of appearance."""
+    return list(dict.fromkeys(k.partition("/")[0] for k in item if k != ID and not k.startswith(f"{FILE_GROUP}/")))

@@ -1,0 +1,412 @@
+"""DatasetLoader: a merged dataset divided into training, validation and test, and served as samples."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from dflow.dataset.caddataset import CADDataset, FileItems, ItemLoader, default_graph_files
+from dflow.dataset.columns import categorical_names, find_column, real_group
+from dflow.dataset.infotable import read_infoset, rewrite_column
+from dflow.dataset.items import SampleReader
+from dflow.dataset.labels import group_codes, stratification_labels
+from dflow.dataset.location import AnyPath, locate
+from dflow.dataset.moments import Moments, column_moments
+from dflow.dataset.split import SUBSETS, UNASSIGNED, Fractions, stratified_split
+from dflow.dataset.splitfile import StoredSplit, read_split, write_split
+from dflow.dataset.store import FILE_GROUP, ID_PREFIX, DatasetStore, open_store
+from dflow.dataset.transforms import Transform
+from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
+
+logger = logging.getLogger(__name__)
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Subset = Literal["train", "validation", "test"]
+
+RANDOM = "random"
+"""The key that asks for a split without stratification."""
+
+
+class DatasetLoader:
+    """A merged dataset for training: split by file, then read as samples, straight from the `.dataset`.
+
+    A split is kept in ``<name>.split`` beside the dataset, by sample name, and, where the folder is writable, in the
+    `.infoset`'s column ``subset``; a later loader finds it there. Belongs to one process; the datasets it gives may
+    be sent to loader workers.
+
+    Parameters
+    ----------
+    merged_store_path, parquet_file_path
+        The `.dataset` and `.infoset`; the latter is looked for beside the former.
+    item_loader_func
+        ``f(graph_file, label_file, data_id)`` that loads a sample from files of your own instead of the `.dataset`.
+    graph_files, labels
+        The files that it gets, one a sample, in id order; ``<flow>/graph_data/<name>.pt`` by default. With graph
+        files alone, without a dataset, only random splits are possible.
+    file_code_start
+        The file id of ``graph_files[0]``.
+
+    Raises
+    ------
+    DatasetNotFoundError, DamagedDatasetError
+        If the dataset or its table is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        merged_store_path: AnyPath | None = None,
+        parquet_file_path: AnyPath | None = None,
+        item_loader_func: ItemLoader | None = None,
+        graph_files: Sequence[AnyPath] | None = None,
+        labels: Sequence[AnyPath] | None = None,
+        file_code_start: int = 0,
+    ) -> None:
+        if merged_store_path is None and graph_files is None:
+            raise DatasetError("pass merged_store_path= (the .dataset folder), or graph_files=")
+        self.location = (
+            None if merged_store_path is None else locate(dataset=merged_store_path, infoset=parquet_file_path)
+        )
+        self._store = None if self.location is None else open_store(self.location.dataset)
+        self._graph_files = None if graph_files is None else tuple(map(str, graph_files))
+        self._labels = () if labels is None else tuple(map(str, labels))
+        if self._labels and len(self._labels) != len(self._graph_files or self._labels):
+            raise DatasetError(f"{len(self._labels)} labels for {len(self._graph_files or ())} graph files")
+        self.item_loader_func = item_loader_func
+        self.file_code_start = file_code_start
+        self._assigned: Array | None = None
+        self.split_request: dict[str, Any] | None = None
+        self.split_history: list[dict[str, Any]] = []
+
+    def __enter__(self) -> DatasetLoader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close_resources()
+
+    def __len__(self) -> int:
+        return len(self._graph_files or ()) if self._store is None else self._store.n_files
+
+    def __repr__(self) -> str:
+        where = "graph files" if self.location is None else self.location.dataset.name
+        sizes = "no split" if self._assigned is None else " / ".join(map(str, self._sizes()))
+        return f"<DatasetLoader {where}: {len(self)} samples, {sizes}>"
+
+    # The split
+
+    def split(
+        self,
+        key: str = RANDOM,
+        group: str | None = None,
+        categories: Sequence[Any] | None = None,
+        train: float = 0.7,
+        validation: float = 0.15,
+        test: float = 0.15,
+        random_state: int = 42,
+        force_reset: bool = False,
+        group_by: str | Sequence[Any] | None = None,
+    ) -> tuple[int, int, int]:
+        """Divide the files, with every label of `key` in the asked shares.
+
+        Parameters
+        ----------
+        key
+            A file value, or an array of rows: then a file has every label that one of its rows has. Codes and small
+            integers are labels; other numbers are cut at their deciles; files without a value are a label of their
+            own. ``"random"`` for none.
+        group
+            Where `key` is; looked up in `file` and the other groups where it is left out or wrong.
+        categories
+            Only these values of `key` are labels.
+        train, validation, test
+            Shares; they sum to 1. A share of 0 gives an empty subset.
+        random_state
+            The same seed gives the same split of the same dataset, anywhere.
+        force_reset
+            Replace a different split that this loader made before.
+        group_by
+            ``"content_hash"``, ``"geometry"``, another column of the `.infoset` or one value a file: files of one
+            value stay on one side.
+
+        Returns
+        -------
+        tuple of int
+            The three sizes; they sum to the number of files. Labels rarer than the subsets never raise.
+
+        Raises
+        ------
+        SplitError
+            If the shares do not sum to 1, there are fewer files than subsets, or another split was made already.
+        UnknownKeyError
+            If no group has `key`.
+        """
+        fractions = Fractions(train, validation, test)
+        request = _request(key, group, categories, fractions, random_state, group_by)
+        if self._assigned is not None and self.split_request is not None and not force_reset:
+            if request == self.split_request:
+                return self._sizes()
+            raise SplitError(
+                f"this loader is split by {self.split_request['key']!r} already; pass force_reset=True, or call "
+                "reset_split_state() first"
+            )
+        labels = self._labels_of(key, group, categories)
+        groups = None if group_by is None else group_codes(self._dataset(), self.files, group_by)
+        self._assigned = stratified_split(labels, fractions, seed=random_state, groups=groups)
+        self.split_request = request
+        self.split_history.append(request)
+        self._keep_split()
+        return self._sizes()
+
+    def get_dataset(
+        self, subset: Subset, *, columns: Sequence[str] | None = None, transform: Transform | None = None
+    ) -> CADDataset:
+        """One subset as a map-style dataset; torch is not imported.
+
+        Parameters
+        ----------
+        subset
+            ``"train"``, ``"validation"`` or ``"test"``.
+        columns
+            ``group/array``, ``file/name`` or whole groups; everything but face-pair arrays by default.
+        transform
+            Applied to every item; see `dflow.dataset.transforms`.
+
+        Raises
+        ------
+        SplitError
+            If there is no such subset, or no split was made or stored.
+        """
+        if subset not in SUBSETS:
+            raise SplitError(f"no subset {subset!r}; there are {', '.join(SUBSETS)}")
+        codes = np.flatnonzero(self._split() == SUBSETS.index(subset)) + self._first_code
+        return CADDataset(self._source(columns), codes, transform=transform, name=subset)
+
+    def save_split(self, path: AnyPath) -> None:
+        """Write the split into a file of your own, to share it."""
+        write_split(Path(path), StoredSplit.of(self.names, self._split(), self.split_request or {}))
+
+    def load_split(self, path: AnyPath | None = None) -> tuple[int, int, int]:
+        """Take a stored split: samples are found by name; samples that it does not know are in no subset."""
+        stored = read_split(self._split_file() if path is None else Path(path))
+        self._assigned = stored.assign(self.names)
+        self.split_request = dict(stored.request)
+        unknown = int((self._assigned == UNASSIGNED).sum())
+        if unknown:
+            logger.warning("%d of %d samples are not in the split file and belong to no subset", unknown, len(self))
+        return self._sizes()
+
+    def reset_split_state(self, clear_history: bool = True) -> None:
+        """Forget this loader's split; the stored one stays until the next `split`."""
+        self._assigned, self.split_request = None, None
+        if clear_history:
+            self.split_history.clear()
+
+    def statistics(self, columns: Sequence[str], subset: Subset = "train") -> dict[str, tuple[Array, Array]]:
+        """Mean and standard deviation of columns over one subset, per component of the last dimension: for
+        `Standardise`.
+
+        NaN and infinities are left out. A column without finite values raises `DatasetError`.
+        """
+        dataset = self.get_dataset(subset, columns=columns)
+        if not isinstance(dataset.source, SampleReader):
+            raise DatasetError("statistics need a .dataset")
+        moments: dict[str, Moments] = column_moments(dataset.source, dataset.file_codes)
+        empty = [key for key, moment in moments.items() if not np.all(moment.count)]
+        if empty:
+            raise DatasetError(
+                f"{', '.join(empty)} has no finite value in the {subset} split to compute statistics from"
+            )
+        return {key: (moment.mean, moment.std) for key, moment in moments.items()}
+
+    # What is there, and what is wrong with it
+
+    @cached_property
+    def files(self) -> pd.DataFrame:
+        """The `.infoset`, in id order."""
+        store = self._dataset()
+        return read_infoset(self.location.infoset if self.location else None, store.n_files)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The samples' names in id order: what a stored split is keyed by."""
+        if self._store is None:
+            return [Path(f).stem for f in self._graph_files or ()]
+        try:
+            return [str(name) for name in self.files["name"]]
+        except DatasetNotFoundError:
+            return [str(i) for i in range(len(self))]
+
+    def available_groups(self) -> list[str]:
+        """Sorted names of the groups, `file` last."""
+        return [*self._dataset().row_groups, FILE_GROUP]
+
+    def available_arrays(self, group: str) -> list[str]:
+        """Sorted names of a group's arrays."""
+        return sorted(self._dataset().group(real_group(self._dataset(), group)))
+
+    def find_group_for_array(self, name: str) -> str:
+        """The group that has an array or file value of this name."""
+        return find_column(self._dataset(), name, None).group
+
+    def get_available_stratification_keys(self) -> dict[str, list[str]]:
+        """What `split` can stratify by: by group, the one-value-a-row integers, and all categorical and integer file
+        values.
+        """
+        store = self._dataset()
+        categorical = set(categorical_names(store))
+        found = {
+            group: sorted(
+                n
+                for n, c in store.group(group).items()
+                if len(c.shape) == 1 and c.dtype.kind in "iub" and not n.startswith(ID_PREFIX)
+            )
+            for group in store.row_groups
+        }
+        values = [n for n, c in store.file_values.items() if len(c.shape) == 1]
+        found[FILE_GROUP] = sorted(values, key=lambda n: (n not in categorical, n))
+        return {group: names for group, names in found.items() if names}
+
+    def validate_configuration(self) -> dict[str, Any]:
+        """Whether dataset, table, split and item files fit together: ``{"valid", "n_files", "problems":
+        [sentences]}``.
+        """
+        problems = list(self.diagnose_file_codes_mismatch()["problems"])
+        if self.item_loader_func is not None or self._store is None:
+            missing = [f for f in self._item_files() if not Path(f).exists()]
+            if missing:
+                problems.append(f"{len(missing)} of {len(self)} graph files are missing, e.g. {missing[0]}")
+        if self.item_loader_func is None and self._store is None:
+            problems.append("graph_files without item_loader_func: items cannot be loaded")
+        if self._assigned is None and self._stored_split() is None:
+            problems.append("no split was made yet")
+        return {"valid": not problems, "n_files": len(self), "problems": problems}
+
+    def diagnose_file_codes_mismatch(self) -> dict[str, Any]:
+        """Whether the `.infoset`, the graph files and the dataset speak of the same files."""
+        problems: list[str] = []
+        if self._store is not None:
+            try:
+                self.files  # noqa: B018 - reading it is the check
+            except DatasetError as error:
+                problems.append(str(error))
+        if self._store is not None and self._graph_files is not None:
+            last = self.file_code_start + len(self._graph_files)
+            if self.file_code_start != 0 or last != self._store.n_files:
+                problems.append(
+                    f"graph_files cover ids {self.file_code_start} to {last - 1}, "
+                    f"the dataset has 0 to {self._store.n_files - 1}"
+                )
+        return {"valid": not problems, "problems": problems}
+
+    def close_resources(self, clear_split_history: bool = True) -> None:
+        """Release the dataset's files; datasets given out cannot read any more. The stored split stays."""
+        if self._store is not None:
+            self._store.close()
+        if clear_split_history:
+            self.split_history.clear()
+
+    # Inside
+
+    @property
+    def _first_code(self) -> int:
+        return self.file_code_start if self._store is None else 0
+
+    def _dataset(self) -> DatasetStore:
+        if self._store is None:
+            raise DatasetError("this loader has graph_files only; pass merged_store_path= for that")
+        return self._store
+
+    def _labels_of(self, key: str, group: str | None, categories: Sequence[Any] | None) -> Array:
+        if key == RANDOM and (self._store is None or not _has(self._store, key)):
+            return np.zeros((len(self), 0), bool)
+        store = self._dataset()
+        return stratification_labels(store, find_column(store, key, group), categories)
+
+    def _sizes(self) -> tuple[int, int, int]:
+        assert self._assigned is not None
+        train, validation, test = (int((self._assigned == i).sum()) for i in range(len(SUBSETS)))
+        return train, validation, test
+
+    def _split(self) -> Array:
+        if self._assigned is None:
+            self.load_split()
+        assert self._assigned is not None
+        return self._assigned
+
+    def _split_file(self) -> Path:
+        if self.location is None:
+            raise SplitError("call split() first")
+        return self.location.split_file
+
+    def _stored_split(self) -> StoredSplit | None:
+        try:
+            return read_split(self._split_file())
+        except SplitError:
+            return None
+
+    def _keep_split(self) -> None:
+        """Store the split beside the dataset; a read-only folder is no error, the split then lives in this loader."""
+        if self.location is None:
+            return
+        assert self._assigned is not None
+        try:
+            write_split(self.location.split_file, StoredSplit.of(self.names, self._assigned, self.split_request or {}))
+        except OSError as error:
+            logger.warning("the split is not stored, %s cannot be written: %s", self.location.split_file, error)
+        if self.location.infoset is not None:
+            words = [SUBSETS[i] if i >= 0 else "N/A" for i in self._assigned.tolist()]
+            if rewrite_column(self.location.infoset, "subset", words):
+                self.__dict__.pop("files", None)
+
+    def _item_files(self) -> tuple[str, ...]:
+        if self._graph_files is not None:
+            return self._graph_files
+        assert self.location is not None
+        return default_graph_files(self.location.root, self.names)
+
+    def _source(self, columns: Sequence[str] | None) -> SampleReader | FileItems:
+        if self.item_loader_func is not None:
+            start = self.file_code_start
+            return FileItems(
+                self.item_loader_func,
+                ("",) * start + self._item_files(),
+                ("",) * start + self._labels if self._labels else (),
+            )
+        if self._store is None:
+            raise DatasetError("graph_files need an item_loader_func=f(graph_file, label_file, data_id)")
+        return SampleReader(self._store, columns)
+
+
+def _has(store: DatasetStore, key: str) -> bool:
+    try:
+        find_column(store, key, None)
+    except UnknownKeyError:
+        return False
+    return True
+
+
+def _request(
+    key: str,
+    group: str | None,
+    categories: Sequence[Any] | None,
+    fractions: Fractions,
+    seed: int,
+    group_by: str | Sequence[Any] | None,
+) -> dict[str, Any]:
+    """How a split was asked for, as JSON can hold it."""
+    return {
+        "key": key,
+        "group": group,
+        "categories": None if categories is None else [np.asarray(c).item() for c in categories],
+        "fractions": fractions.as_array().tolist(),
+        "random_state": int(seed),
+        "group_by": group_by if group_by is None or isinstance(group_by, str) else "values",
+    }
