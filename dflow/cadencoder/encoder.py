@@ -1,0 +1,328 @@
+"""`BrepEncoder`: HOOPS AI's interface over the feature functions, with or without a storage behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dflow.cadencoder.access import BrepAccess
+from dflow.cadencoder.codes import EDGE_TYPES, FACE_TYPES
+from dflow.cadencoder.facepairs import refuse_too_big
+from dflow.cadencoder.features import BrepFeatures, compute
+from dflow.cadencoder.fileattributes import file_attributes
+from dflow.cadencoder.graph import to_networkx
+from dflow.cadencoder.options import AngleKind, EncodeOptions, PointMethod
+from dflow.cadencoder.recipes import find_recipe
+from dflow.config import MAX_PAIR_BYTES
+from dflow.schema import ArraySpec, FieldSpec, GroupSpec, Schema, resolve_array, standard_array, standard_group
+from dflow.storage import DataStorage
+
+Array = NDArray[Any]
+
+_NO_SCHEMA = Schema()
+
+
+class BrepEncoder:
+    """Makes the arrays of a brep, and saves them where there is a storage.
+
+    Every `push_*` returns its array in the stored dtype (float32 and int32 unless the storage's schema says
+    otherwise), cast once from what was computed in float64. With a storage it also saves it under ``group/array``,
+    declares the standard group and array in the storage's schema where they are missing, and what is there already is
+    returned instead of computed again. Face-pair arrays are returned as (F, F, …) and stored as (F², …).
+
+    Not safe to share between threads. Shared intermediate results (graph, hops, sample points) are kept as long as
+    the encoder.
+
+    Parameters
+    ----------
+    brep
+        What `CadModel.get_brep` gives, or anything with the methods of `dflow.cadencoder.access.BrepAccess`.
+    storage
+        Where to save, or None to only return.
+    """
+
+    def __init__(self, brep: BrepAccess, storage: DataStorage | None = None) -> None:
+        self._features = BrepFeatures(brep)
+        self._storage = storage
+
+    @property
+    def brep(self) -> BrepAccess:
+        """The brep that is encoded."""
+        return self._features.brep
+
+    # Faces.
+
+    def push_face_indices(self) -> Array:
+        """``faces/face_indices`` : (F,) int32, 0..F−1."""
+        return self._push("faces/face_indices")
+
+    def push_face_attributes(self) -> tuple[list[Array], dict[int, str]]:
+        """``faces/face_types``, ``face_areas``, ``face_centroids``, ``face_loops``.
+
+        Returns
+        -------
+        [types, areas, centroids, loops], descriptions
+            (F,) int32; (F,) float32 in mm²; (F, 3) float32 in mm; (F,) int32; and what the type codes mean, which a
+            storage keeps as metadata ``descriptions/face_types``.
+        """
+        names = ("face_types", "face_areas", "face_centroids", "face_loops")
+        arrays = self._push_many(f"faces/{name}" for name in names)
+        return arrays, self._describe("face_types", FACE_TYPES)
+
+    def push_face_discretization(self, pointsamples: int = 25) -> Array:
+        """``faces/face_discretization`` : (F, P, 7) float32: x, y, z, outward normal, inside; uniform in (u, v)."""
+        return self._push("faces/face_discretization", point_samples=pointsamples)
+
+    def push_facegrid(self, ugrid: int = 5, vgrid: int = 5) -> Array:
+        """``faces/face_uv_grids`` : (F, U, V, 7) float32: x, y, z, outward unit normal, inside (UV-Net's channels)."""
+        return self._push("faces/face_uv_grids", face_grid=(ugrid, vgrid))
+
+    def push_face_neighbors_count(self) -> Array:
+        """``faces/face_neighborscount`` : (F,) int32, different faces that share an edge with each face."""
+        return self._push("faces/face_neighborscount")
+
+    # Edges.
+
+    def push_edge_indices(self) -> Array:
+        """``edges/edge_indices`` : (E,) int32, 0..E−1."""
+        return self._push("edges/edge_indices")
+
+    def push_edge_attributes(
+        self, *, smooth_degrees: float = EncodeOptions().smooth_degrees
+    ) -> tuple[list[Array], dict[int, str]]:
+        """``edges/edge_types``, ``edge_lengths``, ``edge_dihedral_angles``, ``edge_convexities``.
+
+        Returns
+        -------
+        [types, lengths, dihedral_angles, convexities], descriptions
+            (E,) int32; (E,) float32 in mm; (E,) float32 in radians, convex > 0, NaN where the edge has not exactly two
+            faces; (E,) int32, 1 convex, 2 concave, 3 smooth, 0 undefined; and what the type codes mean, which a
+            storage keeps as metadata ``descriptions/edge_types``.
+        """
+        names = ("edge_types", "edge_lengths", "edge_dihedral_angles", "edge_convexities")
+        arrays = self._push_many((f"edges/{name}" for name in names), smooth_degrees=smooth_degrees)
+        return arrays, self._describe("edge_types", EDGE_TYPES)
+
+    def push_curvegrid(self, ugrid: int = 5) -> Array:
+        """``edges/edge_u_grids`` : (E, U, 6) float32: x, y, z, unit tangent; uniform in the parameter."""
+        return self._push("edges/edge_u_grids", curve_grid=ugrid)
+
+    # Graph.
+
+    def push_face_adjacency_graph(self, *, collapse: bool = False) -> Any:
+        """``graph/edges_source``, ``edges_destination``, ``arc_edge`` : (A,) int32 each.
+
+        Returns
+        -------
+        networkx.DiGraph
+            Nodes 0..F−1 and one arc per physical edge that two different faces share, with its row in the edges as
+            attribute ``edge``. A `MultiDiGraph`, because two faces may share several edges; with `collapse` a plain
+            `DiGraph` with one arc per pair of faces, as in UV-Net.
+        """
+        names = ("edges_source", "edges_destination", "arc_edge")
+        self._push_many((f"graph/{name}" for name in names), collapse=collapse)
+        return to_networkx(self._features.graph, collapse=collapse)
+
+    def push_coedges(self) -> list[Array]:
+        """BRepNet's ``coedges/next``, ``mate``, ``face``, ``edge`` : (C,) int32 each, and ``reversed`` : (C,) int8."""
+        return self._push_many(f"coedges/{name}" for name in ("next", "mate", "face", "edge", "reversed"))
+
+    # Pairs of faces.
+
+    def push_extended_adjacency(self, *, max_pair_bytes: int = MAX_PAIR_BYTES) -> Array:
+        """``faceface/extended_adjacency`` : (F, F) float32, hops between faces, inf where there is no path."""
+        return self._push("faceface/extended_adjacency", max_pair_bytes=max_pair_bytes)
+
+    def push_face_pair_edges_path(
+        self, max_allow_edge_length: int = 16, *, max_pair_bytes: int = MAX_PAIR_BYTES
+    ) -> Array:
+        """``faceface/face_pair_edges_path`` : (F, F, M) int32, edges on a shortest path, −1 behind its end."""
+        return self._push(
+            "faceface/face_pair_edges_path", path_length=max_allow_edge_length, max_pair_bytes=max_pair_bytes
+        )
+
+    def push_average_face_pair_distance_histograms(
+        self,
+        grid: int = 5,
+        num_bins: int = 64,
+        *,
+        method: PointMethod = "area",
+        samples: int = 512,
+        seed: int = 0,
+        max_pair_bytes: int = MAX_PAIR_BYTES,
+    ) -> Array:
+        """``faceface/d2_distance`` : (F, F, B) float32, distances between two faces' points over the box's diagonal.
+
+        `method` "area" draws `samples` points a face, uniform by area (brepgraph); "grid" takes all pairs of the
+        `grid` × `grid` raster points inside the faces (HOOPS AI).
+        """
+        return self._push(
+            "faceface/d2_distance",
+            histogram_grid=grid,
+            bins=num_bins,
+            method=method,
+            samples=samples,
+            seed=seed,
+            max_pair_bytes=max_pair_bytes,
+        )
+
+    def push_average_face_pair_angle_histograms(
+        self,
+        grid: int = 5,
+        num_bins: int = 64,
+        *,
+        method: PointMethod = "area",
+        kind: AngleKind = "points",
+        samples: int = 512,
+        seed: int = 0,
+        max_pair_bytes: int = MAX_PAIR_BYTES,
+    ) -> Array:
+        """``faceface/a3_distance`` : (F, F, B) float32, angles over π.
+
+        `kind` "points": the angle at the middle one of three points drawn from the two faces (Osada et al. 2002,
+        brepgraph); "normals": between outward normals. `method` as for the distances; a raster's three points are
+        `samples` seeded draws.
+        """
+        return self._push(
+            "faceface/a3_distance",
+            histogram_grid=grid,
+            bins=num_bins,
+            method=method,
+            kind=kind,
+            samples=samples,
+            seed=seed,
+            max_pair_bytes=max_pair_bytes,
+        )
+
+    # The whole sample.
+
+    def push_file_attributes(self, *, check_validity: bool = False) -> dict[str, Any]:
+        """The sample's own values: volume, area, bounding box and so on; see `fileattributes.file_attributes`.
+
+        With a storage, numbers and truth values become flat metadata, ``bounding_box`` and ``centroid`` arrays of
+        group ``file``.
+        """
+        values = file_attributes(self.brep, self._features.graph, check_validity=check_validity)
+        storage = self._storage
+        if storage is not None:
+            arrays = {f"file/{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
+            _declare(storage, arrays, values.keys() - {key.partition("/")[2] for key in arrays})
+            for name, value in values.items():
+                if isinstance(value, np.ndarray):
+                    storage.save_data(f"file/{name}", value)
+                else:
+                    storage.save_metadata(name, value)
+        return values
+
+    def encode(self, recipe: str, **overrides: Any) -> dict[str, Array]:
+        """All arrays of a recipe ("uvnet", "brepmfr", "brepnet", "minimal") by their keys, as they are stored.
+
+        Parameters
+        ----------
+        recipe
+            See `dflow.cadencoder.recipes.RECIPES`.
+        **overrides
+            Any attribute of `dflow.cadencoder.options.EncodeOptions`, in place of the recipe's own.
+
+        Returns
+        -------
+        {"group/array": ndarray}
+            Face-pair arrays as (F², …). With a storage, they are saved as well.
+
+        Raises
+        ------
+        RecipeError
+            If there is no such recipe or option, or no such value of the option.
+        TooBigError
+            If the recipe's face-pair arrays would need more than `max_pair_bytes` together; nothing has been saved
+            then.
+        """
+        chosen = find_recipe(recipe)
+        options = chosen.options.override(overrides)
+        arrays = self._arrays(chosen.keys, options)
+        if self._storage is not None:
+            self._describe("face_types", FACE_TYPES)
+            self._describe("edge_types", EDGE_TYPES)
+        return {key: _stacked(key, array) for key, array in arrays.items()}
+
+    # Common parts.
+
+    def _push(self, key: str, **changes: Any) -> Array:
+        return self._push_many([key], **changes)[0]
+
+    def _push_many(self, keys: Iterable[str], **changes: Any) -> list[Array]:
+        return list(self._arrays(tuple(keys), EncodeOptions().override(changes)).values())
+
+    def _arrays(self, keys: tuple[str, ...], options: EncodeOptions) -> dict[str, Array]:
+        """Arrays by key in the stored dtype, face pairs as (F, F, …); saved where a storage lacks them."""
+        storage = self._storage
+        missing = [key for key in keys if storage is None or not storage.has_data(key)]
+        refuse_too_big(missing, self.brep.n_faces, options)
+        schema = storage.schema if storage is not None else _NO_SCHEMA
+        made = {key: _cast(compute(self._features, key, options), _spec(schema, key)) for key in missing}
+        if storage is not None:
+            _declare(storage, made)
+            for key, array in made.items():
+                storage.save_data(key, _stacked(key, array))
+        return {key: made[key] if key in made else self._stored(key) for key in keys}
+
+    def _stored(self, key: str) -> Array:
+        assert self._storage is not None  # only asked for keys that a storage has
+        array: Array = self._storage.load_data(key)
+        n_faces = self.brep.n_faces
+        return array.reshape(n_faces, n_faces, *array.shape[1:]) if _is_pair(key) else array
+
+    def _describe(self, table: str, codes: Mapping[int, str]) -> dict[int, str]:
+        if self._storage is not None:
+            self._storage.save_metadata(f"descriptions/{table}", {str(code): name for code, name in codes.items()})
+        return dict(codes)
+
+
+def _is_pair(key: str) -> bool:
+    return key.startswith("faceface/")
+
+
+def _stacked(key: str, array: Array) -> Array:
+    """Face pairs as rows."""
+    return array.reshape(array.shape[0] ** 2, *array.shape[2:]) if _is_pair(key) else array
+
+
+def _spec(schema: Schema, key: str) -> ArraySpec:
+    group, _, name = key.partition("/")
+    spec = resolve_array(schema, group, name)
+    assert spec is not None  # every key of `features` is a standard array
+    return spec
+
+
+def _cast(array: Array, spec: ArraySpec) -> Array:
+    return np.ascontiguousarray(array, dtype=spec.dtype)
+
+
+def _declare(storage: DataStorage, keys: Iterable[str], values: Iterable[str] = ()) -> None:
+    """Add standard arrays and file values to the storage's schema where it lacks them; what it declares stays."""
+    schema = storage.schema
+    groups = dict(schema.groups)
+    for key in keys:
+        group, _, name = key.partition("/")
+        if schema.array(group, name) is None:
+            known = groups.get(group) or _empty_standard_group(group)
+            groups[group] = replace(known, arrays={**known.arrays, name: _spec(schema, key)})
+    fields = {name: _standard_field(name) for name in values if schema.field(name) is None}
+    if groups != schema.groups or fields:
+        storage.set_schema(replace(schema, groups=groups, file_level={**schema.file_level, **fields}))
+
+
+def _empty_standard_group(name: str) -> GroupSpec:
+    standard = standard_group(name)
+    assert standard is not None  # every key of `features` is in a standard group
+    return replace(standard, arrays={})
+
+
+def _standard_field(name: str) -> FieldSpec:
+    spec = standard_array("file", name)
+    assert spec is not None  # every name of `fileattributes` is a standard array
+    return FieldSpec(name, spec.dtype, spec.description)

@@ -1,0 +1,94 @@
+"""Arrays with a row for every ordered pair of faces: how large they become, and the points of the histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dflow.cadencoder.access import BrepAccess
+from dflow.cadencoder.options import EncodeOptions
+from dflow.errors import TooBigError
+
+Float64 = NDArray[np.float64]
+
+
+def pair_bytes(key: str, n_faces: int, options: EncodeOptions) -> int:
+    """Bytes of a face-pair array as stored (float32 and int32), 0 for any other array."""
+    columns: Mapping[str, int] = {
+        "faceface/extended_adjacency": 1,
+        "faceface/face_pair_edges_path": options.path_length,
+        "faceface/d2_distance": options.bins,
+        "faceface/a3_distance": options.bins,
+    }
+    return 4 * columns.get(key, 0) * n_faces**2
+
+
+def refuse_too_big(keys: Iterable[str], n_faces: int, options: EncodeOptions) -> None:
+    """Refuse face-pair arrays before anything is allocated.
+
+    Raises
+    ------
+    TooBigError
+        If they would need more than `options.max_pair_bytes` together.
+    """
+    needed = sum(pair_bytes(key, n_faces, options) for key in keys)
+    if needed > options.max_pair_bytes:
+        raise TooBigError(
+            f"face-pair arrays of {n_faces} faces need {needed:,} bytes, more than "
+            f"max_pair_bytes = {options.max_pair_bytes:,}; leave them out, encode body by body, use fewer bins, "
+            "or raise the limit"
+        )
+
+
+def area_points(brep: BrepAccess, n: int, seed: int) -> tuple[Float64, Float64]:
+    """Points drawn uniformly by area from each trimmed face, and the outward normals there.
+
+    Returns two (n_faces, n, 3) float64 arrays without NaN: where a face gives no point, its centre of mass stands in
+    (as in brepgraph); where it has no normal at a point, the normal at another of its points, or zero.
+    """
+    points, normals = brep.surface_samples(n, seed)
+    return _filled(points, brep.face_centroids()), _filled(normals, np.zeros((len(points), 3)))
+
+
+def grid_points(brep: BrepAccess, grid: int) -> tuple[list[Float64], list[Float64]]:
+    """The points of a grid × grid raster in (u, v) that are inside each face, and the outward normals there.
+
+    Returns two lists with one (n_points, 3) float64 array a face, n_points between 1 and grid²: where no raster point
+    is inside, the face's centre of mass stands in.
+    """
+    samples = brep.face_samples(grid, grid).reshape(brep.n_faces, -1, 7)
+    inside = (samples[..., 6] > 0.5) & np.isfinite(samples[..., :3]).all(axis=-1)
+    points, normals = [], []
+    for face, centroid in enumerate(brep.face_centroids()):
+        kept = samples[face, inside[face]]
+        points.append(kept[:, :3] if len(kept) else np.nan_to_num(centroid[None]))
+        normals.append(np.nan_to_num(kept[:, 3:6]) if len(kept) else np.zeros((1, 3)))
+    return points, normals
+
+
+def resampled(points: list[Float64], n: int, seed: int) -> Float64:
+    """`n` of each face's points, drawn with replacement: (n_faces, n, 3) float64."""
+    generator = np.random.default_rng(seed)
+    drawn = [face[generator.integers(len(face), size=n)] for face in points]
+    return np.stack(drawn) if drawn else np.zeros((0, n, 3))
+
+
+def diagonal(brep: BrepAccess) -> float:
+    """Length of the bounding box's diagonal in mm; 0 for an empty shape."""
+    box = brep.bounding_box()
+    length = float(np.linalg.norm(box[3:] - box[:3]))
+    return length if np.isfinite(length) else 0.0
+
+
+def _filled(values: Float64, stand_ins: Float64) -> Float64:
+    """Rows with NaN replaced by the face's first finite row, else by its stand-in."""
+    broken = np.logical_not(np.isfinite(values)).any(axis=-1)
+    if not broken.any():
+        return values
+    values = values.copy()
+    for face in np.flatnonzero(broken.any(axis=1)):
+        whole = np.flatnonzero(~broken[face])
+        values[face, broken[face]] = values[face, whole[0]] if len(whole) else np.nan_to_num(stand_ins[face])
+    return values

@@ -1,0 +1,100 @@
+"""The face adjacency graph: which faces share which edges.
+
+Everything here is a pure function of a shape's coedges (one use of an edge by a face), as `dflow.cadaccess` lists them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import networkx
+import numpy as np
+from numpy.typing import NDArray
+
+Int32 = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceGraph:
+    """Arcs between faces, one for each physical edge that two different faces share, in ascending edge order.
+
+    `source` and `destination` : (n_arcs,) int32 face indices, source < destination. `edge` : (n_arcs,) int32, the arc's
+    row in the edges. `n_faces` nodes, those without an arc included. `nonmanifold_edges` counts the edges that give
+    no arc because their number of faces is not two: borders of open shells, wires, edges of three faces and more.
+    Seams, which one face uses twice, give no arc either and are not counted.
+    """
+
+    n_faces: int
+    source: Int32
+    destination: Int32
+    edge: Int32
+    nonmanifold_edges: int = 0
+
+    @property
+    def n_arcs(self) -> int:
+        """Number of arcs."""
+        return len(self.edge)
+
+
+def face_graph(coedge_face: Int32, coedge_edge: Int32, *, n_faces: int, n_edges: int) -> FaceGraph:
+    """Build the face adjacency graph from the coedges.
+
+    Parameters
+    ----------
+    coedge_face, coedge_edge
+        (n_coedges,) int32: the face and the edge of each coedge. Degenerate edges have no coedges.
+    n_faces, n_edges
+        Size of the shape; edges without a coedge (wires) count as `nonmanifold_edges`.
+
+    Notes
+    -----
+    Every physical edge is kept, as in brepgraph and BRepNet; UV-Net keeps one arc per pair of faces (see
+    `collapse_arcs`).
+    """
+    lowest = np.full(n_edges, np.iinfo(np.int32).max, np.int32)
+    highest = np.full(n_edges, -1, np.int32)
+    np.minimum.at(lowest, coedge_edge, coedge_face)
+    np.maximum.at(highest, coedge_edge, coedge_face)
+    uses = np.bincount(coedge_edge, minlength=n_edges)
+    third = (coedge_face != lowest[coedge_edge]) & (coedge_face != highest[coedge_edge])
+    more_than_two = np.bincount(coedge_edge[third], minlength=n_edges) > 0
+    shared = (lowest < highest) & ~more_than_two
+    seam = (lowest == highest) & (uses == 2)
+    return FaceGraph(
+        n_faces=n_faces,
+        source=lowest[shared],
+        destination=highest[shared],
+        edge=np.flatnonzero(shared).astype(np.int32),
+        nonmanifold_edges=int(n_edges - shared.sum() - seam.sum()),
+    )
+
+
+def collapse_arcs(graph: FaceGraph) -> FaceGraph:
+    """Keep one arc per pair of faces, the one of the lowest edge, sorted by (source, destination): UV-Net's graph."""
+    key = graph.source.astype(np.int64) * graph.n_faces + graph.destination
+    _, first = np.unique(key, return_index=True)
+    return FaceGraph(
+        graph.n_faces, graph.source[first], graph.destination[first], graph.edge[first], graph.nonmanifold_edges
+    )
+
+
+def neighbour_counts(graph: FaceGraph) -> Int32:
+    """Different faces that share an edge with each face: (n_faces,) int32, brepgraph's `num_adjacent_faces`."""
+    once = collapse_arcs(graph)
+    ends = np.concatenate([once.source, once.destination])
+    return np.bincount(ends, minlength=graph.n_faces).astype(np.int32)
+
+
+def to_networkx(graph: FaceGraph, *, collapse: bool = False) -> Any:
+    """The graph as networkx knows it: nodes 0..n_faces−1, arcs source → destination with attribute ``edge``.
+
+    A `networkx.MultiDiGraph` (which is a `DiGraph`), because two faces may share several edges and each is an arc of
+    its own; with `collapse` a plain `DiGraph` with one arc per pair of faces.
+    """
+    kept = collapse_arcs(graph) if collapse else graph
+    result: Any = networkx.DiGraph() if collapse else networkx.MultiDiGraph()
+    result.add_nodes_from(range(kept.n_faces))
+    arcs = zip(kept.source.tolist(), kept.destination.tolist(), kept.edge.tolist(), strict=True)
+    result.add_edges_from((source, destination, {"edge": edge}) for source, destination, edge in arcs)
+    return result

@@ -1,0 +1,104 @@
+"""What can be asked of the arrays: grid sizes, sample counts, conventions. One place states each default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from dflow.config import MAX_PAIR_BYTES
+from dflow.errors import RecipeError
+
+PointMethod = Literal["area", "grid"]
+"""Where the points of the histograms come from: drawn uniformly by area, or a grid uniform in (u, v) (HOOPS AI)."""
+
+AngleKind = Literal["points", "normals"]
+"""What A3 is: the angle at the middle one of three points (Osada et al. 2002), or between outward normals."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeOptions:
+    """All options of `BrepEncoder.encode`; an option that none of a recipe's arrays reads has no effect.
+
+    Attributes
+    ----------
+    face_grid
+        Samples of `face_uv_grids` along u and along v, one number or two.
+    curve_grid
+        Samples of `edge_u_grids` along an edge.
+    point_samples
+        Samples P of `face_discretization`.
+    smooth_degrees
+        Edges within this angle of tangent are smooth in `edge_convexities`.
+    collapse
+        One arc per pair of faces in the graph instead of one per physical edge.
+    path_length
+        Length of a row of `face_pair_edges_path`.
+    bins
+        Bins of the two histograms.
+    samples
+        Points per face, and so distances and angles per histogram, with method "area".
+    seed
+        Of the points.
+    method, histogram_grid
+        "area", or "grid" with this many points along u and v.
+    kind
+        "points" or "normals" for the angles.
+    max_pair_bytes
+        The face-pair arrays together may have so many bytes, else `TooBigError`.
+    """
+
+    face_grid: int | tuple[int, int] = 10
+    curve_grid: int = 10
+    point_samples: int = 25
+    smooth_degrees: float = 5.0
+    collapse: bool = False
+    path_length: int = 16
+    bins: int = 64
+    samples: int = 512
+    seed: int = 0
+    method: PointMethod = "area"
+    histogram_grid: int = 5
+    kind: AngleKind = "points"
+    max_pair_bytes: int = MAX_PAIR_BYTES
+
+    def __post_init__(self) -> None:
+        for side in self.face_grid_shape:
+            _check_integer("face_grid", side, lowest=1)
+        for name in ("curve_grid", "point_samples", "path_length", "bins", "samples", "histogram_grid"):
+            _check_integer(name, getattr(self, name), lowest=1)
+        for name in ("seed", "max_pair_bytes"):
+            _check_integer(name, getattr(self, name), lowest=0)
+        if not isinstance(self.collapse, bool):
+            raise RecipeError(f"collapse must be True or False, not {self.collapse!r}")
+        if isinstance(self.smooth_degrees, bool) or not isinstance(self.smooth_degrees, (int, float)):
+            raise RecipeError(f"smooth_degrees must be a number of degrees, not {self.smooth_degrees!r}")
+        if not 0 <= self.smooth_degrees <= 180:
+            raise RecipeError(f"smooth_degrees must lie between 0 and 180, not {self.smooth_degrees!r}")
+        for name, choices in (("method", get_args(PointMethod)), ("kind", get_args(AngleKind))):
+            if getattr(self, name) not in choices:
+                raise RecipeError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+
+    @property
+    def face_grid_shape(self) -> tuple[int, int]:
+        """Samples along u and along v."""
+        return self.face_grid if isinstance(self.face_grid, tuple) else (self.face_grid, self.face_grid)
+
+    def override(self, changes: dict[str, Any]) -> EncodeOptions:
+        """These options with some changed.
+
+        Raises
+        ------
+        RecipeError
+            If a name is no option, or a value none that the option can have.
+        """
+        known = [field.name for field in fields(self)]
+        if unknown := sorted(set(changes) - set(known)):
+            raise RecipeError(f"there is no option {unknown[0]!r}; the options are {', '.join(known)}")
+        return replace(self, **changes)
+
+
+def _check_integer(name: str, value: Any, *, lowest: int) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise RecipeError(f"{name} must be an integer, not {value!r}")
+    if value < lowest:
+        raise RecipeError(f"{name} must be at least {lowest}, not {value!r}")
