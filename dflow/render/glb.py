@@ -206,7 +206,7 @@ def _mesh_of(document: dict[str, Any], binary: bytes) -> MeshArrays:
         width = 3 if mode == TRIANGLES else 2
         indices[mode] = _read_accessor(document, binary, primitive["indices"]).reshape(-1, width).astype(np.int32)
         if mode == TRIANGLES:
-            normals = _read_accessor(document, binary, attributes["NORMAL"]).astype(np.float32) / 127
+            normals = _read_accessor(document, binary, attributes["NORMAL"]).astype(np.float32) / np.float32(127)
             vertex_faces = _read_accessor(document, binary, attributes["_FACE"]).reshape(-1).astype(np.int32)
             faces = vertex_faces[indices[mode][:, 0]]
     return MeshArrays(points[TRIANGLES], normals, indices[TRIANGLES], faces, points[LINES], indices[LINES])

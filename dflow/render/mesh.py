@@ -72,8 +72,10 @@ def segments_of(offsets: npt.NDArray[np.integer], n_points: int) -> IntArray:
     return np.stack([starts, starts + 1], axis=1)
 
 
-def clean_arrays(mesh: RenderMesh) -> MeshArrays:
+def clean_arrays(mesh: RenderMesh | MeshArrays) -> MeshArrays:
     """Settle dtypes; drop triangles and segments whose coordinates are not finite (kernel meshes can hold such)."""
+    if isinstance(mesh, MeshArrays):
+        return mesh
     vertices = np.ascontiguousarray(mesh.vertices, np.float32).reshape(-1, 3)
     normals = np.ascontiguousarray(mesh.normals, np.float32).reshape(-1, 3)
     triangles = np.ascontiguousarray(mesh.triangles, np.int32).reshape(-1, 3)
@@ -95,7 +97,7 @@ def clean_arrays(mesh: RenderMesh) -> MeshArrays:
 
 
 def _finite_rows(points: FloatArray) -> npt.NDArray[np.bool_]:
-    rows: npt.NDArray[np.bool_] = np.isfinite(points).all(axis=1)
+    rows: npt.NDArray[np.bool_] = np.asarray(np.isfinite(points).all(axis=1))
     return rows
 
 

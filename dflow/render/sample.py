@@ -44,7 +44,7 @@ class RenderReport:
 
 
 def render_sample(
-    mesh: RenderMesh,
+    mesh: RenderMesh | MeshArrays,
     png_path: str | os.PathLike[str] | None = None,
     glb_path: str | os.PathLike[str] | None = None,
     *,
@@ -85,7 +85,9 @@ def render_sample(
     return RenderReport(drawn, png_bytes, glb_bytes, time.perf_counter() - started, renderer.reason)
 
 
-def render_image(mesh: RenderMesh, *, size: tuple[int, int] = (256, 256), face_colors: Image | None = None) -> Image:
+def render_image(
+    mesh: RenderMesh | MeshArrays, *, size: tuple[int, int] = (256, 256), face_colors: Image | None = None
+) -> Image:
     """The picture of a part, (height, width, 3) uint8; all white for a mesh without triangles and edges."""
     arrays = clean_arrays(mesh)
     if arrays.is_empty:

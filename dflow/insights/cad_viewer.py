@@ -1,0 +1,236 @@
+"""CADViewer: one part in 3D, its faces coloured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dflow.insights.palette import NEUTRAL, ColorPalette, Rgb, checked_color
+from dflow.insights.part_page import PagePart, frame_page, part_page
+from dflow.render import pack_glb, read_glb
+from dflow.render.mesh import clean_arrays
+
+CAPTION_PIXELS = 40
+"""Room below a part for its name; the legend comes on top of that."""
+
+
+class CADViewer:
+    """One part to turn, zoom and click on, in a notebook or as a page of its own.
+
+    The view is a self-contained page: nothing is served, nothing is loaded, and it works where the notebook runs on
+    another machine. Colours that are set after `show` appear with the next `show`.
+
+    Parameters
+    ----------
+    label : what stands below the part; by default the file's name
+    """
+
+    def __init__(self, *, label: str = "") -> None:
+        self._label = label
+        self._mesh: bytes | None = None
+        self._n_faces = 0
+        self._colors: dict[int, Rgb] = {}
+        self._texts: dict[int, str] = {}
+        self._legend: list[tuple[Rgb, str]] = []
+
+    def __enter__(self) -> CADViewer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.terminate()
+
+    def __repr__(self) -> str:
+        return f"<CADViewer {self._label!r}, {self._n_faces} faces>"
+
+    # What to show
+
+    def load_cad_file(self, path: str | os.PathLike[str]) -> None:
+        """Read a CAD file and tessellate it.
+
+        Raises
+        ------
+        CadError
+            If it cannot be read or holds no faces.
+        """
+        from dflow.cadaccess import CadLoader
+
+        arrays = clean_arrays(CadLoader().create_from_file(path).get_mesh())
+        self._take(pack_glb(arrays), arrays.n_faces, path)
+
+    def load_scs_file(self, path: str | os.PathLike[str]) -> None:
+        """Take a mesh that a flow left in ``stream_cache`` (binary glTF). A damaged one is shown as missing."""
+        try:
+            n_faces = read_glb(path).n_faces
+        except ValueError:
+            self._take(None, 0, path)
+            return
+        with open(path, "rb") as file:
+            self._take(file.read(), n_faces, path)
+
+    def _take(self, mesh: bytes | None, n_faces: int, path: str | os.PathLike[str]) -> None:
+        self._mesh, self._n_faces = mesh, n_faces
+        self._label = self._label or os.path.basename(path)
+        self.clear_face_colors()
+
+    # Colours
+
+    def set_face_color(self, face_ids: Iterable[int] | int, color: Sequence[int]) -> None:
+        """Colour faces by index.
+
+        Raises
+        ------
+        IndexError
+            If the part has no such face.
+        ValueError
+            If the colour is not three numbers from 0 to 255.
+        """
+        rgb = self.validate_color(color)
+        faces = [int(face_ids)] if isinstance(face_ids, (int, np.integer)) else [int(f) for f in face_ids]
+        strange = [face for face in faces if not 0 <= face < self._n_faces]
+        if strange:
+            raise IndexError(f"{self._label or 'the part'} has {self._n_faces} faces, not face {strange[0]}")
+        self._colors.update(dict.fromkeys(faces, rgb))
+
+    def color_faces_by_groups(
+        self, groups: Iterable[tuple[Iterable[int], Sequence[int], str]], *, clear_first: bool = True
+    ) -> None:
+        """Colour groups of (face indices, colour, description), as `group_predictions_by_label` gives them."""
+        if clear_first:
+            self.clear_face_colors()
+        for faces, color, description in groups:
+            members = list(faces)
+            self.set_face_color(members, color)
+            self._texts.update(dict.fromkeys(members, description))
+            self._legend.append((self.validate_color(color), description))
+
+    def color_faces_by_labels(self, labels: Sequence[Hashable] | npt.NDArray[Any], palette: ColorPalette) -> None:
+        """Colour every face by its label, in face-index order.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer labels than faces.
+        """
+        values = np.asarray(labels).tolist()
+        if len(values) < self._n_faces:
+            raise ValueError(
+                f"{self._label or 'the part'} has {self._n_faces} faces, but there are {len(values)} labels"
+            )
+        self.clear_face_colors()
+        self._colors = {face: palette.get_color(label) for face, label in enumerate(values)}
+        self._texts = {face: palette.get_description(label) for face, label in enumerate(values)}
+        used = set(values)
+        self._legend = [(rgb, palette.get_description(label)) for label, rgb in palette.items() if label in used]
+
+    def clear_face_colors(self) -> None:
+        """Back to one colour."""
+        self._colors, self._texts, self._legend = {}, {}, []
+
+    @staticmethod
+    def validate_color(color: Sequence[int]) -> Rgb:
+        """The colour as three integers; ValueError if it is none."""
+        return checked_color(color)
+
+    # Showing
+
+    def show(self, width: int = 600, height: int = 500) -> None:
+        """Show the part in the notebook."""
+        show_together([self], size=(width, height), legend=self._legend, display=True)
+
+    def to_html(self, width: int = 600, height: int = 500) -> str:
+        """The view as a complete page."""
+        return part_page([self.page_part()], size=(width, height), legend=self._legend)
+
+    def save_html(self, path: str | os.PathLike[str], width: int = 900, height: int = 700) -> None:
+        """Save the view as a page that any browser opens, without a server or a network."""
+        _write_text(path, self.to_html(width, height))
+
+    def _repr_html_(self) -> str:
+        return frame_page(self.to_html(), width=640, height=500 + CAPTION_PIXELS + 20 * bool(self._legend))
+
+    def page_part(self) -> PagePart:
+        """This part for `dflow.insights.part_page.part_page`."""
+        faces = range(self._n_faces)
+        return PagePart(
+            self._label,
+            self._mesh,
+            face_colors=[self._colors.get(face, NEUTRAL) for face in faces] if self._colors else None,
+            face_labels=[self._texts.get(face, "") for face in faces] if self._texts else None,
+        )
+
+    def get_status(self) -> dict[str, Any]:
+        """What is loaded and coloured."""
+        return {
+            "label": self._label,
+            "loaded": self._mesh is not None,
+            "n_faces": self._n_faces,
+            "n_colored_faces": len(self._colors),
+            "mesh_bytes": len(self._mesh or b""),
+        }
+
+    def terminate(self) -> None:
+        """Let go of the mesh. There is no server to stop."""
+        self._mesh, self._n_faces = None, 0
+        self.clear_face_colors()
+
+
+def quick_view(path: str | os.PathLike[str], *, width: int = 600, height: int = 500) -> CADViewer:
+    """Read a CAD file (or a mesh of ``stream_cache``) and show it in the notebook."""
+    viewer = CADViewer()
+    if os.fspath(path).lower().endswith(".glb"):
+        viewer.load_scs_file(path)
+    else:
+        viewer.load_cad_file(path)
+    viewer.show(width, height)
+    return viewer
+
+
+def show_together(
+    viewers: Sequence[CADViewer],
+    *,
+    size: tuple[int, int],
+    legend: Sequence[tuple[Rgb, str]] = (),
+    save_path: str | os.PathLike[str] | None = None,
+    display: bool,
+) -> None:
+    """Several parts beside each other: shown in the notebook if there is one, saved as a page if asked for."""
+    page = part_page([viewer.page_part() for viewer in viewers], size=size, legend=legend)
+    if save_path is not None:
+        _write_text(save_path, page)
+    if display and _in_notebook():
+        from IPython.display import HTML
+        from IPython.display import display as show
+
+        n_columns = max(1, min(len(viewers), 1000 // (size[0] + 8)))
+        n_rows = -(-len(viewers) // n_columns)
+        height = n_rows * (size[1] + CAPTION_PIXELS) + 20 * len(legend)
+        show(HTML(frame_page(page, width="100%", height=height)))
+
+
+def _in_notebook() -> bool:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell: Any = get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def _write_text(path: str | os.PathLike[str], text: str) -> None:
+    target = os.path.abspath(path)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    temporary = os.path.join(os.path.dirname(target), f".tmp-{os.getpid()}-{os.path.basename(target)}")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, target)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)

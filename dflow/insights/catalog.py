@@ -1,0 +1,96 @@
+"""Which parts have a picture or a mesh, and where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dflow.errors import UnknownKeyError
+
+
+@dataclass(frozen=True, slots=True)
+class PartEntry:
+    """One part: `png` and `glb` are absolute paths that the tables name, whether or not the files are (still) there."""
+
+    file_id: int
+    name: str
+    png: Path | None
+    glb: Path | None
+
+    @property
+    def has_png(self) -> bool:
+        """The picture is there now."""
+        return self.png is not None and self.png.is_file()
+
+    @property
+    def has_3d(self) -> bool:
+        """The mesh is there now."""
+        return self.glb is not None and self.glb.is_file()
+
+
+class PartCatalog:
+    """The parts of a dataset by file id.
+
+    Guarantees constant-time lookup and that paths are resolved against `root` only when asked, so that a catalog of
+    200,000 parts costs only the lists it was given. Immutable.
+    """
+
+    def __init__(
+        self,
+        file_ids: Sequence[int],
+        png_paths: Sequence[Any],
+        glb_paths: Sequence[Any],
+        *,
+        names: Sequence[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
+    ) -> None:
+        lengths = {len(file_ids), len(png_paths), len(glb_paths), len(file_ids if names is None else names)}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"file_ids, png_paths, scs_paths and file_names must be equally long; they have {len(file_ids)}, "
+                f"{len(png_paths)}, {len(glb_paths)} and {'none' if names is None else len(names)} entries"
+            )
+        self._ids = [int(i) for i in file_ids]
+        self._rows = {file_id: row for row, file_id in enumerate(self._ids)}
+        self._png, self._glb, self._names = png_paths, glb_paths, names
+        self._root = Path.cwd() if root is None else Path(root).absolute()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def file_ids(self) -> list[int]:
+        """All ids, in the order given."""
+        return list(self._ids)
+
+    def entry(self, file_id: int) -> PartEntry:
+        """One part.
+
+        Raises
+        ------
+        UnknownKeyError
+            If the dataset has no such file id.
+        """
+        row = self._rows.get(int(file_id))
+        if row is None:
+            known = f"{min(self._ids)} to {max(self._ids)}" if self._ids else "none"
+            raise UnknownKeyError(f"no part has the file id {file_id}; the dataset has {known}")
+        name = str(file_id) if self._names is None else str(self._names[row])
+        return PartEntry(int(file_id), name, self._resolve(self._png[row]), self._resolve(self._glb[row]))
+
+    def entries(self, file_ids: Iterable[int]) -> list[PartEntry]:
+        """Several parts, in the order asked for."""
+        return [self.entry(file_id) for file_id in file_ids]
+
+    def select(self, file_ids: Iterable[int], keep: Callable[[PartEntry], bool]) -> list[int]:
+        """The ids whose part passes `keep`, in the order given."""
+        return [entry.file_id for entry in self.entries(file_ids) if keep(entry)]
+
+    def _resolve(self, path: Any) -> Path | None:
+        # The tables hold None, and pandas turns that into NaN.
+        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+            return None
+        return self._root / os.fspath(path)

@@ -1,0 +1,326 @@
+"""DatasetViewer: pictures and 3D views of a dataset's parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from dflow.errors import UnknownKeyError
+from dflow.insights.cad_viewer import CADViewer, show_together
+from dflow.insights.catalog import PartCatalog, PartEntry
+from dflow.insights.coloring import FaceColoring, Labels, LabelSource, color_faces
+from dflow.insights.grid import MISSING_RGB, PreviewFigure, Tile, draw_grid, load_picture, save_figure
+from dflow.insights.hits import SearchHit, read_hits
+from dflow.insights.palette import ColorPalette, Rgb
+from dflow.render import read_glb, render_image
+
+LabelFormat = Literal["id", "name", "both"]
+DisplayMode = Literal["inline", "sidecar", "none"]
+QUERY_FRAME: Rgb = (214, 92, 24)
+
+
+class DatasetViewer:
+    """Pictures and 3D views of parts by file id.
+
+    Reads files only when it shows them; a missing or damaged picture is shown as such. Works without a display. Keep
+    the explorer open while faces are coloured by an array of the dataset.
+
+    Parameters
+    ----------
+    file_ids : the parts' file ids
+    png_paths, scs_paths : their pictures and meshes (binary glTF), None where there is none
+    file_names : what labels call them; by default their ids
+    reference_dir : where relative paths begin; by default the current folder
+
+    Raises
+    ------
+    ValueError
+        If the sequences are not equally long.
+    """
+
+    def __init__(
+        self,
+        file_ids: Sequence[int],
+        png_paths: Sequence[Any],
+        scs_paths: Sequence[Any],
+        file_names: Sequence[str] | None = None,
+        reference_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._parts = PartCatalog(file_ids, png_paths, scs_paths, names=file_names, root=reference_dir)
+        self._source: LabelSource | None = None
+
+    @classmethod
+    def from_explorer(cls, explorer: Any) -> DatasetViewer:
+        """A viewer of all parts of an opened dataset (`DatasetExplorer`); labels use the source files' names."""
+        paths = explorer.get_stream_cache_paths()
+        sources = explorer.get_file_info_all()["description"].astype(str)
+        names = [source.rpartition("/")[2] for source in sources]
+        viewer = cls(paths["id"].tolist(), paths["stream_cache_png"].tolist(), paths["stream_cache_3d"].tolist(), names)
+        viewer._source = explorer
+        return viewer
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __repr__(self) -> str:
+        return f"<DatasetViewer of {len(self):,} parts>"
+
+    # Pictures
+
+    def show_preview_as_image(
+        self,
+        file_ids: Iterable[int] | int,
+        k: int = 25,
+        *,
+        grid_cols: int | None = None,
+        figsize: tuple[float, float] | None = None,
+        show_labels: bool = True,
+        label_format: LabelFormat = "id",
+        title: str | None = None,
+        missing_color: Sequence[float] = MISSING_RGB,
+        save_path: str | os.PathLike[str] | None = None,
+        color_by: str | Mapping[int, Labels] | None = None,
+        palette: ColorPalette | None = None,
+    ) -> PreviewFigure:
+        """A grid of previews.
+
+        Parameters
+        ----------
+        file_ids : the parts to show, e.g. what `DatasetExplorer.get_file_list` gives
+        k : show the first `k` of them
+        grid_cols : tiles a row
+        figsize : width and height in inches
+        show_labels, label_format : below each tile its "id", its file "name", or "both"
+        title : by default, how many of how many are shown when not all are
+        missing_color : fill of parts without a picture; three numbers from 0 to 255, or from 0 to 1
+        save_path : also save the figure there, in the format of the suffix
+        color_by : an array of labels of faces ("face_types"), or labels by file id; pictures are drawn from the meshes
+        palette : colours of the labels
+
+        Returns
+        -------
+        A matplotlib figure.
+
+        Raises
+        ------
+        UnknownKeyError
+            If a file id or the array to colour by does not exist.
+        """
+        wanted = _as_ids(file_ids)
+        shown = self._parts.entries(wanted[:k])
+        coloring = self._coloring([e.file_id for e in shown if e.has_3d], color_by, palette)
+        tiles = [self._tile(entry, coloring, label_format if show_labels else None) for entry in shown]
+        figure = draw_grid(
+            tiles,
+            columns=grid_cols,
+            figsize=figsize,
+            title=title if title is not None or len(shown) == len(wanted) else f"{len(shown)} of {len(wanted):,}",
+            missing_color=_rgb(missing_color),
+            legend=coloring.legend() if coloring else (),
+        )
+        if save_path is not None:
+            save_figure(figure, save_path)
+        return figure
+
+    def create_comparison_view(
+        self,
+        a: Iterable[int] | int,
+        b: Iterable[int] | int,
+        *,
+        k: int = 10,
+        titles: tuple[str, str] = ("A", "B"),
+        label_format: LabelFormat = "id",
+        save_path: str | os.PathLike[str] | None = None,
+    ) -> PreviewFigure:
+        """Two groups of parts in two rows (two single parts beside each other), the first `k` of each."""
+        groups = [self._parts.entries(_as_ids(ids)[:k]) for ids in (a, b)]
+        single = all(len(group) == 1 for group in groups)
+        columns = 2 if single else max(1, *(len(group) for group in groups))
+        tiles: list[Tile] = []
+        for name, group in zip(titles, groups, strict=True):
+            row = [self._tile(entry, None, label_format, prefix=f"{name}: ") for entry in group]
+            blank = Tile(np.full((2, 2, 3), 255, np.uint8))
+            tiles += row if single else row + [blank] * (columns - len(row))
+        figure = draw_grid(tiles, columns=columns, title=f"{titles[0]}  |  {titles[1]}")
+        if save_path is not None:
+            save_figure(figure, save_path)
+        return figure
+
+    def show_search_results(
+        self,
+        hits: Iterable[Any],
+        query_file: int | str | os.PathLike[str] | None = None,
+        *,
+        grid_cols: int | None = None,
+        save_path: str | os.PathLike[str] | None = None,
+    ) -> PreviewFigure:
+        """The results of a similarity search, best first, with their scores; the query stands first in a frame.
+
+        `hits` are file ids, (id, score) pairs, dictionaries with ``id`` and ``score``, or objects with such attributes.
+        `query_file` is a file id of the dataset or the path of a picture.
+        """
+        tiles = [] if query_file is None else [self._query_tile(query_file)]
+        tiles += [self._hit_tile(hit) for hit in read_hits(hits)]
+        figure = draw_grid(tiles, columns=grid_cols, title=None)
+        if save_path is not None:
+            save_figure(figure, save_path)
+        return figure
+
+    # 3D
+
+    def show_preview_as_3d(
+        self,
+        file_ids: Iterable[int] | int,
+        k: int = 5,
+        *,
+        display_mode: DisplayMode = "inline",
+        width: int = 400,
+        height: int = 400,
+        color_by: str | Mapping[int, Labels] | None = None,
+        palette: ColorPalette | None = None,
+        save_path: str | os.PathLike[str] | None = None,
+    ) -> list[CADViewer]:
+        """Parts to turn and zoom, in the notebook, each also as a `CADViewer` of its own.
+
+        Parameters
+        ----------
+        file_ids, k : the parts; the first `k` are shown
+        display_mode : "inline" shows them in a notebook ("sidecar" means the same here), "none" shows nothing
+        width, height : of each part, in pixels
+        color_by, palette : as for `show_preview_as_image`
+        save_path : also save all of them as one page, which needs no server and no network
+        """
+        shown = self._parts.entries(_as_ids(file_ids)[:k])
+        coloring = self._coloring([e.file_id for e in shown if e.has_3d], color_by, palette)
+        viewers = []
+        for entry in shown:
+            viewer = CADViewer(label=_label(entry, "both"))
+            if entry.has_3d:
+                viewer.load_scs_file(str(entry.glb))
+                if coloring is not None:
+                    viewer.color_faces_by_labels(coloring.labels[entry.file_id], coloring.palette)
+            viewers.append(viewer)
+        legend = coloring.legend() if coloring else ()
+        show_together(
+            viewers,
+            size=(width, height),
+            legend=legend,
+            save_path=save_path,
+            display=display_mode != "none",
+        )
+        return viewers
+
+    # What is there
+
+    def get_file_info(self, file_id: int) -> dict[str, Any]:
+        """Id, name, paths and availability of one part."""
+        entry = self._parts.entry(file_id)
+        return {
+            "id": entry.file_id,
+            "name": entry.name,
+            "png_path": None if entry.png is None else str(entry.png),
+            "scs_path": None if entry.glb is None else str(entry.glb),
+            "png_available": entry.has_png,
+            "3d_available": entry.has_3d,
+        }
+
+    def get_available_file_ids(self) -> list[int]:
+        """Ids of the parts whose picture is there, ascending as given."""
+        return self.filter_by_availability(self._parts.file_ids, require_png=True)
+
+    def filter_by_availability(
+        self, file_ids: Iterable[int] | int, require_png: bool = True, require_3d: bool = False
+    ) -> list[int]:
+        """Those ids whose picture, whose mesh, or both are there."""
+        return self._parts.select(
+            _as_ids(file_ids),
+            lambda entry: (entry.has_png or not require_png) and (entry.has_3d or not require_3d),
+        )
+
+    def get_statistics(self) -> dict[str, int | float]:
+        """How many parts have a picture and a mesh. Looks at every file: 20 µs each."""
+        entries = self._parts.entries(self._parts.file_ids)
+        png = sum(entry.has_png for entry in entries)
+        meshes = sum(entry.has_3d for entry in entries)
+        total = max(len(entries), 1)
+        return {
+            "total_files": len(entries),
+            "png_available": png,
+            "3d_available": meshes,
+            "png_missing": len(entries) - png,
+            "3d_missing": len(entries) - meshes,
+            "png_percent": 100.0 * png / total,
+            "3d_percent": 100.0 * meshes / total,
+        }
+
+    def print_statistics(self) -> None:
+        """Print `get_statistics` as two lines."""
+        found = self.get_statistics()
+        print(
+            f"pictures  {found['png_available']:>9,} of {found['total_files']:,} parts ({found['png_percent']:.1f} %)"
+        )
+        print(f"3D meshes {found['3d_available']:>9,} of {found['total_files']:,} parts ({found['3d_percent']:.1f} %)")
+
+    # Inside
+
+    def _coloring(
+        self, file_ids: Sequence[int], color_by: str | Mapping[int, Labels] | None, palette: ColorPalette | None
+    ) -> FaceColoring | None:
+        if color_by is None:
+            return None
+        return color_faces(file_ids, color_by, source=self._source, palette=palette)
+
+    def _tile(
+        self, entry: PartEntry, coloring: FaceColoring | None, label_format: LabelFormat | None, prefix: str = ""
+    ) -> Tile:
+        label = "" if label_format is None else prefix + _label(entry, label_format)
+        if coloring is not None and entry.has_3d:
+            return _colored_tile(entry, coloring, label)
+        if not entry.has_png:
+            return Tile(None, label)
+        picture = load_picture(str(entry.png))
+        return Tile(picture, label, missing="damaged preview")
+
+    def _query_tile(self, query: int | str | os.PathLike[str]) -> Tile:
+        if isinstance(query, (int, np.integer)):
+            tile = self._tile(self._parts.entry(int(query)), None, "name", prefix="query: ")
+            return Tile(tile.picture, tile.label, tile.missing, QUERY_FRAME)
+        return Tile(load_picture(query), f"query: {os.path.basename(query)}", "no picture", QUERY_FRAME)
+
+    def _hit_tile(self, hit: SearchHit) -> Tile:
+        try:
+            tile = self._tile(self._parts.entry(hit.file_id), None, None)
+        except UnknownKeyError:
+            tile = Tile(None, missing="not in the dataset")
+        score = "" if hit.score is None else f"  {hit.score:.3g}"
+        return Tile(tile.picture, f"{hit.file_id}{score}", tile.missing)
+
+
+def _as_ids(file_ids: Iterable[int] | int) -> list[int]:
+    return [int(file_ids)] if isinstance(file_ids, (int, np.integer)) else [int(i) for i in file_ids]
+
+
+def _label(entry: PartEntry, label_format: LabelFormat) -> str:
+    if label_format == "both":
+        return f"{entry.file_id}: {entry.name}"
+    if label_format not in ("id", "name"):
+        raise ValueError(f"label_format is 'id', 'name' or 'both', not {label_format!r}")
+    return str(entry.file_id) if label_format == "id" else entry.name
+
+
+def _colored_tile(entry: PartEntry, coloring: FaceColoring, label: str) -> Tile:
+    try:
+        mesh = read_glb(str(entry.glb))
+    except ValueError:
+        return Tile(None, label, missing="damaged mesh")
+    return Tile(render_image(mesh, face_colors=coloring.colors(entry.file_id)), label)
+
+
+def _rgb(color: Sequence[float]) -> Rgb:
+    red, green, blue = (float(c) for c in color)
+    if max(red, green, blue) <= 1.0:  # matplotlib's way
+        red, green, blue = 255 * red, 255 * green, 255 * blue
+    return round(red), round(green), round(blue)

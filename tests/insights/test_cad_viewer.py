@@ -1,0 +1,91 @@
+"""One part in 3D: its colours, and a page that nothing from outside can break out of."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from dflow.insights import CADViewer, ColorPalette, group_predictions_by_label, quick_view
+from dflow.insights.part_page import PagePart, frame_page, part_page, script_json
+from dflow.render import write_glb
+from tests.render import shapes
+
+HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>"
+
+
+@pytest.fixture
+def mesh_file(tmp_path):
+    write_glb(shapes.box(), tmp_path / "part.glb")
+    return tmp_path / "part.glb"
+
+
+def _data(page: str) -> dict:
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.S).group(1))
+
+
+def test_faces_take_colours_one_by_one_by_group_and_by_label(mesh_file):
+    with CADViewer() as viewer:
+        viewer.load_scs_file(mesh_file)
+        viewer.set_face_color([0, 5], (9, 8, 7))
+        assert _data(viewer.to_html())["parts"][0]["faceColors"][5] == [9, 8, 7]
+        palette = ColorPalette({1: (10, 20, 30), 2: (40, 50, 60)}, {1: "hole", 2: "slot"})
+        viewer.color_faces_by_groups(group_predictions_by_label([1, 1, 2, 2, 1, 1], palette))
+        data = _data(viewer.to_html())
+        assert data["parts"][0]["faceColors"] == [[10, 20, 30]] * 2 + [[40, 50, 60]] * 2 + [[10, 20, 30]] * 2
+        assert data["parts"][0]["faceLabels"][2] == "slot"
+        assert data["legend"] == [[[10, 20, 30], "hole"], [[40, 50, 60], "slot"]]
+        viewer.clear_face_colors()
+        assert _data(viewer.to_html())["parts"][0]["faceColors"] is None
+    assert viewer.get_status()["loaded"] is False
+
+
+def test_colours_and_faces_are_checked(mesh_file):
+    viewer = CADViewer()
+    viewer.load_scs_file(mesh_file)
+    with pytest.raises(IndexError, match=r"part\.glb has 6 faces, not face 6"):
+        viewer.set_face_color(6, (0, 0, 0))
+    with pytest.raises(ValueError, match="three numbers"):
+        viewer.set_face_color(0, (0, 0, 300))
+    with pytest.raises(ValueError, match="6 faces, but there are 2 labels"):
+        viewer.color_faces_by_labels([0, 1], ColorPalette({0: (0, 0, 0)}))
+
+
+def test_a_damaged_mesh_is_shown_as_missing(tmp_path):
+    (tmp_path / "bad.glb").write_bytes(b"nothing")
+    viewer = CADViewer()
+    viewer.load_scs_file(tmp_path / "bad.glb")
+    assert viewer.get_status()["loaded"] is False
+    assert _data(viewer.to_html())["parts"][0]["mesh"] is None
+
+
+def test_the_page_needs_nothing_and_is_saved_whole(mesh_file, tmp_path):
+    viewer = quick_view(mesh_file)
+    viewer.save_html(tmp_path / "deep" / "view.html")
+    page = (tmp_path / "deep" / "view.html").read_text("utf-8")
+    assert "default-src 'none'" in page
+    assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", page)
+    assert "https://" not in page
+
+
+def test_text_from_outside_cannot_leave_its_script_element():
+    page = part_page([PagePart(HOSTILE, None, face_labels=[HOSTILE])], legend=[((1, 2, 3), HOSTILE)])
+    assert page.count("<script") == 2
+    assert page.count("</script>") == 2
+    assert "alert(1)</" not in page
+    assert _data(page)["parts"][0]["label"] == HOSTILE
+    assert json.loads(script_json({"a": "\u2028<&>"})) == {"a": "\u2028<&>"}
+
+
+def test_the_frame_of_a_notebook_is_sandboxed_and_quoted():
+    frame = frame_page('<p title="x">&</p>', width="100%", height=10)
+    assert frame.startswith('<iframe sandbox="allow-scripts" srcdoc="&lt;p title=&quot;x&quot;&gt;&amp;amp;'[:73])
+    assert frame.count('"') == 6
+
+
+def test_a_viewer_shows_itself_in_a_notebook(mesh_file):
+    viewer = CADViewer(label="mine")
+    viewer.load_scs_file(mesh_file)
+    assert viewer._repr_html_().startswith("<iframe sandbox=")
+    assert repr(viewer) == "<CADViewer 'mine', 6 faces>"
