@@ -10,7 +10,7 @@ from dflow.schema.builder import (
     create_manufacturing_schema,
     create_sensor_schema,
 )
-from dflow.schema.checks import cast_array, check_field, fit_array
+from dflow.schema.checks import cast_array, check_field, dtype_name, fit_array
 from dflow.schema.combine import merge_schemas
 from dflow.schema.document import canonical_json, parse_schema, schema_to_dict
 from dflow.schema.model import DTYPES, FILE_GROUP, ArraySpec, FieldSpec, GroupSpec, NanPolicy, Route, Routing, Schema
@@ -45,6 +45,7 @@ __all__ = [
     "create_custom_schema",
     "create_manufacturing_schema",
     "create_sensor_schema",
+    "dtype_name",
     "fit_array",
     "merge_schemas",
     "parse_schema",

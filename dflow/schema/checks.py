@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,12 @@ from numpy.typing import NDArray
 from dflow.errors import SchemaError
 from dflow.records import Scalar
 from dflow.schema.model import ArraySpec, FieldSpec, Schema
+
+
+@lru_cache(maxsize=64)
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """The dtype's name as schemas say it: numpy's, and ``str`` for text of any kind."""
+    return "str" if dtype.kind in "UT" else dtype.name  # numpy composes the name at every call
 
 
 def is_text(array: NDArray[Any]) -> bool:
@@ -41,7 +48,7 @@ def fit_array(array: NDArray[Any], spec: ArraySpec, where: str) -> NDArray[Any]:
 
 def cast_array(array: NDArray[Any], dtype: str, where: str) -> NDArray[Any]:
     """The array in the declared dtype; see `fit_array` for what is cast and what is refused."""
-    if array.dtype == dtype or (dtype == "str" and is_text(array)):
+    if dtype_name(array.dtype) == dtype:
         return array
     target = np.dtype(np.str_ if dtype == "str" else dtype)
     if target.kind in "Ub" or is_text(array) or (array.dtype.kind == "c" and target.kind != "c"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 MAX_NAME_LENGTH = 200
 """Characters; a Zarr node's name becomes a file name in the merged dataset, and file systems stop at 255 bytes."""
@@ -10,6 +11,7 @@ MAX_NAME_LENGTH = 200
 _FORBIDDEN = frozenset('\\/:*?"<>|')
 
 
+@lru_cache(maxsize=4096)
 def name_fault(name: object) -> str | None:
     """What is wrong with a name of one group, array or dimension; None when it is fine.
 

@@ -20,6 +20,7 @@ from dflow.schema import (
     SchemaBuilder,
     cast_array,
     check_field,
+    dtype_name,
     fit_array,
     merge_schemas,
     parse_schema,
@@ -149,7 +150,7 @@ class DataStorage(ABC):
     def array_types(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The dtype (numpy's name, or ``str``) and shape of every array, by key."""
         arrays = {key: self._get_array(key) for key in self.array_keys()}
-        return {key: ("str" if a.dtype.kind == "T" else a.dtype.name, a.shape) for key, a in arrays.items()}
+        return {key: (dtype_name(array.dtype), array.shape) for key, array in arrays.items()}
 
     def get_keys(self) -> list[str]:
         """Names of the groups that hold data, sorted; an array without a group counts as one in group ``file``."""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from dflow.errors import DamagedStoreError, StoreLimitError
 
-ZSTD_LEVEL = 1
+ZSTD_LEVEL = 3
 """Compression level."""
 
-RAW_BYTES = 512
+RAW_BYTES = 2048
 """Chunks below this many bytes are stored as they are: compressing them costs more than it saves."""
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import DamagedStoreError, SchemaError, StoreLimitError
-from dflow.schema import DTYPES, NanPolicy, parse_schema, schema_to_dict
+from dflow.schema import DTYPES, NanPolicy, dtype_name, parse_schema, schema_to_dict
 from dflow.storage.atomic import write_whole
 from dflow.storage.base import DataStorage
 from dflow.storage.opt import FORMAT, read_attributes
@@ -120,10 +120,9 @@ def _file_name(key: str, taken: set[str]) -> str:
 
 
 def _pack_array(key: str, array: NDArray[Any]) -> dict[str, Any]:
-    dtype = "str" if array.dtype.kind == "T" else array.dtype.name
     data = array.ravel().tolist()
     numbers = data if array.dtype.kind in "biuT" else _pack_numbers(data)
-    return {"key": key, "dtype": dtype, "shape": list(array.shape), "data": numbers}
+    return {"key": key, "dtype": dtype_name(array.dtype), "shape": list(array.shape), "data": numbers}
 
 
 def _unpack_array(document: dict[str, Any], path: str) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import KeyNotFoundError, StoreLimitError
+from dflow.schema import dtype_name
 from dflow.storage.atomic import write_whole
 from dflow.storage.chunks import decode_chunk, encode_chunk
 from dflow.storage.container import ZipReader, pack_members
@@ -130,9 +131,8 @@ def _members(arrays: Mapping[str, StoredArray], attributes: Mapping[str, Any]) -
         for end in (i for i, c in enumerate(key) if c == "/"):
             nodes.setdefault(key[:end], GROUP_TEXT)
         chunk, compressed = encode_chunk(data)
-        dtype = "str" if data.dtype.kind == "T" else data.dtype.name
         own = _json_text(stored.attributes) if stored.attributes else "{}"
-        nodes[key] = array_text(dtype, data.shape, stored.dims, compressed, own)
+        nodes[key] = array_text(dtype_name(data.dtype), data.shape, stored.dims, compressed, own)
         if data.size:
             yield f"{key}/{chunk_key(data.ndim)}", chunk
     for path, text in nodes.items():
