@@ -1,0 +1,257 @@
+"""Merging by hand: `.data` files of one flow or several. HOOPS AI's classes, on the merge that flows use."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import distributed
+from dask.delayed import Delayed
+
+from dflow.dataset.blocks import Listed
+from dflow.dataset.layout import MergeSettings
+from dflow.dataset.merge import Compute, Merger, MergeReport, compute_inline
+from dflow.dataset.plan import plan_merge
+from dflow.dataset.publish import Outputs
+from dflow.dataset.sources import AnyPath, code_mapping, find_data_files, read_records
+from dflow.dataset.tables import attribute_tables, write_attribset, write_infoset
+from dflow.dataset.values import NOT_SET, Vocabulary
+from dflow.errors import DatasetError
+from dflow.records import SampleRecord, ShardRecord
+from dflow.schema import canonical_json, merge_schemas, parse_schema
+from dflow.storage.paths import ATTRIBSET_SUFFIX, DATA_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX
+from dflow.storage.sample import describe_file
+
+_WINDOW = 4
+"""Nodes in flight per worker thread."""
+
+
+class DatasetMerger:
+    """Merges `.data` files into a dataset with its two tables beside it.
+
+    `zip_files` are `.data` files or folders that hold them, of one run or several; `merged_store_path` is the
+    `.dataset` to make. Nodes run on the active `distributed.Client`; without one, on a local cluster that
+    `dask_client_params` describes; without these, in this process. Source files stay unless `delete_source_files` is
+    set (HOOPS AI deletes them), and then go after the dataset is published. One process at a time may merge to one
+    path.
+    """
+
+    def __init__(
+        self,
+        zip_files: AnyPath | Iterable[AnyPath] | None = None,
+        merged_store_path: AnyPath | None = None,
+        file_id_codes: Mapping[str, int] | None = None,
+        dask_client_params: Mapping[str, Any] | None = None,
+        delete_source_files: bool = False,
+    ) -> None:
+        self.files = find_data_files(zip_files or ())
+        self.merged_store_path = None if merged_store_path is None else Path(os.path.abspath(merged_store_path))
+        self.file_id_codes = None if file_id_codes is None else dict(file_id_codes)
+        self.delete_source_files = delete_source_files
+        self._client_params = None if dask_client_params is None else dict(dask_client_params)
+        self._client: Any = None
+        self._schema: Mapping[str, Any] | None = None
+        self._groups: dict[str, list[str]] = {}
+
+    def set_schema(self, schema: Mapping[str, Any]) -> None:
+        """Declare what the files hold, in addition to the schemas inside them.
+
+        Raises
+        ------
+        SchemaError
+            If the schema contradicts itself.
+        """
+        parse_schema(schema)
+        self._schema = schema
+
+    def discover_groups_from_files(self, max_files_to_scan: int = 5) -> dict[str, list[str]]:
+        """The groups and their arrays as the first files hold them."""
+        found: dict[str, set[str]] = {}
+        for path in self.files[:max_files_to_scan]:
+            for array in describe_file(path).layout.arrays:
+                found.setdefault(array.group, set()).add(array.name)
+        self._groups = {group: sorted(found[group]) for group in sorted(found)}
+        return self.get_discovered_groups()
+
+    def get_discovered_groups(self) -> dict[str, list[str]]:
+        """What `discover_groups_from_files` found last."""
+        return {group: list(names) for group, names in self._groups.items()}
+
+    def print_discovered_structure(self) -> None:
+        """Print the groups and arrays that were discovered."""
+        for group, names in (self._groups or self.discover_groups_from_files()).items():
+            print(f"{group}: {', '.join(names)}")
+
+    def merge_data(
+        self,
+        face_chunk: int | None = None,
+        edge_chunk: int | None = None,
+        faceface_flat_chunk: int | None = None,
+        batch_size: int | None = None,
+        consolidate_metadata: bool = True,
+        force_compression: bool = True,
+        use_streaming: bool = True,
+        *,
+        flow_name: str = "",
+        settings: MergeSettings | None = None,
+    ) -> MergeReport:
+        """Merge and publish.
+
+        HOOPS AI's tuning arguments are accepted and change nothing: chunks go by bytes (`settings`), and the merge
+        always streams, compresses and consolidates.
+
+        Raises
+        ------
+        DatasetError
+            If no file or no target was named, or `file_id_codes` numbers the samples otherwise than the merge does.
+        OutputFolderError
+            If the target's folder cannot be written.
+        """
+        if self.merged_store_path is None or not self.files:
+            raise DatasetError(
+                "pass zip_files= (.data files or folders of them) and merged_store_path= (the .dataset to make)"
+            )
+        place = self.merged_store_path
+        pairs, damaged = read_records(self.files, place.parent)
+        records = [self._with_schema(record) for record, _ in pairs]
+        where = {record.name: str(path) for record, path in pairs}
+        self._check_codes(records)
+        outputs = Outputs(place, place.with_suffix(INFOSET_SUFFIX), place.with_suffix(ATTRIBSET_SUFFIX))
+        merger = Merger(outputs, Listed(where), self._compute(), settings or MergeSettings())
+        report = merger.run(records, flow_name=flow_name or place.stem, content_hashes={})
+        if self.delete_source_files:
+            self._delete_merged(where, report)
+        return replace(report, damaged=tuple(sorted([*report.damaged, *damaged])))
+
+    def close_dask_resources(self, close_global: bool = False) -> None:
+        """Close the cluster that this merger started; with `close_global` also a client that was active before."""
+        client = self._client
+        if close_global and client is None:
+            client = _active_client()
+        if client is not None:
+            client.close()
+        self._client = None
+
+    def _with_schema(self, record: SampleRecord) -> SampleRecord:
+        if self._schema is None:
+            return record
+        declared = parse_schema(self._schema)
+        if record.layout.schema:
+            declared = merge_schemas(declared, parse_schema(json.loads(record.layout.schema)))
+        return replace(record, layout=replace(record.layout, schema=canonical_json(declared)))
+
+    def _check_codes(self, records: Sequence[SampleRecord]) -> None:
+        codes = code_mapping(records)
+        if self.file_id_codes is None or self.file_id_codes == codes:
+            return
+        wrong = sorted(
+            name for name in codes.keys() | self.file_id_codes if codes.get(name) != self.file_id_codes.get(name)
+        )
+        raise DatasetError(
+            f"file_id_codes numbers {len(wrong)} samples otherwise than the merge, the first is {wrong[0]!r}: samples are "
+            "numbered 0.. by (source, body); take the codes from DatasetInfo.build_code_mappings"
+        )
+
+    def _compute(self) -> Compute:
+        client = _active_client()
+        if client is None and self._client_params is not None:
+            client = self._client = distributed.Client(**self._client_params)
+        return compute_inline if client is None else _OnClient(client)
+
+    def _delete_merged(self, where: Mapping[str, str], report: MergeReport) -> None:
+        kept = {name for name, *_ in (*report.rejected, *report.damaged)}
+        for name, path in where.items():
+            if name not in kept:
+                os.unlink(path)
+
+
+class DatasetInfo:
+    """Writes the two tables of a set of samples, without their arrays.
+
+    `info_files` are `.data` files, folders of them, or JSON files that hold one sample's metadata;
+    `merged_store_path` is the `.infoset` to write and `attribute_file_path` the `.attribset`. `schema` declares
+    metadata in addition to the files' own schemas.
+    """
+
+    def __init__(
+        self,
+        info_files: AnyPath | Iterable[AnyPath],
+        merged_store_path: AnyPath,
+        attribute_file_path: AnyPath,
+        schema: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.files = find_data_files(info_files, suffixes=(DATA_SUFFIX, ".json"))
+        self.infoset = Path(os.path.abspath(merged_store_path))
+        self.attribset = Path(os.path.abspath(attribute_file_path))
+        self.schema = schema
+        self.records: list[SampleRecord] = []
+        self.damaged: tuple[tuple[str, str], ...] = ()
+        self._tables: dict[str, Vocabulary] = {}
+
+    def parse_info_files(self) -> int:
+        """Read the files' metadata; the number of samples. Files that cannot be read are named in `damaged`."""
+        pairs, self.damaged = read_records(self.files, self.infoset.parent, self.schema)
+        self.records = [record for record, _ in pairs]
+        return len(self.records)
+
+    def build_code_mappings(self, zip_files: AnyPath | Iterable[AnyPath]) -> dict[str, int]:
+        """The id of each sample, by its file's stem, as a merge of these `.data` files numbers them."""
+        pairs, _ = read_records(find_data_files(zip_files), self.infoset.parent)
+        return code_mapping([record for record, _ in pairs])
+
+    def set_attributes(self, meta: Mapping[Any, Any], table: str) -> None:
+        """Add a table to the `.attribset`: ``{id: name}`` or ``{id: {"name": …, "description": …}}``."""
+        rows = []
+        for code, entry in meta.items():
+            named = entry if isinstance(entry, Mapping) else {"name": entry}
+            rows.append((int(code), str(named.get("name", code)), str(named.get("description") or NOT_SET)))
+        self._tables[table] = tuple(sorted(rows))
+
+    def store_info_to_parquet(self, table_name: str = "file_info") -> None:
+        """Write both tables, each by a temporary name and a rename."""
+        if not self.records:
+            self.parse_info_files()
+        plan = plan_merge(self.records)
+        parts = [path.with_name(f"{TEMPORARY_PREFIX}{path.name}") for path in (self.infoset, self.attribset)]
+        write_infoset(
+            parts[0],
+            plan,
+            flow_name=self.infoset.stem,
+            stream_cache=self.infoset.parent / "stream_cache",
+            content_hashes={},
+            build="",
+            table_name=table_name,
+        )
+        write_attribset(parts[1], {**attribute_tables(plan, {}), **self._tables}, build="")
+        os.replace(parts[0], self.infoset)
+        os.replace(parts[1], self.attribset)
+
+
+class _OnClient:
+    """Runs nodes on a cluster, a few a thread at a time."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __call__(self, nodes: Sequence[Delayed]) -> Iterator[ShardRecord]:
+        window = _WINDOW * max(sum(self._client.nthreads().values()), 1)
+        waiting = iter(nodes)
+        running = distributed.as_completed(
+            [self._client.compute(node) for _, node in zip(range(window), waiting, strict=False)]
+        )
+        for future in running:
+            yield future.result()
+            for node in waiting:
+                running.add(self._client.compute(node))
+                break
+
+
+def _active_client() -> Any:
+    try:
+        return distributed.get_client()
+    except ValueError:
+        return None
