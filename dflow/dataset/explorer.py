@@ -124,7 +124,7 @@ class DatasetExplorer:
     @cached_property
     def files(self) -> pd.DataFrame:
         """The `.infoset`: one row a sample, in id order."""
-        return read_infoset(self.location.infoset, self._store.n_files)
+        return read_infoset(self.location.infoset, self._store.n_files, self._store.folder.build)
 
     @cached_property
     def attributes(self) -> pd.DataFrame:
@@ -136,7 +136,7 @@ class DatasetExplorer:
     def get_array_data(self, group: str, array: str) -> DataArray:
         """One array, lazy; the name is looked up in `file` and the other groups where `group` lacks it."""
         column = find_column(self._store, array, group)
-        dims = dimension_names(column, column.group, {})
+        dims = dimension_names(column, {})
         data = column_data(self._store, column, eager_bytes=0)
         return DataArray(data, dims=dims, name=column.name, attrs=dict(column.attributes))
 
@@ -163,7 +163,7 @@ class DatasetExplorer:
         """
         column = find_column(self._store, array, group)
         values = reduce_rows(self._store, column, how, cache=self.location.cache)
-        dims = (FILE_GROUP, *dimension_names(column, column.group, {})[1:])
+        dims = (FILE_GROUP, *dimension_names(column, {})[1:])
         return DataArray(values, dims=dims, name=f"{column.group}_{column.name}_{how}")
 
     # Questions

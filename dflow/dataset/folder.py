@@ -74,16 +74,26 @@ class DatasetFolder:
             )
 
     @cached_property
-    def listed_files(self) -> frozenset[str]:
-        """Relative paths of all files that the manifest promises; empty for a dataset without one."""
+    def manifest(self) -> Mapping[str, Any]:
+        """What `manifest.json` says; empty for a dataset without one."""
         try:
-            manifest = json.loads(self.read_bytes(MANIFEST))
+            found: Mapping[str, Any] = json.loads(self.read_bytes(MANIFEST))
         except FileNotFoundError:
-            return frozenset()
+            return {}
         except ValueError as error:
             raise DamagedDatasetError(f"{self.path / MANIFEST} is not JSON: {error}") from error
-        files = manifest.get("files", {})
-        return frozenset(files if isinstance(files, dict) else (entry["path"] for entry in files))
+        return found
+
+    @property
+    def listed_files(self) -> Mapping[str, Any]:
+        """Every file that the manifest promises, by relative path."""
+        files: Mapping[str, Any] = self.manifest.get("files", {})
+        return files
+
+    @property
+    def build(self) -> str:
+        """The digest of the dataset's content that its tables carry too; "" where the manifest has none."""
+        return str(self.manifest.get("build", ""))
 
     @cached_property
     def token(self) -> str:

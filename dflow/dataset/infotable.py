@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -43,15 +44,33 @@ def read_table(path: Path | None, kind: str, *, columns: Sequence[str] | None = 
     return table
 
 
-def read_infoset(path: Path | None, n_files: int) -> pd.DataFrame:
-    """The `.infoset` in id order, checked against the number of samples of the dataset."""
-    table = read_table(path, ".infoset").to_pandas().sort_values("id", ignore_index=True)
+def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFrame:
+    """The `.infoset` in id order.
+
+    Raises
+    ------
+    DamagedDatasetError
+        If it has another number of samples than the dataset, or was written for another `build` of it.
+    """
+    arrow = read_table(path, ".infoset")
+    stated = _build_of(arrow)
+    if stated and build and stated != build:
+        raise DamagedDatasetError(f"{path} belongs to another build of the dataset; run the merge again")
+    table = arrow.to_pandas().sort_values("id", ignore_index=True)
     if len(table) != n_files or not (table["id"] == range(n_files)).all():
         raise DamagedDatasetError(
             f"{path} has {len(table)} rows, the dataset {n_files} samples: they do not belong together; "
             "run the merge again"
         )
     return table
+
+
+def _build_of(table: pa.Table) -> str:
+    """The dataset that a table says it belongs to, "" where it does not say."""
+    try:
+        return str(json.loads((table.schema.metadata or {}).get(b"dflow", b"{}")).get("dataset", ""))
+    except ValueError:
+        return ""
 
 
 def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None, use_wildcard: bool) -> pd.DataFrame:

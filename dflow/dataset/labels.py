@@ -36,7 +36,8 @@ def stratification_labels(store: DatasetStore, column: Column, categories: Seque
         binning = _binning(Scan(store, column, parallel=True))
     if not binning.n_bins:
         raise SplitError(f"{column.key} has no value at all to stratify by; use key='random'")
-    found: Array = np.greater(membership(store, column, None, binning=binning)[0], 0)
+    counts: Array = membership(store, column, None, binning=binning)[0]
+    found: Array = counts.astype(bool)
     none = ~found.any(axis=1)
     if column.group == FILE_GROUP and none.any():
         found = np.concatenate([found, none[:, None]], axis=1)

@@ -35,7 +35,7 @@ def blocks(n_rows: int, size: int) -> list[tuple[int, int]]:
     return [(low, min(low + size, n_rows)) for low in range(0, n_rows, size)]
 
 
-def dimension_names(column: Column, group: str, sizes: dict[str, int]) -> tuple[str, ...]:
+def dimension_names(column: Column, sizes: dict[str, int]) -> tuple[str, ...]:
     """Names under which a column fits into a Dataset whose dimensions so far are `sizes`, which is extended.
 
     ``component`` has 7 entries for faces and 6 for edges: a name that is taken with another size gets the array's
@@ -81,7 +81,7 @@ def group_dataset(store: DatasetStore, group: str, names: Iterable[str] | None =
     for name in columns if names is None else names:
         column = store.column(group, name)
         data = column_data(store, column, eager_bytes=0)
-        variables[name] = xr.Variable(dimension_names(column, group, sizes), data, dict(column.attributes))
+        variables[name] = xr.Variable(dimension_names(column, sizes), data, dict(column.attributes))
     return xr.Dataset(variables, attrs={"group": group, "row_dimension": store.row_dimension(group)})
 
 
@@ -92,7 +92,7 @@ def file_slice(store: DatasetStore, group: str, file_id: int, names: Iterable[st
     variables = {}
     for name in store.group(group) if names is None else names:
         column = store.column(group, name)
-        dims = dimension_names(column, group, sizes)
+        dims = dimension_names(column, sizes)
         variables[name] = xr.Variable(dims, store.read(group, name, start, stop), fastpath=True)
     return xr.Dataset(variables, attrs={"group": group, "file_id_code": int(file_id)})
 

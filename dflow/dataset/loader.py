@@ -232,7 +232,7 @@ class DatasetLoader:
     def files(self) -> pd.DataFrame:
         """The `.infoset`, in id order."""
         store = self._dataset()
-        return read_infoset(self.location.infoset if self.location else None, store.n_files)
+        return read_infoset(self.location.infoset if self.location else None, store.n_files, store.folder.build)
 
     @cached_property
     def names(self) -> list[str]:

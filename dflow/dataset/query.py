@@ -73,14 +73,14 @@ def visible(store: DatasetStore, group: str) -> dict[str, Variable]:
     """
     sizes: dict[str, int] = {}
     found: dict[str, Variable] = {}
-    own = store.row_dimension(group)
+    owners: dict[str, str] = {}  # the group whose rows a dimension counts
     others = [g for g in store.row_groups if g != group]
     for source in dict.fromkeys([group, FILE_GROUP, *others]):
         for name, column in store.group(source).items():
             if name in found:
                 continue
-            dims = dimension_names(column, source, sizes)
-            if source not in (group, FILE_GROUP) and dims[0] == own and not _aligned(store, source, group):
+            dims = dimension_names(column, sizes)
+            if not _aligned(store, source, owners.setdefault(dims[0], source)):
                 dims = (f"{dims[0]}@{source}", *dims[1:])
             found[name] = Variable(column, dims)
     return found
@@ -104,7 +104,8 @@ def plan(store: DatasetStore, group: str, where: Condition) -> Plan:
     if len(row_dims) > 1:
         raise QueryError(
             f"the condition spans two row dimensions, {' and '.join(map(str, row_dims))}: "
-            "a row of the one has no partner in the other; ask one condition a group, get_file_list(where={'faces': …, 'edges': …})"
+            "a row of the one has no partner in the other; ask one condition a group, "
+            "get_file_list(where={'faces': …, 'edges': …})"
         )
     if not row_dims and FILE_GROUP not in dims:
         raise QueryError(
@@ -136,7 +137,7 @@ def intersect(results: Iterable[Array]) -> Array:
 
 def _aligned(store: DatasetStore, a: str, b: str) -> bool:
     """Whether every sample has the same number of rows in both groups, so that rows correspond."""
-    return bool(np.array_equal(store.span(a).count, store.span(b).count))
+    return a == b or bool(np.array_equal(store.span(a).count, store.span(b).count))
 
 
 def _row_group(

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -98,18 +98,19 @@ def _histogram_block(scan: Scan, first_row: int, values: Array, edges: Array) ->
 
 
 def _reduce(store: DatasetStore, column: Column, how: str) -> Array:
-    scan = Scan(store, column, parallel=True)
-    shape = (store.n_files, *column.shape[1:])
-    state: dict[str, Array] = {}
-    for first, part in scan.map(_reduce_block, how):
+    mean = _reduce(store, column, "mean") if how == "std" else None
+    state = {
+        name: np.full((store.n_files, *column.shape[1:]), _NEUTRAL[name], _state_dtype(name, column))
+        for name in _NEEDS[how]
+    }
+    for first, part in Scan(store, column, parallel=True).map(_reduce_block, how, mean):
         for name, values in part.items():
-            if name not in state:
-                state[name] = np.full(shape, _NEUTRAL[name], values.dtype)
             target = state[name][first : first + len(values)]
             _JOIN[name](target, values, out=target)
-    if not state:
-        state = {name: np.full(shape, _NEUTRAL[name], np.float64) for name in _NEEDS[how]}
-    return _finish(how, state)
+    if how not in ("mean", "std"):
+        return state[how]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return state["sum"] / state["count"] if how == "mean" else np.sqrt(state["squares"] / state["count"])
 
 
 _NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -117,13 +118,13 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "min": ("min",),
     "sum": ("sum",),
     "mean": ("sum", "count"),
-    "std": ("sum", "count", "squares"),
+    "std": ("squares", "count"),
     "count": ("count",),
     "any": ("any",),
     "all": ("all",),
 }
 _NEUTRAL: Mapping[str, float] = {"max": np.nan, "min": np.nan, "sum": 0, "count": 0, "squares": 0, "any": 0, "all": 1}
-_JOIN: Mapping[str, Callable[..., Array]] = {
+_JOIN: Mapping[str, np.ufunc] = {
     "max": np.fmax,
     "min": np.fmin,
     "sum": np.add,
@@ -134,45 +135,46 @@ _JOIN: Mapping[str, Callable[..., Array]] = {
 }
 
 
-def _reduce_block(scan: Scan, first_row: int, values: Array, how: str) -> tuple[int, dict[str, Array]]:
-    """Partial results for the files that a block of rows meets."""
+def _state_dtype(name: str, column: Column) -> Any:
+    if name in ("any", "all"):
+        return np.bool_
+    whole = name == "count" or (name == "sum" and column.dtype.kind != "f")
+    return np.int64 if whole else np.float64
+
+
+def _reduce_block(
+    scan: Scan, first_row: int, values: Array, how: str, mean: Array | None
+) -> tuple[int, dict[str, Array]]:
+    """Partial results for the files that a block of rows meets; `mean` (n_files, …) is needed for squares."""
     first, counts = scan.store.span(scan.column.group).counts_within(first_row, first_row + len(values))
-    offsets = np.concatenate([[0], np.cumsum(counts)])[:-1]
     valid = scan.valid(first_row, values)
-    exists = np.ones(len(values), bool) if valid is None else valid
-    exists = exists.reshape(-1, *(1 for _ in values.shape[1:]))
-    exists = exists & ~np.isnan(values) if values.dtype.kind == "f" else np.broadcast_to(exists, values.shape)
+    missing = None if valid is None else ~valid.reshape(-1, *(1 for _ in values.shape[1:]))
+    if mean is not None:
+        values = values - np.repeat(mean[first : first + len(counts)], counts, axis=0)
     filled = counts > 0
+    offsets = (np.cumsum(counts) - counts)[filled]
     found: dict[str, Array] = {}
     for name in _NEEDS[how]:
-        rows = _prepared(name, values, exists)
-        part = np.full((len(counts), *values.shape[1:]), _NEUTRAL[name], rows.dtype)
+        rows = _prepared(name, values, missing, _state_dtype(name, scan.column))
+        part = np.full((len(counts), *values.shape[1:]), _NEUTRAL[name], _state_dtype(name, scan.column))
         if filled.any():
-            part[filled] = _JOIN[name].reduceat(rows, offsets[filled], axis=0)  # type: ignore[attr-defined]
+            part[filled] = _JOIN[name].reduceat(rows, offsets, axis=0)
         found[name] = part
     return first, found
 
 
-def _prepared(name: str, values: Array, exists: Array) -> Array:
-    """Rows whose reduction is the wanted one: what does not exist becomes neutral."""
+def _prepared(name: str, values: Array, missing: Array | None, dtype: Any) -> Array:
+    """Rows whose reduction is the wanted one: what does not exist, and NaN, becomes neutral."""
+    if name in ("max", "min"):  # fmax and fmin pass over NaN
+        return values if missing is None else np.where(missing, np.nan, values)
+    gone = missing
+    if values.dtype.kind == "f":
+        gone = np.isnan(values) if missing is None else missing | np.isnan(values)
     if name == "count":
-        return exists.astype(np.int64)
-    if name in ("any", "all"):
-        return np.where(exists, values.astype(bool), name == "all")
-    if name in ("max", "min"):
-        return np.where(exists, values, np.nan).astype(np.float64, copy=False)
-    wide = values.astype(np.float64 if values.dtype.kind == "f" or name == "squares" else np.int64)
-    return np.where(exists, wide * wide if name == "squares" else wide, 0)
-
-
-def _finish(how: str, state: Mapping[str, Array]) -> Array:
-    if how not in ("mean", "std"):
-        return state[how]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = state["sum"] / state["count"]
-        if how == "mean":
-            return mean
-        return np.sqrt(np.maximum(state["squares"] / state["count"] - mean * mean, 0))
+        return np.ones(values.shape, dtype) if gone is None else np.broadcast_to(~gone, values.shape).astype(dtype)
+    wide = (values != 0) if dtype is np.bool_ else values.astype(dtype)
+    wide = wide * wide if name == "squares" else wide
+    return wide if gone is None else np.where(gone, dtype(_NEUTRAL[name]), wide)
 
 
 def _load(entry: Path, n_files: int) -> Array | None:
