@@ -22,7 +22,7 @@ from typing import NoReturn
 from dflow.flowmanager import wire
 from dflow.flowmanager.execution import PreparedCall, prepare_call, run_item
 from dflow.flowmanager.faults import describe_exception
-from dflow.flowmanager.limits import data_bytes
+from dflow.flowmanager.limits import MIN_CHILD_BYTES, data_bytes
 
 PR_SET_PDEATHSIG = 1
 DUMP_SIGNAL = signal.SIGUSR2
@@ -129,5 +129,5 @@ class _Child:
         """
         if memory_bytes != self._memory_bytes:
             _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-            resource.setrlimit(resource.RLIMIT_DATA, (self._data_bytes + 2 * memory_bytes, hard))
+            resource.setrlimit(resource.RLIMIT_DATA, (self._data_bytes + 2 * max(memory_bytes, MIN_CHILD_BYTES), hard))
             self._memory_bytes = memory_bytes

@@ -11,6 +11,9 @@ import os
 import psutil
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+MIN_CHILD_BYTES = 256 * 1024**2
+"""What a child may take above its memory at birth, however tight the budget and however fat the worker."""
+
 _SHARE_OF_MACHINE = 0.8
 """How much of the machine's memory all workers together may take: the rest is for the system and the scheduler."""
 

@@ -27,7 +27,12 @@ from dflow.render import available_renderer
 PREVIEWS = "previews"
 """The argument that says that previews will be wanted."""
 
-WARM_NAMES = (("dflow.storage", "OptStorage"), ("dflow.cadaccess", "CadLoader"), ("dflow.cadencoder", "BrepEncoder"))
+WARM_NAMES = (
+    ("numpy", "ma"),  # numpy imports it late
+    ("dflow.storage", "OptStorage"),
+    ("dflow.cadaccess", "CadLoader"),
+    ("dflow.cadencoder", "BrepEncoder"),
+)
 """Imported before the first fork: arrays, storage and the kernel."""
 
 

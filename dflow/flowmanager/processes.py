@@ -46,16 +46,19 @@ class Nursery:
     """The worker's handle of its nursery process. One thread."""
 
     def __init__(self, startup_seconds: float, *, previews: bool = False) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control = ours
-        with theirs:
-            self._process = subprocess.Popen(
-                [*_NURSERY, str(theirs.fileno()), *([PREVIEWS] if previews else [])],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-                env=_environment(),
-            )
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [*_NURSERY, str(theirs.fileno()), *([PREVIEWS] if previews else [])],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                    env=_environment(),
+                )
+        except OSError:
+            self._control.close()
+            raise
         try:
             self._answer(startup_seconds)
         except ChildStartError:

@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import dflow.storage
 from dflow.errors import StorageError
 from dflow.flowmanager.batch import Batch
 from dflow.records import SampleRecord
-from dflow.storage import DataStorage, MemoryStorage, OptStorage
+from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage
 from dflow.storage.paths import DATA_SUFFIX, TEMPORARY_PREFIX, FlowPaths, sample_name
 from dflow.storage.sample import describe
 
@@ -107,7 +106,7 @@ class Sample:
             store.compress_store()
             return store
         store = OptStorage(path)
-        dflow.storage.convert_storage(self.storage, store)
+        convert_storage(self.storage, store)
         self.storage.close()
         store.compress_store()
         return store
@@ -123,10 +122,10 @@ class Sample:
                 _link(earlier, self._paths.data_file(self.name))
             return OptStorage(path)
         shutil.rmtree(path, ignore_errors=True)
-        storage = dflow.storage.JsonStorageHandler(path) if self._kind == "json" else MemoryStorage()
+        storage = JsonStorageHandler(path) if self._kind == "json" else MemoryStorage()
         if earlier is not None:
             store = OptStorage(str(earlier.with_suffix("")))
-            dflow.storage.convert_storage(store, storage)
+            convert_storage(store, storage)
             store.close()
         return storage
 

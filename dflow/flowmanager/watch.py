@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from dflow.flowmanager import wire
 from dflow.flowmanager.faults import Fault, describe_death
-from dflow.flowmanager.limits import descendants, resident_bytes
+from dflow.flowmanager.limits import MIN_CHILD_BYTES, descendants, resident_bytes
 from dflow.flowmanager.processes import Child
 
 POLL_SECONDS = 0.05
@@ -17,9 +17,6 @@ POLL_SECONDS = 0.05
 
 TREE_SECONDS = 1.0
 """How often the memory of what a child has started is looked at: it takes a walk over the process table."""
-
-MIN_CHILD_BYTES = 256 * 1024**2
-"""What a child may take above its resident memory at birth, however tight the budget and however fat the worker."""
 
 
 class CancelledError(Exception):

@@ -177,7 +177,8 @@ def _run_until_settled(outcome: ItemOutcome, supervisor: Supervisor, batch: Batc
         outcome.log(supervisor.output)
         if fault is not None:
             outcome.fault(fault, time.monotonic() - started)
-            sweep_item(batch.paths, outcome.identity, outcome.finished_bodies)
+            if batch.call.takes_storage:
+                sweep_item(batch.paths, outcome.identity, outcome.finished_bodies)
         if outcome.state != "open":
             return
 
