@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import dask
+from dask.base import compute
 from dask.delayed import Delayed
 
 from dflow.errors import FlowCancelledError
@@ -59,11 +59,16 @@ class SynchronousEngine:
         for job in jobs:
             if self._cancelled:
                 raise FlowCancelledError("The flow was cancelled; run it again to go on where it stopped.")
-            yield Finished(job.tag, tuple(dask.compute(*job.nodes, scheduler="synchronous")))
+            yield Finished(job.tag, compute_here(job.nodes))
 
     def cancel(self) -> None:
         """Stop before the next job."""
         self._cancelled = True
+
+
+def compute_here(nodes: Sequence[Delayed]) -> tuple[Any, ...]:
+    """The results of some nodes, computed by the synchronous scheduler; what they raise is raised as it is."""
+    return tuple(compute(*nodes, scheduler="synchronous"))  # type: ignore[no-untyped-call]  # dask
 
 
 def compute_each(engine: Engine, nodes: Sequence[Delayed]) -> Iterator[Any]:

@@ -198,12 +198,10 @@ class _Reader:
         if isinstance(value, (types.FunctionType, types.MethodType, functools.partial, type)):
             self.visit(value, label)
             return f"callable:{getattr(value, '__qualname__', label)}"
-        if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, logging.Logger, np.generic, np.dtype)):
-            return (
-                f"{type(value).__name__}:{value!r}"
-                if isinstance(value, (np.generic, np.dtype))
-                else type(value).__name__
-            )
+        if isinstance(value, (np.generic, np.dtype)):
+            return f"{type(value).__name__}:{value!r}"
+        if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, logging.Logger)):
+            return str(type(value))
         if hasattr(value, "__dict__") and self._first_time(value):
             self._class(type(value))
             return f"{type(value).__qualname__}{self._encoded(vars(value), label)}"

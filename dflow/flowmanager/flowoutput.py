@@ -35,7 +35,8 @@ class TaskOutcome:
     """One task of a finished flow.
 
     `records` hold one record an item in item order; `value` is what a task in the calling process returned; `seconds` is
-    wall time (tasks of one chain share theirs in proportion to the work done in each).
+    wall time (tasks of one chain share theirs in proportion to the work done in each); `n_nodes` is how many Dask
+    nodes it took.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TaskOutcome:
     records: tuple[ItemRecord, ...] = ()
     value: Any = None
     flatten: bool = False
+    n_nodes: int = 0
 
     @property
     def results(self) -> list[Any]:

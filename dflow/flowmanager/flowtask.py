@@ -131,7 +131,7 @@ def _attach(
 ) -> Any:
     if not callable(function):
         raise TaskDefinitionError(f"@flowtask.{kind} decorates functions; found {function!r}.")
-    task_name = name or getattr(function, "__name__", type(function).__name__)
+    task_name = str(name or getattr(function, "__name__", type(function).__name__))
     attributes = {
         "_task_type": kind,
         "_task_name": task_name,

@@ -144,13 +144,13 @@ def read_journal(path: Path) -> JournalState:
                     state.n_damaged += 1
                 elif "journal" in content:
                     layouts.clear()
-                elif "layout" in content:
-                    layouts[content["layout"]] = _unpack_layout(content)
-                elif "pipeline" in content:
-                    state.pipelines[content["pipeline"]] = content["parts"]
-                else:
+                elif "records" in content:
                     entry = _unpack_entry(content, layouts)
                     state.entries[entry.stage, entry.item] = entry
+                elif "layout" in content:
+                    layouts[content["layout"]] = _unpack_layout(content)
+                else:
+                    state.pipelines[content["pipeline"]] = content["parts"]
             except (KeyError, IndexError, TypeError, ValueError):  # of another version: done again
                 state.n_damaged += 1
     return state
@@ -204,7 +204,7 @@ def _pack_entry(entry: Entry, layouts: dict[SampleLayout, int]) -> dict[str, Any
         "allowance": [entry.timeout_seconds, entry.memory_bytes],
         "records": records,
         "lost": lost or entry.value_lost,
-    } | {"entry": 1}
+    }
 
 
 def _pack_record(record: ItemRecord, value: Any, layouts: dict[SampleLayout, int]) -> list[Any]:

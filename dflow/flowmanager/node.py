@@ -63,19 +63,16 @@ def run_next(batch: Batch, follow: Follow, *earlier: BatchResult, needs_value: b
                 item,
                 value=item.value if follow.value < 0 else by_index[follow.value][item.index].value,
                 inputs=item.inputs + extras,
-                sample_names=_sample_names(by_index, item.index),
+                sample_names=_parked(by_index, item.index),
                 content_hash=last.content_hash,
             )
         )
     return _trim(run_batch(replace(batch, items=tuple(items))), needs_value)
 
 
-def _sample_names(by_index: list[dict[int, ItemRecord]], index: int) -> tuple[str, ...]:
+def _parked(by_index: list[dict[int, ItemRecord]], index: int) -> tuple[str, ...]:
     """What the latest task that left samples named them."""
-    for records in reversed(by_index):
-        if records[index].samples:
-            return tuple(sample.name for sample in records[index].samples)
-    return ()
+    return next((records[index].parked for records in reversed(by_index) if records[index].parked), ())
 
 
 def _hash(item: Item, batch: Batch) -> str:

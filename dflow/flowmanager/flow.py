@@ -1,0 +1,232 @@
+"""`create_flow` and `Flow`: tasks become a pipeline, and `process` runs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dflow.errors import EmptySourceError, WiringError
+from dflow.flowmanager import bars
+from dflow.flowmanager.drawing import FlowDrawing, draw_batches, draw_plan
+from dflow.flowmanager.flowoutput import FlowOutput, listed
+from dflow.flowmanager.progress import Listener
+from dflow.flowmanager.registry import print_task_registry
+from dflow.flowmanager.roots import check_sources
+from dflow.flowmanager.session import run_flow
+from dflow.flowmanager.settings import (
+    FlowSettings,
+    checked_limits,
+    checked_max_failures,
+    checked_paths,
+    checked_sample,
+    checked_storage,
+    checked_tasks,
+    checked_workers,
+)
+from dflow.flowmanager.wiring import FLOW_INPUT, Plan, plan
+
+_LOGGER = logging.getLogger("dflow.flow")
+
+
+def create_flow(
+    name: str,
+    tasks: Sequence[Callable[..., Any]],
+    flows_outputdir: str | os.PathLike[str],
+    max_workers: int | None = None,
+    debug: bool = False,
+    auto_dataset_export: bool = True,
+    ml_task: str = "",
+    export_visualization: bool = True,
+    storage_type: str = "optimized",
+    parallel_task_kwargs: Mapping[str, Any] | None = None,
+    *,
+    sample: str = "file",
+    cluster: Any = None,
+    timeout_seconds: float | None = None,
+    memory_limit: int | float | str | None = None,
+    max_retries: int = 1,
+    max_failures: float | None = None,
+) -> Flow:
+    """Make a flow from decorated functions; nothing runs yet.
+
+    Parameters
+    ----------
+    name
+        Names the flow, its folder ``<flows_outputdir>/flows/<name>`` and the files in it.
+    tasks
+        Functions decorated with `flowtask`, in the order they run.
+    flows_outputdir
+        Where flows write.
+    max_workers
+        Worker processes of a local cluster; as many as there are processors when omitted.
+    debug
+        Run the same graph in this process and thread, where ``pdb`` works.
+    auto_dataset_export
+        Merge the samples into one dataset at the end.
+    ml_task
+        Free text, kept in the ``.flow`` file.
+    export_visualization
+        Make a preview picture and a mesh of every part.
+    storage_type
+        "optimized" (one Zarr file a sample), "json" or "memory"; "memory" leaves nothing to export.
+    parallel_task_kwargs
+        HOOPS AI's executor settings; ``time_limit_overall`` is the time limit of a file, the others have no meaning here.
+    sample
+        "file": a sample is a file; "body": a transform is called once for each body of a file.
+    cluster
+        A `distributed.Client`, a cluster object, a scheduler's address or a profile's name. Omitted: the active client, else
+        a local cluster for the time of the run.
+    timeout_seconds
+        Wall time one file may take in a task, 120 s unless `parallel_task_kwargs` says otherwise.
+    memory_limit
+        Memory one file may need, as bytes or "2GB"; omitted: the machine's, shared by its processors.
+    max_retries
+        Further tries after a crash, a timeout or too much memory, each alone and with a larger allowance.
+    max_failures
+        Stop when more files fail: a count, or a share of the submitted ones when below 1.
+
+    Raises
+    ------
+    TaskDefinitionError, WiringError, SettingError, OutputFolderError
+        Whatever is wrong with the arguments, before anything runs.
+    """
+    kind, export = checked_storage(storage_type, auto_dataset_export)
+    settings = FlowSettings(
+        paths=checked_paths(name, flows_outputdir),
+        tasks=checked_tasks(tasks),
+        max_workers=checked_workers(max_workers),
+        debug=bool(debug),
+        export=bool(export),
+        ml_task=str(ml_task or ""),
+        previews=bool(export_visualization),
+        storage_type=kind,
+        sample=checked_sample(sample),
+        cluster=cluster,
+        limits=checked_limits(timeout_seconds, memory_limit, max_retries, parallel_task_kwargs),
+        max_failures=checked_max_failures(max_failures),
+        task_options=dict(parallel_task_kwargs or {}),
+    )
+    return Flow(settings)
+
+
+class Flow:
+    """A pipeline of tasks. `process` may be called again and again, by one thread at a time; `cancel` by any thread."""
+
+    def __init__(self, settings: FlowSettings) -> None:
+        self.settings = settings
+        self.name = settings.paths.name
+        self._draft = plan(settings.tasks)
+        self._output: FlowOutput | None = None
+        self._cancel: Callable[[], None] | None = None
+
+    @property
+    def specifications(self) -> dict[str, Any]:
+        """The flow's settings, as the ``.flow`` file has them."""
+        return self.settings.specifications()
+
+    def process(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        clean_output_dir: bool = False,
+        *,
+        clean_ouput_dir: bool | None = None,
+        progress: Listener | bool | None = None,
+    ) -> tuple[FlowOutput, dict[str, Any], str]:
+        """Run the flow; what an earlier run finished and still holds is reused.
+
+        Parameters
+        ----------
+        inputs
+            What the tasks start from, by name: ``{"sources": ["/path/to/cad"]}``. A single text or path is a list of one.
+        clean_output_dir
+            Delete all that earlier runs left, and start afresh.
+        clean_ouput_dir
+            The same, as HOOPS AI spells it.
+        progress
+            A function that gets each `ProgressEvent` in place of the bars; False for neither.
+
+        Returns
+        -------
+        The `FlowOutput`, the summary dictionary (with absolute paths), and the path of the ``.flow`` file.
+
+        Raises
+        ------
+        FlowError
+            `WiringError`, `EmptySourceError`, `SourceNotFoundError`, `OutputFolderError`, `FlowBusyError`, `ClusterError`,
+            `TooManyFailuresError` or `FlowCancelledError`; a sequential task's own error as it is. A file's failure is
+            recorded, not raised.
+        """
+        wired, given = self._checked_inputs(inputs)
+        clean = clean_output_dir if clean_ouput_dir is None else clean_ouput_dir
+        shown = bars.default_bars() if progress is None or progress is True else None
+        listeners: list[Listener] = [shown] if shown is not None else [progress] if callable(progress) else []
+        try:
+            result = run_flow(self.settings, wired, given, clean=clean, listeners=listeners, announce=self._set_cancel)
+        finally:
+            self._cancel = None
+            if shown is not None:
+                shown.close()
+        self._output = result.output
+        if progress is None or progress is True:
+            result.print_report()
+        return result.output, result.summary, str(self.settings.paths.flow_file)
+
+    def cancel(self) -> None:
+        """Stop a running `process`, which raises `FlowCancelledError`; what is finished is kept."""
+        if self._cancel is not None:
+            self._cancel()
+
+    def visualize(self, filename: str | os.PathLike[str] | None = None) -> FlowDrawing:
+        """Draw the flow: its tasks, and after a run the batches that Dask worked through.
+
+        Parameters
+        ----------
+        filename
+            Where to save the drawing (``.svg``, ``.png`` or ``.pdf``). Omitted: it shows itself in a notebook.
+        """
+        drawing = draw_plan(self._draft) if self._output is None else draw_batches(self._draft, self._output)
+        if filename is not None:
+            drawing.save(filename)
+        return drawing
+
+    def log_flow_summary(self) -> None:
+        """Log the tasks, what each takes and gives, and where the flow writes (logger ``dflow.flow``)."""
+        _LOGGER.info("Flow %r writes to %s", self.name, self.settings.paths.root)
+        for step in self._draft.steps:
+            _LOGGER.info(
+                "  %s (%s): %s -> %s", step.task.name, step.task.kind, step.item.key, ", ".join(step.task.outputs)
+            )
+
+    def print_flow_task_registry(self) -> None:
+        """Print the flow's tasks, one a line."""
+        print_task_registry([task.function for task in self.settings.tasks])
+
+    def __repr__(self) -> str:
+        tasks = " -> ".join(task.name for task in self.settings.tasks)
+        return f"Flow({self.name!r}, {tasks}, {str(self.settings.paths.root)!r})"
+
+    def _repr_svg_(self) -> str:
+        return self.visualize().svg
+
+    def _set_cancel(self, cancel: Callable[[], None]) -> None:
+        self._cancel = cancel
+
+    def _checked_inputs(self, inputs: Mapping[str, Any] | None) -> tuple[Plan, dict[str, Any]]:
+        """The wiring with the real inputs; everything about them that can be wrong is found here."""
+        if inputs is None:
+            inputs = {}
+        if not isinstance(inputs, Mapping) or any(not isinstance(key, str) for key in inputs):
+            raise WiringError(f'inputs={inputs!r}; expected a dictionary such as {{"sources": ["/path/to/cad"]}}.')
+        wired = plan(self.settings.tasks, tuple(inputs))
+        given = dict(inputs)
+        for step in wired.steps:
+            if step.item.step != FLOW_INPUT:
+                continue
+            key = step.item.key
+            given[key] = listed(given[key])
+            if not given[key]:
+                raise EmptySourceError(f"The flow's input {key!r} is empty: there is nothing to work on.")
+            check_sources(given[key])
+        return wired, given

@@ -1,0 +1,62 @@
+"""Users' functions as bytes: by value whatever the workers could not import, or might have imported in an older state."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cloudpickle
+
+from dflow.errors import TaskDefinitionError
+from dflow.flowmanager.flowoutput import listed
+
+_LOCK = threading.Lock()
+
+
+class Gathering:
+    """An extract function whose result is made a list where it runs, so that generators and arrays travel too."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> list[Any]:
+        """Call the user's function."""
+        return listed(self._function(*arguments, **keywords))
+
+
+def pack_function(function: Callable[..., Any], modules: Sequence[str], task: str) -> bytes:
+    """Cloudpickle's bytes of `function`.
+
+    `modules` are the user's own: what comes from them travels by value, together with what it uses. Where that fails, by
+    reference: the workers must then be able to import them.
+
+    Raises
+    ------
+    TaskDefinitionError
+        If the function refers to something that cannot be pickled.
+    """
+    try:
+        return _by_value(function, modules)
+    except Exception as error:  # noqa: BLE001 - pickling runs any code
+        try:
+            return bytes(cloudpickle.dumps(function))
+        except Exception:  # noqa: BLE001
+            raise TaskDefinitionError(
+                f"Task {task!r} uses something that cannot be sent to another process ({type(error).__name__}: {error}); "
+                "create it inside the function, or run with debug=True."
+            ) from error
+
+
+def _by_value(function: Callable[..., Any], modules: Sequence[str]) -> bytes:
+    with _LOCK:  # cloudpickle's registry belongs to the whole process
+        known = set(cloudpickle.list_registry_pickle_by_value())
+        added = [sys.modules[name] for name in modules if name in sys.modules and name not in known]
+        for module in added:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            return bytes(cloudpickle.dumps(function))
+        finally:
+            for module in added:
+                cloudpickle.unregister_pickle_by_value(module)

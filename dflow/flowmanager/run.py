@@ -1,0 +1,239 @@
+"""One run of a flow: what its stages share, and where their values are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dflow.errors import FlowCancelledError, TooManyFailuresError, WiringError
+from dflow.flowmanager import worker
+from dflow.flowmanager.batch import Batch, Isolation, TaskCall, pack_value
+from dflow.flowmanager.clusterclient import ClusterEngine
+from dflow.flowmanager.clusters import Connection, is_foreign, resolve
+from dflow.flowmanager.engine import Engine, SynchronousEngine
+from dflow.flowmanager.fingerprint import Fingerprint
+from dflow.flowmanager.flowlog import FlowLog
+from dflow.flowmanager.flowoutput import TaskOutcome, listed
+from dflow.flowmanager.journal import Journal
+from dflow.flowmanager.nodenames import NodeNames
+from dflow.flowmanager.progress import Progress
+from dflow.flowmanager.roots import Root
+from dflow.flowmanager.settings import FlowSettings
+from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Source, Step
+from dflow.records import ItemRecord
+
+
+_NO_CALL = TaskCall("", "custom", b"", ())
+"""Stands in a template until the stage fills in its own."""
+
+
+class Engines:
+    """The engines of one run. The cluster is started when the first stage needs it, and closed by `close`."""
+
+    def __init__(self, settings: FlowSettings, progress: Progress, log: FlowLog) -> None:
+        self._settings = settings
+        self._progress = progress
+        self._log = log
+        self._connection: Connection | None = None
+        self._cluster: ClusterEngine | None = None
+        self._names: NodeNames | None = None
+        self._here = SynchronousEngine()
+        self._cancelled = False
+
+    @property
+    def isolation(self) -> Isolation:
+        """Where user code runs: in a child of the worker or, for debugging, here."""
+        return "inline" if self._settings.debug else "process"
+
+    @property
+    def suffix(self) -> str:
+        """What the run's node keys carry besides task and number."""
+        return self._names.suffix if self._names else ""
+
+    @property
+    def dashboard(self) -> str:
+        """The link to Dask's dashboard, "" without one."""
+        link = self._connection.client.dashboard_link if self._connection else None
+        return str(link or "")
+
+    def light(self) -> Engine:
+        """For a handful of nodes: a cluster that runs already, else this process, so that none is started for them."""
+        if self._settings.debug or (self._cluster is None and not is_foreign(self._settings.cluster)):
+            return self._here
+        return self.heavy()
+
+    def heavy(self) -> Engine:
+        """For real work: the cluster, started now if it has to be."""
+        if self._cancelled:
+            raise FlowCancelledError("The flow was cancelled; run it again to go on where it stopped.")
+        if self._settings.debug:
+            return self._here
+        if self._cluster is None:
+            self._connection = resolve(self._settings.cluster, max_workers=self._settings.max_workers)
+            client = self._connection.client
+            self._names = NodeNames(client, [task.name for task in self._settings.tasks])
+            self._cluster = ClusterEngine(client, retries=self._settings.limits.max_retries)
+            self._progress.dashboard = self.dashboard
+            self._log.say(f"Running on {client.scheduler.address}, {self._cluster.n_workers} workers, {self.dashboard}")
+        return self._cluster
+
+    def cancel(self) -> None:
+        """Stop whatever runs; callable from any thread."""
+        self._cancelled = True
+        self._here.cancel()
+        worker.cancel()
+        if self._cluster is not None:
+            self._cluster.cancel()
+
+    def close(self) -> None:
+        """Close what this run opened, children in this process included."""
+        worker.shutdown()
+        try:
+            if self._names is not None:
+                self._names.release()
+        finally:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = self._cluster = self._names = None
+
+    def describe(self) -> dict[str, Any]:
+        """Scheduler and workers, for ``run.json``."""
+        if self._connection is None:
+            return {"scheduler": None, "workers": {}}
+        info = self._connection.client.scheduler_info(n_workers=-1)
+        workers = {
+            address: {
+                "host": state.get("host"),
+                "threads": state.get("nthreads"),
+                "memory_limit": state.get("memory_limit"),
+            }
+            for address, state in info.get("workers", {}).items()
+        }
+        return {"scheduler": info.get("address"), "workers": workers}
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What a finished step left: `records` by item for tasks called once an item, `value` for one call over the list."""
+
+    step: Step
+    roots: Sequence[Root] = ()
+    records: Sequence[ItemRecord] = ()
+    value: Any = None
+    seconds: float = 0.0
+    n_nodes: int = 0
+
+    def outcome(self) -> TaskOutcome:
+        """The step as `FlowOutput` shows it."""
+        task = self.step.task
+        return TaskOutcome(
+            task.name,
+            task.kind,
+            task.task_class,
+            self.seconds,
+            tuple(self.records),
+            self.value,
+            flatten=task.kind == "extract",
+            n_nodes=self.n_nodes,
+        )
+
+
+@dataclass(slots=True)
+class FlowRun:
+    """The state of one ``process`` call, shared by its stages. One thread."""
+
+    settings: FlowSettings
+    plan: Plan
+    inputs: dict[str, Any]
+    journal: Journal
+    fingerprint: Fingerprint
+    log: FlowLog
+    progress: Progress
+    engines: Engines
+    results: dict[int, StepResult] = field(default_factory=dict)
+    distrusted: set[str] = field(default_factory=set)
+    n_submitted: int = 0
+    n_failed: int = 0
+
+    def template(self, step: Step) -> Batch:
+        """A batch of `step` without items; its function is filled in by the stage."""
+        return Batch(
+            index=0,
+            call=_NO_CALL,
+            items=(),
+            paths=self.settings.paths,
+            limits=self.settings.limits,
+            isolation=self.engines.isolation,
+            sample=self.settings.sample,
+            storage_type=self.settings.storage_type,
+            export_visualization=self.settings.previews,
+            shared=tuple(
+                (key, pack_value(self.value(source))) for key, source in step.extras if self._is_ready(source)
+            ),
+        )
+
+    def value(self, source: Source) -> Any:
+        """The value behind a source: the user's input as given, or all that a step gave out under that name."""
+        if source.step == FLOW_INPUT:
+            return self.inputs[source.key]
+        result = self.results[source.step]
+        task = result.step.task
+        if result.step.here and result.step.whole:
+            return pick(result.value, task.outputs, source.key, task.name)
+        return [pick(value, task.outputs, source.key, task.name) for value in result.outcome().results]
+
+    def needs_value(self, step: Step) -> bool:
+        """Whether a later task takes what `step` returns."""
+        return any(
+            source.step == step.index
+            for later in self.plan.steps
+            for source in (later.item, *(source for _, source in later.extras))
+        )
+
+    def count_failures(self, more: int) -> None:
+        """Count files that failed.
+
+        Raises
+        ------
+        TooManyFailuresError
+            When they pass the flow's `max_failures`.
+        """
+        self.n_failed += more
+        limit = self.settings.max_failures
+        if limit is None or not more:
+            return
+        allowed = limit * self.n_submitted if limit < 1.0 else limit
+        if self.n_failed > allowed:
+            raise TooManyFailuresError(
+                f"{self.n_failed} of {self.n_submitted} files failed, more than max_failures={limit:g} allows; "
+                f"see {self.settings.paths.error_summary}. What is finished is kept: a new run goes on from here."
+            )
+
+    def _is_ready(self, source: Source) -> bool:
+        return source.step == FLOW_INPUT or source.step in self.results
+
+
+def pick(value: Any, outputs: Sequence[str], key: str, task: str) -> Any:
+    """One of a task's outputs from what it returned: by name from a dictionary, by place from a tuple.
+
+    Raises
+    ------
+    WiringError
+        If several outputs are declared and the value has not that many parts.
+    """
+    if isinstance(value, dict) and set(value) == set(outputs):
+        return value[key]
+    if len(outputs) == 1:
+        return value
+    if isinstance(value, (tuple, list)) and len(value) == len(outputs):
+        return value[list(outputs).index(key)]
+    raise WiringError(
+        f"Task {task!r} declares the outputs {list(outputs)}, but returned {type(value).__name__}; return a tuple or a "
+        "dictionary of them."
+    )
+
+
+def source_values(run: FlowRun, source: Source) -> list[Any]:
+    """A source as the list that a task works through."""
+    return listed(run.value(source))

@@ -1,0 +1,282 @@
+"""One ``process`` call from lock to report: the only place that knows the order of things."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import Any
+
+from dflow._version import __version__
+from dflow.errors import EmptySourceError
+from dflow.flowmanager import folder
+from dflow.flowmanager.export import EXPORT_TASK, damaged_identities, export_dataset, rejected_items
+from dflow.flowmanager.fingerprint import Fingerprint, fingerprint, versions
+from dflow.flowmanager.flowlog import FlowLog
+from dflow.flowmanager.flowoutput import Counts, FlowOutput, TaskOutcome
+from dflow.flowmanager.functions import pack_function
+from dflow.flowmanager.itemstage import ItemStage, roots_after
+from dflow.flowmanager.journal import Journal
+from dflow.flowmanager.liststage import run_gather, run_here
+from dflow.flowmanager.lock import FolderLock
+from dflow.flowmanager.outputs import error_entries, flow_summary, write_json
+from dflow.flowmanager.progress import Listener, Progress
+from dflow.flowmanager.report import print_report
+from dflow.flowmanager.roots import Root, roots_of
+from dflow.flowmanager.run import Engines, FlowRun, StepResult, source_values
+from dflow.flowmanager.settings import FlowSettings
+from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Stage
+from dflow.records import ErrorRecord, ItemRecord
+from dflow.storage.paths import FlowPaths
+
+
+@dataclass(frozen=True, slots=True)
+class FlowResult:
+    """What a finished run hands to `Flow.process`."""
+
+    output: FlowOutput
+    summary: dict[str, Any]
+
+    def print_report(self) -> None:
+        """The table of counts and errors."""
+        print_report(self.output)
+
+
+def run_flow(
+    settings: FlowSettings,
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    *,
+    clean: bool,
+    listeners: Sequence[Listener],
+    announce: Callable[[Callable[[], None]], None],
+) -> FlowResult:
+    """Run a wired flow; `announce` is given what cancels it."""
+    started = time.monotonic()
+    pipeline = pipeline_fingerprint(settings)
+    for task in settings.tasks if not settings.debug else ():
+        pack_function(task.function, pipeline.modules, task.name)  # refuses what cannot travel before anything starts
+    with _owned_folder(settings.paths, clean=clean):
+        with _opened_run(settings, plan, inputs, pipeline, listeners) as run:
+            announce(run.engines.cancel)
+            return _finish(run, _run_stages_and_export(run), started)
+
+
+def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
+    """The fingerprint of the flow's transforms and of what shapes their samples."""
+    return fingerprint(
+        [task.function for task in settings.tasks if task.kind == "transform"],
+        {"sample": settings.sample, "storage_type": settings.storage_type, "versions": versions()},
+    )
+
+
+@contextmanager
+def _owned_folder(paths: FlowPaths, *, clean: bool) -> Iterator[None]:
+    folder.prepare(paths)
+    with FolderLock(paths.state):
+        if clean:
+            folder.empty(paths)
+        folder.sweep(paths)
+        try:
+            yield
+        finally:
+            folder.sweep(paths)
+
+
+@contextmanager
+def _opened_run(
+    settings: FlowSettings,
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    pipeline: Fingerprint,
+    listeners: Sequence[Listener],
+) -> Iterator[FlowRun]:
+    """A run with its log, journal and engines; all are closed, and what failed is told, however it ends."""
+    log = FlowLog(settings.paths.log)
+    journal = Journal(settings.paths.state)
+    progress = Progress(settings.paths.name, listeners)
+    engines = Engines(settings, progress, log)
+    run = FlowRun(settings, plan, dict(inputs), journal, pipeline, log, progress, engines)
+    try:
+        log.say(f"Flow {settings.paths.name!r} with the tasks {[task.name for task in settings.tasks]} starts")
+        if journal.state.n_damaged:
+            log.say(f"{journal.state.n_damaged} torn records of an earlier run are left out", "WARNING")
+        journal.note_pipeline(pipeline.digest, dict(pipeline.parts))
+        yield run
+    except BaseException as error:
+        log.say(f"Stopped by {type(error).__name__}: {error}", "ERROR")
+        write_json(settings.paths.error_summary, error_entries(_errors(run)))
+        raise
+    finally:
+        try:
+            engines.close()
+        finally:
+            journal.close()
+            log.close()
+
+
+@dataclass(slots=True)
+class _Ended:
+    """What the stages and the export left: `items` hold one final record an item of the flow's samples."""
+
+    items: Sequence[ItemRecord]
+    export: TaskOutcome | None
+    n_samples: int
+
+
+def _run_stages_and_export(run: FlowRun) -> _Ended:
+    _run_stages(run)
+    items = final_records(run)
+    if not run.settings.export or not run.plan.writes_samples:
+        return _Ended(items, None, sum(len(item.samples) for item in items if item.status == "succeeded"))
+    export = export_dataset(run, items)
+    if export.report is not None and export.report.damaged:
+        run.distrusted |= damaged_identities(items, export.report)
+        run.log.say(f"{len(run.distrusted)} items have damaged stores and are done again", "WARNING")
+        _run_stages(run)
+        items = final_records(run)
+        export = export_dataset(run, items)
+    n_samples = 0
+    if export.report is not None:
+        items = rejected_items(items, export.report, EXPORT_TASK)
+        n_samples = export.report.n_samples
+    return _Ended(items, export.outcome, n_samples)
+
+
+def _run_stages(run: FlowRun) -> None:
+    run.n_failed = 0
+    for stage in run.plan.stages:
+        if stage.kind == "here":
+            run.results[stage.steps[0].index] = run_here(run, stage.steps[0])
+        elif stage.kind == "gather":
+            run.results[stage.steps[0].index] = run_gather(run, stage.steps[0])
+        else:
+            for result in _run_items(run, stage):
+                run.results[result.step.index] = result
+
+
+def _run_items(run: FlowRun, stage: Stage) -> list[StepResult]:
+    roots = _stage_roots(run, stage)
+    if stage.steps[0].task.kind == "transform" or not run.n_submitted:
+        run.n_submitted = len(roots)
+    return ItemStage(run, stage, roots).execute()
+
+
+def _stage_roots(run: FlowRun, stage: Stage) -> list[Root]:
+    source, task = stage.root, stage.steps[0].task.name
+    if source.step != FLOW_INPUT:
+        result = run.results[source.step]
+        if result.roots and result.step.task.kind != "extract" and not result.step.here:
+            return roots_after(result)
+    roots, repeated = roots_of(source_values(run, source), run.settings.paths.root, task)
+    for identity in repeated:
+        run.log.say(f"{task}: {identity} was given more than once and is done once", "WARNING")
+    if not roots:
+        raise EmptySourceError(_why_empty(run, stage))
+    return roots
+
+
+def _why_empty(run: FlowRun, stage: Stage) -> str:
+    given = ", ".join(f"{key}={str(value)[:200]}" for key, value in run.inputs.items())
+    errors = _errors(run)
+    cause = f" {len(errors)} calls failed, the first: {errors[0].message}" if errors else ""
+    return f"Nothing to do for task {stage.steps[0].task.name!r}: no items came from {given}.{cause}"
+
+
+def final_records(run: FlowRun) -> list[ItemRecord]:
+    """One record an item of the flow's files: the last one of the stages that transform it, with its samples.
+
+    An item's samples are those its last store-taking task left; an item that a later task failed or skipped counts as that.
+    """
+    counted = [stage for stage in run.plan.stages if stage.kind == "items" and stage.steps[0].task.kind == "transform"]
+    if not counted:
+        counted = [stage for stage in run.plan.stages if stage.kind == "items"][-1:]
+    final: dict[str, ItemRecord] = {}
+    for stage in counted:
+        for step in stage.steps:
+            for record in run.results[step.index].records:
+                earlier = final.get(record.item)
+                samples = record.samples or (earlier.samples if earlier is not None else ())
+                final[record.item] = replace(record, samples=samples) if samples is not record.samples else record
+    return list(final.values())
+
+
+def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
+    paths, settings = run.settings.paths, run.settings
+    statuses = [item.status for item in ended.items]
+    counts = Counts(
+        submitted=len(statuses),
+        succeeded=statuses.count("succeeded"),
+        skipped=statuses.count("skipped"),
+        failed=statuses.count("failed"),
+        reused=sum(item.reused for item in ended.items),
+        samples=ended.n_samples,
+    )
+    tasks = [run.results[step.index].outcome() for step in run.plan.steps]
+    if ended.export is not None:
+        rejected = [i for i in ended.items if i.error is not None and i.error.task == EXPORT_TASK]
+        tasks.append(replace(ended.export, records=tuple(rejected)))
+    seconds = time.monotonic() - started
+    summary = flow_summary(paths, tasks, counts, specifications=settings.specifications(), seconds=seconds)
+    errors = [error for task in tasks for error in task.errors]
+    write_json(paths.error_summary, error_entries(errors))
+    write_json(paths.run_file, _run_facts(run, tasks, seconds))
+    write_json(paths.flow_file, summary)
+    run.log.say(f"Done in {seconds:.3f}s: {dataclasses.asdict(counts)}")
+    absolute = {
+        key: str(paths.root / summary[key]) for key in ("flow_data", "flow_info", "flow_attributes") if summary[key]
+    }
+    summary = {**summary, **absolute}
+    output = FlowOutput(paths.name, settings.specifications(), tasks, seconds, counts, summary)
+    _compact(run)
+    return FlowResult(output, summary)
+
+
+def _compact(run: FlowRun) -> None:
+    """Rewrite a journal that holds mostly outdated lines."""
+    state = run.journal.state
+    if state.n_lines > 1000 + 3 * len(state.entries) or state.n_damaged:
+        run.journal.close()
+        fresh = Journal(run.settings.paths.state)
+        fresh.rewrite(fresh.state.entries.values())
+
+
+def _errors(run: FlowRun) -> list[ErrorRecord]:
+    return [error for result in run.results.values() for error in result.outcome().errors]
+
+
+def _run_facts(run: FlowRun, tasks: Sequence[TaskOutcome], seconds: float) -> dict[str, Any]:
+    """``run.json``: when, where, with what, and how long."""
+    return {
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "tasks": [_task_facts(task) for task in tasks],
+        "host": platform.node(),
+        "python": sys.version.split()[0],
+        "versions": {name: metadata.version(name) for name in ("dask", "distributed", "zarr", "numpy", "cadquery-ocp")},
+        "dflow": __version__,
+        "cluster": run.engines.describe(),
+        "fingerprint": {
+            "digest": run.fingerprint.digest,
+            "parts": dict(run.fingerprint.parts),
+            "unknown": list(run.fingerprint.unknown),
+        },
+    }
+
+
+def _task_facts(task: TaskOutcome) -> dict[str, Any]:
+    done = sorted(record.seconds for record in task.records if not record.reused)
+    facts: dict[str, Any] = {"task": task.name, "seconds": round(task.seconds, 3), "items": len(task.records)}
+    facts["reused"] = len(task.records) - len(done)
+    facts["cpu_seconds"] = round(sum(record.cpu_seconds for record in task.records if not record.reused), 3)
+    if done:
+        facts["seconds_per_item"] = {
+            f"p{share}": round(done[min(len(done) - 1, len(done) * share // 100)], 4) for share in (50, 90, 99, 100)
+        }
+    return facts
