@@ -148,12 +148,11 @@ class DatasetMerger:
         codes = code_mapping(records)
         if self.file_id_codes is None or self.file_id_codes == codes:
             return
-        wrong = sorted(
-            name for name in codes.keys() | self.file_id_codes if codes.get(name) != self.file_id_codes.get(name)
-        )
+        given = self.file_id_codes
+        wrong = sorted(name for name in {**codes, **given} if codes.get(name) != given.get(name))
         raise DatasetError(
-            f"file_id_codes numbers {len(wrong)} samples otherwise than the merge, the first is {wrong[0]!r}: samples are "
-            "numbered 0.. by (source, body); take the codes from DatasetInfo.build_code_mappings"
+            f"file_id_codes numbers {len(wrong)} samples otherwise than the merge, the first is {wrong[0]!r}: samples "
+            "are numbered 0.. by (source, body); take the codes from DatasetInfo.build_code_mappings"
         )
 
     def _compute(self) -> Compute:

@@ -1,0 +1,97 @@
+"""Samples for the tests of the merge: real `.data` files, and records without files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dask.delayed import Delayed
+
+from dflow.dataset.layout import MergeSettings
+from dflow.dataset.merge import MergeReport, compute_inline, merge_dataset
+from dflow.records import ArrayLayout, SampleLayout, SampleRecord, ShardRecord
+from dflow.storage import OptStorage, describe
+from dflow.storage.paths import FlowPaths, sample_name
+
+SMALL = MergeSettings(chunk_bytes=64, shard_bytes=(256, 512), shards=2, samples_per_shard=8)
+"""Chunks of a few rows and shards of a few chunks, so that small samples cross every border."""
+
+
+def write_sample(
+    paths: FlowPaths,
+    source: str,
+    arrays: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    schema: Mapping[str, Any] | None = None,
+    body: int = -1,
+) -> SampleRecord:
+    """Write one sample as a flow would, and return its record."""
+    os.makedirs(paths.encoded, exist_ok=True)
+    name = sample_name(source, body)
+    storage = OptStorage(str(paths.encoded / name))
+    if schema is not None:
+        storage.set_schema(dict(schema))
+    for key, data in arrays.items():
+        storage.save_data(key, data)
+    for key, value in (metadata or {}).items():
+        storage.save_metadata(key, value)
+    storage.compress_store()
+    record = describe(storage, name, source, body)
+    storage.close()
+    return record
+
+
+def record_of(
+    source: str,
+    arrays: Mapping[str, tuple[str, tuple[int, ...]]],
+    rows: Mapping[str, int],
+    *,
+    values: Mapping[str, Any] | None = None,
+    schema: str = "",
+    tables: Any = (),
+) -> SampleRecord:
+    """A record without a file: `arrays` maps ``group/name`` to (dtype, trailing shape)."""
+    layouts = []
+    for key in sorted(arrays):
+        group, _, name = key.partition("/")
+        dtype, trailing = arrays[key]
+        dims = (*(() if group == "file" else (group.rstrip("s"),)), *(f"{name}_{i}" for i in range(len(trailing))))
+        layouts.append(ArrayLayout(group, name, dtype, dims, trailing))
+    layout = SampleLayout(tuple(layouts), schema, tables)
+    counts = tuple(rows.get(group, 0) for group in layout.groups)
+    return SampleRecord(sample_name(source), source, -1, layout, counts, tuple(sorted((values or {}).items())))
+
+
+def merge(paths: FlowPaths, records: Sequence[SampleRecord], **options: Any) -> MergeReport:
+    """Merge with small chunks, one node after the other."""
+    defaults: dict[str, Any] = {"flow_name": paths.name, "compute": compute_inline, "settings": SMALL}
+    return merge_dataset(records, paths, **{**defaults, **options})
+
+
+def backwards(nodes: Sequence[Delayed]) -> Iterator[ShardRecord]:
+    """Another order of work: the last node first."""
+    yield from compute_inline([nodes[i] for i in reversed(range(len(nodes)))])
+
+
+def tree_bytes(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, or the file itself, by relative path."""
+    if folder.is_file():
+        return {"": folder.read_bytes()}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def outputs(paths: FlowPaths) -> dict[str, bytes]:
+    """All bytes that a merge publishes."""
+    found = {}
+    for path in (paths.dataset, paths.infoset, paths.attribset):
+        found |= {f"{path.name}/{name}": content for name, content in tree_bytes(path).items()}
+    return found
+
+
+def grid(n_rows: int, seed: int) -> np.ndarray:
+    """(n_rows, 2, 3) float32 that no other seed has."""
+    return (np.arange(n_rows * 6, dtype=np.float32) + 1000 * seed).reshape(n_rows, 2, 3)
