@@ -64,17 +64,18 @@ def cad_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, cad_folder: Path) -> tuple[Path, str, int]:
+    folder = tmp_path_factory.mktemp("quickstart")
+    (folder / "cad_tasks.py").write_text(page.tasks_module(), encoding="utf-8")
+    steps = page.create_and_execute().replace("/path/to/cad", str(cad_folder)) + page.query()
+    report = "import json; print(json.dumps([summary, flow_file, [int(i) for i in file_list]]), flush=True)\n"
+    out = run_as_notebook(steps + report, folder)
+    return folder, out, len(list(cad_folder.rglob("*.step")))
+
+
 class TestQuickStart:
     """The three steps, word for word, with the two paths filled in."""
-
-    @pytest.fixture(scope="class")
-    def finished(self, tmp_path_factory: pytest.TempPathFactory, cad_folder: Path) -> tuple[Path, str, int]:
-        folder = tmp_path_factory.mktemp("quickstart")
-        (folder / "cad_tasks.py").write_text(page.tasks_module(), encoding="utf-8")
-        steps = page.create_and_execute().replace("/path/to/cad", str(cad_folder)) + page.query()
-        report = "import json; print(json.dumps([summary, flow_file, [int(i) for i in file_list]]), flush=True)\n"
-        out = run_as_notebook(steps + report, folder)
-        return folder, out, len(list(cad_folder.rglob("*.step")))
 
     def test_it_encodes_every_file(self, finished: tuple[Path, str, int]) -> None:
         _, out, n_files = finished
@@ -127,31 +128,32 @@ def aggregate_results(encoded_files):
 """
 
 
-class TestPatterns:
-    """Patterns 1 to 3 in one flow, with the schema of the schema builder's block, and both routes of the category."""
-
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory, cad_folder: Path) -> Path:
-        folder = tmp_path_factory.mktemp("patterns")
-        categories = sorted(p.name for p in cad_folder.iterdir())
-        tasks = (
-            "import glob\nfrom dflow.flowmanager import flowtask\n"
-            + page.schema_builder()
-            + "cad_schema = schema\n"
-            + page.pattern_gathering()
-            + page.pattern_encoding()
-            + LABELS.replace("CATEGORIES", repr(categories))
-        )
-        (folder / "my_tasks.py").write_text(tasks, encoding="utf-8")
-        program = f"""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, cad_folder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("patterns")
+    categories = sorted(p.name for p in cad_folder.iterdir())
+    tasks = (
+        "import glob\nfrom dflow.flowmanager import flowtask\n"
+        + page.schema_builder()
+        + "cad_schema = schema\n"
+        + page.pattern_gathering()
+        + page.pattern_encoding()
+        + LABELS.replace("CATEGORIES", repr(categories))
+    )
+    (folder / "my_tasks.py").write_text(tasks, encoding="utf-8")
+    program = f"""
 import dflow
 from my_tasks import gather_files, encode_cad, save_category, aggregate_results
 flow = dflow.create_flow(name="my_flow", tasks=[gather_files, encode_cad, save_category, aggregate_results],
-                         flows_outputdir="./output", max_workers=2)
+                     flows_outputdir="./output", max_workers=2)
 output, summary, flow_file = flow.process(inputs={{'sources': [{str(cad_folder)!r}]}})
 """
-        run_as_notebook(program, folder)
-        return folder
+    run_as_notebook(program, folder)
+    return folder
+
+
+class TestPatterns:
+    """Patterns 1 to 3 in one flow, with the schema of the schema builder's block, and both routes of the category."""
 
     def flow_file(self, folder: Path) -> str:
         return str(folder / "output" / "flows" / "my_flow" / "my_flow.flow")
