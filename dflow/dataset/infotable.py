@@ -57,7 +57,7 @@ def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFra
     if stated and build and stated != build:
         raise DamagedDatasetError(f"{path} belongs to another build of the dataset; run the merge again")
     table = arrow.to_pandas().sort_values("id", ignore_index=True)
-    if len(table) != n_files or not (table["id"] == range(n_files)).all():
+    if len(table) != n_files or table["id"].tolist() != list(range(n_files)):
         raise DamagedDatasetError(
             f"{path} has {len(table)} rows, the dataset {n_files} samples: they do not belong together; "
             "run the merge again"
@@ -90,6 +90,17 @@ def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None,
     elif key_id is not None:
         chosen &= table["id"] == key_id
     return table[chosen].reset_index(drop=True)
+
+
+def label_columns(path: Path | None) -> frozenset[str]:
+    """Columns of codes that have a column of words beside them: ``category`` with ``category_label``."""
+    if path is None:
+        return frozenset()
+    try:
+        names = set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return frozenset()  # whoever needs the table itself gets the error
+    return frozenset(name for name in names if f"{name}_label" in names)
 
 
 def rewrite_column(path: Path, column: str, values: Sequence[Any]) -> bool:
