@@ -28,15 +28,6 @@ def real_group(store: DatasetStore, group: str) -> str:
     return group
 
 
-def categorical_names(store: DatasetStore) -> list[str]:
-    """Sorted names of the file values that hold codes of categories, by the schema and the columns' own attributes."""
-    metadata = store.schema.get("metadata", {})
-    metadata = metadata.get("metadata", metadata)  # HOOPS AI nests it twice
-    declared = metadata.get("categorical", {})
-    values = store.file_values
-    return sorted(n for n, c in values.items() if n in declared or c.attributes.get("categorical"))
-
-
 def find_column(store: DatasetStore, key: str, group: str | None) -> Column:
     """The column `key`: in `group` where it is there, else in `file`, else in the other groups, with a log line.
 

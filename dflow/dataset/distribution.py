@@ -13,7 +13,6 @@ import numpy as np
 from dask.base import compute
 from dask.delayed import delayed
 
-from dflow.dataset.columns import categorical_names
 from dflow.dataset.lazy import EAGER_BYTES, block_rows, blocks
 from dflow.dataset.store import FILE_GROUP, Column, DatasetStore
 from dflow.errors import QueryError
@@ -130,7 +129,7 @@ class Scan:
         self.store, self.column = store, column
         self.ranges = blocks(column.n_rows, block_rows(column.row_bytes))
         self.parallel = parallel and column.n_bytes > EAGER_BYTES
-        self.categorical = column.group == FILE_GROUP and column.name in categorical_names(store)
+        self.categorical = column.group == FILE_GROUP and column.name in store.categorical
 
     def map(self, function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
         """`function(scan, first row, values, *arguments)` for every block, in order."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from xarray import DataArray, Dataset, DataTree
 
-from dflow.dataset.columns import categorical_names, find_column, real_group
+from dflow.dataset.columns import find_column, real_group
 from dflow.dataset.distribution import (
     Bins,
     Distribution,
@@ -72,7 +72,7 @@ class DatasetExplorer:
         self.location = locate(
             flow_output_file, dataset=merged_store_path, infoset=parquet_file_path, attribset=parquet_file_attribs
         )
-        self._store = open_store(self.location.dataset)
+        self._store = open_store(self.location.dataset, self.location.infoset)
         if dask_client_params:
             logger.debug("dask_client_params are not needed; the active client or threads are used")
 
@@ -103,7 +103,7 @@ class DatasetExplorer:
         """Sorted names of a group's arrays; of `labels`, where that is virtual, the categorical file values."""
         real = real_group(self._store, group)
         if real == FILE_GROUP and group != FILE_GROUP:
-            return categorical_names(self._store)
+            return sorted(self._store.categorical)
         return sorted(self._store.group(real))
 
     def print_table_of_contents(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,7 +58,7 @@ def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFra
     if stated and build and stated != build:
         raise DamagedDatasetError(f"{path} belongs to another build of the dataset; run the merge again")
     table = arrow.to_pandas().sort_values("id", ignore_index=True)
-    if len(table) != n_files or table["id"].tolist() != list(range(n_files)):
+    if len(table) != n_files or not np.array_equal(table["id"], np.arange(n_files)):
         raise DamagedDatasetError(
             f"{path} has {len(table)} rows, the dataset {n_files} samples: they do not belong together; "
             "run the merge again"

@@ -38,10 +38,11 @@ def stratification_labels(store: DatasetStore, column: Column, categories: Seque
         raise SplitError(f"{column.key} has no value at all to stratify by; use key='random'")
     counts: Array = membership(store, column, None, binning=binning)[0]
     found: Array = counts.astype(bool)
-    none = ~found.any(axis=1)
+    none: Array = ~np.any(found, axis=1)
     if column.group == FILE_GROUP and none.any():
         found = np.concatenate([found, none[:, None]], axis=1)
-    return found[:, found.any(axis=0)]
+    some: Array = np.any(found, axis=0)
+    return found[:, some]
 
 
 def _binning(scan: Scan) -> Binning:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dflow.dataset.caddataset import CADDataset, FileItems, ItemLoader, default_graph_files
-from dflow.dataset.columns import categorical_names, find_column, real_group
+from dflow.dataset.columns import find_column, real_group
 from dflow.dataset.infotable import read_infoset, rewrite_column
 from dflow.dataset.items import SampleReader
 from dflow.dataset.labels import group_codes, stratification_labels
@@ -73,7 +73,7 @@ class DatasetLoader:
         self.location = (
             None if merged_store_path is None else locate(dataset=merged_store_path, infoset=parquet_file_path)
         )
-        self._store = None if self.location is None else open_store(self.location.dataset)
+        self._store = None if self.location is None else open_store(self.location.dataset, self.location.infoset)
         self._graph_files = None if graph_files is None else tuple(map(str, graph_files))
         self._labels = () if labels is None else tuple(map(str, labels))
         if self._labels and len(self._labels) != len(self._graph_files or self._labels):
@@ -261,7 +261,7 @@ class DatasetLoader:
         values.
         """
         store = self._dataset()
-        categorical = set(categorical_names(store))
+        categorical = store.categorical
         found = {
             group: sorted(
                 n

@@ -9,6 +9,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from dflow.dataset.direct import RowReader
 from dflow.dataset.folder import ROOT_METADATA, DatasetFolder
+from dflow.dataset.infotable import label_columns
 from dflow.errors import DamagedDatasetError, DatasetError, UnknownKeyError
 
 FILE_GROUP = "file"
@@ -90,8 +92,9 @@ class DatasetStore:
     Threads may share it. It pickles as its path; the unpickled copy refuses a dataset that was replaced meanwhile.
     """
 
-    def __init__(self, folder: DatasetFolder) -> None:
+    def __init__(self, folder: DatasetFolder, infoset: Path | None = None) -> None:
         self.folder = folder
+        self.infoset = infoset
         attributes = folder.metadata["attributes"]
         self.attributes: Mapping[str, Any] = attributes["dflow"]
         self.schema: Mapping[str, Any] = attributes.get("schema", {})
@@ -104,7 +107,7 @@ class DatasetStore:
         self._file_values: dict[str, Array] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return DatasetStore, (self.folder,)
+        return DatasetStore, (self.folder, self.infoset)
 
     @property
     def row_groups(self) -> tuple[str, ...]:
@@ -116,6 +119,14 @@ class DatasetStore:
         """The values of group `file` that a user saved or the framework recorded, without row offsets and the like."""
         columns = self.columns[FILE_GROUP]
         return MappingProxyType({n: c for n, c in columns.items() if not n.startswith(_BOOKKEEPING)})
+
+    @functools.cached_property
+    def categorical(self) -> frozenset[str]:
+        """File values that hold codes of categories: by the schema, or because the table has words beside them."""
+        metadata = self.schema.get("metadata", {})
+        declared = metadata.get("metadata", metadata).get("categorical", {})  # HOOPS AI nests it twice
+        worded = label_columns(self.infoset)
+        return frozenset(n for n in self.file_values if n in declared or n in worded)
 
     def group(self, name: str) -> Mapping[str, Column]:
         """The columns of a group, by name.
@@ -211,8 +222,8 @@ class DatasetStore:
         self.folder.close()
 
 
-def open_store(path: Any) -> DatasetStore:
-    """Open a `.dataset` folder.
+def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
+    """Open a `.dataset` folder; its `.infoset` tells which file values became codes without being declared so.
 
     Raises
     ------
@@ -223,7 +234,7 @@ def open_store(path: Any) -> DatasetStore:
     """
     folder = DatasetFolder(path)
     try:
-        return DatasetStore(folder)
+        return DatasetStore(folder, infoset)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         folder.close()
         if isinstance(error, DatasetError):
