@@ -29,6 +29,7 @@
     │   ├── UnknownKeyError (KeyError)             no such group, array, file id
     │   ├── QueryError (ValueError)                a condition that cannot be evaluated
     │   └── SplitError (ValueError)
+    ├── ServerError (OSError)                      a page that cannot be served: the port is in use
     └── CadError
         ├── UnreadableFileError (ValueError)       empty, truncated, or not CAD
         ├── NoGeometryError (ValueError)           readable, but holds no shape
@@ -210,6 +211,12 @@ class SplitError(DatasetError, ValueError):
     """A split that cannot be made."""
 
     kind = "split"
+
+
+class ServerError(DflowError, OSError):
+    """A page that cannot be served: the port is in use, or the address is not this machine's."""
+
+    kind = "server"
 
 
 class CadError(DflowError):
