@@ -1,0 +1,694 @@
+"""What every storage must do, run over all of them; and every storage against a plain dictionary."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from dflow.errors import (
+    BadKeyError,
+    DflowError,
+    KeyNotFoundError,
+    NonFiniteError,
+    SchemaError,
+    StorageError,
+    UnsupportedDataError,
+)
+from dflow.schema import SchemaBuilder
+from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage, describe
+
+Maker = Callable[[Path], DataStorage]
+
+MAKERS: dict[str, Maker] = {
+    "memory": lambda folder: MemoryStorage(),
+    "zarr": lambda folder: OptStorage(folder / "sample"),
+    "json": lambda folder: JsonStorageHandler(folder / "sample"),
+}
+ON_DISK = ("zarr", "json")
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DataStorage]:
+    made = MAKERS[request.param](tmp_path)
+    yield made
+    made.discard()
+
+
+@pytest.fixture(params=ON_DISK)
+def maker(request: pytest.FixtureRequest) -> Maker:
+    return MAKERS[request.param]
+
+
+def schema(**array: Any) -> dict[str, Any]:
+    builder = SchemaBuilder("test")
+    builder.create_group("rows", "row").create_array("x", **array)
+    return builder.build()
+
+
+ARRAYS = {
+    "int32": np.arange(6, dtype=np.int32),
+    "int8": np.array([-128, 127], np.int8),
+    "uint64": np.array([2**64 - 1, 0], np.uint64),
+    "int64": np.array([-(2**63), 2**63 - 1]),
+    "float16": np.array([1.5, -2], np.float16),
+    "float32": np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4),
+    "float64": np.array([1e-300, math.pi]),
+    "complex": np.array([1 + 2j, -3.5j]),
+    "bool": np.array([[True, False], [False, True]]),
+    "no rows": np.empty((0,), np.float32),
+    "no rows of seven": np.empty((0, 7), np.int32),
+    "rows of nothing": np.empty((4, 0), np.float64),
+    "large": np.arange(50_000, dtype=np.int64) % 7,
+    "text": np.array(["", "a", "größer", "面", "\N{BLACK CHESS KNIGHT}", "with\0nul"], dtype=np.dtypes.StringDType()),
+    "text matrix": np.array([["a", "b"], ["c", ""]], dtype=np.dtypes.StringDType()),
+    "no text": np.empty((0,), np.dtypes.StringDType()),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_array_comes_back_as_it_went_in(storage: DataStorage, name: str) -> None:
+    storage.save_data("rows/x", ARRAYS[name])
+    found = storage.load_data("rows/x")
+    assert found.dtype == ARRAYS[name].dtype
+    assert found.shape == ARRAYS[name].shape
+    assert np.array_equal(found, ARRAYS[name])
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_array_comes_back_from_the_disk(maker: Maker, tmp_path: Path, name: str) -> None:
+    with maker(tmp_path) as written:
+        written.save_data("rows/x", ARRAYS[name])
+    found = maker(tmp_path).load_data("rows/x")
+    assert found.dtype == ARRAYS[name].dtype
+    assert found.shape == ARRAYS[name].shape
+    assert np.array_equal(found, ARRAYS[name])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (np.arange(5, dtype=">i4"), np.arange(5, dtype=np.int32)),
+        (np.arange(5, dtype=">f8"), np.arange(5, dtype=np.float64)),
+        (np.arange(12, dtype=np.int32).reshape(3, 4).T, np.arange(12, dtype=np.int32).reshape(3, 4).T),
+        (np.arange(10, dtype=np.int32)[::-2], np.array([9, 7, 5, 3, 1], np.int32)),
+        (np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.arange(6.0).reshape(2, 3)),
+        ([1, 2, 3], np.array([1, 2, 3])),
+        ((1.5, 2), np.array([1.5, 2.0])),
+        (["a", "bcd"], np.array(["a", "bcd"], dtype=np.dtypes.StringDType())),
+        (np.array(["a", "b"], dtype=object), np.array(["a", "b"], dtype=np.dtypes.StringDType())),
+        (np.ma.array([1, 2]), np.array([1, 2])),
+    ],
+)
+def test_input_of_any_layout_is_made_plain(storage: DataStorage, given: Any, expected: np.ndarray) -> None:
+    storage.save_data("rows/x", given)
+    found = storage.load_data("rows/x")
+    assert type(found) is np.ndarray
+    assert found.dtype == expected.dtype
+    assert found.flags.c_contiguous
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("value", [7, 2.5, True, np.float32(1.5), np.array(3, np.int16), "word"])
+def test_one_value_per_sample_is_an_array_without_dimensions(storage: DataStorage, value: Any) -> None:
+    storage.save_data("file/x", value)
+    assert storage.load_data("file/x").shape == ()
+    assert storage.load_data("x") == value
+
+
+def test_one_value_in_a_group_of_rows_is_refused_with_advice(storage: DataStorage) -> None:
+    with pytest.raises(SchemaError, match="file/num_nodes"):
+        storage.save_data("graph/num_nodes", 5)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (np.array([object()]), "objects"),
+        (np.array([1, None], dtype=object), "NoneType"),
+        (np.array(["a", None], dtype=object), "NoneType"),
+        (np.array([b"a"]), "decode"),
+        (np.array(["2020-01-01"], dtype="datetime64[D]"), "int64"),
+        (np.zeros(2, dtype=[("a", "i4")]), "cannot be stored"),
+        ([[1, 2], [3]], "no array can be made"),
+        (np.ma.array([1, 2], mask=[True, False]), "filled"),
+        (np.array([1.0], dtype=np.longdouble), "cannot be stored"),
+        (["\ud800"], "Unicode"),
+        ({1, 2}, "objects"),
+        (None, "objects"),
+    ],
+)
+def test_data_that_no_array_of_ours_can_hold_is_refused(storage: DataStorage, data: Any, says: str) -> None:
+    with pytest.raises(UnsupportedDataError, match=says):
+        storage.save_data("rows/x", data)
+    assert storage.get_keys() == []
+
+
+def test_what_is_loaded_and_what_was_given_belong_to_the_caller(storage: DataStorage) -> None:
+    given = np.zeros(3)
+    storage.save_data("rows/x", given)
+    given[:] = 1
+    storage.load_data("rows/x")[:] = 2
+    storage.load_data("rows")["x"][:] = 3
+    assert storage.load_data("rows/x").tolist() == [0, 0, 0]
+
+
+def test_saving_again_replaces(storage: DataStorage) -> None:
+    storage.save_data("rows/x", np.zeros(3))
+    storage.save_data("rows/x", np.arange(2))
+    assert storage.load_data("rows/x").tolist() == [0, 1]
+
+
+def test_a_missing_key_is_a_key_error_that_lists_what_there_is(storage: DataStorage) -> None:
+    storage.save_data("rows/x", np.zeros(3))
+    with pytest.raises(KeyError, match="rows/x"):
+        storage.load_data("rows/y")
+    with pytest.raises(KeyNotFoundError):
+        storage.load_data("columns")
+    with pytest.raises(KeyError, match="there is no metadata"):
+        storage.load_metadata("nothing")
+
+
+def test_a_dictionary_becomes_a_group_and_deep_keys_are_joined(storage: DataStorage) -> None:
+    storage.save_data("graph", {"edges": {"source": np.array([0]), "destination": np.array([1])}})
+    assert storage.array_keys() == ["graph/edges_destination", "graph/edges_source"]
+    assert storage.load_data("graph/edges/source").tolist() == [0]
+    assert sorted(storage.load_data("graph")) == ["edges_destination", "edges_source"]
+
+
+def test_a_dictionary_with_one_bad_array_changes_nothing(storage: DataStorage) -> None:
+    with pytest.raises(UnsupportedDataError):
+        storage.save_data("rows", {"x": np.zeros(2), "y": np.array([None])})
+    assert storage.get_keys() == []
+
+
+NO_KEYS = [
+    "",
+    "/",
+    "a/",
+    "/a",
+    "a//b",
+    "..",
+    "a/..",
+    "../a",
+    ".",
+    "a/b\\c",
+    "a:b/c",
+    "a\n/b",
+    " a/b",
+    "__a/b",
+    "a" * 300,
+]
+RESERVED_KEYS = ["metadata/x", "a/zarr.json", 'a/"b"', "a/b*", 5, None]
+
+
+@pytest.mark.parametrize("key", NO_KEYS + RESERVED_KEYS)
+def test_a_key_that_is_no_name_is_refused(storage: DataStorage, key: Any) -> None:
+    with pytest.raises(BadKeyError):
+        storage.save_data(key, np.zeros(2))
+    assert storage.get_keys() == []
+
+
+@pytest.mark.parametrize("key", ["größe/länge", "面/积", "a b/c d", "a.b/c-d", "a%2Fb/c", "UPPER/lower", "😀/🧊"])
+def test_keys_of_any_script_survive_the_disk(maker: Maker, tmp_path: Path, key: str) -> None:
+    with maker(tmp_path) as written:
+        written.save_data(key, np.arange(3))
+        written.save_data(key.replace("/", "/_"), np.arange(3))
+    assert maker(tmp_path).load_data(key).tolist() == [0, 1, 2]
+
+
+def test_keys_that_make_one_file_name_stay_apart(storage: DataStorage) -> None:
+    storage.save_data("a_b/c", np.array([1]))
+    storage.save_data("a/b_c", np.array([2]))
+    storage.save_data("a b/c", np.array([3]))
+    assert [storage.load_data(key)[0] for key in ("a_b/c", "a/b_c", "a b/c")] == [1, 2, 3]
+
+
+def test_a_group_cannot_stand_where_an_array_stands(storage: DataStorage) -> None:
+    storage.save_data("x", np.arange(3))
+    with pytest.raises(BadKeyError, match="is an array already"):
+        storage.save_data("x/y", np.arange(3))
+    storage.save_data("g/y", np.arange(3))
+    with pytest.raises(BadKeyError, match="a group of that name"):
+        storage.save_data("g", np.arange(3))
+    assert storage.array_keys() == ["file/x", "g/y"]
+
+
+# NaN
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, complex(0, math.nan)])
+def test_non_finite_values_are_refused_by_default(storage: DataStorage, bad: complex) -> None:
+    with pytest.raises(NonFiniteError, match="1 NaN or inf of 2 values"):
+        storage.save_data("rows/x", np.array([1.0, bad]))
+    assert storage.get_keys() == []
+
+
+def test_non_finite_values_are_kept_where_the_array_documents_them(storage: DataStorage) -> None:
+    storage.save_data("edges/edge_dihedral_angles", np.array([math.nan, 1]))
+    storage.save_data("faceface/extended_adjacency", np.array([math.inf]))
+    storage.set_schema(schema(dimensions=["row"], nan_policy="allow"))
+    storage.save_data("rows/x", [math.nan, -math.inf, 1])
+    assert np.array_equal(storage.load_data("rows/x"), [math.nan, -math.inf, 1], equal_nan=True)
+    with pytest.raises(NonFiniteError):
+        storage.save_data("faces/face_areas", np.array([math.nan]))
+
+
+def test_a_warning_is_given_where_the_policy_says_so(storage: DataStorage) -> None:
+    storage.set_schema(schema(dimensions=["row"], nan_policy="warn"))
+    with pytest.warns(RuntimeWarning, match="'rows/x' holds 1 NaN"):
+        storage.save_data("rows/x", [math.nan])
+    assert math.isnan(storage.load_data("rows/x")[0])
+
+
+def test_the_storages_own_policy_is_for_arrays_that_say_nothing(storage: DataStorage) -> None:
+    storage.nan_policy = "allow"
+    storage.save_data("rows/x", [math.nan])
+    storage.set_schema(schema(dimensions=["row"], nan_policy="raise"))
+    with pytest.raises(NonFiniteError):
+        storage.save_data("rows/x", [math.nan])
+
+
+# Metadata
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (5, 5),
+        (np.int32(5), 5),
+        (np.uint64(2**63), 2**63),
+        (1.5, 1.5),
+        (np.float32(0.5), 0.5),
+        (True, True),
+        (np.bool_(False), False),
+        (None, None),
+        ("größer \ud83d", "größer \ud83d"),
+        (np.str_("a"), "a"),
+        (datetime.date(2026, 1, 2), "2026-01-02"),
+        (datetime.datetime(2026, 1, 2, 3), "2026-01-02T03:00:00"),
+        (np.datetime64("2026-01-02"), "2026-01-02"),
+        (np.datetime64("NaT"), None),
+        (Path("a/b"), "a/b"),
+        (Colour.RED, "red"),
+        ((1, 2), [1, 2]),
+        (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+        (np.array(2.5), 2.5),
+        ({0: "Plane", "b": {"c": (1,)}}, {"0": "Plane", "b": {"c": [1]}}),
+        ([], []),
+        ({}, {}),
+        (math.inf, math.inf),
+        ([1.0, -math.inf], [1.0, -math.inf]),
+    ],
+)
+def test_metadata_of_many_types_becomes_plain(storage: DataStorage, given: Any, expected: Any) -> None:
+    storage.save_metadata("m", given)
+    found = storage.load_metadata("m")
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, {"a": math.nan, "b": 1}, [math.nan, 1.0], {"a/b": {"..": math.inf}}, {"%": -math.inf}]
+)
+def test_non_finite_metadata_survives_the_disk(maker: Maker, tmp_path: Path, value: Any) -> None:
+    with maker(tmp_path) as written:
+        written.save_metadata("größe/m", value)
+        written.save_metadata("n", 1)
+    found = maker(tmp_path)
+    assert json.dumps(found.load_metadata("größe/m"), sort_keys=True) == json.dumps(value, sort_keys=True)
+    assert found.load_metadata("n") == 1
+
+
+@pytest.mark.parametrize(
+    "value", [object(), b"bytes", 1j, {1, 2}, 2**64, -(2**63) - 1, {(1, 2): 3}, {True: 1}, lambda: 0]
+)
+def test_metadata_that_json_does_not_know_is_refused(storage: DataStorage, value: Any) -> None:
+    with pytest.raises(UnsupportedDataError):
+        storage.save_metadata("m", value)
+    with pytest.raises(KeyNotFoundError):
+        storage.load_metadata("m")
+
+
+def test_metadata_that_holds_itself_is_refused(storage: DataStorage) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(UnsupportedDataError, match="nested more than"):
+        storage.save_metadata("m", endless)
+
+
+def test_nan_in_a_mixed_list_is_refused(storage: DataStorage) -> None:
+    with pytest.raises(NonFiniteError):
+        storage.save_metadata("m", ["a", math.nan])
+
+
+def test_metadata_nests_and_merges(storage: DataStorage) -> None:
+    storage.save_metadata("a/b", 1)
+    storage.save_metadata("a", {"c": {"d": 2}})
+    storage.save_metadata("a/c/e", 3)
+    storage.save_metadata("a/b", 4)
+    assert storage.load_metadata("a") == {"b": 4, "c": {"d": 2, "e": 3}}
+    assert storage.load_metadata("a/c/d") == 2
+    storage.load_metadata("a")["b"] = 9
+    assert storage.load_metadata("a/b") == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("a/b/c", 1), ("a", 1), ("a", {"b": {"x": 1}}), ("", 1), ("a//b", 1), (3, 1)]
+)
+def test_a_value_and_a_branch_cannot_share_a_metadata_key(storage: DataStorage, key: Any, value: Any) -> None:
+    storage.save_metadata("a/b", 0)
+    with pytest.raises(BadKeyError):
+        storage.save_metadata(key, value)
+    assert storage.get_metadata() == {"a": {"b": 0}}
+
+
+def test_sizes_of_arrays_are_kept_as_metadata(storage: DataStorage) -> None:
+    storage.save_data("rows/x", np.zeros(256, np.float64))
+    assert storage.load_metadata("file_sizes_KB/rows/x") == 2
+    storage.save_data("rows/x", np.zeros(128, np.float64))
+    assert storage.load_metadata("file_sizes_KB") == {"rows": {"x": 1}}
+
+
+# Schema
+
+
+def test_without_a_schema_there_is_an_empty_dictionary(storage: DataStorage) -> None:
+    assert storage.get_schema() == {}
+    assert storage.get_group_for_array("x") is None
+    assert storage.validate_data_against_schema("rows/x", "anything")
+
+
+def test_a_schema_comes_back_and_names_groups(storage: DataStorage) -> None:
+    given = schema(dimensions=["row"])
+    storage.set_schema(given)
+    assert storage.get_schema() == given
+    assert storage.get_group_for_array("x") == "rows"
+    storage.save_data("x", [1.0])
+    assert storage.array_keys() == ["rows/x"]
+    storage.save_data("faces/face_areas", [1.0])
+    assert storage.get_group_for_array("face_areas") == "faces"
+
+
+def test_two_groups_that_declare_one_name_need_the_whole_key(storage: DataStorage) -> None:
+    builder = SchemaBuilder()
+    builder.create_group("a", "i").create_array("x")
+    builder.create_group("b", "j").create_array("x")
+    storage.set_schema(builder)
+    with pytest.raises(BadKeyError, match="'a/x'"):
+        storage.save_data("x", [1.0])
+    assert storage.get_group_for_array("x") is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "data", "expected"),
+    [
+        ("float32", np.arange(3), np.arange(3, dtype=np.float32)),
+        ("float32", [True, False], np.array([1, 0], np.float32)),
+        ("float32", np.array([1e-3]), np.array([1e-3], np.float32)),
+        ("int32", np.array([1.0, -2.0]), np.array([1, -2], np.int32)),
+        ("int32", np.array([2**31 - 1]), np.array([2**31 - 1], np.int32)),
+        ("int8", np.array([True]), np.array([1], np.int8)),
+        ("bool", np.array([True]), np.array([True])),
+        ("float64", np.array([1], np.uint8), np.array([1.0])),
+    ],
+)
+def test_data_is_cast_to_the_declared_dtype(storage: DataStorage, dtype: str, data: Any, expected: np.ndarray) -> None:
+    storage.set_schema(schema(dimensions=["row"], dtype=dtype))
+    assert storage.validate_data_against_schema("rows/x", data)
+    storage.save_data("rows/x", data)
+    found = storage.load_data("rows/x")
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "data"),
+    [
+        ("int32", [0.5]),
+        ("int32", [2**31]),
+        ("int32", [float(2**31)]),
+        ("int32", [math.nan]),
+        ("int64", [float(2**63)]),
+        ("int64", [math.inf]),
+        ("uint8", [-1]),
+        ("uint64", [-1]),
+        ("int32", ["1"]),
+        ("float32", ["1"]),
+        ("str", [1]),
+        ("bool", [1]),
+        ("float32", [1e300]),
+        ("float32", [1j]),
+        ("float32", [[1.0]]),
+        ("float32", 1.0),
+    ],
+)
+def test_data_that_contradicts_the_schema_is_refused(storage: DataStorage, dtype: str, data: Any) -> None:
+    storage.set_schema(schema(dimensions=["row"], dtype=dtype, nan_policy="allow"))
+    assert not storage.validate_data_against_schema("rows/x", data)
+    with pytest.raises(SchemaError, match="rows/x"):
+        storage.save_data("rows/x", data)
+    assert storage.get_keys() == []
+
+
+@pytest.mark.parametrize(("rule", "good", "bad"), [("min_value", [0, 1], [-1]), ("max_value", [9], [11, 10.5])])
+def test_bounds_are_enforced_when_data_is_saved(storage: DataStorage, rule: str, good: Any, bad: Any) -> None:
+    storage.set_schema(schema(dimensions=["row"], **{rule: 0 if rule == "min_value" else 10}))
+    storage.save_data("rows/x", good)
+    with pytest.raises(SchemaError, match=rule):
+        storage.save_data("rows/x", bad)
+    assert storage.load_data("rows/x").tolist() == good
+
+
+def test_a_schema_that_comes_late_makes_the_data_fit_or_changes_nothing(storage: DataStorage) -> None:
+    storage.save_data("rows/x", np.arange(3))
+    storage.save_metadata("category", 1.0)
+    builder = SchemaBuilder()
+    builder.create_group("rows", "row").create_array("x", dtype="float32")
+    builder.define_categorical_metadata("category", "int32")
+    storage.set_schema(builder)
+    assert storage.load_data("rows/x").dtype == np.float32
+    assert type(storage.load_metadata("category")) is int
+    before = storage.get_schema()
+    with pytest.raises(SchemaError):
+        storage.set_schema(schema(dimensions=["row"], dtype="str"))
+    with pytest.raises(SchemaError):
+        storage.set_schema({"groups": {"rows": {}}})
+    assert storage.get_schema() == before
+
+
+def test_a_schema_can_be_extended_but_not_against_itself(storage: DataStorage) -> None:
+    storage.set_schema(schema(dimensions=["row"]))
+    more = SchemaBuilder()
+    more.create_group("more", "m").create_array("y")
+    storage.extend_schema(more)
+    assert sorted(storage.get_schema()["groups"]) == ["more", "rows"]
+    with pytest.raises(SchemaError, match="dtype"):
+        storage.extend_schema(schema(dimensions=["row"], dtype="int32"))
+
+
+def test_face_pairs_are_flattened(storage: DataStorage) -> None:
+    histogram = np.arange(2 * 2 * 3, dtype=np.float32).reshape(2, 2, 3)
+    storage.save_data("faceface/d2_distance", histogram)
+    storage.save_data("faceface/extended_adjacency", np.eye(2))
+    assert np.array_equal(storage.load_data("faceface/d2_distance"), histogram.reshape(4, 3))
+    assert storage.load_data("faceface/extended_adjacency").tolist() == [1, 0, 0, 1]
+    assert describe(storage, "s", "a").row_count("faceface") == 4
+
+
+def test_metadata_is_held_against_its_declaration(storage: DataStorage) -> None:
+    builder = SchemaBuilder()
+    builder.define_file_metadata("seconds", "float32", min_value=0)
+    builder.define_categorical_metadata("kind", "int32", values=[3, 5], labels=["nut", "bolt"])
+    builder.define_categorical_metadata("family", "int32")
+    storage.set_schema(builder)
+    storage.save_metadata("seconds", 3)
+    storage.save_metadata("kind", "bolt")
+    storage.save_metadata("family", "any text")
+    assert [storage.load_metadata(k) for k in ("seconds", "kind", "family")] == [3.0, 5, "any text"]
+    for name, bad in [
+        ("seconds", -1),
+        ("seconds", "1"),
+        ("seconds", [1]),
+        ("kind", 4),
+        ("kind", "screw"),
+        ("kind", 0.5),
+    ]:
+        with pytest.raises(SchemaError, match=name):
+            storage.save_metadata(name, bad)
+    assert storage.load_metadata("kind") == 5
+
+
+# Life
+
+
+def test_a_closed_storage_says_so(storage: DataStorage) -> None:
+    storage.save_data("rows/x", [1])
+    storage.close()
+    storage.close()
+    for call in (
+        lambda: storage.save_data("rows/x", [1]),
+        lambda: storage.load_data("rows/x"),
+        lambda: storage.save_metadata("m", 1),
+        lambda: storage.load_metadata("m"),
+        storage.get_keys,
+        storage.compress_store,
+    ):
+        with pytest.raises(StorageError, match="closed"):
+            call()
+
+
+def test_everything_comes_back_when_reopened_and_can_be_extended(maker: Maker, tmp_path: Path) -> None:
+    with maker(tmp_path) as first:
+        first.set_schema(schema(dimensions=["row"]))
+        first.save_data("rows/x", [1, 2])
+        first.save_metadata("a/b", "c")
+        assert first.compress_store() > 0
+    with maker(tmp_path) as second:
+        assert second.get_schema() == schema(dimensions=["row"])
+        assert second.load_metadata("a") == {"b": "c"}
+        second.save_data("more/y", [3])
+        second.save_data("rows/x", [4])
+    third = maker(tmp_path)
+    assert third.load_data("rows/x").tolist() == [4]
+    assert third.load_data("more/y").tolist() == [3]
+    assert third.get_keys() == ["more", "rows"]
+    assert Path(third.get_file_path("")).exists()
+    assert Path(third.get_file_path("rows/x")).is_file()
+
+
+def test_formats_have_names(storage: DataStorage) -> None:
+    assert storage.format() in ("memory", "zarr", "json")
+    assert type(storage).__name__ in repr(storage)
+    assert isinstance(storage.get_file_path(""), str)
+
+
+@pytest.mark.parametrize("target", sorted(MAKERS))
+def test_a_copy_equals_its_source_whatever_the_formats(storage: DataStorage, target: str, tmp_path: Path) -> None:
+    storage.set_schema(schema(dimensions=["row"], nan_policy="allow"))
+    storage.save_data("rows/x", [1.0, math.nan])
+    storage.save_data("file/name", "word")
+    storage.save_metadata("a/b", math.inf)
+    copy = MAKERS[target](tmp_path / "copy")
+    convert_storage(storage, copy)
+    assert describe(copy, "s", "a").layout == describe(storage, "s", "a").layout
+    assert copy.get_metadata() == storage.get_metadata()
+    assert all(
+        np.array_equal(copy.load_data(k), storage.load_data(k), equal_nan=k == "rows/x") for k in storage.array_keys()
+    )
+    with pytest.raises(NonFiniteError):
+        copy.save_data("other/y", [math.nan])
+
+
+# Every storage against a dictionary
+
+names = st.sampled_from(["a", "b", "c_d", "größe", "x y"])
+keys = st.tuples(names, names).map("/".join)
+dtypes = st.sampled_from(["bool", "int8", "<i4", ">i8", "uint16", "<f4", ">f8", "float16"])
+shapes = hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4)
+FINITE = {"allow_nan": False, "allow_infinity": False}
+arrays = dtypes.flatmap(lambda d: hnp.arrays(d, shapes, elements=FINITE if np.dtype(d).kind == "f" else None))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+class StorageMachine(RuleBasedStateMachine):
+    """Two storages on disk and one in memory agree with dictionaries, also after they are closed and opened."""
+
+    known = Bundle("known")
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.storages = {name: make(Path(self.folder.name)) for name, make in MAKERS.items()}
+        self.arrays: dict[str, np.ndarray] = {}
+        self.values: dict[str, Any] = {}
+
+    @rule(target=known, key=keys, array=arrays)
+    def save(self, key: str, array: np.ndarray) -> str:
+        for storage in self.storages.values():
+            storage.save_data(key, array)
+        self.arrays[key] = array
+        return key
+
+    @rule(key=known)
+    def load(self, key: str) -> None:
+        for storage in self.storages.values():
+            found = storage.load_data(key)
+            assert found.dtype == self.arrays[key].dtype.newbyteorder("=")
+            assert np.array_equal(found, self.arrays[key])
+            assert storage.load_metadata(f"file_sizes_KB/{key}") * 1024 == found.nbytes
+
+    @rule(key=st.sampled_from(["m", "n", "p/q", "p/r"]), value=json_values)
+    def save_metadata(self, key: str, value: Any) -> None:
+        before = {name: storage.get_metadata() for name, storage in self.storages.items()}
+        outcomes = set()
+        for name, storage in self.storages.items():
+            try:
+                storage.save_metadata(key, value)
+                outcomes.add("saved")
+            except DflowError as error:
+                outcomes.add(type(error).__name__)
+                assert storage.get_metadata() == before[name]
+        assert len(outcomes) == 1
+        if outcomes == {"saved"} and not isinstance(value, dict):
+            self.values[key] = value
+
+    @precondition(lambda self: not self._rows_disagree())
+    @rule()
+    def reopen(self) -> None:
+        for name in ON_DISK:
+            self.storages[name].close()
+            self.storages[name] = MAKERS[name](Path(self.folder.name))
+
+    @rule()
+    def compress(self) -> None:
+        for name in ON_DISK:
+            if name == "zarr" and self._rows_disagree():
+                with pytest.raises(SchemaError, match="disagree on their rows"):
+                    self.storages[name].compress_store()
+            else:
+                assert self.storages[name].compress_store() > 0 or name == "json"
+
+    def _rows_disagree(self) -> bool:
+        rows: dict[str, set[int]] = {}
+        for key, array in self.arrays.items():
+            rows.setdefault(key.partition("/")[0], set()).add(len(array))
+        return any(len(found) > 1 for found in rows.values())
+
+    @invariant()
+    def all_agree(self) -> None:
+        for storage in getattr(self, "storages", {}).values():
+            assert storage.array_keys() == sorted(self.arrays)
+            assert storage.get_metadata() == self.storages["memory"].get_metadata()
+            for key, value in self.values.items():
+                assert storage.load_metadata(key) == value
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            for storage in self.storages.values():
+                storage.discard()
+            self.folder.cleanup()
+
+
+TestStorageMachine = StorageMachine.TestCase
+TestStorageMachine.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
