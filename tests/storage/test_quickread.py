@@ -57,6 +57,6 @@ def test_it_notices_a_flipped_bit_in_every_array(store: tuple[str, WrittenStore]
     path, written = store
     content = bytearray(Path(path).read_bytes())
     name = f"{key}/c".encode() + b"/0" * ARRAYS[key].ndim
-    content[content.index(name) + len(name) + 1] ^= 4
+    content[content.index(name) + len(name)] ^= 4
     Path(path).write_bytes(bytes(content))
     assert read_expected(path, expected(key), n_bytes=written.n_bytes, crc=written.crc) is None
