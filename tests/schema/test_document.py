@@ -1,0 +1,260 @@
+"""The public dictionary: both nestings are read, one is written, equal schemas have one text."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dflow.errors import SchemaError
+from dflow.schema import (
+    ArraySpec,
+    FieldSpec,
+    GroupSpec,
+    Routing,
+    Schema,
+    SchemaBuilder,
+    canonical_json,
+    merge_schemas,
+    parse_schema,
+    route,
+    schema_to_dict,
+)
+from dflow.schema.names import name_fault
+
+FIELDS = {"file_level": {"size": {"dtype": "int64"}}, "categorical": {"kind": {"dtype": "str"}}, "routing_rules": {}}
+
+
+def test_the_doubled_nesting_of_hoops_ai_is_read_and_the_flat_one_written() -> None:
+    flat, doubled = parse_schema({"metadata": FIELDS}), parse_schema({"metadata": {"metadata": FIELDS}})
+    assert flat == doubled
+    assert sorted(schema_to_dict(doubled)["metadata"]) == ["categorical", "file_level", "routing_rules"]
+
+
+def test_a_field_that_is_called_metadata_is_a_field() -> None:
+    schema = parse_schema({"metadata": {"file_level": {"metadata": {"dtype": "int32"}}}})
+    assert schema.field("metadata") is not None
+
+
+def test_face_matrices_are_declared_flat() -> None:
+    for dims in (["facepair", "bin"], ["face_x", "face_y", "bin"], ["face", "face", "bin"]):
+        document = {
+            "groups": {
+                "ff": {
+                    "primary_dimension": "facepair",
+                    "special_processing": "matrix_flattening",
+                    "arrays": {"d2": {"dims": dims}},
+                }
+            }
+        }
+        assert parse_schema(document).groups["ff"].arrays["d2"].dims == ("facepair", "bin")
+
+
+def test_values_per_sample_have_no_row_dimension() -> None:
+    document = {
+        "groups": {"file": {"primary_dimension": "file", "arrays": {"a": {"dims": ["file"]}, "b": {"dims": ["x"]}}}}
+    }
+    arrays = parse_schema(document).groups["file"].arrays
+    assert (arrays["a"].dims, arrays["b"].dims) == ((), ("x",))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {"groups": [1]},
+        {"groups": {"g": 3}},
+        {"groups": {"g": {"primary_dimension": "r", "arrays": {"a": None}}}},
+        {"groups": {"g": {"primary_dimension": "r", "arrays": {"a": {"dims": 3}}}}},
+        {"groups": {3: {"primary_dimension": "r"}}},
+        {"metadata": 3},
+        {"metadata": {"file_level": {"a": 3}}},
+        {"metadata": {"file_level": {"a": {"dtype": "int32"}}, "categorical": {"a": {"dtype": "int32"}}}},
+        {"metadata": {"routing_rules": {"default_numeric": "elsewhere"}}},
+    ],
+)
+def test_a_document_of_the_wrong_form_is_a_schema_error(document: Any) -> None:
+    with pytest.raises(SchemaError):
+        parse_schema(document)
+
+
+def test_rules_are_read_nested_or_flat() -> None:
+    for rules in ({"min_value": 1}, {"validation_rules": {"min_value": 1}}):
+        array = {"dims": ["r"], **rules}
+        schema = parse_schema({"groups": {"g": {"primary_dimension": "r", "arrays": {"a": array}}}})
+        assert schema.groups["g"].arrays["a"].rules == {"min_value": 1}
+
+
+def test_a_rule_that_json_cannot_hold_is_a_schema_error() -> None:
+    builder = SchemaBuilder()
+    builder.create_group("g", "r").create_array("a", note=np.float32)
+    with pytest.raises(SchemaError, match="JSON"):
+        canonical_json(builder.schema())
+
+
+names = st.text(min_size=1, max_size=6).filter(lambda text: name_fault(text) is None)
+scalars = st.integers(-(2**31), 2**31) | st.floats()
+
+
+@st.composite
+def schemas(draw: st.DrawFn) -> Schema:
+    groups = {}
+    for name in draw(st.lists(names, max_size=3, unique=True)):
+        row = draw(names)
+        arrays = {}
+        for array in draw(st.lists(names.filter(lambda n, row=row: n != row), max_size=3, unique=True)):
+            rest = draw(st.lists(names.filter(lambda n, bad=(row, array): n not in bad), max_size=2, unique=True))
+            dims = tuple(rest) if name == "file" else (row, *rest)
+            arrays[array] = ArraySpec(
+                array,
+                dims,
+                "float64",
+                draw(st.text(max_size=3)),
+                draw(st.none() | st.floats()),
+                draw(st.sampled_from([None, "raise", "warn", "allow"])),
+                draw(st.dictionaries(st.just("unit"), st.text(max_size=3))),
+            )
+        groups[name] = GroupSpec(
+            name, row, arrays, draw(st.text(max_size=3)), draw(st.sampled_from([None, "nested_edges"]))
+        )
+    fields = draw(st.lists(names, max_size=4, unique=True))
+    file_level = {name: FieldSpec(name, "int32", required=draw(st.booleans())) for name in fields[::2]}
+    categorical = {name: FieldSpec(name, "int32", values=(1, 2), labels=("a", "b")) for name in fields[1::2]}
+    routing = Routing(
+        tuple(draw(st.lists(names, max_size=2))),
+        (),
+        default_string=draw(st.sampled_from(["file_level", "categorical"])),
+    )
+    return Schema("1.0", draw(names), "", groups, file_level, categorical, routing)
+
+
+@settings(max_examples=60, deadline=None)
+@given(schemas())
+def test_any_schema_survives_its_dictionary_its_text_and_a_pickle(schema: Schema) -> None:
+    text = canonical_json(schema)
+    assert canonical_json(parse_schema(schema_to_dict(schema))) == text
+    assert canonical_json(parse_schema(json.loads(text))) == text
+    assert canonical_json(pickle.loads(pickle.dumps(schema))) == text
+    shuffled = json.loads(json.dumps(dict(reversed(json.loads(text).items()))))
+    assert canonical_json(parse_schema(shuffled)) == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(schemas())
+def test_merging_with_itself_or_nothing_changes_nothing(schema: Schema) -> None:
+    text = canonical_json(schema)
+    assert canonical_json(merge_schemas(schema, parse_schema(json.loads(text)))) == text
+    empty = Schema(domain="")
+    assert canonical_json(merge_schemas(schema, empty)) == text
+    assert json.loads(canonical_json(merge_schemas(empty, schema)))["groups"] == json.loads(text)["groups"]
+
+
+def one(**array: Any) -> Schema:
+    return parse_schema({"groups": {"g": {"primary_dimension": "r", "arrays": {"a": {"dims": ["r"], **array}}}}})
+
+
+def test_merging_unites_what_does_not_contradict() -> None:
+    other = parse_schema(
+        {
+            "domain": "d",
+            "groups": {
+                "g": {
+                    "primary_dimension": "r",
+                    "description": "text",
+                    "arrays": {"b": {"dims": ["r", "x"], "dtype": "int8"}},
+                },
+                "h": {"primary_dimension": "s"},
+            },
+            "metadata": {"categorical": {"c": {"dtype": "int32", "values": [1]}}},
+        }
+    )
+    merged = merge_schemas(one(fill_value=3.0), other)
+    assert sorted(merged.groups) == ["g", "h"]
+    assert sorted(merged.groups["g"].arrays) == ["a", "b"]
+    assert merged.groups["g"].description == "text"
+    assert merged.groups["g"].arrays["a"].fill_value == 3.0
+    assert merged.domain == "d"
+    assert merged.categorical["c"].values == (1,)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        (one(), one(dtype="int32"), "'g/a': dtype"),
+        (one(), one(dims=["r", "x"]), "'g/a': dims"),
+        (one(fill_value=1), one(fill_value=2), "fill_value"),
+        (one(nan_policy="allow"), one(nan_policy="raise"), "nan_policy"),
+        (one(), parse_schema({"groups": {"g": {"primary_dimension": "s"}}}), "primary dimension"),
+        (
+            parse_schema({"metadata": FIELDS}),
+            parse_schema({"metadata": {"file_level": {"kind": {"dtype": "str"}}}}),
+            "'kind'",
+        ),
+        (
+            parse_schema({"metadata": FIELDS}),
+            parse_schema({"metadata": {"file_level": {"size": {"dtype": "str"}}}}),
+            "'size'",
+        ),
+        (
+            parse_schema({"metadata": {"categorical": {"k": {"dtype": "int32", "values": [1]}}}}),
+            parse_schema({"metadata": {"categorical": {"k": {"dtype": "int32", "values": [2]}}}}),
+            "values",
+        ),
+        (
+            parse_schema({"metadata": {"routing_rules": {"default_string": "file_level"}}}),
+            parse_schema({"metadata": {"routing_rules": {"default_numeric": "categorical"}}}),
+            "routing",
+        ),
+    ],
+)
+def test_merging_names_the_contradiction_from_both_sides(first: Schema, second: Schema, says: str) -> None:
+    for a, b in ((first, second), (second, first)):
+        with pytest.raises(SchemaError, match=says):
+            merge_schemas(a, b)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("declared_number", "text", "file_level"),
+        ("declared_kind", 1, "categorical"),
+        ("SIZE_of", "text", "file_level"),
+        ("size_kind", 1, "file_level"),
+        ("a_KIND", 1, "categorical"),
+        ("plain", 1, "file_level"),
+        ("plain", np.float32(1), "file_level"),
+        ("plain", "text", "categorical"),
+        ("plain", True, "categorical"),
+        ("plain", np.bool_(True), "categorical"),
+    ],
+)
+def test_declarations_beat_patterns_and_patterns_beat_types(field: str, value: Any, expected: str) -> None:
+    builder = SchemaBuilder()
+    builder.define_file_metadata("declared_number", "float32")
+    builder.define_categorical_metadata("declared_kind", "int32")
+    builder.set_metadata_routing_rules(["size*"], ["*kind", "declared_number"])
+    assert route(builder.schema(), field, value) == expected
+
+
+def test_defaults_by_type_can_be_set() -> None:
+    builder = SchemaBuilder()
+    builder.set_metadata_routing_rules([], [], "categorical", "file_level", "file_level")
+    schema = builder.schema()
+    assert [route(schema, "x", value) for value in (1, True, "a")] == ["categorical", "file_level", "file_level"]
+
+
+@pytest.mark.parametrize("name", ["a", "face_areas", "größe", "面", "a.b", "a b", "..a", "x" * 200])
+def test_good_names(name: str) -> None:
+    assert name_fault(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", " a", "a ", ".", "..", "...", "__a", "zarr.json", "a/b", "a\\b", "a\0", "a\n", "ä" * 101, 3, None]
+)
+def test_bad_names(name: Any) -> None:
+    assert isinstance(name_fault(name), str)
