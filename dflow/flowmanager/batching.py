@@ -1,7 +1,7 @@
 """How items are packed into batches: pure, from their sizes and the seconds measured so far.
 
-Large items go first, so that no straggler is left for the end; batches shrink towards the end, so that all workers finish
-together; none is so small that the scheduler's few milliseconds a node count.
+Large items go first, so that no straggler is left for the end; batches shrink towards the end, so that all workers
+finish together; none is so small that the scheduler's few milliseconds a node count.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class ClusterEngine:
             raise ClusterError(
                 "The scheduler dropped the flow's work (restarted, or closed); run the flow again."
             ) from error
-        except Exception as error:  # noqa: BLE001 - any fault of the infrastructure is the caller's to judge
+        except Exception as error:
             return Finished(tag, error=error)
         finally:
             running.futures.clear()
@@ -131,7 +131,7 @@ class ClusterEngine:
         futures = [future for running in waiting.values() for future in running.futures]
         try:
             self.client.cancel(futures, force=True)
-        except Exception:  # noqa: BLE001 - the connection may be what broke
+        except Exception:
             _LOGGER.debug("could not cancel %d futures", len(futures), exc_info=True)
 
 

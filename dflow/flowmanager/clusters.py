@@ -77,7 +77,8 @@ def resolve(cluster: Any = None, *, max_workers: int | None = None) -> Connectio
         client = _connect(cluster)
         return _checked(Connection(client, (client,)))
     raise ClusterError(
-        f"cluster={cluster!r} is {type(cluster).__name__}; expected a distributed Client, a cluster object, a scheduler's "
+        f"cluster={cluster!r} is {type(cluster).__name__}; expected a distributed Client, a cluster object, a "
+        f"scheduler's "
         f"address or one of {list(profiles.profile_names())}."
     )
 
@@ -153,8 +154,8 @@ def free_port(wanted: int) -> int:
 def _keep_main_out_of_workers() -> None:
     """Start our workers without running the user's script again.
 
-    ``spawn`` imports the parent's main module in each child, so that a script without the ``__main__`` guard would start
-    itself in every worker. dflow's workers never need it: tasks travel by value to the workers' own children.
+    ``spawn`` imports the parent's main module in each child, so that a script without the ``__main__`` guard would
+    start itself in every worker. dflow's workers never need it: tasks travel by value to the workers' own children.
     """
     spawn: Any = multiprocessing.spawn
     original: Callable[[str], dict[str, Any]] = spawn.get_preparation_data

@@ -21,7 +21,7 @@ EXPORT_TASK = "merge"
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What the export did: its outcome for the user and the merge's own report (None when there was nothing to merge)."""
+    """What the export did: its outcome, and the merge's own report (None when there was nothing to merge)."""
 
     outcome: TaskOutcome
     report: MergeReport | None = None

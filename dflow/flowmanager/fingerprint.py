@@ -35,7 +35,8 @@ from dflow._version import __version__
 class Fingerprint:
     """A pipeline's hash and what it was made of.
 
-    `digest` is 32 hexadecimal digits; `parts` maps what was read (``function cad_tasks.scale``) to its own hash, so that
+    `digest` is 32 hexadecimal digits; `parts` maps what was read (``function cad_tasks.scale``) to its own hash, so
+    that
     two fingerprints can be compared; `unknown` names what could not be read; `modules` are the user's modules reached.
     """
 

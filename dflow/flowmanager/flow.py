@@ -72,12 +72,13 @@ def create_flow(
     storage_type
         "optimized" (one Zarr file a sample), "json" or "memory"; "memory" leaves nothing to export.
     parallel_task_kwargs
-        HOOPS AI's executor settings; ``time_limit_overall`` is the time limit of a file, the others have no meaning here.
+        HOOPS AI's executor settings; ``time_limit_overall`` is the time limit of a file, the others have no meaning
+        here.
     sample
         "file": a sample is a file; "body": a transform is called once for each body of a file.
     cluster
-        A `distributed.Client`, a cluster object, a scheduler's address or a profile's name. Omitted: the active client, else
-        a local cluster for the time of the run.
+        A `distributed.Client`, a cluster object, a scheduler's address or a profile's name. Omitted: the active
+        client, else a local cluster for the time of the run.
     timeout_seconds
         Wall time one file may take in a task, 120 s unless `parallel_task_kwargs` says otherwise.
     memory_limit
@@ -139,7 +140,8 @@ class Flow:
         Parameters
         ----------
         inputs
-            What the tasks start from, by name: ``{"sources": ["/path/to/cad"]}``. A single text or path is a list of one.
+            What the tasks start from, by name: ``{"sources": ["/path/to/cad"]}``. A single text or path is a list of
+            one.
         clean_output_dir
             Delete all that earlier runs left, and start afresh.
         clean_ouput_dir
@@ -154,7 +156,8 @@ class Flow:
         Raises
         ------
         FlowError
-            `WiringError`, `EmptySourceError`, `SourceNotFoundError`, `OutputFolderError`, `FlowBusyError`, `ClusterError`,
+            `WiringError`, `EmptySourceError`, `SourceNotFoundError`, `OutputFolderError`, `FlowBusyError`,
+            `ClusterError`,
             `TooManyFailuresError` or `FlowCancelledError`; a sequential task's own error as it is. A file's failure is
             recorded, not raised.
         """

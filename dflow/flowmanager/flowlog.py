@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -46,11 +46,12 @@ def one_line(text: str) -> str:
 def _item_line(now: str, task: str, record: ItemRecord) -> str:
     error = record.error
     if error is not None:
-        return f"{now} ERROR {task} failed {record.seconds:.3f}s {one_line(record.item)} [{error.kind}] {one_line(error.message)}\n"
+        what = f"{one_line(record.item)} [{error.kind}] {one_line(error.message)}"
+        return f"{now} ERROR {task} failed {record.seconds:.3f}s {what}\n"
     word = "reused" if record.reused else record.status
     notes = f" ({one_line('; '.join(record.notes))})" if record.notes else ""
     return f"{now} INFO {task} {word} {record.seconds:.3f}s {one_line(record.item)}{notes}\n"
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

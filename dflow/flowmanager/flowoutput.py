@@ -34,8 +34,8 @@ class Counts:
 class TaskOutcome:
     """One task of a finished flow.
 
-    `records` hold one record an item in item order; `value` is what a task in the calling process returned; `seconds` is
-    wall time (tasks of one chain share theirs in proportion to the work done in each); `n_nodes` is how many Dask
+    `records` hold one record an item in item order; `value` is what a task in the calling process returned; `seconds`
+    is wall time (tasks of one chain share theirs in proportion to the work done in each); `n_nodes` is how many Dask
     nodes it took.
     """
 

@@ -1,6 +1,7 @@
 """The decorators: ``from dflow.flowmanager import flowtask``, then ``@flowtask.transform(…)``.
 
-A decorator returns the same callable with ``_task_*`` attributes attached, so the function can still be called directly.
+A decorator returns the same callable with ``_task_*`` attributes attached, so the function can still be called
+directly.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def extract(
 
     Notes
     -----
-    The function gets the whole list when its first parameter bears the input's own name (``sources``) or is annotated as a
-    sequence, and is called once a source otherwise. Returned lists are flattened one level.
+    The function gets the whole list when its first parameter bears the input's own name (``sources``) or is annotated
+    as a sequence, and is called once a source otherwise. Returned lists are flattened one level.
     """
     return _decorate("extract", name, inputs, outputs, parallel_execution)
 

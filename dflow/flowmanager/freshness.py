@@ -1,7 +1,7 @@
 """Whether an item must be done again: a pure judgement over its journal entry, its source and the pipeline.
 
-`examine` looks at the source (one ``stat``); `judge` decides; `content_hash` reads the bytes, and is only asked for when
-size and time do not settle the matter.
+`examine` looks at the source (one ``stat``); `judge` decides; `content_hash` reads the bytes, and is only asked for
+when size and time do not settle the matter.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def examine(item: Any) -> SourceState:
 
 
 def judge(entry: Entry | None, source: SourceState, wanted: Wanted) -> Verdict:
-    """Decide without reading the source; ``hash`` means: compare `content_hash` with the entry's, then reuse or redo."""
+    """Decide without reading the source; ``hash`` means: compare its `content_hash` with the entry's."""
     if entry is None:
         return Verdict("redo", "new")
     if entry.fingerprint != wanted.fingerprint:

@@ -1,4 +1,4 @@
-"""Users' functions as bytes: by value whatever the workers could not import, or might have imported in an older state."""
+"""Users' functions as bytes: by value whatever workers cannot import, or may have imported in an older state."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Gathering:
 def pack_function(function: Callable[..., Any], modules: Sequence[str], task: str) -> bytes:
     """Cloudpickle's bytes of `function`.
 
-    `modules` are the user's own: what comes from them travels by value, together with what it uses. Where that fails, by
-    reference: the workers must then be able to import them.
+    `modules` are the user's own: what comes from them travels by value, together with what it uses. Where that fails,
+    by reference: the workers must then be able to import them.
 
     Raises
     ------
@@ -39,12 +39,13 @@ def pack_function(function: Callable[..., Any], modules: Sequence[str], task: st
     """
     try:
         return _by_value(function, modules)
-    except Exception as error:  # noqa: BLE001 - pickling runs any code
+    except Exception as error:
         try:
             return bytes(cloudpickle.dumps(function))
-        except Exception:  # noqa: BLE001
+        except Exception:
             raise TaskDefinitionError(
-                f"Task {task!r} uses something that cannot be sent to another process ({type(error).__name__}: {error}); "
+                f"Task {task!r} uses something that cannot be sent to another process ({type(error).__name__}: "
+                f"{error}); "
                 "create it inside the function, or run with debug=True."
             ) from error
 

@@ -24,7 +24,7 @@ from dflow.storage.paths import item_identity
 
 
 def run_here(run: FlowRun, step: Step) -> StepResult:
-    """Call a sequential task in this process, as one node of the synchronous scheduler. What it raises stops the flow."""
+    """Call a sequential task here, as a node of the synchronous scheduler. What it raises stops the flow."""
     started = time.monotonic()
     bar = run.progress.start(step.task.name, 1, unit="calls")
     values = source_values(run, step.item)
@@ -79,7 +79,7 @@ def _gather_roots(run: FlowRun, step: Step, sources: list[Any]) -> list[Root]:
 
 
 def _isolation(run: FlowRun, step: Step, engine: Engine) -> Isolation:
-    """Looking for files needs no warm child: where no cluster runs, it happens right here, unless it opens CAD files."""
+    """Looking for files needs no child: where no cluster runs it happens right here, unless it opens CAD files."""
     opens_files = any(feed.kind == "cad_loader" for feed in step.feeds)
     return "inline" if isinstance(engine, SynchronousEngine) and not opens_files else run.engines.isolation
 

@@ -77,7 +77,8 @@ class FolderLock:
             holder = self._holder()
             if holder is not None:
                 raise FlowBusyError(
-                    f"Process {holder.pid} on {holder.host} is writing to {self._file.parent.parent}; wait for it to end, "
+                    f"Process {holder.pid} on {holder.host} is writing to {self._file.parent.parent}; wait for "
+                    f"it to end, "
                     "or give this flow another name or flows_outputdir."
                 )
             temporary = self._file.with_name(f".tmp-lock-{owner.token}")

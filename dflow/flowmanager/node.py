@@ -20,7 +20,7 @@ LARGE_VALUE_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """How a chained task is fed: `value` and `extras` name the earlier node of the chain (-1: the chain's own items)."""
+    """How a chained task is fed: `value` and `extras` name earlier nodes of the chain (-1: the chain's items)."""
 
     value: int
     extras: tuple[tuple[str, int], ...] = ()

@@ -18,7 +18,8 @@ EMIT_SECONDS = 0.1
 class ProgressEvent:
     """The state of one task (or of the merge, task ``merge``) of a running flow.
 
-    `total` is None while unknown; ``done = succeeded + skipped + failed``, of which `reused` needed no work. `unit` says
+    `total` is None while unknown; ``done = succeeded + skipped + failed``, of which `reused` needed no work. `unit`
+    says
     what is counted; `seconds` is the wall time of the task so far; `errors` are those since the task's last event, and
     `dashboard` the link to the Dask dashboard, "" where there is none.
     """

@@ -19,7 +19,8 @@ def print_report(output: FlowOutput, console: Console | None = None) -> None:
     counts = output.counts
     share = f" ({100 * counts.failed / counts.submitted:.2f}%)" if counts.submitted else ""
     console.print(
-        f"{counts.submitted} files: {counts.succeeded} succeeded, {counts.skipped} skipped, {counts.failed} failed{share}; "
+        f"{counts.submitted} files: {counts.succeeded} succeeded, {counts.skipped} skipped, {counts.failed} "
+        f"failed{share}; "
         f"{counts.reused} reused; {counts.samples} samples in {output.time_to_process:.1f} s",
         highlight=False,
     )

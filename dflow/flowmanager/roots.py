@@ -36,7 +36,8 @@ def roots_of(values: Iterable[Any], folder: str | os.PathLike[str], task: str) -
             identity = item_identity(value, folder)
         except (TypeError, ValueError) as error:
             raise WiringError(
-                f"Item {position} for task {task!r} is {type(value).__name__}: items are paths, or values that JSON can "
+                f"Item {position} for task {task!r} is {type(value).__name__}: items are paths, or values that "
+                f"JSON can "
                 f"hold ({error})."
             ) from error
         if identity in roots:

@@ -23,7 +23,6 @@ from dflow.flowmanager.settings import FlowSettings
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Source, Step
 from dflow.records import ItemRecord
 
-
 _NO_CALL = TaskCall("", "custom", b"", ())
 """Stands in a template until the stage fills in its own."""
 
@@ -115,7 +114,7 @@ class Engines:
 
 @dataclass(slots=True)
 class StepResult:
-    """What a finished step left: `records` by item for tasks called once an item, `value` for one call over the list."""
+    """What a finished step left: `records` of tasks called once an item, `value` of a call over the list."""
 
     step: Step
     roots: Sequence[Root] = ()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
@@ -62,10 +62,12 @@ def run_flow(
     pipeline = pipeline_fingerprint(settings)
     for task in settings.tasks if not settings.debug else ():
         pack_function(task.function, pipeline.modules, task.name)  # refuses what cannot travel before anything starts
-    with _owned_folder(settings.paths, clean=clean):
-        with _opened_run(settings, plan, inputs, pipeline, listeners) as run:
-            announce(run.engines.cancel)
-            return _finish(run, _run_stages_and_export(run), started)
+    with (
+        _owned_folder(settings.paths, clean=clean),
+        _opened_run(settings, plan, inputs, pipeline, listeners) as run,
+    ):
+        announce(run.engines.cancel)
+        return _finish(run, _run_stages_and_export(run), started)
 
 
 def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
@@ -192,7 +194,8 @@ def _why_empty(run: FlowRun, stage: Stage) -> str:
 def final_records(run: FlowRun) -> list[ItemRecord]:
     """One record an item of the flow's files: the last one of the stages that transform it, with its samples.
 
-    An item's samples are those its last store-taking task left; an item that a later task failed or skipped counts as that.
+    An item's samples are those its last store-taking task left; an item that a later task failed or skipped counts as
+    that.
     """
     counted = [stage for stage in run.plan.stages if stage.kind == "items" and stage.steps[0].task.kind == "transform"]
     if not counted:
@@ -254,7 +257,7 @@ def _errors(run: FlowRun) -> list[ErrorRecord]:
 def _run_facts(run: FlowRun, tasks: Sequence[TaskOutcome], seconds: float) -> dict[str, Any]:
     """``run.json``: when, where, with what, and how long."""
     return {
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "tasks": [_task_facts(task) for task in tasks],
         "host": platform.node(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from dask.utils import parse_bytes
@@ -26,7 +26,7 @@ class SettingError(FlowError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FlowSettings:
-    """What one flow is. `max_failures` is a count of files, a share of the submitted ones below 1.0, or None for any."""
+    """What one flow is. `max_failures` is a count of files, a share of them below 1.0, or None for any."""
 
     paths: FlowPaths
     tasks: tuple[TaskSpec, ...]
@@ -38,7 +38,7 @@ class FlowSettings:
     storage_type: StorageKind = "optimized"
     sample: SampleKind = "file"
     cluster: Any = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     max_failures: float | None = None
     task_options: Mapping[str, Any] | None = None
 
@@ -144,7 +144,7 @@ def checked_limits(
     max_retries: int,
     options: Mapping[str, Any] | None,
 ) -> Limits:
-    """What one file may use; HOOPS AI's ``parallel_task_kwargs["time_limit_overall"]`` counts where nothing else is said."""
+    """What one file may use; HOOPS AI's ``time_limit_overall`` counts where no `timeout_seconds` is given."""
     if timeout_seconds is None:
         timeout_seconds = (options or {}).get("time_limit_overall", TIMEOUT_SECONDS)
     if not isinstance(timeout_seconds, (int, float)) or isinstance(timeout_seconds, bool) or not timeout_seconds > 0:

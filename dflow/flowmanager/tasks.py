@@ -57,7 +57,8 @@ def spec_of(function: Any) -> TaskSpec:
     kind = getattr(function, "_task_type", None)
     if kind not in TASK_CLASSES:
         raise TaskDefinitionError(
-            f"Function {name!r} is not a task: decorate it with @flowtask.extract, @flowtask.transform or @flowtask.custom."
+            f"Function {name!r} is not a task: decorate it with @flowtask.extract, @flowtask.transform or "
+            f"@flowtask.custom."
         )
     return TaskSpec(
         name=function._task_name,

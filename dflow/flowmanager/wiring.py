@@ -3,7 +3,8 @@
 Rules
 -----
 * A name that an earlier task gives out, or that the flow's inputs hold, is fed from there (the nearest earlier one).
-* A task's first input that nothing produces is fed from the nearest earlier task's output, the flow's input for the first.
+* A task's first input that nothing produces is fed from the nearest earlier task's output, the flow's input for the
+  first.
 * ``cad_loader`` and ``storage`` are injected: by name, or by position behind HOOPS AI's single input.
 * Any other unknown name is a `WiringError` that names the gap.
 """
@@ -96,7 +97,8 @@ def plan(tasks: Sequence[TaskSpec], input_keys: Iterable[str] | None = None) -> 
     tasks
         The flow's tasks, in order.
     input_keys
-        Names in ``process(inputs=…)``; None before they are known: then names that nothing produces are taken to be inputs.
+        Names in ``process(inputs=…)``; None before they are known: then names that nothing produces are taken to be
+        inputs.
 
     Raises
     ------
