@@ -19,6 +19,8 @@ import socket
 import sys
 from typing import NoReturn
 
+import numpy as np
+
 from dflow.flowmanager import wire
 from dflow.flowmanager.execution import PreparedCall, prepare_call, run_item
 from dflow.flowmanager.faults import describe_exception
@@ -64,6 +66,7 @@ def _settle(log_fd: int, parent_pid: int) -> None:
     os.close(log_fd)
     sys.stdout = _text_stream(1)
     sys.stderr = _text_stream(2)
+    np.random.seed()  # or all children would draw the numbers that follow their common parent's
     faulthandler.enable(file=2)
     faulthandler.register(DUMP_SIGNAL, file=2, all_threads=True, chain=False)
 

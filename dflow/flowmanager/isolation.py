@@ -56,7 +56,6 @@ class Supervisor:
         """
         self._limits = batch.limits
         self._previews = batch.export_visualization
-        self._cancelled.clear()
         self.restarts = self.peak_bytes = 0
         call = batch.call
         bare = replace(batch, items=(), call=replace(call, function=b""))
@@ -91,8 +90,12 @@ class Supervisor:
             nursery.close()
 
     def cancel(self) -> None:
-        """Make the request that is under way, or the next one, raise `CancelledError`."""
+        """Make the request that is under way, or the next one, raise `CancelledError`, until `resume`."""
         self._cancelled.set()
+
+    def resume(self) -> None:
+        """Forget that `cancel` was called."""
+        self._cancelled.clear()
 
     def _ask(
         self,

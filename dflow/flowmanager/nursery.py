@@ -1,8 +1,8 @@
 """The process that children come from: it imports the CAD kernel once and forks a warm child on demand.
 
 Importing the kernel takes seconds, a fork milliseconds: a folder full of files that kill their process costs little
-time. Run by the worker as ``python -m dflow.flowmanager.nursery <control fd>``; it has one thread, opens no file, and
-runs no user code.
+time. Started by the worker (see `dflow.flowmanager.processes`); it has one thread, opens no file, and runs no user
+code.
 
 Over the control socket (``SOCK_SEQPACKET``) it takes ``fork`` with two descriptors (the child's connection and the end
 of the pipe that its output goes to) and answers the child's process id; ``reap <pid>`` waits for a child that has
@@ -92,24 +92,18 @@ def _fork(control: socket.socket, descriptors: list[int]) -> int:
 
 
 def main() -> None:
-    """Entry of the process."""
+    """Entry of the process: ``sys.argv`` is ["-c", dflow's folder, descriptor of the control socket, PREVIEWS or none]."""
     os.dup2(2, 1)  # the kernel prints to stdout while it is being imported
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control = socket.socket(fileno=int(sys.argv[2]))
     control.set_inheritable(False)
     warm_up()
-    if sys.argv[2:] == [PREVIEWS]:
+    if sys.argv[3:] == [PREVIEWS]:
         warm_up_previews()
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the pages that all children share
     sys.stdout.flush()
     sys.stderr.flush()
-    try:
+    with contextlib.suppress(OSError):
         control.send(b"ready")
-    except OSError:
-        return
-    serve(control)
-
-
-if __name__ == "__main__":
-    main()
+        serve(control)
     os._exit(0)

@@ -34,7 +34,15 @@ _STACK_SECONDS = 0.3
 
 _REAP_SECONDS = 10.0
 _READ_BYTES = 1 << 16
-_NURSERY = (sys.executable, "-P", "-m", "dflow.flowmanager.nursery")
+_BOOT = """import sys
+sys.path.insert(0, sys.argv[1])
+import dflow
+del sys.path[0]
+from dflow.flowmanager import nursery
+nursery.main()"""
+"""Finds the worker's own dflow, wherever it was imported from, and adds nothing to the path or the environment."""
+
+_NURSERY = (sys.executable, "-P", "-c", _BOOT, str(Path(dflow.__file__).resolve().parent.parent))
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -112,12 +120,10 @@ class Nursery:
 
 
 def _environment() -> dict[str, str]:
-    """The worker's, with dflow importable and numerical libraries on one thread."""
+    """The worker's, with numerical libraries on one thread: more threads at the fork would be lost in the child."""
     environment = dict(os.environ)
     for name in _ONE_THREAD:
         environment.setdefault(name, "1")
-    package = str(Path(dflow.__file__).resolve().parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH"))))
     return environment
 
 

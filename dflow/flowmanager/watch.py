@@ -56,6 +56,8 @@ def converse(
             replies = child.wait(min(POLL_SECONDS, clock.remaining()))
             for reply in replies:
                 clock.note(reply)
+                if isinstance(reply, wire.ItemDone):
+                    child.peak_bytes = max(child.peak_bytes, reply.peak_bytes)
                 on_reply(reply)
                 if isinstance(reply, (wire.Prepared, wire.ItemDone)):
                     return None

@@ -35,6 +35,7 @@ class _Pool:
         self._lock = threading.Lock()
         self._idle: list[Supervisor] = []
         self._leased: set[Supervisor] = set()
+        self._dismissed: set[Supervisor] = set()
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[Supervisor]:
@@ -47,7 +48,13 @@ class _Pool:
         finally:
             with self._lock:
                 self._leased.discard(supervisor)
-                self._idle.append(supervisor)
+                dismissed = supervisor in self._dismissed
+                self._dismissed.discard(supervisor)
+                if not dismissed:
+                    supervisor.resume()
+                    self._idle.append(supervisor)
+            if dismissed:
+                supervisor.close()
 
     def cancel(self) -> None:
         """Make every batch under way give up."""
@@ -56,10 +63,11 @@ class _Pool:
                 supervisor.cancel()
 
     def close(self) -> None:
-        """Cancel what is under way and end all idle children."""
+        """Cancel what is under way and end all children, the busy ones when their batches have given up."""
         self.cancel()
         with self._lock:
             idle, self._idle = self._idle, []
+            self._dismissed |= self._leased
         for supervisor in idle:
             supervisor.close()
 
