@@ -84,11 +84,12 @@ def diagonal(brep: BrepAccess) -> float:
 
 def _filled(values: Float64, stand_ins: Float64) -> Float64:
     """Rows with NaN replaced by the face's first finite row, else by its stand-in."""
-    broken = np.logical_not(np.isfinite(values)).any(axis=-1)
-    if not broken.any():
+    finite = np.isfinite(values)
+    if finite.all():
         return values
+    broken = np.any(~finite, axis=-1)
     values = values.copy()
-    for face in np.flatnonzero(broken.any(axis=1)):
+    for face in np.flatnonzero(np.any(broken, axis=1)):
         whole = np.flatnonzero(~broken[face])
         values[face, broken[face]] = values[face, whole[0]] if len(whole) else np.nan_to_num(stand_ins[face])
     return values

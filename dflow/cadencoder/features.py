@@ -15,10 +15,11 @@ from dflow.cadencoder.access import BrepAccess, Float64, Int32
 from dflow.cadencoder.coedges import coedge_mates
 from dflow.cadencoder.facepairs import area_points, diagonal, grid_points, resampled
 from dflow.cadencoder.graph import FaceGraph, collapse_arcs, face_graph, neighbour_counts
-from dflow.cadencoder.histograms import distance_histograms, normal_angle_histograms, point_angle_histograms
+from dflow.cadencoder.histograms import distance_histograms, normal_angle_histograms
 from dflow.cadencoder.options import EncodeOptions
 from dflow.cadencoder.paths import extended_adjacency, hop_counts, shortest_edge_paths
 from dflow.cadencoder.rasterpairs import all_pairs_angles, all_pairs_distances
+from dflow.cadencoder.triples import point_angle_histograms
 
 
 class BrepFeatures:

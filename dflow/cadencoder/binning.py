@@ -1,0 +1,99 @@
+"""Histograms of all pairs of faces in blocks: which pairs go together, and how values become counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Intp = NDArray[np.intp]
+
+BLOCK_CELLS = 1 << 14
+"""Cells of a temporary array: enough to hide the cost of numpy's calls, few enough for the second-level cache."""
+
+BELOW_ONE = np.float32(1.0 - 5e-7)
+"""Scales values of [0, 1] so that rounding cannot carry the largest out of the last bin."""
+
+
+def pair_blocks(n_faces: int, pairs_per_block: int) -> Iterator[tuple[slice, slice]]:
+    """Rectangles of rows i and columns j that together cover every pair i ≤ j, of about `pairs_per_block` pairs each.
+
+    Long rows are cut; short ones are taken several at a time, which covers a few pairs i > j as well.
+    """
+    i = 0
+    while i < n_faces:
+        rest = n_faces - i
+        n_rows = min(rest, max(1, pairs_per_block // rest))
+        for j in range(i, n_faces, max(1, pairs_per_block // n_rows)):
+            yield slice(i, i + n_rows), slice(j, min(j + max(1, pairs_per_block // n_rows), n_faces))
+        i += n_rows
+
+
+def mirror(matrix: Float32) -> None:
+    """Copy the part of a (n_faces, n_faces, …) matrix above the diagonal below it."""
+    for i in range(len(matrix)):
+        matrix[i + 1 :, i] = matrix[i, i + 1 :]
+
+
+class Scratch:
+    """Temporary arrays that every block uses again.
+
+    Fresh arrays of this size would be taken from the system and given back each time, and clearing their pages costs
+    more than what is computed in them.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> NDArray[Any]:
+        """An uninitialised array; it is valid until the same name is asked for again."""
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.size < size:
+            buffer = self._buffers[name] = np.empty(size, dtype)
+        return buffer[:size].reshape(shape)
+
+
+def count_rows(values: Float32, bins: int, *, scratch: Scratch | None = None, cells: Intp | None = None) -> Intp:
+    """The histogram of each row: values (…, n) in units of a bin to counts (…, bins).
+
+    Values must lie in [0, bins), or where `cells` gives the first cell of every value's own histogram (at least as many
+    rows of n as there are), in the range of that.
+    """
+    *rows, n = values.shape
+    n_rows = math.prod(rows)
+    index = (scratch or Scratch()).array("index", (n_rows, n), np.intp)
+    np.copyto(index, values.reshape(n_rows, n), casting="unsafe")
+    index += np.arange(0, n_rows * bins, bins)[:, None] if cells is None else cells[:n_rows]
+    return np.bincount(index.ravel(), minlength=n_rows * bins).reshape(*rows, bins)
+
+
+def components(points: Float64, full_scale: float | None = None) -> Float32:
+    """Points as (3, n_faces, n_samples) float32, centred and scaled before the cast, which then loses no digit.
+
+    Parameters
+    ----------
+    points
+        (n_faces, n_samples, 3) float64, not empty.
+    full_scale
+        The length that becomes 1; the longest side of the points' box when not given. When it is 0, so is all.
+    """
+    rows = points.reshape(-1, 3).T.copy()
+    low, high = rows.min(axis=1), rows.max(axis=1)
+    length = float((high - low).max()) if full_scale is None else full_scale
+    rows -= 0.5 * (low + high)[:, None]
+    rows *= 1.0 / length if length > 0 else 0.0
+    return rows.astype(np.float32).reshape(3, *points.shape[:2])
+
+
+def angle_bins(cosines: Float32, bins: int) -> Float32:
+    """Angles over π in units of a bin, in [0, bins); overwrites `cosines`."""
+    np.clip(cosines, -1.0, 1.0, out=cosines)
+    np.arccos(cosines, out=cosines)
+    cosines *= np.float32(bins / np.pi) * BELOW_ONE
+    return cosines
