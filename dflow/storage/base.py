@@ -18,6 +18,7 @@ from dflow.schema import (
     NanPolicy,
     Schema,
     SchemaBuilder,
+    canonical_json,
     cast_array,
     check_field,
     dtype_name,
@@ -28,6 +29,7 @@ from dflow.schema import (
     resolve_group,
     schema_to_dict,
 )
+from dflow.storage.dimensions import sample_dimensions
 from dflow.storage.keys import locate
 from dflow.storage.tree import MetadataTree
 from dflow.storage.values import storable_array
@@ -55,6 +57,7 @@ class DataStorage(ABC):
         self.nan_policy: NanPolicy = nan_policy
         self._schema = Schema()
         self._has_schema = False
+        self._schema_text: str | None = None
         self._metadata = MetadataTree()
         self._closed = False
 
@@ -67,6 +70,10 @@ class DataStorage(ABC):
     @abstractmethod
     def _get_array(self, key: str) -> NDArray[Any]:
         """The array under an existing ``group/array``; the caller copies it."""
+
+    @abstractmethod
+    def _has_array(self, key: str) -> bool:
+        """Whether there is an array under ``group/array``."""
 
     @abstractmethod
     def array_keys(self) -> list[str]:
@@ -117,10 +124,9 @@ class DataStorage(ABC):
         """
         self._check_open()
         prepared = self._prepare(key, data)
-        known = {*self.array_keys()}
         for name in prepared:
-            self._check_clash(name, known)
-            known.add(name)
+            if not self._has_array(name):
+                self._check_clash(name, prepared)
         for name, array in prepared.items():
             self._put_array(name, array)
 
@@ -133,19 +139,29 @@ class DataStorage(ABC):
             If there is nothing under the key.
         """
         self._check_open()
+        located = self._located(key)
+        if self._has_array(located):
+            return np.array(self._get_array(located))
         keys = self.array_keys()
         below = [k for k in keys if k.startswith(f"{key}/")]
-        if below and "/" not in key:
-            return {k.partition("/")[2]: np.array(self._get_array(k)) for k in below}
-        located = self._located(key)
-        if located not in keys:
+        if not below or "/" in key:
             raise KeyNotFoundError(f"there is no data {key!r}; there are {', '.join(keys) or 'none'}")
-        return np.array(self._get_array(located))
+        return {k.partition("/")[2]: np.array(self._get_array(k)) for k in below}
 
     def has_data(self, key: str) -> bool:
         """Whether there is an array under the key."""
         self._check_open()
-        return self._located(key) in self.array_keys()
+        return self._has_array(self._located(key))
+
+    def dimensions(self) -> dict[str, tuple[str, ...]]:
+        """The dimension names of every array, by key.
+
+        Raises
+        ------
+        SchemaError
+            If arrays of one group disagree on their rows.
+        """
+        return sample_dimensions(self._schema, {key: shape for key, (_, shape) in self.array_types().items()})
 
     def array_types(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The dtype (numpy's name, or ``str``) and shape of every array, by key."""
@@ -231,7 +247,7 @@ class DataStorage(ABC):
             for name, value in self._metadata.to_dict().items()
             if parsed.field(name) is not None
         }
-        self._schema, self._has_schema = parsed, True
+        self._schema, self._has_schema, self._schema_text = parsed, True, None
         for key, array in fitted.items():
             self._put_array(key, array)
         for name, value in values.items():
@@ -261,6 +277,13 @@ class DataStorage(ABC):
     def schema(self) -> Schema:
         """The schema in its internal form; an empty one when none was set."""
         return self._schema
+
+    @property
+    def schema_text(self) -> str:
+        """The schema as canonical JSON; empty when none was set. Computed once for each schema."""
+        if self._schema_text is None:
+            self._schema_text = canonical_json(self._schema) if self._has_schema else ""
+        return self._schema_text
 
     def get_group_for_array(self, name: str) -> str | None:
         """The one group that declares an array of this name, else the one that holds it; None otherwise."""
@@ -326,14 +349,15 @@ class DataStorage(ABC):
         logger.warning("%s", fault)
         warnings.warn(fault, RuntimeWarning, stacklevel=4)
 
-    @staticmethod
-    def _check_clash(key: str, known: set[str]) -> None:
+    def _check_clash(self, key: str, prepared: Mapping[str, Any]) -> None:
+        """Refuse a new key that makes one name an array (in group ``file``) and a group."""
         group, _, name = key.partition("/")
-        if group == FILE_GROUP and any(other.startswith(f"{name}/") for other in known):
+        if group == FILE_GROUP and any(other.startswith(f"{name}/") for other in (*self.array_keys(), *prepared)):
             raise BadKeyError(
                 f"key {name!r}: a group of that name holds data; save to '{name}/…' or choose another name"
             )
-        if group != FILE_GROUP and f"{FILE_GROUP}/{group}" in known:
+        value = f"{FILE_GROUP}/{group}"
+        if group != FILE_GROUP and (value in prepared or self._has_array(value)):
             raise BadKeyError(f"key {key!r}: {group!r} is an array already, it cannot be a group as well")
 
     def _located(self, key: str) -> str:

@@ -76,6 +76,9 @@ class JsonStorageHandler(DataStorage):
         }
         _write_json(os.path.join(self._folder, METADATA_FILE), document)
 
+    def _has_array(self, key: str) -> bool:
+        return key in self._files
+
     def array_keys(self) -> list[str]:
         return sorted(self._files)
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from dflow.errors import BadKeyError
 from dflow.schema import FILE_GROUP, Schema
 from dflow.schema.names import name_fault
 
 METADATA_GROUP = "metadata"
 """The group in the file that holds metadata which JSON cannot; no data goes there."""
+
+
+@lru_cache(maxsize=1024)
+def _parts(key: str) -> tuple[str, ...]:
+    parts = tuple(key.split("/"))
+    for part in parts:
+        if fault := name_fault(part):
+            raise BadKeyError(f"key {key!r}: the part {part!r} cannot be used: {fault}")
+    return parts
 
 
 def split_key(key: str) -> tuple[str, ...]:
@@ -20,11 +31,7 @@ def split_key(key: str) -> tuple[str, ...]:
     """
     if not isinstance(key, str):
         raise BadKeyError(f"a key is text such as 'faces/face_areas', not {type(key).__name__}")
-    parts = tuple(key.split("/"))
-    for part in parts:
-        if fault := name_fault(part):
-            raise BadKeyError(f"key {key!r}: the part {part!r} cannot be used: {fault}")
-    return parts
+    return _parts(key)
 
 
 def locate(key: str, schema: Schema) -> tuple[str, str]:

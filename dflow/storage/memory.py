@@ -26,6 +26,9 @@ class MemoryStorage(DataStorage):
     def _metadata_changed(self) -> None:
         """Nothing to do: the tree is the store."""
 
+    def _has_array(self, key: str) -> bool:
+        return key in self._arrays
+
     def array_keys(self) -> list[str]:
         return sorted(self._arrays)
 

@@ -8,13 +8,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dflow.errors import DamagedStoreError, SchemaError
-from dflow.schema import NanPolicy, parse_schema, schema_to_dict
+from dflow.schema import NanPolicy, parse_schema
 from dflow.storage.base import DataStorage
-from dflow.storage.dimensions import sample_dimensions
 from dflow.storage.keys import METADATA_GROUP
 from dflow.storage.paths import DATA_SUFFIX
 from dflow.storage.tree import MetadataTree
-from dflow.storage.zarrzip import StoreContents, StoredArray, WrittenStore, read_zip_store, write_zip_store
+from dflow.storage.zarrzip import StoreContents, StoredArray, WrittenStore, json_text, read_zip_store, write_zip_store
 
 FORMAT = 1
 """The version of what the root's attributes mean."""
@@ -76,6 +75,9 @@ class OptStorage(DataStorage):
     def _metadata_changed(self) -> None:
         self._changed = True
 
+    def _has_array(self, key: str) -> bool:
+        return key in self._arrays
+
     def array_keys(self) -> list[str]:
         return sorted(self._arrays)
 
@@ -99,13 +101,15 @@ class OptStorage(DataStorage):
         self._check_open()
         if self._changed or self._written is None:
             tree, stored = self._metadata.pack()
-            dims = sample_dimensions(self._schema, {key: array.shape for key, array in self._arrays.items()})
+            dims = self.dimensions()
             stored |= {key: StoredArray(array, dims[key]) for key, array in self._arrays.items()}
-            schema = schema_to_dict(self._schema) if self._has_schema else {}
-            attributes = {"dflow": {"format": FORMAT}, "schema": schema, "metadata": tree}
-            self._written = write_zip_store(self._path, stored, attributes)
+            self._written = write_zip_store(self._path, stored, self._root_attributes(tree))
             self._changed = False
         return self._written.n_bytes
+
+    def _root_attributes(self, metadata: dict[str, Any]) -> str:
+        head = f'{{"dflow":{{"format":{FORMAT}}},"metadata":{json_text(metadata)}'
+        return f'{head},"schema":{self.schema_text or "{}"}}}'
 
     def close(self) -> None:
         """Write what changed and let go of the arrays. A storage that nothing was saved to leaves no file."""

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from dflow.errors import DamagedStoreError, SchemaError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord, Scalar
-from dflow.schema import FILE_GROUP, Schema, canonical_json, parse_schema, resolve_array
+from dflow.schema import FILE_GROUP, Schema, parse_schema, resolve_array
 from dflow.storage.base import DataStorage
-from dflow.storage.dimensions import sample_dimensions
 from dflow.storage.keys import METADATA_GROUP
 from dflow.storage.opt import OptStorage, read_attributes
 from dflow.storage.tree import MetadataTree
@@ -42,8 +41,7 @@ def describe(storage: DataStorage, name: str, source: str, body: int = -1) -> Sa
     SchemaError
         If arrays of one group disagree on their rows, or a required metadata field is missing.
     """
-    types = storage.array_types()
-    dims = sample_dimensions(storage.schema, {key: shape for key, (_, shape) in types.items()})
+    types, dims = storage.array_types(), storage.dimensions()
     written = storage.written if isinstance(storage, OptStorage) else None
     return SampleRecord(
         name=name,
@@ -53,7 +51,7 @@ def describe(storage: DataStorage, name: str, source: str, body: int = -1) -> Sa
         data_crc=written.crc if written else 0,
         **_contents(
             storage.schema,
-            canonical_json(storage.schema) if storage.has_schema else "",
+            storage.schema_text,
             storage.get_metadata(),
             {key: (dtype, shape, dims[key]) for key, (dtype, shape) in types.items()},
         ),

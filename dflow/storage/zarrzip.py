@@ -64,9 +64,11 @@ class StoreOutline:
 
 
 def write_zip_store(
-    path: str | os.PathLike[str], arrays: Mapping[str, StoredArray], attributes: Mapping[str, Any]
+    path: str | os.PathLike[str], arrays: Mapping[str, StoredArray], attributes: Mapping[str, Any] | str
 ) -> WrittenStore:
     """Write a store under a temporary name and rename it; arrays and groups in sorted order, the root's document last.
+
+    `attributes` are the root's, as a dictionary or as JSON text with sorted keys.
 
     Raises
     ------
@@ -76,7 +78,9 @@ def write_zip_store(
     StoreLimitError
         If the store would pass 4 GiB.
     """
-    parts, n_bytes, crc = pack_members(_members(arrays, attributes))
+    parts, n_bytes, crc = pack_members(
+        _members(arrays, attributes if isinstance(attributes, str) else json_text(attributes))
+    )
     write_whole(path, parts)
     return WrittenStore(n_bytes, crc)
 
@@ -123,7 +127,7 @@ def store_crc(path: str | os.PathLike[str]) -> int:
         return reader.crc
 
 
-def _members(arrays: Mapping[str, StoredArray], attributes: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+def _members(arrays: Mapping[str, StoredArray], attributes: str) -> Iterator[tuple[str, bytes]]:
     nodes: dict[str, str] = {}
     for key in sorted(arrays):
         stored = arrays[key]
@@ -131,13 +135,13 @@ def _members(arrays: Mapping[str, StoredArray], attributes: Mapping[str, Any]) -
         for end in (i for i, c in enumerate(key) if c == "/"):
             nodes.setdefault(key[:end], GROUP_TEXT)
         chunk, compressed = encode_chunk(data)
-        own = _json_text(stored.attributes) if stored.attributes else "{}"
+        own = json_text(stored.attributes) if stored.attributes else "{}"
         nodes[key] = array_text(dtype_name(data.dtype), data.shape, stored.dims, compressed, own)
         if data.size:
             yield f"{key}/{chunk_key(data.ndim)}", chunk
     for path, text in nodes.items():
         yield f"{path}/{ROOT_DOCUMENT}", text.encode("ascii")
-    yield ROOT_DOCUMENT, root_text(_json_text(attributes), nodes.items()).encode("ascii")
+    yield ROOT_DOCUMENT, root_text(attributes, nodes.items()).encode("utf-8")
 
 
 def _read_array(reader: ZipReader, key: str, document: ArrayDocument) -> NDArray[Any]:
@@ -165,5 +169,6 @@ def _check_expansion(path: str, documents: Sequence[ArrayDocument], max_bytes: i
         raise StoreLimitError(f"{path} would expand to {expanded:,} bytes, more than the limit of {max_bytes:,}")
 
 
-def _json_text(value: Mapping[str, Any]) -> str:
+def json_text(value: Mapping[str, Any]) -> str:
+    """A finite tree as JSON in ASCII: sorted keys, no white space."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
