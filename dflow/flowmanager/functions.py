@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -48,6 +49,31 @@ def pack_function(function: Callable[..., Any], modules: Sequence[str], task: st
                 f"{error}); "
                 "create it inside the function, or run with debug=True."
             ) from error
+
+
+def pack_here(function: Callable[..., Any]) -> bytes:
+    """Bytes that unpickle, in this process only, to `function` itself: its globals and closures are the user's own."""
+    number = next((n for n, known in _HERE.items() if known is function), len(_HERE))
+    _HERE[number] = function
+    return pickle.dumps(_Reference(number))
+
+
+_HERE: dict[int, Callable[..., Any]] = {}
+"""Functions that bytes in this process refer to, by number."""
+
+
+def _here(number: int) -> Callable[..., Any]:
+    return _HERE[number]
+
+
+class _Reference:
+    """Unpickles as the function it refers to."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __reduce__(self) -> tuple[Callable[[int], Callable[..., Any]], tuple[int]]:
+        return _here, (self._number,)
 
 
 def _by_value(function: Callable[..., Any], modules: Sequence[str]) -> bytes:

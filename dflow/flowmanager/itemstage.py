@@ -11,7 +11,6 @@ from dflow.flowmanager.batch import BodyValues
 from dflow.flowmanager.batching import Batcher, Sized, split
 from dflow.flowmanager.engine import Finished, Job
 from dflow.flowmanager.freshness import SourceState, Wanted, examine, judge
-from dflow.flowmanager.functions import pack_function
 from dflow.flowmanager.jobs import ChainPlan, follows_of, make_job, task_call
 from dflow.flowmanager.journal import Entry
 from dflow.flowmanager.reuse import Reuse, stores_are_whole
@@ -111,9 +110,7 @@ class ItemStage:
 
     def _work(self, pending: Sequence[int]) -> None:
         run = self._run
-        functions = [
-            pack_function(step.task.function, run.fingerprint.modules, step.task.name) for step in self._stage.steps
-        ]
+        functions = [run.packed(step.task) for step in self._stage.steps]
         engine = run.engines.heavy()
         calls = tuple(task_call(step, data) for step, data in zip(self._stage.steps, functions, strict=True))
         self._plan = ChainPlan(

@@ -13,7 +13,7 @@ from dask.delayed import delayed
 from dflow.flowmanager.batch import Isolation
 from dflow.flowmanager.engine import Engine, SynchronousEngine, compute_each, compute_here
 from dflow.flowmanager.flowoutput import listed
-from dflow.flowmanager.functions import Gathering, pack_function
+from dflow.flowmanager.functions import Gathering, pack_function, pack_here
 from dflow.flowmanager.jobs import ChainPlan, gather_limits, make_job, task_call
 from dflow.flowmanager.node import Follow
 from dflow.flowmanager.nodenames import node_key
@@ -43,15 +43,21 @@ def run_gather(run: FlowRun, step: Step) -> StepResult:
     started = time.monotonic()
     sources = source_values(run, step.item)
     roots = _gather_roots(run, step, sources)
-    function = pack_function(Gathering(step.task.function), run.fingerprint.modules, step.task.name)
-    template = run.template(step)
     engine = run.engines.light()
+    isolation = _isolation(run, step, engine)
+    gathering = Gathering(step.task.function)
+    function = (
+        pack_here(gathering)
+        if isolation == "inline"
+        else pack_function(gathering, run.fingerprint.modules, step.task.name)
+    )
+    template = run.template(step)
     plan = ChainPlan(
         template=replace(
             template,
             limits=gather_limits(template.limits),
             export_visualization=False,
-            isolation=_isolation(run, step, engine),
+            isolation=isolation,
         ),
         calls=(task_call(step, function),),
         follows=(Follow(-1),),

@@ -15,11 +15,13 @@ from dflow.flowmanager.engine import Engine, SynchronousEngine
 from dflow.flowmanager.fingerprint import Fingerprint
 from dflow.flowmanager.flowlog import FlowLog
 from dflow.flowmanager.flowoutput import TaskOutcome, listed
+from dflow.flowmanager.functions import pack_function, pack_here
 from dflow.flowmanager.journal import Journal
 from dflow.flowmanager.nodenames import NodeNames
 from dflow.flowmanager.progress import Progress
 from dflow.flowmanager.roots import Root
 from dflow.flowmanager.settings import FlowSettings
+from dflow.flowmanager.tasks import TaskSpec
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Source, Step
 from dflow.records import ItemRecord
 
@@ -171,6 +173,12 @@ class FlowRun:
                 (key, pack_value(self.value(source))) for key, source in step.extras if self._is_ready(source)
             ),
         )
+
+    def packed(self, task: TaskSpec) -> bytes:
+        """The task's function as bytes: for other processes, or for this one when debugging."""
+        if self.engines.isolation == "inline":
+            return pack_here(task.function)
+        return pack_function(task.function, self.fingerprint.modules, task.name)
 
     def value(self, source: Source) -> Any:
         """The value behind a source: the user's input as given, or all that a step gave out under that name."""

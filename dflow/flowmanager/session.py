@@ -60,8 +60,9 @@ def run_flow(
     """Run a wired flow; `announce` is given what cancels it."""
     started = time.monotonic()
     pipeline = pipeline_fingerprint(settings)
-    for task in settings.tasks if not settings.debug else ():
-        pack_function(task.function, pipeline.modules, task.name)  # refuses what cannot travel before anything starts
+    for task in settings.tasks:
+        if not settings.debug and task.kind != "extract" and task.parallel:
+            pack_function(task.function, pipeline.modules, task.name)  # what cannot travel is refused before the start
     with (
         _owned_folder(settings.paths, clean=clean),
         _opened_run(settings, plan, inputs, pipeline, listeners) as run,
