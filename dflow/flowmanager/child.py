@@ -31,6 +31,7 @@ DUMP_SIGNAL = signal.SIGUSR2
 """Makes the child write the Python stack of its threads to its log, even while native code holds the interpreter."""
 
 _OOM_SCORE = b"500"
+_LIBC = ctypes.CDLL(None)
 
 
 def run_child(connection_fd: int, log_fd: int, *, parent_pid: int) -> NoReturn:
@@ -55,7 +56,7 @@ def _settle(log_fd: int, parent_pid: int) -> None:
     """Make this process a proper child: group, death with the parent, signals, output."""
     os.setpgid(0, 0)
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
             file.write(_OOM_SCORE)
     if os.getppid() != parent_pid:  # it died between the fork and the line above
@@ -80,7 +81,7 @@ def _flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # user code may have replaced or closed them
             stream.flush()
-    ctypes.CDLL(None).fflush(None)
+    _LIBC.fflush(None)
 
 
 class _Child:
@@ -90,6 +91,7 @@ class _Child:
         self._connection = connection
         self._functions: dict[str, bytes] = {}
         self._call: PreparedCall | None = None
+        self._held: list[wire.Reply] = []
         self._data_bytes = data_bytes()
         self._memory_bytes = 0
 
@@ -106,8 +108,13 @@ class _Child:
                 raise wire.WireError(f"a worker does not send {type(request).__name__}")
 
     def _reply(self, message: wire.Reply) -> None:
+        """Answer; the end of a whole file without a preview waits for the item's own, which follows at once."""
+        self._held.append(message)
+        if isinstance(message, wire.UnitDone) and message.body == wire.WHOLE_FILE and not message.preview:
+            return
         _flush_output()
-        wire.send(self._connection, message)
+        wire.send(self._connection, *self._held)
+        self._held.clear()
 
     def _prepare(self, request: wire.Prepare) -> wire.Prepared:
         sys.path[:] = request.sys_path

@@ -92,7 +92,7 @@ def _fork(control: socket.socket, descriptors: list[int]) -> int:
 
 
 def main() -> None:
-    """Entry of the process: ``sys.argv`` is ["-c", dflow's folder, descriptor of the control socket, PREVIEWS or none]."""
+    """Entry of the process; arguments are dflow's folder, the control socket's descriptor, PREVIEWS or nothing."""
     os.dup2(2, 1)  # the kernel prints to stdout while it is being imported
     control = socket.socket(fileno=int(sys.argv[2]))
     control.set_inheritable(False)

@@ -113,10 +113,13 @@ class _MessageUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def send(connection: socket.socket, message: object) -> None:
-    """Write one message; blocks until it is taken."""
-    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    connection.sendall(_HEADER.pack(_MAGIC, len(data)) + data)
+def send(connection: socket.socket, *messages: object) -> None:
+    """Write messages, in one go; blocks until they are taken."""
+    frames = []
+    for message in messages:
+        data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        frames += [_HEADER.pack(_MAGIC, len(data)), data]
+    connection.sendall(b"".join(frames))
 
 
 def receive(connection: socket.socket) -> Any:
