@@ -68,14 +68,19 @@ def target_sizes(n_files: int, fractions: Fractions) -> Array:
     return sizes
 
 
-def apportion(total: int, weights: Array) -> Array:
-    """Whole numbers that sum to `total`, nearest to the weights' shares (largest remainder; ties to the first)."""
+def apportion(total: int, weights: Array, debt: Array | None = None) -> Array:
+    """Whole numbers that sum to `total`, nearest to the weights' shares (largest remainder; ties to the first).
+
+    `debt` (n,) is what earlier roundings withheld from each: it decides who gets the remainders, and is updated.
+    """
     if total <= 0 or not weights.sum() > 0:
         return np.zeros(len(weights), np.int64)
     exact = weights * (total / weights.sum())
     sizes = np.floor(exact + 1e-9).astype(np.int64)
-    order = np.argsort(-(exact - sizes), kind="stable")
-    sizes[order[: total - int(sizes.sum())]] += 1
+    claim = exact - sizes if debt is None else np.where(weights > 0, exact - sizes + debt, -np.inf)
+    sizes[np.argsort(-np.round(claim, 9), kind="stable")[: total - int(sizes.sum())]] += 1
+    if debt is not None:
+        debt += exact - sizes
     return sizes
 
 
@@ -99,13 +104,14 @@ def stratified_split(membership: Array, fractions: Fractions, *, seed: int, grou
     np.ndarray
         (n_files,) int8: 0 train, 1 validation, 2 test. The same for the same arguments on any machine.
     """
-    n_files, n_labels = membership.shape
+    n_files = len(membership)
     rng = np.random.default_rng(seed)
     member = membership.astype(bool)
     state = _State(
         assigned=np.full(n_files, UNASSIGNED, np.int8),
         capacity=target_sizes(n_files, fractions),
         wanted=member.sum(axis=0)[:, None] * fractions.as_array()[None, :],
+        debt=np.zeros(3),
     )
     if groups is not None:
         _deal_groups(state, member, np.asarray(groups), rng)
@@ -114,19 +120,21 @@ def stratified_split(membership: Array, fractions: Fractions, *, seed: int, grou
         _deal(state, member, _spread(member[files], rng, files), state.wanted[label])
     rest = np.flatnonzero(state.assigned == UNASSIGNED)
     _deal(state, member, rng.permutation(rest), np.maximum(state.capacity, 0).astype(np.float64))
-    assert n_labels == 0 or state.wanted.shape == (n_labels, 3)
     return state.assigned
 
 
 @dataclass(slots=True)
 class _State:
-    """assigned (n_files,) subset or −1; capacity (3,) files that fit still; wanted (n_labels, 3) of each label,
-    still.
+    """What is dealt and what is still to deal.
+
+    assigned (n_files,) subset or −1; capacity (3,) files that fit still; wanted (n_labels, 3) files of each label,
+    still; debt (3,) what rounding has withheld, so that it does not add up over many rare labels.
     """
 
     assigned: Array
     capacity: Array
     wanted: Array
+    debt: Array
 
     def put(self, files: Array, subset: int, member: Array) -> None:
         self.assigned[files] = subset
@@ -151,7 +159,7 @@ def _deal(state: _State, member: Array, files: Array, wanted: Array) -> None:
     if not len(files):
         return
     room = np.maximum(state.capacity, 0)
-    quota = np.minimum(apportion(len(files), np.maximum(wanted, 0)), room)
+    quota = np.minimum(apportion(len(files), np.maximum(wanted, 0), state.debt), room)
     missing = len(files) - int(quota.sum())
     while missing > 0:
         left = room - quota

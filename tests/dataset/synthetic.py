@@ -36,7 +36,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 SMALL = MergeSettings(chunk_bytes=512, shard_bytes=(2048, 8192), shards=4)
 """Cuts a few hundred rows into several shards and chunks, so that tests cross their borders."""
 
-DIMENSIONS = {"faces": "face", "edges": "edge", "graph": "arc", "labels": "label"}
+DIMENSIONS = {"faces": "face", "faceface": "facepair", "edges": "edge", "graph": "arc", "labels": "label"}
 TRAILING = {
     "face_centroids": ("dim",),
     "face_uv_grids": ("uv_x", "uv_y", "component"),

@@ -1,0 +1,359 @@
+"""DatasetLoader: splits of real merged datasets, where they are kept, the subsets as sequences, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dflow.dataset import DatasetExplorer, DatasetLoader, validate_dataset
+from dflow.errors import (
+    DamagedDatasetError,
+    DatasetError,
+    DatasetNotFoundError,
+    SplitError,
+    UnknownKeyError,
+)
+from dflow.storage.paths import FlowPaths
+from tests.dataset.samples import merge, write_sample
+from tests.dataset.synthetic import Parts, random_parts, write_parts
+
+SUBSETS = ("train", "validation", "test")
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    return random_parts(100, seed=4)
+
+
+@pytest.fixture(scope="module")
+def template(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> FlowPaths:
+    return write_parts(parts, tmp_path_factory.mktemp("loader"))
+
+
+@pytest.fixture
+def paths(template: FlowPaths, tmp_path: Path) -> FlowPaths:
+    """A copy that the test may change."""
+    found = FlowPaths.of(tmp_path, template.name)
+    shutil.copytree(template.root, found.root)
+    return found
+
+
+@pytest.fixture
+def loader(paths: FlowPaths) -> DatasetLoader:
+    return DatasetLoader(merged_store_path=str(paths.dataset), parquet_file_path=str(paths.infoset))
+
+
+def codes(loader: DatasetLoader) -> dict[str, list[int]]:
+    return {s: loader.get_dataset(s).get_file_codes().tolist() for s in SUBSETS}  # type: ignore[arg-type]
+
+
+def test_the_quick_references_calls(loader: DatasetLoader, parts: Parts) -> None:
+    sizes = loader.split(key="category", group="labels", train=0.7, validation=0.15, test=0.15, random_state=42)
+    assert sizes == (70, 15, 15)
+    train = loader.get_dataset("train")
+    assert len(train) == 70
+    item = train[0]
+    np.testing.assert_array_equal(item["faces/face_areas"], parts.of_file("faces", "face_areas", item["id"]))
+    assert sorted(i for found in codes(loader).values() for i in found) == list(range(100))
+    for name in SUBSETS:
+        shares = np.bincount(parts.values["category"][codes(loader)[name]] + 1, minlength=5)[1:] / len(
+            codes(loader)[name]
+        )
+        whole = np.bincount(parts.values["category"] + 1, minlength=5)[1:] / 100
+        assert np.abs(shares - whole).max() < 0.06
+    loader.close_resources()
+    with pytest.raises(DamagedDatasetError, match="closed"):
+        train[1]
+
+
+def test_row_labels_are_stratified(loader: DatasetLoader, parts: Parts) -> None:
+    loader.split(key="face_labels", group="faces")
+    has = np.array([[(parts.of_file("faces", "face_labels", i) == k).any() for k in range(6)] for i in range(100)])
+    for name, share in zip(SUBSETS, (0.7, 0.15, 0.15), strict=True):
+        found = has[codes(loader)[name]].sum(axis=0)
+        assert np.all(np.abs(found - share * has.sum(axis=0)) <= 3), (name, found)
+
+
+@pytest.mark.parametrize("key", ["volume", "face_areas", "edge_dihedral_angles", "category", "face_count", "random"])
+def test_any_column_can_be_split_by(loader: DatasetLoader, key: str) -> None:
+    assert loader.split(key) == (70, 15, 15)
+
+
+def test_files_with_nan_are_a_class_of_their_own(tmp_path: Path) -> None:
+    parts = random_parts(100)
+    parts.values["volume"][:20] = np.nan
+    loader = DatasetLoader(write_parts(parts, tmp_path).dataset)
+    loader.split("volume")
+    found = [sum(i < 20 for i in codes(loader)[name]) for name in SUBSETS]
+    assert found == [14, 3, 3]
+
+
+def test_a_column_of_nothing_but_nan_and_one_of_one_value(tmp_path: Path) -> None:
+    parts = random_parts(20)
+    parts.values |= {"volume": np.full(20, np.nan), "flat": np.full(20, 2.5)}
+    loader = DatasetLoader(write_parts(parts, tmp_path).dataset)
+    with pytest.raises(SplitError, match=r"no value at all.*key='random'"):
+        loader.split("volume")
+    assert loader.split("flat") == (14, 3, 3)
+
+
+def test_chosen_categories_only(loader: DatasetLoader, parts: Parts) -> None:
+    loader.split("face_labels", "faces", categories=[5])
+    rare = [i for i in range(100) if (parts.of_file("faces", "face_labels", i) == 5).any()]
+    found = [len(set(rare) & set(codes(loader)[name])) for name in SUBSETS]
+    assert np.all(np.abs(np.array(found) - len(rare) * np.array([0.7, 0.15, 0.15])) <= 1)
+
+
+def test_another_split_needs_to_be_asked_for(loader: DatasetLoader) -> None:
+    first = loader.split("category")
+    assert loader.split("category") == first
+    with pytest.raises(SplitError, match="split by 'category' already; pass force_reset=True"):
+        loader.split("face_types")
+    before = codes(loader)
+    assert loader.split("category", random_state=1, force_reset=True) == first
+    assert codes(loader) != before
+    loader.reset_split_state()
+    assert loader.split("face_types", train=0.6, validation=0.2, test=0.2) == (60, 20, 20)
+    assert len(loader.split_history) == 1
+
+
+def test_the_split_is_kept_beside_the_dataset_and_in_the_table(loader: DatasetLoader, paths: FlowPaths) -> None:
+    loader.split("category")
+    table = pd.read_parquet(paths.infoset)
+    for name in SUBSETS:
+        assert table.index[table["subset"] == name].tolist() == codes(loader)[name]
+    stored = json.loads((paths.root / "flow.split").read_text())
+    assert stored["request"]["key"] == "category"
+    assert sorted(stored["subsets"]["test"]) == sorted(table["name"][codes(loader)["test"]])
+    another = DatasetLoader(paths.dataset)
+    assert codes(another) == codes(loader)
+    assert not [p for p in paths.root.iterdir() if p.name.startswith(".tmp")]
+
+
+def test_rewriting_the_table_changes_nothing_else(tmp_path: Path) -> None:
+    paths = FlowPaths.of(tmp_path, "parts")
+    samples = [
+        write_sample(paths, f"{i}.step", {"faces/face_areas": np.ones(i, "f4")}, {"kind": "ab"[i % 2], "volume": i / 2})
+        for i in range(10)
+    ]
+    merge(paths, samples)
+    before = pd.read_parquet(paths.infoset)
+    DatasetLoader(paths.dataset).split("kind")
+    after = pd.read_parquet(paths.infoset)
+    assert set(after["subset"]) == set(SUBSETS)
+    pd.testing.assert_frame_equal(before.drop(columns="subset"), after.drop(columns="subset"))
+    assert validate_dataset(paths.dataset, infoset=paths.infoset) == []
+    assert DatasetExplorer(merged_store_path=paths.dataset).filter_files_by_metadata(subset="train").size == 7
+
+
+def test_a_split_outlives_a_merge_that_adds_samples(tmp_path: Path) -> None:
+    paths = FlowPaths.of(tmp_path, "parts")
+    samples = [write_sample(paths, f"{i:02d}.step", {"faces/a": np.ones(i, "f4")}) for i in range(1, 21)]
+    merge(paths, samples[:10] + samples[12:])
+    first = DatasetLoader(paths.dataset)
+    first.split()
+    kept = {name: {first.names[i] for i in codes(first)[name]} for name in SUBSETS}
+    merge(paths, samples)
+    second = DatasetLoader(paths.dataset)
+    assert sum(second.load_split()) == 18
+    assert {name: {second.names[i] for i in codes(second)[name]} for name in SUBSETS} == kept
+
+
+def test_a_split_can_be_shared(loader: DatasetLoader, paths: FlowPaths, tmp_path: Path) -> None:
+    loader.split("category")
+    loader.save_split(tmp_path / "mine.split")
+    expected = codes(loader)
+    loader.split(force_reset=True)
+    assert codes(loader) != expected
+    loader.load_split(tmp_path / "mine.split")
+    assert codes(loader) == expected
+
+
+def test_a_folder_that_cannot_be_written_still_splits(
+    loader: DatasetLoader, paths: FlowPaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    (paths.root / "flow.split").mkdir()  # permissions do not bind the superuser
+    assert loader.split("category") == (70, 15, 15)
+    assert "the split is not stored" in caplog.text
+    assert len(loader.get_dataset("train")) == 70
+
+
+def test_duplicates_stay_on_one_side(tmp_path: Path) -> None:
+    parts = random_parts(90)
+    parts.content_hash = [f"{i // 3}" for i in range(90)]
+    for values in parts.values.values():
+        values[1::3], values[2::3] = values[::3], values[::3]
+    for group, counts in parts.counts.items():
+        counts[1::3] = counts[2::3] = counts[::3]
+        n = int(counts.sum())
+        for name, rows in parts.rows[group].items():
+            parts.rows[group][name] = np.resize(rows, (n, *rows.shape[1:]))
+    for i in range(0, 90, 3):  # copies have the same faces too
+        for name in parts.rows["faces"]:
+            for copy in (i + 1, i + 2):
+                parts.of_file("faces", name, copy)[...] = parts.of_file("faces", name, i)
+        for name in parts.rows["edges"]:
+            for copy in (i + 1, i + 2):
+                parts.of_file("edges", name, copy)[...] = parts.of_file("edges", name, i)
+    paths = write_parts(parts, tmp_path)
+    for group_by in ("content_hash", "geometry", [i // 3 for i in range(90)]):
+        loader = DatasetLoader(paths.dataset)
+        sizes = loader.split("category", group_by=group_by)
+        assert sum(sizes) == 90
+        assert np.all(np.abs(np.array(sizes) - [63, 13.5, 13.5]) <= 3)
+        for found in codes(loader).values():
+            assert np.all(np.bincount(np.array(found) // 3, minlength=30) % 3 == 0)
+    with pytest.raises(SplitError, match=r"no such column in the \.infoset"):
+        DatasetLoader(paths.dataset).split(group_by="colour")
+    with pytest.raises(SplitError, match="2 values for 90 files"):
+        DatasetLoader(paths.dataset).split(group_by=[1, 2])
+
+
+def test_bad_requests(loader: DatasetLoader) -> None:
+    with pytest.raises(SplitError, match="not to 1"):
+        loader.split("category", train=0.9)
+    with pytest.raises(UnknownKeyError, match="no array or file value 'colour'"):
+        loader.split("colour")
+    with pytest.raises(SplitError, match="no subset 'dev'"):
+        loader.get_dataset("dev")  # type: ignore[arg-type]
+    with pytest.raises(SplitError, match=r"call split\(\) first"):
+        loader.get_dataset("train")
+    with pytest.raises(DatasetError, match="pass merged_store_path"):
+        DatasetLoader()
+    with pytest.raises(DatasetNotFoundError):
+        DatasetLoader("/nowhere/x.dataset")
+
+
+def test_an_empty_subset_has_no_samples(loader: DatasetLoader) -> None:
+    assert loader.split(train=0.8, validation=0.2, test=0.0) == (80, 20, 0)
+    test = loader.get_dataset("test")
+    assert len(test) == 0
+    assert list(test) == []
+    with pytest.raises(IndexError):
+        test[0]
+
+
+def test_a_dataset_that_moved_or_was_damaged(loader: DatasetLoader, paths: FlowPaths) -> None:
+    loader.split()
+    train = loader.get_dataset("train", columns=["faces/face_uv_grids"])
+    for shard in (paths.dataset / "faces" / "face_uv_grids").glob("c.*"):
+        shard.unlink()
+    with pytest.raises(DamagedDatasetError, match="manifest lists it"):
+        _ = [train[i] for i in range(len(train))]
+    shutil.rmtree(paths.dataset)
+    with pytest.raises(DamagedDatasetError, match="replaced or removed"):
+        _ = [train[i] for i in range(len(train))]
+
+
+def test_sequences(loader: DatasetLoader) -> None:
+    loader.split()
+    train = loader.get_dataset("train", columns=["faces/face_areas", "file/category"])
+    assert train[-1]["id"] == train[len(train) - 1]["id"] == train.file_codes[-1]
+    assert [item["id"] for item in train] == train.get_file_codes().tolist()
+    assert list(train[0]) == ["id", "faces/face_areas", "file/category"]
+    copy = pickle.loads(pickle.dumps(train))
+    np.testing.assert_array_equal(copy[5]["faces/face_areas"], train[5]["faces/face_areas"])
+    before = train.get_file_codes().tolist()
+    moved = train.remove_indices([0, -1])
+    assert train.get_file_codes().tolist() == before[1:-1]
+    assert moved[1] == 0
+    assert len(moved) == len(train)
+    assert train.data_files == train.label_datas == []
+
+
+def test_transforms_apply_to_items_but_not_to_raw_data(loader: DatasetLoader) -> None:
+    loader.split()
+    statistics = loader.statistics(["faces/face_areas"])
+    mean, _ = statistics["faces/face_areas"]
+
+    def centred(item: dict[str, Any]) -> dict[str, Any]:
+        return {**item, "faces/face_areas": item["faces/face_areas"] - mean}
+
+    train = loader.get_dataset("train", transform=centred)
+    rows = np.concatenate([item["faces/face_areas"] for item in train])
+    assert rows.mean() == pytest.approx(0, abs=1e-3)
+    raw = train.get_raw_data(0)["faces/face_areas"]
+    np.testing.assert_allclose(raw - mean, train.get_item(0)["faces/face_areas"], rtol=1e-6)
+
+
+def test_statistics_of_a_column_without_values(tmp_path: Path) -> None:
+    parts = random_parts(10)
+    parts.values["volume"] = np.full(10, np.inf)
+    loader = DatasetLoader(write_parts(parts, tmp_path).dataset)
+    loader.split()
+    with pytest.raises(DatasetError, match="file/volume has no finite value in the train split"):
+        loader.statistics(["file/volume"])
+
+
+def load_pair(graph_file: str, label_file: str, data_id: int) -> tuple[str, str, int]:
+    return Path(graph_file).name, label_file, data_id
+
+
+def test_items_of_ones_own(paths: FlowPaths, tmp_path: Path) -> None:
+    loader = DatasetLoader(paths.dataset, item_loader_func=load_pair)
+    loader.split()
+    assert loader.get_dataset("train")[3] == (
+        f"{loader.names[codes(loader)['train'][3]]}.pt",
+        "",
+        codes(loader)["train"][3],
+    )
+    problems = loader.validate_configuration()["problems"]
+    assert "100 of 100 graph files are missing" in problems[0]
+    files = [f"{tmp_path}/g{i}.pt" for i in range(8)]
+    alone = DatasetLoader(
+        graph_files=files, labels=[f"l{i}" for i in range(8)], item_loader_func=load_pair, file_code_start=100
+    )
+    assert alone.split("random", train=0.5, validation=0.25, test=0.25) == (4, 2, 2)
+    item = alone.get_dataset("test")[0]
+    assert item == (f"g{item[2] - 100}.pt", f"l{item[2] - 100}", item[2])
+    train = alone.get_dataset("train")
+    assert len(train.data_files) == len(train.label_datas) == 4
+    train.set_item_loader_func(lambda graph, label, data_id: data_id)
+    assert list(train) == train.get_file_codes().tolist()
+    with pytest.raises(DatasetError, match="graph_files only"):
+        alone.split("category", force_reset=True)
+    bare = DatasetLoader(graph_files=files)
+    bare.split()
+    with pytest.raises(DatasetError, match="need an item_loader_func"):
+        bare.get_dataset("train")
+    with pytest.raises(DatasetError, match="1 labels for 8 graph files"):
+        DatasetLoader(graph_files=files, labels=["x"])
+
+
+def test_diagnosis(loader: DatasetLoader, paths: FlowPaths) -> None:
+    assert loader.available_groups() == ["edges", "faces", "graph", "file"]
+    assert "face_areas" in loader.available_arrays("faces")
+    assert loader.find_group_for_array("edge_lengths") == "edges"
+    keys = loader.get_available_stratification_keys()
+    assert keys["faces"] == ["face_labels", "face_types"]
+    assert keys["file"][0] == "category"
+    assert loader.validate_configuration()["problems"] == ["no split was made yet"]
+    loader.split()
+    assert loader.validate_configuration() == {"valid": True, "n_files": 100, "problems": []}
+    pd.read_parquet(paths.infoset).iloc[:50].to_parquet(paths.infoset)
+    found = DatasetLoader(paths.dataset).diagnose_file_codes_mismatch()
+    assert not found["valid"]
+    assert "50 rows, the dataset 100 samples" in found["problems"][0]
+    assert repr(loader) == "<DatasetLoader flow.dataset: 100 samples, 70 / 15 / 15>"
+
+
+def test_torch_is_not_imported_for_a_dataset(paths: FlowPaths) -> None:
+    code = (
+        "import sys\n"
+        "from dflow.dataset import DatasetLoader\n"
+        f"loader = DatasetLoader({str(paths.dataset)!r})\n"
+        "loader.split('category')\n"
+        "train = loader.get_dataset('train')\n"
+        "train.collate([train[0], train[1]])\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)

@@ -1,0 +1,145 @@
+"""The adapter to PyTorch: tensors, loaders with workers, block-shuffled streams over ranks, memory over epochs."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dflow.dataset import DatasetLoader
+from dflow.dataset.caddataset import CADDataset
+from tests.dataset.synthetic import Parts, random_parts, write_parts
+
+torch = pytest.importorskip("torch")
+
+from dflow.dataset.torch import Collate, to_geometric, to_tensors  # noqa: E402 - skips without torch
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    return random_parts(80, seed=6)
+
+
+@pytest.fixture(scope="module")
+def train(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> CADDataset:
+    loader = DatasetLoader(write_parts(parts, tmp_path_factory.mktemp("torch")).dataset)
+    loader.split("category")
+    return loader.get_dataset("train")
+
+
+def test_items_are_dictionaries_of_tensors(train: CADDataset, parts: Parts) -> None:
+    dataset = train.to_torch()
+    assert isinstance(dataset, torch.utils.data.Dataset)
+    item = dataset[2]
+    np.testing.assert_array_equal(
+        item["faces/face_uv_grids"].numpy(), parts.of_file("faces", "face_uv_grids", int(item["id"]))
+    )
+    assert item["file/category"].dtype == torch.int32
+    assert dataset.get_file_codes().tolist() == train.get_file_codes().tolist()
+
+
+def test_the_plain_dataset_works_in_a_torch_loader_too(train: CADDataset) -> None:
+    loader = torch.utils.data.DataLoader(train, batch_size=8, collate_fn=Collate(train.collate))
+    assert sum(len(batch["id"]) for batch in loader) == len(train)
+
+
+def check_epoch(batches: list[dict[str, Any]], train: CADDataset, parts: Parts) -> None:
+    assert sorted(int(i) for b in batches for i in b["id"]) == train.get_file_codes().tolist()
+    for batch in batches:
+        for position, file_id in enumerate(batch["id"].tolist()):
+            low, high = batch["faces/ptr"][position : position + 2].tolist()
+            rows = parts.of_file("faces", "face_uv_grids", file_id)
+            np.testing.assert_array_equal(batch["faces/face_uv_grids"][low:high].numpy(), rows)
+            assert batch["faces/batch"][low:high].tolist() == [position] * len(rows)
+        assert torch.equal(batch["faces/batch"][batch["graph/edges_source"].long()], batch["graph/batch"])
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_give_every_sample_once(train: CADDataset, parts: Parts, context: str) -> None:
+    train[0]  # open files before the fork
+    dataset = train.to_torch()
+    options = {"num_workers": 2, "multiprocessing_context": context}
+    check_epoch(list(dataset.get_dataloader(8, shuffle=True, seed=1, **options)), train, parts)
+    loader = dataset.get_block_loader(8, block_size=4, fetch_blocks=2, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns when a stream is longer than it said
+        batches = list(loader)
+    assert len(batches) == len(loader)
+    check_epoch(batches, train, parts)
+
+
+def test_the_same_seed_gives_the_same_order(train: CADDataset) -> None:
+    def ids(seed: int) -> list[int]:
+        loader = train.to_torch().get_dataloader(8, shuffle=True, seed=seed)
+        return [int(i) for batch in loader for i in batch["id"]]
+
+    assert ids(3) == ids(3) != ids(4)
+
+
+def test_block_streams_of_ranks_share_the_samples(train: CADDataset) -> None:
+    dataset = train.to_torch()
+    loaders = [dataset.get_block_loader(4, rank=rank, world_size=3, block_size=4, fetch_blocks=2) for rank in range(3)]
+    ids = [[int(i) for batch in loader for i in batch["id"]] for loader in loaders]
+    assert len({len(i) for i in ids}) == 1
+    assert {i for found in ids for i in found} == set(train.get_file_codes().tolist())
+    assert len({len(loader) for loader in loaders}) == 1
+
+
+def test_epochs_reach_workers_that_live_on(train: CADDataset) -> None:
+    loader = train.to_torch().get_block_loader(8, num_workers=1, persistent_workers=True, block_size=4, fetch_blocks=2)
+    orders = []
+    for epoch in (0, 1, 0):
+        loader.dataset.set_epoch(epoch)
+        orders.append([i for batch in loader for i in batch["id"].tolist()])
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test_read_only_and_odd_values_become_tensors() -> None:
+    array = np.arange(4)
+    array.flags.writeable = False
+    found = to_tensors({"a": array, "b": np.float32(2), "c": "text", "d": np.arange(6).reshape(2, 3).T})
+    assert found["a"].tolist() == [0, 1, 2, 3]
+    assert found["b"].dtype == torch.float32
+    assert found["c"] == "text"
+    assert found["d"].shape == (3, 2)
+
+
+def test_geometric_data(train: CADDataset) -> None:
+    pytest.importorskip("torch_geometric")
+    batching = pytest.importorskip("torch_geometric.data")
+    items = [train[i] for i in range(3)]
+    graphs = [to_geometric(item) for item in items]
+    assert graphs[0].num_nodes == len(items[0]["faces/face_areas"])
+    batch = batching.Batch.from_data_list(graphs)
+    expected = train.collate(items)
+    assert batch.edge_index[0].tolist() == expected["graph/edges_source"].tolist()
+    assert batch.ptr.tolist() == expected["faces/ptr"].tolist()
+
+
+def test_geometric_says_which_extra_is_missing(train: CADDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch_geometric.data", None)
+    with pytest.raises(ImportError, match=r"dflow-cad\[geometric\]"):
+        to_geometric(train[0])
+
+
+def test_memory_stays_flat_over_epochs(tmp_path: Path) -> None:
+    import tracemalloc
+
+    loader = DatasetLoader(write_parts(random_parts(120), tmp_path).dataset)
+    loader.split()
+    dataset = loader.get_dataset("train").to_torch()
+    peaks = []
+    tracemalloc.start()
+    for epoch in range(6):
+        stream = dataset.get_block_loader(16, block_size=8, fetch_blocks=2)
+        stream.dataset.set_epoch(epoch)
+        for _ in stream:
+            pass
+        for i in range(len(dataset)):
+            dataset[i]
+        peaks.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert peaks[-1] - peaks[1] < 100_000, peaks
