@@ -8,11 +8,13 @@ from importlib import metadata
 
 import numpy as np
 
-from dflow.cadaccess import measuring, sampling, shapecode, topology
+from dflow.cadaccess import measuring, moments, sampling, shapecode, topology, trimming
 from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.moments import Moments
 from dflow.cadaccess.stated import StatedProperties
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.topology import Topology
+from dflow.cadaccess.trimming import Chords
 
 FACE_TYPES: dict[int, str] = {
     0: "Plane",
@@ -123,11 +125,11 @@ class Brep:
 
     def face_areas(self) -> np.ndarray:
         """(F,) float64, mm²."""
-        return self._face_moments[0]
+        return self._areas_and_centroids[0]
 
     def face_centroids(self) -> np.ndarray:
         """(F, 3) float64, mm: centres of mass of the trimmed faces; NaN where a face has no area."""
-        return self._face_moments[1]
+        return self._areas_and_centroids[1]
 
     def face_loops(self) -> np.ndarray:
         """(F,) int32: boundary loops, holes included."""
@@ -146,7 +148,7 @@ class Brep:
         """
         key = ("face_samples", n_u, n_v)
         if key not in self._memory:
-            self._memory[key] = _frozen(sampling.face_grids(self._tables, self._kernel, self._uv_bounds, n_u, n_v))
+            self._memory[key] = _frozen(sampling.face_grids(self._tables, self._kernel, self.chords, self._uv_bounds, (n_u, n_v)))
         return self._memory[key]  # type: ignore[return-value]
 
     def surface_samples(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -242,12 +244,22 @@ class Brep:
     # -- computed once
 
     @cached_property
-    def _uv_bounds(self) -> np.ndarray:
-        return _frozen(measuring.uv_bounds(self._tables, self._kernel))
+    def chords(self) -> Chords:
+        """The faces' boundaries as chords in (u, v)."""
+        return trimming.build_chords(self._tables)
 
     @cached_property
-    def _face_moments(self) -> tuple[np.ndarray, np.ndarray]:
-        areas, centroids = measuring.face_moments(self._tables, self._kernel)
+    def moments(self) -> Moments:
+        """Closed-form integrals over the planes, cylinders, cones, spheres and tori."""
+        return moments.integrate(self._tables, self.chords, trimming.knows(self._tables))
+
+    @cached_property
+    def _uv_bounds(self) -> np.ndarray:
+        return _frozen(measuring.uv_bounds(self._tables, self._kernel, self.chords))
+
+    @cached_property
+    def _areas_and_centroids(self) -> tuple[np.ndarray, np.ndarray]:
+        areas, centroids = measuring.face_moments(self._tables, self._kernel, self.moments)
         return _frozen(areas), _frozen(centroids)
 
     @cached_property

@@ -37,7 +37,7 @@ class Exploration:
 
     `faces` and `edges` hold nodes; `uses` one row per edge use in a face: (face, edge, loop, orientation in the face taken
     forward); `vertices` of each edge are (first, last) ids along the curve, -1 where missing; `loops_of_face` counts wires;
-    `solids`, `shells` are nodes with their faces' rows.
+    `shells` are nodes with their faces' (row, orientation) and the row of their solid, -1 for a free shell; `solids` are nodes.
     """
 
     faces: list[Node] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Exploration:
     loops_of_face: list[int] = field(default_factory=list)
     n_vertices: int = 0
     vertex_nodes: list[Node] = field(default_factory=list)
-    shells: list[tuple[Node, list[tuple[int, int]]]] = field(default_factory=list)
+    shells: list[tuple[Node, list[tuple[int, int]], int]] = field(default_factory=list)
     solids: list[Node] = field(default_factory=list)
 
 
@@ -99,8 +99,8 @@ class Explorer:
         self._solids: set[tuple[int, int]] = set()
         self._n_loops = 0
 
-    def walk(self, node: Node, faces: list[tuple[int, int]] | None = None) -> None:
-        """Visit `node` and all below it; `faces` collects (face row, orientation) of the shell around."""
+    def walk(self, node: Node, faces: list[tuple[int, int]] | None = None, solid: int = -1) -> None:
+        """Visit `node` and all below it; `faces` collects (face row, orientation) of the shell around, in `solid`."""
         orientation, index, place = node
         kind = self.code.types[index]
         if kind == FACE:
@@ -113,15 +113,18 @@ class Explorer:
             return
         if kind == VERTEX:
             return
-        if kind == SOLID and (index, place) not in self._solids:
+        if kind == SOLID:
+            if (index, place) in self._solids:
+                return
             self._solids.add((index, place))
+            solid = len(self.found.solids)
             self.found.solids.append(node)
         if kind == SHELL:
             faces = []
-            self.found.shells.append((node, faces))
+            self.found.shells.append((node, faces, solid))
         row_of = _COMPOSE[orientation]
         for o, i, location in self.code.children[index]:
-            self.walk((row_of[o], i, self.places.compose(place, location)), faces)
+            self.walk((row_of[o], i, self.places.compose(place, location)), faces, solid)
 
     def _visit_face(self, node: Node) -> int:
         _, index, place = node

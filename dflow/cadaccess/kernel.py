@@ -146,11 +146,21 @@ class KernelShape:
         curve = BRepAdaptor_Curve(self.edge(row))
         return curve.FirstParameter(), curve.LastParameter()
 
-    def volume_and_centroid(self) -> tuple[float, np.ndarray]:
-        """Signed volume in mm³ enclosed by the faces, and its centroid (3,) in mm."""
+    def face_cone_volume(self, row: int) -> float:
+        """Signed volume in mm³ of the cone from the origin over a face."""
         found = GProp_GProps()
-        BRepGProp.VolumeProperties_s(self.shape, found)
-        return found.Mass(), _centre(found)
+        BRepGProp.VolumeProperties_s(self.face(row), found)
+        return found.Mass()
+
+    def volume_and_centroid(self) -> tuple[float, np.ndarray]:
+        """Signed volume in mm³ of the solids together, and their centroid (3,) in mm."""
+        total = GProp_GProps()
+        for body in self.bodies:
+            if body.ShapeType() == TopAbs_SOLID:
+                found = GProp_GProps()
+                BRepGProp.VolumeProperties_s(body, found)
+                total.Add(found)
+        return total.Mass(), _centre(total)
 
     def bounding_box(self) -> np.ndarray:
         """(6,) float64, mm: the smallest box of the exact geometry, without tolerances and meshes; NaN when empty."""

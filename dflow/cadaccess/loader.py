@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 import os
 import time
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import Any, ClassVar, Literal
 
 from OCP.BinTools import BinTools, BinTools_FormatVersion
 
-from dflow.cadaccess import formats, reading, shapecode, stated, stepnames
+from dflow.cadaccess import checking, formats, reading, shapecode, stated, stepnames
 from dflow.cadaccess.exploring import Places
 from dflow.cadaccess.formats import CadFormat
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.reading import Transfer
 from dflow.errors import CadError, KernelError, NoGeometryError
+
+
+logger = logging.getLogger(__name__)
 
 
 class CadLoader:
@@ -74,12 +78,24 @@ class CadLoader:
 
 
 def open_model(path: Path, started: float) -> CadModel:
-    """The model of one file, its whole-file brep already made."""
+    """The model of one file, its whole-file brep already made; read again with full healing where the light read is not sound."""
     content = formats.read_bytes(path)
     cad_format = formats.sniff(path, content)
     moved = reading.transfer(path, content, cad_format)
-    model = _build_model(path, content, cad_format, moved, "", started)
-    return model
+    defect = ""
+    try:
+        model = _build_model(path, content, cad_format, moved, "", started)
+        if moved.healing in ("planar", "light"):
+            defect = checking.find_defect(model.get_brep())
+    except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
+        if moved.healing not in ("planar", "light"):
+            raise
+        defect = str(error)
+    if not defect:
+        return model
+    logger.debug("%s: read again with full healing: %s", path, defect)
+    moved = reading.transfer(path, content, cad_format, "full")
+    return _build_model(path, content, cad_format, moved, defect, started)
 
 
 def _build_model(

@@ -4,24 +4,62 @@ from __future__ import annotations
 
 import numpy as np
 
-from dflow.cadaccess import curves, shapecode
+from dflow.cadaccess import curves, shapecode, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.moments import Moments
 from dflow.cadaccess.sampling import face_points
 from dflow.cadaccess.tables import ShapeTables
+from dflow.cadaccess.trimming import Chords
 
 
-def uv_bounds(tables: ShapeTables, kernel: KernelShape) -> np.ndarray:
-    """(F, 4) float64: u_min, u_max, v_min, v_max of each trimmed face."""
+def uv_bounds(tables: ShapeTables, kernel: KernelShape, chords: Chords) -> np.ndarray:
+    """(F, 4) float64: u_min, u_max, v_min, v_max of each trimmed face, as ``BRepTools::UVBounds`` gives them."""
+    kind = tables.use_curves.kind
+    uses = np.flatnonzero(tables.use_boundary)
+    hard = uses[kind[uses] > shapecode.ELLIPSE]
+    easy = trimming.knows(tables)
+    easy[tables.use_face[hard]] = False
+    # Free-form surfaces have bounds of their own, to which the kernel clips.
+    easy &= tables.faces.kind <= shapecode.TORUS
     out = np.empty((tables.n_faces, 4))
-    for row in range(tables.n_faces):
+    for row in np.flatnonzero(~easy).tolist():
         out[row] = kernel.uv_bounds(row)
+    if easy.any():
+        low, high = _chord_bounds(tables, chords)
+        out[easy, 0::2], out[easy, 1::2] = low[easy], high[easy]
     return out
 
 
-def face_moments(tables: ShapeTables, kernel: KernelShape) -> tuple[np.ndarray, np.ndarray]:
-    """Areas (F,) in mm² and centroids (F, 3) in mm."""
-    areas, centroids = np.empty(tables.n_faces), np.empty((tables.n_faces, 3))
-    for row in range(tables.n_faces):
+def _chord_bounds(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.ndarray]:
+    """(F, 2) lowest and highest (u, v) over each face's corners and the extremes of its arcs."""
+    low, high = np.full((tables.n_faces, 2), np.inf), np.full((tables.n_faces, 2), -np.inf)
+    for points in (chords.start, chords.end):
+        np.minimum.at(low, chords.face, points)
+        np.maximum.at(high, chords.face, points)
+    table = tables.use_curves
+    arcs = np.flatnonzero(tables.use_boundary & ((table.kind == shapecode.CIRCLE) | (table.kind == shapecode.ELLIPSE)))
+    if len(arcs):
+        big = table.radii[arcs, :1]
+        small = np.where(table.kind[arcs] == shapecode.CIRCLE, table.radii[arcs, 0], table.radii[arcs, 1])[:, None]
+        turn = np.arctan2(small * table.y[arcs], big * table.x[arcs])  # where u, where v is extreme
+        first, last = table.first[arcs][:, None], table.last[arcs][:, None]
+        t = np.concatenate([turn, turn + np.pi], axis=1)
+        t = np.minimum(first + np.mod(t - first, 2 * np.pi), last)
+        points, _ = curves.evaluate(table, arcs, t)
+        for column in range(4):
+            np.minimum.at(low, tables.use_face[arcs], points[:, column])
+            np.maximum.at(high, tables.use_face[arcs], points[:, column])
+    return low, high
+
+
+def face_moments(
+    tables: ShapeTables, kernel: KernelShape, moments: Moments
+) -> tuple[np.ndarray, np.ndarray]:
+    """Areas (F,) in mm² and centroids (F, 3) in mm: closed forms, else the kernel's."""
+    good = moments.known & (moments.area > 0)
+    areas = np.where(good, moments.area, 1.0)
+    centroids = moments.first / areas[:, None]
+    for row in np.flatnonzero(~good).tolist():
         areas[row], centroids[row] = kernel.face_moments(row)
     return areas, centroids
 
@@ -31,7 +69,7 @@ def edge_lengths(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray
     edges = tables.edges
     kind, span = edges.kind[edge_rows], edges.last[edge_rows] - edges.first[edge_rows]
     lengths = span * np.where(kind == shapecode.CIRCLE, edges.radii[edge_rows, 0], 1.0)
-    for i in np.flatnonzero(kind > shapecode.CIRCLE).tolist():
+    for i in np.flatnonzero((kind == 0) | (kind > shapecode.CIRCLE)).tolist():
         lengths[i] = kernel.edge_length(int(edge_rows[i]))
     return lengths
 
@@ -85,16 +123,73 @@ def _tangents(tables: ShapeTables, kernel: KernelShape, edge: np.ndarray) -> np.
 
 def shells_are_closed(tables: ShapeTables) -> bool:
     """Whether there is a shell, and every edge of each is used equally often both ways."""
-    if not tables.shells:
+    if not len(tables.shell_face) or len(np.unique(tables.shell_row)) < tables.n_shells:
         return False
-    outward = tables.use_forward != tables.face_reversed[tables.use_face]
-    counted = tables.use_boundary & ~tables.edge_degenerate[tables.use_edge]
-    n_edges = len(tables.edge_degenerate)
-    for shell in tables.shells:
-        direction = np.zeros(tables.n_faces)
-        for row, backwards in shell:
-            direction[row] = 1.0 if backwards == bool(tables.face_reversed[row]) else -1.0
-        weight = np.where(outward, 1.0, -1.0) * direction[tables.use_face]
-        if not shell or np.bincount(tables.use_edge[counted], weight[counted], n_edges).any():
-            return False
-    return True
+    counted = np.flatnonzero(tables.use_boundary & ~tables.edge_degenerate[tables.use_edge])
+    face = tables.use_face[counted]
+    first, size = np.searchsorted(face, tables.shell_face), np.bincount(face, minlength=tables.n_faces)
+    times = size[tables.shell_face]
+    member = np.repeat(np.arange(len(times)), times)
+    use = counted[np.arange(len(member)) - np.repeat(np.cumsum(times) - times, times) + first[member]]
+    direction = np.where(tables.use_forward[use] != tables.shell_reversed[member], 1.0, -1.0)
+    key = tables.shell_row[member].astype(np.int64) * len(tables.edge_degenerate) + tables.use_edge[use]
+    _, inverse = np.unique(key, return_inverse=True)
+    return not np.bincount(inverse, direction).any()
+
+
+def solid_volumes(tables: ShapeTables, kernel: KernelShape, moments: Moments) -> np.ndarray:
+    """(n_solids,) float64, mm³: signed, negative for a solid turned inside out. Exact; the kernel helps with free forms."""
+    flux = np.where(moments.known, moments.flux, 0.0)
+    for row in np.flatnonzero(~moments.known).tolist():
+        backwards = -3.0 if tables.face_reversed[row] else 3.0
+        flux[row] = backwards * kernel.face_cone_volume(row)
+    return _sum_over_solids(tables, flux) / 3.0
+
+
+def _sum_over_solids(tables: ShapeTables, flux: np.ndarray) -> np.ndarray:
+    """`flux` : (F,) through the faces taken forward, summed as the solids use them."""
+    mine = tables.shell_solid >= 0
+    signed = np.where(tables.shell_reversed, -1.0, 1.0) * flux[tables.shell_face]
+    return np.bincount(tables.shell_solid[mine], signed[mine], tables.n_solids)
+
+
+def solids_point_outward(
+    tables: ShapeTables, kernel: KernelShape, moments: Moments, chords: Chords, bounds: np.ndarray
+) -> bool:
+    """Whether every solid has a positive volume.
+
+    The flux through free-form faces is first estimated from a few points; only where that leaves doubt is it computed.
+    """
+    centre = tables.points.mean(axis=0) if len(tables.points) else np.zeros(3)
+    flux = np.where(moments.known, moments.flux - moments.vector_area @ centre, 0.0)
+    doubt = np.zeros(tables.n_faces)
+    free = np.flatnonzero(~moments.known & tables.faces.evaluable & chords.closed)
+    if len(free) + moments.known.sum() < tables.n_faces:
+        return bool((solid_volumes(tables, kernel, moments) > 0).all())
+    if len(free):
+        flux[free], doubt[free] = _estimate_flux(tables, chords, free, bounds[free], centre)
+    total = _sum_over_solids(tables, flux)
+    mine = tables.shell_solid >= 0
+    unsure = np.bincount(tables.shell_solid[mine], doubt[tables.shell_face[mine]], tables.n_solids)
+    if (total > unsure).all():
+        return True
+    return bool((solid_volumes(tables, kernel, moments) > 0).all())
+
+
+def _estimate_flux(
+    tables: ShapeTables, chords: Chords, rows: np.ndarray, bounds: np.ndarray, centre: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flux of (P − centre) through free-form faces taken forward, by 36 points a face, and how far it may be off."""
+    n = 6
+    share = (np.arange(n) + 0.5) / n
+    u = bounds[:, :1] + (bounds[:, 1:2] - bounds[:, :1]) * share
+    v = bounds[:, 2:3] + (bounds[:, 3:] - bounds[:, 2:3]) * share
+    inside = trimming.inside(tables, chords, rows, u, v[:, None])
+    flux, doubt = np.zeros(len(rows)), np.zeros(len(rows))
+    cell = (bounds[:, 1] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 2]) / n**2
+    for i, row in enumerate(rows.tolist()):
+        points, du, dv = surfaces.slopes(tables.faces, row, np.repeat(u[i], n), np.tile(v[i], n))
+        each = np.einsum("ij,ij->i", points - centre, np.cross(du, dv)) * cell[i]
+        flux[i] = each[inside[i].ravel()].sum()
+        doubt[i] = 0.3 * np.abs(each).sum()
+    return flux, doubt

@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import numpy as np
 
-from dflow.cadaccess import curves, surfaces
+from dflow.cadaccess import curves, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.tables import ShapeTables
+from dflow.cadaccess.trimming import Chords
 
 
-def face_grids(tables: ShapeTables, kernel: KernelShape, bounds: np.ndarray, n_u: int, n_v: int) -> np.ndarray:
+def face_grids(
+    tables: ShapeTables, kernel: KernelShape, chords: Chords, bounds: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
     """(F, n_u, n_v, 7) float64: point, outward unit normal, inside."""
-    n_faces = tables.n_faces
+    n_faces, (n_u, n_v) = tables.n_faces, shape
     u = np.linspace(bounds[:, 0], bounds[:, 1], n_u, axis=1)
     v = np.linspace(bounds[:, 2], bounds[:, 3], n_v, axis=1)
+    out = np.empty((n_faces, n_u, n_v, 7))
     grid_u = np.repeat(u, n_v, axis=1)
     grid_v = np.tile(v, (1, n_u))
-    out = np.empty((n_faces, n_u * n_v, 7))
-    out[..., :3], out[..., 3:6] = face_points(tables, kernel, np.arange(n_faces), grid_u, grid_v)
-    for row in range(n_faces):
-        out[row, :, 6] = kernel.inside(row, np.column_stack([grid_u[row], grid_v[row]]))
-    return out.reshape(n_faces, n_u, n_v, 7)
+    points, normals = face_points(tables, kernel, np.arange(n_faces), grid_u, grid_v)
+    out[..., :3], out[..., 3:6] = points.reshape(n_faces, n_u, n_v, 3), normals.reshape(n_faces, n_u, n_v, 3)
+    out[..., 6] = grid_inside(tables, kernel, chords, bounds, (u, v))
+    return out
+
+
+def grid_inside(
+    tables: ShapeTables,
+    kernel: KernelShape,
+    chords: Chords,
+    bounds: np.ndarray,
+    lines: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """(F, n_u, n_v) bool: which points of the grids u : (F, n_u) × v : (F, n_v) lie in or on their faces."""
+    u, v = lines
+    known = chords.closed
+    full = known & trimming.fill_their_bounds(tables, chords, bounds)
+    out = np.ones((tables.n_faces, u.shape[1], v.shape[1]), bool)
+    open_ = np.flatnonzero(known & ~full)
+    if len(open_):
+        out[open_] = trimming.inside(tables, chords, open_, u[open_], v[open_][:, None])
+    for row in np.flatnonzero(~known).tolist():
+        uv = np.stack(np.meshgrid(u[row], v[row], indexing="ij"), axis=-1).reshape(-1, 2)
+        out[row] = kernel.inside(row, uv).reshape(out.shape[1:])
+    return out
 
 
 def face_points(

@@ -33,7 +33,9 @@ class ShapeTables:
         that lie inside the face (INTERNAL, EXTERNAL).
     use_curves : the uses' curves in their face's (u, v), U rows; planes without one get the edge's curve projected.
     points : (V, 3) float64, the vertices.
-    shells : per shell its (face row, reversed) pairs; shell_closed : the kernel's flag; n_solids.
+    shell_face, shell_reversed, shell_row, shell_solid : (S,) one row per use of a face in a shell: the face, whether it is
+        reversed there, the shell, and the shell's solid (-1 for a free shell).
+    n_shells, n_solids : how many there are.
     """
 
     faces: SurfaceTable
@@ -50,8 +52,11 @@ class ShapeTables:
     use_boundary: np.ndarray
     use_curves: CurveTable
     points: np.ndarray
-    shells: tuple[tuple[tuple[int, bool], ...], ...]
-    shell_closed: tuple[bool, ...]
+    shell_face: np.ndarray
+    shell_reversed: np.ndarray
+    shell_row: np.ndarray
+    shell_solid: np.ndarray
+    n_shells: int
     n_solids: int
 
     @property
@@ -67,6 +72,9 @@ def build_tables(code: ShapeCode, places: Places, root: Node) -> ShapeTables:
     faces, natural = builder.face_table()
     edges, degenerate = builder.edge_table()
     uses = np.array(found.uses, np.int32).reshape(-1, 4)
+    members = np.array(
+        [(*member, shell, solid) for shell, (_, faces_, solid) in enumerate(found.shells) for member in faces_], np.int32
+    ).reshape(-1, 4)
     return ShapeTables(
         faces=faces,
         face_reversed=np.array([o == shapecode.REVERSED for o, _, _ in found.faces], bool),
@@ -82,8 +90,11 @@ def build_tables(code: ShapeCode, places: Places, root: Node) -> ShapeTables:
         use_boundary=uses[:, 3] <= shapecode.REVERSED,
         use_curves=builder.use_table(faces, edges, uses),
         points=builder.points(),
-        shells=tuple(tuple((row, o == shapecode.REVERSED) for row, o in inner) for _, inner in found.shells),
-        shell_closed=tuple(code.closed[node[1]] for node, _ in found.shells),
+        shell_face=members[:, 0],
+        shell_reversed=members[:, 1] == shapecode.REVERSED,
+        shell_row=members[:, 2],
+        shell_solid=members[:, 3],
+        n_shells=len(found.shells),
         n_solids=len(found.solids),
     )
 

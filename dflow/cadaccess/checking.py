@@ -1,0 +1,80 @@
+"""Whether a lightly healed shape can be trusted, judged from its tables; cheap, and run on every light read.
+
+Each check names something that the kernel's full healing repairs. A shape that fails one is read again with full healing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dflow.cadaccess import measuring, shapecode
+from dflow.cadaccess.brep import Brep
+
+
+def find_defect(brep: Brep) -> str:
+    """The first thing wrong with a lightly healed shape, in words; "" where nothing is."""
+    for check in (_missing_curves, _open_loops, _loop_directions, _areas, _open_solids, _volumes):
+        defect = check(brep)
+        if defect:
+            return defect
+    return ""
+
+
+def _missing_curves(brep: Brep) -> str:
+    tables = brep.tables
+    lost = np.flatnonzero(tables.use_boundary & (tables.use_curves.kind == 0))
+    if len(lost):
+        return f"face {tables.use_face[lost[0]]} has an edge without a curve on its surface"
+    bare = np.flatnonzero((tables.face_loops == 0) & (tables.faces.kind < shapecode.SPHERE))
+    return f"face {bare[0]} has no boundary" if len(bare) else ""
+
+
+def _open_loops(brep: Brep) -> str:
+    tables = brep.tables
+    curved = np.bincount(tables.use_face[~tables.use_curves.evaluable], minlength=brep.n_faces) > 0
+    open_ = np.flatnonzero(~brep.chords.closed & ~curved & (tables.face_loops > 0))
+    return f"face {open_[0]} has a loop that does not close" if len(open_) else ""
+
+
+def _loop_directions(brep: Brep) -> str:
+    """A plane's outer loop runs counter-clockwise around its holes, which run clockwise."""
+    tables, chords = brep.tables, brep.chords
+    flat = tables.faces.kind[chords.face] == shapecode.PLANE
+    start, end, use = chords.start[flat], chords.end[flat], chords.use[flat]
+    if not len(use):
+        return ""
+    corner = chords.start[chords.first[chords.face[flat]]]
+    a, b = start - corner, end - corner
+    sign = np.where(tables.use_forward[use], 0.5, -0.5)
+    loop = tables.use_loop[use]
+    n_loops = int(tables.use_loop.max()) + 1
+    area = np.bincount(loop, sign * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]), n_loops)
+    face_of_loop = np.full(n_loops, -1)
+    face_of_loop[loop] = chords.face[flat]
+    mine = face_of_loop >= 0
+    outer = np.bincount(face_of_loop[mine], area[mine] > 0, brep.n_faces)
+    wrong = np.flatnonzero((outer != 1) & (np.bincount(face_of_loop[mine], minlength=brep.n_faces) > 0))
+    return f"face {wrong[0]} has {int(outer[wrong[0]])} outer loops" if len(wrong) else ""
+
+
+def _areas(brep: Brep) -> str:
+    areas = brep.face_areas()
+    closed_form = brep.moments
+    odd = np.flatnonzero(~(areas > 0) | (closed_form.known & ~(closed_form.area > 0)))
+    return f"face {odd[0]} has area {areas[odd[0]]:g}" if len(odd) else ""
+
+
+def _open_solids(brep: Brep) -> str:
+    if brep.tables.n_solids and not brep.is_closed():
+        return "a solid has an open shell"
+    return ""
+
+
+def _volumes(brep: Brep) -> str:
+    tables = brep.tables
+    if not tables.n_solids:
+        return ""
+    bounds = brep.face_uv_bounds()
+    if measuring.solids_point_outward(tables, brep.kernel, brep.moments, brep.chords, bounds):
+        return ""
+    return "a solid has no positive volume"

@@ -1,0 +1,314 @@
+"""Which points of a face's (u, v) plane lie inside its trimming loops, for many faces at once.
+
+Every boundary curve becomes a few chords. A point's parity against the chords (even-odd rule) is exact for straight boundaries; for
+curved ones it is corrected by the slivers between chord and curve that hold the point, so that the answer is that of the exact
+curves however coarse the chords are. Points within `ON_TOLERANCE` of a boundary count as inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dflow.cadaccess import curves, shapecode
+from dflow.cadaccess.curves import CurveTable
+from dflow.cadaccess.tables import ShapeTables
+
+ON_TOLERANCE = 1e-6
+"""In (u, v) units, as `IntTools_FClass2d` takes it."""
+
+WELD_TOLERANCE = 1e-7
+"""Of the (u, v) coordinates: how far apart the curves of a loop may end and still count as meeting."""
+
+_MAX_CELLS = 4_000_000
+_NOWHERE = 1e300
+_ARC = np.pi / 4
+_CHORDS_A_SPAN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Chords:
+    """The boundaries of faces as chords, sorted by face.
+
+    Attributes
+    ----------
+    face, use : (n,) int; t0, t1 : (n,) float64, the piece of the use's curve under a chord.
+    start, end : (n, 2) float64, its ends in (u, v).
+    sagitta : (n,) float64, how far the curve strays from the chord at most; 0 for straight pieces.
+    first : (n_faces + 1,) int64, where each face's chords begin.
+    closed : (n_faces,) bool: the face has loops, numpy knows all their curves, and each comes back to its beginning.
+    """
+
+    face: np.ndarray
+    use: np.ndarray
+    t0: np.ndarray
+    t1: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    sagitta: np.ndarray
+    first: np.ndarray
+    closed: np.ndarray
+
+
+def build_chords(tables: ShapeTables) -> Chords:
+    """Chords of all faces whose boundary curves numpy knows; uses without such a curve are left out."""
+    table = tables.use_curves
+    uses = np.flatnonzero(tables.use_boundary & table.evaluable)
+    rows, t0, t1 = _cut(table, uses)
+    start = curves.evaluate(table, rows, t0[:, None])[0][:, 0]
+    end = curves.evaluate(table, rows, t1[:, None])[0][:, 0]
+    sagitta = np.zeros(len(rows))
+    bent = np.flatnonzero(table.kind[rows] != shapecode.LINE)
+    if len(bent):
+        sagitta[bent] = _sagitta(table, rows[bent], t0[bent], t1[bent], start[bent], end[bent])
+    face = tables.use_face[rows]
+    first = np.searchsorted(face, np.arange(tables.n_faces + 1))
+    open_ = _weld(tables, rows, start, end)
+    closed = knows(tables)
+    closed[open_] = False
+    return Chords(face, rows, t0, t1, start, end, sagitta, first, closed)
+
+
+def _weld(tables: ShapeTables, rows: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Let each curve of a loop begin exactly where the one before ends, so that no line slips between them.
+
+    Moves `start` and `end` in place, by rounding errors at most. Returns the faces with a loop that has wider gaps.
+    """
+    if not len(rows):
+        return rows
+    head = np.flatnonzero(np.diff(rows, prepend=-1))
+    tail = np.append(head[1:], len(rows)) - 1
+    use = rows[head]
+    forward, loop = tables.use_forward[use], tables.use_loop[use]
+    leaves = np.where(forward[:, None], end[tail], start[head])
+    enters = np.where(forward[:, None], start[head], end[tail])
+    size = np.maximum(np.abs(start).max(axis=1), np.abs(end).max(axis=1))
+    reach = WELD_TOLERANCE * (1.0 + np.maximum.reduceat(size, head))
+    first = np.flatnonzero(np.diff(loop, prepend=-1))
+    number = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(use))))
+    pending = np.ones(len(first), bool)
+    # A wire's edges are stored as it runs, or the other way round where nobody healed the order.
+    for follower in _followers(first, len(use)):
+        meets = np.abs(enters[follower] - leaves).max(axis=1) <= reach
+        whole = pending & np.logical_and.reduceat(meets, first)
+        now = whole[number]
+        target, onward = follower[now], forward[follower[now]]
+        start[head[target[onward]]] = leaves[now][onward]
+        end[tail[target[~onward]]] = leaves[now][~onward]
+        pending &= ~whole
+    return np.unique(tables.use_face[use[first[pending]]])
+
+
+def _followers(first: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """For loops that begin at `first`, each entry's successor in stored order and in the reverse of it."""
+    last = np.append(first[1:], n) - 1
+    onward, backward = np.arange(1, n + 1), np.arange(-1, n - 1)
+    onward[last], backward[first] = first, last
+    return onward, backward
+
+
+def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(use, t0, t1) of each chord: one a line, one an eighth of a circle, `_CHORDS_A_SPAN` a knot span of a spline."""
+    kind, span = table.kind[uses], table.last[uses] - table.first[uses]
+    count = np.ones(len(uses), int)
+    conic = (kind != shapecode.LINE) & (kind < shapecode.BEZIER)
+    count[conic] = np.clip(np.ceil(np.abs(span[conic]) / _ARC - 1e-9), 2, 1024)
+    breaks = {}
+    for i in np.flatnonzero(kind >= shapecode.BEZIER).tolist():
+        use = int(uses[i])
+        breaks[i] = _spline_breaks(table.splines[use].knots, float(table.first[use]), float(table.last[use]))
+        count[i] = len(breaks[i]) - 1
+    rows = np.repeat(uses, count)
+    step = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+    share = np.repeat(span / count, count)
+    low = np.repeat(table.first[uses], count)
+    t0, t1 = low + step * share, low + (step + 1) * share
+    offset = np.cumsum(count) - count
+    t1[offset + count - 1] = table.last[uses]
+    for i, at in breaks.items():
+        t0[offset[i] : offset[i] + count[i]], t1[offset[i] : offset[i] + count[i]] = at[:-1], at[1:]
+    return rows, t0, t1
+
+
+def _spline_breaks(knots: np.ndarray, first: float, last: float) -> np.ndarray:
+    """Parameters that cut [first, last] at the knots and each span into equal parts."""
+    low, high = min(first, last), max(first, last)
+    inner = np.unique(knots)
+    inner = inner[(inner > low) & (inner < high)]
+    ends = np.concatenate([[low], inner, [high]])
+    parts = np.linspace(ends[:-1], ends[1:], _CHORDS_A_SPAN + 1, axis=1)
+    line = np.append(parts[:, :-1].ravel(), high)
+    return line if first <= last else line[::-1]
+
+
+def _sagitta(
+    table: CurveTable, rows: np.ndarray, t0: np.ndarray, t1: np.ndarray, start: np.ndarray, end: np.ndarray
+) -> np.ndarray:
+    """An upper bound of the distance between chord and curve, from five points of each piece."""
+    t = t0[:, None] + (t1 - t0)[:, None] * np.array([1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6])
+    points, _ = curves.evaluate(table, rows, t)
+    along = end - start
+    length = np.hypot(along[:, 0], along[:, 1])
+    off = points - start[:, None]
+    height = np.abs(along[:, None, 0] * off[..., 1] - along[:, None, 1] * off[..., 0])
+    return 1.5 * height.max(axis=1) / np.where(length > 0, length, 1.0) + ON_TOLERANCE
+
+
+def inside(tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Which points lie in or on their face.
+
+    Parameters
+    ----------
+    faces : (k,) int; u : (k, a) float64; v : (k, a, b) or (k, 1, b) float64: b points on each of the a lines of constant u.
+
+    Returns
+    -------
+    (k, a, b) bool.
+    """
+    k, a, b = len(faces), u.shape[1], v.shape[2]
+    out = np.zeros((k, a, b), bool)
+    size = (chords.first[1:] - chords.first[:-1])[faces]
+    order = np.argsort(size, kind="stable")
+    done = 0
+    while done < k:
+        # Faces of about equally many chords share one padded array.
+        widest = max(int(size[order[done]] * 1.3) + 2, 6)
+        stop = int(np.searchsorted(size[order], widest, side="right"))
+        stop = max(min(stop, done + max(_MAX_CELLS // (a * b * widest), 1)), done + 1)
+        chunk = order[done:stop]
+        line_v = v[chunk] if v.shape[0] == k else v
+        out[chunk] = _inside_chunk(tables, chords, faces[chunk], u[chunk], line_v)
+        done = stop
+    return out
+
+
+def _inside_chunk(
+    tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> np.ndarray:
+    first, size = chords.first[faces], chords.first[faces + 1] - chords.first[faces]
+    if not size.any():
+        return np.zeros((len(faces), u.shape[1], v.shape[2]), bool)
+    lane = np.arange(int(size.max()))
+    real = lane < size[:, None]
+    index = np.where(real, first[:, None] + lane, 0)
+    u0, v0 = chords.start[index, 0], chords.start[index, 1]
+    u1, v1 = chords.end[index, 0], chords.end[index, 1]
+    u0[~real] = u1[~real] = _NOWHERE
+    v0[~real] = v1[~real] = 0.0
+    run, rise = u1 - u0, v1 - v0
+    level = np.abs(run) > 1e-12 * np.abs(rise)
+    slope = np.divide(rise, run, out=np.zeros_like(run), where=level)
+    at = u[:, :, None]
+    crosses = (u0[:, None] <= at) != (u1[:, None] <= at)  # (k, a, chords)
+    base = np.where(level, v0 - slope * np.where(real, u0, 0.0), 0.5 * (v0 + v1))
+    gap = base[:, None] + slope[:, None] * at
+    gap = gap[:, :, None, :] - v[..., None]  # (k, a, b, chords): how far the chord lies above the point
+    parity = np.logical_xor.reduce(crosses[:, :, None, :] & (gap > 0), axis=3)
+    straight = real & (chords.sagitta[index] == 0)
+    reach = np.where(level, ON_TOLERANCE * np.sqrt(1 + slope**2), 0.5 * np.abs(rise) + ON_TOLERANCE)
+    reach[~straight] = -1.0
+    low, high = np.minimum(u0, u1) - ON_TOLERANCE, np.maximum(u0, u1) + ON_TOLERANCE
+    near = (low[:, None] <= at) & (at <= high[:, None])
+    on = ((np.abs(gap) <= reach[:, None, None]) & near[:, :, None, :]).any(axis=3)
+    if straight.all() or not (real & ~straight).any():
+        return parity | on
+    return _correct_for_curves(tables, chords, index, real & ~straight, u, v, gap, level, parity) | on
+
+
+def _correct_for_curves(
+    tables: ShapeTables,
+    chords: Chords,
+    index: np.ndarray,
+    curved: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    gap: np.ndarray,
+    level: np.ndarray,
+    parity: np.ndarray,
+) -> np.ndarray:
+    """Flip the parity of points in a sliver between chord and curve; points on the curve count as inside."""
+    face, lane = np.nonzero(curved)
+    chord = index[face, lane]
+    start, along = chords.start[chord], chords.end[chord] - chords.start[chord]
+    length = np.hypot(along[:, 0], along[:, 1])
+    kept = length > 0
+    face, lane, chord, start = face[kept], lane[kept], chord[kept], start[kept]
+    along = along[kept] / length[kept][:, None]
+    off_u = u[face][:, :, None] - start[:, None, None, 0]
+    off_v = (v[face] if v.shape[0] > 1 else v) - start[:, None, None, 1]
+    height = along[:, None, None, 0] * off_v - along[:, None, None, 1] * off_u
+    path = along[:, None, None, 0] * off_u + along[:, None, None, 1] * off_v
+    end = length[kept][:, None, None] + ON_TOLERANCE
+    pair, i, j = np.nonzero(
+        (np.abs(height) <= chords.sagitta[chord][:, None, None]) & (path >= -ON_TOLERANCE) & (path <= end)
+    )
+    if not len(pair):
+        return parity
+    curve_height = _height_on_curve(tables.use_curves, chords, chord[pair], along[pair], path[pair, i, j])
+    over = curve_height - height[pair, i, j]
+    side = _chord_side(along[pair], gap[face[pair], i, j, lane[pair]], level[face[pair], lane[pair]], off_u[pair, i, 0])
+    within = (path[pair, i, j] >= 0) & (path[pair, i, j] <= length[kept][pair])
+    flips = within & np.where(side, over > 0, over < 0)
+    out = parity.copy()
+    np.logical_xor.at(out, (face[pair], i, j), flips)
+    close = np.abs(over) <= ON_TOLERANCE
+    out[face[pair][close], i[close], j[close]] = True
+    return out
+
+
+def _chord_side(along: np.ndarray, gap: np.ndarray, level: np.ndarray, off_u: np.ndarray) -> np.ndarray:
+    """True where the point counts as left of its chord, told by the very comparison that gave its parity."""
+    above = ~(gap > 0)
+    left_of_level = np.where(along[:, 0] > 0, above, ~above)
+    right = off_u >= 0
+    left_of_steep = np.where(along[:, 1] > 0, ~right, right)
+    return np.where(level, left_of_level, left_of_steep)
+
+
+def _height_on_curve(
+    table: CurveTable, chords: Chords, chord: np.ndarray, along: np.ndarray, path: np.ndarray
+) -> np.ndarray:
+    """The curve's height over its chord where it has come `path` along it (Newton's method from the chord)."""
+    start, t0, t1 = chords.start[chord], chords.t0[chord], chords.t1[chord]
+    length = np.hypot(*(chords.end[chord] - start).T)
+    t = t0 + np.clip(path / length, 0.0, 1.0) * (t1 - t0)
+    low, high = np.minimum(t0, t1), np.maximum(t0, t1)
+    rows = chords.use[chord]
+    for _ in range(6):
+        at, slope = (c[:, 0] for c in curves.evaluate(table, rows, t[:, None]))
+        speed = np.einsum("ij,ij->i", slope, along)
+        miss = np.einsum("ij,ij->i", at - start, along) - path
+        step = np.divide(miss, speed, out=np.zeros_like(miss), where=np.abs(speed) > 0)
+        t = np.clip(t - step, low, high)
+        if np.abs(step).max() <= 1e-13 * (1 + np.abs(t).max()):
+            break
+    off = curves.evaluate(table, rows, t[:, None])[0][:, 0] - start
+    return along[:, 0] * off[:, 1] - along[:, 1] * off[:, 0]
+
+
+def fill_their_bounds(tables: ShapeTables, chords: Chords, bounds: np.ndarray) -> np.ndarray:
+    """(F,) bool: faces whose loops run along the sides of their (u, v) bounds, so that every grid point is inside."""
+    low, high = np.minimum(chords.start, chords.end), np.maximum(chords.start, chords.end)
+    box = bounds[chords.face]
+    slack = ON_TOLERANCE
+    on_u = (high[:, 0] - low[:, 0] <= slack) & (
+        (np.abs(low[:, 0] - box[:, 0]) <= slack) | (np.abs(low[:, 0] - box[:, 1]) <= slack)
+    )
+    on_v = (high[:, 1] - low[:, 1] <= slack) & (
+        (np.abs(low[:, 1] - box[:, 2]) <= slack) | (np.abs(low[:, 1] - box[:, 3]) <= slack)
+    )
+    off_side = ~((on_u | on_v) & (chords.sagitta == 0))
+    strays = np.bincount(chords.face[off_side], minlength=tables.n_faces) > 0
+    length = np.abs(chords.end - chords.start).sum(axis=1)
+    around = np.bincount(chords.face, length, tables.n_faces)
+    whole = 2 * (bounds[:, 1] - bounds[:, 0] + bounds[:, 3] - bounds[:, 2])
+    return ~strays & (around >= whole - 8 * slack) & (around <= whole + 8 * slack)
+
+
+def knows(tables: ShapeTables) -> np.ndarray:
+    """(F,) bool: faces that have loops, each curve of which numpy knows."""
+    lost = tables.use_boundary & ~tables.use_curves.evaluable
+    unknown = np.bincount(tables.use_face[lost], minlength=tables.n_faces) > 0
+    bounded = np.bincount(tables.use_face[tables.use_boundary], minlength=tables.n_faces) > 0
+    return bounded & ~unknown
