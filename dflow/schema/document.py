@@ -182,11 +182,14 @@ def _parse_field(name: Any, document: Any) -> FieldSpec:
     values, labels = tuple(document.get("values") or ()), tuple(document.get("labels") or ())
     if len(set(values)) != len(values):
         raise SchemaError(f"{where}: values {list(values)} repeat")
+    dtype = _parse_dtype(document.get("dtype", "float32"), where)
+    if odd := [value for value in values if not _fits(value, dtype)]:
+        raise SchemaError(f"{where}: the value {odd[0]!r} does not fit dtype {dtype}")
     if labels and values and len(labels) != len(values):
         raise SchemaError(f"{where}: {len(values)} values but {len(labels)} labels")
     return FieldSpec(
         name=name,
-        dtype=_parse_dtype(document.get("dtype", "float32"), where),
+        dtype=dtype,
         description=str(document.get("description") or ""),
         values=values,
         labels=tuple(str(label) for label in labels),
@@ -242,14 +245,26 @@ def _parse_fill(fill: Any, dtype: str, where: str) -> Scalar | None:
         return None
     if dtype.startswith("float") and isinstance(fill, str) and fill in _NON_FINITE:
         return _NON_FINITE[fill]
-    fits = {
-        "str": isinstance(fill, str),
-        "bool": isinstance(fill, bool),
-    }.get(dtype, isinstance(fill, (int, float)) and not isinstance(fill, bool))
-    integral = dtype.lstrip("u").startswith("int")
-    if not fits or (integral and (not math.isfinite(fill) or fill != int(fill))):
+    if not _fits(fill, dtype):
         raise SchemaError(f"{where}: fill_value {fill!r} does not fit dtype {dtype}")
-    return int(fill) if integral else fill
+    return int(fill) if _is_integral(dtype) else fill
+
+
+def _fits(value: Any, dtype: str) -> bool:
+    """Whether one value of a schema (a fill value, a code) can be an element of the dtype."""
+    if dtype in ("str", "bool"):
+        return isinstance(value, str if dtype == "str" else bool)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    if not _is_integral(dtype):
+        return True
+    bits = int(dtype.lstrip("uint"))
+    low, high = (0, 2**bits) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    return math.isfinite(value) and value == int(value) and low <= value < high
+
+
+def _is_integral(dtype: str) -> bool:
+    return dtype.lstrip("u").startswith("int")
 
 
 def _json_number(value: Scalar) -> Scalar:

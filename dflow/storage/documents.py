@@ -13,7 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 from dflow.errors import DamagedStoreError
+from dflow.schema.names import name_fault
 from dflow.storage.chunks import ZSTD_LEVEL
+from dflow.storage.keys import METADATA_GROUP
 
 _FILL = {"bool": "false", "int": "-1", "uint": "0", "float": '"NaN"', "complex": '["NaN","NaN"]', "str": '""'}
 
@@ -80,13 +82,16 @@ def parse_root(content: bytes, where: str) -> tuple[dict[str, Any], dict[str, Ar
         root = json.loads(content)
         attributes = root["attributes"]
         nodes = root["consolidated_metadata"]["metadata"]
-        arrays = {path: _parse_array(node) for path, node in nodes.items() if node["node_type"] == "array"}
+        arrays = {path: _parse_array(path, node) for path, node in nodes.items() if node["node_type"] == "array"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedStoreError(f"{where} was not written by dflow: {type(error).__name__}: {error}") from error
     return attributes, arrays
 
 
-def _parse_array(node: Mapping[str, Any]) -> ArrayDocument:
+def _parse_array(path: str, node: Mapping[str, Any]) -> ArrayDocument:
+    parts = path.split("/")
+    if parts[0] != METADATA_GROUP and (len(parts) != 2 or any(map(name_fault, parts))):
+        raise ValueError(f"an array at {path!r}")  # a merge makes folders of these names
     shape = tuple(node["shape"])
     codecs = [codec["name"] for codec in node["codecs"]]
     dtype = "str" if node["data_type"] == "string" else str(node["data_type"])
@@ -98,5 +103,11 @@ def _parse_array(node: Mapping[str, Any]) -> ArrayDocument:
         raise ValueError(f"codecs {codecs} of data type {dtype}")
     if tuple(chunk) != tuple(max(size, 1) for size in shape):
         raise ValueError(f"chunks of shape {chunk}")
+    return ArrayDocument(dtype, shape, _parse_dims(node, len(shape)), "zstd" in codecs, node["attributes"])
+
+
+def _parse_dims(node: Mapping[str, Any], ndim: int) -> tuple[str, ...] | None:
     names = node.get("dimension_names")
-    return ArrayDocument(dtype, shape, None if names is None else tuple(names), "zstd" in codecs, node["attributes"])
+    if names is not None and (not isinstance(names, list) or len(names) != ndim or any(map(name_fault, names))):
+        raise ValueError(f"dimension names {names}")
+    return None if names is None else tuple(names)

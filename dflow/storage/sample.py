@@ -105,12 +105,15 @@ def _contents(
 ) -> dict[str, Any]:
     layouts = tuple(_array_layout(schema, key, *types[key]) for key in sorted(types))
     layout = _interned(SampleLayout(layouts, schema_text, _tables(metadata.get(DESCRIPTIONS))))
-    rows = dict.fromkeys(layout.groups, 0)
+    rows: dict[str, set[int]] = {group: set() for group in layout.groups}
     for key, (_, shape, _) in types.items():
         group = key.partition("/")[0]
         if group != FILE_GROUP:
-            rows[group] = shape[0]
-    return {"layout": layout, "rows": tuple(rows.values()), "values": _values(schema, metadata)}
+            rows[group].add(shape[0] if shape else -1)
+    if odd := [group for group, counts in rows.items() if len(counts) > 1 or -1 in counts]:
+        raise SchemaError(f"the arrays of group {odd[0]!r} disagree on their rows: {sorted(rows[odd[0]])}")
+    counts = tuple(count for found in rows.values() for count in found)
+    return {"layout": layout, "rows": counts, "values": _values(schema, metadata)}
 
 
 def _array_layout(schema: Schema, key: str, dtype: str, shape: tuple[int, ...], dims: tuple[str, ...]) -> ArrayLayout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from dflow.errors import BadKeyError, DamagedStoreError, KeyNotFoundError, NonFiniteError
+from dflow.schema.names import MAX_NAME_LENGTH
 from dflow.storage.keys import METADATA_GROUP
 from dflow.storage.values import is_finite, storable_metadata
 from dflow.storage.zarrzip import StoredArray
@@ -71,17 +73,17 @@ class MetadataTree:
         if is_finite(self._tree):
             return self._tree, {}
         arrays = {}
-        for path, value in list(_non_finite(self._tree, ())):
-            key = "/".join(
-                (METADATA_GROUP, *(quote(part, safe=" ") if part.strip(".") else f"%{part}" for part in path))
-            )
-            arrays[key] = StoredArray(np.array(value, dtype=np.float64), None, {_PATH: list(path)})
+        for path, value in _non_finite(self._tree, ()):
+            arrays[_node_key(path)] = StoredArray(np.array(value, dtype=np.float64), None, {_PATH: list(path)})
         return _finite_part(self._tree), arrays
 
     @classmethod
     def unpack(cls, attributes: Mapping[str, Any], arrays: Mapping[str, StoredArray]) -> MetadataTree:
         """The tree from what `pack` made of it."""
-        tree = cls(copy.deepcopy(dict(attributes)))
+        try:
+            tree = cls(copy.deepcopy(dict(attributes)))
+        except RecursionError as error:
+            raise DamagedStoreError("the metadata is nested too deeply") from error
         for key, stored in arrays.items():
             path = stored.attributes.get(_PATH)
             if not isinstance(path, list) or not path:
@@ -91,6 +93,16 @@ class MetadataTree:
                 node = node.setdefault(part, {})
             node[path[-1]] = stored.data.tolist()
         return tree
+
+
+def _node_key(path: tuple[str, ...]) -> str:
+    """Where a non-finite leaf is stored; its attribute says the path, so that this name need not invert."""
+    name = "/".join(
+        quote(part, safe=" ", errors="backslashreplace") if part.strip(".") else f"%{part}" for part in path
+    )
+    if len(name) > MAX_NAME_LENGTH:
+        name = hashlib.blake2b(name.encode("ascii"), digest_size=16).hexdigest()
+    return f"{METADATA_GROUP}/{name}"
 
 
 def _parts(key: str) -> list[str]:

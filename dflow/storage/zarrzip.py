@@ -25,6 +25,9 @@ from dflow.storage.documents import GROUP_TEXT, ArrayDocument, array_text, chunk
 
 ROOT_DOCUMENT = "zarr.json"
 
+MAX_DOCUMENT_BYTES = 256 * 1024**2
+"""What the root's JSON, which takes ten times its size when it is parsed, may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredArray:
@@ -102,7 +105,7 @@ def read_zip_store(
         If a key is not there.
     """
     with ZipReader(path, max_bytes=max_bytes) as reader:
-        attributes, documents = parse_root(reader.read(ROOT_DOCUMENT), reader.path)
+        attributes, documents = _read_root(reader)
         wanted = list(documents if keys is None else keys)
         if missing := [key for key in wanted if key not in documents]:
             raise KeyNotFoundError(f"{reader.path} has no array {missing[0]!r}")
@@ -117,7 +120,7 @@ def read_zip_store(
 def outline_zip_store(path: str | os.PathLike[str], *, max_bytes: int = MAX_STORE_BYTES) -> StoreOutline:
     """A store's attributes and array descriptions; no array is read. Raises as `read_zip_store`."""
     with ZipReader(path, max_bytes=max_bytes) as reader:
-        attributes, documents = parse_root(reader.read(ROOT_DOCUMENT), reader.path)
+        attributes, documents = _read_root(reader)
         return StoreOutline(documents, attributes, reader.n_bytes, reader.crc)
 
 
@@ -142,6 +145,15 @@ def _members(arrays: Mapping[str, StoredArray], attributes: str) -> Iterator[tup
     for path, text in nodes.items():
         yield f"{path}/{ROOT_DOCUMENT}", text.encode("ascii")
     yield ROOT_DOCUMENT, root_text(attributes, nodes.items()).encode("utf-8")
+
+
+def _read_root(reader: ZipReader) -> tuple[dict[str, Any], dict[str, ArrayDocument]]:
+    member = reader.members.get(ROOT_DOCUMENT)
+    if member is not None and member.n_bytes > MAX_DOCUMENT_BYTES:
+        raise StoreLimitError(
+            f"{reader.path}: its root document has {member.n_bytes:,} bytes, more than any dflow writes"
+        )
+    return parse_root(reader.read(ROOT_DOCUMENT), reader.path)
 
 
 def _read_array(reader: ZipReader, key: str, document: ArrayDocument) -> NDArray[Any]:

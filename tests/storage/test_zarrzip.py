@@ -161,7 +161,7 @@ def test_size_and_checksum_are_those_of_the_file(tmp_path: Path) -> None:
 numeric = st.sampled_from(["bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data(), dtype=numeric)
 def test_any_array_survives_and_zarr_agrees(tmp_path_factory: Any, data: st.DataObject, dtype: str) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6))
@@ -176,14 +176,14 @@ def test_any_array_survives_and_zarr_agrees(tmp_path_factory: Any, data: st.Data
         assert found.tobytes() == array.tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(texts=hnp.arrays(object, hnp.array_shapes(min_dims=0, max_dims=2, min_side=0), elements=st.text(max_size=40)))
 def test_any_text_survives_and_zarr_agrees(tmp_path_factory: Any, texts: np.ndarray) -> None:
     path = tmp_path_factory.mktemp("any") / "a.data"
     array = np.array(texts.ravel().tolist(), dtype=TEXT).reshape(texts.shape)
     write_zip_store(path, {"g/a": StoredArray(array)}, ATTRIBUTES)
     with zarr.storage.ZipStore(path, mode="r") as store:
-        theirs = np.asarray(zarr.open_group(store, mode="r")["g/a"][...])
+        theirs = np.asarray(zarr.open_group(store, mode="r")["g/a"][...], dtype=object)
     assert read_arrays(path, ["g/a"])["g/a"].tolist() == theirs.tolist() == texts.tolist()
 
 
@@ -306,6 +306,71 @@ def test_a_document_that_lies_is_damage(data: Path, old: bytes, new: bytes) -> N
 
 
 # Hostile archives
+
+
+@pytest.mark.parametrize(
+    "key", ["../../evil/x", "..", "a/../../b", "/etc/x", "one", "a/b/c", "a/b\\\\c", "a/zarr.json", "/x", ""]
+)
+def test_arrays_whose_names_would_leave_a_merges_folder_are_refused(data: Path, key: str) -> None:
+    """An array without rows has no chunk, so nothing but its document would ever be looked at."""
+    rezip(data, lambda m: m.update({"zarr.json": m["zarr.json"].replace(b'"arcs/source":', f'"{key}":'.encode())}))
+    for read in (read_zip_store, describe_file, OptStorage):
+        with pytest.raises(DamagedStoreError, match="not written by dflow"):
+            read(data)
+
+
+@pytest.mark.parametrize("dims", ['["../face"]', "[]", '["a","b"]', "[3]", '"f"'])
+def test_dimension_names_that_cannot_be_are_damage(data: Path, dims: str) -> None:
+    old = b'"dimension_names":["arc"]'
+    rezip(data, lambda m: m.update({"zarr.json": m["zarr.json"].replace(old, f'"dimension_names":{dims}'.encode())}))
+    with pytest.raises(DamagedStoreError):
+        describe_file(data)
+
+
+def test_metadata_that_is_nested_absurdly_deep_is_damage(data: Path) -> None:
+    for depth in (300, 900, 100_000):
+        nested = b'{"a":' * depth + b"1" + b"}" * depth
+        write_zip_store(data, {}, ATTRIBUTES | {"metadata": {}})
+        rezip(
+            data,
+            lambda m, nested=nested: m.update(
+                {"zarr.json": m["zarr.json"].replace(b'"metadata":{}', b'"metadata":' + nested, 1)}
+            ),
+        )
+        try:
+            OptStorage(data)
+            describe_file(data)
+        except DamagedStoreError:
+            assert depth > 100
+
+
+def test_a_root_document_beyond_any_that_dflow_writes_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dflow.storage.zarrzip.MAX_DOCUMENT_BYTES", 100)
+    with pytest.raises(StoreLimitError, match="root document"):
+        read_zip_store(data)
+
+
+def test_rows_that_disagree_in_a_file_are_a_schema_error_of_that_file(data: Path) -> None:
+    write_zip_store(
+        data, {"g/a": StoredArray(np.zeros(2), ("r",)), "g/b": StoredArray(np.zeros(3), ("r",))}, ATTRIBUTES
+    )
+    with pytest.raises(SchemaError, match="disagree on their rows"):
+        describe_file(data)
+    write_zip_store(data, {"g/a": StoredArray(np.array(2.0), ())}, ATTRIBUTES)
+    with pytest.raises(SchemaError, match="rows"):
+        describe_file(data)
+
+
+@pytest.mark.parametrize("key", ["..", ".", "a" * 5000, "ü" * 500, "%", " ", "\n", "a\\b", "\ud800"])
+def test_non_finite_metadata_under_any_key_is_stored_where_other_readers_can_look(tmp_path: Path, key: str) -> None:
+    with OptStorage(tmp_path / "s") as storage:
+        storage.save_metadata(key, float("inf"))
+        storage.save_metadata("tree", {key: {"..": float("-inf")}})
+    with OptStorage(tmp_path / "s") as storage:
+        assert storage.get_metadata() == {key: float("inf"), "tree": {key: {"..": float("-inf")}}}
+    with zarr.storage.ZipStore(tmp_path / "s.data", mode="r") as store:
+        values = [a[...] for _, a in zarr.open_group(store, mode="r").members(None) if isinstance(a, zarr.Array)]
+    assert sorted(map(float, values)) == [float("-inf"), float("inf")]
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/passwd", "..\\evil", "C:/evil", "a\0b"])
