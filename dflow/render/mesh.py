@@ -36,16 +36,17 @@ class RenderMesh(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MeshArrays:
-    """A `RenderMesh` with settled dtypes, nothing but finite coordinates, and line segments instead of polylines.
+    """A settled `RenderMesh`: dtypes, finite coordinates, no vertex of two faces, segments instead of polylines.
 
-    vertices, normals : (V, 3) float32; triangles : (T, 3) int32; triangle_faces : (T,) int32
+    vertices, normals : (V, 3) float32; vertex_faces : (V,) int32, the face that each vertex belongs to
+    triangles : (T, 3) int32
     edge_points : (P, 3) float32; edge_segments : (S, 2) int32, point indices of each straight piece
     """
 
     vertices: FloatArray
     normals: FloatArray
+    vertex_faces: IntArray
     triangles: IntArray
-    triangle_faces: IntArray
     edge_points: FloatArray
     edge_segments: IntArray
 
@@ -55,9 +56,14 @@ class MeshArrays:
         return not (len(self.triangles) or len(self.edge_segments))
 
     @property
+    def triangle_faces(self) -> IntArray:
+        """(T,) int32."""
+        return self.vertex_faces[self.triangles[:, 0]]
+
+    @property
     def n_faces(self) -> int:
         """One more than the highest face index; faces without a triangle at the end are not seen."""
-        return int(self.triangle_faces.max()) + 1 if len(self.triangle_faces) else 0
+        return int(self.triangle_faces.max(initial=-1)) + 1
 
 
 def segments_of(offsets: npt.NDArray[np.integer], n_points: int) -> IntArray:
@@ -93,7 +99,21 @@ def clean_arrays(mesh: RenderMesh | MeshArrays) -> MeshArrays:
         points = np.where(finite[:, None], points, _any_finite(points, finite)).astype(np.float32)
     if not np.isfinite(normals).all():
         normals = np.where(np.isfinite(normals), normals, np.float32(0.0))
-    return MeshArrays(vertices, normals, triangles, faces, points, segments)
+    return MeshArrays(*_split_at_faces(vertices, normals, triangles, faces), points, segments)
+
+
+def _split_at_faces(
+    vertices: FloatArray, normals: FloatArray, triangles: IntArray, faces: IntArray
+) -> tuple[FloatArray, FloatArray, IntArray, IntArray]:
+    """Vertices that belong to one face each: vertices, normals, their faces, triangles."""
+    owner = np.zeros(len(vertices), np.int32)
+    owner[triangles] = faces[:, None]
+    if (owner[triangles] == faces[:, None]).all():
+        return vertices, normals, owner, triangles
+    pairs = triangles.astype(np.int64) + faces[:, None].astype(np.int64) * len(vertices)
+    used, flat = np.unique(pairs, return_inverse=True)
+    face, vertex = np.divmod(used, len(vertices))
+    return vertices[vertex], normals[vertex], face.astype(np.int32), flat.reshape(-1, 3).astype(np.int32)
 
 
 def _finite_rows(points: FloatArray) -> npt.NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkPoints, vtkUnsignedCharArray
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
-from vtkmodules.vtkRenderingCore import vtkActor, vtkLight, vtkPolyDataMapper, vtkRenderer
+from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper, vtkRenderer
 from vtkmodules.vtkRenderingOpenGL2 import vtkEGLRenderWindow
 
 from dflow.render import view as look
@@ -22,11 +22,11 @@ Image = npt.NDArray[np.uint8]
 
 
 class OffscreenWindow:
-    """An EGL window, two actors and two lights, kept from part to part.
+    """An EGL window with two actors, kept from part to part.
 
     Guarantees that a part's picture does not depend on the parts before it. For one thread; crashes the process where
     EGL does not work, so ask `dflow.render.probe.available_renderer` first. The first window takes about 0.1 s
-    and a 256-pixel picture 2 to 6 ms of CPU time with Mesa's software rasteriser; multisampling would triple that.
+    and a 256-pixel picture 2 to 5 ms of CPU time with Mesa's software rasteriser; multisampling would triple that.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
@@ -36,22 +36,23 @@ class OffscreenWindow:
         self._window.SetMultiSamples(0)
         self._renderer = vtkRenderer()
         self._renderer.SetBackground(*(c / 255 for c in look.BACKGROUND_RGB))
-        self._renderer.AutomaticLightCreationOff()
+        self._renderer.AutomaticLightCreationOff()  # shading is done per vertex, below
         self._window.AddRenderer(self._renderer)
-        self._add_lights()
-        self._faces, self._face_mapper = self._add_actor(look.MATERIAL_RGB)
-        self._edges, edge_mapper = self._add_actor(look.EDGE_RGB, lit=False)
+        self._faces, face_mapper = self._add_actor()
+        face_mapper.SetColorModeToDirectScalars()
+        face_mapper.ScalarVisibilityOn()
+        self._edges, edge_mapper = self._add_actor()
         # Edges lie in the faces' surface: push faces back and pull edges forward, or half of each edge is hidden.
-        self._face_mapper.SetResolveCoincidentTopologyToPolygonOffset()
-        self._face_mapper.SetRelativeCoincidentTopologyPolygonOffsetParameters(1.0, 4.0)
+        face_mapper.SetResolveCoincidentTopologyToPolygonOffset()
+        face_mapper.SetRelativeCoincidentTopologyPolygonOffsetParameters(1.0, 4.0)
         edge_mapper.SetRelativeCoincidentTopologyLineOffsetParameters(-2.0, -8.0)
         self._size = size
         self._window.SetSize(*size)
 
     def blank(self) -> Image:
         """The picture of nothing."""
-        self._fill(np.zeros((0, 3), np.float32), None, np.zeros((0, 3), np.int32), self._faces, lines=False)
-        self._fill(np.zeros((0, 3), np.float32), None, np.zeros((0, 2), np.int32), self._edges, lines=True)
+        self._fill(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32), self._faces, lines=False)
+        self._fill(np.zeros((0, 3), np.float32), np.zeros((0, 2), np.int32), self._edges, lines=True)
         return self._read()
 
     def draw(self, mesh: MeshArrays, view: View, *, face_colors: Image | None = None) -> Image:
@@ -67,37 +68,24 @@ class OffscreenWindow:
         -------
         (height, width, 3) uint8, first row on top.
         """
-        self._fill(mesh.vertices, mesh.normals, mesh.triangles, self._faces, lines=False)
-        self._fill(mesh.edge_points, None, mesh.edge_segments, self._edges, lines=True)
-        self._color(mesh, face_colors)
+        self._fill(mesh.vertices, mesh.triangles, self._faces, lines=False)
+        self._fill(mesh.edge_points, mesh.edge_segments, self._edges, lines=True)
+        self._shade(mesh, face_colors)
         self._aim(view)
         return self._read()
 
-    def _add_lights(self) -> None:
-        for direction, strength in ((look.KEY_LIGHT, look.KEY_STRENGTH), ((0.0, 0.0, 1.0), look.HEAD_STRENGTH)):
-            light = vtkLight()
-            light.SetLightTypeToCameraLight()
-            light.SetPosition(*direction)
-            light.SetFocalPoint(0.0, 0.0, 0.0)
-            light.SetIntensity(strength)
-            self._renderer.AddLight(light)
-
-    def _add_actor(self, rgb: tuple[int, int, int], *, lit: bool = True) -> tuple[Any, Any]:
+    def _add_actor(self) -> tuple[Any, Any]:
         data, mapper, actor = vtkPolyData(), vtkPolyDataMapper(), vtkActor()
         mapper.SetInputData(data)
         mapper.ScalarVisibilityOff()
         actor.SetMapper(mapper)
-        surface = actor.GetProperty()
-        surface.SetColor(*(c / 255 for c in rgb))
-        if lit:
-            surface.SetAmbient(look.AMBIENT)
-        else:
-            surface.LightingOff()
+        actor.GetProperty().LightingOff()
+        actor.GetProperty().SetColor(*(c / 255 for c in look.EDGE_RGB))
         self._renderer.AddActor(actor)
         return data, mapper
 
     @staticmethod
-    def _fill(points: Any, normals: Any, cells: Any, data: Any, *, lines: bool) -> None:
+    def _fill(points: Any, cells: Any, data: Any, *, lines: bool) -> None:
         # Copies (deep) are cheap beside drawing and leave no VTK object pointing into numpy's memory.
         coordinates = vtkPoints()
         coordinates.SetData(numpy_to_vtk(points, deep=True))
@@ -109,19 +97,16 @@ class OffscreenWindow:
             data.SetLines(array)
         else:
             data.SetPolys(array)
-        data.GetPointData().SetNormals(None if normals is None else numpy_to_vtk(normals, deep=True))
         data.Modified()
 
-    def _color(self, mesh: MeshArrays, face_colors: Image | None) -> None:
-        if face_colors is None:
-            self._faces.GetCellData().SetScalars(None)
-            self._face_mapper.ScalarVisibilityOff()
-            return
-        colors = np.ascontiguousarray(face_colors, np.uint8)[mesh.triangle_faces]
-        self._faces.GetCellData().SetScalars(numpy_to_vtk(colors, deep=True))
-        self._face_mapper.SetScalarModeToUseCellData()
-        self._face_mapper.SetColorModeToDirectScalars()
-        self._face_mapper.ScalarVisibilityOn()
+    def _shade(self, mesh: MeshArrays, face_colors: Image | None) -> None:
+        """Colours of vertices, lit here: the rasteriser's own lighting takes as long again as all the rest."""
+        light = look.light(look.to_camera(mesh.normals))[:, None]
+        base = np.array(look.MATERIAL_RGB, np.float64)
+        if face_colors is not None:
+            base = np.asarray(face_colors, np.float64)[mesh.vertex_faces]
+        colors = np.rint(light * base).astype(np.uint8)
+        self._faces.GetPointData().SetScalars(numpy_to_vtk(colors, deep=True))
 
     def _aim(self, view: View) -> None:
         camera = self._renderer.GetActiveCamera()

@@ -48,7 +48,7 @@ def draw_software(mesh: MeshArrays, view: View, size: tuple[int, int], *, face_c
             shown = nearest(fragments, depth)
             pixel = fragments.pixel[shown]
             depth[pixel] = fragments.depth[shown]
-            light = _light(np.einsum("nk,nkc->nc", fragments.weight[shown], normals[fragments.triangle[shown]]))
+            light = look.light(np.einsum("nk,nkc->nc", fragments.weight[shown], normals[fragments.triangle[shown]]))
             picture[pixel] = colors[fragments.triangle[shown]] * light[:, None]
     _draw_segments(mesh, view, picture, depth, width, height)
     blocks = picture.reshape(size[1], SUPERSAMPLING, size[0], SUPERSAMPLING, 3)
@@ -136,14 +136,6 @@ def _triangle_colors(mesh: MeshArrays, face_colors: Image | None) -> Floats:
     if face_colors is None:
         return np.tile(np.array(look.MATERIAL_RGB, np.float64), (len(mesh.triangles), 1))
     return np.asarray(face_colors, np.float64)[mesh.triangle_faces]
-
-
-def _light(normals: Floats) -> Floats:
-    """Brightness of camera-space normals (N, 3); those that point away are seen from behind and turned round."""
-    length = np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    unit = normals / length * np.where(normals[:, 2:] < 0, -1.0, 1.0)
-    key = np.maximum(unit @ np.array(look.KEY_LIGHT), 0.0)
-    return np.minimum(look.AMBIENT + look.KEY_STRENGTH * key + look.HEAD_STRENGTH * unit[:, 2], 1.0)
 
 
 def _draw_segments(mesh: MeshArrays, view: View, picture: Floats, depth: Floats, width: int, height: int) -> None:

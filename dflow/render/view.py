@@ -63,3 +63,11 @@ def fit_view(mesh: MeshArrays, aspect: float) -> View:
     if half_height <= 0:  # a single point, or a line towards the viewer
         half_height = max(half[2], 1.0)
     return View(((low + high) / 2) @ AXES, float(half_height), float(half[2]))
+
+
+def light(normals: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Brightness, at most 1, of camera-space normals (N, 3); those that point away are seen from behind and turned."""
+    length = np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    unit = normals / length * np.where(normals[:, 2:] < 0, -1.0, 1.0)
+    key = np.maximum(unit @ np.array(KEY_LIGHT), 0.0)
+    return np.minimum(AMBIENT + KEY_STRENGTH * key + HEAD_STRENGTH * unit[:, 2], 1.0)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from dflow.render import MeshArrays
-from dflow.render.mesh import segments_of
-
 
 class PolylineMesh:
     """What the CAD side hands over: polylines by offsets."""
@@ -18,10 +15,6 @@ class PolylineMesh:
         self.triangle_faces = np.asarray(triangle_faces, np.int32)
         self.edge_points = np.asarray(edge_points, np.float32)
         self.edge_offsets = np.asarray(edge_offsets, np.int32)
-
-    def arrays(self) -> MeshArrays:
-        segments = segments_of(self.edge_offsets, len(self.edge_points))
-        return MeshArrays(self.vertices, self.normals, self.triangles, self.triangle_faces, self.edge_points, segments)
 
 
 def box(size=(1.0, 1.0, 1.0), corner=(0.0, 0.0, 0.0)) -> PolylineMesh:

@@ -1,0 +1,63 @@
+"""What failed and why: ``error_summary.json``, read for the page."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed item."""
+
+    file: str
+    kind: str
+    message: str
+    task: str
+    seconds: float
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """All failed items of a flow, in the order of the summary; `note` says why there are none to show."""
+
+    items: tuple[Failure, ...] = ()
+    note: str = ""
+
+    def by_kind(self) -> list[tuple[str, int]]:
+        """Kinds and how many of each, the most frequent first."""
+        return Counter(item.kind for item in self.items).most_common()
+
+    def of(self, file: str) -> list[Failure]:
+        """What failed of one file."""
+        return [item for item in self.items if item.file == file]
+
+
+def read_failures(path: Path) -> Failures:
+    """The failures of a flow. A missing or damaged summary is no error here: the note says so."""
+    try:
+        entries: Any = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return Failures(note="This flow has no error summary.")
+    except (OSError, ValueError) as error:
+        return Failures(note=f"The error summary cannot be read: {error}")
+    if not isinstance(entries, list):
+        return Failures(note="The error summary is damaged: it is not a list.")
+    items = tuple(_read_entry(entry) for entry in entries if isinstance(entry, dict))
+    return Failures(items, "" if items else "Nothing failed.")
+
+
+def _read_entry(entry: dict[str, Any]) -> Failure:
+    seconds = entry.get("seconds")
+    return Failure(
+        file=str(entry.get("file", entry.get("item", ""))),
+        kind=str(entry.get("kind", "error")),
+        message=str(entry.get("message", entry.get("error", ""))),
+        task=str(entry.get("task", "")),
+        seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
+        traceback=str(entry.get("traceback", "")),
+    )

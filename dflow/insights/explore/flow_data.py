@@ -1,0 +1,193 @@
+"""Everything the pages ask of a flow: its table, its variables, its previews, its failures. Shared by all pages."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dflow.dataset import DatasetExplorer
+from dflow.errors import DatasetNotFoundError, UnknownKeyError
+from dflow.insights.catalog import PartCatalog
+from dflow.insights.explore.failures import Failures, read_failures
+from dflow.insights.explore.variables import (
+    MAX_CATEGORIES,
+    N_BINS,
+    FileVariable,
+    Floats,
+    RowVariable,
+    category_edges,
+)
+
+How = Literal["max", "min", "sum", "mean", "std", "count"]
+_INTERNAL = ("row_start_", "row_count_", "has_", "file_id_code_")
+_TABLE_COLUMNS = ("id", "name", "description")
+PREFERRED = ("face_count", "edge_count", "volume", "category", "file_label", "area", "body_count")
+
+
+class FlowData:
+    """A finished flow, opened for its pages.
+
+    Guarantees that variables are computed once and then shared; may be used from several threads.
+
+    Parameters
+    ----------
+    flow_file : the `.flow` file
+
+    Raises
+    ------
+    DflowError
+        If the flow file, the dataset or the tables are missing or damaged.
+    """
+
+    def __init__(self, flow_file: str | os.PathLike[str]) -> None:
+        self.flow_file = Path(os.path.abspath(flow_file))
+        self.explorer = DatasetExplorer(self.flow_file)
+        self.files: pd.DataFrame = self.explorer.files
+        self.sources: list[str] = self.files["description"].astype(str).tolist()
+        paths = self.explorer.get_stream_cache_paths()
+        names = [source.rpartition("/")[2] for source in self.sources]
+        self.parts = PartCatalog(
+            paths["id"].tolist(),
+            paths["stream_cache_png"].tolist(),
+            paths["stream_cache_3d"].tolist(),
+            names=names,
+            root=self.explorer.location.root,
+        )
+        self.failures: Failures = read_failures(self.flow_file.parent / "error_summary.json")
+        self._variables: dict[str, FileVariable | RowVariable] = {}
+        self._columns: dict[str, Floats] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def n_files(self) -> int:
+        """Samples of the dataset."""
+        return len(self.files)
+
+    @property
+    def name(self) -> str:
+        """The flow's name."""
+        return self.flow_file.stem
+
+    def close(self) -> None:
+        """Release the dataset."""
+        self.explorer.close()
+
+    # What there is
+
+    def file_values(self) -> list[str]:
+        """Names of values with one number a file, the telling ones first."""
+        names = [
+            name
+            for name in self.explorer.available_arrays("file")
+            if not name.startswith(_INTERNAL) and self._is_plain("file", name)
+        ]
+        return sorted(names, key=lambda n: (PREFERRED.index(n) if n in PREFERRED else len(PREFERRED), n))
+
+    def row_arrays(self) -> list[str]:
+        """``group/array`` of every array with one number a row."""
+        found = []
+        for group in self.explorer.available_groups():
+            if group == "file":
+                continue
+            names = self.explorer.available_arrays(group)
+            found += [f"{group}/{n}" for n in names if not n.startswith(_INTERNAL) and self._is_plain(group, n)]
+        return found
+
+    def reductions(self) -> list[str]:
+        """``how of group/array`` of every reduction to one number a file."""
+        return [f"{how} of {array}" for array in self.row_arrays() for how in get_args(How)]
+
+    def table_columns(self) -> list[str]:
+        """Columns of the table of files, beyond id and name."""
+        values = self.file_values()
+        labelled = [f"{v}_label" if f"{v}_label" in self.files else v for v in values]
+        return [column for column in labelled if column in self.files or column in values]
+
+    # Values
+
+    def variable(self, key: str) -> FileVariable | RowVariable:
+        """The variable behind a key of `file_values`, `row_arrays` or `reductions`.
+
+        Raises
+        ------
+        UnknownKeyError
+            If there is none.
+        """
+        with self._lock:
+            if key not in self._variables:
+                self._variables[key] = self._row_variable(key) if self._is_row_key(key) else self._file_variable(key)
+            return self._variables[key]
+
+    def numbers(self, key: str) -> Floats:
+        """One number a file: a file value or a reduction, (n_files,) float64."""
+        with self._lock:
+            return self._numbers(key)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """A column of the table of files by name: text as objects, numbers as numbers."""
+        if name in _TABLE_COLUMNS or name in self.files:
+            values = self.files[name]
+            numeric = pd.api.types.is_numeric_dtype(values)
+            return values.to_numpy(np.float64, na_value=np.nan) if numeric else values.astype(str).to_numpy(object)
+        return self.numbers(name)
+
+    def names_of_codes(self, table: str) -> dict[int, str]:
+        """Names of an array's codes from the `.attribset`, empty where it has none."""
+        try:
+            found = self.explorer.get_descriptions(table)
+        except (UnknownKeyError, DatasetNotFoundError):
+            return {}
+        return {int(i): str(n) for i, n in zip(found["id"], found["name"], strict=True)}
+
+    # Inside
+
+    @staticmethod
+    def _is_row_key(key: str) -> bool:
+        return "/" in key and " of " not in key
+
+    def _is_plain(self, group: str, name: str) -> bool:
+        data = self.explorer.get_array_data(group, name)
+        return data.ndim == 1 and data.dtype.kind in "iufb"
+
+    def _numbers(self, key: str) -> Floats:
+        if key not in self._columns:
+            if " of " in key:
+                how, _, array = key.partition(" of ")
+                group, _, name = array.partition("/")
+                values = self.explorer.reduce(group, name, how).values  # type: ignore[arg-type]
+            else:
+                values = self.explorer.get_array_data("file", key).values
+            self._columns[key] = np.asarray(values, np.float64)
+        return self._columns[key]
+
+    def _file_variable(self, key: str) -> FileVariable:
+        values = self._numbers(key)
+        if " of " in key:
+            return FileVariable(key, values)
+        names = self.names_of_codes(key)
+        if not names:
+            return FileVariable(key, values)
+        present = np.unique(values[np.isfinite(values)]).astype(np.int64).tolist()
+        categories = tuple((code, "missing" if code == -1 else names.get(code, str(code))) for code in present)
+        return FileVariable(key, values, categories if len(categories) <= MAX_CATEGORIES else None)
+
+    def _row_variable(self, key: str) -> RowVariable:
+        group, _, name = key.partition("/")
+        kind = self.explorer.get_array_data(group, name).dtype.kind
+        if kind in "iub":
+            matrix, _, codes = self.explorer.build_membership_matrix(group, name, None, as_counts=True)
+            if len(codes) <= MAX_CATEGORIES and np.asarray(codes).dtype.kind in "iub":
+                names = self.names_of_codes(name)
+                plain = [int(code) for code in codes]
+                labels = [names.get(code, str(code)) for code in plain]
+                return RowVariable(key, matrix.astype(np.int32), category_edges(plain), labels, tuple(plain))
+        distribution = self.explorer.create_distribution(name, bins=N_BINS, group=group)
+        edges = np.asarray(distribution["bin_edges"], np.float64)
+        matrix, _, _ = self.explorer.build_membership_matrix(group, name, edges, as_counts=True)
+        return RowVariable(key, matrix.astype(np.int32), edges)

@@ -1,0 +1,131 @@
+"""One histogram that can be brushed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from bokeh.events import DoubleTap, SelectionGeometry
+from bokeh.layouts import column
+from bokeh.models import BoxAnnotation, BoxSelectTool, ColumnDataSource, FixedTicker, HoverTool, Select
+from bokeh.plotting import figure
+
+from dflow.insights.explore.selection import RangeFilter, Selection
+from dflow.insights.explore.texts import as_label
+from dflow.insights.explore.variables import FileVariable, RowVariable
+
+ALL_COLOR, SELECTED_COLOR, BRUSH_COLOR = "#d3d9e0", "#2f6fb0", "#f0a030"
+WIDTH, HEIGHT = 330, 230
+
+Choose = Callable[[str], FileVariable | RowVariable]
+
+
+class HistogramPanel:
+    """A histogram of one variable: all files in grey, the selected ones in blue; dragging sets a range filter.
+
+    Parameters
+    ----------
+    name : the panel's name among the filters
+    options : keys that can be chosen, by heading
+    choose : gives the variable of a key
+    on_filter : called with the panel's name and the new filter, None when it is removed
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: Mapping[str, Sequence[str]],
+        key: str,
+        *,
+        choose: Choose,
+        on_filter: Callable[[str, RangeFilter | None], None],
+    ) -> None:
+        self.name = name
+        self._choose, self._on_filter = choose, on_filter
+        grouped = {head: [(k, as_label(k, 60)) for k in keys] for head, keys in options.items() if keys}
+        self.select = Select(value=key, options=grouped, width=WIDTH)
+        self.select.on_change("value", lambda _attr, _old, new: self.choose(new))
+        self._source = ColumnDataSource(_bars(np.array([0.0, 1.0]), np.zeros(1), np.zeros(1), None))
+        self._figure = self._make_figure()
+        self.view = column(self.select, self._figure)
+        self.variable: FileVariable | RowVariable
+        self.choose(key, quiet=True)
+
+    def choose(self, key: str, *, quiet: bool = False) -> None:
+        """Show another variable; the panel's filter goes."""
+        self.variable = self._choose(key)
+        self._show_axis()
+        self._brush.visible = False
+        if not quiet:
+            self._on_filter(self.name, None)
+
+    def update(self, selection: Selection) -> None:
+        """Draw the counts anew."""
+        variable = self.variable
+        total, chosen = variable.counts(), variable.counts(selection.mask)
+        self._source.data = _bars(variable.edges, total, chosen, variable.labels)
+        self._figure.yaxis.axis_label = variable.unit
+        shown = selection.filters.get(self.name)
+        self._brush.visible = shown is not None
+        if shown is not None:
+            self._brush.left, self._brush.right = shown.low, shown.high
+
+    def brush(self, low: float, high: float) -> None:
+        """Filter by a range, as dragging does."""
+        snapped = self.variable.snap(min(low, high), max(low, high))
+        if snapped is not None:
+            self._on_filter(self.name, RangeFilter(self.variable, *snapped))
+
+    def clear(self) -> None:
+        """Remove the filter, as a double click does."""
+        self._on_filter(self.name, None)
+
+    def _make_figure(self) -> Any:
+        box = BoxSelectTool(dimensions="width", continuous=False)
+        bars = figure(width=WIDTH, height=HEIGHT, tools=[box], toolbar_location=None, active_drag=box, name=self.name)
+        for values, color in (("total", ALL_COLOR), ("chosen", SELECTED_COLOR)):
+            drawn = bars.quad(
+                left="left", right="right", bottom=0, top=values, source=self._source, color=color, line_color="white"
+            )
+            drawn.nonselection_glyph = None  # the brush is a filter, not bokeh's own selection
+        hover = HoverTool(tooltips=[("", "@text"), ("all", "@total{0,0}"), ("selected", "@chosen{0,0}")])
+        bars.add_tools(hover)
+        bars.y_range.start = 0
+        bars.y_range.only_visible = True
+        bars.xgrid.visible = False
+        self._brush = BoxAnnotation(fill_color=BRUSH_COLOR, fill_alpha=0.22, line_color=BRUSH_COLOR, visible=False)
+        bars.add_layout(self._brush)
+        bars.on_event(SelectionGeometry, self._on_geometry)
+        bars.on_event(DoubleTap, lambda _event: self.clear())
+        return bars
+
+    def _on_geometry(self, event: Any) -> None:
+        if event.final and event.geometry.get("type") == "rect":
+            self.brush(float(event.geometry["x0"]), float(event.geometry["x1"]))
+
+    def _show_axis(self) -> None:
+        axis, labels = self._figure.xaxis[0], self.variable.labels
+        edges = self.variable.edges
+        self._figure.x_range.update(start=float(edges[0]), end=float(edges[-1]))
+        if labels is None:
+            from bokeh.models import BasicTicker, BasicTickFormatter
+
+            axis.update(ticker=BasicTicker(), formatter=BasicTickFormatter(), major_label_orientation="horizontal")
+            axis.major_label_overrides = {}
+            return
+        axis.ticker = FixedTicker(ticks=list(range(len(labels))))
+        axis.major_label_overrides = {i: as_label(label, 14) for i, label in enumerate(labels)}
+        axis.major_label_orientation = "horizontal" if len(labels) <= 4 else 0.8
+
+
+def _bars(edges: Any, total: Any, chosen: Any, labels: Sequence[str] | None) -> dict[str, Any]:
+    texts = labels if labels is not None else [f"{a:.5g} to {b:.5g}" for a, b in pairwise(edges)]
+    return {
+        "left": edges[:-1],
+        "right": edges[1:],
+        "total": total,
+        "chosen": chosen,
+        "text": [as_label(text) for text in texts],
+    }

@@ -1,0 +1,129 @@
+"""The main page: histograms, scatter, table and pictures that follow one selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.layouts import column, row
+from bokeh.models import Button, Div, TabPanel, Tabs, TextInput
+
+from dflow.insights.explore.export import file_list, selection_code
+from dflow.insights.explore.export_panel import ExportPanel
+from dflow.insights.explore.failures_panel import FailuresPanel
+from dflow.insights.explore.flow_data import FlowData
+from dflow.insights.explore.histogram_panel import HistogramPanel
+from dflow.insights.explore.parts_panel import PartsPanel
+from dflow.insights.explore.scatter_panel import ScatterPanel
+from dflow.insights.explore.selection import RangeFilter, Selection
+from dflow.insights.explore.texts import as_html
+
+N_HISTOGRAMS = 4
+FIRST_ARRAYS = ("faces/face_types", "faces/face_areas", "edges/edge_lengths")
+
+
+class ExplorePage:
+    """One visitor's page: a selection, and panels that show it.
+
+    Guarantees that every panel shows the same selection after each change. Lives in one bokeh document.
+    """
+
+    def __init__(self, data: FlowData) -> None:
+        self.data = data
+        self.selection = Selection(data.sources)
+        values, arrays = data.file_values(), data.row_arrays()
+        options = {"one value a file": values, "all rows": arrays, "reduced to a file": data.reductions()}
+        keys = _first_keys(values, arrays)
+        self.histograms = [
+            HistogramPanel(f"histogram {i}", options, key, choose=data.variable, on_filter=self._set_filter)
+            for i, key in enumerate(keys)
+        ]
+        self.scatter = self._make_scatter(values, options)
+        self.parts = PartsPanel(data)
+        self.failures = FailuresPanel(data.failures)
+        self.export = ExportPanel(
+            file_list=lambda: file_list(self.selection.ids(), data.sources), file_name=f"{data.name}-selection.csv"
+        )
+        self.search = TextInput(placeholder="part of a file's name", width=260)
+        self.search.on_change("value", lambda _attr, _old, new: self._set_text(new))
+        self.clear = Button(label="select all", width=90)
+        self.clear.on_click(lambda _event: self._clear())
+        self.status = Div(text="", width=640, disable_math=True)
+        self.refresh()
+
+    def attach(self, document: Document) -> None:
+        """Put the page into a document."""
+        document.title = f"{self.data.name} – dflow"
+        document.add_root(self.layout())
+
+    def layout(self) -> Any:
+        """The whole page."""
+        title = Div(text=f"<b style='font-size:17px'>{as_html(self.data.name)}</b>", width=200, disable_math=True)
+        plots: list[Any] = [panel.view for panel in self.histograms]
+        if self.scatter is not None:
+            beside = column(*(row(*plots[i : i + 2]) for i in range(0, len(plots), 2)))
+            top = row(beside, self.scatter.view)
+        else:
+            top = row(*plots)
+        explore = column(top, self.parts.view)
+        n_failed = len(self.data.failures.items)
+        tabs = Tabs(
+            tabs=[
+                TabPanel(child=explore, title="Parts"),
+                TabPanel(child=self.failures.view, title=f"Failures ({n_failed:,})"),
+                TabPanel(child=self.export.view, title="Export"),
+            ]
+        )
+        return column(row(title, self.search, self.clear, self.status), tabs)
+
+    def refresh(self) -> None:
+        """Show the selection everywhere."""
+        for panel in (*self.histograms, self.scatter, self.parts):
+            if panel is not None:
+                panel.update(self.selection)
+        self.export.code.text = selection_code(self.selection, str(self.data.flow_file))
+        self.status.text = self._describe()
+
+    def _make_scatter(self, values: list[str], options: dict[str, list[str]]) -> ScatterPanel | None:
+        choices = {head: keys for head, keys in options.items() if head != "all rows"}
+        keys = values + options["reduced to a file"]
+        if not keys:
+            return None
+        return ScatterPanel(
+            choices,
+            (keys[0], keys[min(1, len(keys) - 1)]),
+            numbers=self.data.numbers,
+            names=self.data.sources,
+            on_filter=self._set_filters,
+        )
+
+    def _set_filter(self, panel: str, chosen: RangeFilter | None) -> None:
+        self._set_filters({panel: chosen})
+
+    def _set_filters(self, filters: dict[str, RangeFilter | None]) -> None:
+        for panel, chosen in filters.items():
+            self.selection.set_range(panel, chosen)
+        self.refresh()
+
+    def _set_text(self, text: str) -> None:
+        self.selection.set_text(text)
+        self.refresh()
+
+    def _clear(self) -> None:
+        self.selection.clear()
+        self.search.value = ""
+        self.refresh()
+
+    def _describe(self) -> str:
+        head = f"<b>{self.selection.n_selected:,}</b> of {self.selection.n_files:,} parts selected"
+        filters = [
+            f"{as_html(chosen.variable.key)} from {chosen.low:.5g} to {chosen.high:.5g}"
+            for chosen in self.selection.filters.values()
+        ]
+        return "; ".join([head, *filters])
+
+
+def _first_keys(values: list[str], arrays: list[str]) -> list[str]:
+    """What the histograms show at first: telling values, then the faces' arrays."""
+    keys = [*values[:2], *(a for a in FIRST_ARRAYS if a in arrays), *values[2:], *arrays]
+    return list(dict.fromkeys(keys))[:N_HISTOGRAMS]

@@ -1,0 +1,122 @@
+"""What the server answers beside the bokeh page: pictures, meshes, parts' pages, our scripts."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Collection
+from typing import Any
+
+from tornado.web import HTTPError, OutputTransform, RequestHandler
+
+from dflow.errors import UnknownKeyError
+from dflow.insights.catalog import PartEntry
+from dflow.insights.explore.flow_data import FlowData
+from dflow.insights.explore.part import part_data
+from dflow.insights.part_page import script_json
+
+ASSETS = {"part_view.js": "text/javascript", "part.js": "text/javascript", "part.css": "text/css"}
+PART_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+)
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; frame-ancestors 'self'; base-uri 'none'"
+)
+"""BokehJS needs inline scripts and eval; even so nothing can be loaded from, or sent to, another host."""
+
+
+class PolicyHeaders(OutputTransform):
+    """Puts the content security policy on every answer."""
+
+    def transform_first_chunk(self, status_code: int, headers: Any, chunk: bytes, finishing: bool) -> Any:
+        """Add the headers that the handler did not set itself."""
+        headers.setdefault("Content-Security-Policy", PAGE_POLICY)
+        headers.setdefault("X-Content-Type-Options", "nosniff")
+        headers.setdefault("Referrer-Policy", "no-referrer")
+        return status_code, headers, chunk
+
+
+class PartHandler(RequestHandler):
+    """Answers about one part, named by the query's integer ``id``; only to pages of this server's own names."""
+
+    def initialize(self, data: FlowData, hosts: Collection[str]) -> None:
+        """Called by tornado with the route's arguments."""
+        self.data, self.hosts = data, hosts
+
+    def prepare(self) -> None:
+        """Refuse other host names: a foreign page could point its own name at this machine (DNS rebinding)."""
+        if self.hosts and self.request.host not in self.hosts:
+            raise HTTPError(403, reason="Unknown host name")
+
+    def entry(self) -> PartEntry:
+        """The part that the query names."""
+        text = self.get_query_argument("id", "")
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise HTTPError(404)
+        try:
+            return self.data.parts.entry(int(text))
+        except UnknownKeyError as error:
+            raise HTTPError(404) from error
+
+
+class PictureHandler(PartHandler):
+    """A part's preview."""
+
+    def get(self) -> None:
+        """Answer with the PNG."""
+        entry = self.entry()
+        if entry.png is None or not entry.has_png:
+            raise HTTPError(404)
+        self.set_header("Content-Type", "image/png")
+        self.set_header("Cache-Control", "private, max-age=60")
+        self.finish(entry.png.read_bytes())
+
+
+class MeshHandler(PartHandler):
+    """A part's mesh."""
+
+    def get(self) -> None:
+        """Answer with the binary glTF."""
+        entry = self.entry()
+        if entry.glb is None or not entry.has_3d:
+            raise HTTPError(404)
+        self.set_header("Content-Type", "model/gltf-binary")
+        self.finish(entry.glb.read_bytes())
+
+
+class PartPageHandler(PartHandler):
+    """A part's page."""
+
+    def get(self) -> None:
+        """Answer with the page, its data inside."""
+        content = script_json(part_data(self.data, self.entry().file_id))
+        self.set_header("Content-Security-Policy", PART_POLICY)
+        self.finish(asset_text("part.html").replace("DATA", content, 1))
+
+
+class AssetHandler(RequestHandler):
+    """Our own scripts and styles."""
+
+    def get(self, name: str) -> None:
+        """Answer with one of the known files."""
+        if name not in ASSETS:
+            raise HTTPError(404)
+        self.set_header("Content-Type", ASSETS[name])
+        self.finish(asset_text(name))
+
+
+def asset_text(name: str) -> str:
+    """A file of ``dflow/insights/static``."""
+    return importlib.resources.files("dflow.insights").joinpath(f"static/{name}").read_text("utf-8")
+
+
+def routes(data: FlowData, hosts: Collection[str]) -> list[tuple[Any, ...]]:
+    """Tornado's routes of a flow."""
+    arguments = {"data": data, "hosts": hosts}
+    return [
+        (r"/thumb", PictureHandler, arguments),
+        (r"/mesh", MeshHandler, arguments),
+        (r"/part", PartPageHandler, arguments),
+        (r"/assets/([a-z_]+\.[a-z]+)", AssetHandler),
+    ]

@@ -1,0 +1,100 @@
+"""Serving the pages of a flow from this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from bokeh.application import Application
+from bokeh.application.handlers.function import FunctionHandler
+from bokeh.server.server import Server
+
+from dflow.errors import ServerError
+from dflow.insights.explore.flow_data import FlowData
+from dflow.insights.explore.page import ExplorePage
+from dflow.insights.explore.routes import PolicyHeaders, routes
+
+_log = logging.getLogger(__name__)
+
+LOCAL = "127.0.0.1"
+
+
+def start_server(
+    flow_file: str | os.PathLike[str],
+    port: int = 5006,
+    *,
+    address: str = LOCAL,
+    allow_hosts: tuple[str, ...] = (),
+) -> Server:
+    """Begin to serve; the caller runs the event loop (``server.io_loop.start()``) and stops the server.
+
+    Parameters
+    ----------
+    flow_file : the `.flow` file
+    port : 0 takes any free one (``server.port`` tells)
+    address : where to listen; anything but the default lets other machines in
+    allow_hosts : further ``name:port`` under which browsers may reach this server, when `address` is not local
+
+    Raises
+    ------
+    DflowError
+        If the flow or its dataset is missing or damaged.
+    ServerError
+        If the port is in use or the address is not this machine's.
+    """
+    data = FlowData(flow_file)
+    try:
+        server, hosts = _bind(data, port, address)
+    except OSError as error:
+        data.close()
+        message = f"cannot serve at {address}:{port} ({error.strerror or error}); choose another port with --port"
+        raise ServerError(message) from error
+    names = {address, "localhost", LOCAL} if address == LOCAL else {address, "localhost"}
+    hosts.update(f"{name}:{server.port}" for name in names)
+    hosts.update(allow_hosts)
+    server._tornado._websocket_origins.update(hosts)
+    server.start()
+    return server
+
+
+def serve(
+    flow_file: str | os.PathLike[str],
+    port: int = 5006,
+    address: str = LOCAL,
+    *,
+    allow_hosts: tuple[str, ...] = (),
+    open_browser: bool = False,
+) -> None:
+    """Serve until interrupted with Ctrl-C. Arguments and errors as `start_server`."""
+    server = start_server(flow_file, port, address=address, allow_hosts=allow_hosts)
+    url = f"http://{address}:{server.port}/"
+    print(f"dflow explore: {url}  (Ctrl-C ends it)", flush=True)
+    if address != LOCAL:
+        _log.warning("%s can be reached from other machines; there is no password", url)
+    if open_browser:
+        server.io_loop.add_callback(server.show, "/")
+    try:
+        server.io_loop.start()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stop()
+
+
+def _bind(data: FlowData, port: int, address: str) -> tuple[Server, set[str]]:
+    hosts: set[str] = set()
+
+    def open_page(document: Any) -> None:
+        ExplorePage(data).attach(document)
+
+    server = Server(
+        {"/": Application(FunctionHandler(open_page))},
+        port=port,
+        address=address,
+        extra_patterns=routes(data, hosts),
+        unused_session_lifetime_milliseconds=60_000,
+        check_unused_sessions_milliseconds=10_000,
+    )
+    server._tornado.add_transform(PolicyHeaders)
+    return server, hosts
