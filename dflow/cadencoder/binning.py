@@ -16,9 +16,6 @@ Intp = NDArray[np.intp]
 BLOCK_CELLS = 1 << 14
 """Cells of a temporary array: enough to hide the cost of numpy's calls, few enough for the second-level cache."""
 
-BELOW_ONE = np.float32(1.0 - 5e-7)
-"""Scales values of [0, 1] so that rounding cannot carry the largest out of the last bin."""
-
 
 def pair_blocks(n_faces: int, pairs_per_block: int) -> Iterator[tuple[slice, slice]]:
     """Rectangles of rows i and columns j that together cover every pair i ≤ j, of about `pairs_per_block` pairs each.
@@ -95,5 +92,10 @@ def angle_bins(cosines: Float32, bins: int) -> Float32:
     """Angles over π in units of a bin, in [0, bins); overwrites `cosines`."""
     np.clip(cosines, -1.0, 1.0, out=cosines)
     np.arccos(cosines, out=cosines)
-    cosines *= np.float32(bins / np.pi) * BELOW_ONE
-    return cosines
+    cosines *= np.float32(bins / np.pi)
+    return close_last_bin(cosines, bins)
+
+
+def close_last_bin(values: Float32, bins: int) -> Float32:
+    """What lies at or above the upper end goes to the last bin; overwrites `values`, which are in units of a bin."""
+    return np.minimum(values, np.nextafter(np.float32(bins), np.float32(0.0)), out=values)

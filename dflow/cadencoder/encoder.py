@@ -210,12 +210,12 @@ class BrepEncoder:
         storage = self._storage
         if storage is not None:
             arrays = {f"file/{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}
-            _declare(storage, arrays, values.keys() - {key.partition("/")[2] for key in arrays})
-            for name, value in values.items():
-                if isinstance(value, np.ndarray):
-                    storage.save_data(f"file/{name}", value)
-                else:
-                    storage.save_metadata(name, value)
+            scalars = {name: value for name, value in values.items() if f"file/{name}" not in arrays}
+            _declare(storage, arrays, scalars)
+            for key, array in arrays.items():
+                storage.save_data(key, array)
+            for name, value in scalars.items():
+                storage.save_metadata(name, value)
         return values
 
     def encode(self, recipe: str, **overrides: Any) -> dict[str, Array]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from dflow.cadencoder.binning import (
-    BELOW_ONE,
     BLOCK_CELLS,
     Float32,
     Float64,
     Scratch,
     angle_bins,
+    close_last_bin,
     components,
     count_rows,
     mirror,
@@ -48,7 +48,7 @@ def distance_histograms(points: Float64, *, diagonal: float, bins: int = 64) -> 
     out = np.zeros((n_faces, n_faces, bins), np.float32)
     if out.size == 0 or n_samples == 0:
         return out
-    scaled = components(points, diagonal / bins) * BELOW_ONE
+    scaled = components(points, diagonal / bins)
     longest = float(np.linalg.norm(np.ptp(scaled.reshape(3, -1), axis=1)))
     frequency = np.float32(1.0 / n_samples)
     scratch = Scratch()
@@ -56,11 +56,11 @@ def distance_histograms(points: Float64, *, diagonal: float, bins: int = 64) -> 
         squares = _squared_distances(scaled, i, j, scratch)
         distances = np.sqrt(squares, out=squares)
         if longest >= bins * (1.0 - 1e-5):
-            np.minimum(distances, np.float32(bins) * BELOW_ONE, out=distances)
+            close_last_bin(distances, bins)
         np.multiply(count_rows(distances, bins, scratch=scratch), frequency, out=out[i, j], casting="unsafe")
     mirror(out)
     inside = scaled - np.roll(scaled, n_samples // 2, axis=-1)
-    distances = np.minimum(np.sqrt(np.einsum("cis,cis->is", inside, inside)), np.float32(bins) * BELOW_ONE)
+    distances = close_last_bin(np.sqrt(np.einsum("cis,cis->is", inside, inside)), bins)
     out[np.arange(n_faces), np.arange(n_faces)] = count_rows(distances, bins) * frequency
     return out
 

@@ -62,6 +62,8 @@ class EncodeOptions:
     max_pair_bytes: int = MAX_PAIR_BYTES
 
     def __post_init__(self) -> None:
+        if isinstance(self.face_grid, tuple) and len(self.face_grid) != 2:
+            raise RecipeError(f"face_grid must be one number or two, not {self.face_grid!r}")
         for side in self.face_grid_shape:
             _check_integer("face_grid", side, lowest=1)
         for name in ("curve_grid", "point_samples", "path_length", "bins", "samples", "histogram_grid"):

@@ -100,7 +100,7 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Triples:
-    """Three points a face and sample, (3, n_faces, n_samples) float32; `arm` is the unit vector from middle to start."""
+    """Three points a face and sample, (3, n_faces, n_samples) float32; `arm` is the unit vector middle to start."""
 
     start: Float32
     middle: Float32
