@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 _BASE_BYTES = 4 * 1024**2
 """What a shard task holds beside its arrays: the compressor's window, file buffers, the block's columns."""
 
+_TEXT_BYTES = 256
+"""What one text takes while it becomes a code: in the file's chunk, in numpy and in Python."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
@@ -383,7 +386,7 @@ def _group_peak(plan: MergePlan, group: GroupPlan) -> int:
     rows = int(group.counts().max())
     sample = sum(array.target.row_bytes for array in group.arrays) * rows
     largest_array = max((array.target.row_bytes for array in group.arrays), default=0) * rows
+    text = sum(math.prod(array.target.trailing) for array in group.arrays if array.coded) * rows * _TEXT_BYTES
     samples_per_shard = min(len(plan.samples), -(-len(plan.samples) * group.shard_rows // max(group.n_rows, 1)) + 1)
-    return (
-        chunks + 2 * largest_chunk + sample + largest_array + int(plan.samples.n_bytes.max()) + 400 * samples_per_shard
-    )
+    held = chunks + 2 * largest_chunk + sample + largest_array + text
+    return held + int(plan.samples.n_bytes.max()) + 400 * samples_per_shard

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import shutil
 import subprocess
 import sys
+import time
 import tracemalloc
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 import zarr
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -425,25 +427,96 @@ def test_memory_stays_below_the_prediction(paths: FlowPaths) -> None:
     plan = plan_merge(records)
     total = plan.groups["faces"].n_rows * 2800
     predicted = predict_peak_bytes(plan)
-    tracemalloc.start()
-    try:
-        merge_dataset(records, paths, flow_name="parts", compute=_peaks(peaks := []))
-    finally:
-        tracemalloc.stop()
+    peaks = node_peaks(paths, records)
     assert 0.1 * predicted < max(peaks) <= predicted
     assert total > 3 * predicted
 
 
-def _peaks(found: list[int]) -> Any:
+def test_memory_stays_below_the_prediction_with_a_huge_sample_and_text(paths: FlowPaths) -> None:
+    rng = np.random.default_rng(0)
+    huge = {
+        "faceface/d2_distance": rng.random((50_000, 32), np.float32),
+        "faceface/kind": np.array(["near", "farther"] * 25_000, np.dtypes.StringDType()),
+    }
+    records = [write_sample(paths, "huge.step", huge), *make_samples(paths, [(3, 2)] * 3)]
+    predicted = predict_peak_bytes(plan_merge(records))
+    peaks = node_peaks(paths, records)
+    assert huge["faceface/d2_distance"].nbytes < max(peaks) <= predicted
+
+
+def node_peaks(paths: FlowPaths, records: Sequence[SampleRecord]) -> list[int]:
+    """The most memory that each node of a merge held, in bytes."""
+    delayed(int)("1").compute(scheduler="synchronous")  # what dask imports then is not a node's
+    found: list[int] = []
+
     def run(nodes: Sequence[Delayed]) -> Iterator[ShardRecord]:
         for node in nodes:
-            tracemalloc.reset_peak()
-            before, _ = tracemalloc.get_traced_memory()
-            record = node.compute(scheduler="synchronous")
-            found.append(tracemalloc.get_traced_memory()[1] - before)
+            tracemalloc.start()
+            try:
+                record = node.compute(scheduler="synchronous")
+                found.append(tracemalloc.get_traced_memory()[1])
+            finally:
+                tracemalloc.stop()
             yield record
 
-    return run
+    merge_dataset(records, paths, flow_name="parts", compute=run)
+    return found
+
+
+_CHILD = """
+import pickle, sys
+from pathlib import Path
+from dflow.dataset.merge import compute_inline, merge_dataset
+from dflow.storage.paths import FlowPaths
+from tests.dataset.samples import SMALL
+if __name__ == "__main__":
+    records = pickle.load(sys.stdin.buffer)
+    print("begin", flush=True)
+    paths = FlowPaths(Path(sys.argv[1]), "parts")
+    merge_dataset(records, paths, flow_name="parts", compute=compute_inline, settings=SMALL)
+    print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_merge_killed_at_ten_random_moments_ends_byte_equal(paths: FlowPaths) -> None:
+    """SIGKILL, from the first file to the last rename; what is published is whole after each."""
+    records = make_samples(paths, [(9, 3), (8, 5), (7, 2), (9, 9)] * 8)
+    merge(paths, records)
+    new = outputs(paths)
+    shutil.rmtree(paths.dataset)
+    merge(paths, records[:20])
+    old = outputs(paths)
+    begin = time.perf_counter()
+    merge(FlowPaths(_copy(paths), "parts"), records)
+    duration = time.perf_counter() - begin
+    rng, finished = random.Random(7), 0
+    for _ in range(10):
+        with subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(paths.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write(pickle.dumps(records))
+            child.stdin.close()
+            assert child.stdout.readline() == b"begin\n"
+            time.sleep(rng.uniform(0, 1.2 * duration))
+            child.kill()
+            finished += b"done" in child.stdout.read()
+        problems = validate_dataset(paths.dataset)
+        assert [p for p in problems if "another build" not in p and "ids are not" not in p] == []
+        recover(Outputs.of(paths))
+        assert validate_dataset(paths.dataset) == []
+        assert outputs(paths) in (old, new)
+    merge(paths, records)
+    assert outputs(paths) == new
+    assert finished < 10
+
+
+def _copy(paths: FlowPaths) -> Path:
+    other = paths.root.with_name("copy")
+    shutil.copytree(paths.encoded, other / "encoded")
+    return other
 
 
 def test_two_records_of_one_sample_are_refused(paths: FlowPaths) -> None:
@@ -471,8 +544,6 @@ def test_a_read_only_folder_is_a_clear_error_and_harms_nothing(paths: FlowPaths)
         "except OSError as error:\n"
         "    print(type(error).__name__, error)\n"
     )
-    import pickle
-
     os.chmod(paths.root, 0o555)
     try:
         done = subprocess.run(
@@ -500,6 +571,31 @@ def test_a_full_disk_is_a_clear_error_and_harms_nothing(paths: FlowPaths, monkey
         merge(paths, records, compute=full)
     assert outputs(paths) == before
     assert not list(paths.root.glob(".tmp-*"))
+
+
+def test_a_disk_that_fills_up_while_shards_are_written(tmp_path: Path) -> None:
+    """A tmpfs of 900 KiB: the old dataset stays whole, and the folder is as it was."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("this machine does not allow mounts")
+    try:
+        paths, other = FlowPaths.of(disk, "parts"), FlowPaths.of(tmp_path, "parts")
+        rng = np.random.default_rng(0)
+        records = [write_sample(other, f"{i}.step", {"faces/noise": rng.random((300, 100))}) for i in range(5)]
+        os.makedirs(paths.root)
+        paths.encoded.symlink_to(other.encoded)
+        merge(paths, records[:1], settings=MergeSettings())
+        before = outputs(paths)
+        with pytest.raises(OutputFolderError, match="No space left"):
+            merge(paths, records, settings=MergeSettings())
+        assert outputs(paths) == before
+        assert validate_dataset(paths.dataset) == []
+        assert not list(paths.root.glob(".tmp-*"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_settings_bound_the_chunks(paths: FlowPaths) -> None:
