@@ -6,6 +6,7 @@ import logging
 import multiprocessing.spawn
 import os
 import socket
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -120,14 +121,17 @@ def _checked(connection: Connection) -> Connection:
 def _local(max_workers: int | None) -> Connection:
     """A cluster of our own: one thread a process, the dashboard on the loopback interface, closed with the flow."""
     _keep_main_out_of_workers()
-    cluster = LocalCluster(
-        n_workers=max_workers or default_workers(),
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=f"127.0.0.1:{free_port(DASHBOARD_PORT)}",
-        silence_logs=logging.ERROR,
-    )
+    with warnings.catch_warnings():
+        # Another process may take the port after we looked; distributed then takes another by itself.
+        warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use", category=UserWarning)
+        cluster = LocalCluster(
+            n_workers=max_workers or default_workers(),
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=f"127.0.0.1:{free_port(DASHBOARD_PORT)}",
+            silence_logs=logging.ERROR,
+        )
     client = Client(cluster, set_as_default=False)
     return Connection(client, (client, cluster))
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dflow.errors import EmptySourceError, WiringError
 from dflow.flowmanager import bars
 from dflow.flowmanager.drawing import FlowDrawing, draw_batches, draw_plan
 from dflow.flowmanager.flowoutput import FlowOutput, listed
+from dflow.flowmanager.freshness import LASTING_KINDS, LIMIT_KINDS
 from dflow.flowmanager.progress import Listener
 from dflow.flowmanager.registry import print_task_registry
 from dflow.flowmanager.roots import check_sources
-from dflow.flowmanager.session import run_flow
+from dflow.flowmanager.session import remembered_inputs, run_flow
 from dflow.flowmanager.settings import (
     FlowSettings,
     checked_limits,
@@ -26,6 +28,9 @@ from dflow.flowmanager.settings import (
     checked_workers,
 )
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, plan
+
+RETRIED_KINDS = LASTING_KINDS | LIMIT_KINDS | {"exception", "bad_return", "damaged_store"}
+"""What `Flow.retry` takes up when it is not told; lost and cancelled items are always done again."""
 
 _LOGGER = logging.getLogger("dflow.flow")
 
@@ -120,6 +125,7 @@ class Flow:
         self.name = settings.paths.name
         self._draft = plan(settings.tasks)
         self._output: FlowOutput | None = None
+        self._inputs: dict[str, Any] | None = None
         self._cancel: Callable[[], None] | None = None
 
     @property
@@ -161,12 +167,64 @@ class Flow:
             `TooManyFailuresError` or `FlowCancelledError`; a sequential task's own error as it is. A file's failure is
             recorded, not raised.
         """
-        wired, given = self._checked_inputs(inputs)
         clean = clean_output_dir if clean_ouput_dir is None else clean_ouput_dir
+        return self._run(self.settings, inputs, clean=clean, progress=progress)
+
+    def retry(
+        self,
+        kinds: Sequence[str] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        memory_limit: int | float | str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        progress: Listener | bool | None = None,
+    ) -> tuple[FlowOutput, dict[str, Any], str]:
+        """Take up what failed in the last run, with another allowance if you like; all else is reused.
+
+        Parameters
+        ----------
+        kinds
+            Which failures, by their `kind` in ``error_summary.json``: ``["timeout", "crash"]``. Omitted: all.
+        timeout_seconds, memory_limit
+            As in `create_flow`, for this run; omitted: the flow's own.
+        inputs
+            The last run's when omitted, also those of another process.
+        progress
+            As in `process`, which this returns and raises like.
+        """
+        inputs = inputs if inputs is not None else self._inputs or remembered_inputs(self.settings.paths)
+        if inputs is None:
+            raise WiringError(f"Nothing is known of an earlier run in {self.settings.paths.root}: pass `inputs`.")
+        limits = self.settings.limits
+        wanted = checked_limits(timeout_seconds or limits.timeout_seconds, memory_limit, limits.max_retries, None)
+        if memory_limit is None:
+            wanted = replace(wanted, memory_bytes=limits.memory_bytes)
+        retried = frozenset(kinds) if kinds is not None else frozenset(RETRIED_KINDS)
+        return self._run(replace(self.settings, limits=wanted), inputs, progress=progress, retry_kinds=retried)
+
+    def _run(
+        self,
+        settings: FlowSettings,
+        inputs: Mapping[str, Any] | None,
+        *,
+        clean: bool = False,
+        progress: Listener | bool | None = None,
+        retry_kinds: frozenset[str] | None = None,
+    ) -> tuple[FlowOutput, dict[str, Any], str]:
+        wired, given = self._checked_inputs(inputs)
+        self._inputs = given
         shown = bars.default_bars() if progress is None or progress is True else None
         listeners: list[Listener] = [shown] if shown is not None else [progress] if callable(progress) else []
         try:
-            result = run_flow(self.settings, wired, given, clean=clean, listeners=listeners, announce=self._set_cancel)
+            result = run_flow(
+                settings,
+                wired,
+                given,
+                clean=clean,
+                listeners=listeners,
+                announce=self._set_cancel,
+                retry_kinds=retry_kinds,
+            )
         finally:
             self._cancel = None
             if shown is not None:

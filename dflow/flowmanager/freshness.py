@@ -42,13 +42,14 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What this run asks of an item."""
+    """What this run asks of an item. `retry_kinds`, where given, are the only failures to try again."""
 
     fingerprint: str
     previews: bool
     timeout_seconds: float
     memory_bytes: int
     needs_value: bool = False
+    retry_kinds: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ def judge(entry: Entry | None, source: SourceState, wanted: Wanted) -> Verdict:
 
 
 def _judge_failure(entry: Entry, kind: str, wanted: Wanted) -> Verdict | None:
+    if wanted.retry_kinds is not None:
+        return Verdict("redo", f"it failed as {kind!r} before") if kind in wanted.retry_kinds else None
     if kind in LASTING_KINDS:
         return None
     if kind not in LIMIT_KINDS:

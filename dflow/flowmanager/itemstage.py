@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dflow.flowmanager.batch import BodyValues
@@ -18,7 +19,6 @@ from dflow.flowmanager.roots import Root
 from dflow.flowmanager.run import FlowRun, StepResult
 from dflow.flowmanager.wiring import Stage
 from dflow.records import BatchResult, ErrorRecord, ItemRecord
-from dflow.storage.paths import resolve_identity
 
 UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished"})
 """Failures that say nothing about the item: not written down, so that the next run does it again."""
@@ -34,9 +34,7 @@ class ItemStage:
         self._name = "+".join(step.task.name for step in stage.steps)
         self._is_kept = stage.steps[0].task.kind == "transform"
         self._records: list[list[ItemRecord | None]] = [[None] * len(roots) for _ in stage.steps]
-        self._sources: list[SourceState] = [
-            examine(resolve_identity(root.identity, run.settings.paths.root)) for root in roots
-        ]
+        self._sources = [_examine(root, str(run.settings.paths.root)) for root in roots]
         self._reuse = Reuse()
         self._jobs: dict[int, tuple[int, ...]] = {}
         self._again: deque[tuple[int, ...]] = deque()
@@ -58,6 +56,7 @@ class ItemStage:
     def _reuse_what_holds(self) -> list[int]:
         """Take over items whose journal entry still holds; the indices of the others."""
         run, pending = self._run, []
+        held: list[ItemRecord] = []
         wanted = self._wanted()
         for index, root in enumerate(self._roots):
             entry = run.journal.state.entries.get((self._name, root.identity))
@@ -68,14 +67,15 @@ class ItemStage:
             if verdict.action != "redo" and entry is not None and not stores_are_whole(entry, run.settings.paths):
                 verdict, reason = replace(verdict, action="redo"), "its .data file is missing or damaged"
             if verdict.action == "reuse" and entry is not None:
-                self._take_over(index, entry)
+                held.append(self._take_over(index, entry))
                 continue
             if verdict.action == "hash" and entry is not None:
                 self._reuse.hashes[index] = entry.content_hash
             else:
                 self._reuse.count(reason)
             pending.append(index)
-        self._reuse.n_reused = len(self._roots) - len(pending)
+        self._reuse.n_reused = len(held)
+        run.log.items(self._name, held)
         self._tell_reuse()
         return pending
 
@@ -95,16 +95,17 @@ class ItemStage:
             timeout_seconds=limits.timeout_seconds,
             memory_bytes=limits.memory_bytes or 0,
             needs_value=any(source.step in own for source in sources),
+            retry_kinds=self._run.retry_kinds,
         )
 
     def _tell_reuse(self) -> None:
         for line in self._reuse.lines(self._name, self._run.journal.state, self._run.fingerprint):
             self._run.log.say(line)
 
-    def _take_over(self, index: int, entry: Entry) -> None:
+    def _take_over(self, index: int, entry: Entry) -> ItemRecord:
         records = [replace(record, item_index=index) for record in entry.records]
         self._store(index, records)
-        self._run.log.items(self._stage.steps[len(records) - 1].task.name, records[-1:])
+        return records[-1]
 
     # -- the work --------------------------------------------------------------------------------------------------
 
@@ -173,7 +174,7 @@ class ItemStage:
         earlier = self._run.journal.state.entries.get((self._name, identity))
         source = self._sources[index]
         if records[0].reused and earlier is not None:
-            self._take_over(index, earlier)
+            self._run.log.items(self._name, [self._take_over(index, earlier)])
             self._reuse.n_reused += 1
             return replace(earlier, n_bytes=source.n_bytes, mtime_ns=source.mtime_ns)
         if index in self._reuse.hashes:
@@ -244,6 +245,13 @@ class ItemStage:
             )
             for step, records, share in zip(self._stage.steps, self._records, shares, strict=True)
         ]
+
+
+def _examine(root: Root, folder: str) -> SourceState:
+    """The state of an item's source; what is plainly no path is not looked for."""
+    if isinstance(root.value, (int, float, Mapping, list, tuple)):
+        return SourceState()
+    return examine(os.path.normpath(os.path.join(folder, root.identity)))
 
 
 def roots_after(result: StepResult) -> list[Root]:

@@ -6,13 +6,13 @@ hands the rest to `run_batch`. It never unpickles users' values.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 
 from dflow.flowmanager.batch import Batch, Item, PackedValue
 from dflow.flowmanager.freshness import content_hash
 from dflow.flowmanager.worker import run_batch
 from dflow.records import BatchResult, ItemRecord
-from dflow.storage.paths import resolve_identity
 
 LARGE_VALUE_BYTES = 16 * 1024
 """Returned values beyond this are dropped on the worker when no later task needs them."""
@@ -37,7 +37,7 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
     same: list[ItemRecord] = []
     changed: list[Item] = []
     for item in batch.items:
-        found = _hash(item, batch)
+        found = _hash(item, str(batch.paths.root))
         if found and found == item.content_hash:
             same.append(ItemRecord(item.index, item.identity, "succeeded", reused=True, content_hash=found))
         else:
@@ -75,9 +75,9 @@ def _parked(by_index: list[dict[int, ItemRecord]], index: int) -> tuple[str, ...
     return next((records[index].parked for records in reversed(by_index) if records[index].parked), ())
 
 
-def _hash(item: Item, batch: Batch) -> str:
+def _hash(item: Item, folder: str) -> str:
     try:
-        return content_hash(resolve_identity(item.identity, batch.paths.root), item.identity)
+        return content_hash(os.path.normpath(os.path.join(folder, item.identity)), item.identity)
     except (OSError, ValueError):
         return ""  # the task itself will say what is wrong with the file
 

@@ -109,8 +109,12 @@ class Progress:
 
     def __init__(self, flow: str, listeners: Sequence[Listener]) -> None:
         self._flow = flow
-        self._listeners = tuple(listeners)
+        self._listeners = list(listeners)
         self.dashboard = ""
+
+    def add(self, listener: Listener) -> None:
+        """Tell one more listener about what happens from now on, in running tasks too."""
+        self._listeners.append(listener)
 
     def start(self, task: str, total: int | None, *, unit: str = "files") -> TaskProgress:
         """Begin to count a task."""

@@ -22,6 +22,7 @@ from dflow.flowmanager.progress import Progress
 from dflow.flowmanager.roots import Root
 from dflow.flowmanager.settings import FlowSettings
 from dflow.flowmanager.tasks import TaskSpec
+from dflow.flowmanager.watching import MonitorFeed
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Source, Step
 from dflow.records import ItemRecord
 
@@ -39,6 +40,7 @@ class Engines:
         self._connection: Connection | None = None
         self._cluster: ClusterEngine | None = None
         self._names: NodeNames | None = None
+        self._feed: MonitorFeed | None = None
         self._here = SynchronousEngine()
         self._cancelled = False
 
@@ -76,6 +78,8 @@ class Engines:
             self._names = NodeNames(client, [task.name for task in self._settings.tasks])
             self._cluster = ClusterEngine(client, retries=self._settings.limits.max_retries)
             self._progress.dashboard = self.dashboard
+            self._feed = MonitorFeed(client, self._settings.paths.name)
+            self._progress.add(self._feed)
             self._log.say(f"Running on {client.scheduler.address}, {self._cluster.n_workers} workers, {self.dashboard}")
         return self._cluster
 
@@ -87,16 +91,18 @@ class Engines:
         if self._cluster is not None:
             self._cluster.cancel()
 
-    def close(self) -> None:
-        """Close what this run opened, children in this process included."""
+    def close(self, status: str = "finished") -> None:
+        """Close what this run opened, children in this process included; `status` is told to the monitor."""
         worker.shutdown()
         try:
+            if self._feed is not None:
+                self._feed.close(status)
             if self._names is not None:
                 self._names.release()
         finally:
             if self._connection is not None:
                 self._connection.close()
-            self._connection = self._cluster = self._names = None
+            self._connection = self._cluster = self._names = self._feed = None
 
     def describe(self) -> dict[str, Any]:
         """Scheduler and workers, for ``run.json``."""
@@ -153,6 +159,7 @@ class FlowRun:
     progress: Progress
     engines: Engines
     results: dict[int, StepResult] = field(default_factory=dict)
+    retry_kinds: frozenset[str] | None = None
     distrusted: set[str] = field(default_factory=set)
     n_submitted: int = 0
     n_failed: int = 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import platform
 import sys
 import time
@@ -14,7 +16,7 @@ from importlib import metadata
 from typing import Any
 
 from dflow._version import __version__
-from dflow.errors import EmptySourceError
+from dflow.errors import EmptySourceError, FlowCancelledError
 from dflow.flowmanager import folder
 from dflow.flowmanager.export import EXPORT_TASK, damaged_identities, export_dataset, rejected_items
 from dflow.flowmanager.fingerprint import Fingerprint, fingerprint, versions
@@ -28,12 +30,14 @@ from dflow.flowmanager.lock import FolderLock
 from dflow.flowmanager.outputs import error_entries, flow_summary, write_json
 from dflow.flowmanager.progress import Listener, Progress
 from dflow.flowmanager.report import print_report
-from dflow.flowmanager.roots import Root, roots_of
+from dflow.flowmanager.roots import Root, looks_like_a_path, roots_of
 from dflow.flowmanager.run import Engines, FlowRun, StepResult, source_values
 from dflow.flowmanager.settings import FlowSettings
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Stage
 from dflow.records import ErrorRecord, ItemRecord
 from dflow.storage.paths import FlowPaths
+
+INPUTS_NAME = "inputs.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,9 @@ def run_flow(
     clean: bool,
     listeners: Sequence[Listener],
     announce: Callable[[Callable[[], None]], None],
+    retry_kinds: frozenset[str] | None = None,
 ) -> FlowResult:
-    """Run a wired flow; `announce` is given what cancels it."""
+    """Run a wired flow; `announce` is given what cancels it, `retry_kinds` limits which failures are tried again."""
     started = time.monotonic()
     pipeline = pipeline_fingerprint(settings)
     for task in settings.tasks:
@@ -68,7 +73,35 @@ def run_flow(
         _opened_run(settings, plan, inputs, pipeline, listeners) as run,
     ):
         announce(run.engines.cancel)
+        run.retry_kinds = retry_kinds
+        remember_inputs(settings.paths, inputs)
         return _finish(run, _run_stages_and_export(run), started)
+
+
+def remember_inputs(paths: FlowPaths, inputs: Mapping[str, Any]) -> None:
+    """Keep what JSON can hold of a run's inputs, for a later `Flow.retry`; paths from here on absolute."""
+    kept = {
+        key: [_absolute(each) for each in value] if isinstance(value, list) else value for key, value in inputs.items()
+    }
+    try:
+        json.dumps(kept)
+    except (TypeError, ValueError):
+        (paths.state / INPUTS_NAME).unlink(missing_ok=True)
+    else:
+        write_json(paths.state / INPUTS_NAME, kept)
+
+
+def remembered_inputs(paths: FlowPaths) -> dict[str, Any] | None:
+    """The inputs of the last run in this folder, None where they are not known."""
+    try:
+        content = json.loads((paths.state / INPUTS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _absolute(source: Any) -> Any:
+    return os.path.abspath(source) if looks_like_a_path(source) else source
 
 
 def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
@@ -106,6 +139,7 @@ def _opened_run(
     progress = Progress(settings.paths.name, listeners)
     engines = Engines(settings, progress, log)
     run = FlowRun(settings, plan, dict(inputs), journal, pipeline, log, progress, engines)
+    status = "finished"
     try:
         log.say(f"Flow {settings.paths.name!r} with the tasks {[task.name for task in settings.tasks]} starts")
         if journal.state.n_damaged:
@@ -113,12 +147,13 @@ def _opened_run(
         journal.note_pipeline(pipeline.digest, dict(pipeline.parts))
         yield run
     except BaseException as error:
+        status = "cancelled" if isinstance(error, (FlowCancelledError, KeyboardInterrupt)) else "failed"
         log.say(f"Stopped by {type(error).__name__}: {error}", "ERROR")
         write_json(settings.paths.error_summary, error_entries(_errors(run)))
         raise
     finally:
         try:
-            engines.close()
+            engines.close(status)
         finally:
             journal.close()
             log.close()
