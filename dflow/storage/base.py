@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
@@ -12,29 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dflow.errors import BadKeyError, KeyNotFoundError, NonFiniteError, SchemaError, StorageError
+from dflow.errors import BadKeyError, KeyNotFoundError, SchemaError, StorageError
 from dflow.schema import (
     FILE_GROUP,
     NanPolicy,
     Schema,
     SchemaBuilder,
     canonical_json,
-    cast_array,
     check_field,
     dtype_name,
-    fit_array,
     merge_schemas,
     parse_schema,
-    resolve_array,
-    resolve_group,
     schema_to_dict,
 )
 from dflow.storage.dimensions import sample_dimensions
+from dflow.storage.fitting import check_finite, fit_to_schema
 from dflow.storage.keys import locate
 from dflow.storage.tree import MetadataTree
 from dflow.storage.values import storable_array
-
-logger = logging.getLogger(__name__)
 
 FILE_SIZES = "file_sizes_KB"
 """The metadata branch that says how large each array is; it is computed, not stored."""
@@ -165,6 +158,7 @@ class DataStorage(ABC):
 
     def array_types(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The dtype (numpy's name, or ``str``) and shape of every array, by key."""
+        self._check_open()
         arrays = {key: self._get_array(key) for key in self.array_keys()}
         return {key: (dtype_name(array.dtype), array.shape) for key, array in arrays.items()}
 
@@ -239,7 +233,7 @@ class DataStorage(ABC):
             group, _, name = key.partition("/")
             if parsed.array(group, name) is not None:
                 array = self._get_array(key)
-                fit = self._fit(parsed, group, name, array)
+                fit = fit_to_schema(parsed, group, name, array)
                 if fit is not array:
                     fitted[key] = fit
         values = {
@@ -295,9 +289,9 @@ class DataStorage(ABC):
     def validate_data_against_schema(self, key: str, data: Any) -> bool:
         """Whether `save_data` would find the data in keeping with the schema; true where nothing is declared."""
         self._check_open()
-        group, name = locate(key, self._schema)
+        group, name = self._locate(key)
         try:
-            self._fit(self._schema, group, name, storable_array(data, key))
+            fit_to_schema(self._schema, group, name, storable_array(data, key))
         except (SchemaError, StorageError):
             return False
         return True
@@ -310,44 +304,15 @@ class DataStorage(ABC):
             for name, below in data.items():
                 prepared |= self._prepare(f"{key}/{name}", below)
             return prepared
-        group, name = locate(key, self._schema)
-        array = self._fit(self._schema, group, name, storable_array(data, f"data {key!r}"))
+        group, name = self._locate(key)
+        array = fit_to_schema(self._schema, group, name, storable_array(data, f"data {key!r}"))
         if array.ndim == 0 and group != FILE_GROUP:
             raise SchemaError(
                 f"data {key!r}: arrays of group {group!r} have rows; "
                 f"save one value per sample under '{FILE_GROUP}/{name}' or with save_metadata"
             )
-        self._check_finite(group, name, array)
+        check_finite(self._schema, group, name, array, policy=self.nan_policy)
         return {f"{group}/{name}": array}
-
-    @staticmethod
-    def _fit(schema: Schema, group: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        """The array as declared: flattened, cast, checked; a standard array that is not declared may have any rank."""
-        spec = resolve_array(schema, group, name)
-        if spec is None:
-            return array
-        where = f"array '{group}/{name}'"
-        owner = resolve_group(schema, group)
-        square = array.ndim == len(spec.dims) + 1 and array.shape[0] == array.shape[1]
-        if owner is not None and owner.special_processing == "matrix_flattening" and square:
-            array = array.reshape(array.shape[0] ** 2, *array.shape[2:])
-        if schema.array(group, name) is not None:
-            return fit_array(array, spec, where)
-        return cast_array(array, spec.dtype, where) if array.ndim == len(spec.dims) else array
-
-    def _check_finite(self, group: str, name: str, array: NDArray[Any]) -> None:
-        if array.dtype.kind not in "fc" or bool(np.isfinite(array).all()):
-            return
-        spec = resolve_array(self._schema, group, name)
-        policy = (spec.nan_policy if spec else None) or self.nan_policy
-        if policy == "allow":
-            return
-        count = int(array.size - np.count_nonzero(np.isfinite(array)))
-        fault = f"array '{group}/{name}' holds {count} NaN or inf of {array.size} values"
-        if policy == "raise":
-            raise NonFiniteError(f"{fault}; where they are meant, declare the array with nan_policy='allow'")
-        logger.warning("%s", fault)
-        warnings.warn(fault, RuntimeWarning, stacklevel=4)
 
     def _check_clash(self, key: str, prepared: Mapping[str, Any]) -> None:
         """Refuse a new key that makes one name an array (in group ``file``) and a group."""
@@ -360,9 +325,15 @@ class DataStorage(ABC):
         if group != FILE_GROUP and (value in prepared or self._has_array(value)):
             raise BadKeyError(f"key {key!r}: {group!r} is an array already, it cannot be a group as well")
 
-    def _located(self, key: str) -> str:
+    def _locate(self, key: str) -> tuple[str, str]:
+        """The group and array that a key means; what was saved before the schema named it otherwise stays found."""
         group, name = locate(key, self._schema)
-        return f"{group}/{name}"
+        if "/" not in key and group != FILE_GROUP and self._has_array(f"{FILE_GROUP}/{key}"):
+            return FILE_GROUP, name
+        return group, name
+
+    def _located(self, key: str) -> str:
+        return "/".join(self._locate(key))
 
     def _check_open(self) -> None:
         if self._closed:

@@ -416,6 +416,16 @@ def test_two_groups_that_declare_one_name_need_the_whole_key(storage: DataStorag
     assert storage.get_group_for_array("x") is None
 
 
+def test_a_bare_name_stays_found_when_a_later_schema_gives_it_a_group(storage: DataStorage) -> None:
+    storage.save_data("x", [1.0, 2.0])
+    storage.set_schema(schema(dimensions=["row"]))
+    assert storage.load_data("x").tolist() == [1, 2]
+    storage.save_data("x", [3.0])
+    assert storage.array_keys() == ["file/x"]
+    storage.save_data("rows/x", [4.0])
+    assert storage.load_data("rows/x").tolist() == [4]
+
+
 @pytest.mark.parametrize(
     ("dtype", "data", "expected"),
     [
@@ -549,6 +559,7 @@ def test_a_closed_storage_says_so(storage: DataStorage) -> None:
         lambda: storage.load_metadata("m"),
         storage.get_keys,
         storage.compress_store,
+        lambda: describe(storage, "s", "a"),
     ):
         with pytest.raises(StorageError, match="closed"):
             call()
