@@ -86,7 +86,7 @@ class Brep:
         self._names = names
         self._stated = stated
         self.n_bodies = n_bodies
-        self._edge_rows = np.flatnonzero(~tables.edge_degenerate)
+        self.kernel_edge_rows = np.flatnonzero(~tables.edge_degenerate)
         self._memory: dict[tuple[object, ...], np.ndarray | tuple[np.ndarray, ...]] = {}
 
     def __repr__(self) -> str:
@@ -115,7 +115,7 @@ class Brep:
     @property
     def n_edges(self) -> int:
         """E, degenerate edges left out."""
-        return len(self._edge_rows)
+        return len(self.kernel_edge_rows)
 
     # -- faces
 
@@ -148,7 +148,9 @@ class Brep:
         """
         key = ("face_samples", n_u, n_v)
         if key not in self._memory:
-            self._memory[key] = _frozen(sampling.face_grids(self._tables, self._kernel, self.chords, self._uv_bounds, (n_u, n_v)))
+            self._memory[key] = _frozen(
+                sampling.face_grids(self._tables, self._kernel, self.chords, self._uv_bounds, (n_u, n_v))
+            )
         return self._memory[key]  # type: ignore[return-value]
 
     def surface_samples(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -168,7 +170,7 @@ class Brep:
 
     def edge_types(self) -> np.ndarray:
         """(E,) int32, see `EDGE_TYPES`."""
-        return _EDGE_CODE[self._tables.edges.kind[self._edge_rows]]
+        return _EDGE_CODE[self._tables.edges.kind[self.kernel_edge_rows]]
 
     def edge_lengths(self) -> np.ndarray:
         """(E,) float64, mm."""
@@ -183,7 +185,7 @@ class Brep:
         """
         key = ("edge_samples", n_u)
         if key not in self._memory:
-            self._memory[key] = _frozen(sampling.edge_grids(self._tables, self._kernel, self._edge_rows, n_u))
+            self._memory[key] = _frozen(sampling.edge_grids(self._tables, self._kernel, self.kernel_edge_rows, n_u))
         return self._memory[key]  # type: ignore[return-value]
 
     def edge_dihedral_angles(self) -> np.ndarray:
@@ -264,11 +266,11 @@ class Brep:
 
     @cached_property
     def _edge_lengths(self) -> np.ndarray:
-        return _frozen(measuring.edge_lengths(self._tables, self._kernel, self._edge_rows))
+        return _frozen(measuring.edge_lengths(self._tables, self._kernel, self.kernel_edge_rows))
 
     @cached_property
     def _dihedral_angles(self) -> np.ndarray:
-        return _frozen(measuring.dihedral_angles(self._tables, self._kernel, self._edge_rows))
+        return _frozen(measuring.dihedral_angles(self._tables, self._kernel, self.kernel_edge_rows))
 
     @cached_property
     def _bounding_box(self) -> np.ndarray:
@@ -287,7 +289,7 @@ class Brep:
 
     @cached_property
     def _topology(self) -> Topology:
-        return topology.build_topology(self._tables, self._edge_rows)
+        return topology.build_topology(self._tables, self.kernel_edge_rows)
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

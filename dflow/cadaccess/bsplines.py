@@ -60,23 +60,28 @@ def basis(knots: np.ndarray, degree: int, n_poles: int, t: np.ndarray) -> tuple[
     return span - degree, values, slopes
 
 
-def _wrap(t: np.ndarray, knots: np.ndarray, degree: int) -> np.ndarray:
-    """Parameters moved into the period that starts at the first knot."""
-    low, high = knots[0], knots[-1]
+def _wrap(t: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Parameters moved into the period [low, high]."""
     return np.where((t < low) | (t > high), low + np.mod(t - low, high - low), t)
+
+
+def _local_basis(
+    knots: np.ndarray, degree: int, n_poles: int, periodic: bool, t: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which poles matter at t, (m, degree + 1), with their weights and the weights' slopes."""
+    if not periodic:
+        span, values, slopes = basis(knots, degree, n_poles, t)
+        return span[:, None] + np.arange(degree + 1), values, slopes
+    knots, index = unroll(knots, degree, n_poles)
+    span, values, slopes = basis(knots, degree, len(index), _wrap(t, knots[degree], knots[degree + n_poles]))
+    return index[span[:, None] + np.arange(degree + 1)], values, slopes
 
 
 def matrices(
     knots: np.ndarray, degree: int, n_poles: int, periodic: bool, t: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Basis matrices (m, n_poles): values and slopes at t, to be multiplied with the poles."""
-    if periodic:
-        t = _wrap(t, knots, degree)
-        knots, index = unroll(knots, degree, n_poles)
-    else:
-        index = np.arange(n_poles)
-    span, values, slopes = basis(knots, degree, len(index), t)
-    columns = index[span[:, None] + np.arange(degree + 1)]
+    columns, values, slopes = _local_basis(knots, degree, n_poles, periodic, t)
     rows = np.arange(len(t))[:, None]
     dense, dense_slopes = np.zeros((len(t), n_poles)), np.zeros((len(t), n_poles))
     np.add.at(dense, (rows, columns), values)
@@ -86,13 +91,15 @@ def matrices(
 
 def evaluate_curve(spline: Spline, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points and first derivatives, (m, d) each."""
-    value, slope = matrices(spline.knots, spline.degree, len(spline.poles), spline.periodic, t)
+    columns, value, slope = _local_basis(spline.knots, spline.degree, len(spline.poles), spline.periodic, t)
+    near = spline.poles[columns]
     if spline.weights is None:
-        return value @ spline.poles, slope @ spline.poles
-    homogeneous = spline.poles * spline.weights[:, None]
-    weight = (value @ spline.weights)[:, None]
-    points = value @ homogeneous / weight
-    return points, (slope @ homogeneous - points * (slope @ spline.weights)[:, None]) / weight
+        return np.einsum("mi,mid->md", value, near), np.einsum("mi,mid->md", slope, near)
+    weights = spline.weights[columns]
+    value, slope = value * weights, slope * weights
+    total = value.sum(axis=1)[:, None]
+    points = np.einsum("mi,mid->md", value, near) / total
+    return points, (np.einsum("mi,mid->md", slope, near) - points * slope.sum(axis=1)[:, None]) / total
 
 
 def evaluate_grid(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -33,7 +33,15 @@ def _open_loops(brep: Brep) -> str:
     tables = brep.tables
     curved = np.bincount(tables.use_face[~tables.use_curves.evaluable], minlength=brep.n_faces) > 0
     open_ = np.flatnonzero(~brep.chords.closed & ~curved & (tables.face_loops > 0))
-    return f"face {open_[0]} has a loop that does not close" if len(open_) else ""
+    if len(open_):
+        return f"face {open_[0]} has a loop that does not close"
+    topology = brep.topology()
+    vertices = tables.edge_vertices[brep.kernel_edge_rows[topology.coedge_edge]]
+    backwards = topology.coedge_reversed.astype(bool)
+    start = np.where(backwards, vertices[:, 1], vertices[:, 0])
+    end = np.where(backwards, vertices[:, 0], vertices[:, 1])
+    loose = np.flatnonzero(end != start[topology.coedge_next])
+    return f"face {topology.coedge_face[loose[0]]} has neighbouring edges without a common vertex" if len(loose) else ""
 
 
 def _loop_directions(brep: Brep) -> str:

@@ -140,11 +140,22 @@ def evaluate(table: CurveTable, rows: np.ndarray, t: np.ndarray) -> tuple[np.nda
     points += table.origin[rows][:, None, :]
     slopes = da[..., None] * x + db[..., None] * y
     if table.splines:
-        for i, row in enumerate(rows.tolist()):
-            spline = table.splines.get(row)
-            if spline is not None:
-                points[i], slopes[i] = bsplines.evaluate_curve(spline, t[i])
+        _evaluate_splines(table, rows, t, points, slopes)
     return points, slopes
+
+
+def _evaluate_splines(
+    table: CurveTable, rows: np.ndarray, t: np.ndarray, points: np.ndarray, slopes: np.ndarray
+) -> None:
+    """Fill in the rows that are splines, neighbouring rows of one spline together."""
+    free = np.flatnonzero(np.isin(table.kind[rows], (shapecode.BEZIER, shapecode.BSPLINE)))
+    if not len(free):
+        return
+    begins = np.flatnonzero(np.diff(rows[free], prepend=-1))
+    for group in np.split(free, begins[1:]):
+        at, slope = bsplines.evaluate_curve(table.splines[int(rows[group[0]])], t[group].ravel())
+        points[group] = at.reshape(len(group), -1, at.shape[1])
+        slopes[group] = slope.reshape(len(group), -1, at.shape[1])
 
 
 def take(table: CurveTable, rows: np.ndarray) -> CurveTable:

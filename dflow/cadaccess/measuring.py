@@ -52,9 +52,7 @@ def _chord_bounds(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.n
     return low, high
 
 
-def face_moments(
-    tables: ShapeTables, kernel: KernelShape, moments: Moments
-) -> tuple[np.ndarray, np.ndarray]:
+def face_moments(tables: ShapeTables, kernel: KernelShape, moments: Moments) -> tuple[np.ndarray, np.ndarray]:
     """Areas (F,) in mm² and centroids (F, 3) in mm: closed forms, else the kernel's."""
     good = moments.known & (moments.area > 0)
     areas = np.where(good, moments.area, 1.0)

@@ -1,7 +1,7 @@
 """Area, first moment and flux of trimmed planes, cylinders, cones, spheres and tori, as integrals around their loops.
 
 By Green's theorem, ``∬ f du dv = −∮ (∫ f dv) du``. On these surfaces the inner integral has a closed form (below), so that a straight
-edge of a plane needs its two ends only and any other piece one Gauss-Legendre rule; 20 nodes are exact to rounding for a full turn.
+edge of a plane needs its two ends only and any other piece one Gauss-Legendre rule, exact to rounding.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from dflow.cadaccess.surfaces import AXIAL, SurfaceTable
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
+_LONG_RULE = np.polynomial.legendre.leggauss(20)
+_SHORT_RULE = np.polynomial.legendre.leggauss(8)
+"""For a straight edge, which may run a full turn around an axis, and for the short pieces that curves are cut into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,10 @@ def integrate(tables: ShapeTables, chords: Chords, known: np.ndarray) -> Moments
     straight = known[chords.face] & flat[chords.face] & (chords.sagitta == 0)
     _add_straight(tables.faces, chords, np.flatnonzero(straight), sign, sums)
     rest = np.flatnonzero(known[chords.face] & ~straight)
-    if len(rest):
-        _add_curved(tables, chords, rest, sign, sums)
+    short = chords.sagitta[rest] > 0
+    for rows, rule in ((rest[short], _SHORT_RULE), (rest[~short], _LONG_RULE)):
+        if len(rows):
+            _add_curved(tables, chords, rows, rule, sign, sums)
     return _refer_to_world(tables.faces, known, sums)
 
 
@@ -64,9 +68,7 @@ def _scatter(sums: np.ndarray, face: np.ndarray, values: np.ndarray) -> None:
         sums[:, column] += np.bincount(face, values[:, column], len(sums))
 
 
-def _add_straight(
-    table: SurfaceTable, chords: Chords, rows: np.ndarray, sign: np.ndarray, sums: np.ndarray
-) -> None:
+def _add_straight(table: SurfaceTable, chords: Chords, rows: np.ndarray, sign: np.ndarray, sums: np.ndarray) -> None:
     """Straight edges of planes: triangles from each face's first corner."""
     if not len(rows):
         return
@@ -88,13 +90,21 @@ def _add_plane_sums(
     _scatter(sums, face, values)
 
 
-def _add_curved(tables: ShapeTables, chords: Chords, rows: np.ndarray, sign: np.ndarray, sums: np.ndarray) -> None:
+def _add_curved(
+    tables: ShapeTables,
+    chords: Chords,
+    rows: np.ndarray,
+    rule: tuple[np.ndarray, np.ndarray],
+    sign: np.ndarray,
+    sums: np.ndarray,
+) -> None:
     """Everything else, by quadrature along the chords' pieces of curve."""
+    nodes, weights = rule
     table = tables.faces
     half = 0.5 * (chords.t1[rows] - chords.t0[rows])
-    t = chords.t0[rows][:, None] + half[:, None] * (1.0 + _NODES)
+    t = chords.t0[rows][:, None] + half[:, None] * (1.0 + nodes)
     uv, slope = curves.evaluate(tables.use_curves, chords.use[rows], t)
-    weight = (sign[chords.use[rows]] * half)[:, None] * _WEIGHTS
+    weight = (sign[chords.use[rows]] * half)[:, None] * weights
     face = chords.face[rows]
     flat = table.kind[face] == shapecode.PLANE
     if flat.any():

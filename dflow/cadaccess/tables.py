@@ -73,7 +73,8 @@ def build_tables(code: ShapeCode, places: Places, root: Node) -> ShapeTables:
     edges, degenerate = builder.edge_table()
     uses = np.array(found.uses, np.int32).reshape(-1, 4)
     members = np.array(
-        [(*member, shell, solid) for shell, (_, faces_, solid) in enumerate(found.shells) for member in faces_], np.int32
+        [(*member, shell, solid) for shell, (_, faces_, solid) in enumerate(found.shells) for member in faces_],
+        np.int32,
     ).reshape(-1, 4)
     return ShapeTables(
         faces=faces,

@@ -7,24 +7,28 @@ curves however coarse the chords are. Points within `ON_TOLERANCE` of a boundary
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dflow.cadaccess import curves, shapecode
 from dflow.cadaccess.curves import CurveTable
+from dflow.cadaccess.shapecode import Spline
 from dflow.cadaccess.tables import ShapeTables
 
 ON_TOLERANCE = 1e-6
 """In (u, v) units, as `IntTools_FClass2d` takes it."""
 
-WELD_TOLERANCE = 1e-7
-"""Of the (u, v) coordinates: how far apart the curves of a loop may end and still count as meeting."""
+SNAP = 1e-12
+"""Of the (u, v) coordinates: how far apart two ends may lie and still be the same point, differently rounded."""
+
+GAP = 1e-3
+"""Of a loop's size: how wide a gap between two curves may be (vertices have tolerances) for the loop to count as closed."""
 
 _MAX_CELLS = 4_000_000
 _NOWHERE = 1e300
 _ARC = np.pi / 4
-_CHORDS_A_SPAN = 8
+_CHORDS_A_SPLINE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,49 +59,92 @@ def build_chords(tables: ShapeTables) -> Chords:
     """Chords of all faces whose boundary curves numpy knows; uses without such a curve are left out."""
     table = tables.use_curves
     uses = np.flatnonzero(tables.use_boundary & table.evaluable)
-    rows, t0, t1 = _cut(table, uses)
+    rows, t0, t1, curved = _cut(table, uses)
     start = curves.evaluate(table, rows, t0[:, None])[0][:, 0]
     end = curves.evaluate(table, rows, t1[:, None])[0][:, 0]
     sagitta = np.zeros(len(rows))
-    bent = np.flatnonzero(table.kind[rows] != shapecode.LINE)
+    bent = np.flatnonzero(curved)
     if len(bent):
         sagitta[bent] = _sagitta(table, rows[bent], t0[bent], t1[bent], start[bent], end[bent])
     face = tables.use_face[rows]
     first = np.searchsorted(face, np.arange(tables.n_faces + 1))
-    open_ = _weld(tables, rows, start, end)
-    closed = knows(tables)
-    closed[open_] = False
-    return Chords(face, rows, t0, t1, start, end, sagitta, first, closed)
+    chords = Chords(face, rows, t0, t1, start, end, sagitta, first, knows(tables))
+    return _close_loops(tables, chords)
 
 
-def _weld(tables: ShapeTables, rows: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Let each curve of a loop begin exactly where the one before ends, so that no line slips between them.
+def _close_loops(tables: ShapeTables, chords: Chords) -> Chords:
+    """Let each curve of a loop begin where the one before ends, so that no line slips between them.
 
-    Moves `start` and `end` in place, by rounding errors at most. Returns the faces with a loop that has wider gaps.
+    Rounding errors are removed from the ends; wider gaps, up to `GAP` of the loop's size, are bridged by a chord of their own. A
+    face with a loop that has a still wider gap is not `closed`.
     """
+    rows = chords.use
     if not len(rows):
-        return rows
+        return chords
+    start, end, closed = chords.start.copy(), chords.end.copy(), chords.closed.copy()
     head = np.flatnonzero(np.diff(rows, prepend=-1))
     tail = np.append(head[1:], len(rows)) - 1
     use = rows[head]
     forward, loop = tables.use_forward[use], tables.use_loop[use]
     leaves = np.where(forward[:, None], end[tail], start[head])
     enters = np.where(forward[:, None], start[head], end[tail])
-    size = np.maximum(np.abs(start).max(axis=1), np.abs(end).max(axis=1))
-    reach = WELD_TOLERANCE * (1.0 + np.maximum.reduceat(size, head))
     first = np.flatnonzero(np.diff(loop, prepend=-1))
     number = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(use))))
+    follower, gap, pending = _chain(first, leaves, enters, GAP * _loop_size(start, end, head[first]))
+    closed[tables.use_face[use[first[pending]]]] = False
+    scale = 1.0 + np.maximum(np.abs(leaves), np.abs(enters[follower])).max(axis=1)
+    snap = (gap <= SNAP * scale) & ~pending[number]
+    target = follower[snap]
+    onward = forward[target]
+    start[head[target[onward]]] = leaves[snap][onward]
+    end[tail[target[~onward]]] = leaves[snap][~onward]
+    mended = replace(chords, start=start, end=end, closed=closed)
+    bridges = np.flatnonzero(~snap & ~pending[number])
+    if not len(bridges):
+        return mended
+    return _add_bridges(mended, tail[bridges], forward[bridges], leaves[bridges], enters[follower[bridges]])
+
+
+def _loop_size(start: np.ndarray, end: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The larger side of each loop's box; `first` are the loops' first chords."""
+    low = np.minimum.reduceat(np.minimum(start, end), first, axis=0)
+    high = np.maximum.reduceat(np.maximum(start, end), first, axis=0)
+    return (high - low).max(axis=1)
+
+
+def _chain(
+    first: np.ndarray, leaves: np.ndarray, enters: np.ndarray, allowed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each curve's successor in its loop, the gap to it, and (loops,) bool: loops with a gap wider than `allowed`."""
+    number = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(leaves))))
+    chosen, gaps = np.arange(len(leaves)), np.zeros(len(leaves))
     pending = np.ones(len(first), bool)
     # A wire's edges are stored as it runs, or the other way round where nobody healed the order.
-    for follower in _followers(first, len(use)):
-        meets = np.abs(enters[follower] - leaves).max(axis=1) <= reach
-        whole = pending & np.logical_and.reduceat(meets, first)
-        now = whole[number]
-        target, onward = follower[now], forward[follower[now]]
-        start[head[target[onward]]] = leaves[now][onward]
-        end[tail[target[~onward]]] = leaves[now][~onward]
-        pending &= ~whole
-    return np.unique(tables.use_face[use[first[pending]]])
+    for follower in _followers(first, len(leaves)):
+        gap = np.abs(enters[follower] - leaves).max(axis=1)
+        fits = pending & (np.maximum.reduceat(gap, first) <= allowed)
+        chosen[fits[number]], gaps[fits[number]] = follower[fits[number]], gap[fits[number]]
+        pending &= ~fits
+    return chosen, gaps, pending
+
+
+def _add_bridges(
+    chords: Chords, after: np.ndarray, forward: np.ndarray, leaves: np.ndarray, enters: np.ndarray
+) -> Chords:
+    """The chords with straight ones across gaps behind the chords `after`."""
+    at = after + 1
+    fields = {
+        "face": chords.face[after],
+        "use": chords.use[after],
+        "t0": chords.t1[after],
+        "t1": chords.t1[after],
+        "start": np.where(forward[:, None], leaves, enters),
+        "end": np.where(forward[:, None], enters, leaves),
+        "sagitta": np.zeros(len(after)),
+    }
+    wider = {name: np.insert(getattr(chords, name), at, values, axis=0) for name, values in fields.items()}
+    first = np.searchsorted(wider["face"], np.arange(len(chords.first)))
+    return Chords(**wider, first=first, closed=chords.closed)
 
 
 def _followers(first: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -108,8 +155,8 @@ def _followers(first: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     return onward, backward
 
 
-def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(use, t0, t1) of each chord: one a line, one an eighth of a circle, `_CHORDS_A_SPAN` a knot span of a spline."""
+def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(use, t0, t1, curved) of each chord: one a line, one an eighth of a circle, two to eight a knot span of a spline."""
     kind, span = table.kind[uses], table.last[uses] - table.first[uses]
     count = np.ones(len(uses), int)
     conic = (kind != shapecode.LINE) & (kind < shapecode.BEZIER)
@@ -117,6 +164,8 @@ def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     breaks = {}
     for i in np.flatnonzero(kind >= shapecode.BEZIER).tolist():
         use = int(uses[i])
+        if _is_straight(table.splines[use]):
+            continue
         breaks[i] = _spline_breaks(table.splines[use].knots, float(table.first[use]), float(table.last[use]))
         count[i] = len(breaks[i]) - 1
     rows = np.repeat(uses, count)
@@ -128,7 +177,9 @@ def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     t1[offset + count - 1] = table.last[uses]
     for i, at in breaks.items():
         t0[offset[i] : offset[i] + count[i]], t1[offset[i] : offset[i] + count[i]] = at[:-1], at[1:]
-    return rows, t0, t1
+    curved = conic.copy()
+    curved[list(breaks)] = True
+    return rows, t0, t1, np.repeat(curved, count)
 
 
 def _spline_breaks(knots: np.ndarray, first: float, last: float) -> np.ndarray:
@@ -137,9 +188,22 @@ def _spline_breaks(knots: np.ndarray, first: float, last: float) -> np.ndarray:
     inner = np.unique(knots)
     inner = inner[(inner > low) & (inner < high)]
     ends = np.concatenate([[low], inner, [high]])
-    parts = np.linspace(ends[:-1], ends[1:], _CHORDS_A_SPAN + 1, axis=1)
+    n = min(max(_CHORDS_A_SPLINE // (len(ends) - 1), 2), 8)
+    parts = np.linspace(ends[:-1], ends[1:], n + 1, axis=1)
     line = np.append(parts[:, :-1].ravel(), high)
     return line if first <= last else line[::-1]
+
+
+def _is_straight(spline: Spline) -> bool:
+    """Whether the poles run straight from the first to the last, so that the curve is a line."""
+    along = spline.poles[-1] - spline.poles[0]
+    off = spline.poles - spline.poles[0]
+    size = float(along @ along)
+    if not size > 0:
+        return False
+    path = off @ along
+    straight = np.abs(along[0] * off[:, 1] - along[1] * off[:, 0]) <= 1e-12 * size
+    return bool(straight.all() and (np.diff(path) >= 0).all())
 
 
 def _sagitta(
@@ -183,9 +247,7 @@ def inside(tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray
     return out
 
 
-def _inside_chunk(
-    tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray, v: np.ndarray
-) -> np.ndarray:
+def _inside_chunk(tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     first, size = chords.first[faces], chords.first[faces + 1] - chords.first[faces]
     if not size.any():
         return np.zeros((len(faces), u.shape[1], v.shape[2]), bool)
