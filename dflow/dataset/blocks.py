@@ -1,4 +1,4 @@
-"""Reading the samples behind a block of rows, and the lazy dataset whose blocks these are.
+"""Reading the samples behind a block of rows.
 
 Every block is read straight from the `.data` files it covers. N stores are never opened to concatenate them: that is
 ten million graph nodes and hours of opening for a million samples.
@@ -14,8 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dflow.dataset.layout import ArrayTarget, id_array
-from dflow.dataset.plan import Block, MergePlan
+from dflow.dataset.plan import Block
 from dflow.errors import DamagedStoreError, StorageError
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import DATA_SUFFIX
@@ -121,42 +120,3 @@ def encode_words(array: NDArray[Any], words: Mapping[str, int]) -> NDArray[np.in
     """Text as codes of the vocabulary, in the array's shape."""
     codes = (words[str(word)] for word in array.ravel().tolist())
     return np.fromiter(codes, np.int32, array.size).reshape(array.shape)
-
-
-class LazyArray:
-    """One array of the merged dataset, read from the samples when it is sliced: what a dask block calls.
-
-    Guarantees that ``[start:stop]`` reads only the samples that these rows lie in. Pickles; safe to read from several
-    threads.
-    """
-
-    def __init__(
-        self, plan: MergePlan, group: str, target: ArrayTarget, locate: Locator, codes: Mapping[str, int] | None
-    ) -> None:
-        self.shape, self.dtype, self.ndim = target.shape, np.dtype(target.dtype), len(target.shape)
-        self._plan, self._group, self._target, self._locate, self._codes = plan, group, target, locate, codes
-
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        rows, *trailing = index if isinstance(index, tuple) else (index,)
-        start, stop, _ = rows.indices(self.shape[0])
-        return self._read(start, stop)[(slice(None), *trailing)]
-
-    def _read(self, start: int, stop: int) -> NDArray[Any]:
-        out = np.full((max(stop - start, 0), *self.shape[1:]), self._target.fill_scalar(), self.dtype)
-        if not out.size:
-            return out
-        block = self._plan.block_of_rows(self._group, start, stop)
-        name = self._target.name
-        is_ids = name == id_array(self._group)
-        damaged: list[tuple[str, str]] = []
-        at = 0
-        for sample in read_block(block, () if is_ids else (name,), self._locate, damaged):
-            rows = sample.rows(name)
-            if is_ids:
-                out[at : at + sample.n_rows] = sample.sample_id
-            elif rows is not None:
-                out[at : at + sample.n_rows] = rows if self._codes is None else encode_words(rows, self._codes)
-            at += sample.n_rows
-        if damaged:
-            raise DamagedStoreError("; ".join(reason for _, reason in damaged))
-        return out

@@ -15,12 +15,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import overload
 
-import dask.array as da
-import numpy as np
-import xarray as xr
 from dask.delayed import Delayed, delayed
 
-from dflow.dataset.blocks import LazyArray, Locator, SampleRows, encode_words, read_block
+from dflow.dataset.blocks import Locator, SampleRows, encode_words, read_block
 from dflow.dataset.layout import ArrayTarget, id_array
 from dflow.dataset.plan import Block, GroupPlan, MergePlan
 from dflow.dataset.shards import ShardWriter
@@ -66,7 +63,7 @@ class Nodes(Sequence[Delayed]):
 
 def shard_nodes(plan: MergePlan, root: str, locate: Locator, words: Words) -> Nodes:
     """One node a shard, largest groups first; keys ``merge-<group>-000012``."""
-    codes = _codes(words)
+    codes = vocabulary_codes(words)
 
     def make(group: str, index: int) -> Delayed:
         targets = tuple(array.target for array in plan.groups[group].arrays)
@@ -98,7 +95,8 @@ def _node(function: Callable[[], ShardRecord], key: str) -> Delayed:
     return delayed(function, pure=False, traverse=False)(dask_key_name=key)
 
 
-def _codes(words: Words) -> dict[str, dict[str, int]]:
+def vocabulary_codes(words: Words) -> dict[str, dict[str, int]]:
+    """The code of each word: its place in the sorted vocabulary."""
     return {key: {word: code for code, word in enumerate(found)} for key, found in words.items()}
 
 
@@ -157,21 +155,3 @@ def gather_words(job: ShardJob) -> ShardRecord:
                 found.update(map(str, rows.ravel().tolist()))
     gathered = {target.path: tuple(sorted(words[target.name])) for target in job.targets}
     return ShardRecord(job.block.group, job.block.index, 0, damaged=tuple(damaged), words=gathered)
-
-
-def lazy_dataset(plan: MergePlan, group: str, locate: Locator, words: Words | None = None) -> xr.Dataset:
-    """One group of the merged dataset before it is written: dask-backed, its blocks equal to the output's shards.
-
-    Each block reads the samples that it covers when it is computed. The merge's nodes are the same blocks, with all
-    arrays of the group read at once.
-    """
-    codes = _codes(words or {})
-    variables = {}
-    for array in plan.groups[group].arrays:
-        target = array.target
-        source = LazyArray(plan, group, target, locate, codes.get(target.path))
-        chunks = (target.shard_rows, *(max(size, 1) for size in target.trailing))
-        empty = np.empty((0,) * source.ndim, source.dtype)
-        blocks = da.from_array(source, chunks=chunks, asarray=False, name=False, meta=empty)  # type: ignore[no-untyped-call]  # dask
-        variables[target.name] = (target.dims, blocks)
-    return xr.Dataset(variables)

@@ -27,9 +27,10 @@ from hypothesis import strategies as st
 from dflow.dataset.blocks import InFolder
 from dflow.dataset.layout import MergeSettings
 from dflow.dataset.merge import merge_dataset
-from dflow.dataset.nodes import lazy_dataset, shard_nodes
+from dflow.dataset.nodes import shard_nodes
 from dflow.dataset.plan import plan_merge, predict_peak_bytes
 from dflow.dataset.publish import Outputs, recover
+from dflow.dataset.unmerged import lazy_dataset
 from dflow.dataset.validate import validate_dataset
 from dflow.errors import DatasetError, OutputFolderError
 from dflow.records import SampleRecord, ShardRecord
@@ -396,6 +397,23 @@ def test_a_straggler_of_a_dead_merge_cannot_write(paths: FlowPaths) -> None:
     assert outputs(paths) == before
 
 
+def test_a_reader_that_holds_the_old_folder_never_sees_the_new_one(paths: FlowPaths) -> None:
+    records = make_samples(paths, [(9, 3), (8, 5), (7, 2)])
+    merge(paths, records[:2])
+    shard = "faces/face_areas/c.0"
+    old = (paths.dataset / shard).read_bytes()
+    folder = os.open(paths.dataset, os.O_RDONLY)
+    shard_file = os.open(shard, os.O_RDONLY, dir_fd=folder)
+    try:
+        merge(paths, records[::-1])
+        assert os.read(shard_file, 10**6) == old
+        with pytest.raises(FileNotFoundError):
+            os.open(shard, os.O_RDONLY, dir_fd=folder)
+    finally:
+        os.close(shard_file)
+        os.close(folder)
+
+
 def test_one_node_writes_each_shard_and_bears_its_name(paths: FlowPaths) -> None:
     plan = plan_merge(make_samples(paths, [(9, 3), (8, 5), (7, 2)]), SMALL)
     nodes = shard_nodes(plan, "", InFolder(str(paths.encoded)), {})
@@ -493,7 +511,10 @@ def test_a_merge_killed_at_ten_random_moments_ends_byte_equal(paths: FlowPaths) 
     rng, finished = random.Random(7), 0
     for _ in range(10):
         with subprocess.Popen(
-            [sys.executable, "-c", _CHILD, str(paths.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", _CHILD, str(paths.root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
         ) as child:
             assert child.stdin is not None
             assert child.stdout is not None
