@@ -103,6 +103,8 @@ def _parse_array(path: str, node: Mapping[str, Any]) -> ArrayDocument:
         raise ValueError(f"codecs {codecs} of data type {dtype}")
     if tuple(chunk) != tuple(max(size, 1) for size in shape):
         raise ValueError(f"chunks of shape {chunk}")
+    if not isinstance(node["attributes"], dict):
+        raise TypeError("attributes that are no dictionary")
     return ArrayDocument(dtype, shape, _parse_dims(node, len(shape)), "zstd" in codecs, node["attributes"])
 
 

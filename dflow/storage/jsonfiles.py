@@ -110,7 +110,7 @@ class JsonStorageHandler(DataStorage):
             }
         except (SchemaError, ValueError, TypeError) as error:
             raise DamagedStoreError(f"{path} cannot be read: {error}") from error
-        self._metadata = MetadataTree.unpack(metadata, extra)
+        self._metadata = MetadataTree.unpack(metadata, extra, path=path)
 
 
 def _file_name(key: str, taken: set[str]) -> str:

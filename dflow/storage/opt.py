@@ -132,7 +132,7 @@ class OptStorage(DataStorage):
             self._schema, self._has_schema = parse_schema(schema), bool(schema)
         except SchemaError as error:
             raise DamagedStoreError(f"{self._path} cannot be read: its schema contradicts itself: {error}") from error
-        self._metadata = MetadataTree.unpack(metadata, extra)
+        self._metadata = MetadataTree.unpack(metadata, extra, path=self._path)
         self._written = WrittenStore(contents.n_bytes, contents.crc)
 
 

@@ -78,7 +78,7 @@ def describe_file(
     schema_dict, tree = read_attributes(outline.attributes, os.fspath(path))
     extra = [key for key in outline.arrays if key.startswith(f"{METADATA_GROUP}/")]
     arrays = read_zip_store(path, extra).arrays if extra else {}
-    metadata = MetadataTree.unpack(tree, arrays).to_dict()
+    metadata = MetadataTree.unpack(tree, arrays, path=os.fspath(path)).to_dict()
     text = json.dumps(schema_dict, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if schema_dict else ""
     types = {
         key: (document.dtype, document.shape, document.dims or ())

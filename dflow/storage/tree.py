@@ -78,20 +78,30 @@ class MetadataTree:
         return _finite_part(self._tree), arrays
 
     @classmethod
-    def unpack(cls, attributes: Mapping[str, Any], arrays: Mapping[str, StoredArray]) -> MetadataTree:
-        """The tree from what `pack` made of it."""
+    def unpack(cls, attributes: Mapping[str, Any], arrays: Mapping[str, StoredArray], *, path: str) -> MetadataTree:
+        """The tree from what `pack` made of it.
+
+        Raises
+        ------
+        DamagedStoreError
+            If the two do not fit together; the message names the file at `path`.
+        """
         try:
             tree = cls(copy.deepcopy(dict(attributes)))
         except RecursionError as error:
-            raise DamagedStoreError("the metadata is nested too deeply") from error
+            raise DamagedStoreError(f"{path} cannot be read: its metadata is nested too deeply") from error
         for key, stored in arrays.items():
-            path = stored.attributes.get(_PATH)
-            if not isinstance(path, list) or not path:
-                raise DamagedStoreError(f"the array {key!r} in the reserved group is no metadata of ours")
-            node = tree._tree
-            for part in path[:-1]:
-                node = node.setdefault(part, {})
-            node[path[-1]] = stored.data.tolist()
+            parts = stored.attributes.get(_PATH)
+            if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
+                raise DamagedStoreError(f"{path} cannot be read: {key!r} in the reserved group is no metadata of ours")
+            node: Any = tree._tree
+            for part in parts[:-1]:
+                node = node.setdefault(part, {}) if isinstance(node, dict) else None
+            if not isinstance(node, dict) or parts[-1] in node:
+                raise DamagedStoreError(
+                    f"{path} cannot be read: {key!r} in the reserved group stands where other metadata is"
+                )
+            node[parts[-1]] = stored.data.tolist()
         return tree
 
 

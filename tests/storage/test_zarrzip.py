@@ -9,6 +9,7 @@ import pickle
 import stat
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -344,6 +345,15 @@ def test_metadata_that_is_nested_absurdly_deep_is_damage(data: Path) -> None:
             assert depth > 100
 
 
+@pytest.mark.parametrize("path", [["a", "b"], ["a"], ["t"], [["a"]], [], "a", None, [1], ["a", "b", "c"]])
+def test_stored_metadata_that_collides_is_damage(data: Path, path: Any) -> None:
+    arrays = {"metadata/x": StoredArray(np.array(np.nan), None, {"metadata_path": path})}
+    write_zip_store(data, arrays, ATTRIBUTES | {"metadata": {"a": 1, "t": {"u": 1}}})
+    for read in (describe_file, OptStorage):
+        with pytest.raises(DamagedStoreError, match=r"sample\.data.*reserved group"):
+            read(data)
+
+
 def test_a_root_document_beyond_any_that_dflow_writes_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dflow.storage.zarrzip.MAX_DOCUMENT_BYTES", 100)
     with pytest.raises(StoreLimitError, match="root document"):
@@ -424,8 +434,12 @@ def test_a_member_that_lies_about_its_size_is_stopped_at_what_it_says(tmp_path: 
         block[at : at + 4] = len(bomb).to_bytes(4, "little")
     central[-6:-2] = (len(head) + len(bomb)).to_bytes(4, "little")
     path.write_bytes(bytes(head) + bomb + bytes(central))
+    tracemalloc.start()
     with pytest.raises(DamagedStoreError, match="checksum"):
         read_zip_store(path)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 10_000_000
 
 
 @pytest.mark.parametrize(
