@@ -43,7 +43,9 @@ class FailuresPanel:
         columns.append(
             TableColumn(field="seconds", title="seconds", formatter=NumberFormatter(format="0.00"), width=80)
         )
-        self.table = DataTable(source=self._source, columns=columns, index_position=None, width=1190, height=330)
+        self.table = DataTable(
+            source=self._source, columns=columns, index_position=None, reorderable=False, width=1190, height=330
+        )
         self.view = column(row(self.kind, self._note), self.table, self.traceback)
         self.kind.on_change("value", lambda _attr, _old, new: self.show_kind(new))
         self._source.selected.on_change("indices", lambda _attr, _old, new: self._choose(new))

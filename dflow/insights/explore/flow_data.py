@@ -17,11 +17,11 @@ from dflow.insights.catalog import PartCatalog
 from dflow.insights.explore.failures import Failures, read_failures
 from dflow.insights.explore.variables import (
     MAX_CATEGORIES,
-    N_BINS,
     FileVariable,
     Floats,
     RowVariable,
     category_edges,
+    row_edges,
 )
 
 How = Literal["max", "min", "sum", "mean", "std", "count"]
@@ -74,6 +74,10 @@ class FlowData:
         """The flow's name."""
         return self.flow_file.stem
 
+    def names(self, ids: npt.NDArray[np.int64]) -> list[str]:
+        """File names without their folders."""
+        return [self.sources[i].rpartition("/")[2] for i in ids.tolist()]
+
     def close(self) -> None:
         """Release the dataset."""
         self.explorer.close()
@@ -104,10 +108,9 @@ class FlowData:
         return [f"{how} of {array}" for array in self.row_arrays() for how in get_args(How)]
 
     def table_columns(self) -> list[str]:
-        """Columns of the table of files, beyond id and name."""
-        values = self.file_values()
-        labelled = [f"{v}_label" if f"{v}_label" in self.files else v for v in values]
-        return [column for column in labelled if column in self.files or column in values]
+        """Columns of the table of files, beyond id and name; those without any value are left out."""
+        labelled = [f"{v}_label" if f"{v}_label" in self.files else v for v in self.file_values()]
+        return [c for c in labelled if c not in self.files or self.files[c].notna().any()]
 
     # Values
 
@@ -187,7 +190,7 @@ class FlowData:
                 plain = [int(code) for code in codes]
                 labels = [names.get(code, str(code)) for code in plain]
                 return RowVariable(key, matrix.astype(np.int32), category_edges(plain), labels, tuple(plain))
-        distribution = self.explorer.create_distribution(name, bins=N_BINS, group=group)
-        edges = np.asarray(distribution["bin_edges"], np.float64)
+        known = self.explorer.get_array_statistics(group, name)
+        edges = row_edges(known["min"], known["median"], known["max"])
         matrix, _, _ = self.explorer.build_membership_matrix(group, name, edges, as_counts=True)
         return RowVariable(key, matrix.astype(np.int32), edges)

@@ -9,12 +9,21 @@ from typing import Any
 import numpy as np
 from bokeh.events import DoubleTap, SelectionGeometry
 from bokeh.layouts import column
-from bokeh.models import BoxAnnotation, BoxSelectTool, ColumnDataSource, FixedTicker, HoverTool, Select
+from bokeh.models import (
+    BasicTicker,
+    BasicTickFormatter,
+    BoxAnnotation,
+    BoxSelectTool,
+    ColumnDataSource,
+    FixedTicker,
+    HoverTool,
+    Select,
+)
 from bokeh.plotting import figure
 
 from dflow.insights.explore.selection import RangeFilter, Selection
 from dflow.insights.explore.texts import as_label
-from dflow.insights.explore.variables import FileVariable, RowVariable
+from dflow.insights.explore.variables import FileVariable, Floats, RowVariable, is_logarithmic
 
 ALL_COLOR, SELECTED_COLOR, BRUSH_COLOR = "#d3d9e0", "#2f6fb0", "#f0a030"
 WIDTH, HEIGHT = 330, 230
@@ -70,7 +79,9 @@ class HistogramPanel:
         shown = selection.filters.get(self.name)
         self._brush.visible = shown is not None
         if shown is not None:
-            self._brush.left, self._brush.right = shown.low, shown.high
+            ends = np.array([shown.low, shown.high])
+            ends = np.log10(np.maximum(ends, 1e-300)) if is_logarithmic(variable.edges) else ends
+            self._brush.left, self._brush.right = float(ends[0]), float(ends[1])
 
     def brush(self, low: float, high: float) -> None:
         """Filter by a range, as dragging does."""
@@ -95,7 +106,10 @@ class HistogramPanel:
         bars.y_range.start = 0
         bars.y_range.only_visible = True
         bars.xgrid.visible = False
-        self._brush = BoxAnnotation(fill_color=BRUSH_COLOR, fill_alpha=0.22, line_color=BRUSH_COLOR, visible=False)
+        bars.xaxis.formatter = BasicTickFormatter(use_scientific=True)
+        self._brush = BoxAnnotation(
+            fill_color=BRUSH_COLOR, fill_alpha=0.22, line_color=BRUSH_COLOR, visible=False, level="underlay"
+        )
         bars.add_layout(self._brush)
         bars.on_event(SelectionGeometry, self._on_geometry)
         bars.on_event(DoubleTap, lambda _event: self.clear())
@@ -103,28 +117,44 @@ class HistogramPanel:
 
     def _on_geometry(self, event: Any) -> None:
         if event.final and event.geometry.get("type") == "rect":
-            self.brush(float(event.geometry["x0"]), float(event.geometry["x1"]))
+            ends = float(event.geometry["x0"]), float(event.geometry["x1"])
+            if is_logarithmic(self.variable.edges):
+                ends = 10.0 ** ends[0], 10.0 ** ends[1]
+            self.brush(*ends)
 
     def _show_axis(self) -> None:
         axis, labels = self._figure.xaxis[0], self.variable.labels
-        edges = self.variable.edges
-        self._figure.x_range.update(start=float(edges[0]), end=float(edges[-1]))
-        if labels is None:
-            from bokeh.models import BasicTicker, BasicTickFormatter
-
-            axis.update(ticker=BasicTicker(), formatter=BasicTickFormatter(), major_label_orientation="horizontal")
-            axis.major_label_overrides = {}
-            return
-        axis.ticker = FixedTicker(ticks=list(range(len(labels))))
-        axis.major_label_overrides = {i: as_label(label, 14) for i, label in enumerate(labels)}
-        axis.major_label_orientation = "horizontal" if len(labels) <= 4 else 0.8
+        places = _places(self.variable.edges)
+        self._figure.x_range.update(start=float(places[0]), end=float(places[-1]))
+        ticks, texts = _ticks(self.variable.edges, labels)
+        axis.ticker = BasicTicker() if ticks is None else FixedTicker(ticks=ticks)
+        axis.major_label_overrides = texts
+        axis.major_label_orientation = 0.8 if labels is not None and len(labels) > 4 else "horizontal"
 
 
-def _bars(edges: Any, total: Any, chosen: Any, labels: Sequence[str] | None) -> dict[str, Any]:
+def _places(edges: Floats) -> Floats:
+    """Where bin edges stand on the axis: bins of equal ratio by their logarithm, so that bars are equally wide."""
+    return np.log10(edges) if is_logarithmic(edges) else edges
+
+
+def _ticks(edges: Floats, labels: Sequence[str] | None) -> tuple[list[float] | None, dict[float, str]]:
+    """Places and texts of ticks; None for bokeh's own choice."""
+    if labels is not None:
+        return [float(i) for i in range(len(labels))], {i: as_label(label, 14) for i, label in enumerate(labels)}
+    if not is_logarithmic(edges):
+        return None, {}
+    low, high = float(np.log10(edges[0])), float(np.log10(edges[-1]))
+    step = max(1, int(np.ceil((high - low) / 6)))
+    decades = [float(k) for k in range(int(np.ceil(low)), int(np.floor(high)) + 1, step)]
+    return decades, {k: f"{10.0**k:g}" for k in decades}
+
+
+def _bars(edges: Floats, total: Any, chosen: Any, labels: Sequence[str] | None) -> dict[str, Any]:
     texts = labels if labels is not None else [f"{a:.5g} to {b:.5g}" for a, b in pairwise(edges)]
+    places = _places(edges)
     return {
-        "left": edges[:-1],
-        "right": edges[1:],
+        "left": places[:-1],
+        "right": places[1:],
         "total": total,
         "chosen": chosen,
         "text": [as_label(text) for text in texts],

@@ -81,19 +81,20 @@ class PartsPanel:
 
     def _make_table(self) -> DataTable:
         columns = [
-            TableColumn(field="id", title="id", formatter=HTMLTemplateFormatter(template=_LINK), width=60),
-            TableColumn(field="file", title="file", formatter=StringFormatter(), width=250),
+            TableColumn(field="id", title="id", formatter=HTMLTemplateFormatter(template=_LINK), width=62),
+            TableColumn(field="file", title="file", formatter=StringFormatter(), width=230),
         ]
         for name in self._columns:
             numeric = self._data.column(name).dtype.kind == "f"
             formatter = NumberFormatter(format="0,0.[000]", nan_format="–") if numeric else StringFormatter()
-            columns.append(TableColumn(field=name, title=as_html(as_label(name, 24)), formatter=formatter, width=90))
+            columns.append(TableColumn(field=name, title=as_html(as_label(name, 24)), formatter=formatter, width=86))
         return DataTable(
             source=self._source,
             columns=columns,
             sortable=False,  # in the browser it would sort the page only
             reorderable=False,
             index_position=None,
+            autosize_mode="none",
             width=WIDTH,
             height=520,
         )
@@ -107,7 +108,7 @@ class PartsPanel:
 
     def _show(self) -> None:
         ids, self._page, n_pages = page_of(self._ids, self._page)
-        rows: dict[str, Any] = {"id": ids.tolist(), "file": [self._data.sources[i] for i in ids]}
+        rows: dict[str, Any] = {"id": ids.tolist(), "file": self._data.names(ids)}
         for name in self._columns:
             rows[name] = self._data.column(name)[ids]
         self._source.data = rows
@@ -123,7 +124,7 @@ def thumbnails_html(data: FlowData, ids: Ids) -> str:
     for entry in data.parts.entries(ids.tolist()):
         name = as_html(entry.name)
         picture = (
-            f'<img src="thumb?id={entry.file_id}" width="100" height="100" alt="" loading="lazy">'
+            f'<img src="thumb?id={entry.file_id}" width="100" height="100" alt="" loading="lazy" style="display:block">'
             if entry.has_png
             else '<div style="width:100px;height:100px;background:#e4e7eb;color:#666;text-align:center;'
             'line-height:100px;font-size:11px">no preview</div>'

@@ -21,6 +21,8 @@ Mask = npt.NDArray[np.bool_]
 N_BINS = 40
 MAX_CATEGORIES = 40
 """Integers of at most so many values get a bar each; others are binned."""
+SKEW = 30.0
+"""Positive numbers whose largest is so many times their median get bins of equal ratio: else all stand in one bar."""
 
 
 class Variable(Protocol):
@@ -143,9 +145,30 @@ def number_edges(values: Floats, n_bins: int = N_BINS) -> Floats:
         width = max(1.0, float(np.ceil((high - low + 1) / n_bins)))
         n = int((high - low) // width) + 1
         return np.asarray(low - 0.5 + width * np.arange(n + 1), np.float64)
+    if is_skewed(low, float(np.median(finite)), high):
+        return np.geomspace(low, high, n_bins + 1)
     if low == high:
         return np.array([low - 0.5, high + 0.5]) if abs(low) < 1e15 else np.array([low, np.nextafter(low, np.inf)])
     return np.linspace(low, high, n_bins + 1)
+
+
+def row_edges(low: float, median: float, high: float, n_bins: int = N_BINS) -> Floats:
+    """Bins over numbers of which only these three are known (NaN where there are none)."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return np.array([0.0, 1.0])
+    if is_skewed(low, median, high):
+        return np.geomspace(low, high, n_bins + 1)
+    return np.linspace(low, high, n_bins + 1) if high > low else np.array([low - 0.5, low + 0.5])
+
+
+def is_skewed(low: float, median: float, high: float) -> bool:
+    """Whether bins of equal ratio show these numbers better than bins of equal width."""
+    return low > 0 and high > SKEW * median
+
+
+def is_logarithmic(edges: Floats) -> bool:
+    """Whether the bins are of equal ratio."""
+    return len(edges) > 2 and edges[0] > 0 and bool(np.allclose(edges[1:] / edges[:-1], edges[1] / edges[0], rtol=1e-6))
 
 
 def category_edges(codes: Sequence[int]) -> Floats:
@@ -155,7 +178,7 @@ def category_edges(codes: Sequence[int]) -> Floats:
 
 def bins_within(edges: Floats, low: float, high: float) -> Mask:
     """The bins whose middle lies in [low, high]: (n,) bool."""
-    middle = (edges[:-1] + edges[1:]) / 2
+    middle = np.sqrt(edges[:-1] * edges[1:]) if is_logarithmic(edges) else (edges[:-1] + edges[1:]) / 2
     inside: Mask = (middle >= low) & (middle <= high)
     return inside
 

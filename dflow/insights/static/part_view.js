@@ -55,9 +55,17 @@ class PartView {
   resetView() {
     this.azimuth = -Math.PI / 4;
     this.elevation = Math.asin(1 / Math.sqrt(3));
-    this.zoom = 1;
+    this.zoom = this.mesh ? this.fittingZoom() : 1;
     this.pan = [0, 0];
     this.draw();
+  }
+
+  // So that the part's box, seen from here, just fits the canvas.
+  fittingZoom() {
+    const [right, up] = this.axes(), {size, radius} = this.mesh;
+    const {clientWidth: width, clientHeight: height} = this.canvas, tighter = Math.min(width, height) || 1;
+    const reach = axis => axis.reduce((sum, value, i) => sum + Math.abs(value) * size[i], 0) / 2 / radius;
+    return 0.97 * Math.min((width || 1) / tighter / reach(right), (height || 1) / tighter / reach(up));
   }
 
   // Rows: right, up, towards the viewer.
@@ -225,6 +233,7 @@ function parseGlb(buffer) {
     if (primitive.mode === 4) { mesh.triangles = part; mesh.faceCount = countFaces(part); } else mesh.lines = part;
   }
   mesh.center = low.map((value, axis) => value + scale * high[axis] / 2);
+  mesh.size = high.map(value => value * scale);
   mesh.radius = Math.max(1e-9, Math.hypot(...high) * scale / 2);
   return mesh;
 }
