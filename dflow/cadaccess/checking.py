@@ -10,6 +10,9 @@ import numpy as np
 from dflow.cadaccess import measuring, shapecode
 from dflow.cadaccess.brep import Brep
 
+_PLANE_GAP = 1e-8
+"""mm; where the ends of neighbouring edges on a plane lie farther apart, full healing puts an edge between them."""
+
 
 def find_defect(brep: Brep) -> str:
     """The first thing wrong with a lightly healed shape, in words; "" where nothing is."""
@@ -35,6 +38,11 @@ def _open_loops(brep: Brep) -> str:
     open_ = np.flatnonzero(~brep.chords.closed & ~curved & (tables.face_loops > 0))
     if len(open_):
         return f"face {open_[0]} has a loop that does not close"
+    chords = brep.chords
+    bridge = (chords.t0 == chords.t1) & (tables.faces.kind[chords.face] == shapecode.PLANE)
+    wide = np.flatnonzero(bridge & (np.abs(chords.end - chords.start).max(axis=1) > _PLANE_GAP))
+    if len(wide):
+        return f"face {chords.face[wide[0]]} has edges whose ends lie apart"
     topology = brep.topology()
     vertices = tables.edge_vertices[brep.kernel_edge_rows[topology.coedge_edge]]
     backwards = topology.coedge_reversed.astype(bool)
