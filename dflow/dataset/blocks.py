@@ -6,6 +6,7 @@ ten million graph nodes and hours of opening for a million samples.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from dflow.schema import FILE_GROUP
 from dflow.storage.paths import DATA_SUFFIX
 from dflow.storage.quickread import read_expected
 from dflow.storage.zarrzip import read_zip_store
+
+_DAMAGE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO})
+"""Errors that say something about one file, not about the process or the file system."""
 
 
 class Locator(Protocol):
@@ -82,6 +86,8 @@ def read_block(
         try:
             arrays = _read_sample(locate(sample), block, k, wanted) if wanted else {}
         except (StorageError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _DAMAGE:
+                raise
             damaged.append((sample, f"{type(error).__name__}: {error}"))
             continue
         first = int(block.first_rows[k])

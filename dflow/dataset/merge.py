@@ -25,7 +25,7 @@ from dflow._version import __version__
 from dflow.dataset.blocks import InFolder, Locator
 from dflow.dataset.layout import FORMAT, MANIFEST, MergeSettings, metadata_files
 from dflow.dataset.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
-from dflow.dataset.nodes import shard_nodes, word_nodes
+from dflow.dataset.nodes import Nodes, Words, shard_nodes, word_nodes
 from dflow.dataset.plan import MergePlan, plan_merge
 from dflow.dataset.publish import Build, Outputs, recover
 from dflow.dataset.shards import WrittenFile, write_whole
@@ -74,7 +74,7 @@ def merge_dataset(
     Raises
     ------
     DatasetError
-        If two records bear one sample name, or the build is not whole.
+        If two records bear one sample name, no sample at all can be read, or the build is not whole.
     OutputFolderError
         If the folder cannot be written or the disk is full; what was published stays.
     """
@@ -106,35 +106,34 @@ class Merger:
         """Merge, without the samples that turn out to be damaged, and publish; see `merge_dataset`."""
         begin = time.perf_counter()
         damaged: dict[str, str] = {}
-        remaining = list(records)
         try:
             recover(self.outputs)
             while True:
+                remaining = [record for record in records if record.name not in damaged]
                 plan = plan_merge(remaining, self.settings)
                 inputs = self._inputs_digest(remaining, flow_name, content_hashes)
-                reused = None if damaged else self._up_to_date(inputs)
-                manifest = reused
-                if manifest is None:
-                    found = self._build(plan, inputs, flow_name, content_hashes)
-                    if not isinstance(found, Manifest):
-                        damaged |= found
-                        remaining = [record for record in remaining if record.name not in found]
-                        logger.warning("%d damaged samples: planning again without them", len(found))
-                        continue
-                    manifest = found
-                rejected = tuple((name, "schema", reason) for name, reason in plan.rejected)
-                seconds = time.perf_counter() - begin
-                lost = tuple(sorted(damaged.items()))
-                return MergeReport(
-                    len(plan.samples), rejected, lost, manifest.n_bytes, seconds, reused=reused is not None
-                )
+                reused = self._up_to_date(inputs)
+                try:
+                    manifest = reused or self._build(plan, inputs, flow_name, content_hashes, suffix=_suffix(damaged))
+                    break
+                except _Damaged as found:
+                    damaged |= found.samples
+                    _refuse_total_loss(damaged, records)
         except OSError as error:
             if isinstance(error, DflowError):
                 raise
             raise OutputFolderError(
-                f"the merge cannot write below {self.outputs.dataset.parent}: {error}. What was published and what is "
-                "encoded is untouched; make room or permit writing, and run again"
+                f"the merge cannot read or write below {self.outputs.dataset.parent}: {error}. What was published and "
+                "what is encoded is untouched; make room or permit access, and run again"
             ) from error
+        return MergeReport(
+            n_samples=len(plan.samples),
+            rejected=tuple((name, "schema", reason) for name, reason in plan.rejected),
+            damaged=tuple(sorted(damaged.items())),
+            n_bytes=manifest.n_bytes,
+            seconds=time.perf_counter() - begin,
+            reused=reused is not None,
+        )
 
     def _up_to_date(self, inputs: str) -> Manifest | None:
         """The published manifest, when the same inputs made it and everything is in its place."""
@@ -164,20 +163,15 @@ class Merger:
         return digest.hexdigest()
 
     def _build(
-        self, plan: MergePlan, inputs: str, flow_name: str, content_hashes: Mapping[str, str]
-    ) -> Manifest | dict[str, str]:
-        """Build, verify and publish; or the damaged samples that were found, and nothing is published."""
+        self, plan: MergePlan, inputs: str, flow_name: str, content_hashes: Mapping[str, str], *, suffix: str
+    ) -> Manifest:
+        """Build, verify and publish. Raises `_Damaged` when samples cannot be read; nothing is published then."""
         build = Build.begin(self.outputs)
         try:
-            words, damaged = self._gather_words(plan)
-            if damaged:
-                return damaged
+            words = self._gather_words(plan, suffix)
             root = str(build.dataset)
-            files = prepare(root, plan)
-            written, damaged = self._write_shards(plan, root, words)
-            if damaged:
-                return damaged
-            manifest = make_manifest([*files, *written], inputs)
+            files = prepare(root, plan) + self._write_shards(plan, root, words, suffix)
+            manifest = make_manifest(files, inputs)
             verify(root, plan, manifest)
             write_file(root, MANIFEST, manifest.to_bytes())
             write_infoset(
@@ -195,27 +189,52 @@ class Merger:
             if not build.is_ready():
                 build.discard()
 
-    def _write_shards(
-        self, plan: MergePlan, root: str, words: Mapping[str, tuple[str, ...]]
-    ) -> tuple[list[WrittenFile], dict[str, str]]:
-        written: list[WrittenFile] = []
-        damaged: dict[str, str] = {}
-        for record in self.compute(shard_nodes(plan, root, self.locate, words)):
-            damaged.update(record.damaged)
-            written += [WrittenFile(path, record.sizes[path], crc) for path, crc in record.crcs.items()]
-        return written, damaged
+    def _write_shards(self, plan: MergePlan, root: str, words: Words, suffix: str) -> list[WrittenFile]:
+        nodes = shard_nodes(plan, root, self.locate, words, suffix=suffix)
+        return [
+            WrittenFile(path, record.sizes[path], crc)
+            for record in self._undamaged(nodes)
+            for path, crc in record.crcs.items()
+        ]
 
-    def _gather_words(self, plan: MergePlan) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    def _gather_words(self, plan: MergePlan, suffix: str) -> dict[str, tuple[str, ...]]:
         """The vocabularies of the text arrays, by ``group/name``; sorted, so that codes never depend on the order."""
-        words: dict[str, set[str]] = {}
-        damaged: dict[str, str] = {}
-        for plans in plan.groups.values():
-            words |= {array.target.path: set() for array in plans.arrays if array.coded}
-        for record in self.compute(word_nodes(plan, self.locate)) if words else ():
-            damaged.update(record.damaged)
+        coded = [array.target.path for group in plan.groups.values() for array in group.arrays if array.coded]
+        words: dict[str, set[str]] = {key: set() for key in coded}
+        for record in self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if coded else ():
             for key, found in record.words.items():
                 words[key].update(found)
-        return {key: tuple(sorted(found)) for key, found in words.items()}, damaged
+        return {key: tuple(sorted(found)) for key, found in words.items()}
+
+    def _undamaged(self, nodes: Nodes) -> list[ShardRecord]:
+        """The records of all nodes; `_Damaged`, once all have run, when some found damage."""
+        done = list(self.compute(nodes))
+        if damaged := {name: reason for record in done for name, reason in record.damaged}:
+            raise _Damaged(damaged)
+        return done
+
+
+class _Damaged(Exception):
+    """Samples that cannot be read, with the reasons: plan again without them."""
+
+    def __init__(self, samples: dict[str, str]) -> None:
+        super().__init__(f"{len(samples)} damaged samples")
+        self.samples = samples
+
+
+def _suffix(damaged: Mapping[str, str]) -> str:
+    """What tells the nodes of a second attempt from those of the first, which a cluster may still remember."""
+    return f"-without-{len(damaged)}" if damaged else ""
+
+
+def _refuse_total_loss(damaged: Mapping[str, str], records: Sequence[SampleRecord]) -> None:
+    if len(damaged) >= len(records):
+        name, reason = min(damaged.items())
+        raise DatasetError(
+            fX
+            "bring the folder of the encoded samples back, or run the flow again to encode them anew"
+        )
+    logger.warning("%d samples cannot be read: planning again without them", len(damaged))
 
 
 def prepare(root: str, plan: MergePlan) -> list[WrittenFile]:

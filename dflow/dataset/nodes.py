@@ -61,26 +61,26 @@ class Nodes(Sequence[Delayed]):
         return self._make(*self._jobs[index])
 
 
-def shard_nodes(plan: MergePlan, root: str, locate: Locator, words: Words) -> Nodes:
-    """One node a shard, largest groups first; keys ``merge-<group>-000012``."""
+def shard_nodes(plan: MergePlan, root: str, locate: Locator, words: Words, *, suffix: str = "") -> Nodes:
+    """One node a shard, largest groups first; keys ``merge-<group>-000012`` and `suffix`."""
     codes = vocabulary_codes(words)
 
     def make(group: str, index: int) -> Delayed:
         targets = tuple(array.target for array in plan.groups[group].arrays)
         own = {key: table for key, table in codes.items() if key.startswith(f"{group}/")}
         job = ShardJob(root, plan.block(group, index), targets, locate, own)
-        return _node(partial(run_shard, job), f"merge-{group}-{index:06d}")
+        return _node(partial(run_shard, job), f"merge-{group}-{index:06d}{suffix}")
 
     return Nodes([(g.name, i) for g in _by_work(plan) for i in range(g.n_shards)], make)
 
 
-def word_nodes(plan: MergePlan, locate: Locator) -> Nodes:
-    """One node a block of each group that has text arrays; keys ``words-<group>-000012``."""
+def word_nodes(plan: MergePlan, locate: Locator, *, suffix: str = "") -> Nodes:
+    """One node a block of each group that has text arrays; keys ``words-<group>-000012`` and `suffix`."""
     coded = {g.name: tuple(a.target for a in g.arrays if a.coded) for g in plan.groups.values()}
 
     def make(group: str, index: int) -> Delayed:
         job = ShardJob("", plan.block(group, index), coded[group], locate)
-        return _node(partial(gather_words, job), f"words-{group}-{index:06d}")
+        return _node(partial(gather_words, job), f"words-{group}-{index:06d}{suffix}")
 
     return Nodes([(g.name, i) for g in _by_work(plan) if coded[g.name] for i in range(g.n_shards)], make)
 

@@ -235,6 +235,27 @@ def test_damaged_sample_is_reported_and_left_out(paths: FlowPaths, harm: str) ->
     assert types.tolist() == [0] * 5 + [2] * 7 + [3] * 3
 
 
+def test_losing_every_sample_never_replaces_a_dataset(paths: FlowPaths) -> None:
+    records = make_samples(paths, [(5, 2), (6, 3)])
+    merge(paths, records[:1])
+    before = outputs(paths)
+    paths.encoded.rename(paths.root / "unmounted")
+    with pytest.raises(DatasetError, match="none of the 2 samples can be read"):
+        merge(paths, records)
+    assert outputs(paths) == before
+
+
+def test_trouble_that_is_not_the_files_own_is_no_damage(paths: FlowPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = make_samples(paths, [(5, 2), (6, 3)])
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("dflow.dataset.blocks.read_expected", refuse)
+    with pytest.raises(OutputFolderError, match="Permission denied"):
+        merge(paths, records)
+
+
 def test_unchanged_inputs_are_not_merged_again(paths: FlowPaths) -> None:
     records = make_samples(paths, [(5, 2), (6, 3)])
     merge(paths, records)
