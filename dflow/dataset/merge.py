@@ -231,8 +231,8 @@ def _refuse_total_loss(damaged: Mapping[str, str], records: Sequence[SampleRecor
     if len(damaged) >= len(records):
         name, reason = min(damaged.items())
         raise DatasetError(
-            fX
-            "bring the folder of the encoded samples back, or run the flow again to encode them anew"
+            f"none of the {len(records)} samples can be read, the first is {name}: {reason}. The dataset stays as it "
+            "was; bring the folder of the encoded samples back, or run the flow again to encode them anew"
         )
     logger.warning("%d samples cannot be read: planning again without them", len(damaged))
 
