@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflow.config import MAX_STORE_BYTES
-from dflow.errors import DamagedStoreError, SchemaError, StoreLimitError
+from dflow.errors import BadKeyError, DamagedStoreError, SchemaError, StoreLimitError
 from dflow.schema import DTYPES, NanPolicy, dtype_name, parse_schema, schema_to_dict
 from dflow.storage.atomic import write_whole
 from dflow.storage.base import DataStorage
+from dflow.storage.keys import split_key
 from dflow.storage.opt import FORMAT, read_attributes
 from dflow.storage.paths import TEMPORARY_PREFIX
 from dflow.storage.tree import MetadataTree
@@ -54,7 +55,7 @@ class JsonStorageHandler(DataStorage):
             if name == METADATA_FILE:
                 self._restore(path)
             elif name.endswith(".json") and not name.startswith(TEMPORARY_PREFIX):
-                self._files[_member(_read_json(path), "key", path)] = name
+                self._files[_stored_key(_read_json(path), path)] = name
 
     def _put_array(self, key: str, array: NDArray[Any]) -> None:
         name = self._files.get(key) or _file_name(key, set(self._files.values()))
@@ -74,7 +75,14 @@ class JsonStorageHandler(DataStorage):
             "metadata": tree,
             "non_finite": non_finite,
         }
-        _write_json(os.path.join(self._folder, METADATA_FILE), document)
+        path = os.path.join(self._folder, METADATA_FILE)
+        try:
+            _write_json(path, document)
+        except OSError:
+            self._metadata = MetadataTree()
+            if os.path.exists(path):
+                self._restore(path)
+            raise
 
     def _has_array(self, key: str) -> bool:
         return key in self._files
@@ -103,12 +111,12 @@ class JsonStorageHandler(DataStorage):
         document = _read_json(path)
         schema, metadata = read_attributes(document, path)
         try:
-            self._schema, self._has_schema = parse_schema(schema), bool(schema)
+            self._schema, self._has_schema, self._schema_text = parse_schema(schema), bool(schema), None
             extra = {
                 str(index): StoredArray(np.asarray(_unpack_numbers(value), float), None, {"metadata_path": at})
                 for index, (at, value) in enumerate(document.get("non_finite", []))
             }
-        except (SchemaError, ValueError, TypeError) as error:
+        except (SchemaError, ValueError, TypeError, KeyError) as error:
             raise DamagedStoreError(f"{path} cannot be read: {error}") from error
         self._metadata = MetadataTree.unpack(metadata, extra, path=path)
 
@@ -136,7 +144,7 @@ def _unpack_array(document: dict[str, Any], path: str) -> NDArray[Any]:
         if dtype == "str":
             return np.array(data, dtype=np.dtypes.StringDType()).reshape(shape)
         return np.array(_unpack_numbers(data), dtype=dtype).reshape(shape)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise DamagedStoreError(f"{path} cannot be read: its data is no {dtype} array of shape {shape}") from error
 
 
@@ -169,6 +177,17 @@ def _read_json(path: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise DamagedStoreError(f"{path} cannot be read: it holds {type(document).__name__}, not a dictionary")
     return document
+
+
+def _stored_key(document: dict[str, Any], path: str) -> str:
+    key = _member(document, "key", path)
+    try:
+        parts = split_key(key)
+    except BadKeyError as error:
+        raise DamagedStoreError(f"{path} cannot be read: {error}") from error
+    if len(parts) != 2:
+        raise DamagedStoreError(f"{path} cannot be read: its key is {key!r}")
+    return str(key)
 
 
 def _member(document: dict[str, Any], name: str, path: str) -> Any:
