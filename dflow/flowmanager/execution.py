@@ -20,12 +20,12 @@ import dflow.cadaccess
 from dflow.errors import NoGeometryError
 from dflow.flowmanager.batch import Batch, Item, pack_value, unpack_value
 from dflow.flowmanager.faults import BadReturnError, describe_exception
-from dflow.flowmanager.injection import InjectedLoader, fill
+from dflow.flowmanager.injection import BodySource, InjectedLoader, fill
 from dflow.flowmanager.samples import Sample, body_of, make_folders
 from dflow.flowmanager.wire import WHOLE_FILE, ItemDone, PreviewDone, Reply, UnitDone, UnitStarted
 from dflow.records import ErrorRecord
 from dflow.render import render_sample
-from dflow.storage.paths import sample_name
+from dflow.storage.paths import resolve_identity, sample_name
 
 if TYPE_CHECKING:
     from dflow.cadaccess import CadLoader, CadModel
@@ -113,27 +113,26 @@ class _ItemRun:
 
     def _run_bodies(self, skip: tuple[int, ...]) -> None:
         """Each body of the item's file, which is read once; at a later stage each body that has a sample."""
-        model = None
         if self._item.sample_names:
+            source = BodySource(self._call.loader, str(resolve_identity(self._item.identity, self._batch.paths.root)))
             bodies = [body_of(name) for name in self._item.sample_names]
         else:
-            path = os.fspath(unpack_value(self._item.value))
-            model = self._call.loader.create_from_file(path)
-            bodies = list(range(model.get_body_count()))
+            source = BodySource(self._call.loader, os.fspath(unpack_value(self._item.value)))
+            bodies = list(range(source.model().get_body_count()))
             if not bodies:
-                raise NoGeometryError(f"{path}: holds no body to make a sample of")
+                raise NoGeometryError(f"{source.path}: holds no body to make a sample of")
         for body in bodies:
             if body not in skip:
                 self._emit(UnitStarted(body))
-                self._run_unit(body, model)
+                self._run_unit(body, source)
 
-    def _run_unit(self, body: int, model: CadModel | None) -> None:
+    def _run_unit(self, body: int, source: BodySource | None) -> None:
         """One call of the user's function and what follows from it."""
         sample = None
         try:
             if self._batch.call.takes_storage:
                 sample = Sample(self._batch, sample_name(self._item.identity, body), self._item.identity, body)
-            loader = self._loader(body, model, sample)
+            loader = self._loader(body, source, sample)
             value = self._call_function(body, loader, sample)
             unit = self._finish(body, value, sample)
         except BaseException as failure:
@@ -149,7 +148,7 @@ class _ItemRun:
         if drawn is not None:
             self._draw(drawn, sample_name(self._item.identity, body))
 
-    def _loader(self, body: int, model: CadModel | None, sample: Sample | None) -> InjectedLoader | None:
+    def _loader(self, body: int, source: BodySource | None, sample: Sample | None) -> InjectedLoader | None:
         """The loader for one call, if it takes one; what it opens is counted into the sample at once.
 
         At once, so that a store which the user compresses at the end of the function is written only one time.
@@ -163,8 +162,8 @@ class _ItemRun:
                     sample.save_default(name, sum(getattr(each, f"get_{name}")() for each in opened))
 
         loader = InjectedLoader(self._call.loader, count)
-        if model is not None:
-            loader.offer(os.fspath(unpack_value(self._item.value)), model.for_body(body))
+        if source is not None:
+            loader.offer_body(source, body)
         return loader
 
     def _call_function(self, body: int, loader: InjectedLoader | None, sample: Sample | None) -> Any:

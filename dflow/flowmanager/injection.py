@@ -12,26 +12,44 @@ if TYPE_CHECKING:
     from dflow.cadaccess import CadLoader, CadModel
 
 
+class BodySource:
+    """An item's own file, read once for all its bodies, when the first of them asks."""
+
+    def __init__(self, loader: CadLoader, path: str) -> None:
+        self._loader = loader
+        self._model: CadModel | None = None
+        self.path = path
+
+    def model(self) -> CadModel:
+        """The whole file."""
+        if self._model is None:
+            self._model = self._loader.create_from_file(self.path)
+        return self._model
+
+
 class InjectedLoader:
     """The `cad_loader` a task gets: a `CadLoader` whose opened models the framework knows.
 
-    Body by body, the item's own file is read once for all its bodies: opening it gives the body whose turn it is.
+    Body by body, opening the item's own file gives the body whose turn it is.
     """
 
     def __init__(self, loader: CadLoader, on_open: Callable[[list[CadModel]], None]) -> None:
         self._loader = loader
         self._on_open = on_open
-        self._ready: dict[str, CadModel] = {}
+        self._source: BodySource | None = None
+        self._body = 0
+        self._view: CadModel | None = None
         self.opened: list[CadModel] = []
 
-    def offer(self, path: str, model: CadModel) -> None:
-        """Hand out `model` whenever `path` is opened."""
-        self._ready[os.path.abspath(path)] = model
+    def offer_body(self, source: BodySource, body: int) -> None:
+        """From now on, opening `source`'s file gives its body of that index."""
+        self._source, self._body, self._view = source, body, None
 
     def create_from_file(self, path: str | os.PathLike[str], *arguments: Any, **keywords: Any) -> CadModel:
         """Open a CAD file; see `CadLoader.create_from_file`."""
-        model = self._ready.get(os.path.abspath(os.fspath(path)))
-        if model is None:
+        if self._source is not None and os.path.abspath(os.fspath(path)) == os.path.abspath(self._source.path):
+            model = self._view = self._view or self._source.model().for_body(self._body)
+        else:
             model = self._loader.create_from_file(path, *arguments, **keywords)
         if not any(known is model for known in self.opened):
             self.opened.append(model)

@@ -367,6 +367,25 @@ def test_a_later_stage_goes_body_by_body_with_each_bodys_value(tmp_path, two_bod
     np.testing.assert_allclose(areas, [22.0, 148.0])
 
 
+def open_again(area, cad_loader, storage):
+    identity = os.path.join(storage.load_metadata("folder"), os.path.basename(storage.load_metadata("Item")))
+    storage.save_metadata("volume", cad_loader.create_from_file(identity).get_brep().volume())
+
+
+def remember_folder(path, cad_loader, storage):
+    cad_loader.create_from_file(path)
+    storage.save_metadata("folder", os.path.dirname(path))
+
+
+def test_a_later_stage_that_opens_the_file_gets_the_body_whose_turn_it_is(tmp_path, two_bodies):
+    options = {"sample": "body", "is_last_stage": False}
+    first = make_batch(remember_folder, [two_bodies], tmp_path, "item", "cad_loader", "storage", **options)
+    result = worker.run_batch(follow(first, worker.run_batch(first), open_again, "item", "cad_loader", "storage"))
+    assert statuses(result) == ["succeeded"], errors_of(result)
+    volumes = [sample.value_map()["volume"] for sample in result.items[0].samples]
+    np.testing.assert_allclose(volumes, [6.0, 120.0])
+
+
 def test_previews_are_drawn_and_timed_apart(tmp_path, part, monkeypatch):
     options = {"export_visualization": True}
     batch = make_batch(open_only, [part], tmp_path, "item", "cad_loader", "storage", **options)
