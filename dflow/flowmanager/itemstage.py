@@ -28,6 +28,7 @@ class ItemStage:
     """Runs one stage over its items and keeps a record a step and item. One thread."""
 
     def __init__(self, run: FlowRun, stage: Stage, roots: Sequence[Root]) -> None:
+        self._started = time.monotonic()
         self._run = run
         self._stage = stage
         self._roots = roots
@@ -41,15 +42,30 @@ class ItemStage:
         self._next_tag = 0
         self._bars = [run.progress.start(step.task.name, len(roots)) for step in stage.steps]
 
-    def execute(self) -> list[StepResult]:
-        """Do what has to be done; one result a step."""
-        started = time.monotonic()
+    def execute(self) -> None:
+        """Do what has to be done."""
         pending = self._reuse_what_holds() if self._is_kept else list(range(len(self._roots)))
         if pending:
             self._work(pending)
         for bar in self._bars:
             bar.finish()
-        return self._results(time.monotonic() - started)
+
+    def results(self) -> list[StepResult]:
+        """One result a step, of what has ended so far."""
+        work = [sum(r.seconds for r in records if r is not None and not r.reused) for records in self._records]
+        total = sum(work)
+        shares = [part / total for part in work] if total else [1.0, *[0.0] * (len(work) - 1)]
+        seconds = time.monotonic() - self._started
+        return [
+            StepResult(
+                step,
+                roots=self._roots,
+                records=[record for record in records if record is not None],
+                seconds=seconds * share,
+                n_nodes=self._next_tag,
+            )
+            for step, records, share in zip(self._stage.steps, self._records, shares, strict=True)
+        ]
 
     # -- what earlier runs left ------------------------------------------------------------------------------------
 
@@ -230,21 +246,6 @@ class ItemStage:
     def _log(self, results: Sequence[BatchResult]) -> None:
         for step, result in zip(self._stage.steps, results, strict=True):
             self._run.log.items(step.task.name, [record for record in result.items if not record.reused])
-
-    def _results(self, seconds: float) -> list[StepResult]:
-        work = [sum(r.seconds for r in records if r is not None and not r.reused) for records in self._records]
-        total = sum(work) or 1.0
-        shares = [part / total for part in work] if any(work) else [1.0, *[0.0] * (len(work) - 1)]
-        return [
-            StepResult(
-                step,
-                roots=self._roots,
-                records=[record for record in records if record is not None],
-                seconds=seconds * share,
-                n_nodes=self._next_tag,
-            )
-            for step, records, share in zip(self._stage.steps, self._records, shares, strict=True)
-        ]
 
 
 def _examine(root: Root, folder: str) -> SourceState:

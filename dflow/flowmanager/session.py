@@ -31,7 +31,7 @@ from dflow.flowmanager.outputs import error_entries, flow_summary, write_json
 from dflow.flowmanager.progress import Listener, Progress
 from dflow.flowmanager.report import print_report
 from dflow.flowmanager.roots import Root, looks_like_a_path, roots_of
-from dflow.flowmanager.run import Engines, FlowRun, StepResult, source_values
+from dflow.flowmanager.run import Engines, FlowRun, source_values
 from dflow.flowmanager.settings import FlowSettings
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Stage
 from dflow.records import ErrorRecord, ItemRecord
@@ -195,15 +195,18 @@ def _run_stages(run: FlowRun) -> None:
         elif stage.kind == "gather":
             run.results[stage.steps[0].index] = run_gather(run, stage.steps[0])
         else:
-            for result in _run_items(run, stage):
-                run.results[result.step.index] = result
+            _run_items(run, stage)
 
 
-def _run_items(run: FlowRun, stage: Stage) -> list[StepResult]:
+def _run_items(run: FlowRun, stage: Stage) -> None:
     roots = _stage_roots(run, stage)
     if stage.steps[0].task.kind == "transform" or not run.n_submitted:
         run.n_submitted = len(roots)
-    return ItemStage(run, stage, roots).execute()
+    work = ItemStage(run, stage, roots)
+    try:
+        work.execute()
+    finally:  # what failed before an early end is told, too
+        run.results.update({result.step.index: result for result in work.results()})
 
 
 def _stage_roots(run: FlowRun, stage: Stage) -> list[Root]:

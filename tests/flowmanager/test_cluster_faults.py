@@ -1,0 +1,312 @@
+"""What the cluster does to a flow: workers that die, clients that are cancelled or killed, names that collide."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+
+import dflow
+from dflow.errors import ClusterError, FlowCancelledError, TooManyFailuresError
+from dflow.flowmanager import flowtask
+from dflow.flowmanager.clusterclient import ClusterEngine
+from dflow.flowmanager.clusters import free_port, resolve
+from dflow.flowmanager.nodenames import NodeNames, node_key
+from tests.flowmanager.flowparts import hidden
+
+
+def make(tmp_path, task, **arguments):
+    return dflow.create_flow("faults", [task], tmp_path / "out", export_visualization=False, **arguments)
+
+
+def run(flow, parts, **arguments):
+    return flow.process(inputs={"parts": parts}, progress=False, **arguments)
+
+
+def wait_until(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def test_cancelling_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path, shared_client):
+    gate = tmp_path / "gate"
+    gate.mkdir()
+
+    @flowtask.transform(inputs=["part"])
+    def slow(part):
+        import time
+        from pathlib import Path
+
+        Path(gate, str(part)).write_text("x")
+        if part >= 20 and not Path(gate, "open").exists():
+            time.sleep(30)
+        return part
+
+    flow = make(tmp_path, slow, cluster=shared_client)
+    caught: list[BaseException] = []
+
+    def target():
+        try:
+            run(flow, list(range(24)))
+        except BaseException as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    wait_until(lambda: any(int(p.name) >= 20 for p in gate.iterdir()))
+    flow.cancel()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert isinstance(caught[0], FlowCancelledError)
+    assert hidden(flow.settings.paths.root) == []
+    (gate / "open").write_text("")
+    output, _, _ = run(flow, list(range(24)))
+    assert sorted(output.task_instances[0].results) == list(range(24))
+    assert output.counts.reused >= 4
+
+
+def test_a_worker_that_is_killed_loses_no_item(tmp_path, shared_client):
+    pids = tmp_path / "pids"
+    pids.mkdir()
+
+    @flowtask.transform(inputs=["part"])
+    def work(part):
+        import os
+        import time
+        from pathlib import Path
+
+        Path(pids, f"{part}-{os.getpid()}").write_text("")
+        time.sleep(0.1)
+        return part
+
+    victim = next(iter(shared_client.run(os.getpid).values()))
+
+    def kill():
+        wait_until(lambda: len(list(pids.iterdir())) >= 4)
+        os.kill(victim, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    output, _, _ = run(make(tmp_path, work, cluster=shared_client), list(range(40)))
+    killer.join()
+    assert sorted(output.task_instances[0].results) == list(range(40))
+    assert output.counts.failed == 0
+
+
+def test_too_many_failures_stop_the_flow_and_keep_the_rest(tmp_path):
+    @flowtask.transform(inputs=["part"])
+    def half(part):
+        if part % 2:
+            raise ValueError("odd")
+        return part
+
+    flow = make(tmp_path, half, debug=True, max_failures=0.2)
+    with pytest.raises(TooManyFailuresError, match="more than max_failures=0.2"):
+        run(flow, list(range(40)))
+    errors = json.loads(flow.settings.paths.error_summary.read_text())
+    assert {error["message"] for error in errors} == {"odd"}
+    assert hidden(flow.settings.paths.root) == []
+    allowing = make(tmp_path, half, debug=True, max_failures=20)
+    output, _, _ = run(allowing, list(range(40)))
+    assert output.counts.failed == 20
+    assert output.counts.reused > 0
+
+
+def test_retry_takes_up_only_the_kinds_it_is_told(tmp_path):
+    fixed = tmp_path / "fixed"
+    calls = []
+
+    @flowtask.transform(inputs=["part"])
+    def moody(part):
+        from dflow.errors import NoGeometryError
+
+        calls.append(part)
+        if part == 1 and not fixed.exists():
+            raise ValueError("not yet")
+        if part == 2 and not fixed.exists():
+            raise NoGeometryError("nothing in it")
+        return part
+
+    flow = make(tmp_path, moody, debug=True)
+    run(flow, [0, 1, 2])
+    fixed.write_text("")
+    calls.clear()
+    output, _, _ = flow.retry(kinds=["no_geometry"], progress=False)
+    assert calls == [2]
+    assert (output.counts.succeeded, output.counts.failed) == (2, 1)
+    another = make(tmp_path, moody, debug=True)  # as another process would: the inputs are remembered
+    calls.clear()
+    output, _, _ = another.retry(progress=False)
+    assert calls == [1]
+    assert output.counts.failed == 0
+
+
+def test_equal_names_of_two_live_flows_do_not_mix(shared_client):
+    first = NodeNames(shared_client, ["encode"])
+    second = NodeNames(shared_client, ["encode", "other"])
+    third = NodeNames(shared_client, ["unrelated"])
+    assert first.suffix == third.suffix == ""
+    assert second.suffix
+    from dask.utils import key_split
+
+    assert key_split(node_key("encode", 12)) == key_split(node_key("encode", 12, second.suffix)) == "encode"
+    for names in (first, second, third):
+        names.release()
+    again = NodeNames(shared_client, ["encode"])
+    assert again.suffix == ""
+    again.release()
+
+
+def test_names_of_a_client_that_is_gone_are_free(shared_client):
+    with Client(shared_client.scheduler.address, set_as_default=False) as other:
+        assert NodeNames(other, ["lost"]).suffix == ""
+        assert NodeNames(shared_client, ["lost"]).suffix
+    wait_until(lambda: _is_free(shared_client, "lost"))
+
+
+def _is_free(client: Client, name: str) -> bool:
+    client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.extensions["dflow-node-names"].clear())
+    names = NodeNames(client, [name])
+    names.release()
+    return names.suffix == ""
+
+
+def test_no_scheduler_and_unknown_profiles_are_told_apart(monkeypatch):
+    monkeypatch.setattr("dflow.flowmanager.clusters.CONNECT_SECONDS", 1.0)
+    with pytest.raises(ClusterError, match="No Dask scheduler answers at tcp://127.0.0.1:1 "):
+        resolve("tcp://127.0.0.1:1")
+    with pytest.raises(ClusterError, match="no scheduler's address"):
+        resolve("mars")
+    with pytest.raises(ClusterError, match="is int"):
+        resolve(3)
+
+
+def test_an_active_client_is_used_and_left_open(tmp_path, shared_client):
+    @flowtask.transform(inputs=["part"])
+    def pid(part):
+        import os
+
+        return os.getppid() * 0 + part
+
+    with shared_client.as_current():
+        output, _, _ = run(make(tmp_path, pid), [1, 2, 3])
+    assert shared_client.status == "running"
+    facts = json.loads((tmp_path / "out" / "flows" / "faults" / "run.json").read_text())
+    assert facts["cluster"]["scheduler"] == shared_client.scheduler.address
+    assert output.counts.succeeded == 3
+
+
+def test_a_busy_dashboard_port_gives_another():
+    import socket
+
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        assert free_port(busy.getsockname()[1]) == 0
+
+
+def test_the_engine_yields_infrastructure_errors_and_pulls_lazily(shared_client):
+    from dask.delayed import delayed
+
+    from dflow.flowmanager.engine import Job
+
+    pulled = []
+
+    def jobs():
+        for tag in range(100):
+            pulled.append(tag)
+            yield Job(tag, (delayed(_maybe_fail, pure=False)(tag, dask_key_name=f"lazy-{tag:06d}"),))
+
+    engine = ClusterEngine(shared_client, retries=0)
+    results = engine.run(jobs())
+    first = next(results)
+    assert len(pulled) <= 4 * engine.n_workers
+    outcomes = {first.tag: first, **{finished.tag: finished for finished in results}}
+    assert len(outcomes) == 100
+    assert isinstance(outcomes[13].error, ZeroDivisionError)
+    assert outcomes[14].results == (14,)
+
+
+def _maybe_fail(tag):
+    if tag == 13:
+        raise ZeroDivisionError
+    return tag
+
+
+SCRIPT = """
+import sys, time
+import dflow
+from dflow.flowmanager import flowtask
+
+SECONDS = {seconds}
+
+@flowtask.transform(name="square", inputs=["part", "storage"])
+def square(part, cad_loader, storage):
+    import numpy as np
+    time.sleep(SECONDS)
+    storage.save_data("rows/values", np.arange(part % 7, dtype=np.int32))
+    storage.save_metadata("part", part)
+    return part * part
+
+flow = dflow.create_flow("killed", [square], {out!r}, max_workers=2, export_visualization=False)
+output, _, _ = flow.process(inputs={{"parts": list(range({n}))}}, progress=False)
+print(sum(output.task_instances[0].results), output.counts.reused, flush=True)
+"""
+
+
+def write_script(folder: Path, out: Path, n: int = 60, seconds: float = 0.03) -> Path:
+    path = folder / "script.py"
+    path.write_text(textwrap.dedent(SCRIPT.format(out=str(out), n=n, seconds=seconds)))
+    return path
+
+
+def start(script: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_plain_script_without_a_main_guard_runs_on_its_own_cluster(tmp_path):
+    process = start(write_script(tmp_path, tmp_path / "out", n=5, seconds=0))
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert out.split() == ["30", "0"]
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_and_after_sigkill_the_next_run_goes_on_and_nothing_is_left(tmp_path):
+    out = tmp_path / "out"
+    root = out / "flows" / "killed"
+    script = write_script(tmp_path, out)
+    for number, end in enumerate((signal.SIGINT, signal.SIGKILL)):
+        process = start(script)
+        wait_until(lambda number=number: _n_stores(root) > 5 + 10 * number or process.poll() is not None, 120)
+        assert process.poll() is None, process.communicate()[1]
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(end)
+        process.communicate(timeout=60)
+        _, alive = psutil.wait_procs(family, timeout=15)
+        assert [p for p in alive if p.is_running()] == []
+        if end == signal.SIGINT:
+            assert hidden(root) == []
+    process = start(script)
+    printed, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    total, reused = map(int, printed.split())
+    assert total == sum(n * n for n in range(60))
+    assert reused > 5
+    assert hidden(root) == []
+
+
+def _n_stores(root: Path) -> int:
+    return len(list((root / "encoded").glob("*.data"))) if root.exists() else 0
