@@ -113,7 +113,7 @@ def test_too_many_failures_stop_the_flow_and_keep_the_rest(tmp_path):
         return part
 
     flow = make(tmp_path, half, debug=True, max_failures=0.2)
-    with pytest.raises(TooManyFailuresError, match="more than max_failures=0.2"):
+    with pytest.raises(TooManyFailuresError, match=r"more than max_failures=0\.2"):
         run(flow, list(range(40)))
     errors = json.loads(flow.settings.paths.error_summary.read_text())
     assert {error["message"] for error in errors} == {"odd"}
@@ -185,7 +185,7 @@ def _is_free(client: Client, name: str) -> bool:
 
 def test_no_scheduler_and_unknown_profiles_are_told_apart(monkeypatch):
     monkeypatch.setattr("dflow.flowmanager.clusters.CONNECT_SECONDS", 1.0)
-    with pytest.raises(ClusterError, match="No Dask scheduler answers at tcp://127.0.0.1:1 "):
+    with pytest.raises(ClusterError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:1 "):
         resolve("tcp://127.0.0.1:1")
     with pytest.raises(ClusterError, match="no scheduler's address"):
         resolve("mars")
@@ -290,8 +290,7 @@ def test_after_ctrl_c_and_after_sigkill_the_next_run_goes_on_and_nothing_is_left
     script = write_script(tmp_path, out)
     for number, end in enumerate((signal.SIGINT, signal.SIGKILL)):
         process = start(script)
-        wait_until(lambda number=number: _n_stores(root) > 5 + 10 * number or process.poll() is not None, 120)
-        assert process.poll() is None, process.communicate()[1]
+        _wait_for_stores(process, root, 5 + 10 * number)
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(end)
         process.communicate(timeout=60)
@@ -306,6 +305,11 @@ def test_after_ctrl_c_and_after_sigkill_the_next_run_goes_on_and_nothing_is_left
     assert total == sum(n * n for n in range(60))
     assert reused > 5
     assert hidden(root) == []
+
+
+def _wait_for_stores(process: subprocess.Popen[str], root: Path, n_stores: int) -> None:
+    wait_until(lambda: _n_stores(root) > n_stores or process.poll() is not None, 120)
+    assert process.poll() is None, process.communicate()[1]
 
 
 def _n_stores(root: Path) -> int:
