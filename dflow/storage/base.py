@@ -210,8 +210,11 @@ class DataStorage(ABC):
         return self._metadata.to_dict()
 
     def _sizes(self) -> MetadataTree:
-        stored = self._metadata.to_dict().get(FILE_SIZES, {})
-        tree = MetadataTree({FILE_SIZES: stored})
+        """The sizes of what is here, and what a store that was copied brought along about other things."""
+        stored = self._metadata.to_dict().get(FILE_SIZES)
+        groups = self.get_keys()
+        others = {k: v for k, v in stored.items() if k not in groups} if isinstance(stored, dict) else {}
+        tree = MetadataTree({FILE_SIZES: others})
         for key in self.array_keys():
             tree.put(f"{FILE_SIZES}/{key}", self._get_array(key).nbytes / 1024)
         return tree

@@ -384,6 +384,8 @@ def test_sizes_of_arrays_are_kept_as_metadata(storage: DataStorage) -> None:
     assert storage.load_metadata("file_sizes_KB/rows/x") == 2
     storage.save_data("rows/x", np.zeros(128, np.float64))
     assert storage.load_metadata("file_sizes_KB") == {"rows": {"x": 1}}
+    storage.save_metadata("file_sizes_KB", {"rows": 7, "visu": 3})
+    assert storage.load_metadata("file_sizes_KB") == {"rows": {"x": 1}, "visu": 3}
 
 
 # Schema
