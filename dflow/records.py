@@ -160,8 +160,9 @@ class BatchResult:
 class ShardRecord:
     """One finished shard task of the merge: CRC-32 and bytes of each file it wrote, by path in the dataset.
 
-    `damaged` names samples whose `.data` could not be read, with the reason; nothing is written then. `words` are the distinct
-    texts of each text array, from the tasks that gather vocabularies.
+    `damaged` names samples whose `.data` could not be read, with the reason; nothing is written then. `words` are the
+    distinct texts of each text array, from the tasks that gather vocabularies. `digest` names what the shard was made
+    of, and `reused` says that an earlier dataset's files were taken.
     """
 
     group: str
@@ -172,3 +173,5 @@ class ShardRecord:
     seconds: float = 0.0
     sizes: Mapping[str, int] = field(default_factory=dict)
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    digest: str = ""
+    reused: bool = False

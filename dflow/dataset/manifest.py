@@ -11,7 +11,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dflow.dataset.layout import FORMAT, MANIFEST, json_bytes
@@ -21,10 +21,13 @@ from dflow.errors import DamagedDatasetError, DatasetNotFoundError
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`files` maps each path in the dataset to its (bytes, CRC-32); `inputs` is the digest of what was merged."""
+    """`files` maps each path in the dataset to its (bytes, CRC-32); `inputs` is the digest of what was merged, `blocks`
+    that of each block of rows.
+    """
 
     files: Mapping[str, tuple[int, int]]
     inputs: str = ""
+    blocks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def build(self) -> str:
@@ -40,12 +43,13 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """The content of `manifest.json`."""
         files = {path: list(entry) for path, entry in self.files.items()}
-        return json_bytes({"build": self.build, "files": files, "format": FORMAT, "inputs": self.inputs})
+        head = {"build": self.build, "format": FORMAT, "inputs": self.inputs}
+        return json_bytes({**head, "blocks": dict(self.blocks), "files": files})
 
 
-def make_manifest(files: Iterable[WrittenFile], inputs: str) -> Manifest:
+def make_manifest(files: Iterable[WrittenFile], inputs: str, blocks: Mapping[str, str]) -> Manifest:
     """The manifest of the files that were written."""
-    return Manifest({file.path: (file.n_bytes, file.crc) for file in files}, inputs)
+    return Manifest({file.path: (file.n_bytes, file.crc) for file in files}, inputs, blocks)
 
 
 def write_file(root: str, path: str, content: bytes) -> WrittenFile:
@@ -84,7 +88,7 @@ def _parse(document: Mapping[str, Any], path: str) -> Manifest:
             f"{path} is of format {document['format']}, this version of dflow reads up to {FORMAT}; use a newer dflow"
         )
     files = {str(name): (int(size), int(crc)) for name, (size, crc) in document["files"].items()}
-    manifest = Manifest(files, str(document["inputs"]))
+    manifest = Manifest(files, str(document["inputs"]), dict(document["blocks"]))
     if manifest.build != document["build"]:
         raise DamagedDatasetError(f"{path}: its list of files does not match its own digest")
     return manifest

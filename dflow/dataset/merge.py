@@ -25,9 +25,10 @@ from dflow._version import __version__
 from dflow.dataset.blocks import InFolder, Locator
 from dflow.dataset.layout import FORMAT, MANIFEST, MergeSettings, metadata_files
 from dflow.dataset.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
-from dflow.dataset.nodes import Nodes, Words, shard_nodes, word_nodes
+from dflow.dataset.nodes import Nodes, Published, shard_nodes, word_nodes
 from dflow.dataset.plan import MergePlan, plan_merge
 from dflow.dataset.publish import Build, Outputs, recover
+from dflow.dataset.reuse import block_name
 from dflow.dataset.shards import WrittenFile, write_whole
 from dflow.dataset.tables import attribute_tables, table_build, write_attribset, write_infoset
 from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError
@@ -170,8 +171,11 @@ class Merger:
         try:
             words = self._gather_words(plan, suffix)
             root = str(build.dataset)
-            files = prepare(root, plan) + self._write_shards(plan, root, words, suffix)
-            manifest = make_manifest(files, inputs)
+            files = prepare(root, plan)
+            nodes = shard_nodes(plan, root, self.locate, words, published=self._published(), suffix=suffix)
+            shards = self._undamaged(nodes)
+            files += [WrittenFile(path, r.sizes[path], crc) for r in shards for path, crc in r.crcs.items()]
+            manifest = make_manifest(files, inputs, {block_name(r.group, r.shard_index): r.digest for r in shards})
             verify(root, plan, manifest)
             write_file(root, MANIFEST, manifest.to_bytes())
             write_infoset(
@@ -189,13 +193,12 @@ class Merger:
             if not build.is_ready():
                 build.discard()
 
-    def _write_shards(self, plan: MergePlan, root: str, words: Words, suffix: str) -> list[WrittenFile]:
-        nodes = shard_nodes(plan, root, self.locate, words, suffix=suffix)
-        return [
-            WrittenFile(path, record.sizes[path], crc)
-            for record in self._undamaged(nodes)
-            for path, crc in record.crcs.items()
-        ]
+    def _published(self) -> Published | None:
+        """The dataset that will be replaced; None where there is none to take shards from."""
+        try:
+            return read_manifest(self.outputs.dataset), str(self.outputs.dataset)
+        except DatasetError:
+            return None
 
     def _gather_words(self, plan: MergePlan, suffix: str) -> dict[str, tuple[str, ...]]:
         """The vocabularies of the text arrays, by ``group/name``; sorted, so that codes never depend on the order."""

@@ -19,23 +19,32 @@ from dask.delayed import Delayed, delayed
 
 from dflow.dataset.blocks import Locator, SampleRows, encode_words, read_block
 from dflow.dataset.layout import ArrayTarget, id_array
+from dflow.dataset.manifest import Manifest
 from dflow.dataset.plan import Block, GroupPlan, MergePlan
-from dflow.dataset.shards import ShardWriter
+from dflow.dataset.reuse import OldShard, block_digest, link_shard, old_shard
+from dflow.dataset.shards import ShardWriter, WrittenFile
 from dflow.records import ShardRecord
 
 Words = Mapping[str, Sequence[str]]
 """The sorted vocabulary of each text array, by ``group/name``."""
 
+Published = tuple[Manifest, str]
+"""The dataset that a merge will replace: its manifest and its folder."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardJob:
-    """Everything one node needs; nothing of it grows with the dataset. `codes` has an entry for each text array."""
+    """Everything one node needs; nothing of it grows with the dataset.
+
+    `codes` has an entry for each text array; `old` is the published shard at the same place.
+    """
 
     root: str
     block: Block
     targets: tuple[ArrayTarget, ...]
     locate: Locator
     codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    old: OldShard | None = None
 
     def names_to_read(self) -> tuple[str, ...]:
         """The arrays that come from the `.data` files: all but the ids."""
@@ -61,14 +70,28 @@ class Nodes(Sequence[Delayed]):
         return self._make(*self._jobs[index])
 
 
-def shard_nodes(plan: MergePlan, root: str, locate: Locator, words: Words, *, suffix: str = "") -> Nodes:
-    """One node a shard, largest groups first; keys ``merge-<group>-000012`` and `suffix`."""
+def shard_nodes(
+    plan: MergePlan,
+    root: str,
+    locate: Locator,
+    words: Words,
+    *,
+    published: Published | None = None,
+    suffix: str = "",
+) -> Nodes:
+    """One node a shard, largest groups first; keys ``merge-<group>-000012`` and `suffix`.
+
+    Of `published`, the manifest and the folder of the dataset that is to be replaced, shards that would come out the
+    same are taken over.
+    """
     codes = vocabulary_codes(words)
 
     def make(group: str, index: int) -> Delayed:
         targets = tuple(array.target for array in plan.groups[group].arrays)
         own = {key: table for key, table in codes.items() if key.startswith(f"{group}/")}
-        job = ShardJob(root, plan.block(group, index), targets, locate, own)
+        block = plan.block(group, index)
+        old = None if published is None else old_shard(*published, block, targets)
+        job = ShardJob(root, block, targets, locate, own, old)
         return _node(partial(run_shard, job), f"merge-{group}-{index:06d}{suffix}")
 
     return Nodes([(g.name, i) for g in _by_work(plan) for i in range(g.n_shards)], make)
@@ -101,10 +124,7 @@ def vocabulary_codes(words: Words) -> dict[str, dict[str, int]]:
 
 
 def run_shard(job: ShardJob) -> ShardRecord:
-    """Write one shard of every array of the group.
-
-    A damaged sample ends the writing, not the reading: the record then names all damaged samples of the block, and no
-    file is left.
+    """Write one shard of every array of the group, or take over the published one where it would come out the same.
 
     Raises
     ------
@@ -112,24 +132,31 @@ def run_shard(job: ShardJob) -> ShardRecord:
         If the shard cannot be written: a full disk, or the build's folder is gone because its flow was killed.
     """
     begin = time.perf_counter()
-    block = job.block
-    damaged: list[tuple[str, str]] = []
-    with ExitStack() as stack:
-        writers = [stack.enter_context(ShardWriter(job.root, target, block.index)) for target in job.targets]
-        for sample in read_block(block, job.names_to_read(), job.locate, damaged):
-            if not damaged:
-                _append(writers, sample, job.codes)
-        if damaged:
-            return ShardRecord(block.group, block.index, 0, damaged=tuple(damaged), seconds=time.perf_counter() - begin)
-        files = [writer.finish() for writer in writers]
+    block, damaged = job.block, list[tuple[str, str]]()
+    digest = block_digest(block, job.targets, job.codes)
+    linked = link_shard(job.old, job.root) if job.old is not None and job.old.digest == digest else None
+    files = _write(job, damaged) if linked is None else linked
     return ShardRecord(
         block.group,
         block.index,
         sum(file.n_bytes for file in files),
         crcs={file.path: file.crc for file in files},
         sizes={file.path: file.n_bytes for file in files},
+        damaged=tuple(damaged),
         seconds=time.perf_counter() - begin,
+        digest=digest,
+        reused=linked is not None,
     )
+
+
+def _write(job: ShardJob, damaged: list[tuple[str, str]]) -> list[WrittenFile]:
+    """The written files; none when samples are `damaged`, which then names all of the block."""
+    with ExitStack() as stack:
+        writers = [stack.enter_context(ShardWriter(job.root, target, job.block.index)) for target in job.targets]
+        for sample in read_block(job.block, job.names_to_read(), job.locate, damaged):
+            if not damaged:
+                _append(writers, sample, job.codes)
+        return [] if damaged else [writer.finish() for writer in writers]
 
 
 def _append(writers: Sequence[ShardWriter], sample: SampleRows, codes: Mapping[str, Mapping[str, int]]) -> None:

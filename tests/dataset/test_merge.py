@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from dflow.dataset.blocks import InFolder
 from dflow.dataset.layout import MergeSettings
 from dflow.dataset.merge import merge_dataset
-from dflow.dataset.nodes import shard_nodes
+from dflow.dataset.nodes import shard_nodes, word_nodes
 from dflow.dataset.plan import plan_merge, predict_peak_bytes
 from dflow.dataset.publish import Outputs, recover
 from dflow.dataset.unmerged import lazy_dataset
@@ -285,6 +285,42 @@ def test_changed_outputs_or_inputs_are_merged_again(paths: FlowPaths, harm: str)
     assert merge(paths, records).reused
 
 
+def _noted(found: list[ShardRecord]) -> Any:
+    def run(nodes: Sequence[Delayed]) -> Iterator[ShardRecord]:
+        for node in nodes:
+            found.append(node.compute(scheduler="synchronous"))
+            yield found[-1]
+
+    return run
+
+
+@pytest.mark.parametrize("change", ["append", "touch", "rot", "insert"])
+def test_only_the_shards_that_change_are_written_again(paths: FlowPaths, change: str) -> None:
+    records = make_samples(paths, [(9, 3), (8, 5), (7, 2), (9, 9), (8, 1), (9, 4)])
+    merge(paths, records[:5])
+    if change == "append":
+        after = records
+    elif change == "insert":
+        after = [write_sample(paths, "a/first.step", {"faces/face_areas": np.ones(1, "f4")}), *records[:5]]
+    elif change == "touch":
+        paths.data_file(records[4].name).unlink()
+        arrays = {"faces/face_areas": np.full(8, 7, "f4"), "edges/edge_lengths": np.ones(1, "f4")}
+        after = [*records[:4], write_sample(paths, "cad/004.step", arrays, {"face_count": 8, "family": "f0"})]
+    else:
+        shard = paths.dataset / "faces/face_areas/c.0"
+        shard.write_bytes(shard.read_bytes()[::-1])
+        after = records
+    report = merge(paths, after, compute=_noted(found := []))
+    shards = {(r.group, r.shard_index): r.reused for r in found if r.crcs}
+    assert shards["faces", 0] is (change in ("append", "touch"))
+    assert shards["faces", max(i for g, i in shards if g == "faces")] is False
+    assert (report.n_samples, report.damaged) == (len(after), ())
+    again = outputs(paths)
+    shutil.rmtree(paths.dataset)
+    merge(paths, after)
+    assert outputs(paths) == again
+
+
 class Killed(BaseException):
     """A process that ends in the middle of something."""
 
@@ -433,6 +469,16 @@ def test_a_reader_that_holds_the_old_folder_never_sees_the_new_one(paths: FlowPa
     finally:
         os.close(shard_file)
         os.close(folder)
+
+
+def test_jobs_and_records_cross_a_process_boundary(paths: FlowPaths) -> None:
+    plan = plan_merge(make_samples(paths, [(9, 3), (8, 5)]), SMALL)
+    nodes = word_nodes(plan, InFolder(str(paths.encoded)))
+    (task,) = dict(nodes[0].dask).values()
+    record = pickle.loads(pickle.dumps(task))()
+    assert record == ShardRecord("faces", 0, 0, seconds=record.seconds, words={"faces/colour": ("blue", "grün", "red")})
+    assert pickle.loads(pickle.dumps(record)) == record
+    assert [node.key for node in nodes[:1]] == ["words-faces-000000"]
 
 
 def test_one_node_writes_each_shard_and_bears_its_name(paths: FlowPaths) -> None:
