@@ -274,12 +274,12 @@ class Brep:
 
     @cached_property
     def _bounding_box(self) -> np.ndarray:
-        return _frozen(self._kernel.bounding_box())
+        return _frozen(measuring.bounding_box(self._tables, self._kernel))
 
     @cached_property
     def _volume_and_centroid(self) -> tuple[float, np.ndarray]:
         if self._tables.n_solids:
-            volume, centroid = self._kernel.volume_and_centroid()
+            volume, centroid = measuring.volume_and_centroid(self._tables, self._kernel, self.chords, self.moments)
             return volume, _frozen(centroid)
         areas = self.face_areas()
         total = float(areas.sum())

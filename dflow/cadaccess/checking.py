@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dflow.cadaccess import measuring, shapecode
+from dflow.cadaccess import measuring, shapecode, surfaces
 from dflow.cadaccess.brep import Brep
 
 _PLANE_GAP = 1e-8
@@ -16,7 +16,7 @@ _PLANE_GAP = 1e-8
 
 def find_defect(brep: Brep) -> str:
     """The first thing wrong with a lightly healed shape, in words; "" where nothing is."""
-    for check in (_missing_curves, _open_loops, _loop_directions, _areas, _open_solids, _volumes):
+    for check in (_missing_curves, _open_loops, _shifted_loops, _loop_directions, _areas, _open_solids, _volumes):
         defect = check(brep)
         if defect:
             return defect
@@ -50,6 +50,17 @@ def _open_loops(brep: Brep) -> str:
     end = np.where(backwards, vertices[:, 0], vertices[:, 1])
     loose = np.flatnonzero(end != start[topology.coedge_next])
     return f"face {topology.coedge_face[loose[0]]} has neighbouring edges without a common vertex" if len(loose) else ""
+
+
+def _shifted_loops(brep: Brep) -> str:
+    """Loops of one face that lie a full turn apart in u or v."""
+    bounds, kind = brep.face_uv_bounds(), brep.tables.faces.kind
+    turn = 2 * np.pi + 1e-6
+    around_u = np.isin(kind, (*surfaces.AXIAL, shapecode.REVOLUTION))
+    over = around_u & (bounds[:, 1] - bounds[:, 0] > turn)
+    over |= (kind == shapecode.TORUS) & (bounds[:, 3] - bounds[:, 2] > turn)
+    wrong = np.flatnonzero(over)
+    return f"face {wrong[0]} spans more than a full turn" if len(wrong) else ""
 
 
 def _loop_directions(brep: Brep) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dflow.cadaccess import curves, shapecode
-from dflow.cadaccess.surfaces import AXIAL, SurfaceTable
+from dflow.cadaccess.surfaces import AXIAL, SurfaceTable, profile
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
 
@@ -181,3 +181,49 @@ def antiderivatives(kind: np.ndarray, radii: np.ndarray, v: np.ndarray) -> tuple
         drop[bent] = -lifted[bent]
         cone[bent] = (major**2 * minor + minor**3) * sin + major * minor**2 * (w + half)
     return speed, width, squared, lifted, arm, drop, cone
+
+
+def cone_moments(tables: ShapeTables, chords: Chords, moments: Moments) -> np.ndarray:
+    """(F, 3) float64: ``∬ P (P·n) dA / 4`` of the known faces taken forward, the first moment of the cone from the origin.
+
+    Their sum over a solid's faces is its volume times its centroid. Planes have it from their first moment; on axial surfaces
+    the inner integral runs by quadrature too.
+    """
+    table = tables.faces
+    height = np.einsum("ij,ij->i", table.origin, table.z) * table.handed
+    out = np.where((table.kind == shapecode.PLANE)[:, None], height[:, None] * moments.first, 0.0)
+    rows = np.flatnonzero(moments.known[chords.face] & (table.kind[chords.face] != shapecode.PLANE))
+    if len(rows):
+        sign = np.where(tables.use_forward, 1.0, -1.0)[chords.use[rows]]
+        _add_axial_cones(tables, chords, rows, sign, out)
+    return out / 4.0
+
+
+def _add_axial_cones(
+    tables: ShapeTables, chords: Chords, rows: np.ndarray, sign: np.ndarray, out: np.ndarray
+) -> None:
+    table, (nodes, weights) = tables.faces, _LONG_RULE
+    half = 0.5 * (chords.t1[rows] - chords.t0[rows])
+    t = chords.t0[rows][:, None] + half[:, None] * (1.0 + nodes)
+    uv, slope = curves.evaluate(tables.use_curves, chords.use[rows], t)
+    step = slope[..., 0] * (sign * half)[:, None] * weights  # (n, m): du along the loop
+    moving = np.flatnonzero(np.abs(step).max(axis=1) > 0)
+    face, step, uv = chords.face[rows[moving]], step[moving], uv[moving]
+    base = chords.start[chords.first[face], 1][:, None]
+    reach = 0.5 * (uv[..., 1] - base)
+    w = (base + reach)[..., None] + reach[..., None] * nodes  # (n, m, j): v from the base to the loop
+    area = (step * reach)[..., None] * weights
+    kind, radii = table.kind[face], table.radii[face]
+    rho, zeta, rho_slope, zeta_slope = (
+        part.reshape(w.shape) for part in profile(kind, radii, w.reshape(len(face), -1))
+    )
+    minor = np.where(kind == shapecode.SPHERE, radii[:, 0], np.where(kind == shapecode.TORUS, radii[:, 1], 1.0))
+    scale = (minor * table.handed[face])[:, None, None] * rho * area
+    origin, z = table.origin[face][:, None], table.z[face][:, None]
+    arm = np.cos(uv[..., :1]) * table.x[face][:, None] + np.sin(uv[..., :1]) * table.y[face][:, None]  # (n, m, 3)
+    origin_arm = np.einsum("nmk,nok->nm", arm, origin)[..., None]
+    origin_z = np.einsum("nok,nok->n", origin, z)[:, None, None]
+    push = scale * ((origin_arm + rho) * zeta_slope - (origin_z + zeta) * rho_slope)  # P·N and the weights
+    total = push.sum(axis=2)[..., None] * origin
+    total += (push * rho).sum(axis=2)[..., None] * arm + (push * zeta).sum(axis=2)[..., None] * z
+    np.add.at(out, face, -total.sum(axis=1))
