@@ -32,7 +32,7 @@ from dflow.flowmanager.nursery import PREVIEWS
 _STACK_SECONDS = 0.3
 """How long a late child is given to write where it hangs."""
 
-_REAP_SECONDS = 10.0
+_ANSWER_SECONDS = 30.0
 _READ_BYTES = 1 << 16
 _BOOT = """import sys
 sys.path.insert(0, sys.argv[1])
@@ -67,11 +67,7 @@ class Nursery:
         except OSError:
             self._control.close()
             raise
-        try:
-            self._answer(startup_seconds)
-        except ChildStartError:
-            self.close()
-            raise
+        self._answer(startup_seconds)
 
     @property
     def pid(self) -> int:
@@ -88,19 +84,24 @@ class Nursery:
         try:
             socket.send_fds(self._control, [b"fork"], [connection.fileno(), log_fd])
         except OSError as error:
-            raise ChildStartError(f"the process that starts children is gone: {error}") from error
-        return int(self._answer(_REAP_SECONDS))
+            raise self._lost(str(error)) from error
+        return int(self._answer(_ANSWER_SECONDS))
 
     def reap(self, pid: int) -> int:
-        """The wait status of a child that has ended."""
+        """The wait status of a child that has ended.
+
+        Raises
+        ------
+        ChildStartError
+        """
         try:
             self._control.send(b"reap %d" % pid)
         except OSError as error:
-            raise ChildStartError(f"the process that starts children is gone: {error}") from error
-        return int(self._answer(_REAP_SECONDS))
+            raise self._lost(str(error)) from error
+        return int(self._answer(_ANSWER_SECONDS))
 
     def close(self) -> None:
-        """End it, and with it all its children."""
+        """End it, and with it all its children. A second call does nothing."""
         self._control.close()
         try:
             self._process.wait(1.0)
@@ -113,10 +114,15 @@ class Nursery:
         try:
             answer = self._control.recv(64)
         except OSError as error:
-            raise ChildStartError(f"the process that starts children does not answer: {error}") from error
+            raise self._lost(str(error)) from error
         if not answer:
-            raise ChildStartError("the process that starts children has ended; its error is in the worker's log")
+            raise self._lost("it has ended, and its last words are in the worker's log")
         return answer
+
+    def _lost(self, reason: str) -> ChildStartError:
+        """End it for good: an answer that comes late would be taken for that to the next question."""
+        self.close()
+        return ChildStartError(f"the process that starts children cannot be used: {reason}")
 
 
 def _environment() -> dict[str, str]:
@@ -244,7 +250,7 @@ class Child:
         outsiders = descendants(self.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        for pid in outsiders:
+        for pid in (self.pid, *outsiders):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         self.drain_log()

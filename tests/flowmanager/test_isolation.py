@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from dflow.flowmanager import worker
+from dflow.flowmanager import processes, worker
 from dflow.flowmanager.batch import Batch, Limits
 from dflow.flowmanager.faults import Fault
 from dflow.flowmanager.isolation import Supervisor
@@ -129,6 +129,20 @@ def test_losing_the_process_that_children_come_from_costs_one_item(supervisor, t
     batch = make_batch(child_pid, [1], tmp_path)
     supervisor.prepare(batch)
     assert ask(supervisor, batch) == supervisor.child_pid
+
+
+def test_a_silent_process_behind_the_children_is_replaced(supervisor, tmp_path, monkeypatch):
+    batch = make_batch(child_pid, [1], tmp_path)
+    supervisor.prepare(batch)
+    nursery, child = supervisor._nursery.pid, supervisor.child_pid
+    os.kill(nursery, signal.SIGSTOP)
+    monkeypatch.setattr(processes, "_ANSWER_SECONDS", 0.2)
+    supervisor.retire()
+    monkeypatch.undo()
+    assert isinstance(ask(supervisor, batch), int)
+    assert supervisor._nursery.pid != nursery
+    assert not is_running(nursery)
+    assert not is_running(child)
 
 
 def test_a_child_is_replaced_after_its_share_of_items(supervisor, tmp_path):

@@ -7,8 +7,10 @@ import ctypes
 import os
 import pickle
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -646,6 +648,27 @@ def test_where_no_child_can_be_started_the_items_say_so(tmp_path, monkeypatch):
     monkeypatch.setattr("dflow.flowmanager.processes._NURSERY", ("/nowhere/python",))
     result = worker.run_batch(make_batch(double, [1, 2], tmp_path))
     assert [error.kind for error in errors_of(result)] == ["infrastructure"] * 2
+
+
+@pytest.mark.parametrize("stop", [worker.cancel, worker.shutdown])
+def test_cancelling_gives_up_what_is_under_way_and_nothing_more(tmp_path, stop):
+    batch = make_batch(slow, [0.0, 600.0, 0.0], tmp_path, limits=replace(QUICK, timeout_seconds=600))
+    threading.Timer(1.0, stop).start()
+    started = time.monotonic()
+    result = worker.run_batch(batch)
+    assert time.monotonic() - started < 30
+    assert statuses(result) == ["succeeded", "failed", "failed"]
+    assert [error.kind for error in errors_of(result)] == ["cancelled"] * 2
+    assert statuses(worker.run_batch(make_batch(double, [1], tmp_path))) == ["succeeded"]
+
+
+def test_threads_of_one_worker_have_a_child_each(tmp_path):
+    def run(value: float) -> BatchResult:
+        return worker.run_batch(make_batch(slow, [value], tmp_path))
+
+    with ThreadPoolExecutor(2) as threads:
+        results = list(threads.map(run, [0.5, 0.6]))
+    assert [statuses(result) for result in results] == [["succeeded"], ["succeeded"]]
 
 
 def flood(n_lines):
