@@ -40,14 +40,15 @@ class MergeSettings:
     """How the merge cuts and codes its output. Nothing here may depend on the machine or on the number of workers.
 
     `chunk_bytes` bounds an inner chunk of one array (the unit of reading): a power-of-two number of rows, so that
-    chunks hold between half of it and all of it. A scan of 4.5 million float32 measured 0.034 s with large inner
-    chunks, 2.1 s with 1,024 rows. `shard_bytes` bounds what one shard task writes, all arrays of its group together,
+    chunks hold between half of it and all of it. At 4.5 million faces, in CPU time: one sample's rows of seven arrays
+    take 5.2 ms with 512 KiB, 1.9 ms with 128 KiB; a scan of a float32 column 0.02 and 0.03 s (through zarr-python 0.11
+    and 0.25 s, with 64 KiB 0.57 s); the size does not change. `shard_bytes` bounds what one shard task writes, all arrays of its group together,
     before compression; within these bounds a group is cut into at least `shards` parts, so that small datasets have
     work for several workers and a million samples make thousands of files. `samples_per_shard` bounds the files that
     one task opens. `level` is zstd's.
     """
 
-    chunk_bytes: int = 512 * 1024
+    chunk_bytes: int = 128 * 1024
     shard_bytes: tuple[int, int] = (32 * 1024**2, 512 * 1024**2)
     shards: int = 256
     samples_per_shard: int = 65536
