@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dflow.dataset.collate import INDEX_ARRAYS, Batch, collate_samples, stack
-from dflow.dataset.items import Item, SampleReader
+from dflow.dataset.items import Item, SampleReader, Samples
 from dflow.dataset.shuffle import BlockPlan
 from dflow.dataset.transforms import Transform, at_epoch
 from dflow.errors import UnknownKeyError
@@ -126,9 +126,23 @@ class CADDataset:
         self._codes = self._codes[kept]
         return {old: new for new, old in enumerate(kept)}
 
-    def collate(self, items: Sequence[Item]) -> Batch:
+    def get_items(self, indices: Sequence[int]) -> Samples | list[Any]:
+        """Several samples at once, in the order asked for, after the transforms: cheaper than one by one.
+
+        A `Samples` where nothing has to happen to single items, else a list of items; `collate` takes both.
+        """
+        transform = at_epoch(self.transform, self.epoch)
+        if not isinstance(self.source, SampleReader) or not len(indices):
+            return [self.get_item(i) for i in indices]
+        ids, inverse = np.unique([self._code(i) for i in indices], return_inverse=True)
+        samples = self.source.read_many(ids).select(inverse)
+        if transform is None:
+            return samples
+        return [transform(samples.item(i)) for i in range(len(samples))]
+
+    def collate(self, items: Samples | Sequence[Item]) -> Batch:
         """One ragged batch of items; see `dflow.dataset.collate.collate`."""
-        return collate_samples(stack(items), INDEX_ARRAYS)
+        return collate_samples(items if isinstance(items, Samples) else stack(items), INDEX_ARRAYS)
 
     def iter_batches(
         self, plan: BlockPlan, *, epoch: int = 0, rank: int = 0, n_ranks: int = 1, worker: int = 0, n_workers: int = 1

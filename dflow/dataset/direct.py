@@ -27,6 +27,7 @@ from dflow.errors import DamagedDatasetError, DatasetError
 
 _EMPTY = np.iinfo(np.uint64).max
 _INDEX_CRC_BYTES = 4
+_FEW = 3
 _READ_BYTES = 32 * 1024**2
 """At most this much is read in one go, so that a scan's memory stays bounded."""
 
@@ -149,13 +150,21 @@ class RowReader:
         if self.layout is None:
             return self._read_through_zarr(start, stop)
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        flat = out.reshape(stop - start, self._row_values)
+        self.read_into(start, out)
+        return out
+
+    def read_into(self, start: int, target: Array) -> None:
+        """Rows from `start` on into a contiguous array of them, without a copy where whole chunks are wanted."""
+        if self.layout is None:
+            target[...] = self._read_through_zarr(start, start + len(target))
+            return
+        stop = start + len(target)
+        flat = target.reshape(len(target), self._row_values)
         step = self.layout.rows_per_file
         for file_index in range(start // step, -(-stop // step)) if stop > start else ():
             first = file_index * step
             low, high = max(start, first), min(stop, first + step)
             self._read_file(file_index, low - first, high - first, flat[low - start : high - start])
-        return out
 
     def _read_through_zarr(self, start: int, stop: int) -> Array:
         try:
@@ -178,7 +187,7 @@ class RowReader:
             index = self._index(file_index, descriptor)
             step = self.layout.rows_per_chunk
             first, last = low // step, -(-high // step)
-            for begin, end in _runs(index[first:last]):
+            for begin, end in _runs(index[first:last]) if last - first > _FEW else _single(last - first):
                 self._read_run(descriptor, index[first + begin : first + end], first + begin, low, high, target)
         except (RuntimeError, ValueError, EOFError, OSError) as error:
             if isinstance(error, DamagedDatasetError):
@@ -256,6 +265,11 @@ def _runs(index: Array) -> list[tuple[int, int]]:
         stride = max(1, _READ_BYTES // mean) if not empty[a] else b - a
         runs.extend((c, min(b, c + stride)) for c in range(a, b, stride))
     return runs
+
+
+def _single(n_chunks: int) -> list[tuple[int, int]]:
+    """Runs of one chunk each: for a few chunks, planning a common read costs more than it saves."""
+    return [(i, i + 1) for i in range(n_chunks)]
 
 
 def _read_at(descriptor: int, offset: int, length: int) -> bytes:

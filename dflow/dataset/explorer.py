@@ -145,10 +145,11 @@ class DatasetExplorer:
         real = real_group(self._store, group)
         return group_dataset(self._store, real, self.available_arrays(group) if real != group else None)
 
-    def file_dataset(self, file_id_code: int, group: str) -> Dataset:
-        """One sample's rows of a group, in memory."""
+    def file_dataset(self, file_id_code: int, group: str, arrays: Sequence[str] | None = None) -> Dataset:
+        """One sample's rows of a group, in memory: of all its arrays, or of some."""
         real = real_group(self._store, group)
-        return file_slice(self._store, real, int(file_id_code), self.available_arrays(group) if real != group else None)
+        chosen = self.available_arrays(group) if arrays is None and real != group else arrays
+        return file_slice(self._store, real, int(file_id_code), chosen)
 
     def get_array_statistics(self, group: str, array: str) -> dict[str, float]:
         """mean, std, min, max, median, q25 and q75 of an array's finite values."""

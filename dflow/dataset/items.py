@@ -14,7 +14,7 @@ from dflow.errors import UnknownKeyError
 
 ID = "id"
 
-CACHE_BYTES = 64 * 1024**2
+CACHE_BYTES = 128 * 1024**2
 """Decoded chunks of narrow columns that a reader keeps: many samples share one."""
 
 _NARROW_ROW_BYTES = 64
@@ -61,7 +61,8 @@ class Samples:
     def select(self, positions: Array) -> Samples:
         """The samples at `positions`, in that order (positions may repeat)."""
         gathers = {g: _gather_index(c, positions) for g, c in self.counts.items()}
-        rows = {k: np.take(a, gathers[k.partition("/")[0]], axis=0) for k, a in self.rows.items()}
+        # "clip" writes without the check of "raise"; the indices are in range by construction.
+        rows = {k: np.take(a, gathers[k.partition("/")[0]], axis=0, mode="clip") for k, a in self.rows.items()}
         values = {k: a[positions] for k, a in self.values.items()}
         return Samples(self.ids[positions], rows, values, {g: c[positions] for g, c in self.counts.items()})
 
@@ -78,11 +79,14 @@ class Samples:
 
 def _gather_index(counts: Array, positions: Array) -> Array:
     """Row numbers of the samples at `positions`, one after the other."""
-    starts = np.cumsum(counts) - counts
-    lengths = counts[positions]
+    return _ranges((np.cumsum(counts) - counts)[positions], counts[positions])
+
+
+def _ranges(starts: Array, lengths: Array) -> Array:
+    """``start, start + 1, …`` of every range, one range after the other."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts[positions] - (ends - lengths), lengths)
+    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
 
 
 class SampleReader:
@@ -113,8 +117,8 @@ class SampleReader:
         item: Item = {ID: int(file_id)}
         ranges = {g: self.store.rows_of(g, file_id) for g in self.groups}
         for column in self._rows:
-            start, stop = ranges[column.group]
-            item[column.key] = self._read_rows(column, start, stop)
+            rows = self._read_rows(column, *ranges[column.group])
+            item[column.key] = rows if rows.base is None else rows.copy()
         for column in self._values:
             item[column.key] = self.store.file_value(column.name)[file_id]
         return item
@@ -138,6 +142,7 @@ class SampleReader:
         return Samples(ids, rows, values, counts)
 
     def _read_rows(self, column: Column, start: int, stop: int) -> Array:
+        """Rows of a column; of a narrow one a view of a kept chunk, where they lie in one."""
         reader = self.store.reader(column.group, column.name)
         if reader.row_bytes > _NARROW_ROW_BYTES or reader.layout is None or start == stop:
             return reader.read(start, stop)
@@ -150,16 +155,20 @@ class SampleReader:
                 chunk = reader.read(number * step, min((number + 1) * step, column.n_rows))
                 self._cache.put((column.key, number), chunk)
             parts.append(chunk[max(start - number * step, 0) : stop - number * step])
-        return parts[0].copy() if len(parts) == 1 else np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _read_pieces(self, column: Column, pieces: Sequence[tuple[int, int, Array | None]], total: int) -> Array:
         out = np.empty((total, *column.shape[1:]), column.dtype)
         done = 0
         for start, stop, keep in pieces:
-            block = self.store.read(column.group, column.name, start, stop)
-            block = block if keep is None else block[keep]
-            out[done : done + len(block)] = block
-            done += len(block)
+            target = out[done : done + (stop - start if keep is None else len(keep))]
+            done += len(target)
+            if keep is not None:
+                np.take(self._read_rows(column, start, stop), keep, axis=0, out=target, mode="clip")
+            elif column.row_bytes > _NARROW_ROW_BYTES:
+                self.store.reader(column.group, column.name).read_into(start, target)
+            else:
+                target[...] = self._read_rows(column, start, stop)
         return out
 
 
@@ -180,14 +189,7 @@ def _pieces(starts: Array, counts: Array) -> list[tuple[int, int, Array | None]]
         start, stop = int(starts[low]), int(ends[high - 1])
         sizes = ends[low:high] - starts[low:high]
         whole = int(sizes.sum()) == stop - start
-        keep = (
-            None
-            if whole
-            else np.concatenate(
-                [np.arange(a, b) for a, b in zip(starts[low:high] - start, ends[low:high] - start, strict=True)]
-            )
-        )
-        pieces.append((start, stop, keep))
+        pieces.append((start, stop, None if whole else _ranges(starts[low:high] - start, sizes)))
     return pieces
 
 

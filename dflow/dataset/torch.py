@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.caddataset import CADDataset
-from dflow.dataset.items import Item
+from dflow.dataset.items import Item, Samples
 from dflow.dataset.shuffle import BlockPlan
 
 try:
@@ -17,6 +17,9 @@ try:
     from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 except ImportError as error:
     raise ImportError("this needs PyTorch: pip install 'dflow-cad[torch]', or torch as pytorch.org says") from error
+
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def to_tensors(value: Any) -> Any:
@@ -33,13 +36,58 @@ def to_tensors(value: Any) -> Any:
 
 
 class Collate:
-    """Turns items into one ragged batch of tensors. Pickles, for spawned workers."""
+    """Turns samples into one ragged batch of tensors. Pickles, for spawned workers."""
 
-    def __init__(self, collate: Callable[[Sequence[Item]], Mapping[str, Any]]) -> None:
+    def __init__(self, collate: Callable[[Any], Mapping[str, Any]]) -> None:
         self.collate = collate
 
-    def __call__(self, items: Sequence[Item]) -> Any:
-        return to_tensors(self.collate([{k: np.asarray(v) for k, v in item.items()} for item in items]))
+    def __call__(self, items: Samples | Sequence[Item]) -> Any:
+        if not isinstance(items, Samples):
+            items = [{k: np.asarray(v) for k, v in item.items()} for item in items]
+        return send(self.collate(items))
+
+
+def send(batch: Mapping[str, Any]) -> Any:
+    """A batch as tensors; in a loader worker as one parcel, which arrives as the same dictionary of tensors."""
+    if get_worker_info() is None or not all(isinstance(v, np.ndarray) for v in batch.values()):
+        return to_tensors(batch)
+    return Parcel(batch)
+
+
+class Parcel:
+    """A batch on its way from a loader worker: all arrays in one block of shared memory.
+
+    Torch hands over every tensor of a batch by a file descriptor of its own, which costs more than the bytes do; a
+    batch here has two dozen. Unpickling gives the dictionary of tensors, which are views of the block.
+    """
+
+    def __init__(self, batch: Mapping[str, Array]) -> None:
+        offsets = np.cumsum([0, *(-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT for array in batch.values())]).tolist()
+        self.block = torch.empty(0, dtype=torch.uint8)
+        self.block.set_(torch.UntypedStorage._new_shared(max(offsets[-1], 1)))
+        self.layout = tuple(
+            (key, array.dtype.str, array.shape, offset)
+            for (key, array), offset in zip(batch.items(), offsets[:-1], strict=True)
+        )
+        target = self.block.numpy()
+        for array, offset in zip(batch.values(), offsets[:-1], strict=True):
+            target[offset : offset + array.nbytes].view(array.dtype)[:] = array.reshape(-1)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unpack, (self.block, self.layout)
+
+
+_ALIGNMENT = 64
+
+
+def unpack(block: Any, layout: Sequence[tuple[str, str, tuple[int, ...], int]]) -> dict[str, Any]:
+    """The tensors of a parcel, which share its memory."""
+    source = block.numpy()
+    found = {}
+    for key, dtype, shape, offset in layout:
+        n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        found[key] = torch.from_numpy(source[offset : offset + n_bytes].view(dtype).reshape(shape))
+    return found
 
 
 class TorchCADDataset(Dataset):
@@ -57,6 +105,12 @@ class TorchCADDataset(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         return to_tensors(self.dataset[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        """A whole batch for a `DataLoader`: read together, and left as arrays for our own collate."""
+        if isinstance(self.collate_fn, Collate):
+            return self.dataset.get_items(indices)
+        return [self[index] for index in indices]
 
     def get_file_codes(self) -> Any:
         """(n,) int64 tensor of file ids."""
@@ -148,7 +202,7 @@ class BlockStream(IterableDataset):
             worker=number,
             n_workers=n_workers,
         )
-        return map(to_tensors, batches)
+        return map(send, batches)
 
 
 def _distributed(rank: int | None, world_size: int | None) -> tuple[int, int]:
