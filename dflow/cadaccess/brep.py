@@ -8,9 +8,10 @@ from importlib import metadata
 
 import numpy as np
 
-from dflow.cadaccess import measuring, moments, sampling, shapecode, topology, trimming
+from dflow.cadaccess import measuring, moments, sampling, scattering, shapecode, topology, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.moments import Moments
+from dflow.cadaccess.scattering import Trapezoids
 from dflow.cadaccess.stated import StatedProperties
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.topology import Topology
@@ -164,7 +165,7 @@ class Brep:
         -------
         points (F, n, 3) in mm and outward unit normals (F, n, 3), float64; a face without area repeats its centroid.
         """
-        return sampling.scatter(self._tables, self._kernel, self._uv_bounds, n, seed)
+        return scattering.scatter(self._tables, self._kernel, self.chords, self._trapezoids, self._uv_bounds, n, seed)
 
     # -- edges
 
@@ -249,6 +250,10 @@ class Brep:
     def chords(self) -> Chords:
         """The faces' boundaries as chords in (u, v)."""
         return trimming.build_chords(self._tables)
+
+    @cached_property
+    def _trapezoids(self) -> Trapezoids:
+        return scattering.cut_polygons(self._tables, self.chords)
 
     @cached_property
     def moments(self) -> Moments:

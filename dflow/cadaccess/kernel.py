@@ -116,6 +116,16 @@ class KernelShape:
                     break
         return points, normals
 
+    def stretch(self, row: int, uv: np.ndarray) -> np.ndarray:
+        """(m,) float64: area of surface for an area of parameters, at uv : (m, 2)."""
+        surface = BRepAdaptor_Surface(self.face(row), True)
+        at, du, dv = gp_Pnt(), gp_Vec(), gp_Vec()
+        out = np.empty(len(uv))
+        for i, (u, v) in enumerate(uv.tolist()):
+            surface.D1(u, v, at, du, dv)
+            out[i] = du.Crossed(dv).Magnitude()
+        return out
+
     def inside(self, row: int, uv: np.ndarray) -> np.ndarray:
         """(m,) bool: which of uv : (m, 2) lie in or on the trimmed face, by `IntTools_FClass2d`."""
         classifier = IntTools_FClass2d(self.face(row), CLASSIFIER_TOLERANCE)

@@ -77,34 +77,3 @@ def edge_grids(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray, 
     size = np.sqrt(np.einsum("enk,enk->en", out[..., 3:], out[..., 3:]))
     out[..., 3:] /= np.where(size > 0, size, 1.0)[..., None]
     return out
-
-
-def scatter(
-    tables: ShapeTables, kernel: KernelShape, bounds: np.ndarray, n: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Area-uniform points on the trimmed faces, (F, n, 3), and outward normals, by rejection."""
-    points, normals = np.empty((tables.n_faces, n, 3)), np.empty((tables.n_faces, n, 3))
-    for row in range(tables.n_faces):
-        generator = np.random.default_rng([seed, row])
-        uv = _draw(tables, kernel, row, bounds[row], n, generator)
-        at, out = face_points(tables, kernel, np.array([row]), uv[None, :, 0], uv[None, :, 1])
-        points[row], normals[row] = at[0], out[0]
-    return points, normals
-
-
-def _draw(
-    tables: ShapeTables, kernel: KernelShape, row: int, bounds: np.ndarray, n: int, generator: np.random.Generator
-) -> np.ndarray:
-    kept: list[np.ndarray] = []
-    missing = n
-    for _ in range(64):
-        uv = generator.uniform(bounds[[0, 2]], bounds[[1, 3]], (max(2 * missing, 16), 2))
-        uv = uv[kernel.inside(row, uv)][:missing]
-        kept.append(uv)
-        missing -= len(uv)
-        if not missing:
-            break
-    if missing:
-        centre = 0.5 * (bounds[[0, 2]] + bounds[[1, 3]])
-        kept.append(np.broadcast_to(centre, (missing, 2)))
-    return np.concatenate(kept)
