@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bokeh.layouts import column
-from bokeh.models import Button, ColumnDataSource, CustomJS, Div, PreText
+from bokeh.models import Button, ColumnDataSource, CustomJS, PreText
+
+from dflow.insights.explore.texts import html_block
 
 # The text comes as data and leaves as a file: it is never part of the page.
 _DOWNLOAD = """
@@ -37,5 +39,5 @@ class ExportPanel:
         self.download.on_click(
             lambda _event: setattr(self.handover, "data", {"text": [file_list()], "name": [file_name]})
         )
-        head = Div(text="This program finds the selected files again:", width=600)
+        head = html_block(text="This program finds the selected files again:", width=600)
         self.view = column(self.download, head, self.code)

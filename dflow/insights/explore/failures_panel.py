@@ -8,7 +8,6 @@ from bokeh.layouts import column, row
 from bokeh.models import (
     ColumnDataSource,
     DataTable,
-    Div,
     NumberFormatter,
     PreText,
     Select,
@@ -17,7 +16,7 @@ from bokeh.models import (
 )
 
 from dflow.insights.explore.failures import Failure, Failures
-from dflow.insights.explore.texts import as_html
+from dflow.insights.explore.texts import as_html, html_block
 
 MAX_ROWS = 5000
 EVERY_KIND = "every kind"
@@ -33,7 +32,7 @@ class FailuresPanel:
         kinds += [(kind, f"{kind} ({count:,})") for kind, count in failures.by_kind()]
         self.kind = Select(title="kind", value=EVERY_KIND, options=kinds, width=260)
         self._source = ColumnDataSource({name: [] for name in ("file", "kind", "task", "message", "seconds")})
-        self._note = Div(text=as_html(failures.note), disable_math=True, width=600)
+        self._note = html_block(text=as_html(failures.note), width=600)
         self.traceback = PreText(text="", width=1180, styles={"max-height": "320px", "overflow": "auto"})
         widths = {"file": 330, "kind": 110, "task": 110, "message": 540}
         columns = [

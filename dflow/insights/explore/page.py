@@ -6,7 +6,7 @@ from typing import Any
 
 from bokeh.document import Document
 from bokeh.layouts import column, row
-from bokeh.models import Button, Div, TabPanel, Tabs, TextInput
+from bokeh.models import Button, TabPanel, Tabs, TextInput
 
 from dflow.insights.explore.export import file_list, selection_code
 from dflow.insights.explore.export_panel import ExportPanel
@@ -16,7 +16,7 @@ from dflow.insights.explore.histogram_panel import HistogramPanel
 from dflow.insights.explore.parts_panel import PartsPanel
 from dflow.insights.explore.scatter_panel import ScatterPanel
 from dflow.insights.explore.selection import RangeFilter, Selection
-from dflow.insights.explore.texts import as_html
+from dflow.insights.explore.texts import as_html, html_block
 
 N_HISTOGRAMS = 4
 FIRST_ARRAYS = ("faces/face_types", "faces/face_areas", "edges/edge_lengths")
@@ -48,7 +48,7 @@ class ExplorePage:
         self.search.on_change("value", lambda _attr, _old, new: self._set_text(new))
         self.clear = Button(label="select all", width=90)
         self.clear.on_click(lambda _event: self._clear())
-        self.status = Div(text="", width=640, disable_math=True)
+        self.status = html_block(text="", width=640)
         self.refresh()
 
     def attach(self, document: Document) -> None:
@@ -58,7 +58,7 @@ class ExplorePage:
 
     def layout(self) -> Any:
         """The whole page."""
-        title = Div(text=f"<b style='font-size:17px'>{as_html(self.data.name)}</b>", width=200, disable_math=True)
+        title = html_block(text=f"<b style='font-size:17px'>{as_html(self.data.name)}</b>", width=200)
         plots: list[Any] = [panel.view for panel in self.histograms]
         if self.scatter is not None:
             beside = column(*(row(*plots[i : i + 2]) for i in range(0, len(plots), 2)))

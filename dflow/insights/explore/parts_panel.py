@@ -11,7 +11,6 @@ from bokeh.models import (
     Checkbox,
     ColumnDataSource,
     DataTable,
-    Div,
     HTMLTemplateFormatter,
     NumberFormatter,
     Select,
@@ -21,7 +20,7 @@ from bokeh.models import (
 
 from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.selection import PAGE_ROWS, Ids, Selection, page_of, sorted_ids
-from dflow.insights.explore.texts import as_html, as_label
+from dflow.insights.explore.texts import as_html, as_label, html_block
 
 N_THUMBNAILS = 24
 MAX_COLUMNS = 7
@@ -52,11 +51,11 @@ class PartsPanel:
             width=190,
         )
         self.descending = Checkbox(label="descending", active=False)
-        self._where = Div(text="", width=170)
+        self._where = html_block(text="", width=170)
         self.previous, self.next = Button(label="‹ previous", width=90), Button(label="next ›", width=90)
         self._source = ColumnDataSource({c: [] for c in ("id", "file", *self._columns)})
         self.table = self._make_table()
-        self.thumbnails = Div(text="", width=660)
+        self.thumbnails = html_block(text="", width=660)
         self.view = column(
             row(self.sort, column(self.descending), self.previous, self._where, self.next),
             row(self.table, self.thumbnails),

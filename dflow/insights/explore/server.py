@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import Any
 
 from bokeh.application import Application
@@ -45,6 +46,7 @@ def start_server(
     """
     data = FlowData(flow_file)
     try:
+        _try_port(address, port)
         server, hosts = _bind(data, port, address)
     except OSError as error:
         data.close()
@@ -80,6 +82,15 @@ def serve(
         pass
     finally:
         server.stop()
+
+
+def _try_port(address: str, port: int) -> None:
+    """Raise OSError where the port cannot be had; bokeh would leave a socket open."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        trial.bind((address, port))
+        trial.listen(1)
 
 
 def _bind(data: FlowData, port: int, address: str) -> tuple[Server, set[str]]:

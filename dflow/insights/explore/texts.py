@@ -6,13 +6,26 @@ BokehJS sets the text of a `Div` and the title of a table's column as HTML, and 
 from __future__ import annotations
 
 import html
+from typing import Any
+
+from bokeh.models import Div, PreText
 
 _FORMULA_MARKS = {"$$": "$\u200b$", "\\(": "\\\u200b(", "\\[": "\\\u200b["}
 
 
 def as_html(text: object) -> str:
-    """For HTML, in elements and in quoted attributes."""
-    return html.escape(str(text), quote=True)
+    """For HTML, in elements and in quoted attributes; no sign that could begin a formula is left as it is."""
+    return html.escape(str(text), quote=True).replace("$", "&#36;").replace("\\", "&#92;")
+
+
+def html_block(text: str = "", **layout: Any) -> Div:
+    """A `Div` of HTML that we made. Formulas are off: MathJax would make links of a file's name (``\\href``)."""
+    return Div(text=text, disable_math=True, **layout)
+
+
+def text_block(**layout: Any) -> PreText:
+    """Preformatted text; formulas are off here too."""
+    return PreText(text="", disable_math=True, **layout)
 
 
 def as_label(text: object, length: int = 40) -> str:

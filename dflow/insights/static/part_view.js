@@ -65,7 +65,8 @@ class PartView {
     const [right, up] = this.axes(), {size, radius} = this.mesh;
     const {clientWidth: width, clientHeight: height} = this.canvas, tighter = Math.min(width, height) || 1;
     const reach = axis => axis.reduce((sum, value, i) => sum + Math.abs(value) * size[i], 0) / 2 / radius;
-    return 0.97 * Math.min((width || 1) / tighter / reach(right), (height || 1) / tighter / reach(up));
+    const zoom = Math.min((width || 1) / tighter / reach(right), (height || 1) / tighter / reach(up));
+    return Number.isFinite(zoom) ? 0.97 * zoom : 1;
   }
 
   // Rows: right, up, towards the viewer.

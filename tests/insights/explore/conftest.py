@@ -1,0 +1,22 @@
+"""One small flow for all tests of the explorer's pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from dflow.insights.explore.flow_data import FlowData
+from tests.insights.explore.flows import make_flow
+
+
+@pytest.fixture(scope="session")
+def explored_flow(tmp_path_factory):
+    """Paths of a finished flow."""
+    return make_flow(tmp_path_factory.mktemp("explored"))
+
+
+@pytest.fixture(scope="session")
+def data(explored_flow):
+    """The flow, opened."""
+    opened = FlowData(explored_flow.flow_file)
+    yield opened
+    opened.close()

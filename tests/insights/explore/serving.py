@@ -1,0 +1,43 @@
+"""A server in a thread of the test's process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from dflow.insights.explore import start_server
+
+
+@contextlib.contextmanager
+def running_server(flow_file: Path) -> Iterator[int]:
+    """Serve a flow at 127.0.0.1; yields the port."""
+    started: threading.Event = threading.Event()
+    found: dict = {}
+
+    def run() -> None:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        try:
+            found["server"] = start_server(flow_file, 0)
+            found["loop"] = found["server"].io_loop
+        except BaseException as error:
+            found["error"] = error
+            raise
+        finally:
+            started.set()
+        found["loop"].start()
+        found["server"].stop()
+        found["loop"].close(all_fds=True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    started.wait(60)
+    if "error" in found:
+        raise found["error"]
+    try:
+        yield found["server"].port
+    finally:
+        found["loop"].add_callback(found["loop"].stop)
+        thread.join(30)

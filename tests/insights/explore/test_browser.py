@@ -1,0 +1,142 @@
+"""The pages in headless Chromium: load, brush, search, open a part; no errors, no foreign host, no hostile script."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+
+import pytest
+
+from tests.insights.explore.flows import HOSTILE, N_PARTS
+from tests.insights.explore.serving import running_server
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+# Bokeh keeps its elements in nested shadow roots.
+_FIND = """
+const found = [];
+const visit = root => {
+  for (const element of root.querySelectorAll("*")) {
+    if (element.matches(arguments[0])) found.push(element);
+    if (element.shadowRoot) visit(element.shadowRoot);
+  }
+};
+visit(document);
+return found;
+"""
+_STATUS = "return Bokeh.documents[0].roots()[0].children[0].children[3].text"
+
+
+@pytest.fixture(scope="module")
+def port(explored_flow):
+    with running_server(explored_flow.flow_file) as found:
+        yield found
+
+
+@pytest.fixture
+def chromium():
+    webdriver = pytest.importorskip("selenium.webdriver")
+    paths = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if None in paths:
+        pytest.skip("Chromium is not installed: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = paths[0]
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1350,1200",
+                     "--use-angle=swiftshader", "--enable-unsafe-swiftshader"):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(paths[1]))
+    yield driver
+    driver.quit()
+
+
+def _find(driver, selector: str, count: int = 1):
+    return _wait(lambda: (found := driver.execute_script(_FIND, selector)) and len(found) >= count and found)
+
+
+def _wait(condition, seconds: float = 60.0):
+    limit = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < limit, "the page did not get there in time"
+        time.sleep(0.05)
+    return result
+
+
+def _assert_quiet(driver, port: int) -> None:
+    """No warning or error on the console, no request to another host, no script of a file's name."""
+    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")] == []
+    for entry in driver.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            url = message["params"]["request"]["url"]
+            assert url.startswith((f"http://127.0.0.1:{port}/", "data:", "blob:")), url
+    assert driver.title != "owned"
+
+
+def test_a_brush_and_a_search_move_the_page(chromium, port):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    chromium.get(f"http://127.0.0.1:{port}/")
+    _find(chromium, "a.dflow-part", 24)
+    histogram = _find(chromium, ".bk-Figure", 5)[0]
+    assert f"<b>{N_PARTS}</b>" in chromium.execute_script(_STATUS)
+    drag = ActionChains(chromium).move_to_element_with_offset(histogram, -40, 0)
+    drag.click_and_hold().move_by_offset(40, 5).move_by_offset(40, 5).release().perform()
+    _wait(lambda: "face_count from" in chromium.execute_script(_STATUS))
+    search = _find(chromium, "input[type=text]")[0]
+    search.send_keys("part_00001", Keys.ENTER)
+    _wait(lambda: f"<b>{N_PARTS}</b>" not in chromium.execute_script(_STATUS))
+    _wait(lambda: len(chromium.execute_script(_FIND, "a.dflow-part")) < 11)
+    for tab in _find(chromium, ".bk-tab", 3)[1:]:
+        tab.click()
+    _assert_quiet(chromium, port)
+
+
+def test_hostile_names_are_shown_as_text(chromium, port):
+    chromium.get(f"http://127.0.0.1:{port}/")
+    parts = _find(chromium, "a.dflow-part", 24)
+    assert parts[0].text.endswith(HOSTILE + ".step")
+    cells = _find(chromium, ".slick-cell", 50)
+    assert any(HOSTILE in cell.text for cell in cells)
+    assert chromium.execute_script(_FIND, "img[onerror]") == []
+    tabs = _find(chromium, ".bk-tab", 3)
+    tabs[1].click()
+    _wait(lambda: any(HOSTILE in cell.text for cell in chromium.execute_script(_FIND, ".slick-cell")))
+    _assert_quiet(chromium, port)
+
+
+def test_a_parts_page_draws_the_part_and_links_graph_and_faces(chromium, port):
+    chromium.get(f"http://127.0.0.1:{port}/part?id=0")
+    chromium.execute_async_script("const done = arguments[0]; window.ready.then(done, done)")
+    assert chromium.find_element("id", "name").text == f"0: {HOSTILE}.step"
+    drawn = chromium.execute_script(
+        "const pixels = new Uint8Array(4), gl = view.gl, c = view.canvas;"
+        "gl.readPixels(c.width / 2, c.height / 2, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, pixels); return Array.from(pixels)"
+    )
+    assert drawn[:3] != [255, 255, 255]
+    chromium.find_elements("css selector", "circle")[3].click()
+    assert chromium.find_element("id", "face").text.startswith("face 3:")
+    assert chromium.execute_script("return Array.from(view.selected)") == [3]
+    chromium.find_element("id", "canvas").click()
+    face = chromium.execute_script("return Array.from(view.selected)")
+    assert len(face) == 1
+    assert chromium.find_element("id", "face").text.startswith(f"face {face[0]}:")
+    _assert_quiet(chromium, port)
+
+
+def test_the_viewers_page_of_its_own_runs_without_a_server(chromium, explored_flow, tmp_path):
+    from dflow.dataset import DatasetExplorer
+    from dflow.insights import DatasetViewer
+
+    with DatasetExplorer(explored_flow.flow_file) as explorer:
+        viewer = DatasetViewer.from_explorer(explorer)
+        viewer.show_preview_as_3d([0, 4, 9], color_by="face_types", save_path=tmp_path / "parts.html")
+    chromium.get((tmp_path / "parts.html").as_uri())
+    assert chromium.execute_script("return views.map(view => view !== null)") == [True, True, False]
+    captions = [element.text for element in chromium.find_elements("css selector", "figcaption")]
+    assert captions[0].endswith(f"0: {HOSTILE}.step")
+    assert "no 3D data" in captions[2]
+    assert [e for e in chromium.get_log("browser") if e["level"] == "SEVERE"] == []
+    assert chromium.title == "dflow parts"

@@ -1,0 +1,207 @@
+"""The page's panels follow one selection, and nothing that a file brings reaches the page as anything but text."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+
+import numpy as np
+import pytest
+from bokeh.core.json_encoder import serialize_json
+from bokeh.document import Document
+
+from dflow.dataset import DatasetExplorer
+from dflow.insights.explore.export import file_list, selection_code
+from dflow.insights.explore.failures import read_failures
+from dflow.insights.explore.page import ExplorePage
+from dflow.insights.explore.part import part_data
+from dflow.insights.explore.texts import as_label
+from tests.insights.explore.flows import FORMULA, HOSTILE, N_PARTS
+
+
+@pytest.fixture
+def page(data):
+    return ExplorePage(data)
+
+
+def _chosen(panel) -> int:
+    return int(np.sum(panel._source.data["chosen"]))
+
+
+def _rows(page) -> dict:
+    return page.parts.table.source.data
+
+
+def test_the_first_page_shows_all_parts(page):
+    assert f"<b>{N_PARTS}</b> of {N_PARTS} parts" in page.status.text
+    assert _rows(page)["id"] == list(range(100))
+    assert [panel.select.value for panel in page.histograms] == [
+        "face_count",
+        "edge_count",
+        "faces/face_types",
+        "faces/face_areas",
+    ]
+
+
+def test_a_brush_moves_every_other_panel_and_the_table(page, data):
+    faces = data.numbers("face_count")
+    page.histograms[0].brush(7.6, 9.4)
+    expected = np.flatnonzero((faces >= 8) & (faces <= 9))
+    assert page.selection.ids().tolist() == expected.tolist()
+    assert _chosen(page.histograms[0]) == len(expected)
+    assert _chosen(page.histograms[1]) == len(expected)
+    assert _chosen(page.histograms[2]) == faces[expected].sum()
+    assert _rows(page)["id"] == expected.tolist()[:100]
+    assert page.histograms[0]._brush.visible
+    page.histograms[0].clear()
+    assert page.selection.n_selected == N_PARTS
+    assert not page.histograms[0]._brush.visible
+
+
+def test_two_brushes_and_a_search_combine_and_select_all_ends_them(page, data):
+    page.histograms[0].brush(3.5, 8.5)
+    page.histograms[2].brush(-0.4, 0.4)  # the first face type
+    some = page.selection.n_selected
+    planes = data.explorer.get_file_list("faces", where=lambda ds: ds["face_types"] == 0)
+    faces = data.numbers("face_count")
+    assert page.selection.ids().tolist() == [i for i in planes.tolist() if 4 <= faces[i] <= 8]
+    page.search.value = "00001"
+    assert 0 < page.selection.n_selected < some
+    page._clear()
+    assert page.selection.n_selected == N_PARTS
+    assert page.search.value == ""
+
+
+def test_another_variable_takes_the_panels_filter_away(page):
+    page.histograms[0].brush(3.5, 4.5)
+    page.histograms[0].select.value = "category"
+    assert page.selection.n_selected == N_PARTS
+    assert page.histograms[0].variable.labels[:2] == ["missing", "bolt"]
+    page.histograms[0].select.value = "max of edges/edge_lengths"
+    assert _chosen(page.histograms[0]) == np.isfinite(page.data.numbers("max of edges/edge_lengths")).sum()
+
+
+def test_a_box_in_the_scatter_filters_both_numbers(page, data):
+    page.scatter.selects[1].value = "mean of faces/face_areas"
+    areas, faces = data.numbers("mean of faces/face_areas"), data.numbers("face_count")
+    page.scatter.brush(9.5, 4.5, 120.0, 60.0)
+    expected = (faces >= 4.5) & (faces <= 9.5) & (areas >= 60) & (areas <= 120)
+    np.testing.assert_array_equal(page.selection.mask, expected)
+    assert sorted(page.scatter._points.data["file_id"]) == np.flatnonzero(expected).tolist()
+    page.scatter.clear()
+    assert page.selection.n_selected == N_PARTS
+
+
+def test_the_table_is_sorted_and_paged_on_the_server(page, data):
+    page.parts.sort.value = "volume"
+    page.parts.descending.active = True
+    expected = np.argsort(-data.numbers("volume"), kind="stable")
+    assert _rows(page)["id"] == expected[:100].tolist()
+    page.parts.turn(1)
+    assert _rows(page)["id"] == expected[100:200].tolist()
+    page.parts.turn(5)
+    assert _rows(page)["id"] == expected[200:].tolist()
+    assert page.parts.next.disabled
+    assert page.parts._where.text == f"201 to {N_PARTS} of {N_PARTS}"
+    page.parts.sort.value = "description"
+    assert len(_rows(page)["id"]) == 100
+
+
+def test_an_empty_selection_is_shown_as_such(page):
+    page.search.value = "no such file"
+    assert page.parts._where.text == "0 to 0 of 0"
+    assert _rows(page)["id"] == []
+    assert "<b>0</b>" in page.status.text
+
+
+def test_names_reach_html_escaped_and_labels_hold_no_formula(page):
+    assert HOSTILE not in page.parts.thumbnails.text
+    assert "&lt;img src=x onerror=" in page.parts.thumbnails.text
+    assert "javascript" in page.parts.thumbnails.text  # as text, quoted
+    assert not re.search(r"<(?!/?(div|a|img)\b)", page.parts.thumbnails.text)
+    assert all(src.startswith("thumb?id=") for src in re.findall(r'src="([^"]*)"', page.parts.thumbnails.text))
+    assert "$$" not in as_label(FORMULA)
+    page.histograms[0].select.value = "category"
+    overrides = page.histograms[0]._figure.xaxis[0].major_label_overrides
+    assert not any("$$" in text for text in overrides.values())
+    for column in page.parts.table.columns:
+        assert "<" not in column.title
+
+
+def test_the_page_stays_small_however_many_parts_there_are(page):
+    document = Document()
+    page.attach(document)
+    assert len(serialize_json(document.to_json())) < 600_000
+
+
+def test_failures_are_shown_by_kind_with_their_tracebacks(page):
+    panel = page.failures
+    assert len(panel._source.data["file"]) == 4
+    assert panel.kind.options[1] == ("timeout", "timeout (2)")
+    panel._source.selected.indices = [0]
+    assert panel.traceback.text == f"Traceback: {HOSTILE}"
+    panel.kind.value = "timeout"
+    assert panel._source.data["file"] == ["b.step", "c.step"]
+    assert panel.traceback.text == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [(None, "no error summary"), ("[]", "Nothing failed"), ("{", "cannot be read"), ("{}", "not a list")],
+)
+def test_a_missing_or_damaged_summary_is_said(tmp_path, content, note):
+    if content is not None:
+        (tmp_path / "error_summary.json").write_text(content)
+    assert note in read_failures(tmp_path / "error_summary.json").note
+
+
+def test_the_exported_code_finds_the_same_files(page, data):
+    page.histograms[0].brush(2.5, 9.5)
+    page.histograms[3].brush(20.0, 90.0)
+    page.histograms[1].select.value = "category"
+    page.histograms[1].brush(0.6, 1.4)
+    page.scatter.selects[0].value = "max of faces/face_areas"
+    page.scatter.brush(100, 500, 0, 18)
+    page.search.value = "Part_0"
+    scope: dict = {}
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(selection_code(page.selection, str(data.flow_file)), scope)
+    scope["explorer"].close()
+    assert isinstance(scope["explorer"], DatasetExplorer)
+    assert 0 < page.selection.n_selected < N_PARTS
+    assert scope["file_list"].tolist() == page.selection.ids().tolist()
+    assert out.getvalue() == f"{page.selection.n_selected} files\n"
+    assert page.export.code.text == selection_code(page.selection, str(data.flow_file))
+
+
+def test_hostile_text_stays_a_literal_in_the_exported_code(page, data):
+    page.search.value = '"""\'); raise SystemExit #'
+    scope: dict = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(selection_code(page.selection, str(data.flow_file)), scope)
+    scope["explorer"].close()
+    assert len(scope["file_list"]) == 0
+
+
+def test_the_file_list_is_csv(data):
+    lines = file_list(np.array([0, 7]), data.sources).splitlines()
+    assert lines == ["id,file", f"0,../parts/{HOSTILE}.step", "7,../parts/part_000007.step"]
+
+
+def test_a_parts_page_says_everything_of_the_part(data):
+    part = part_data(data, 0)
+    assert (part["name"], part["hasMesh"], part["hasPicture"]) == (f"{HOSTILE}.step", True, True)
+    assert {tuple(row[:4]) for row in part["arrays"]} >= {
+        ("faces", "face_areas", "6", "float32"),
+        ("faces", "face_uv_grids", "6 × 3 × 3 × 7", "float32"),
+    }
+    assert [c["name"] for c in part["colorings"]] == ["face_labels", "face_types", "face_areas"]
+    for coloring in part["colorings"]:
+        assert len(coloring["colors"]) == len(coloring["texts"]) == 6
+    assert len(part["graph"]["places"]) == 6
+    source = data.explorer.file_dataset(0, "graph")["edges_source"].values
+    assert [arc[0] for arc in part["graph"]["arcs"]] == source.tolist()
+    assert [failure["message"] for failure in part["failures"]] == ["its second body"]
+    assert part_data(data, N_PARTS // 2)["colorings"] == []  # the part without faces

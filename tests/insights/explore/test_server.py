@@ -1,0 +1,107 @@
+"""What the server answers, to whom, and what it refuses."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+
+import pytest
+
+from dflow.errors import FlowFileError, ServerError
+from dflow.insights.explore import start_server
+from dflow.insights.explore.routes import PAGE_POLICY, PART_POLICY
+from tests.insights.explore.flows import HOSTILE, N_PARTS
+from tests.insights.explore.serving import running_server
+
+
+@pytest.fixture(scope="module")
+def port(explored_flow):
+    with running_server(explored_flow.flow_file) as found:
+        yield found
+
+
+def _get(port: int, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, dict(answer.getheaders()), content
+
+
+def test_pictures_and_meshes_are_served_by_file_id(port):
+    status, headers, content = _get(port, "/thumb?id=0")
+    assert (status, headers["Content-Type"]) == (200, "image/png")
+    assert content.startswith(b"\x89PNG")
+    status, headers, content = _get(port, "/mesh?id=4")
+    assert status == 200
+    assert content.startswith(b"glTF")
+
+
+@pytest.mark.parametrize("query", ["", "?id=", "?id=-1", "?id=../x", "?id=999999999", "?id=7", "?id=%C2%B2", "?id=1e3"])
+def test_what_is_not_there_is_not_found(port, query):
+    assert _get(port, f"/thumb{query}")[0] == 404
+
+
+def test_a_parts_page_holds_its_data_as_data(port):
+    status, headers, content = _get(port, "/part?id=0")
+    page = content.decode()
+    assert status == 200
+    assert headers["Content-Security-Policy"] == PART_POLICY
+    assert HOSTILE not in page
+    part = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S).group(1))
+    assert part["name"] == f"{HOSTILE}.step"
+    assert part["last"] == N_PARTS - 1
+
+
+def test_scripts_are_our_own_files_only(port):
+    for name in ("part_view.js", "part.js", "part.css"):
+        status, _, content = _get(port, f"/assets/{name}")
+        assert status == 200
+        assert len(content) > 500
+    assert _get(port, "/assets/part.html")[0] == 404
+    assert _get(port, "/assets/..%2fviewer.py")[0] == 404
+
+
+def test_the_page_loads_nothing_from_another_host(port):
+    status, headers, content = _get(port, "/")
+    page = content.decode()
+    assert status == 200
+    assert headers["Content-Security-Policy"] == PAGE_POLICY
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    sources = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert sources
+    assert all(not re.match(r"(\w+:)?//", source) for source in sources)
+
+
+@pytest.mark.parametrize("path", ["/part?id=0", "/thumb?id=0", "/mesh?id=0"])
+def test_another_host_name_is_refused(port, path):
+    assert _get(port, path, Host=f"evil.example:{port}")[0] == 403
+    assert _get(port, path, Host=f"localhost:{port}")[0] == 200
+
+
+def test_a_websocket_from_another_origin_is_refused(port):
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Origin": "http://evil.example",
+    }
+    assert _get(port, "/ws", **headers)[0] == 403
+
+
+def test_a_port_in_use_is_named(explored_flow):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerError, match=rf"127\.0\.0\.1:{port} .*--port"):
+            start_server(explored_flow.flow_file, port)
+
+
+def test_a_missing_flow_is_an_error_before_anything_is_served(tmp_path):
+    with pytest.raises(FlowFileError, match="does not exist"):
+        start_server(tmp_path / "no.flow", 0)
