@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bokeh.layouts import column
-from bokeh.models import Button, ColumnDataSource, CustomJS, PreText
+from bokeh.models import Button, ColumnDataSource, CustomJS
 
-from dflow.insights.explore.texts import html_block
+from dflow.insights.explore.texts import html_block, text_block
 
 # The text comes as data and leaves as a file: it is never part of the page.
 _DOWNLOAD = """
@@ -32,7 +32,7 @@ class ExportPanel:
     """
 
     def __init__(self, *, file_list: Callable[[], str], file_name: str) -> None:
-        self.code = PreText(text="", width=1100, styles={"border": "1px solid #d5d9de", "padding": "8px"})
+        self.code = text_block(width=1100, styles={"border": "1px solid #d5d9de", "padding": "8px"})
         self.download = Button(label="Download the list of files (CSV)", width=260)
         self.handover = ColumnDataSource({"text": [""], "name": [file_name]})
         self.handover.js_on_change("data", CustomJS(args={"source": self.handover}, code=_DOWNLOAD))

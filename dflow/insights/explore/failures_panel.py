@@ -9,14 +9,13 @@ from bokeh.models import (
     ColumnDataSource,
     DataTable,
     NumberFormatter,
-    PreText,
     Select,
     StringFormatter,
     TableColumn,
 )
 
 from dflow.insights.explore.failures import Failure, Failures
-from dflow.insights.explore.texts import as_html, html_block
+from dflow.insights.explore.texts import as_html, html_block, text_block
 
 MAX_ROWS = 5000
 EVERY_KIND = "every kind"
@@ -33,7 +32,7 @@ class FailuresPanel:
         self.kind = Select(title="kind", value=EVERY_KIND, options=kinds, width=260)
         self._source = ColumnDataSource({name: [] for name in ("file", "kind", "task", "message", "seconds")})
         self._note = html_block(text=as_html(failures.note), width=600)
-        self.traceback = PreText(text="", width=1180, styles={"max-height": "320px", "overflow": "auto"})
+        self.traceback = text_block(width=1180, styles={"max-height": "320px", "overflow": "auto"})
         widths = {"file": 330, "kind": 110, "task": 110, "message": 540}
         columns = [
             TableColumn(field=name, title=name, formatter=StringFormatter(), width=width)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from bokeh.core.json_encoder import serialize_json
 from bokeh.document import Document
+from bokeh.models.widgets.markups import Markup
 
 from dflow.dataset import DatasetExplorer
 from dflow.insights.explore.export import file_list, selection_code
@@ -127,6 +128,14 @@ def test_names_reach_html_escaped_and_labels_hold_no_formula(page):
     assert not any("$$" in text for text in overrides.values())
     for column in page.parts.table.columns:
         assert "<" not in column.title
+
+
+def test_no_text_of_the_page_is_read_as_a_formula(page):
+    document = Document()
+    page.attach(document)
+    blocks = list(document.select({"type": Markup}))
+    assert len(blocks) >= 7
+    assert all(block.disable_math for block in blocks)
 
 
 def test_the_page_stays_small_however_many_parts_there_are(page):
