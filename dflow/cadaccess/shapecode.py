@@ -145,6 +145,7 @@ class ShapeCode:
     root: tuple[int, int, int] = (0, 0, 0)
 
 
+_KNOT = np.dtype([("knot", "<f8"), ("times", "<i4")])
 _INT = struct.Struct("<i")
 _REAL = struct.Struct("<d")
 _SUB = struct.Struct("<bii")
@@ -208,7 +209,7 @@ class _Cursor:
 
     def take_knots(self, count: int) -> np.ndarray:
         """Flat knots from (real, multiplicity) pairs."""
-        pairs = np.frombuffer(self.data, np.dtype([("knot", "<f8"), ("times", "<i4")]), count, self.at)
+        pairs = np.frombuffer(self.data, _KNOT, count, self.at)
         self.at += 12 * count
         return np.repeat(pairs["knot"], pairs["times"])
 
