@@ -31,6 +31,7 @@ from dflow.dataset.publish import Build, Outputs, recover
 from dflow.dataset.reuse import block_name
 from dflow.dataset.shards import WrittenFile, write_whole
 from dflow.dataset.tables import attribute_tables, table_build, write_attribset, write_infoset
+from dflow.dataset.words import Vocabularies, unite
 from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import schema_to_dict
@@ -169,10 +170,12 @@ class Merger:
         """Build, verify and publish. Raises `_Damaged` when samples cannot be read; nothing is published then."""
         build = Build.begin(self.outputs)
         try:
-            words = self._gather_words(plan, suffix)
+            vocabularies = self._gather_words(plan, suffix)
             root = str(build.dataset)
             files = prepare(root, plan)
-            nodes = shard_nodes(plan, root, self.locate, words, published=self._published(), suffix=suffix)
+            nodes = shard_nodes(
+                plan, root, self.locate, vocabularies=vocabularies, published=self._published(), suffix=suffix
+            )
             shards = self._undamaged(nodes)
             files += [WrittenFile(path, r.sizes[path], crc) for r in shards for path, crc in r.crcs.items()]
             manifest = make_manifest(files, inputs, {block_name(r.group, r.shard_index): r.digest for r in shards})
@@ -186,7 +189,7 @@ class Merger:
                 content_hashes=content_hashes,
                 build=manifest.build,
             )
-            write_attribset(build.attribset, attribute_tables(plan, words), build=manifest.build)
+            write_attribset(build.attribset, attribute_tables(plan, vocabularies.words), build=manifest.build)
             build.publish()
             return manifest
         finally:
@@ -200,14 +203,10 @@ class Merger:
         except DatasetError:
             return None
 
-    def _gather_words(self, plan: MergePlan, suffix: str) -> dict[str, tuple[str, ...]]:
-        """The vocabularies of the text arrays, by ``group/name``; sorted, so that codes never depend on the order."""
+    def _gather_words(self, plan: MergePlan, suffix: str) -> Vocabularies:
+        """The vocabularies of the text arrays: one more pass over the samples, where there are any."""
         coded = [array.target.path for group in plan.groups.values() for array in group.arrays if array.coded]
-        words: dict[str, set[str]] = {key: set() for key in coded}
-        for record in self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if coded else ():
-            for key, found in record.words.items():
-                words[key].update(found)
-        return {key: tuple(sorted(found)) for key, found in words.items()}
+        return unite(coded, self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if coded else ())
 
     def _undamaged(self, nodes: Nodes) -> list[ShardRecord]:
         """The records of all nodes; `_Damaged`, once all have run, when some found damage."""

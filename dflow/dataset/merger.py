@@ -159,7 +159,7 @@ class DatasetMerger:
         client = _active_client()
         if client is None and self._client_params is not None:
             client = self._client = distributed.Client(**self._client_params)
-        return compute_inline if client is None else _OnClient(client)
+        return compute_inline if client is None else OnClient(client)
 
     def _delete_merged(self, where: Mapping[str, str], report: MergeReport) -> None:
         kept = {name for name, *_ in (*report.rejected, *report.damaged)}
@@ -230,7 +230,7 @@ class DatasetInfo:
         os.replace(parts[1], self.attribset)
 
 
-class _OnClient:
+class OnClient:
     """Runs nodes on a cluster, a few a thread at a time."""
 
     def __init__(self, client: Any) -> None:

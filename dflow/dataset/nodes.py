@@ -23,10 +23,8 @@ from dflow.dataset.manifest import Manifest
 from dflow.dataset.plan import Block, GroupPlan, MergePlan
 from dflow.dataset.reuse import OldShard, block_digest, link_shard, old_shard
 from dflow.dataset.shards import ShardWriter, WrittenFile
+from dflow.dataset.words import Vocabularies
 from dflow.records import ShardRecord
-
-Words = Mapping[str, Sequence[str]]
-"""The sorted vocabulary of each text array, by ``group/name``."""
 
 Published = tuple[Manifest, str]
 """The dataset that a merge will replace: its manifest and its folder."""
@@ -74,8 +72,8 @@ def shard_nodes(
     plan: MergePlan,
     root: str,
     locate: Locator,
-    words: Words,
     *,
+    vocabularies: Vocabularies | None = None,
     published: Published | None = None,
     suffix: str = "",
 ) -> Nodes:
@@ -84,14 +82,13 @@ def shard_nodes(
     Of `published`, the manifest and the folder of the dataset that is to be replaced, shards that would come out the
     same are taken over.
     """
-    codes = vocabulary_codes(words)
+    vocabularies = vocabularies or Vocabularies()
 
     def make(group: str, index: int) -> Delayed:
         targets = tuple(array.target for array in plan.groups[group].arrays)
-        own = {key: table for key, table in codes.items() if key.startswith(f"{group}/")}
         block = plan.block(group, index)
         old = None if published is None else old_shard(*published, block, targets)
-        job = ShardJob(root, block, targets, locate, own, old)
+        job = ShardJob(root, block, targets, locate, vocabularies.codes(group, index), old)
         return _node(partial(run_shard, job), f"merge-{group}-{index:06d}{suffix}")
 
     return Nodes([(g.name, i) for g in _by_work(plan) for i in range(g.n_shards)], make)
@@ -116,11 +113,6 @@ def _by_work(plan: MergePlan) -> list[GroupPlan]:
 def _node(function: Callable[[], ShardRecord], key: str) -> Delayed:
     # traverse=False: dask would look for collections in every field of the job, sample by sample.
     return delayed(function, pure=False, traverse=False)(dask_key_name=key)
-
-
-def vocabulary_codes(words: Words) -> dict[str, dict[str, int]]:
-    """The code of each word: its place in the sorted vocabulary."""
-    return {key: {word: code for code, word in enumerate(found)} for key, found in words.items()}
 
 
 def run_shard(job: ShardJob) -> ShardRecord:

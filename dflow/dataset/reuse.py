@@ -44,8 +44,8 @@ def block_digest(block: Block, targets: Sequence[ArrayTarget], codes: Mapping[st
         digest.update(column.tobytes())
     for name in sorted(block.absent):
         digest.update(name.encode() + block.absent[name].tobytes())
-    for text in ("\0".join(block.names), *("\0".join([key, *codes[key]]) for key in sorted(codes))):
-        digest.update(text.encode("utf-8", "surrogatepass"))
+    text = repr((block.names, [(key, sorted(codes[key].items())) for key in sorted(codes)]))
+    digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

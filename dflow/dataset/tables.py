@@ -154,13 +154,16 @@ def _complete(own: Vocabulary, described: Vocabulary) -> Vocabulary:
 
 def write_attribset(path: str | os.PathLike[str], tables: Mapping[str, Vocabulary], *, build: str) -> None:
     """Write the long table (table_name, id, name, description), sorted by table and id."""
-    rows = [
-        {"table_name": table, "id": code, "name": name, "description": description or NOT_SET}
-        for table in sorted(tables)
-        for code, name, description in tables[table]
+    ordered = sorted(tables)
+    rows = [row for table in ordered for row in tables[table]]
+    columns = [
+        pa.array([table for table in ordered for _ in tables[table]], pa.string()),
+        pa.array([code for code, _, _ in rows], pa.int64()),
+        pa.array([name for _, name, _ in rows], pa.string()),
+        pa.array([description or NOT_SET for _, _, description in rows], pa.string()),
     ]
     schema = ATTRIBSET_SCHEMA.with_metadata(_metadata(build))
-    pq.write_table(pa.Table.from_pylist(rows, schema), path, compression="zstd", row_group_size=ROWS_PER_GROUP)
+    pq.write_table(pa.table(columns, schema=schema), path, compression="zstd", row_group_size=ROWS_PER_GROUP)
 
 
 def _metadata(build: str) -> dict[bytes, bytes]:

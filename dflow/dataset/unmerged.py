@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 from dflow.dataset.blocks import Locator, encode_words, read_block
 from dflow.dataset.layout import ArrayTarget, id_array
-from dflow.dataset.nodes import Words, vocabulary_codes
 from dflow.dataset.plan import MergePlan
 from dflow.errors import DamagedStoreError
 
 
-def lazy_dataset(plan: MergePlan, group: str, locate: Locator, words: Words | None = None) -> xr.Dataset:
+def lazy_dataset(
+    plan: MergePlan, group: str, locate: Locator, words: Mapping[str, Sequence[str]] | None = None
+) -> xr.Dataset:
     """One group of the merged dataset before it is written: dask-backed, its blocks equal to the output's shards.
 
     Each block reads the samples that it covers when it is computed. The merge's nodes are the same blocks, with all
     arrays of the group read at once.
     """
-    codes = vocabulary_codes(words or {})
+    codes = {key: {word: code for code, word in enumerate(found)} for key, found in (words or {}).items()}
     variables = {}
     for array in plan.groups[group].arrays:
         target = array.target

@@ -120,7 +120,7 @@ def measure(folder: Path, n_samples: int) -> tuple[Measured, MergePlan]:
     sent = batches(originals(paths), paths, n_samples)
     records, receive_seconds, record_bytes = traced(lambda: receive(sent))
     plan, plan_seconds, plan_bytes = traced(lambda: plan_merge(records))
-    nodes = shard_nodes(plan, "/build", InFolder(str(paths.encoded)), {})
+    nodes = shard_nodes(plan, "/build", InFolder(str(paths.encoded)))
     begin = time.process_time()
     sizes = [len(pickle.dumps(node.dask.to_dict()[node.key], 5)) for node in nodes]
     node_seconds = time.process_time() - begin

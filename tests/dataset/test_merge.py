@@ -132,7 +132,7 @@ def test_bytes_do_not_depend_on_arrival_or_working_order(
 
 def test_bytes_are_equal_on_a_cluster_of_any_size(paths: FlowPaths) -> None:
     distributed = pytest.importorskip("distributed")
-    from dflow.dataset.merger import _OnClient
+    from dflow.dataset.merger import OnClient
 
     records = make_samples(paths, [(7, 3), (0, 0), (9, 5), (4, 1), (8, 8)])
     merge(paths, records)
@@ -145,7 +145,7 @@ def test_bytes_are_equal_on_a_cluster_of_any_size(paths: FlowPaths) -> None:
             ) as cluster,
             distributed.Client(cluster) as client,
         ):
-            merge(paths, records, compute=_OnClient(client))
+            merge(paths, records, compute=OnClient(client))
         assert outputs(paths) == first
 
 
@@ -339,7 +339,7 @@ def test_a_merge_killed_in_any_shard_leaves_the_old_dataset_and_blocks_nothing(p
 
         return run
 
-    n_nodes = len(shard_nodes(plan_merge(records, SMALL), "", InFolder(""), {}))
+    n_nodes = len(shard_nodes(plan_merge(records, SMALL), "", InFolder("")))
     assert n_nodes > 4
     for n in range(n_nodes):
         with pytest.raises(Killed):
@@ -483,7 +483,7 @@ def test_jobs_and_records_cross_a_process_boundary(paths: FlowPaths) -> None:
 
 def test_one_node_writes_each_shard_and_bears_its_name(paths: FlowPaths) -> None:
     plan = plan_merge(make_samples(paths, [(9, 3), (8, 5), (7, 2)]), SMALL)
-    nodes = shard_nodes(plan, "", InFolder(str(paths.encoded)), {})
+    nodes = shard_nodes(plan, "", InFolder(str(paths.encoded)))
     keys = [node.key for node in nodes]
     assert len(set(keys)) == len(keys) == plan.n_shards
     assert "merge-faces-000001" in keys
