@@ -113,7 +113,7 @@ def split_stack(output: str) -> tuple[str, str]:
 
 def _message(error: BaseException) -> str:
     try:
-        text = str(error)
+        text = "".join(str(error))  # a plain str, even where a user's exception gives a subclass
     except Exception as failure:  # a user's exception whose __str__ raises
         text = f"its message cannot be shown: {type(failure).__name__}"
     return _bounded(text or type(error).__name__, MAX_MESSAGE_CHARACTERS)

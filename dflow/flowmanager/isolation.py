@@ -141,7 +141,7 @@ class Supervisor:
             try:
                 self._nursery = self._nursery or Nursery(self._limits.startup_seconds, previews=self._previews)
                 self._child = Child(self._nursery, self._limits.max_log_bytes)
-            except (ChildStartError, OSError) as error:
+            except OSError as error:
                 self.close()
                 if attempt == _START_ATTEMPTS - 1:
                     raise ChildStartError(str(error)) from error

@@ -46,7 +46,7 @@ _NURSERY = (sys.executable, "-P", "-c", _BOOT, str(Path(dflow.__file__).resolve(
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class ChildStartError(Exception):
+class ChildStartError(OSError):
     """No child could be started: the machine's fault, not an item's."""
 
 

@@ -118,8 +118,9 @@ def pids_in(folder: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()]
 
 
-@pytest.mark.parametrize("function", [hang_with_a_subprocess, hang_in_native_code])
-@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("function", "death"), [(hang_with_a_subprocess, signal.SIGTERM), (hang_in_native_code, signal.SIGKILL)]
+)
 def test_when_the_worker_dies_everything_below_it_ends_within_seconds(tmp_path, function, death):
     code = WORKER.format(function=function.__name__)
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) as process:

@@ -60,6 +60,19 @@ def test_a_message_that_cannot_be_shown_is_said_to_be_so():
     assert describe_exception(Mute(), "t").message == "its message cannot be shown: RuntimeError"
 
 
+def test_a_message_of_a_class_of_its_own_becomes_plain_text():
+    class Lazy(str):
+        __slots__ = ()
+
+    class Translated(Exception):
+        def __str__(self) -> str:
+            return Lazy("no good")
+
+    message = describe_exception(Translated(), "t").message
+    assert type(message) is str
+    assert message == "no good"
+
+
 def test_long_messages_and_tracebacks_are_bounded_and_keep_what_matters():
     def descend(depth: int) -> None:
         if depth == 0:

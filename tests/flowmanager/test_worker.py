@@ -26,7 +26,7 @@ from dflow.flowmanager.samples import work_folder
 from dflow.records import BatchResult, ErrorRecord, ItemRecord
 from dflow.storage import JsonStorageHandler, OptStorage, describe_file
 from dflow.storage.paths import TEMPORARY_PREFIX
-from tests.flowmanager.batches import QUICK, make_batch
+from tests.flowmanager.batches import QUICK, make_batch, wait_until
 
 MIB = 1024**2
 
@@ -650,13 +650,26 @@ def test_where_no_child_can_be_started_the_items_say_so(tmp_path, monkeypatch):
     assert [error.kind for error in errors_of(result)] == ["infrastructure"] * 2
 
 
+def wait_for_ever(marker):
+    if marker:
+        Path(marker).touch()
+        time.sleep(600)
+    return marker
+
+
 @pytest.mark.parametrize("stop", [worker.cancel, worker.shutdown])
 def test_cancelling_gives_up_what_is_under_way_and_nothing_more(tmp_path, stop):
-    batch = make_batch(slow, [0.0, 600.0, 0.0], tmp_path, limits=replace(QUICK, timeout_seconds=600))
-    threading.Timer(1.0, stop).start()
-    started = time.monotonic()
+    marker = tmp_path / "waiting"
+
+    def stop_when_waiting() -> None:
+        wait_until(marker.exists, 60.0)
+        stop()
+
+    batch = make_batch(wait_for_ever, ["", str(marker), ""], tmp_path, limits=replace(QUICK, timeout_seconds=600))
+    stopper = threading.Thread(target=stop_when_waiting)
+    stopper.start()
     result = worker.run_batch(batch)
-    assert time.monotonic() - started < 30
+    stopper.join()
     assert statuses(result) == ["succeeded", "failed", "failed"]
     assert [error.kind for error in errors_of(result)] == ["cancelled"] * 2
     assert statuses(worker.run_batch(make_batch(double, [1], tmp_path))) == ["succeeded"]
