@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import distributed
+import xarray as xr
 from dask.delayed import Delayed
 
 from dflow.dataset.blocks import Listed
 from dflow.dataset.layout import MergeSettings
 from dflow.dataset.merge import Compute, Merger, MergeReport, compute_inline
+from dflow.dataset.nodes import word_nodes
 from dflow.dataset.plan import plan_merge
 from dflow.dataset.publish import Outputs
 from dflow.dataset.sources import AnyPath, code_mapping, find_data_files, read_records
 from dflow.dataset.tables import attribute_tables, write_attribset, write_infoset
-from dflow.dataset.values import NOT_SET, Vocabulary
-from dflow.errors import DatasetError
+from dflow.dataset.unmerged import lazy_dataset
+from dflow.dataset.values import Vocabulary
+from dflow.dataset.words import unite
+from dflow.errors import DatasetError, UnknownKeyError
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import canonical_json, merge_schemas, parse_schema
 from dflow.storage.paths import ATTRIBSET_SUFFIX, DATA_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX
-from dflow.storage.sample import describe_file
+from dflow.storage.sample import NOT_SET, describe_file
 
 _WINDOW = 4
 """Nodes in flight per worker thread."""
@@ -126,6 +130,24 @@ class DatasetMerger:
         if self.delete_source_files:
             self._delete_merged(where, report)
         return replace(report, damaged=tuple(sorted([*report.damaged, *damaged])))
+
+    def open_unmerged(self, group: str) -> xr.Dataset:
+        """One group as it would be merged, dask-backed: its blocks read the samples when they are computed.
+
+        Raises
+        ------
+        UnknownKeyError
+            If no file has or declares such a group.
+        """
+        place = self.merged_store_path or Path(os.path.abspath("unmerged"))
+        pairs, _ = read_records(self.files, place.parent)
+        plan = plan_merge([self._with_schema(record) for record, _ in pairs])
+        if group not in plan.groups:
+            raise UnknownKeyError(f"no file has a group {group!r}; there are {', '.join(plan.groups)}")
+        locate = Listed({record.name: str(path) for record, path in pairs})
+        coded = [array.target.path for g in plan.groups.values() for array in g.arrays if array.coded]
+        words = unite(coded, self._compute()(word_nodes(plan, locate)) if coded else ()).words
+        return lazy_dataset(plan, group, locate, words)
 
     def close_dask_resources(self, close_global: bool = False) -> None:
         """Close the cluster that this merger started; with `close_global` also a client that was active before."""

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from dflow.dataset.layout import FORMAT
 from dflow.dataset.plan import MergePlan
-from dflow.dataset.values import NOT_SET, FileColumn, Vocabulary
+from dflow.dataset.values import FileColumn, Vocabulary
+from dflow.storage.sample import NOT_SET
 
 ROWS_PER_GROUP = 65536
 

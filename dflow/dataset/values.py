@@ -20,9 +20,7 @@ from dflow.dataset.resolve import most_frequent
 from dflow.errors import SchemaError
 from dflow.records import SampleRecord, Scalar
 from dflow.schema import FieldSpec, Schema, route, standard_array
-
-NOT_SET = "not set"
-"""The description of an `.attribset` row that nobody described."""
+from dflow.storage.sample import NOT_SET
 
 _INT32 = np.iinfo(np.int32)
 

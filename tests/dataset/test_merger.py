@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from dflow.dataset import DatasetInfo, DatasetMerger, validate_dataset
-from dflow.errors import DatasetError, SchemaError
+from dflow.errors import DatasetError, SchemaError, UnknownKeyError
 from dflow.schema import SchemaBuilder
 from dflow.storage.paths import FlowPaths
 from tests.dataset.samples import write_sample
@@ -113,6 +113,20 @@ def test_info_alone_writes_both_tables(runs: tuple[FlowPaths, FlowPaths], tmp_pa
         ("family", 0, "x", "not set"),
         ("family", 1, "y", "not set"),
     ]
+
+
+def test_a_group_can_be_looked_at_before_it_is_merged(runs: tuple[FlowPaths, FlowPaths], tmp_path: Path) -> None:
+    arrays = {"faces/areas": np.ones(2, "f4"), "faces/name": np.array(["b", "a"])}
+    write_sample(runs[0], "cad/9.step", arrays, {"Item": "cad/9.step"})
+    merger = DatasetMerger([run.encoded for run in runs], tmp_path / "both.dataset")
+    lazy = merger.open_unmerged("faces")
+    assert lazy["areas"].chunks is not None
+    assert lazy["name"].values.tolist() == [-1] * 10 + [1, 0]
+    merger.merge_data()
+    merged = xr.open_zarr(str(tmp_path / "both.dataset"), group="faces")
+    xr.testing.assert_equal(lazy.compute(), merged.compute())
+    with pytest.raises(UnknownKeyError, match="'holes'"):
+        merger.open_unmerged("holes")
 
 
 def test_nothing_to_merge_is_an_error(tmp_path: Path) -> None:
