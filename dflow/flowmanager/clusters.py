@@ -130,7 +130,7 @@ def _local(max_workers: int | None) -> Connection:
             processes=True,
             host="127.0.0.1",
             dashboard_address=f"127.0.0.1:{free_port(DASHBOARD_PORT)}",
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,
         )
     client = Client(cluster, set_as_default=False)
     return Connection(client, (client, cluster))

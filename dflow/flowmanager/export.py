@@ -11,12 +11,11 @@ from dask.delayed import Delayed
 from dflow.dataset.merge import MergeReport, merge_dataset
 from dflow.flowmanager.engine import compute_each
 from dflow.flowmanager.flowoutput import TaskOutcome
+from dflow.flowmanager.nodenames import renamed
 from dflow.flowmanager.progress import TaskProgress
 from dflow.flowmanager.run import FlowRun
-from dflow.flowmanager.tasks import EXPORT_CLASS
+from dflow.flowmanager.tasks import EXPORT_CLASS, EXPORT_TASK
 from dflow.records import ErrorRecord, ItemRecord, ShardRecord
-
-EXPORT_TASK = "merge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,9 @@ def _judged(item: ItemRecord, reasons: dict[str, tuple[str, str]], task: str) ->
 def _compute(
     run: FlowRun, bar: TaskProgress, nodes: Sequence[Delayed], written: list[ShardRecord]
 ) -> Iterator[ShardRecord]:
-    for record in compute_each(run.engines.heavy(), nodes):
+    engine = run.engines.heavy()
+    suffix = run.engines.suffix(EXPORT_TASK)
+    for record in compute_each(engine, [renamed(node, suffix) for node in nodes]):
         bar.advance(succeeded=1)
         written.append(record)
         yield record

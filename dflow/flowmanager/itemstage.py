@@ -136,7 +136,7 @@ class ItemStage:
             follows=follows_of(self._stage),
             needs_values=tuple(run.needs_value(step) for step in self._stage.steps),
             hashing=self._is_kept,
-            suffix=run.engines.suffix,
+            suffixes=tuple(run.engines.suffix(step.task.name) for step in self._stage.steps),
         )
         sized = [Sized(index, max(0, self._sources[index].n_bytes)) for index in pending]
         self._batcher = Batcher(sized, engine.n_workers)

@@ -22,16 +22,16 @@ from dflow.records import BatchResult
 class ChainPlan:
     """All that the nodes of one stage have in common.
 
-    `template` is a batch without items and with the first call; `calls`, `follows` and `needs_values` go along the
-    stage's steps; `hashing` says whether sources are read for their content hash.
+    `template` is a batch without items and with the first call; `calls`, `follows`, `needs_values` and key `suffixes`
+    go along the stage's steps; `hashing` says whether sources are read for their content hash.
     """
 
     template: Batch
     calls: tuple[TaskCall, ...]
     follows: tuple[Follow, ...]
     needs_values: tuple[bool, ...]
+    suffixes: tuple[str, ...]
     hashing: bool = False
-    suffix: str = ""
 
 
 def task_call(step: Step, function: bytes) -> TaskCall:
@@ -67,7 +67,7 @@ def make_job(plan: ChainPlan, tag: int, roots: Mapping[int, Root], hashes: Mappi
     nodes: list[Delayed] = []
     for number, call in enumerate(plan.calls):
         batch = replace(plan.template, index=tag, call=call, items=items)
-        key = node_key(call.task_name, tag, plan.suffix)
+        key = node_key(call.task_name, tag, plan.suffixes[number])
         if number == 0:
             nodes.append(
                 _FIRST(_pack(batch), hashing=plan.hashing, needs_value=plan.needs_values[0], dask_key_name=key)

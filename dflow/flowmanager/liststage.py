@@ -62,7 +62,7 @@ def run_gather(run: FlowRun, step: Step) -> StepResult:
         calls=(task_call(step, function),),
         follows=(Follow(-1),),
         needs_values=(True,),
-        suffix=run.engines.suffix,
+        suffixes=(run.engines.suffix(step.task.name),),
     )
     bar = run.progress.start(step.task.name, len(roots), unit="sources")
     records = []

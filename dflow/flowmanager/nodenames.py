@@ -1,8 +1,9 @@
 """Node keys that read like the flow: ``encode-000012``, one live flow a name and scheduler.
 
 Two flows with equal keys on one scheduler would be given each other's results. A flow therefore registers its tasks'
-names on the scheduler, in one step of its event loop; where a name is taken by another live flow, or by nodes that an
-interrupted one left behind, keys take a suffix that the dashboard's grouping ignores (``encode-1f9a-000012``).
+names on the scheduler, in one step of its event loop; where a name is taken by another flow, or by nodes that are still
+there, its keys take a suffix that the dashboard's grouping ignores (``encode-1f9a03c2-000012``). A flow that ended
+badly keeps its names: a worker may still be busy with one of its nodes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
+from dask.delayed import Delayed
 from distributed import Client
 
 _REGISTRY = "dflow-node-names"
@@ -18,38 +20,53 @@ _REGISTRY = "dflow-node-names"
 
 def node_key(task: str, number: int, suffix: str = "") -> str:
     """The key of a task's node: grouped by the task's name on the dashboard."""
-    clean = "".join(c if c.isalnum() or c in "_." else "_" for c in task)
-    return f"{clean}-{suffix}-{number:06d}" if suffix else f"{clean}-{number:06d}"
+    return f"{_prefix(task)}-{suffix}-{number:06d}" if suffix else f"{_prefix(task)}-{number:06d}"
+
+
+def renamed(node: Delayed, suffix: str) -> Delayed:
+    """The same node under a key with a suffix before its number; `node` depends on no other."""
+    if not suffix:
+        return node
+    head, _, number = str(node.key).rpartition("-")
+    key = f"{head}-{suffix}-{number}"
+    task = dict(node.__dask_graph__())[node.key]
+    return Delayed(key, {key: task.substitute({}, key=key)})  # type: ignore[no-untyped-call]  # dask
 
 
 class NodeNames:
-    """Holds names on a scheduler until `release`; `suffix` is "" where nobody else uses them."""
+    """Holds the names of a flow's tasks on a scheduler until `release`."""
 
     def __init__(self, client: Client, tasks: Sequence[str]) -> None:
         self._client = client
-        self._token = secrets.token_hex(8)
         # Dask's grouping drops words of 8 or more hexadecimal digits.
-        prefixes = tuple(node_key(task, 0).rpartition("-")[0] for task in tasks)
-        free = client.run_on_scheduler(_claim, names=prefixes, token=self._token, owner=client.id)
-        self.suffix = "" if free else self._token
+        self._token = secrets.token_hex(8)
+        self._taken = frozenset(
+            client.run_on_scheduler(_claim, names=tuple(_prefix(task) for task in tasks), token=self._token)
+        )
+
+    def suffix(self, task: str) -> str:
+        """What the keys of `task` carry: "" where nobody else uses its name."""
+        return self._token if _prefix(task) in self._taken else ""
 
     def release(self) -> None:
-        """Free the names."""
+        """Free the names; only when no worker can be busy with one of the nodes any more."""
         if self._client.status == "running":
             self._client.run_on_scheduler(_free, token=self._token)
 
 
-def _claim(names: Sequence[str], token: str, owner: str, dask_scheduler: Any = None) -> bool:
-    """Runs on the scheduler: whether nobody else holds any of the names; they are held from now on either way."""
-    held: dict[str, tuple[str, tuple[str, ...]]] = dask_scheduler.extensions.setdefault(_REGISTRY, {})
-    for other in [key for key, (client, _) in held.items() if client not in dask_scheduler.clients]:
-        del held[other]
-    taken = {name for _, theirs in held.values() for name in theirs}
-    held[token] = (owner, tuple(names))
-    if taken & set(names):
-        return False
-    begins = tuple(f"{name}-" for name in names)
-    return not any(isinstance(key, str) and key.startswith(begins) for key in dask_scheduler.tasks)
+def _prefix(task: str) -> str:
+    return "".join(c if c.isalnum() or c in "_." else "_" for c in task)
+
+
+def _claim(names: Sequence[str], token: str, dask_scheduler: Any = None) -> list[str]:
+    """Runs on the scheduler: hold the names, and say which of them somebody else uses."""
+    held: dict[str, tuple[str, ...]] = dask_scheduler.extensions.setdefault(_REGISTRY, {})
+    used = {name for theirs in held.values() for name in theirs}
+    held[token] = tuple(names)
+    for name in set(names) - used:
+        if any(isinstance(key, str) and key.startswith(f"{name}-") for key in dask_scheduler.tasks):
+            used.add(name)
+    return sorted(used & set(names))
 
 
 def _free(token: str, dask_scheduler: Any = None) -> None:

@@ -21,7 +21,7 @@ from dflow.flowmanager.nodenames import NodeNames
 from dflow.flowmanager.progress import Progress
 from dflow.flowmanager.roots import Root
 from dflow.flowmanager.settings import FlowSettings
-from dflow.flowmanager.tasks import TaskSpec
+from dflow.flowmanager.tasks import EXPORT_TASK, TaskSpec
 from dflow.flowmanager.watching import MonitorFeed
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Source, Step
 from dflow.records import ItemRecord
@@ -49,10 +49,9 @@ class Engines:
         """Where user code runs: in a child of the worker or, for debugging, here."""
         return "inline" if self._settings.debug else "process"
 
-    @property
-    def suffix(self) -> str:
-        """What the run's node keys carry besides task and number."""
-        return self._names.suffix if self._names else ""
+    def suffix(self, task: str) -> str:
+        """What the keys of a task's nodes carry besides its name and their number."""
+        return self._names.suffix(task) if self._names else ""
 
     @property
     def dashboard(self) -> str:
@@ -75,7 +74,7 @@ class Engines:
         if self._cluster is None:
             self._connection = resolve(self._settings.cluster, max_workers=self._settings.max_workers)
             client = self._connection.client
-            self._names = NodeNames(client, [task.name for task in self._settings.tasks])
+            self._names = NodeNames(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
             self._cluster = ClusterEngine(client, retries=self._settings.limits.max_retries)
             self._progress.dashboard = self.dashboard
             self._feed = MonitorFeed(client, self._settings.paths.name)
@@ -97,7 +96,7 @@ class Engines:
         try:
             if self._feed is not None:
                 self._feed.close(status)
-            if self._names is not None:
+            if self._names is not None and status == "finished":
                 self._names.release()
         finally:
             if self._connection is not None:

@@ -18,7 +18,7 @@ from typing import Any
 from dflow._version import __version__
 from dflow.errors import EmptySourceError, FlowCancelledError
 from dflow.flowmanager import folder
-from dflow.flowmanager.export import EXPORT_TASK, damaged_identities, export_dataset, rejected_items
+from dflow.flowmanager.export import damaged_identities, export_dataset, rejected_items
 from dflow.flowmanager.fingerprint import Fingerprint, fingerprint, versions
 from dflow.flowmanager.flowlog import FlowLog
 from dflow.flowmanager.flowoutput import Counts, FlowOutput, TaskOutcome
@@ -33,6 +33,7 @@ from dflow.flowmanager.report import print_report
 from dflow.flowmanager.roots import Root, looks_like_a_path, roots_of
 from dflow.flowmanager.run import Engines, FlowRun, source_values
 from dflow.flowmanager.settings import FlowSettings
+from dflow.flowmanager.tasks import EXPORT_TASK
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Stage
 from dflow.records import ErrorRecord, ItemRecord
 from dflow.storage.paths import FlowPaths

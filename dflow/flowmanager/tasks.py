@@ -19,6 +19,9 @@ TASK_CLASSES: dict[TaskKind, str] = {
 """HOOPS AI's wrapper classes, which name the entries of ``Duration [seconds]``."""
 
 EXPORT_CLASS = "AutoDatasetExportTask"
+EXPORT_TASK = "merge"
+"""What the export is called among the tasks, and in its nodes' keys."""
+
 INJECTED = ("cad_loader", "storage")
 """Inputs that the framework provides, in the order of HOOPS AI's positional convention."""
 

@@ -14,14 +14,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client
+import zarr
+from dask.delayed import delayed
+from dask.utils import key_split
 
 import dflow
 from dflow.errors import ClusterError, FlowCancelledError, TooManyFailuresError
 from dflow.flowmanager import flowtask
 from dflow.flowmanager.clusterclient import ClusterEngine
 from dflow.flowmanager.clusters import free_port, resolve
-from dflow.flowmanager.nodenames import NodeNames, node_key
+from dflow.flowmanager.engine import Job
+from dflow.flowmanager.nodenames import NodeNames, node_key, renamed
 from tests.flowmanager.flowparts import hidden
 
 
@@ -156,31 +159,65 @@ def test_retry_takes_up_only_the_kinds_it_is_told(tmp_path):
 def test_equal_names_of_two_live_flows_do_not_mix(shared_client):
     first = NodeNames(shared_client, ["encode"])
     second = NodeNames(shared_client, ["encode", "other"])
-    third = NodeNames(shared_client, ["unrelated"])
-    assert first.suffix == third.suffix == ""
-    assert second.suffix
-    from dask.utils import key_split
-
-    assert key_split(node_key("encode", 12)) == key_split(node_key("encode", 12, second.suffix)) == "encode"
-    for names in (first, second, third):
-        names.release()
+    assert first.suffix("encode") == second.suffix("other") == ""
+    suffix = second.suffix("encode")
+    assert suffix
+    assert key_split(node_key("encode", 12)) == key_split(node_key("encode", 12, suffix)) == "encode"
+    first.release()
+    second.release()
     again = NodeNames(shared_client, ["encode"])
-    assert again.suffix == ""
+    assert again.suffix("encode") == ""
     again.release()
 
 
-def test_names_of_a_client_that_is_gone_are_free(shared_client):
-    with Client(shared_client.scheduler.address, set_as_default=False) as other:
-        assert NodeNames(other, ["lost"]).suffix == ""
-        assert NodeNames(shared_client, ["lost"]).suffix
-    wait_until(lambda: _is_free(shared_client, "lost"))
-
-
-def _is_free(client: Client, name: str) -> bool:
-    client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.extensions["dflow-node-names"].clear())
-    names = NodeNames(client, [name])
+def test_a_name_whose_nodes_are_still_there_gets_a_suffix(shared_client):
+    future = shared_client.submit(_maybe_fail, 1, key="still-000001")
+    assert future.result(30) == 1
+    names = NodeNames(shared_client, ["still"])
+    assert names.suffix("still")
     names.release()
-    return names.suffix == ""
+    del future
+
+
+def test_a_renamed_node_computes_the_same():
+    node = delayed(_maybe_fail, pure=False)(5, dask_key_name="merge-faces-000003")
+    other = renamed(node, "abcd")
+    assert other.key == "merge-faces-abcd-000003"
+    assert other.compute(scheduler="synchronous") == 5
+    assert renamed(node, "") is node
+
+
+def test_two_flows_of_equal_names_run_on_one_scheduler_at_the_same_time(tmp_path, shared_client):
+    def flow_of(folder, factor):
+        @flowtask.transform(name="work", inputs=["part", "storage"])
+        def work(part, storage):
+            import time
+
+            import numpy as np
+
+            time.sleep(0.02)
+            storage.save_data("rows/values", np.full(3, part * factor, dtype=np.int32))
+            return part * factor
+
+        return make(tmp_path / folder, work, cluster=shared_client)
+
+    sums = {}
+
+    def target(folder, factor):
+        output, _, _ = run(flow_of(folder, factor), list(range(30)))
+        sums[factor] = (sum(output.task_instances[0].results), output.counts.samples)
+
+    threads = [threading.Thread(target=target, args=(f"f{factor}", factor)) for factor in (1, 10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sums == {1: (435, 30), 10: (4350, 30)}
+    values = {}
+    for factor in (1, 10):
+        dataset = tmp_path / f"f{factor}" / "out" / "flows" / "faults" / "faults.dataset"
+        values[factor] = int(zarr.open_group(str(dataset), mode="r")["rows/values"][:].sum())
+    assert values == {1: 3 * 435, 10: 3 * 4350}
 
 
 def test_no_scheduler_and_unknown_profiles_are_told_apart(monkeypatch):
@@ -218,10 +255,6 @@ def test_a_busy_dashboard_port_gives_another():
 
 
 def test_the_engine_yields_infrastructure_errors_and_pulls_lazily(shared_client):
-    from dask.delayed import delayed
-
-    from dflow.flowmanager.engine import Job
-
     pulled = []
 
     def jobs():
