@@ -105,8 +105,9 @@ class Sample:
             store = OptStorage(path) if _is_closed(self.storage) else self.storage
             store.compress_store()
             return store
+        _remove(self._paths.data_file(self.name))
         store = OptStorage(path)
-        convert_storage(self.storage, store)
+        convert_storage(path if self._kind == "json" and _is_closed(self.storage) else self.storage, store)
         self.storage.close()
         store.compress_store()
         return store
@@ -166,6 +167,7 @@ def _link(source: Path, target: Path) -> None:
     except OSError:  # a file system without hard links
         shutil.copyfile(source, temporary)
     os.replace(temporary, target)
+    _remove(temporary)  # renaming a link onto another link of the same file does nothing (POSIX)
 
 
 def _remove(path: Path) -> None:

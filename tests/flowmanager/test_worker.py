@@ -144,9 +144,10 @@ def closing(path, storage):
     storage.close()
 
 
-def test_a_user_may_close_the_store(tmp_path):
-    (record,) = worker.run_batch(make_batch(closing, ["a.step"], tmp_path, "item", "storage")).items
-    assert record.status == "succeeded"
+@pytest.mark.parametrize("kind", ["optimized", "json"])
+def test_a_user_may_close_the_store(tmp_path, kind):
+    (record,) = worker.run_batch(make_batch(closing, ["a.step"], tmp_path, "item", "storage", storage_type=kind)).items
+    assert record.status == "succeeded", record.error
     assert record.samples[0].row_count("faces") == 2
 
 
