@@ -258,7 +258,7 @@ class Brep:
     @cached_property
     def moments(self) -> Moments:
         """Closed-form integrals over the planes, cylinders, cones, spheres and tori."""
-        return moments.integrate(self._tables, self.chords, trimming.knows(self._tables))
+        return moments.integrate(self._tables, self.chords)
 
     @cached_property
     def _uv_bounds(self) -> np.ndarray:
@@ -266,7 +266,7 @@ class Brep:
 
     @cached_property
     def _areas_and_centroids(self) -> tuple[np.ndarray, np.ndarray]:
-        areas, centroids = measuring.face_moments(self._tables, self._kernel, self.moments)
+        areas, centroids = measuring.face_moments(self._tables, self._kernel, self.chords, self.moments)
         return _frozen(areas), _frozen(centroids)
 
     @cached_property

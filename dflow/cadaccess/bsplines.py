@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dflow.cadaccess.shapecode import Spline, SplineSurface
@@ -30,18 +32,17 @@ def unroll(knots: np.ndarray, degree: int, n_poles: int) -> tuple[np.ndarray, np
     return flat, poles
 
 
-def basis(knots: np.ndarray, degree: int, n_poles: int, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Non-zero basis functions and their first derivatives.
-
-    Returns
-    -------
-    span : (m,) int64, the index of the first of the degree + 1 poles that matter.
-    values, slopes : (m, degree + 1) float64.
-    """
+def find_spans(knots: np.ndarray, degree: int, n_poles: int, t: np.ndarray) -> np.ndarray:
+    """(m,) int64: the knot interval, of some length, that each parameter lies in."""
     span = np.clip(np.searchsorted(knots, t, side="right") - 1, degree, n_poles - 1)
     # A span of no length (the parameter beyond a repeated end knot) would divide by zero.
     while np.any(empty := (knots[span] == knots[span + 1]) & (span > degree)):
         span = np.where(empty, span - 1, span)
+    return span
+
+
+def basis(knots: np.ndarray, degree: int, span: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The degree + 1 non-zero basis functions and their first derivatives in the knot intervals `span`, (m, degree + 1) each."""
     values = np.ones((len(t), 1))
     lower = values
     for p in range(1, degree + 1):
@@ -57,7 +58,7 @@ def basis(knots: np.ndarray, degree: int, n_poles: int, t: np.ndarray) -> tuple[
         share = degree * lower[:, r] / (knots[span + r + 1] - knots[span + r + 1 - degree])
         slopes[:, r] -= share
         slopes[:, r + 1] += share
-    return span - degree, values, slopes
+    return values, slopes
 
 
 def _wrap(t: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -65,24 +66,24 @@ def _wrap(t: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.where((t < low) | (t > high), low + np.mod(t - low, high - low), t)
 
 
-def _local_basis(
+def _open_form(
     knots: np.ndarray, degree: int, n_poles: int, periodic: bool, t: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which poles matter at t, (m, degree + 1), with their weights and the weights' slopes."""
+    """Flat knots and pole indices of the spline as an open one, and the parameters moved into its range."""
     if not periodic:
-        span, values, slopes = basis(knots, degree, n_poles, t)
-        return span[:, None] + np.arange(degree + 1), values, slopes
+        return knots, np.arange(n_poles), t
     knots, index = unroll(knots, degree, n_poles)
-    span, values, slopes = basis(knots, degree, len(index), _wrap(t, knots[degree], knots[degree + n_poles]))
-    return index[span[:, None] + np.arange(degree + 1)], values, slopes
+    return knots, index, _wrap(t, knots[degree], knots[degree + n_poles])
 
 
 def matrices(
     knots: np.ndarray, degree: int, n_poles: int, periodic: bool, t: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Basis matrices (m, n_poles): values and slopes at t, to be multiplied with the poles."""
-    columns, values, slopes = _local_basis(knots, degree, n_poles, periodic, t)
-    rows = np.arange(len(t))[:, None]
+    knots, index, t = _open_form(knots, degree, n_poles, periodic, t)
+    span = find_spans(knots, degree, len(index), t)
+    values, slopes = basis(knots, degree, span, t)
+    rows, columns = np.arange(len(t))[:, None], index[span[:, None] + np.arange(-degree, 1)]
     dense, dense_slopes = np.zeros((len(t), n_poles)), np.zeros((len(t), n_poles))
     np.add.at(dense, (rows, columns), values)
     np.add.at(dense_slopes, (rows, columns), slopes)
@@ -91,11 +92,42 @@ def matrices(
 
 def evaluate_curve(spline: Spline, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points and first derivatives, (m, d) each."""
-    columns, value, slope = _local_basis(spline.knots, spline.degree, len(spline.poles), spline.periodic, t)
-    near = spline.poles[columns]
-    if spline.weights is None:
+    return evaluate_curves([spline], [t])[0]
+
+
+def evaluate_curves(splines: Sequence[Spline], t: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Points and first derivatives of each spline at its own parameters; those of one degree are computed together."""
+    out: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0))] * len(splines)
+    for degree in {spline.degree for spline in splines}:
+        chosen = [i for i, spline in enumerate(splines) if spline.degree == degree]
+        points, slopes = _evaluate_together([splines[i] for i in chosen], degree, [t[i] for i in chosen])
+        cuts = np.cumsum([len(t[i]) for i in chosen])[:-1]
+        for i, at, slope in zip(chosen, np.split(points, cuts), np.split(slopes, cuts), strict=True):
+            out[i] = at, slope
+    return out
+
+
+def _evaluate_together(
+    splines: Sequence[Spline], degree: int, t: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """All parameters in one array over all knots and poles in one array."""
+    n_knots = n_poles = 0
+    knots, spans, firsts, params = [], [], [], []
+    for spline, own in zip(splines, t, strict=True):
+        flat, index, own = _open_form(spline.knots, degree, len(spline.poles), spline.periodic, own)
+        span = find_spans(flat, degree, len(index), own)
+        knots.append(flat)
+        spans.append(span + n_knots)
+        firsts.append(index[span[:, None] + np.arange(-degree, 1)] + n_poles)
+        params.append(own)
+        n_knots, n_poles = n_knots + len(flat), n_poles + len(spline.poles)
+    columns = np.concatenate(firsts)
+    value, slope = basis(np.concatenate(knots), degree, np.concatenate(spans), np.concatenate(params))
+    near = np.concatenate([spline.poles for spline in splines])[columns]
+    if all(spline.weights is None for spline in splines):
         return np.einsum("mi,mid->md", value, near), np.einsum("mi,mid->md", slope, near)
-    weights = spline.weights[columns]
+    plain = (np.ones(len(spline.poles)) if spline.weights is None else spline.weights for spline in splines)
+    weights = np.concatenate(list(plain))[columns]
     value, slope = value * weights, slope * weights
     total = value.sum(axis=1)[:, None]
     points = np.einsum("mi,mid->md", value, near) / total

@@ -152,22 +152,9 @@ def _evaluate_splines(
     if not len(free):
         return
     begins = np.flatnonzero(np.diff(rows[free], prepend=-1))
-    for group in np.split(free, begins[1:]):
-        at, slope = bsplines.evaluate_curve(table.splines[int(rows[group[0]])], t[group].ravel())
+    groups = np.split(free, begins[1:])
+    splines = [table.splines[int(rows[group[0]])] for group in groups]
+    found = bsplines.evaluate_curves(splines, [t[group].ravel() for group in groups])
+    for group, (at, slope) in zip(groups, found, strict=True):
         points[group] = at.reshape(len(group), -1, at.shape[1])
         slopes[group] = slope.reshape(len(group), -1, at.shape[1])
-
-
-def take(table: CurveTable, rows: np.ndarray) -> CurveTable:
-    """The table of some rows only."""
-    splines = {i: table.splines[r] for i, r in enumerate(rows.tolist()) if r in table.splines}
-    return CurveTable(
-        table.kind[rows],
-        table.origin[rows],
-        table.x[rows],
-        table.y[rows],
-        table.radii[rows],
-        table.first[rows],
-        table.last[rows],
-        splines,
-    )

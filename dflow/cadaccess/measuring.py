@@ -57,9 +57,13 @@ def _arc_extremes(table: CurveTable, arcs: np.ndarray) -> np.ndarray:
     return curves.evaluate(table, arcs, np.minimum(first + np.mod(t - first, 2 * np.pi), last))[0]
 
 
-def face_moments(tables: ShapeTables, kernel: KernelShape, moments: Moments) -> tuple[np.ndarray, np.ndarray]:
+def face_moments(
+    tables: ShapeTables, kernel: KernelShape, chords: Chords, moments: Moments
+) -> tuple[np.ndarray, np.ndarray]:
     """Areas (F,) in mm² and centroids (F, 3) in mm: closed forms, else the kernel's."""
-    good = moments.known & (moments.area > 0)
+    reach = np.zeros(tables.n_faces)
+    np.maximum.at(reach, chords.face, np.abs(chords.end - chords.start).max(axis=1))
+    good = moments.known & (moments.area > 1e-12 * reach**2)  # less is rounding noise around a slit
     areas = np.where(good, moments.area, 1.0)
     centroids = moments.first / areas[:, None]
     for row in np.flatnonzero(~good).tolist():

@@ -38,10 +38,10 @@ class Moments:
     flux: np.ndarray
 
 
-def integrate(tables: ShapeTables, chords: Chords, known: np.ndarray) -> Moments:
-    """The moments of the faces `known` : (F,) bool whose surface is a plane or axial."""
+def integrate(tables: ShapeTables, chords: Chords) -> Moments:
+    """The moments of the faces whose surface is a plane or axial and whose loops close."""
     kind = tables.faces.kind
-    known = known & ((kind == shapecode.PLANE) | np.isin(kind, AXIAL))
+    known = chords.closed & ((kind == shapecode.PLANE) | np.isin(kind, AXIAL))
     n = tables.n_faces
     sign = np.where(tables.use_forward, 1.0, -1.0)
     sums = np.zeros((n, 8))  # area, first moment (3), vector area (3), flux; the frame's origin is the reference
@@ -199,9 +199,7 @@ def cone_moments(tables: ShapeTables, chords: Chords, moments: Moments) -> np.nd
     return out / 4.0
 
 
-def _add_axial_cones(
-    tables: ShapeTables, chords: Chords, rows: np.ndarray, sign: np.ndarray, out: np.ndarray
-) -> None:
+def _add_axial_cones(tables: ShapeTables, chords: Chords, rows: np.ndarray, sign: np.ndarray, out: np.ndarray) -> None:
     table, (nodes, weights) = tables.faces, _LONG_RULE
     half = 0.5 * (chords.t1[rows] - chords.t0[rows])
     t = chords.t0[rows][:, None] + half[:, None] * (1.0 + nodes)

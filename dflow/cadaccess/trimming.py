@@ -119,13 +119,47 @@ def _chain(
     number = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(leaves))))
     chosen, gaps = np.arange(len(leaves)), np.zeros(len(leaves))
     pending = np.ones(len(first), bool)
-    # A wire's edges are stored as it runs, or the other way round where nobody healed the order.
-    for follower in _followers(first, len(leaves)):
+    for attempt in (_stored_order, _reverse_order, _nearest_order):
+        if not pending.any():
+            break
+        follower = attempt(first, leaves, enters, pending)
         gap = np.abs(enters[follower] - leaves).max(axis=1)
         fits = pending & (np.maximum.reduceat(gap, first) <= allowed)
         chosen[fits[number]], gaps[fits[number]] = follower[fits[number]], gap[fits[number]]
         pending &= ~fits
     return chosen, gaps, pending
+
+
+def _stored_order(first: np.ndarray, leaves: np.ndarray, enters: np.ndarray, pending: np.ndarray) -> np.ndarray:
+    """A wire's edges are stored as it runs, ..."""
+    onward = np.arange(1, len(leaves) + 1)
+    onward[np.append(first[1:], len(leaves)) - 1] = first
+    return onward
+
+
+def _reverse_order(first: np.ndarray, leaves: np.ndarray, enters: np.ndarray, pending: np.ndarray) -> np.ndarray:
+    """... or the other way round where nobody healed the order, ..."""
+    backward = np.arange(-1, len(leaves) - 1)
+    backward[first] = np.append(first[1:], len(leaves)) - 1
+    return backward
+
+
+def _nearest_order(first: np.ndarray, leaves: np.ndarray, enters: np.ndarray, pending: np.ndarray) -> np.ndarray:
+    """... or in any order, as boolean operations leave them: go on where the nearest unused curve begins."""
+    follower = _stored_order(first, leaves, enters, pending)
+    last = np.append(first[1:], len(leaves))
+    for loop in np.flatnonzero(pending).tolist():
+        begin, end = int(first[loop]), int(last[loop])
+        free = np.arange(begin + 1, end)
+        at = begin
+        while len(free):
+            nearest = int(np.abs(enters[free] - leaves[at]).max(axis=1).argmin())
+            following = int(free[nearest])
+            follower[at] = following
+            at = following
+            free = np.delete(free, nearest)
+        follower[at] = begin
+    return follower
 
 
 def _add_bridges(
@@ -147,16 +181,8 @@ def _add_bridges(
     return Chords(**wider, first=first, closed=chords.closed)
 
 
-def _followers(first: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """For loops that begin at `first`, each entry's successor in stored order and in the reverse of it."""
-    last = np.append(first[1:], n) - 1
-    onward, backward = np.arange(1, n + 1), np.arange(-1, n - 1)
-    onward[last], backward[first] = first, last
-    return onward, backward
-
-
 def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(use, t0, t1, curved) of each chord: one a line, one an eighth of a circle, two to eight a knot span of a spline."""
+    """(use, t0, t1, curved) of each chord: one a line, one an eighth of a circle, one to eight a knot span of a spline."""
     kind, span = table.kind[uses], table.last[uses] - table.first[uses]
     count = np.ones(len(uses), int)
     conic = (kind != shapecode.LINE) & (kind < shapecode.BEZIER)
@@ -188,7 +214,7 @@ def _spline_breaks(knots: np.ndarray, first: float, last: float) -> np.ndarray:
     inner = np.unique(knots)
     inner = inner[(inner > low) & (inner < high)]
     ends = np.concatenate([[low], inner, [high]])
-    n = min(max(_CHORDS_A_SPLINE // (len(ends) - 1), 2), 8)
+    n = min(max(_CHORDS_A_SPLINE // (len(ends) - 1), 1), 8)
     parts = np.linspace(ends[:-1], ends[1:], n + 1, axis=1)
     line = np.append(parts[:, :-1].ravel(), high)
     return line if first <= last else line[::-1]
