@@ -62,7 +62,6 @@ def converse(
                 if isinstance(reply, (wire.Prepared, wire.ItemDone)):
                     return None
             if cancelled.is_set():
-                child.end()
                 raise CancelledError
             fault = memory.fault() or clock.fault()
             if fault:
@@ -71,6 +70,9 @@ def converse(
         return _died(child)
     except wire.WireError as error:
         return _ended(child, Fault("crash", f"the process no longer makes sense: {error}"))
+    except BaseException:  # cancelled, or Ctrl-C where the batch runs in the main thread
+        child.end()
+        raise
 
 
 def _ended(child: Child, fault: Fault) -> Fault:

@@ -190,6 +190,21 @@ def test_cancelling_ends_the_request_and_its_child(supervisor, tmp_path):
     assert not is_running(pid)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_whatever_interrupts_the_worker_ends_the_child(supervisor, tmp_path, error):
+    def interrupt(reply):
+        raise error
+
+    batch = make_batch(child_pid, [1], tmp_path)
+    supervisor.prepare(batch)
+    pid, before = supervisor.child_pid, open_descriptors()
+    with pytest.raises(error):
+        supervisor.run(Run(batch.items[0]), ALLOWANCE, interrupt)
+    assert not is_running(pid)
+    assert open_descriptors() < before
+    assert isinstance(ask(supervisor, batch), int)
+
+
 def test_closing_ends_everything(tmp_path):
     supervisor = Supervisor()
     supervisor.prewarm(previews=False)

@@ -716,12 +716,12 @@ def test_inline_the_keyboard_and_the_debugger_get_through(tmp_path, error):
 
 
 def test_files_that_crash_the_kernel_cost_only_themselves(tmp_path, shared_data, part):
-    crashers = [
+    killers = [
         "dodgy/U009.stp",
         "dodgy/Twi044.stp",
         "broken/segv_line_direction_typeconfusion.step",
     ]
-    paths = [str(shared_data / "cad" / name) for name in crashers]
+    paths = [str(shared_data / "cad" / name) for name in killers]
     values = [part, paths[0], paths[1], part, paths[2], part]
     limits = Limits(timeout_seconds=60)
     result = worker.run_batch(make_batch(open_only, values, tmp_path, "item", "cad_loader", "storage", limits=limits))
