@@ -11,6 +11,7 @@ from dflow.flowmanager import worker
 from dflow.flowmanager.batch import Batch, Isolation, TaskCall, pack_value
 from dflow.flowmanager.clusterclient import ClusterEngine
 from dflow.flowmanager.clusters import Connection, is_foreign, resolve
+from dflow.flowmanager.doctor import check_cluster
 from dflow.flowmanager.engine import Engine, SynchronousEngine
 from dflow.flowmanager.fingerprint import Fingerprint
 from dflow.flowmanager.flowlog import FlowLog
@@ -33,7 +34,8 @@ _NO_CALL = TaskCall("", "custom", b"", ())
 class Engines:
     """The engines of one run. The cluster is started when the first stage needs it, and closed by `close`."""
 
-    def __init__(self, settings: FlowSettings, progress: Progress, log: FlowLog) -> None:
+    def __init__(self, settings: FlowSettings, progress: Progress, log: FlowLog, sources: Sequence[Any] = ()) -> None:
+        self._sources = sources
         self._settings = settings
         self._progress = progress
         self._log = log
@@ -72,8 +74,11 @@ class Engines:
         if self._settings.debug:
             return self._here
         if self._cluster is None:
+            foreign = is_foreign(self._settings.cluster)
             self._connection = resolve(self._settings.cluster, max_workers=self._settings.max_workers)
             client = self._connection.client
+            if foreign:
+                check_cluster(client, self._sources, self._settings.paths.root)
             self._names = NodeNames(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
             self._cluster = ClusterEngine(client, retries=self._settings.limits.max_retries)
             self._progress.dashboard = self.dashboard

@@ -21,7 +21,7 @@ from dflow.flowmanager import folder
 from dflow.flowmanager.export import damaged_identities, export_dataset, rejected_items
 from dflow.flowmanager.fingerprint import Fingerprint, fingerprint, versions
 from dflow.flowmanager.flowlog import FlowLog
-from dflow.flowmanager.flowoutput import Counts, FlowOutput, TaskOutcome
+from dflow.flowmanager.flowoutput import Counts, FlowOutput, TaskOutcome, listed
 from dflow.flowmanager.functions import pack_function
 from dflow.flowmanager.itemstage import ItemStage, roots_after
 from dflow.flowmanager.journal import Journal
@@ -138,7 +138,7 @@ def _opened_run(
     log = FlowLog(settings.paths.log)
     journal = Journal(settings.paths.state)
     progress = Progress(settings.paths.name, listeners)
-    engines = Engines(settings, progress, log)
+    engines = Engines(settings, progress, log, [each for value in inputs.values() for each in listed(value)])
     run = FlowRun(settings, plan, dict(inputs), journal, pipeline, log, progress, engines)
     status = "finished"
     try:
