@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,15 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Intp = NDArray[np.intp]
 
-BLOCK_CELLS = 1 << 14
+BLOCK_CELLS = 1 << 15
 """Cells of a temporary array: enough to hide the cost of numpy's calls, few enough for the second-level cache."""
+
+
+_KEPT_CELLS = 1 << 20
+"""Larger temporary arrays are not kept."""
+
+_ABOVE_MINUS_ONE = np.nextafter(np.float32(-1.0), np.float32(0.0))
+"""Keeps an angle of π, 3e-4 less, in the last bin."""
 
 
 def pair_blocks(n_faces: int, pairs_per_block: int) -> Iterator[tuple[slice, slice]]:
@@ -37,8 +45,8 @@ def mirror(matrix: Float32) -> None:
         matrix[i + 1 :, i] = matrix[i, i + 1 :]
 
 
-class Scratch:
-    """Temporary arrays that every block uses again.
+class Scratch(threading.local):
+    """Temporary arrays that every block, and every sample, uses again; each thread has its own.
 
     Fresh arrays of this size would be taken from the system and given back each time, and clearing their pages costs
     more than what is computed in them.
@@ -52,11 +60,17 @@ class Scratch:
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
-            buffer = self._buffers[name] = np.empty(size, dtype)
+            buffer = np.empty(size, dtype)
+            if size <= _KEPT_CELLS:
+                self._buffers[name] = buffer
         return buffer[:size].reshape(shape)
 
 
-def count_rows(values: Float32, bins: int, *, scratch: Scratch | None = None, cells: Intp | None = None) -> Intp:
+SCRATCH = Scratch()
+"""The arrays of this package's loops over blocks."""
+
+
+def count_rows(values: Float32, bins: int, cells: Intp | None = None) -> Intp:
     """The histogram of each row: values (…, n) in units of a bin to counts (…, bins).
 
     Values must lie in [0, bins), or where `cells` gives the first cell of every value's own histogram (at least as many
@@ -64,7 +78,7 @@ def count_rows(values: Float32, bins: int, *, scratch: Scratch | None = None, ce
     """
     *rows, n = values.shape
     n_rows = math.prod(rows)
-    index = (scratch or Scratch()).array("index", (n_rows, n), np.intp)
+    index = SCRATCH.array("index", (n_rows, n), np.intp)
     np.copyto(index, values.reshape(n_rows, n), casting="unsafe")
     index += np.arange(0, n_rows * bins, bins)[:, None] if cells is None else cells[:n_rows]
     return np.bincount(index.ravel(), minlength=n_rows * bins).reshape(*rows, bins)
@@ -90,10 +104,10 @@ def components(points: Float64, full_scale: float | None = None) -> Float32:
 
 def angle_bins(cosines: Float32, bins: int) -> Float32:
     """Angles over π in units of a bin, in [0, bins); overwrites `cosines`."""
-    np.clip(cosines, -1.0, 1.0, out=cosines)
+    np.clip(cosines, _ABOVE_MINUS_ONE, 1.0, out=cosines)
     np.arccos(cosines, out=cosines)
     cosines *= np.float32(bins / np.pi)
-    return close_last_bin(cosines, bins)
+    return cosines
 
 
 def close_last_bin(values: Float32, bins: int) -> Float32:

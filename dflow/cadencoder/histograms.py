@@ -11,9 +11,9 @@ import numpy as np
 
 from dflow.cadencoder.binning import (
     BLOCK_CELLS,
+    SCRATCH,
     Float32,
     Float64,
-    Scratch,
     angle_bins,
     close_last_bin,
     components,
@@ -51,13 +51,12 @@ def distance_histograms(points: Float64, *, diagonal: float, bins: int = 64) -> 
     scaled = components(points, diagonal / bins)
     longest = float(np.linalg.norm(np.ptp(scaled.reshape(3, -1), axis=1)))
     frequency = np.float32(1.0 / n_samples)
-    scratch = Scratch()
     for i, j in pair_blocks(n_faces, max(1, BLOCK_CELLS // n_samples)):
-        squares = _squared_distances(scaled, i, j, scratch)
+        squares = _squared_distances(scaled, i, j)
         distances = np.sqrt(squares, out=squares)
         if longest >= bins * (1.0 - 1e-5):
             close_last_bin(distances, bins)
-        np.multiply(count_rows(distances, bins, scratch=scratch), frequency, out=out[i, j], casting="unsafe")
+        np.multiply(count_rows(distances, bins), frequency, out=out[i, j], casting="unsafe")
     mirror(out)
     inside = scaled - np.roll(scaled, n_samples // 2, axis=-1)
     distances = close_last_bin(np.sqrt(np.einsum("cis,cis->is", inside, inside)), bins)
@@ -65,12 +64,12 @@ def distance_histograms(points: Float64, *, diagonal: float, bins: int = 64) -> 
     return out
 
 
-def _squared_distances(points: Float32, i: slice, j: slice, scratch: Scratch) -> Float32:
+def _squared_distances(points: Float32, i: slice, j: slice) -> Float32:
     """(len(i), len(j), n_samples) float32 of points (3, n_faces, n_samples)."""
     shape = (i.stop - i.start, j.stop - j.start, points.shape[-1])
-    differences = scratch.array("differences", (3, *shape))
+    differences = SCRATCH.array("differences", (3, *shape))
     np.subtract(points[:, None, j], points[:, i, None], out=differences)
-    return np.einsum("cijs,cijs->ijs", differences, differences, out=scratch.array("squares", shape))
+    return np.einsum("cijs,cijs->ijs", differences, differences, out=SCRATCH.array("squares", shape))
 
 
 def normal_angle_histograms(normals: Float64, *, bins: int = 64) -> Float32:

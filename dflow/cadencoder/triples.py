@@ -8,9 +8,9 @@ import numpy as np
 
 from dflow.cadencoder.binning import (
     BLOCK_CELLS,
+    SCRATCH,
     Float32,
     Float64,
-    Scratch,
     angle_bins,
     components,
     count_rows,
@@ -51,19 +51,18 @@ def point_angle_histograms(points: Float64, areas: Float64, *, bins: int = 64) -
     out = np.zeros((n_faces, n_faces, bins), np.float32)
     if out.size == 0 or n_samples == 0:
         return out
-    triples = _Triples.of(points)
-    own = count_rows(angle_bins(triples.own_cosines(), bins), bins) * np.float32(1.0 / n_samples)
     layout = _Layout.of(n_samples)
-    triples = triples.columns(layout.stop)
+    triples = _Triples.of(points, max(n_samples, layout.stop))
+    own = count_rows(angle_bins(triples.own_cosines(n_samples), bins), bins) * np.float32(1.0 / n_samples)
     weights = _pattern_weights(areas, layout)
     pairs_per_block = max(1, BLOCK_CELLS // layout.stop)
-    cells = np.arange(0, 4 * pairs_per_block, 4)[:, None] * bins + np.repeat(np.arange(4) * bins, layout.widths)
-    scratch = Scratch()
+    patterns = np.repeat(np.arange(4), layout.widths)
+    cells = bins * (np.arange(0, 4 * pairs_per_block, 4)[:, None] + patterns)
     for i, j in pair_blocks(n_faces, pairs_per_block):
-        angles = angle_bins(_mixed_cosines(triples, layout, i, j, scratch), bins)
+        angles = angle_bins(_mixed_cosines(triples, layout, i, j), bins)
         n_rows, n_columns = angles.shape[:2]
-        parts = scratch.array("parts", (n_rows, n_columns, 6, bins))
-        counts = count_rows(angles, 4 * bins, scratch=scratch, cells=cells)
+        parts = SCRATCH.array("parts", (n_rows, n_columns, 6, bins))
+        counts = count_rows(angles, 4 * bins, cells)
         parts[:, :, :4] = counts.reshape(n_rows, n_columns, 4, bins)
         parts[:, :, 4] = own[i, None]
         parts[:, :, 5] = own[None, j]
@@ -108,46 +107,43 @@ class _Triples:
     arm: Float32
 
     @classmethod
-    def of(cls, points: Float64) -> _Triples:
-        """Rotate one set of points into three, a third of the samples apart."""
-        start = components(points)
-        third = points.shape[1] // 3
-        middle, end = np.roll(start, third, axis=-1), np.roll(start, 2 * third, axis=-1)
+    def of(cls, points: Float64, n_columns: int) -> _Triples:
+        """Three views of one set of points, a third of the samples apart, repeated to so many columns."""
+        n_samples = points.shape[1]
+        third = n_samples // 3
+        repeats = -(-(n_columns + 2 * third) // n_samples)
+        cyclic = np.tile(components(points), (1, 1, repeats))
+        start, middle, end = (cyclic[..., k * third : k * third + n_columns] for k in range(3))
         arm = start - middle
         arm /= np.maximum(np.sqrt(np.einsum("cis,cis->is", arm, arm)), _TINY)
         return cls(start, middle, end, arm)
 
-    def columns(self, n: int) -> _Triples:
-        """The first `n` samples, repeated when there are fewer."""
-        kept = np.arange(n) % self.start.shape[-1]
-        return _Triples(*(np.take(a, kept, axis=-1) for a in (self.start, self.middle, self.end, self.arm)))
-
-    def own_cosines(self) -> Float32:
+    def own_cosines(self, n_samples: int) -> Float32:
         """Cosines of the angles whose three points lie on one face: (n_faces, n_samples)."""
-        leg = self.end - self.middle
+        leg = self.end[..., :n_samples] - self.middle[..., :n_samples]
         lengths = np.sqrt(np.einsum("cis,cis->is", leg, leg))
-        return np.einsum("cis,cis->is", self.arm, leg) / np.maximum(lengths, _TINY)
+        return np.einsum("cis,cis->is", self.arm[..., :n_samples], leg) / np.maximum(lengths, _TINY)
 
 
-def _mixed_cosines(triples: _Triples, layout: _Layout, i: slice, j: slice, scratch: Scratch) -> Float32:
+def _mixed_cosines(triples: _Triples, layout: _Layout, i: slice, j: slice) -> Float32:
     """Cosines for every pair of faces of a block, with points on both: (len(i), len(j), layout.stop)."""
     a, b, c, d = layout.first, layout.second, layout.third, layout.stop
     start, middle, end, arm = triples.start, triples.middle, triples.end, triples.arm
     shape = (i.stop - i.start, j.stop - j.start, d)
-    leg = scratch.array("leg", (3, *shape))
+    leg = SCRATCH.array("leg", (3, *shape))
     np.subtract(end[:, None, j, :b], middle[:, i, None, :b], out=leg[..., :b])
-    np.subtract(end[:, i, None, b:], middle[:, None, j, b:], out=leg[..., b:])
-    other = scratch.array("other", (3, *shape[:2], c - a))
+    np.subtract(end[:, i, None, b:d], middle[:, None, j, b:d], out=leg[..., b:])
+    other = SCRATCH.array("other", (3, *shape[:2], c - a))
     np.subtract(start[:, None, j, a:b], middle[:, i, None, a:b], out=other[..., : b - a])
     np.subtract(start[:, i, None, b:c], middle[:, None, j, b:c], out=other[..., b - a :])
-    lengths, cosines = scratch.array("lengths", shape), scratch.array("cosines", shape)
+    lengths, cosines = SCRATCH.array("lengths", shape), SCRATCH.array("cosines", shape)
     np.einsum("cijs,cijs->ijs", leg, leg, out=lengths)
     lengths[..., a:c] *= np.einsum("cijs,cijs->ijs", other, other, out=cosines[..., a:c])
     np.sqrt(lengths, out=lengths)
     np.maximum(lengths, _TINY, out=lengths)
     np.einsum("cis,cijs->ijs", arm[:, i, :a], leg[..., :a], out=cosines[..., :a])
     np.einsum("cijs,cijs->ijs", other, leg[..., a:c], out=cosines[..., a:c])
-    np.einsum("cjs,cijs->ijs", arm[:, j, c:], leg[..., c:], out=cosines[..., c:])
+    np.einsum("cjs,cijs->ijs", arm[:, j, c:d], leg[..., c:], out=cosines[..., c:])
     cosines /= lengths
     return cosines
 
