@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import dask
 import distributed
 from distributed import Client, LocalCluster
 
@@ -121,7 +122,9 @@ def _checked(connection: Connection) -> Connection:
 def _local(max_workers: int | None) -> Connection:
     """A cluster of our own: one thread a process, the dashboard on the loopback interface, closed with the flow."""
     _keep_main_out_of_workers()
-    with warnings.catch_warnings():
+    # Users' code runs in the workers' children; Dask's profiler would only see workers that wait.
+    settings = {"distributed.worker.profile.enabled": False}
+    with warnings.catch_warnings(), dask.config.set(settings):
         # Another process may take the port after we looked; distributed then takes another by itself.
         warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use", category=UserWarning)
         cluster = LocalCluster(
