@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -125,12 +126,18 @@ def _fault(field: ResolvedField, value: Scalar) -> str | None:
     if field.kind == "int" and isinstance(value, float) and not value.is_integer():
         return f"{value!r} is no integer, which {_authority(field)} says"
     if field.kind == "int" and not field.categorical:
-        limits = np.iinfo(field.dtype)
-        if not limits.min <= int(value) <= limits.max:
+        low, high = _limits(field.dtype)
+        if not low <= int(value) <= high:
             return f"{value!r} does not fit into {field.dtype}"
     if field.kind == "bool" and not isinstance(value, bool) and value not in (0, 1):
         return f"{value!r} is no bool, which {_authority(field)} says"
     return None
+
+
+@cache
+def _limits(dtype: str) -> tuple[int, int]:
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
 
 
 def _authority(field: ResolvedField) -> str:
