@@ -29,7 +29,7 @@ EDGE_TYPES: Mapping[int, str] = MappingProxyType(
         3: "Hyperbola",
         4: "Parabola",
         5: "Bezier",
-        6: "BSpline",
+        6: "Bspline",
         7: "Offset",
         8: "Other",
     }
