@@ -7,7 +7,6 @@ from typing import Any
 from bokeh.layouts import column, row
 from bokeh.models import (
     ColumnDataSource,
-    DataTable,
     NumberFormatter,
     Select,
     StringFormatter,
@@ -15,6 +14,7 @@ from bokeh.models import (
 )
 
 from dflow.insights.explore.failures import Failure, Failures
+from dflow.insights.explore.tables import live_table
 from dflow.insights.explore.texts import as_html, html_block, text_block
 
 MAX_ROWS = 5000
@@ -41,9 +41,7 @@ class FailuresPanel:
         columns.append(
             TableColumn(field="seconds", title="seconds", formatter=NumberFormatter(format="0.00"), width=80)
         )
-        self.table = DataTable(
-            source=self._source, columns=columns, index_position=None, reorderable=False, width=1190, height=330
-        )
+        self.table = live_table(self._source, columns, width=1190, height=330)
         self.view = column(row(self.kind, self._note), self.table, self.traceback)
         self.kind.on_change("value", lambda _attr, _old, new: self.show_kind(new))
         self._source.selected.on_change("indices", lambda _attr, _old, new: self._choose(new))

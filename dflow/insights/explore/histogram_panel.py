@@ -11,12 +11,12 @@ from bokeh.events import DoubleTap, SelectionGeometry
 from bokeh.layouts import column
 from bokeh.models import (
     BasicTicker,
-    BasicTickFormatter,
     BoxAnnotation,
     BoxSelectTool,
     ColumnDataSource,
     FixedTicker,
     HoverTool,
+    NumeralTickFormatter,
     Select,
 )
 from bokeh.plotting import figure
@@ -106,7 +106,7 @@ class HistogramPanel:
         bars.y_range.start = 0
         bars.y_range.only_visible = True
         bars.xgrid.visible = False
-        bars.xaxis.formatter = BasicTickFormatter(use_scientific=True)
+        bars.yaxis.formatter = NumeralTickFormatter(format="0,0")
         self._brush = BoxAnnotation(
             fill_color=BRUSH_COLOR, fill_alpha=0.22, line_color=BRUSH_COLOR, visible=False, level="underlay"
         )

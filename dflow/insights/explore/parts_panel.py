@@ -20,6 +20,7 @@ from bokeh.models import (
 
 from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.selection import PAGE_ROWS, Ids, Selection, page_of, sorted_ids
+from dflow.insights.explore.tables import live_table
 from dflow.insights.explore.texts import as_html, as_label, html_block
 
 N_THUMBNAILS = 24
@@ -87,16 +88,7 @@ class PartsPanel:
             numeric = self._data.column(name).dtype.kind == "f"
             formatter = NumberFormatter(format="0,0.[000]", nan_format="–") if numeric else StringFormatter()
             columns.append(TableColumn(field=name, title=as_html(as_label(name, 24)), formatter=formatter, width=86))
-        return DataTable(
-            source=self._source,
-            columns=columns,
-            sortable=False,  # in the browser it would sort the page only
-            reorderable=False,
-            index_position=None,
-            autosize_mode="none",
-            width=WIDTH,
-            height=520,
-        )
+        return live_table(self._source, columns, width=WIDTH, height=520)
 
     def _sort(self) -> None:
         key = self.sort.value

@@ -69,6 +69,11 @@ class FileVariable:
         return None if self.categories is None else [label for _, label in self.categories]
 
     @cached_property
+    def _is_whole(self) -> bool:
+        finite = self.values[np.isfinite(self.values)]
+        return bool((finite == np.rint(finite)).all())
+
+    @cached_property
     def _bins(self) -> npt.NDArray[np.intp]:
         """The bin of each file, n for none: (n_files,)."""
         values = self.values
@@ -87,9 +92,12 @@ class FileVariable:
         return np.bincount(bins, minlength=len(self.edges))[: len(self.edges) - 1]
 
     def snap(self, low: float, high: float) -> tuple[float, float] | None:
-        if self.categories is None:
-            return (low, high)
-        return snap_to_bins(self.edges, low, high)
+        if self.categories is not None:
+            return snap_to_bins(self.edges, low, high)
+        if not self._is_whole:
+            return low, high
+        first, last = float(np.ceil(low)), float(np.floor(high))
+        return (first, last) if first <= last else (float(np.rint((low + high) / 2)),) * 2
 
     def files_within(self, low: float, high: float) -> Mask:
         if self.categories is not None:

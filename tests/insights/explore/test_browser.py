@@ -85,6 +85,9 @@ def test_a_brush_and_a_search_move_the_page(chromium, port):
     drag = ActionChains(chromium).move_to_element_with_offset(histogram, -40, 0)
     drag.click_and_hold().move_by_offset(40, 5).move_by_offset(40, 5).release().perform()
     _wait(lambda: "face_count from" in chromium.execute_script(_STATUS))
+    shown = [link.get_attribute("href").rpartition("=")[2] for link in _find(chromium, "a.dflow-part", 24)]
+    assert shown[:6] != ["0", "1", "2", "3", "4", "5"]
+    _wait(lambda: [row.text.split()[0] for row in _find(chromium, ".slick-row", 10)[:10]] == shown[:10])
     search = _find(chromium, "input[type=text]")[0]
     search.send_keys("part_00001", Keys.ENTER)
     _wait(lambda: f"<b>{N_PARTS}</b>" not in chromium.execute_script(_STATUS))

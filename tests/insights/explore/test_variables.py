@@ -35,8 +35,23 @@ def test_every_number_falls_into_exactly_one_bin(values):
 def test_a_brush_over_numbers_is_exact(values, a, b):
     low, high = min(a, b), max(a, b)
     variable = FileVariable("v", values)
-    assert variable.snap(low, high) == (low, high)
-    np.testing.assert_array_equal(variable.files_within(low, high), (values >= low) & (values <= high))
+    applied = variable.snap(low, high)
+    inside = (values >= low) & (values <= high)
+    if inside.any():
+        np.testing.assert_array_equal(variable.files_within(*applied), inside)
+    np.testing.assert_array_equal(variable.files_within(*applied), (values >= applied[0]) & (values <= applied[1]))
+
+
+def test_a_brush_over_whole_numbers_ends_on_them():
+    variable = FileVariable("v", np.array([1.0, 2.0, 3.0, np.nan]))
+    assert variable.snap(0.6, 2.4) == (1.0, 2.0)
+    assert variable.snap(1.8, 1.9) == (2.0, 2.0)
+    assert FileVariable("v", np.array([1.0, 2.5])).snap(0.6, 2.4) == (0.6, 2.4)
+
+
+def test_a_brush_picks_the_numbers_inside():
+    variable = FileVariable("v", np.array([0.25, 2.0, 3.0, np.nan]))
+    assert variable.files_within(*variable.snap(0.2, 2.0)).tolist() == [True, True, False, False]
 
 
 @given(numbers)
