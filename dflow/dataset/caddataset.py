@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dflow.dataset.collate import INDEX_ARRAYS, Batch, collate_samples, stack
-from dflow.dataset.items import Item, SampleReader, Samples
+from dflow.dataset.items import Allocate, Item, SampleReader, Samples
 from dflow.dataset.shuffle import BlockPlan
 from dflow.dataset.transforms import Transform, at_epoch
 from dflow.errors import UnknownKeyError
@@ -145,19 +145,33 @@ class CADDataset:
         return collate_samples(items if isinstance(items, Samples) else stack(items), INDEX_ARRAYS)
 
     def iter_batches(
-        self, plan: BlockPlan, *, epoch: int = 0, rank: int = 0, n_ranks: int = 1, worker: int = 0, n_workers: int = 1
+        self,
+        plan: BlockPlan,
+        *,
+        epoch: int = 0,
+        rank: int = 0,
+        n_ranks: int = 1,
+        worker: int = 0,
+        n_workers: int = 1,
+        allocator: Callable[[int], Allocate] | None = None,
     ) -> Iterator[Batch]:
-        """Ragged batches in the order of a block plan: this worker's fetches of this rank's samples."""
+        """Ragged batches in the order of a block plan: this worker's fetches of this rank's samples.
+
+        `allocator` is called with the bytes of a batch's rows before they are gathered, and says where.
+        """
         if not isinstance(self.source, SampleReader):
             raise UnknownKeyError("blocks are read from a .dataset; this loader has graph_files instead")
         transform = at_epoch(self.transform, epoch)
+        buffers: dict[str, Array] = {}
         for number, fetch in enumerate(plan.fetches(self._codes, epoch, rank, n_ranks)):
             if number % n_workers != worker:
                 continue
             ids, inverse = np.unique(fetch, return_inverse=True)
-            samples = self.source.read_many(ids)
+            samples = self.source.read_many(ids, buffers)
             for positions in plan.batches(fetch, epoch, number):
-                chosen = samples.select(inverse[positions])
+                wanted = inverse[positions]
+                allocate = np.empty if allocator is None else allocator(samples.bytes_of(wanted))
+                chosen = samples.select(wanted, allocate)
                 if transform is None:
                     yield collate_samples(chosen)
                 elif getattr(transform, "elementwise", False):

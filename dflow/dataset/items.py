@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ _NARROW_ROW_BYTES = 64
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Item = dict[str, Any]
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Array]
 
 
 def choose_columns(store: DatasetStore, columns: Sequence[str] | None) -> tuple[Column, ...]:
@@ -58,13 +59,22 @@ class Samples:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def select(self, positions: Array) -> Samples:
-        """The samples at `positions`, in that order (positions may repeat)."""
+    def select(self, positions: Array, allocate: Allocate = np.empty) -> Samples:
+        """The samples at `positions`, in that order (positions may repeat), in memory that `allocate` gives."""
         gathers = {g: _gather_index(c, positions) for g, c in self.counts.items()}
-        # "clip" writes without the check of "raise"; the indices are in range by construction.
-        rows = {k: np.take(a, gathers[k.partition("/")[0]], axis=0, mode="clip") for k, a in self.rows.items()}
+        rows = {}
+        for key, array in self.rows.items():
+            index = gathers[key.partition("/")[0]]
+            out = allocate((len(index), *array.shape[1:]), array.dtype)
+            # "clip" writes straight into `out`, which "raise" does not; the indices are in range by construction.
+            rows[key] = np.take(array, index, axis=0, out=out, mode="clip")
         values = {k: a[positions] for k, a in self.values.items()}
         return Samples(self.ids[positions], rows, values, {g: c[positions] for g, c in self.counts.items()})
+
+    def bytes_of(self, positions: Array) -> int:
+        """How much memory `select` asks for."""
+        lengths = {g: int(c[positions].sum()) for g, c in self.counts.items()}
+        return sum(lengths[k.partition("/")[0]] * (a[:1].nbytes or a.itemsize) for k, a in self.rows.items())
 
     def item(self, position: int) -> Item:
         """One sample as a dictionary of views."""
@@ -123,9 +133,11 @@ class SampleReader:
             item[column.key] = self.store.file_value(column.name)[file_id]
         return item
 
-    def read_many(self, ids: Array) -> Samples:
-        """Several samples, in ascending id order: neighbours are read together, and what lies between is skipped
-        over.
+    def read_many(self, ids: Array, buffers: dict[str, Array] | None = None) -> Samples:
+        """Several samples, in ascending id order: neighbours are read together, what lies between is skipped over.
+
+        With `buffers` (an empty dictionary at first) the rows lie in memory that the next call with the same buffers
+        overwrites: fresh memory for tens of megabytes costs a good part of what decoding them does.
         """
         ids = np.asarray(ids, np.int64)
         if len(ids) and not (ids[0] >= 0 and ids[-1] < self.store.n_files and np.all(np.diff(ids) > 0)):
@@ -137,7 +149,9 @@ class SampleReader:
             pieces = _pieces(span.start[ids], counts[group])
             for column in self._rows:
                 if column.group == group:
-                    rows[column.key] = self._read_pieces(column, pieces, int(counts[group].sum()))
+                    out = _buffer(column, int(counts[group].sum()), buffers)
+                    self._read_pieces(column, pieces, out)
+                    rows[column.key] = out
         values = {c.key: self.store.file_value(c.name)[ids] for c in self._values}
         return Samples(ids, rows, values, counts)
 
@@ -157,8 +171,7 @@ class SampleReader:
             parts.append(chunk[max(start - number * step, 0) : stop - number * step])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _read_pieces(self, column: Column, pieces: Sequence[tuple[int, int, Array | None]], total: int) -> Array:
-        out = np.empty((total, *column.shape[1:]), column.dtype)
+    def _read_pieces(self, column: Column, pieces: Sequence[tuple[int, int, Array | None]], out: Array) -> None:
         done = 0
         for start, stop, keep in pieces:
             target = out[done : done + (stop - start if keep is None else len(keep))]
@@ -169,7 +182,16 @@ class SampleReader:
                 self.store.reader(column.group, column.name).read_into(start, target)
             else:
                 target[...] = self._read_rows(column, start, stop)
-        return out
+
+
+def _buffer(column: Column, n_rows: int, buffers: dict[str, Array] | None) -> Array:
+    """Memory for rows of a column: new, or the beginning of a kept buffer, which grows when it must."""
+    if buffers is None:
+        return np.empty((n_rows, *column.shape[1:]), column.dtype)
+    kept = buffers.get(column.key)
+    if kept is None or len(kept) < n_rows:
+        kept = buffers[column.key] = np.empty((n_rows + n_rows // 4, *column.shape[1:]), column.dtype)
+    return kept[:n_rows]
 
 
 def _pieces(starts: Array, counts: Array) -> list[tuple[int, int, Array | None]]:

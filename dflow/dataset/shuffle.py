@@ -29,7 +29,7 @@ class BlockPlan:
     """
 
     batch_size: int
-    block_size: int = 64
+    block_size: int = 128
     fetch_blocks: int = 8
     shuffle: bool = True
     drop_last: bool = False

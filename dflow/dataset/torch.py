@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.caddataset import CADDataset
-from dflow.dataset.items import Item, Samples
+from dflow.dataset.items import Allocate, Item, Samples
 from dflow.dataset.shuffle import BlockPlan
 
 try:
@@ -47,46 +47,82 @@ class Collate:
         return send(self.collate(items))
 
 
-def send(batch: Mapping[str, Any]) -> Any:
+def send(batch: Mapping[str, Any], arena: Arena | None = None) -> Any:
     """A batch as tensors; in a loader worker as one parcel, which arrives as the same dictionary of tensors."""
     if get_worker_info() is None or not all(isinstance(v, np.ndarray) for v in batch.values()):
         return to_tensors(batch)
-    return Parcel(batch)
+    if arena is None:
+        arena = Arena(sum(array.nbytes + _ALIGNMENT for array in batch.values()))
+    return Parcel(batch, arena)
+
+
+class Arena:
+    """One block of shared memory from which the arrays of a batch are cut, one after the other."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self.block = torch.empty(0, dtype=torch.uint8)
+        self.block.set_(torch.UntypedStorage._new_shared(max(n_bytes, 1)))
+        self._memory: Array = self.block.numpy()
+        self._address = self._memory.__array_interface__["data"][0]
+        self._used = 0
+
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """An array in the block, or elsewhere when the block is full."""
+        n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        end = self._used + n_bytes
+        if end > len(self._memory):
+            return np.empty(shape, dtype)
+        array = self._memory[self._used : end].view(dtype).reshape(shape)
+        self._used = min(-(-end // _ALIGNMENT) * _ALIGNMENT, len(self._memory))
+        return array
+
+    def offset(self, array: Array) -> int | None:
+        """Where in the block an array lies; None where it does not, or not in one piece."""
+        offset = int(array.__array_interface__["data"][0]) - self._address
+        inside = 0 <= offset <= len(self._memory) - array.nbytes
+        return offset if inside and array.flags.c_contiguous and array.nbytes else None
 
 
 class Parcel:
-    """A batch on its way from a loader worker: all arrays in one block of shared memory.
+    """A batch on its way from a loader worker: its arrays in one block of shared memory.
 
     Torch hands over every tensor of a batch by a file descriptor of its own, which costs more than the bytes do; a
-    batch here has two dozen. Unpickling gives the dictionary of tensors, which are views of the block.
+    batch here has two dozen. Unpickling gives the dictionary of tensors, which are views of the block. What does not
+    fit into the block any more travels in the pickle.
     """
 
-    def __init__(self, batch: Mapping[str, Array]) -> None:
-        offsets = np.cumsum([0, *(-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT for array in batch.values())]).tolist()
-        self.block = torch.empty(0, dtype=torch.uint8)
-        self.block.set_(torch.UntypedStorage._new_shared(max(offsets[-1], 1)))
-        self.layout = tuple(
-            (key, array.dtype.str, array.shape, offset)
-            for (key, array), offset in zip(batch.items(), offsets[:-1], strict=True)
-        )
-        target = self.block.numpy()
-        for array, offset in zip(batch.values(), offsets[:-1], strict=True):
-            target[offset : offset + array.nbytes].view(array.dtype)[:] = array.reshape(-1)
+    def __init__(self, batch: Mapping[str, Array], arena: Arena) -> None:
+        self.block = arena.block
+        self.layout = tuple((key, *_place(array, arena)) for key, array in batch.items())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return unpack, (self.block, self.layout)
 
 
+def _place(array: Array, arena: Arena) -> tuple[str, tuple[int, ...], int | Array]:
+    """How an array is found again: its type, shape and place in the block, or itself."""
+    offset = arena.offset(array)
+    if offset is None and array.nbytes:
+        copy = arena.allocate(array.shape, array.dtype)
+        copy[...] = array
+        offset = arena.offset(copy)
+        return array.dtype.str, array.shape, copy if offset is None else offset
+    return array.dtype.str, array.shape, offset or 0
+
+
 _ALIGNMENT = 64
 
 
-def unpack(block: Any, layout: Sequence[tuple[str, str, tuple[int, ...], int]]) -> dict[str, Any]:
+def unpack(block: Any, layout: Sequence[tuple[str, str, tuple[int, ...], int | Array]]) -> dict[str, Any]:
     """The tensors of a parcel, which share its memory."""
     source = block.numpy()
     found = {}
-    for key, dtype, shape, offset in layout:
+    for key, dtype, shape, place in layout:
+        if isinstance(place, np.ndarray):
+            found[key] = torch.from_numpy(place)
+            continue
         n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        found[key] = torch.from_numpy(source[offset : offset + n_bytes].view(dtype).reshape(shape))
+        found[key] = torch.from_numpy(source[place : place + n_bytes].view(dtype).reshape(shape))
     return found
 
 
@@ -149,7 +185,7 @@ class TorchCADDataset(Dataset):
         shuffle: bool = True,
         num_workers: int = 0,
         *,
-        block_size: int = 64,
+        block_size: int = 128,
         fetch_blocks: int = 8,
         drop_last: bool = False,
         seed: int = 0,
@@ -194,6 +230,12 @@ class BlockStream(IterableDataset):
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         number, n_workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        arenas: list[Arena] = []
+
+        def allocator(n_bytes: int) -> Allocate:
+            arenas[:] = [Arena(n_bytes + n_bytes // 8 + _SLACK_BYTES)]
+            return arenas[0].allocate
+
         batches = self.dataset.iter_batches(
             self.plan,
             epoch=int(self._epoch[0]),
@@ -201,8 +243,14 @@ class BlockStream(IterableDataset):
             n_ranks=self.world_size,
             worker=number,
             n_workers=n_workers,
+            allocator=None if worker is None else allocator,
         )
-        return map(send, batches)
+        for batch in batches:
+            yield send(batch, arenas.pop() if arenas else None)
+
+
+_SLACK_BYTES = 64 * 1024
+"""Beside the rows: pointers, sample numbers of rows, file values, alignment."""
 
 
 def _distributed(rank: int | None, world_size: int | None) -> tuple[int, int]:
