@@ -99,7 +99,7 @@ class Build:
     def roll_forward(self) -> None:
         """Put the parts in their places; safe to repeat after an interruption at any point."""
         build = json.loads((self.folder / _READY).read_text(encoding="utf-8"))["build"]
-        if self.dataset.is_dir() and read_manifest(self.dataset).build == build:
+        if _is_build(self.dataset, build):
             _put_in_place(self.dataset, self.outputs.dataset)
         for part, place in ((self.infoset, self.outputs.infoset), (self.attribset, self.outputs.attribset)):
             if part.exists():
@@ -130,6 +130,14 @@ def recover(outputs: Outputs) -> None:
             build.roll_forward()
         else:
             build.discard()
+
+
+def _is_build(dataset: Path, build: str) -> bool:
+    """Whether the folder holds this build: after an exchange it holds the old dataset, maybe one without a manifest."""
+    try:
+        return read_manifest(dataset).build == build
+    except DatasetError:
+        return False
 
 
 def _put_in_place(new: Path, place: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import random
@@ -383,6 +384,23 @@ def test_a_process_that_dies_while_publishing_loses_nothing(
         merge(paths, records[:2])
     assert deaths > 5
     assert found == new
+
+
+def test_a_damaged_old_dataset_never_blocks_a_death_while_publishing(
+    paths: FlowPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = make_samples(paths, [(9, 3), (8, 5)])
+    for n in range(9):
+        shutil.rmtree(paths.dataset, ignore_errors=True)
+        merge(paths, records[:1])
+        (paths.dataset / "manifest.json").unlink()
+        with monkeypatch.context() as patch:
+            _die_at(patch, n)
+            with contextlib.suppress(Killed):
+                merge(paths, records)
+        assert merge(paths, records).n_samples == 2
+        assert validate_dataset(paths.dataset) == []
+        assert not list(paths.root.glob(".tmp-*"))
 
 
 class _Countdown:
