@@ -101,14 +101,15 @@ def probe_path(folder: str, token: str) -> str:
 
 def look(question: Question, address: str = "") -> HostFacts:
     """Answer on this host; leaves one small file in the folder, which the client removes."""
-    fault, answer = _look_at_folder(question) if question.token else ("", "")
+    folder_fault, answer = _look_at_folder(question) if question.token else ("", "")
+    faults = ((path, _source_fault(path, kind)) for path, kind in question.sources)
     temporary = tempfile.gettempdir()
     return HostFacts(
         host=socket.gethostname(),
         address=address,
         versions=describe_worker(),
-        unseen=tuple((path, fault) for path, kind in question.sources if (fault := _source_fault(path, kind))),
-        folder_fault=fault,
+        unseen=tuple((path, fault) for path, fault in faults if fault),
+        folder_fault=folder_fault,
         answer=answer,
         folder=question.folder,
         folder_free_bytes=free_bytes(question.folder),
