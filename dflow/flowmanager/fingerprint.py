@@ -53,10 +53,20 @@ def fingerprint(functions: Iterable[Callable[..., Any]], parameters: Mapping[str
         reader.visit(function, f"task {getattr(function, '_task_name', getattr(function, '__name__', '?'))}")
     for name, value in parameters.items():
         reader.parts[f"parameter {name}"] = _digest(json.dumps(value, sort_keys=True))
-    parts = tuple(sorted(reader.parts.items()))
-    return Fingerprint(
-        _digest(json.dumps(parts)), parts, tuple(sorted(reader.unknown)), tuple(sorted(reader.modules - {"__main__"}))
-    )
+    return reader.fingerprint()
+
+
+def with_values(base: Fingerprint, values: Mapping[str, Any]) -> Fingerprint:
+    """A fingerprint that also covers what tasks are fed with besides their items, by input name."""
+    if not values:
+        return base
+    reader = _Reader()
+    reader.parts.update(base.parts)
+    reader.unknown.update(base.unknown)
+    reader.modules.update(base.modules)
+    for name, value in values.items():
+        reader.visit(value, f"input {name}")
+    return reader.fingerprint()
 
 
 def versions() -> dict[str, str]:
@@ -86,6 +96,12 @@ class _Reader:
         self.modules: set[str] = set()
         self._seen: set[int] = set()
         self._kept: list[Any] = []  # keeps ids unique while we walk
+
+    def fingerprint(self) -> Fingerprint:
+        """What was read so far."""
+        parts = tuple(sorted(self.parts.items()))
+        modules = tuple(sorted(self.modules - {"__main__"}))
+        return Fingerprint(_digest(json.dumps(parts)), parts, tuple(sorted(self.unknown)), modules)
 
     def visit(self, value: Any, label: str) -> None:
         """Add whatever `value` is to the parts."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from dflow.flowmanager.batch import BodyValues
 from dflow.flowmanager.batching import Batcher, Sized, split
 from dflow.flowmanager.engine import Finished, Job
+from dflow.flowmanager.fingerprint import with_values
 from dflow.flowmanager.freshness import SourceState, Wanted, examine, judge
 from dflow.flowmanager.jobs import ChainPlan, follows_of, make_job, task_call
 from dflow.flowmanager.journal import Entry
@@ -35,6 +36,9 @@ class ItemStage:
         self._name = "+".join(step.task.name for step in stage.steps)
         self._is_kept = stage.steps[0].task.kind == "transform"
         self._records: list[list[ItemRecord | None]] = [[None] * len(roots) for _ in stage.steps]
+        self._fingerprint = with_values(run.fingerprint, self._inputs())
+        if self._is_kept:
+            run.journal.note_pipeline(self._fingerprint.digest, dict(self._fingerprint.parts))
         self._sources = [_examine(root, str(run.settings.paths.root)) for root in roots]
         self._reuse = Reuse()
         self._jobs: dict[int, tuple[int, ...]] = {}
@@ -93,6 +97,7 @@ class ItemStage:
         self._reuse.n_reused = len(held)
         run.log.items(self._name, held)
         self._tell_reuse()
+        run.count_failures(sum(record.status == "failed" for record in held))
         return pending
 
     def _wanted(self) -> Wanted:
@@ -106,7 +111,7 @@ class ItemStage:
         ]
         own = {step.index for step in self._stage.steps}
         return Wanted(
-            fingerprint=self._run.fingerprint.digest,
+            fingerprint=self._fingerprint.digest,
             previews=self._run.settings.previews,
             timeout_seconds=limits.timeout_seconds,
             memory_bytes=limits.memory_bytes or 0,
@@ -114,8 +119,14 @@ class ItemStage:
             retry_kinds=self._run.retry_kinds,
         )
 
+    def _inputs(self) -> dict[str, object]:
+        """What the stage's tasks are fed with from outside it, besides their items."""
+        own = {step.index for step in self._stage.steps}
+        sources = {key: source for step in self._stage.steps for key, source in step.extras}
+        return {key: self._run.value(source) for key, source in sources.items() if source.step not in own}
+
     def _tell_reuse(self) -> None:
-        for line in self._reuse.lines(self._name, self._run.journal.state, self._run.fingerprint):
+        for line in self._reuse.lines(self._name, self._run.journal.state, self._fingerprint):
             self._run.log.say(line)
 
     def _take_over(self, index: int, entry: Entry) -> ItemRecord:
@@ -206,7 +217,7 @@ class ItemStage:
             content_hash=records[0].content_hash,
             n_bytes=source.n_bytes,
             mtime_ns=source.mtime_ns,
-            fingerprint=self._run.fingerprint.digest,
+            fingerprint=self._fingerprint.digest,
             previews=self._run.settings.previews,
             timeout_seconds=limits.timeout_seconds,
             memory_bytes=limits.memory_bytes or 0,

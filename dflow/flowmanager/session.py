@@ -106,9 +106,10 @@ def _absolute(source: Any) -> Any:
 
 
 def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
-    """The fingerprint of the flow's transforms and of what shapes their samples."""
+    """The fingerprint of the flow's transforms, of custom tasks before them, and of what shapes their samples."""
+    last = max((number for number, task in enumerate(settings.tasks) if task.kind == "transform"), default=-1)
     return fingerprint(
-        [task.function for task in settings.tasks if task.kind == "transform"],
+        [task.function for task in settings.tasks[: last + 1] if task.kind != "extract"],
         {"sample": settings.sample, "storage_type": settings.storage_type, "versions": versions()},
     )
 
@@ -145,7 +146,6 @@ def _opened_run(
         log.say(f"Flow {settings.paths.name!r} with the tasks {[task.name for task in settings.tasks]} starts")
         if journal.state.n_damaged:
             log.say(f"{journal.state.n_damaged} torn records of an earlier run are left out", "WARNING")
-        journal.note_pipeline(pipeline.digest, dict(pipeline.parts))
         yield run
     except BaseException as error:
         status = "cancelled" if isinstance(error, (FlowCancelledError, KeyboardInterrupt)) else "failed"

@@ -213,6 +213,23 @@ def test_items_that_are_no_paths_flow_too(tmp_path, engine_arguments):
     assert output.counts.reused == 1
 
 
+def test_another_value_of_a_further_input_does_the_items_again(tmp_path):
+    @flowtask.transform(inputs=["part", "factor"])
+    def scaled(part, factor):
+        return part * factor["by"]
+
+    flow = make(tmp_path, (scaled,), debug=True)
+
+    def results(factor):
+        output, _, _ = flow.process(inputs={"part": [1, 2], "factor": {"by": factor}}, progress=False)
+        return output.task_instances[0].results, output.counts.reused
+
+    assert results(2) == ([2, 4], 0)
+    assert results(2) == ([2, 4], 2)
+    assert results(3) == ([3, 6], 0)
+    assert "input factor changed" in flow.settings.paths.log.read_text()
+
+
 def test_several_outputs_are_split_by_name_or_place(tmp_path):
     @flowtask.transform(inputs=["part"], outputs=["half", "rest"])
     def cut(part):
