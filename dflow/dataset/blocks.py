@@ -106,8 +106,8 @@ def _read_sample(path: str, block: Block, k: int, names: list[str]) -> dict[str,
 
 def _read_quickly(path: str, block: Block, k: int, names: list[str]) -> list[NDArray[Any]] | None:
     rows = () if block.group == FILE_GROUP else (int(block.counts[k]),)
-    forms = [(f"{block.group}/{name}", *block.forms[name]) for name in names]
-    expected = [(key, dtype, (*rows, *trailing)) for key, dtype, trailing in forms]
+    forms = block.forms
+    expected = [(f"{block.group}/{name}", forms[name][0], rows + forms[name][1]) for name in names]
     return read_expected(path, expected, n_bytes=int(block.n_bytes[k]), crc=int(block.crcs[k]))
 
 

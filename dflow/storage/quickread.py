@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +37,8 @@ Expected = tuple[str, str, tuple[int, ...]]
 
 def read_expected(path: str, arrays: Sequence[Expected], *, n_bytes: int, crc: int) -> list[NDArray[Any]] | None:
     """The arrays, each member's checksum verified; None where the file is not of the plain form that this reads.
+
+    Small arrays are read-only views of what was read.
 
     `n_bytes` and `crc` are what the sample's record says of the file. None means nothing about damage: whoever gets
     it reads the file through `read_zip_store`, which says what is wrong or reads it after all.
@@ -81,10 +84,11 @@ def _read_array(handle: int, tail: bytes, start: int, central: bytes, expected: 
     content = _read_member(handle, tail, start, central, f"{key}/{chunk_key(len(shape))}".encode())
     if content is None:
         return None
-    if dtype == "str":
-        compressed = content[:4] == _ZSTD_MAGIC  # text begins with its count, and this would be four thousand million
-    else:
-        compressed = math.prod(shape) * np.dtype(dtype).itemsize >= RAW_BYTES
+    n_bytes = 0 if dtype == "str" else math.prod(shape) * np.dtype(dtype).itemsize
+    if 0 < n_bytes < RAW_BYTES and n_bytes == len(content) and sys.byteorder == "little":
+        return np.frombuffer(content, dtype).reshape(shape)
+    # Text begins with its count, and zstd's magic would be four thousand million.
+    compressed = content[:4] == _ZSTD_MAGIC if dtype == "str" else n_bytes >= RAW_BYTES
     try:
         return decode_chunk(content, dtype, shape, compressed=compressed, where=key, max_bytes=MAX_STORE_BYTES)
     except DamagedStoreError:
