@@ -85,6 +85,16 @@ class FlowOutput:
         """The errors of all tasks."""
         return [error for task in self.task_instances for error in task.errors]
 
+    @property
+    def too_slow(self) -> list[str]:
+        """The files that took longer than they were allowed; `Flow.retry` with more `timeout_seconds` takes them up."""
+        return [error.file for error in self.errors if error.kind == "timeout"]
+
+    @property
+    def too_big(self) -> list[str]:
+        """The files that needed more memory than they were allowed, or whose arrays would pass their limit."""
+        return [error.file for error in self.errors if error.kind in ("out_of_memory", "too_big")]
+
     def summary(self) -> str:
         """A few lines of text: counts, seconds a task, and the most frequent errors."""
         counts = self.counts
@@ -127,8 +137,12 @@ def listed(value: Any) -> list[Any]:
 
 
 def frequent_errors(errors: Sequence[ErrorRecord], most: int = 10) -> list[tuple[str, int]]:
-    """The most frequent reasons: ``[kind] first line of the message`` and how often."""
-    reasons = Counter(
-        f"[{error.kind}] {error.message.splitlines()[0] if error.message else ''}"[:160] for error in errors
-    )
+    """The most frequent reasons: ``[kind] first line of the message``, without the file's own path, and how often."""
+    reasons = Counter(f"[{error.kind}] {_reason(error)}"[:160] for error in errors)
     return sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
+
+
+def _reason(error: ErrorRecord) -> str:
+    first = error.message.splitlines()[0] if error.message else ""
+    path, colon, rest = first.partition(": ")
+    return rest if colon and os.path.basename(path) == os.path.basename(error.file) else first

@@ -114,6 +114,8 @@ def test_the_report_names_counts_frequent_errors_and_what_to_do(tmp_path):
     assert "[timeout] took <too> long" in text
     assert "raise timeout_seconds" in text
     assert "3 x [timeout]" in output.summary()
+    assert output.too_slow == ["a & b.step"] * 3
+    assert output.too_big == []
     assert "&lt;too&gt;" in output._repr_html_()
     output.generate_flow_summary(tmp_path / "s.json")
     assert json.loads((tmp_path / "s.json").read_text()) == {"file_count": 1}
@@ -121,7 +123,13 @@ def test_the_report_names_counts_frequent_errors_and_what_to_do(tmp_path):
 
 def test_reasons_are_grouped_by_kind_and_first_line():
     errors = [ERROR, ERROR, ErrorRecord("crash", "", "t", "f", 0)]
-    assert frequent_errors(errors) == [("[timeout] took <too> long", 2), ("[crash] ", 1)]
+    errors.append(ErrorRecord("unreadable", "/in/a.step: the file is empty", "t", "../in/a.step", 0))
+    errors.append(ErrorRecord("unreadable", "/in/b.step: the file is empty", "t", "../in/b.step", 1))
+    assert frequent_errors(errors) == [
+        ("[timeout] took <too> long", 2),
+        ("[unreadable] the file is empty", 2),
+        ("[crash] ", 1),
+    ]
 
 
 def test_error_entries_have_all_keys():
