@@ -25,8 +25,8 @@ import numpy as np
 import psutil
 from OCP.STEPControl import STEPControl_Reader
 
-from dflow.cadaccess import CadLoader
-from dflow.cadencoder import BrepEncoder
+from dflow.cadaccess import CadLoader, sampling, trimming
+from dflow.cadencoder import FACE_TYPES, BrepEncoder
 from dflow.errors import DflowError
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -71,6 +71,16 @@ class Cost:
     @property
     def total(self) -> float:
         return self.read + self.encode
+
+
+@dataclass(frozen=True)
+class FaceCost:
+    """What one face costs by itself, and why."""
+
+    path: Path
+    row: int
+    seconds: float
+    reason: str
 
 
 def cpu_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -166,6 +176,38 @@ def compare_with_occt(files: Sequence[Path]) -> tuple[float, list[Cost]]:
     return kernel, costs
 
 
+def slowest_faces(files: Sequence[Path], n: int) -> list[FaceCost]:
+    """The faces whose grid of 10 × 10 points and trimming mask cost the most CPU time, each taken by itself."""
+    found: list[FaceCost] = []
+    for path in files:
+        try:
+            brep = CadLoader().create_from_file(str(path)).get_brep()
+            seconds = [cpu_seconds(lambda row=row, brep=brep: _sample_one(brep, row))[0] for row in range(brep.n_faces)]
+        except DflowError:
+            continue
+        for row in np.argsort(seconds)[-n:].tolist():
+            found.append(FaceCost(path, row, seconds[row], _describe_face(brep, row)))
+    return sorted(found, key=lambda cost: cost.seconds, reverse=True)[:n]
+
+
+def _sample_one(brep: Any, row: int) -> None:
+    """What `face_samples(10, 10)` does, for one face."""
+    rows, bounds = np.array([row]), brep.face_uv_bounds()[row]
+    u, v = np.linspace(*bounds[:2], 10)[None], np.linspace(*bounds[2:], 10)[None]
+    sampling.face_points(brep.tables, brep.kernel, rows, np.repeat(u, 10, axis=1), np.tile(v, (1, 10)))
+    if brep.chords.closed[row]:
+        trimming.inside(brep.tables, brep.chords, rows, u, v[:, None])
+    else:
+        brep.kernel.inside(row, np.stack(np.meshgrid(u[0], v[0], indexing="ij"), axis=-1).reshape(-1, 2))
+
+
+def _describe_face(brep: Any, row: int) -> str:
+    n_chords = int(brep.chords.first[row + 1] - brep.chords.first[row])
+    surface = "surface in numpy" if brep.tables.faces.evaluable[row] else "surface by the kernel, point by point"
+    mask = f"mask from {n_chords} chords" if brep.chords.closed[row] else "mask by the kernel, point by point"
+    return f"{FACE_TYPES[int(brep.face_types()[row])]}, {surface}, {mask}"
+
+
 def _open(path: Path) -> tuple[Any, str]:
     model = CadLoader().create_from_file(str(path))
     return model.get_brep(), str(model.read_report.healing)
@@ -230,6 +272,9 @@ def run(corpora: Sequence[str], presets: Sequence[str], n_files: int, *, n_slowe
             f"({ours:.2f} s, of which reading {sum(c.read for c in costs):.2f} s / {kernel:.2f} s)"
         )
         print_slowest(costs, n_slowest)
+        print(f"  slowest {n_slowest} faces by CPU time of a 10 × 10 grid and its mask, each face by itself:")
+        for face in slowest_faces(files, n_slowest):
+            print(f"    {1e3 * face.seconds:8.2f} ms  face {face.row:4d} of {face.path.name}: {face.reason}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
