@@ -141,6 +141,7 @@ class ArrayTarget:
     shard_rows: int
     fill: Any
     level: int = 3
+    attributes: tuple[tuple[str, str], ...] = ()
 
     @property
     def path(self) -> str:
@@ -181,7 +182,7 @@ class ArrayTarget:
         """The array's ``zarr.json``."""
         trailing = [max(size, 1) for size in self.trailing]  # a chunk has no empty side
         return {
-            "attributes": {},
+            "attributes": dict(self.attributes),
             "chunk_grid": {"configuration": {"chunk_shape": [self.shard_rows, *trailing]}, "name": "regular"},
             "chunk_key_encoding": {"configuration": {"separator": "."}, "name": "default"},
             "codecs": [_sharding([self.chunk_rows, *trailing], self.level)],

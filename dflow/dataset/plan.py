@@ -24,7 +24,7 @@ from dflow.dataset.resolve import ResolvedArray, resolve_arrays, take_census, un
 from dflow.dataset.values import FileColumn, Vocabulary, build_columns, gather_values, resolve_fields
 from dflow.errors import DatasetError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
-from dflow.schema import FILE_GROUP, Schema
+from dflow.schema import FILE_GROUP, Schema, resolve_array
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def plan_merge(records: Sequence[SampleRecord], settings: MergeSettings | None =
         samples=samples,
         groups=groups,
         columns=columns,
-        column_targets=tuple(_column_target(column, settings) for column in columns if not column.is_text),
+        column_targets=tuple(_column_target(c, groups, schema, settings) for c in columns if not c.is_text),
         tables=_union_tables([ordered[i] for i in kept]),
         schema=schema,
         rejected=tuple(sorted((ordered[i].name, "; ".join(reasons)) for i, reasons in faults.items())),
@@ -291,23 +291,38 @@ def _group_plan(
     shard_rows = disk.shard_rows(row_bytes, n_rows, n_samples, settings)
     dimension = layouts[0].dims[0] if layouts else FILE_GROUP if group == FILE_GROUP else schema.groups[group].dimension
     plans = [
-        ArrayPlan(_target(array.layout, n_rows, shard_rows, settings), present[key], array.coded)
+        ArrayPlan(
+            _target(array.layout, n_rows, shard_rows, settings, _description(schema, group, array.layout.name)),
+            present[key],
+            array.coded,
+        )
         for key, array in members.items()
     ]
     if group != FILE_GROUP:
         ids = ArrayLayout(group, disk.id_array(group), "int64", (dimension,), ())
-        plans.append(ArrayPlan(_target(ids, n_rows, shard_rows, settings)))
+        plans.append(ArrayPlan(_target(ids, n_rows, shard_rows, settings, {"description": "the row's sample"})))
     return GroupPlan(group, dimension, offsets, shard_rows, tuple(plans), odd)
 
 
-def _target(layout: ArrayLayout, n_rows: int, shard_rows: int, settings: MergeSettings) -> ArrayTarget:
+def _target(
+    layout: ArrayLayout, n_rows: int, shard_rows: int, settings: MergeSettings, attributes: Mapping[str, str]
+) -> ArrayTarget:
     """The array on disk; `layout.dims` holds the row dimension also in group ``file``."""
     row_bytes = np.dtype(layout.dtype).itemsize * math.prod(layout.trailing)
     chunk_rows = min(disk.chunk_rows(row_bytes, n_rows, settings), shard_rows)
     fill = disk.json_fill(disk.fill_scalar(layout.dtype, layout.fill_value, what=f"array {layout.key}"))
     shape = (n_rows, *layout.trailing)
     return ArrayTarget(
-        layout.group, layout.name, layout.dtype, layout.dims, shape, chunk_rows, shard_rows, fill, settings.level
+        layout.group,
+        layout.name,
+        layout.dtype,
+        layout.dims,
+        shape,
+        chunk_rows,
+        shard_rows,
+        fill,
+        settings.level,
+        tuple(attributes.items()),
     )
 
 
@@ -339,11 +354,23 @@ def _file_columns(columns: Sequence[FileColumn], groups: Mapping[str, GroupPlan]
     return tuple(out[name] for name in sorted(out))
 
 
-def _column_target(column: FileColumn, settings: MergeSettings) -> ArrayTarget:
+def _column_target(
+    column: FileColumn, groups: Mapping[str, GroupPlan], schema: Schema, settings: MergeSettings
+) -> ArrayTarget:
     n_samples = len(column.values)
     layout = ArrayLayout(FILE_GROUP, column.name, column.values.dtype.name, (FILE_GROUP,), ())
     shard_rows = disk.shard_rows(column.values.itemsize, n_samples, n_samples, settings)
-    return _target(layout, n_samples, shard_rows, settings)
+    # CF conventions 9.3.3: the counts of a contiguous ragged array name the dimension that they count.
+    counted = {disk.row_count(name): {"sample_dimension": plan.dimension} for name, plan in groups.items()}
+    attributes = counted.get(column.name, {}) if column.derived else _description(schema, FILE_GROUP, column.name)
+    return _target(layout, n_samples, shard_rows, settings, attributes)
+
+
+def _description(schema: Schema, group: str, name: str) -> dict[str, str]:
+    """What an array is, where the schema or the standard says it."""
+    field = schema.field(name) if group == FILE_GROUP else None
+    known = field or resolve_array(schema, group, name)
+    return {"description": known.description} if known and known.description else {}
 
 
 def _union_tables(records: Sequence[SampleRecord]) -> dict[str, Vocabulary]:

@@ -160,6 +160,8 @@ def test_xarray_opens_the_dataset_without_a_warning(paths: FlowPaths) -> None:
     assert faces.sizes["face"] == 16
     assert faces["grid"].dims[0] == "face"
     assert faces["face_types"].dtype == np.int32
+    assert "0 plane" in faces["face_types"].attrs["description"]
+    assert tree["file"]["row_count_faces"].attrs == {"sample_dimension": "face"}
 
 
 def test_declared_groups_exist_without_a_row(paths: FlowPaths) -> None:
