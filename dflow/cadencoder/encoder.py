@@ -18,6 +18,7 @@ from dflow.cadencoder.graph import to_networkx
 from dflow.cadencoder.options import AngleKind, EncodeOptions, PointMethod
 from dflow.cadencoder.recipes import find_recipe
 from dflow.config import MAX_PAIR_BYTES
+from dflow.errors import GeometryError
 from dflow.schema import ArraySpec, FieldSpec, GroupSpec, Schema, resolve_array, standard_array, standard_group
 from dflow.storage import DataStorage
 
@@ -237,6 +238,8 @@ class BrepEncoder:
         ------
         RecipeError
             If there is no such recipe or option, or no such value of the option.
+        GeometryError
+            If the shape has NaN or inf, or numbers beyond the stored dtype, where the data dictionary knows none.
         TooBigError
             If the recipe's face-pair arrays would need more than `max_pair_bytes` together; nothing has been saved
             then.
@@ -299,7 +302,28 @@ def _spec(schema: Schema, key: str) -> ArraySpec:
 
 
 def _cast(array: Array, spec: ArraySpec) -> Array:
-    return np.ascontiguousarray(array, dtype=spec.dtype)
+    """The array in the stored dtype.
+
+    Raises
+    ------
+    GeometryError
+        If it holds NaN or inf where the data dictionary knows none, or numbers that the stored dtype cannot hold:
+        broken files have coordinates like 1e300.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = np.ascontiguousarray(array, dtype=spec.dtype)
+    if cast.dtype.kind != "f":
+        return cast
+    finite = np.isfinite(cast)
+    if finite.all():
+        return cast
+    if spec.nan_policy != "allow" or np.isfinite(array[~finite]).any():
+        rows = np.unique(np.nonzero(~finite)[0])
+        raise GeometryError(
+            f"{spec.name}: {len(rows)} of {len(cast)} rows, the first is {rows[0]}, hold NaN, inf or numbers too large "
+            f"for {spec.dtype}; the geometry is broken there"
+        )
+    return cast
 
 
 def _declare(storage: DataStorage, keys: Iterable[str], values: Iterable[str] = ()) -> None:

@@ -12,10 +12,10 @@ import pytest
 from dflow.cadencoder import EDGE_TYPES, FACE_TYPES, RECIPES, BrepEncoder, EncodeOptions
 from dflow.cadencoder.features import ARRAY_KEYS
 from dflow.cadencoder.fileattributes import relative_error
-from dflow.errors import DflowError, RecipeError, TooBigError
+from dflow.errors import DflowError, GeometryError, RecipeError, TooBigError
 from dflow.schema import SchemaBuilder, standard_array
 from dflow.storage import DataStorage, MemoryStorage, OptStorage, describe
-from tests.cadencoder.polyhedra import Stated, box, nothing
+from tests.cadencoder.polyhedra import Polyhedron, Stated, box, nothing
 
 PUSHES = sorted(name for name, _ in inspect.getmembers(BrepEncoder) if name.startswith("push_"))
 
@@ -269,6 +269,25 @@ def test_one_face_by_itself_is_encoded():
     assert np.all(np.isnan(arrays["edges/edge_dihedral_angles"]))
     assert arrays["edges/edge_convexities"].tolist() == [0, 0, 0, 0]
     assert arrays["faceface/a3_distance"].sum() == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "recipe"), [(1e300, "minimal"), (float("nan"), "minimal"), (float("inf"), "minimal"), (1e150, "uvnet")]
+)
+def test_numbers_that_cannot_be_stored_are_refused_with_their_cause(size, recipe):
+    with np.errstate(all="ignore"), pytest.raises(GeometryError, match="of 6 rows, the first is 0"):
+        BrepEncoder(box(size, size, size)).encode(recipe)
+
+
+def test_nan_is_kept_where_the_data_dictionary_knows_it():
+    class Apex(Polyhedron):
+        def face_samples(self, n_u: int, n_v: int) -> np.ndarray:
+            samples = super().face_samples(n_u, n_v)
+            samples[0, 0, 0, 3:6] = np.nan
+            return samples
+
+    grids = BrepEncoder(Apex(box().corners, box().faces)).push_facegrid()
+    assert np.count_nonzero(np.isnan(grids)) == 3
 
 
 class Large:
