@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="Generate parts and build a dataset from them.")
 @click.option("--out", default="demo_output", show_default=True, help="Folder for the parts and the outputs.")
 @click.option("--parts", default=60, show_default=True, type=click.IntRange(min=6), help="How many parts to generate.")
 @click.option("--workers", default=None, type=click.IntRange(min=1), help="Worker processes; one a core if not given.")

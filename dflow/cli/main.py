@@ -4,17 +4,50 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+import traceback
+from typing import IO, Any
 
 import click
 
 from dflow._version import __version__
-from dflow.errors import DflowError
+from dflow.errors import DflowError, FlowCancelledError
+from dflow.plaintext import plain, plain_lines
 
 COMMANDS: dict[str, str] = {
     "demo": "dflow.cli.demo:demo",
+    "doctor": "dflow.cli.doctor:doctor",
+    "errors": "dflow.cli.errors:errors",
+    "explore": "dflow.cli.explore:explore",
+    "export": "dflow.cli.export:export",
+    "info": "dflow.cli.info:info",
+    "retry": "dflow.cli.retry:retry",
+    "run": "dflow.cli.run:run",
+    "validate": "dflow.cli.validate:validate",
 }
 """Name of each command and where it is defined."""
+
+EXIT_FAILURE = 1
+EXIT_SOME_FAILED = 3
+EXIT_INTERRUPTED = 130
+
+EPILOG = """\b
+Exit codes:
+  0    all is well
+  1    an error, told in one line on standard error; problems found (validate, doctor)
+  2    wrong usage: an unknown option, a file or name that is not there
+  3    the flow ran, but some of its files failed (run, retry, errors)
+  130  interrupted; what was finished is kept, and the same command goes on from there
+"""
+
+
+class Failure(click.ClickException):
+    """An error for people: shown on one harmless line, or with the traceback of the user's own code."""
+
+    exit_code = EXIT_FAILURE
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it to standard error."""
+        click.echo(f"dflow: {plain_lines(self.message)}", file=file, err=True)
 
 
 class LazyGroup(click.Group):
@@ -30,17 +63,35 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; whatever it raises becomes a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, FlowCancelledError):
+            click.echo("dflow: interrupted; the same command goes on from here", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except (DflowError, OSError) as error:
+            raise Failure(plain(" ".join(str(error).split("\n")))) from error
+        except Exception as error:
+            raise Failure("".join(traceback.format_exception(error)).rstrip()) from error
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dflow")
 def cli() -> None:
-    """Folders of CAD files become datasets that machines learn from."""
+    """Folders of CAD files become datasets that machines learn from.
+
+    \b
+    Examples:
+      dflow demo
+      dflow run pipeline.py:flow --sources parts/ --workers 8
+      dflow errors out/flows/parts
+      dflow explore out/flows/parts
+    """
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; a dflow error becomes one line on standard error and exit code 1."""
-    try:
-        return cli.main(args=arguments, prog_name="dflow")
-    except DflowError as error:
-        click.echo(f"dflow: {error}", err=True)
-        sys.exit(1)
+    """Run the command line and exit; the group's help lists the exit codes."""
+    sys.exit(cli.main(args=arguments, prog_name="dflow"))

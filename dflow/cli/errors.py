@@ -1,0 +1,126 @@
+"""``dflow errors``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dflow.cli.main import EXIT_SOME_FAILED
+from dflow.cli.output import echo, echo_json, echo_table
+from dflow.cli.target import Target, TargetPath
+
+MESSAGE_LENGTH = 100
+
+
+@click.command(short_help="What failed, why, and what to do about it.")
+@click.argument("flow", type=TargetPath())
+@click.option("--kind", "kinds", multiple=True, help="Only failures of this kind; may be repeated.")
+@click.option("--match", default=None, help="Only failures whose file or message this regular expression finds.")
+@click.option("--files", is_flag=True, help="Print only the files, one a line.")
+@click.option("--traceback", "tracebacks", is_flag=True, help="Also print one traceback of each message.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Rows of the second table.")
+@click.option("--json", "as_json", is_flag=True, help="Print the failures as a JSON list.")
+@click.pass_context
+def errors(
+    ctx: click.Context,
+    flow: Target,
+    kinds: tuple[str, ...],
+    match: str | None,
+    files: bool,
+    tracebacks: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Show what failed in a flow's last run, by kind and by message, and what to do about it.
+
+    Exit code 0: nothing failed (or nothing of that kind); 3: some files failed.
+
+    \b
+    Examples:
+      dflow errors out/flows/parts
+      dflow errors parts.flow --kind timeout --kind crash --files > again.txt
+      dflow errors parts.flow --json | jq '.[].file'
+    """
+    found = [entry for entry in read_errors(flow.root) if _is_wanted(entry, kinds, _compiled(match))]
+    if as_json:
+        echo_json(found)
+    elif files:
+        for file in dict.fromkeys(str(entry.get("file", "")) for entry in found):
+            echo(file)
+    elif not found:
+        echo("Nothing failed." if not (kinds or match) else "Nothing of that kind failed.")
+    else:
+        _show_kinds(found)
+        echo()
+        _show_messages(found, limit, tracebacks=tracebacks)
+    ctx.exit(EXIT_SOME_FAILED if found else 0)
+
+
+def read_errors(root: Path) -> list[dict[str, Any]]:
+    """The entries of a flow's ``error_summary.json``.
+
+    Raises
+    ------
+    FlowFileError
+        If it is missing or damaged.
+    """
+    from dflow.errors import FlowFileError
+
+    path = root / "error_summary.json"
+    try:
+        entries = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise FlowFileError(f"There is no {path}: this flow has not run here yet.") from error
+    except ValueError as error:
+        raise FlowFileError(f"{path} is damaged ({error}); run the flow again.") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise FlowFileError(f"{path} is JSON, but no list of failures; run the flow again.")
+    return entries
+
+
+def _compiled(match: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if match is None else re.compile(match)
+    except re.error as error:
+        raise click.BadParameter(f"{error}", param_hint="--match") from error
+
+
+def _is_wanted(entry: dict[str, Any], kinds: tuple[str, ...], match: re.Pattern[str] | None) -> bool:
+    if kinds and entry.get("kind") not in kinds:
+        return False
+    return match is None or bool(match.search(f"{entry.get('file')}\n{entry.get('message')}"))
+
+
+def _show_kinds(entries: list[dict[str, Any]]) -> None:
+    from dflow.flowmanager.outputs import ADVICE
+
+    counts = Counter(str(entry.get("kind", "error")) for entry in entries)
+    rows = [(count, kind, ADVICE.get(kind, "see its message")) for kind, count in counts.most_common()]
+    echo_table(("files", "kind", "what to do"), rows, numbers=1)
+
+
+def _show_messages(entries: list[dict[str, Any]], limit: int, *, tracebacks: bool) -> None:
+    """Equal messages together, numbers in them apart: most differ only in a size or a line."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for entry in entries:
+        line = str(entry.get("message", "")).split("\n")[0].replace(str(entry.get("file", "")) or "\0", "…")
+        groups.setdefault((str(entry.get("kind", "error")), re.sub(r"\d+", "#", line)), []).append(entry)
+    ranked = sorted(groups.values(), key=lambda group: -len(group))
+    rows = [(len(g), g[0].get("kind"), _short(g[0].get("message")), g[0].get("file")) for g in ranked[:limit]]
+    echo_table(("files", "kind", "message", "for example"), rows, numbers=1)
+    if len(ranked) > limit:
+        echo(f"… and {len(ranked) - limit} more messages (--limit)")
+    for group in ranked[:limit] if tracebacks else []:
+        echo()
+        for line in str(group[0].get("traceback") or group[0].get("message")).split("\n"):
+            echo(line)
+
+
+def _short(message: object) -> str:
+    line = str(message).split("\n")[0]
+    return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"

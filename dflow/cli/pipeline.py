@@ -1,0 +1,220 @@
+"""``pipeline.py:flow`` on the command line: the user's file is loaded, and what it names becomes a flow."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import update_wrapper
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dflow.plaintext import plain
+
+if TYPE_CHECKING:
+    from dflow.flowmanager.flow import Flow
+    from dflow.flowmanager.settings import FlowSettings
+
+DEFAULT_OUT = "dflow_output"
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line says about a flow; None leaves what the pipeline says."""
+
+    name: str | None = None
+    out: str | None = None
+    workers: int | None = None
+    cluster: str | None = None
+    debug: bool | None = None
+    sample: str | None = None
+    timeout_seconds: float | None = None
+    memory_limit: str | None = None
+    max_retries: int | None = None
+    max_failures: float | None = None
+    export: bool | None = None
+    previews: bool | None = None
+
+
+_OPTIONS = (
+    click.option("--name", help="The flow's name, which names its folder and files."),
+    click.option("--out", help=f"Write below this folder (a list of tasks: {DEFAULT_OUT})."),
+    click.option("--workers", type=click.IntRange(min=1), help="Worker processes of a local cluster, or of a queue."),
+    click.option("--cluster", help="A scheduler's address or a profile: local, slurm, pbs, lsf, sge."),
+    click.option("--debug/--no-debug", default=None, help="Run in this process, where pdb works."),
+    click.option("--sample", type=click.Choice(["file", "body"]), help="What is one sample."),
+    click.option("--timeout-seconds", type=click.FloatRange(min=0, min_open=True), help="Time limit of one file."),
+    click.option("--memory-limit", metavar="BYTES", help="Memory limit of one file, such as 2GB."),
+    click.option("--max-retries", type=click.IntRange(min=0), help="Further tries after a crash or a timeout."),
+    click.option("--max-failures", type=click.FloatRange(min=0), help="Stop at more: a count, or a share below 1."),
+    click.option("--export/--no-export", default=None, help="Merge the samples into a dataset at the end."),
+    click.option("--previews/--no-previews", default=None, help="Draw a picture of every part."),
+)
+
+
+def flow_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of `Overrides`, which it then takes as one argument."""
+
+    def gathered(**arguments: Any) -> Any:
+        given = {name: arguments.pop(name) for name in Overrides.__slots__}
+        return command(overrides=Overrides(**given), **arguments)
+
+    wrapped: Callable[..., Any] = update_wrapper(gathered, command)
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def load_flow(pipeline: str, overrides: Overrides) -> Flow:
+    """The flow behind ``file.py:attribute`` or ``package.module:attribute``, with the command line's settings.
+
+    The attribute is a `Flow`, a function that returns one (or tasks), a task, or a list of tasks; without one, the
+    only flow of the file is taken.
+
+    Raises
+    ------
+    click.UsageError
+        If there is no such file or attribute, or it is no flow.
+    click.ClickException
+        If the file raises; the message holds the traceback.
+    DflowError
+        If the settings cannot be.
+    """
+    place, _, attribute = pipeline.partition(":")
+    if os.name == "nt" and len(place) == 1:
+        place, _, attribute = pipeline[2:].partition(":")
+        place = pipeline[:2] + place
+    module = _load_module(place)
+    value = _attribute(module, attribute, place) if attribute else _only_flow(module, place)
+    return _adjusted(_as_flow(value, pipeline, overrides), overrides)
+
+
+def _load_module(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        return _running_user_code(place, lambda: importlib.import_module(place))
+    path = os.path.abspath(place)
+    if not os.path.isfile(path):
+        raise click.UsageError(f"There is no file {plain(path)}.")
+    folder = os.path.dirname(path)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # as `python pipeline.py` does, so that the file finds its neighbours
+    name = os.path.basename(path)[: -len(".py")]
+    if name in sys.modules or name in sys.stdlib_module_names or not name.isidentifier():
+        name = "pipeline_" + "".join(c if c.isalnum() else "_" for c in name)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise click.UsageError(f"{plain(path)} is no Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pickle and the fingerprint look modules up by name
+    _running_user_code(place, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]  # checked above
+    return module
+
+
+def _running_user_code(place: str, run: Callable[[], Any]) -> Any:
+    from dflow.cli.main import Failure
+
+    try:
+        return run()
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == place.split(".")[0]:
+            raise click.UsageError(f"There is no file or module {plain(place)}.") from error
+        lines = "".join(traceback.format_exception(error)).rstrip()
+        raise Failure(f"{plain(place)} raised while it was loaded:\n{lines}") from error
+
+
+def _attribute(module: ModuleType, attribute: str, place: str) -> Any:
+    value: Any = module
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            known = ", ".join(_flow_names(module)) or "no flow and no task"
+            raise click.UsageError(f"{plain(place)} has no {plain(attribute)}; it has {known}.")
+        value = getattr(value, part)
+    return value
+
+
+def _only_flow(module: ModuleType, place: str) -> Any:
+    from dflow.flowmanager.flow import Flow
+
+    flows = [name for name, value in vars(module).items() if isinstance(value, Flow)]
+    if len(flows) == 1:
+        return getattr(module, flows[0])
+    known = ", ".join(flows or _flow_names(module)) or "no flow and no task"
+    raise click.UsageError(f"Say which flow: {plain(place)}:NAME. The file has {known}.")
+
+
+def _flow_names(module: ModuleType) -> list[str]:
+    from dflow.flowmanager.flow import Flow
+
+    return [name for name, value in vars(module).items() if isinstance(value, Flow) or _is_task(value)]
+
+
+def _is_task(value: Any) -> bool:
+    return callable(value) and hasattr(value, "_task_type")
+
+
+def _as_flow(value: Any, pipeline: str, overrides: Overrides) -> Flow:
+    from dflow.flowmanager.flow import Flow, create_flow
+
+    if callable(value) and not _is_task(value) and not isinstance(value, type):
+        value = _running_user_code(pipeline, value)
+    if isinstance(value, Flow):
+        return value
+    tasks: Sequence[Any] = [value] if _is_task(value) else value
+    if not isinstance(tasks, (list, tuple)) or not tasks:
+        raise click.UsageError(
+            f"{plain(pipeline)} is {type(value).__name__}; expected a Flow, a function that returns one, or tasks."
+        )
+    place = pipeline.partition(":")[0]
+    stem = os.path.splitext(os.path.basename(place))[0]
+    return create_flow(overrides.name or stem, list(tasks), overrides.out or DEFAULT_OUT)
+
+
+def _adjusted(flow: Flow, overrides: Overrides) -> Flow:
+    from dflow.flowmanager.flow import Flow
+
+    return Flow(adjusted_settings(flow.settings, overrides))
+
+
+def adjusted_settings(settings: FlowSettings, overrides: Overrides) -> FlowSettings:
+    """A flow's settings with those of the command line in their place, checked as `create_flow` checks them."""
+    from dflow.flowmanager.settings import (
+        checked_limits,
+        checked_max_failures,
+        checked_paths,
+        checked_sample,
+        checked_storage,
+    )
+
+    given = {name: getattr(overrides, name) for name in ("cluster", "debug", "previews")}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if overrides.workers is not None:
+        changes["max_workers"] = overrides.workers
+    if overrides.name is not None or overrides.out is not None:
+        out = overrides.out if overrides.out is not None else settings.paths.root.parent.parent
+        changes["paths"] = checked_paths(overrides.name or settings.paths.name, out)
+    if overrides.sample is not None:
+        changes["sample"] = checked_sample(overrides.sample)
+    if overrides.max_failures is not None:
+        changes["max_failures"] = checked_max_failures(overrides.max_failures)
+    if overrides.export is not None:
+        _, changes["export"] = checked_storage(settings.storage_type, overrides.export)
+    limits = settings.limits
+    wanted = checked_limits(
+        overrides.timeout_seconds or limits.timeout_seconds,
+        overrides.memory_limit if overrides.memory_limit is not None else limits.memory_bytes,
+        limits.max_retries if overrides.max_retries is None else overrides.max_retries,
+        None,
+    )
+    limits = replace(
+        limits,
+        timeout_seconds=wanted.timeout_seconds,
+        memory_bytes=wanted.memory_bytes,
+        max_retries=wanted.max_retries,
+    )
+    return replace(settings, limits=limits, **changes)

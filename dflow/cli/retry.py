@@ -1,0 +1,44 @@
+"""``dflow retry``."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from dflow.cli.errors import read_errors
+from dflow.cli.output import echo
+from dflow.cli.pipeline import Overrides, flow_options, load_flow
+from dflow.cli.running import run_to_exit
+
+
+@click.command(short_help="Take up what failed in a flow's last run.")
+@click.argument("pipeline", metavar="PIPELINE.PY[:FLOW]")
+@click.option("--kinds", "--kind", "kinds", multiple=True, help="Only failures of these kinds; commas, or repeated.")
+@flow_options
+@click.option("--quiet", is_flag=True, help="No progress bars and no tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
+@click.pass_context
+def retry(
+    ctx: click.Context, pipeline: str, kinds: tuple[str, ...], overrides: Overrides, quiet: bool, as_json: bool
+) -> None:
+    """Take up what failed in a flow's last run, with another allowance if you like; all else is reused.
+
+    The kinds are those that `dflow errors` shows. PIPELINE, --name and --out must say the same flow as the run did.
+    Exit codes as of `dflow run`; 0 also where nothing of these kinds failed.
+
+    \b
+    Examples:
+      dflow retry pipeline.py:flow --kinds timeout --timeout-seconds 600
+      dflow retry pipeline.py:flow --kinds crash,out_of_memory --memory-limit 8GB --workers 2
+    """
+    flow = load_flow(pipeline, overrides)
+    wanted = [kind.strip() for text in kinds for kind in text.split(",") if kind.strip()]
+    failed = Counter(str(entry.get("kind", "")) for entry in read_errors(flow.settings.paths.root))
+    if not (set(wanted) & set(failed) if wanted else failed):
+        there = ", ".join(f"{count} {kind}" for kind, count in failed.most_common()) or "none"
+        kinds_wanted = ", ".join(wanted) or "any kind"
+        echo(f"Nothing to retry: the last run has no failure of {kinds_wanted} (it has: {there}).")
+        return
+    progress = False if quiet else None
+    run_to_exit(ctx, lambda: flow.retry(wanted or None, progress=progress), as_json=as_json)

@@ -1,0 +1,232 @@
+"""The formats of an export that are folders: Parquet tables a group, and one file a sample (`.npz`, `.pt`).
+
+A `Writer` gets the samples in blocks, in id order, and at the end the two tables.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dflow.dataset.items import ID, Item, SampleReader, Samples
+from dflow.dataset.layout import has_array
+from dflow.dataset.store import FILE_GROUP
+from dflow.errors import DatasetError, UnsupportedDataError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FILE_ID = "file_id_code"
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+"""Of every member, so that equal samples give equal bytes."""
+
+
+class Writer(Protocol):
+    """One export in the making; the constructor takes (path, reader, ids)."""
+
+    def write(self, samples: Samples) -> None:
+        """The next samples."""
+
+    def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
+        """The `.infoset`'s rows of the exported samples, and the `.attribset`."""
+
+    def close(self) -> None:
+        """Finish the files; also after an error."""
+
+
+class ParquetWriter:
+    """A table a group, ``<group>.parquet``: `file_id_code`, then the arrays; trailing dimensions are fixed-size lists.
+
+    ``file.parquet`` has a row a sample: the `.infoset`, and the file values that it lacks. Each block of samples is a
+    row group.
+    """
+
+    def __init__(self, path: Path, reader: SampleReader, ids: Array) -> None:
+        path.mkdir()
+        self._path = path
+        self._reader = reader
+        self._tables: dict[str, pq.ParquetWriter] = {}
+        self._values: dict[str, list[Array]] = {}
+        for column in reader.columns:
+            if column.group in reader.groups:
+                _arrow_type(column.dtype, column.shape[1:], column.key)  # refused before anything is written
+
+    def write(self, samples: Samples) -> None:
+        """One row group in each group's table."""
+        for group in self._reader.groups:
+            arrays = {FILE_ID: np.repeat(samples.ids, samples.counts[group])}
+            arrays |= {key.partition("/")[2]: rows for key, rows in samples.rows.items() if _group_of(key) == group}
+            table = pa.table({name: to_arrow(rows, f"{group}/{name}") for name, rows in arrays.items()})
+            if group not in self._tables:
+                self._tables[group] = _parquet(self._path / f"{group}.parquet", table.schema)
+            self._tables[group].write_table(table)
+        values = {FILE_ID: samples.ids, **{k.partition("/")[2]: v for k, v in samples.values.items()}}
+        values |= presence(self._reader, samples.ids)
+        for name, value in values.items():
+            self._values.setdefault(name, []).append(value)
+
+    def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
+        """``file.parquet`` and ``labels.parquet``."""
+        table = info
+        for name, parts in self._values.items():
+            column = to_arrow(np.concatenate(parts), f"{FILE_GROUP}/{name}")
+            if table is None:
+                table = pa.table({name: column})
+            elif name not in table.column_names:
+                table = table.append_column(name, column)
+        write_tables(self._path, table, labels)
+
+    def close(self) -> None:
+        """Write the tables' footers."""
+        for table in self._tables.values():
+            table.close()
+
+
+class ArraysWriter:
+    """A file a sample, ``<id>.npz``, with the members ``group/array``, ``file/value`` and ``id``.
+
+    The file's name is the id, never the sample's name: a stranger's table may hold any. Arrays that a sample does not
+    have (it holds fill values only because others have them) are left out.
+    """
+
+    suffix = ".npz"
+
+    def __init__(self, path: Path, reader: SampleReader, ids: Array) -> None:
+        path.mkdir()
+        self._path = path
+        self._reader = reader
+        self._digits = len(str(int(ids[-1]))) if len(ids) else 1
+
+    def write(self, samples: Samples) -> None:
+        """A file for each sample."""
+        for position in range(len(samples)):
+            item = without_absent(self._reader, samples.item(position))
+            self._write_item(self._path / f"{item[ID]:0{self._digits}}{self.suffix}", item)
+
+    def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
+        """``file.parquet`` and ``labels.parquet``."""
+        write_tables(self._path, info, labels)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _write_item(self, path: Path, item: Item) -> None:
+        with zipfile.ZipFile(path, "x") as archive:
+            for key, value in item.items():
+                member = zipfile.ZipInfo(f"{key}.npy", ZIP_DATE)
+                member.compress_type = zipfile.ZIP_DEFLATED
+                content = io.BytesIO()
+                np.lib.format.write_array(content, np.asarray(value), allow_pickle=False)
+                archive.writestr(member, content.getvalue(), compresslevel=1)
+
+
+class GraphWriter(ArraysWriter):
+    """A file a sample, ``<id>.pt``: a dictionary of tensors whose names `torch_geometric.data.Data` knows."""
+
+    suffix = ".pt"
+
+    def __init__(self, path: Path, reader: SampleReader, ids: Array) -> None:
+        try:
+            self._adapter: Any = importlib.import_module("dflow.dataset.torch")
+        except ImportError as error:
+            raise DatasetError(f"the export to .pt files needs PyTorch: {error}") from error
+        super().__init__(path, reader, ids)
+
+    def _write_item(self, path: Path, item: Item) -> None:
+        content = io.BytesIO()  # into a file, torch would write the file's name into the archive
+        self._adapter.torch.save(self._adapter.to_tensors(graph_fields(item)), content)
+        path.write_bytes(content.getvalue())
+
+
+def graph_fields(item: Item) -> dict[str, Any]:
+    """A sample as the fields of a graph.
+
+    Nodes are faces (`num_nodes`), `edge_index` is (2, n_arcs) int64; every other array is named ``<array>``, or
+    ``<group>_<array>`` where two groups have the name.
+    """
+    fields: dict[str, Any] = {}
+    names = [key.rpartition("/")[2] for key in item]
+    for key, value in item.items():
+        group, _, name = key.rpartition("/")
+        fields[name if names.count(name) == 1 else f"{group}_{name}"] = np.asarray(value)
+    ends = [item.get(f"graph/edges_{end}") for end in ("source", "destination")]
+    if all(end is not None for end in ends):
+        fields["edge_index"] = np.stack([np.asarray(end, np.int64) for end in ends])
+        fields.pop("edges_source", None)
+        fields.pop("edges_destination", None)
+    faces = next((len(value) for key, value in item.items() if key.startswith("faces/")), None)
+    if faces is not None:
+        fields["num_nodes"] = faces
+    return fields
+
+
+def presence(reader: SampleReader, ids: Array) -> dict[str, Array]:
+    """``has_<group>_<array>`` of the chosen columns that not all samples have, for some ids."""
+    found = {}
+    for column in reader.columns:
+        present = reader.store.present(column.group, column.name)
+        if present is not None:
+            found[has_array(column.group, column.name)] = present[ids]
+    return found
+
+
+def without_absent(reader: SampleReader, item: Item) -> Item:
+    """A sample without the arrays and values that only others have."""
+    kept = dict(item)
+    for column in reader.columns:
+        present = reader.store.present(column.group, column.name)
+        if present is not None and not present[item[ID]]:
+            del kept[column.key]
+    return kept
+
+
+def to_arrow(rows: Array, key: str) -> pa.Array:
+    """Rows as an Arrow array; trailing dimensions become nested fixed-size lists.
+
+    Raises
+    ------
+    UnsupportedDataError
+        For types that Arrow has not, such as complex numbers.
+    """
+    _arrow_type(rows.dtype, rows.shape[1:], key)
+    values = pa.array(np.ascontiguousarray(rows).reshape(-1))
+    for size in reversed(rows.shape[1:]):
+        values = pa.FixedSizeListArray.from_arrays(values, size)
+    return values
+
+
+def write_tables(path: Path, info: pa.Table | None, labels: pa.Table | None) -> None:
+    """The two tables into an export's folder."""
+    tables: Mapping[str, pa.Table | None] = {FILE_GROUP: info, "labels": labels}
+    for name, table in tables.items():
+        target = path / f"{name}.parquet"
+        # A group may have the table's name; its rows win.
+        if table is not None:
+            pq.write_table(table, target if not target.exists() else path / f"{name}_table.parquet", compression="zstd")
+
+
+def _arrow_type(dtype: np.dtype[Any], trailing: tuple[int, ...], key: str) -> Any:
+    try:
+        kind = pa.from_numpy_dtype(dtype)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise UnsupportedDataError(
+            f"{key} is {dtype}, which Parquet cannot hold; leave it out of the columns"
+        ) from error
+    if 0 in trailing:
+        raise UnsupportedDataError(f"{key} has the trailing shape {trailing}, which Parquet cannot hold; leave it out")
+    return kind
+
+
+def _parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd")
+
+
+def _group_of(key: str) -> str:
+    return key.partition("/")[0]
