@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from dflow.plaintext import plain
 from dflow.records import ItemRecord
 
 _LOGGER = logging.getLogger("dflow.flow")
@@ -39,8 +40,8 @@ class FlowLog:
 
 
 def one_line(text: str) -> str:
-    """Text with its line breaks made visible, so that one event stays one line."""
-    return text.replace("\r", "").replace("\n", " | ")
+    """Text with its line breaks made visible, so that one event stays one line, and nothing that a terminal obeys."""
+    return plain(text.replace("\r", "").replace("\n", " | "))
 
 
 def _item_line(now: str, task: str, record: ItemRecord) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from dflow.flowmanager.flowoutput import FlowOutput, frequent_errors
 from dflow.flowmanager.outputs import ADVICE
+from dflow.plaintext import plain
 
 
 def print_report(output: FlowOutput, console: Console | None = None) -> None:
@@ -44,9 +45,9 @@ def _tasks_table(output: FlowOutput) -> Table:
 def _errors_table(output: FlowOutput) -> Table:
     table = Table(title="Most frequent errors", title_justify="left")
     table.add_column("files", justify="right")
-    table.add_column("reason")
-    table.add_column("what to do")
+    table.add_column("reason", overflow="fold")
+    table.add_column("what to do", overflow="fold")
     for reason, count in frequent_errors(output.errors):
         kind = reason[1 : reason.index("]")]
-        table.add_row(str(count), escape(reason), ADVICE.get(kind, ""))
+        table.add_row(str(count), escape(plain(reason)), ADVICE.get(kind, ""))
     return table
