@@ -5,8 +5,11 @@ Rows are those of `exploring`, which are the kernel's own map order. One thread 
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from functools import cached_property
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from OCP.Bnd import Bnd_Box
@@ -33,13 +36,36 @@ from OCP.TopAbs import (
 from OCP.TopExp import TopExp, TopExp_Explorer
 from OCP.TopoDS import TopoDS, TopoDS_Edge, TopoDS_Face, TopoDS_Shape
 
+from dflow.errors import CadError, GeometryError, KernelError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
 CLASSIFIER_TOLERANCE = 1e-6
 """Tolerance given to `IntTools_FClass2d`, as brepgraph gives it."""
 
 RELATIVE_ERROR = 1e-6
 """Asked of the kernel's area and volume integrals: its default rule, without an error bound, is off by up to 1e-3 of a face."""
 
-_NUDGES = (0.0, 1e-6, 1e-4, 1e-2)
+_NUDGES = (0.0, 1e-7, 1e-6, 1e-4, 1e-2)
+
+
+def _guarded(ask: Callable[Concatenate[KernelShape, P], R]) -> Callable[Concatenate[KernelShape, P], R]:
+    """Whatever the kernel raises becomes a `KernelError` that says what was asked."""
+
+    @functools.wraps(ask)
+    def guarded(self: KernelShape, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return ask(self, *args, **kwargs)
+        except CadError:
+            raise
+        except Exception as error:  # OCCT's exceptions have no common base of their own
+            which = f" {args[0]}" if args and isinstance(args[0], int) else ""
+            raise KernelError(
+                f"the kernel raised {type(error).__name__} when asked for {ask.__name__}{which}: {error}"
+            ) from error
+
+    return guarded
 
 
 class KernelShape:
@@ -84,20 +110,24 @@ class KernelShape:
         """The edge of a row of the kernel's map (degenerate ones count)."""
         return TopoDS.Edge(self.edge_map.FindKey(row + 1))
 
+    @_guarded
     def uv_bounds(self, row: int) -> tuple[float, float, float, float]:
         """u_min, u_max, v_min, v_max of the trimmed face."""
         return tuple(BRepTools.UVBounds_s(self.face(row)))  # type: ignore[return-value]
 
+    @_guarded
     def face_moments(self, row: int) -> tuple[float, np.ndarray]:
         """Area in mm² and centroid (3,) in mm; a NaN centroid where the area is 0."""
         found = GProp_GProps()
         BRepGProp.SurfaceProperties_s(self.face(row), found, RELATIVE_ERROR)
         return found.Mass(), _centre(found)
 
+    @_guarded
     def face_type(self, row: int) -> int:
         """The kernel's surface type (``GeomAbs_SurfaceType``)."""
         return int(BRepAdaptor_Surface(self.face(row), False).GetType())
 
+    @_guarded
     def surface_points(self, row: int, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points and outward unit normals at uv : (m, 2); both (m, 3) float64, NaN normals where there is none."""
         face = self.face(row)
@@ -116,6 +146,7 @@ class KernelShape:
                     break
         return points, normals
 
+    @_guarded
     def stretch(self, row: int, uv: np.ndarray) -> np.ndarray:
         """(m,) float64: area of surface for an area of parameters, at uv : (m, 2)."""
         surface = BRepAdaptor_Surface(self.face(row), True)
@@ -126,26 +157,36 @@ class KernelShape:
             out[i] = du.Crossed(dv).Magnitude()
         return out
 
+    @_guarded
     def inside(self, row: int, uv: np.ndarray) -> np.ndarray:
         """(m,) bool: which of uv : (m, 2) lie in or on the trimmed face, by `IntTools_FClass2d`."""
         classifier = IntTools_FClass2d(self.face(row), CLASSIFIER_TOLERANCE)
         states = (classifier.Perform(gp_Pnt2d(u, v)) for u, v in uv.tolist())
         return np.fromiter((s in (TopAbs_IN, TopAbs_ON) for s in states), bool, len(uv))
 
+    def _curve(self, row: int) -> BRepAdaptor_Curve:
+        edge = self.edge(row)
+        if not BRep_Tool.IsGeometric_s(edge):
+            raise GeometryError(f"edge {row} of the shape has no curve, in space or on a surface")
+        return BRepAdaptor_Curve(edge)
+
+    @_guarded
     def edge_length(self, row: int) -> float:
         """Length in mm."""
         found = GProp_GProps()
         BRepGProp.LinearProperties_s(self.edge(row), found)
         return found.Mass()
 
+    @_guarded
     def edge_type(self, row: int) -> int:
         """The kernel's curve type (``GeomAbs_CurveType``)."""
         edge = self.edge(row)
         return int(BRepAdaptor_Curve(edge).GetType()) if BRep_Tool.IsGeometric_s(edge) else 8
 
+    @_guarded
     def edge_points(self, row: int, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points and first derivatives at parameters t : (m,); both (m, 3) float64."""
-        curve = BRepAdaptor_Curve(self.edge(row))
+        curve = self._curve(row)
         at, slope = gp_Pnt(), gp_Vec()
         out = np.empty((2, len(t), 3))
         for i, value in enumerate(t.tolist()):
@@ -154,11 +195,13 @@ class KernelShape:
             out[1, i] = slope.X(), slope.Y(), slope.Z()
         return out[0], out[1]
 
+    @_guarded
     def edge_range(self, row: int) -> tuple[float, float]:
         """First and last parameter."""
-        curve = BRepAdaptor_Curve(self.edge(row))
+        curve = self._curve(row)
         return curve.FirstParameter(), curve.LastParameter()
 
+    @_guarded
     def face_cone(self, row: int) -> tuple[float, np.ndarray]:
         """Signed volume in mm³ of the cone from the origin over a face, and the volume times its centroid (3,)."""
         face = self.face(row)
@@ -166,18 +209,22 @@ class KernelShape:
         centre = found.CentreOfMass()
         return found.Mass(), found.Mass() * np.array([centre.X(), centre.Y(), centre.Z()])
 
+    @_guarded
     def bounding_box(self) -> np.ndarray:
         """(6,) float64, mm: the smallest box of the exact geometry, without tolerances and meshes; NaN when empty."""
         return _box_of(self.shape)
 
+    @_guarded
     def face_box(self, row: int) -> np.ndarray:
         """(6,) float64, mm: the smallest box of one face."""
         return _box_of(self.face(row))
 
+    @_guarded
     def edge_box(self, row: int) -> np.ndarray:
         """(6,) float64, mm: the smallest box of one edge."""
         return _box_of(self.edge(row))
 
+    @_guarded
     def is_valid(self) -> bool:
         """The kernel's own check; about as dear as reading."""
         return bool(BRepCheck_Analyzer(self.shape).IsValid())

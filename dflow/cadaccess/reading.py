@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,11 @@ def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
 
 def _transfer_iges(path: Path, content: bytes) -> Transfer:
     reader = IGESControl_Reader()
-    if reader.ReadStream(path.name, io.BytesIO(content)) != IFSelect_RetDone:
+    with tempfile.NamedTemporaryFile(suffix=".igs") as unpacked:  # the IGES reader of OCCT 8.0.1 takes no stream
+        unpacked.write(content)
+        unpacked.flush()
+        status = reader.ReadFile(unpacked.name)
+    if status != IFSelect_RetDone:
         raise UnreadableFileError(f"{path}: the IGES reader cannot parse it (damaged or truncated)")
     return Transfer(_transfer_roots(path, reader), "full", reader)
 

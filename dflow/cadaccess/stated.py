@@ -29,7 +29,16 @@ class StatedProperties:
     areas: tuple[float, ...] = ()
 
 
-_SCALE = {"EXA": 1e18, "KILO": 1e3, "HECTO": 1e2, "DECA": 1e1, "DECI": 1e-1, "CENTI": 1e-2, "MILLI": 1e-3, "MICRO": 1e-6}
+_SCALE = {
+    "EXA": 1e18,
+    "KILO": 1e3,
+    "HECTO": 1e2,
+    "DECA": 1e1,
+    "DECI": 1e-1,
+    "CENTI": 1e-2,
+    "MILLI": 1e-3,
+    "MICRO": 1e-6,
+}
 _ENTITY = re.compile(rb"#(\d+)\s*=\s*((?:'(?:[^']|'')*'|[^;'])*);", re.DOTALL)
 _MEASURE = re.compile(r"\b(VOLUME|AREA)_MEASURE\s*\(\s*([-+0-9.Ee]+)\s*\)\s*,\s*#(\d+)")
 _REFERENCE = re.compile(r"#(\d+)")
@@ -94,7 +103,9 @@ def _length_in_mm(entities: dict[int, str], unit: int, depth: int) -> float:
         return 1e3 * _SCALE.get(si.group(1) or "", 1.0)
     conversion = re.search(r"CONVERSION_BASED_UNIT\s*\(\s*'[^']*'\s*,\s*#(\d+)", text)
     if conversion and depth < 4:
-        measure = re.search(r"LENGTH_MEASURE\s*\(\s*([-+0-9.Ee]+)\s*\)\s*,\s*#(\d+)", entities.get(int(conversion.group(1)), ""))
+        measure = re.search(
+            r"LENGTH_MEASURE\s*\(\s*([-+0-9.Ee]+)\s*\)\s*,\s*#(\d+)", entities.get(int(conversion.group(1)), "")
+        )
         if measure:
             return float(measure.group(1)) * _length_in_mm(entities, int(measure.group(2)), depth + 1)
     return math.nan

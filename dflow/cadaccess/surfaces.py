@@ -19,7 +19,7 @@ from dflow.cadaccess.shapecode import SplineSurface, Surface
 AXIAL = (shapecode.CYLINDER, shapecode.CONE, shapecode.SPHERE, shapecode.TORUS)
 """Surfaces of revolution of a line or circle, with the angle as u."""
 
-_NUDGES = (1e-6, 1e-4, 1e-2)
+_NUDGES = (1e-7, 1e-6, 1e-4, 1e-2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,76 @@
+"""B-splines against their definition and against the kernel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from OCP.collections import Array1_double, Array1_gp_Pnt, Array1_int
+from OCP.Geom import Geom_BSplineCurve
+from OCP.gp import gp_Pnt, gp_Vec
+
+from dflow.cadaccess import bsplines
+from dflow.cadaccess.shapecode import Spline, SplineSurface
+
+
+def test_a_quarter_circle_as_a_rational_quadratic() -> None:
+    poles = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    spline = Spline(2, poles, np.array([1.0, np.sqrt(0.5), 1.0]), np.repeat([0.0, 1.0], 3))
+    points, slopes = bsplines.evaluate_curve(spline, np.linspace(0, 1, 17))
+    np.testing.assert_allclose(np.linalg.norm(points, axis=1), 1.0, atol=1e-14)
+    np.testing.assert_allclose(np.einsum("ij,ij->i", points, slopes), 0.0, atol=1e-14)
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_points_and_slopes_are_the_kernels(seed: int, periodic: bool) -> None:
+    generator = np.random.default_rng(seed)
+    degree = int(generator.integers(1, 5))
+    knots = np.cumsum(generator.uniform(0.2, 1.0, 6))
+    times = np.ones(6, int)
+    times[2] = min(2, degree)
+    times[[0, -1]] = 1 if periodic else degree + 1
+    n_poles = int(times[:-1].sum()) if periodic else int(times.sum()) - degree - 1
+    poles, weights = generator.normal(size=(n_poles, 3)), generator.uniform(0.5, 2, n_poles)
+    curve = _kernel_curve(poles, weights, knots, times, degree, periodic)
+    t = np.linspace(knots[0], knots[-1], 31)[:-1] + 1e-3
+    points, slopes = bsplines.evaluate_curve(Spline(degree, poles, weights, np.repeat(knots, times), periodic), t)
+    at, slope = gp_Pnt(), gp_Vec()
+    for i, value in enumerate(t.tolist()):
+        curve.D1(value, at, slope)
+        np.testing.assert_allclose(points[i], [at.X(), at.Y(), at.Z()], atol=1e-11)
+        np.testing.assert_allclose(slopes[i], [slope.X(), slope.Y(), slope.Z()], atol=1e-10)
+
+
+def _kernel_curve(
+    poles: np.ndarray, weights: np.ndarray, knots: np.ndarray, times: np.ndarray, degree: int, periodic: bool
+) -> Geom_BSplineCurve:
+    p, w = Array1_gp_Pnt(1, len(poles)), Array1_double(1, len(poles))
+    k, m = Array1_double(1, len(knots)), Array1_int(1, len(knots))
+    for i, row in enumerate(poles.tolist(), 1):
+        p.SetValue(i, gp_Pnt(*row))
+        w.SetValue(i, float(weights[i - 1]))
+    for i in range(len(knots)):
+        k.SetValue(i + 1, float(knots[i]))
+        m.SetValue(i + 1, int(times[i]))
+    return Geom_BSplineCurve(p, w, k, m, degree, periodic)
+
+
+def test_grid_and_pairs_of_a_surface_agree() -> None:
+    generator = np.random.default_rng(0)
+    surface = SplineSurface(
+        (3, 2),
+        generator.normal(size=(6, 5, 3)),
+        generator.uniform(0.5, 2, (6, 5)),
+        np.array([0, 0, 0, 0, 0.3, 0.6, 1, 1, 1, 1.0]),
+        np.array([0, 0, 0, 0.5, 0.5, 1, 1, 1.0]),
+    )
+    u, v = np.linspace(0, 1, 7), np.linspace(0, 1, 5)
+    grid = bsplines.evaluate_grid(surface, u, v)
+    pairs = bsplines.evaluate_points(surface, np.repeat(u, 5), np.tile(v, 7))
+    for a, b in zip(grid, pairs, strict=True):
+        np.testing.assert_allclose(a.reshape(-1, 3), b, atol=1e-12)
+    step = 1e-6
+    ahead = bsplines.evaluate_points(surface, np.array([0.4 + step]), np.array([0.2]))[0]
+    behind = bsplines.evaluate_points(surface, np.array([0.4 - step]), np.array([0.2]))[0]
+    du = bsplines.evaluate_points(surface, np.array([0.4]), np.array([0.2]))[1]
+    np.testing.assert_allclose((ahead - behind) / (2 * step), du, rtol=1e-5)

@@ -1,0 +1,159 @@
+"""Files that others made: names and labels, units, light reading, stated values, and every odd file's own cause."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dflow.cadaccess import CadLoader
+from dflow.errors import CadError
+
+CRASHING = ("dodgy/U009.stp", "dodgy/Twi044.stp", "broken/segv_line_direction_typeconfusion.step")
+"""These end the process inside the kernel's transfer."""
+
+
+@pytest.fixture(scope="module")
+def manifest(shared_data: Path) -> dict[str, dict]:
+    entries = json.loads((shared_data / "cad" / "manifest.json").read_text())
+    return {entry["path"]: entry for entry in entries}
+
+
+def _open(shared_data: Path, name: str):
+    return CadLoader().create_from_file(shared_data / "cad" / name)
+
+
+def test_face_names_carry_the_labels_to_the_rows(shared_data: Path) -> None:
+    labels = json.loads((shared_data / "mfcad" / "face_labels.json").read_text())
+    reordered = 0
+    for name in sorted(labels)[::40]:
+        path = shared_data / "mfcad" / "step" / name
+        brep = CadLoader().create_from_file(path if path.exists() else path.with_suffix(".step")).get_brep()
+        names = brep.face_names()
+        assert sorted(map(int, names)) == list(range(brep.n_faces))
+        assert len(labels[name]) == brep.n_faces
+        reordered += names != [str(i) for i in range(brep.n_faces)]
+    assert reordered > 0  # the file's order is not the row order: only the names tell
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mfcadpp_cases/1_true.stp",
+        "stepcode/as1-oc-214.stp",
+        "asitus_iges/TO3_alumina_spacer.IGS",
+        "foxtrot/cube_hole.step",
+        "aag/box.brep",
+        "mayo/cube.iges",
+    ],
+)
+def test_counts_and_sizes_are_those_of_a_plain_kernel_read(name: str, shared_data: Path, manifest: dict) -> None:
+    expected = manifest[name]["occt8"]
+    model = _open(shared_data, name)
+    brep = model.get_brep()
+    assert brep.n_faces == expected["face"]
+    assert brep.face_loops().sum() == expected["wire"]
+    assert brep.n_edges + brep.tables.edge_degenerate.sum() == expected["edge"]
+    assert brep.area() == pytest.approx(expected["area"], rel=1e-5)
+    if expected["solid"]:
+        assert model.get_body_count() == expected["solid"]
+        assert brep.volume() == pytest.approx(expected["vol"], rel=1e-5)
+        diagonal = np.linalg.norm(brep.bounding_box()[3:] - brep.bounding_box()[:3])
+        np.testing.assert_allclose(brep.centroid(), expected["com"], atol=1e-5 * diagonal)
+
+
+@pytest.mark.parametrize("name", ["stepcode/sg1-c5-214.stp", "stepcode/dm1-id-214.stp", "stepcode/as1-oc-214.stp"])
+def test_stated_volume_is_met(name: str, shared_data: Path) -> None:
+    brep = _open(shared_data, name).get_brep()
+    assert brep.stated_properties().volume == pytest.approx(brep.volume(), rel=1e-5)
+    assert brep.stated_properties().area == pytest.approx(brep.area(), rel=2e-4)
+
+
+def test_light_reading_that_fails_its_checks_is_read_again(shared_data: Path) -> None:
+    report = _open(shared_data, "asitus_holes/260953.stp").read_report
+    assert (report.healing, report.fallback) == ("full", "face 20 spans more than a full turn")
+    assert _open(shared_data, "foxtrot/cuboid.step").read_report.healing == "planar"
+
+
+def test_masks_agree_with_the_kernels_classifier(shared_data: Path) -> None:
+    for name in ("asitus_pockets/pockets_2.stp", "aagnet/partA.step", "asitus_canrec/canrec_005.stp"):
+        brep = _open(shared_data, name).get_brep()
+        bounds, grid = brep.face_uv_bounds(), brep.face_samples(6, 5)[..., 6]
+        for row in range(0, brep.n_faces, 3):
+            u, v = np.linspace(*bounds[row, :2], 6), np.linspace(*bounds[row, 2:], 5)
+            uv = np.stack(np.meshgrid(u, v, indexing="ij"), axis=-1).reshape(-1, 2)
+            np.testing.assert_array_equal(grid[row].ravel() == 1, brep.kernel.inside(row, uv), err_msg=f"{name} {row}")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("broken/empty.step", "unreadable"),
+        ("broken/truncated_50pct.step", "unreadable"),
+        ("broken/truncated_header.step", "unreadable"),
+        ("broken/random_bytes.step", "unreadable"),
+        ("broken/html_error_page.step", "unreadable"),
+        ("broken/git_lfs_pointer.step", "unreadable"),
+        ("dodgy/Ad054.stp", "no_geometry"),
+        ("stepcode/FOOT.stp", "no_geometry"),
+    ],
+)
+def test_broken_files_fail_with_their_own_kind(name: str, kind: str, shared_data: Path) -> None:
+    with pytest.raises(CadError) as caught:
+        _open(shared_data, name)
+    assert caught.value.kind == kind
+    assert Path(name).name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["broken/bom.step", "broken/crlf.step", "broken/step_named.iges", "broken/step_named.brep"]
+)
+def test_files_that_only_look_broken_are_read(name: str, shared_data: Path) -> None:
+    assert _open(shared_data, name).get_face_count() > 0
+
+
+_PROBE = """
+import sys, numpy as np
+from dflow.cadaccess import CadLoader
+from dflow.errors import CadError
+for path in sys.argv[1:]:
+    try:
+        brep = CadLoader().create_from_file(path).get_brep()
+        grid, edges = brep.face_samples(4, 4), brep.edge_samples(4)
+        finite = np.isfinite(grid[..., :3]).all() and np.isfinite(edges).all()
+        finite &= np.isfinite(brep.face_areas()).all() and np.isfinite(brep.edge_lengths()).all()
+        brep.edge_convexities(), brep.topology(), brep.volume(), brep.bounding_box()
+        outcome = "ok" if finite else "nonfinite"
+    except CadError as error:
+        outcome = error.kind
+    print(outcome, path, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_every_file_is_read_or_fails_with_a_cause(shared_data: Path) -> None:
+    files = sorted(p for p in (shared_data / "cad").rglob("*") if p.suffix.lower() in SUFFIXES)
+    safe = [str(p) for p in files if not p.as_posix().endswith(CRASHING)]
+    run = subprocess.run(
+        [sys.executable, "-c", _PROBE, *safe], capture_output=True, text=True, timeout=900, check=False
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    outcomes = [line.split(" ", 1) for line in run.stdout.splitlines()]
+    assert len(outcomes) == len(safe)
+    assert {kind for kind, _ in outcomes} <= {"ok", "unreadable", "no_geometry", "kernel_error", "geometry"}
+    assert sum(kind == "ok" for kind, _ in outcomes) >= 160
+
+
+SUFFIXES = (".step", ".stp", ".igs", ".iges", ".brep")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CRASHING)
+def test_files_that_kill_the_kernel_do_so_in_their_own_process(name: str, shared_data: Path) -> None:
+    path = str(shared_data / "cad" / name)
+    run = subprocess.run([sys.executable, "-c", _PROBE, path], capture_output=True, timeout=120, check=False)
+    assert run.returncode != 0 or run.stdout.split()[:1] == [b"kernel_error"]
