@@ -13,6 +13,7 @@ from dflow.flowmanager.batching import Batcher, Sized, split
 from dflow.flowmanager.engine import Finished, Job
 from dflow.flowmanager.fingerprint import with_values
 from dflow.flowmanager.freshness import SourceState, Wanted, examine, judge
+from dflow.flowmanager.interning import share_layouts
 from dflow.flowmanager.jobs import ChainPlan, follows_of, make_job, task_call
 from dflow.flowmanager.journal import Entry
 from dflow.flowmanager.reuse import Reuse, stores_are_whole
@@ -184,7 +185,8 @@ class ItemStage:
             self._do_again_or_give_up(indices, finished.error)
             return
         self._batcher.observe(indices, sum(result.seconds for result in finished.results))
-        by_step = [{record.item_index: record for record in result.items} for result in finished.results]
+        known = self._run.layouts
+        by_step = [{r.item_index: r for r in share_layouts(result.items, known)} for result in finished.results]
         entries = []
         for index in indices:
             entry = self._settle_item(index, [records[index] for records in by_step if index in records])

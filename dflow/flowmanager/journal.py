@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -63,6 +63,7 @@ class Journal:
         self.path = folder / JOURNAL_NAME
         self.state = read_journal(self.path)
         self._layouts: dict[SampleLayout, int] = {}
+        self._numbers: dict[int, tuple[SampleLayout, int]] = {}  # by id: hashing a layout costs more than a line
         self._handle: BinaryIO | None = None
 
     def append(self, entries: Iterable[Entry]) -> None:
@@ -90,6 +91,7 @@ class Journal:
         """Replace the file by one that holds only `entries` and the pipelines they name (atomic)."""
         self.close()
         self._layouts.clear()
+        self._numbers.clear()
         kept: set[str] = set()
         temporary = self.path.with_name(TEMPORARY_PREFIX + self.path.name)
         with temporary.open("wb") as handle:
@@ -107,11 +109,18 @@ class Journal:
     def _lines_of(self, entry: Entry) -> Iterator[bytes]:
         for record in entry.records:
             for sample in record.samples:
-                if sample.layout not in self._layouts:
-                    self._layouts[sample.layout] = len(self._layouts)
-                    number = self._layouts[sample.layout]
-                    yield _line({"layout": number, **_pack_layout(sample.layout)})
-        yield _line(_pack_entry(entry, self._layouts))
+                known = len(self._layouts)
+                if self._number(sample.layout) == known:
+                    yield _line({"layout": known, **_pack_layout(sample.layout)})
+        yield _line(_pack_entry(entry, self._number))
+
+    def _number(self, layout: SampleLayout) -> int:
+        """The number of a layout in this session's lines; a new one gets the next."""
+        found = self._numbers.get(id(layout))
+        if found is None:
+            found = layout, self._layouts.setdefault(layout, len(self._layouts))
+            self._numbers[id(layout)] = found
+        return found[1]
 
     def _write(self, lines: list[bytes]) -> None:
         if not lines:
@@ -186,7 +195,7 @@ def _unpack_layout(content: dict[str, Any]) -> SampleLayout:
     return SampleLayout(arrays, content["schema"], tables)
 
 
-def _pack_entry(entry: Entry, layouts: dict[SampleLayout, int]) -> dict[str, Any]:
+def _pack_entry(entry: Entry, number: Callable[[SampleLayout], int]) -> dict[str, Any]:
     lost = False
     records = []
     for record in entry.records:
@@ -194,7 +203,7 @@ def _pack_entry(entry: Entry, layouts: dict[SampleLayout, int]) -> dict[str, Any
             value = _pack_value(record.value)
         except TypeError:
             value, lost = None, True
-        records.append(_pack_record(record, value, layouts))
+        records.append(_pack_record(record, value, number))
     return {
         "stage": entry.stage,
         "item": entry.item,
@@ -207,10 +216,10 @@ def _pack_entry(entry: Entry, layouts: dict[SampleLayout, int]) -> dict[str, Any
     }
 
 
-def _pack_record(record: ItemRecord, value: Any, layouts: dict[SampleLayout, int]) -> list[Any]:
+def _pack_record(record: ItemRecord, value: Any, number: Callable[[SampleLayout], int]) -> list[Any]:
     error = None if record.error is None else {f: getattr(record.error, f) for f in ErrorRecord.__slots__}
     samples = [
-        [s.name, s.source, s.body, layouts[s.layout], s.rows, s.values, s.n_bytes, s.data_crc] for s in record.samples
+        [s.name, s.source, s.body, number(s.layout), s.rows, s.values, s.n_bytes, s.data_crc] for s in record.samples
     ]
     return [record.status, value, samples, error, record.seconds, record.cpu_seconds, record.notes]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from dflow.flowmanager.batch import Batch, Item, PackedValue
 from dflow.flowmanager.freshness import content_hash
+from dflow.flowmanager.interning import share_layouts
 from dflow.flowmanager.worker import run_batch
 from dflow.records import BatchResult, ItemRecord
 
@@ -89,7 +90,8 @@ def _joined(result: BatchResult, same: list[ItemRecord]) -> BatchResult:
 
 
 def _trim(result: BatchResult, needs_value: bool) -> BatchResult:
-    """Drop large values that nobody will read, so that they do not pile up on the client."""
+    """Carry each layout once and drop large values that nobody will read: they would pile up on the client."""
+    result = replace(result, items=share_layouts(result.items, {}))
     if needs_value or not any(_is_large(record) for record in result.items):
         return result
     note = f"the returned value was dropped: more than {LARGE_VALUE_BYTES} bytes, and no later task takes it"

@@ -25,7 +25,7 @@ from dflow.flowmanager.settings import FlowSettings
 from dflow.flowmanager.tasks import EXPORT_TASK, TaskSpec
 from dflow.flowmanager.watching import MonitorFeed
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Source, Step
-from dflow.records import ItemRecord
+from dflow.records import ItemRecord, SampleLayout
 
 _NO_CALL = TaskCall("", "custom", b"", ())
 """Stands in a template until the stage fills in its own."""
@@ -163,6 +163,7 @@ class FlowRun:
     progress: Progress
     engines: Engines
     results: dict[int, StepResult] = field(default_factory=dict)
+    layouts: dict[SampleLayout, SampleLayout] = field(default_factory=dict)
     retry_kinds: frozenset[str] | None = None
     distrusted: set[str] = field(default_factory=set)
     n_submitted: int = 0

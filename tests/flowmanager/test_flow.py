@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def test_a_damaged_store_is_made_again(tmp_path, harm):
         data = bytearray(one.read_bytes())
         data[46] ^= 0xFF
         one.write_bytes(bytes(data))
-        flow.settings.paths.infoset.unlink()  # so that there is something to merge
+        shutil.rmtree(flow.settings.paths.dataset)  # so that it is read
     output, _, _ = run(flow, sources)
     assert output.counts.samples == 2
     assert output.counts.failed == 0
