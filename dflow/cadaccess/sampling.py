@@ -41,10 +41,22 @@ def grid_inside(
     open_ = np.flatnonzero(known & ~full)
     if len(open_):
         out[open_] = trimming.inside(tables, chords, open_, u[open_], v[open_][:, None])
+    _join_seams(tables, bounds, out)
     for row in np.flatnonzero(~known).tolist():
         uv = np.stack(np.meshgrid(u[row], v[row], indexing="ij"), axis=-1).reshape(-1, 2)
         out[row] = kernel.inside(row, uv).reshape(out.shape[1:])
     return out
+
+
+def _join_seams(tables: ShapeTables, bounds: np.ndarray, inside: np.ndarray) -> None:
+    """Where bounds span a whole turn, first and last line are the same points: inside if either is."""
+    turn_u, turn_v = surfaces.periods(tables.faces)
+    around = np.flatnonzero(bounds[:, 1] - bounds[:, 0] >= turn_u - trimming.ON_TOLERANCE)
+    inside[around, 0] |= inside[around, -1]
+    inside[around, -1] = inside[around, 0]
+    around = np.flatnonzero(bounds[:, 3] - bounds[:, 2] >= turn_v - trimming.ON_TOLERANCE)
+    inside[around, :, 0] |= inside[around, :, -1]
+    inside[around, :, -1] = inside[around, :, 0]
 
 
 def face_points(

@@ -125,6 +125,19 @@ def profile(kind: np.ndarray, radii: np.ndarray, v: np.ndarray) -> tuple[np.ndar
     return rho, zeta, rho_slope, zeta_slope
 
 
+def periods(table: SurfaceTable) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) periods in u and v, inf where there is none."""
+    turning = np.isin(table.kind, (*AXIAL, shapecode.REVOLUTION))
+    in_u = np.where(turning, 2 * np.pi, np.inf)
+    in_v = np.where(table.kind == shapecode.TORUS, 2 * np.pi, np.inf)
+    for row, spline in table.splines.items():
+        if spline.periodic[0]:
+            in_u[row] = spline.knots_u[-1] - spline.knots_u[0]
+        if spline.periodic[1]:
+            in_v[row] = spline.knots_v[-1] - spline.knots_v[0]
+    return in_u, in_v
+
+
 def evaluate(table: SurfaceTable, rows: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points and unit normals ``Su × Sv`` at the pairs (u, v).
 
@@ -226,5 +239,3 @@ def _turn(vectors: np.ndarray, axis: np.ndarray, cos: np.ndarray, sin: np.ndarra
     along = (vectors @ axis)[:, None] * axis
     return along + cos * (vectors - along) + sin * np.cross(axis, vectors)
 
-
-__all__ = ["AXIAL", "SurfaceTable", "build_table", "evaluate", "profile", "slopes"]
