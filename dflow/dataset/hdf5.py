@@ -71,12 +71,12 @@ class Hdf5Writer:
             if table is None:
                 continue
             for name in table.column_names:
-                column = table[name].to_pandas()
-                if pa.types.is_string(table[name].type) or pa.types.is_null(table[name].type):
-                    words = [_storable(word) for word in column.tolist()]
+                values = table[name].to_numpy()
+                if values.dtype.kind == "O":  # texts, and columns with gaps that numpy has no number for
+                    words = [_storable(word) for word in values.tolist()]
                     self._file.create_dataset(f"{table_name}/{name}", data=words, dtype=self._text)
                 else:
-                    self._file.create_dataset(f"{table_name}/{name}", data=column.to_numpy())
+                    self._file.create_dataset(f"{table_name}/{name}", data=values)
 
     def close(self) -> None:
         """Close the file."""
@@ -106,6 +106,6 @@ class Hdf5Writer:
 
 def _storable(word: Any) -> str:
     """Text as HDF5 can hold it: missing is empty, NUL and halves of surrogate pairs are shown as escapes."""
-    if not isinstance(word, str):
+    if word is None:
         return ""
-    return word.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
+    return str(word).replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
