@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from dflow.insights.palette import NEUTRAL, ColorPalette, Rgb, checked_color
 from dflow.insights.part_page import PagePart, frame_page, part_page
+from dflow.insights.view_server import ViewServer
 from dflow.render import pack_glb, read_glb
 from dflow.render.mesh import clean_arrays
+
+DisplayMode = Literal["inline", "sidecar", "none"]
 
 CAPTION_PIXELS = 40
 """Room below a part for its name; the legend comes on top of that."""
@@ -22,15 +25,35 @@ CAPTION_PIXELS = 40
 class CADViewer:
     """One part to turn, zoom and click on, in a notebook or as a page of its own.
 
-    The view is a self-contained page: nothing is served, nothing is loaded, and it works where the notebook runs on
-    another machine. Colours that are set after `show` appear with the next `show`.
+    The view is a self-contained page: nothing is loaded, and it works where the notebook runs on another machine.
+    Colours that are set after `show` appear with the next `show`. Only `get_viewer_url` starts a server, on this
+    machine, and only pages opened from it report which faces were clicked.
 
     Parameters
     ----------
+    host, port : where `get_viewer_url` serves; None takes the first free port from 8000 to 8099
+    static_folder, silent, operation_delay : accepted for scripts written for HOOPS AI; nothing here needs them
+    display_mode : "none" makes `show` do nothing; "inline" and "sidecar" show in the notebook
+    auto_display : show each part as soon as it is loaded
     label : what stands below the part; by default the file's name
     """
 
-    def __init__(self, *, label: str = "") -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        static_folder: str | None = None,
+        display_mode: DisplayMode = "sidecar",
+        auto_display: bool = False,
+        silent: bool = True,
+        operation_delay: float = 0.0,
+        *,
+        label: str = "",
+    ) -> None:
+        self._address = (host, port)
+        self._display_mode, self._auto_display = display_mode, auto_display
+        self._server: ViewServer | None = None
+        self._selected: list[int] = []
         self._label = label
         self._mesh: bytes | None = None
         self._n_faces = 0
@@ -77,7 +100,10 @@ class CADViewer:
     def _take(self, mesh: bytes | None, n_faces: int, path: str | os.PathLike[str]) -> None:
         self._mesh, self._n_faces = mesh, n_faces
         self._label = self._label or os.path.basename(path)
+        self._selected = []
         self.clear_face_colors()
+        if self._auto_display:
+            self.show()
 
     # Colours
 
@@ -142,11 +168,34 @@ class CADViewer:
 
     def show(self, width: int = 600, height: int = 500) -> None:
         """Show the part in the notebook."""
-        show_together([self], size=(width, height), legend=self._legend, display=True)
+        shown = self._display_mode != "none"
+        show_together([self], size=(width, height), legend=self._legend, display=shown)
 
-    def to_html(self, width: int = 600, height: int = 500) -> str:
-        """The view as a complete page."""
-        return part_page([self.page_part()], size=(width, height), legend=self._legend)
+    def to_html(self, width: int = 600, height: int = 500, *, served: bool = False) -> str:
+        """The view as a complete page; a `served` one reports clicks to the server it came from."""
+        return part_page([self.page_part()], size=(width, height), legend=self._legend, served=served)
+
+    def get_viewer_url(self) -> str:
+        """Serve the view on this machine until `terminate`; the address to open in a browser.
+
+        Raises
+        ------
+        ServerError
+            If no port is free.
+        """
+        if self._server is None:
+            host, port = self._address
+            self._server = ViewServer(
+                lambda: self.to_html(900, 700, served=True), self._take_selection, host=host, port=port
+            )
+        return self._server.url
+
+    def get_selected_faces(self) -> list[int]:
+        """Faces that were clicked in a page opened from `get_viewer_url`, ascending; Ctrl-click selects several."""
+        return list(self._selected)
+
+    def _take_selection(self, faces: list[int]) -> None:
+        self._selected = sorted(face for face in faces if face < self._n_faces)
 
     def save_html(self, path: str | os.PathLike[str], width: int = 900, height: int = 700) -> None:
         """Save the view as a page that any browser opens, without a server or a network."""
@@ -172,12 +221,17 @@ class CADViewer:
             "loaded": self._mesh is not None,
             "n_faces": self._n_faces,
             "n_colored_faces": len(self._colors),
+            "n_selected_faces": len(self._selected),
             "mesh_bytes": len(self._mesh or b""),
+            "url": None if self._server is None else self._server.url,
         }
 
     def terminate(self) -> None:
-        """Let go of the mesh. There is no server to stop."""
-        self._mesh, self._n_faces = None, 0
+        """Let go of the mesh and stop the server, if one was started."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._mesh, self._n_faces, self._selected = None, 0, []
         self.clear_face_colors()
 
 

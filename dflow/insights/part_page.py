@@ -17,10 +17,11 @@ from dflow.insights.palette import Rgb
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 """Content security policy: even a script that got in could load and send nothing."""
+SERVED_POLICY = f"{POLICY}; connect-src 'self'"
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>dflow parts</title>
+<link rel="icon" href="data:,"><title>dflow parts</title>
 <style>
 body {{ margin: 0; font: 13px system-ui, sans-serif; color: #222; background: #fff }}
 #parts {{ display: flex; flex-wrap: wrap; gap: 8px; padding: 4px }}
@@ -52,6 +53,7 @@ window.views = data.parts.map(part => {
   try {
     const onPick = index => {
       face.textContent = index < 0 ? "" : "face " + index + (part.faceLabels ? ": " + part.faceLabels[index] : "");
+      if (data.served) fetch("selection", {method: "POST", body: JSON.stringify([...view.selected])});
     };
     const view = new PartView(canvas, {onPick});
     view.setFaceColors(part.faceColors);
@@ -84,8 +86,9 @@ def part_page(
     *,
     size: tuple[int, int] = (400, 400),
     legend: Sequence[tuple[Rgb, str]] = (),
+    served: bool = False,
 ) -> str:
-    """The page's HTML. Size: four thirds of the meshes, plus 12 KB."""
+    """The page's HTML. Size: four thirds of the meshes, plus 14 KB. A `served` page reports what is selected."""
     data = {
         "parts": [
             {
@@ -98,9 +101,11 @@ def part_page(
             for part in parts
         ],
         "legend": [[list(color), text] for color, text in legend],
+        "served": served,
     }
+    policy = SERVED_POLICY if served else POLICY
     return _PAGE.format(
-        policy=POLICY, width=size[0], height=size[1], data=script_json(data), script=viewer_script(), start=_START
+        policy=policy, width=size[0], height=size[1], data=script_json(data), script=viewer_script(), start=_START
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dflow.errors import UnknownKeyError
-from dflow.insights.cad_viewer import CADViewer, show_together
+from dflow.insights.cad_viewer import CADViewer, DisplayMode, show_together
 from dflow.insights.catalog import PartCatalog, PartEntry
 from dflow.insights.coloring import FaceColoring, Labels, LabelSource, color_faces
 from dflow.insights.grid import MISSING_RGB, PreviewFigure, Tile, draw_grid, load_picture, save_figure
@@ -18,7 +18,6 @@ from dflow.insights.palette import ColorPalette, Rgb
 from dflow.render import read_glb, render_image
 
 LabelFormat = Literal["id", "name", "both"]
-DisplayMode = Literal["inline", "sidecar", "none"]
 QUERY_FRAME: Rgb = (214, 92, 24)
 
 
@@ -177,6 +176,10 @@ class DatasetViewer:
         k: int = 5,
         *,
         display_mode: DisplayMode = "inline",
+        layout: str = "sequential",
+        host: str = "127.0.0.1",
+        start_port: int = 8000,
+        silent: bool = True,
         width: int = 400,
         height: int = 400,
         color_by: str | Mapping[int, Labels] | None = None,
@@ -189,6 +192,7 @@ class DatasetViewer:
         ----------
         file_ids, k : the parts; the first `k` are shown
         display_mode : "inline" shows them in a notebook ("sidecar" means the same here), "none" shows nothing
+        layout, host, start_port, silent : accepted for scripts written for HOOPS AI; no server is needed here
         width, height : of each part, in pixels
         color_by, palette : as for `show_preview_as_image`
         save_path : also save all of them as one page, which needs no server and no network

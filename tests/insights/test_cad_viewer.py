@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.error
+import urllib.request
 
 import pytest
 
+from dflow.errors import ServerError
 from dflow.insights import CADViewer, ColorPalette, group_predictions_by_label, quick_view
 from dflow.insights.part_page import PagePart, frame_page, part_page, script_json
 from dflow.render import write_glb
@@ -50,6 +53,52 @@ def test_colours_and_faces_are_checked(mesh_file):
         viewer.set_face_color(0, (0, 0, 300))
     with pytest.raises(ValueError, match="6 faces, but there are 2 labels"):
         viewer.color_faces_by_labels([0, 1], ColorPalette({0: (0, 0, 0)}))
+
+
+def _ask(url: str, body: bytes | None = None) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, ""
+
+
+def test_a_served_page_reports_what_is_selected(mesh_file):
+    with CADViewer() as viewer:
+        viewer.load_scs_file(mesh_file)
+        assert viewer.get_selected_faces() == []
+        url = viewer.get_viewer_url()
+        assert viewer.get_viewer_url() == url == viewer.get_status()["url"]
+        status, page = _ask(url)
+        assert status == 200
+        assert _data(page)["served"] is True
+        assert _ask(url + "selection", b"[5, 2, 77]") == (204, "")
+        assert viewer.get_selected_faces() == [2, 5]
+        for wrong in (b"{}", b'["x"]', b"[-1]", b"[true]", b"not json"):
+            assert _ask(url + "selection", wrong)[0] == 404
+        guessed = url.split("/")
+        assert _ask("/".join([*guessed[:3], "guess", ""]))[0] == 404
+        assert viewer.get_selected_faces() == [2, 5]
+    with pytest.raises(urllib.error.URLError):
+        _ask(url)
+
+
+def test_a_taken_port_is_named(mesh_file):
+    with CADViewer() as first:
+        first.load_scs_file(mesh_file)
+        port = int(first.get_viewer_url().split(":")[2].split("/")[0])
+        with pytest.raises(ServerError, match=f"no port from {port} to {port} is free"):
+            CADViewer(port=port).get_viewer_url()
+        with CADViewer() as second:
+            assert f":{port}/" not in second.get_viewer_url()
+
+
+def test_the_arguments_of_hoops_ai_are_accepted(mesh_file):
+    viewer = CADViewer("127.0.0.1", None, None, "none", True, True, 0.15)
+    viewer.load_scs_file(mesh_file)
+    viewer.show(300, 300)
+    assert viewer.get_status()["loaded"]
 
 
 def test_a_damaged_mesh_is_shown_as_missing(tmp_path):

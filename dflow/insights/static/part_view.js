@@ -157,7 +157,9 @@ class PartView {
     canvas.addEventListener("pointerup", event => {
       if (held && !held.moved) {
         const face = this.faceAt(event.clientX, event.clientY);
-        this.select(face < 0 ? [] : [face]);
+        const more = event.ctrlKey || event.metaKey, chosen = new Set(more ? this.selected : []);
+        if (face >= 0) chosen.has(face) ? chosen.delete(face) : chosen.add(face);
+        this.select(chosen);
         this.onPick(face);
       }
       held = null;

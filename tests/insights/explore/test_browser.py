@@ -149,3 +149,20 @@ def test_the_viewers_page_of_its_own_runs_without_a_server(chromium, explored_fl
     assert "no 3D data" in captions[2]
     assert [e for e in chromium.get_log("browser") if e["level"] == "SEVERE"] == []
     assert chromium.title == "dflow parts"
+
+
+def test_a_click_in_a_served_view_selects_faces(chromium, explored_flow):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    from dflow.insights import CADViewer
+
+    with CADViewer() as viewer:
+        viewer.load_scs_file(next(explored_flow.stream_cache.glob("*.glb")))
+        chromium.get(viewer.get_viewer_url())
+        canvas = chromium.find_element("css selector", "canvas")
+        ActionChains(chromium).move_to_element_with_offset(canvas, 0, -120).click().perform()
+        _wait(lambda: len(viewer.get_selected_faces()) == 1)
+        more = ActionChains(chromium).key_down(Keys.CONTROL).move_to_element_with_offset(canvas, 0, 150).click()
+        more.key_up(Keys.CONTROL).perform()
+        _wait(lambda: len(viewer.get_selected_faces()) == 2)
