@@ -294,11 +294,14 @@ def _inside_chunk(tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.
     gap = gap[:, :, None, :] - v[..., None]  # (k, a, b, chords): how far the chord lies above the point
     parity = np.logical_xor.reduce(crosses[:, :, None, :] & (gap > 0), axis=3)
     straight = real & (chords.sagitta[index] == 0)
+    # Near the line through a chord, and no farther along it than its ends.
     reach = np.where(level, ON_TOLERANCE * np.sqrt(1 + slope**2), 0.5 * np.abs(rise) + ON_TOLERANCE)
     reach[~straight] = -1.0
+    half, middle = 0.5 * np.abs(rise) + ON_TOLERANCE, 0.5 * (v0 + v1)
+    beside = np.abs(v[..., None] - middle[:, None, None]) <= half[:, None, None]
     low, high = np.minimum(u0, u1) - ON_TOLERANCE, np.maximum(u0, u1) + ON_TOLERANCE
     near = (low[:, None] <= at) & (at <= high[:, None])
-    on = ((np.abs(gap) <= reach[:, None, None]) & near[:, :, None, :]).any(axis=3)
+    on = ((np.abs(gap) <= reach[:, None, None]) & near[:, :, None, :] & beside).any(axis=3)
     if straight.all() or not (real & ~straight).any():
         return parity | on
     return _correct_for_curves(tables, chords, index, real & ~straight, u, v, gap, level, parity) | on
