@@ -16,6 +16,7 @@ from dflow.cadaccess.stated import StatedProperties
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.topology import Topology
 from dflow.cadaccess.trimming import Chords
+from dflow.errors import GeometryError
 
 FACE_TYPES: dict[int, str] = {
     0: "Plane",
@@ -129,7 +130,7 @@ class Brep:
         return self._areas_and_centroids[0]
 
     def face_centroids(self) -> np.ndarray:
-        """(F, 3) float64, mm: centres of mass of the trimmed faces; NaN where a face has no area."""
+        """(F, 3) float64, mm: centres of mass of the trimmed faces; of its corners where a face has no area."""
         return self._areas_and_centroids[1]
 
     def face_loops(self) -> np.ndarray:
@@ -149,9 +150,9 @@ class Brep:
         """
         key = ("face_samples", n_u, n_v)
         if key not in self._memory:
-            self._memory[key] = _frozen(
-                sampling.face_grids(self._tables, self._kernel, self.chords, self._uv_bounds, (n_u, n_v))
-            )
+            grid = sampling.face_grids(self._tables, self._kernel, self.chords, self._uv_bounds, (n_u, n_v))
+            _finite(grid[..., :3], "face")
+            self._memory[key] = _frozen(grid)
         return self._memory[key]  # type: ignore[return-value]
 
     def surface_samples(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -186,7 +187,7 @@ class Brep:
         """
         key = ("edge_samples", n_u)
         if key not in self._memory:
-            self._memory[key] = _frozen(sampling.edge_grids(self._tables, self._kernel, self.kernel_edge_rows, n_u))
+            self._memory[key] = _finite(sampling.edge_grids(self._tables, self._kernel, self.kernel_edge_rows, n_u), "edge")
         return self._memory[key]  # type: ignore[return-value]
 
     def edge_dihedral_angles(self) -> np.ndarray:
@@ -262,16 +263,16 @@ class Brep:
 
     @cached_property
     def _uv_bounds(self) -> np.ndarray:
-        return _frozen(measuring.uv_bounds(self._tables, self._kernel, self.chords))
+        return _finite(measuring.uv_bounds(self._tables, self._kernel, self.chords), "face")
 
     @cached_property
     def _areas_and_centroids(self) -> tuple[np.ndarray, np.ndarray]:
         areas, centroids = measuring.face_moments(self._tables, self._kernel, self.chords, self.moments)
-        return _frozen(areas), _frozen(centroids)
+        return _finite(areas, "face"), _finite(centroids, "face")
 
     @cached_property
     def _edge_lengths(self) -> np.ndarray:
-        return _frozen(measuring.edge_lengths(self._tables, self._kernel, self.kernel_edge_rows))
+        return _finite(measuring.edge_lengths(self._tables, self._kernel, self.kernel_edge_rows), "edge")
 
     @cached_property
     def _dihedral_angles(self) -> np.ndarray:
@@ -300,3 +301,11 @@ class Brep:
 def _frozen(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
+
+
+def _finite(array: np.ndarray, what: str) -> np.ndarray:
+    """`array`, whose rows are faces or edges, frozen; NaN and inf end the file with their place named."""
+    lost = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1)) if len(array) else ()
+    if len(lost):
+        raise GeometryError(f"{what} {lost[0]} of the shape has no finite position or size")
+    return _frozen(array)

@@ -67,8 +67,18 @@ def face_moments(
     areas = np.where(good, moments.area, 1.0)
     centroids = moments.first / areas[:, None]
     for row in np.flatnonzero(~good).tolist():
-        areas[row], centroids[row] = kernel.face_moments(row)
+        area, centroids[row] = kernel.face_moments(row)
+        areas[row] = abs(area)  # negative where the loops run the wrong way round
+        if not areas[row] > 0:
+            centroids[row] = _middle_of_corners(tables, row)
     return areas, centroids
+
+
+def _middle_of_corners(tables: ShapeTables, row: int) -> np.ndarray:
+    """(3,) the mean of a face's vertices, NaN where it has none."""
+    corners = np.unique(tables.edge_vertices[tables.use_edge[tables.use_face == row]])
+    corners = corners[corners >= 0]
+    return tables.points[corners].mean(axis=0) if len(corners) else np.full(3, np.nan)
 
 
 def edge_lengths(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray) -> np.ndarray:
