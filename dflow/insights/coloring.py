@@ -12,8 +12,8 @@ import numpy.typing as npt
 from dflow.errors import DatasetNotFoundError, UnknownKeyError
 from dflow.insights.palette import ColorPalette, Rgb
 
-MAX_QUALITATIVE = 20
-"""Up to this many classes get clearly distinct colours."""
+QUALITATIVE = ((10, "tab10"), (20, "tab20"))
+"""Colour maps for up to so many classes; more are spread over the hues."""
 
 Labels = Sequence[Hashable] | npt.NDArray[Any]
 
@@ -82,7 +82,8 @@ def default_palette(labels: set[Hashable], names: Mapping[Hashable, str]) -> Col
     """Distinct colours in the labels' natural order."""
     ordered = sorted(labels, key=lambda label: (isinstance(label, str), label))
     described = {label: names.get(label, str(label)) for label in ordered}
-    return ColorPalette.from_labels(described, "tab20" if len(ordered) <= MAX_QUALITATIVE else "hsv")
+    name = next((name for most, name in QUALITATIVE if len(ordered) <= most), "hsv")
+    return ColorPalette.from_labels(described, name)
 
 
 def _labels_given(file_ids: Sequence[int], labels: Mapping[int, Labels]) -> dict[int, list[Hashable]]:

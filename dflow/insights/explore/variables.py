@@ -149,24 +149,23 @@ def number_edges(values: Floats, n_bins: int = N_BINS) -> Floats:
     if not len(finite):
         return np.array([0.0, 1.0])
     low, high = float(finite.min()), float(finite.max())
-    if (finite == np.rint(finite)).all():
+    if max(-low, high) < 2**50 and (finite == np.rint(finite)).all():
         width = max(1.0, float(np.ceil((high - low + 1) / n_bins)))
         n = int((high - low) // width) + 1
         return np.asarray(low - 0.5 + width * np.arange(n + 1), np.float64)
-    if is_skewed(low, float(np.median(finite)), high):
-        return np.geomspace(low, high, n_bins + 1)
-    if low == high:
-        return np.array([low - 0.5, high + 0.5]) if abs(low) < 1e15 else np.array([low, np.nextafter(low, np.inf)])
-    return np.linspace(low, high, n_bins + 1)
+    return row_edges(low, float(np.median(finite)), high, n_bins)
 
 
 def row_edges(low: float, median: float, high: float, n_bins: int = N_BINS) -> Floats:
     """Bins over numbers of which only these three are known (NaN where there are none)."""
     if not (np.isfinite(low) and np.isfinite(high)):
         return np.array([0.0, 1.0])
+    if high <= low:
+        return np.array([low - 0.5, low + 0.5]) if abs(low) < 1e15 else np.array([low, np.nextafter(low, np.inf)])
     if is_skewed(low, median, high):
         return np.geomspace(low, high, n_bins + 1)
-    return np.linspace(low, high, n_bins + 1) if high > low else np.array([low - 0.5, low + 0.5])
+    # Numbers that differ in their last digits only have fewer steps between them than bins.
+    return np.unique(np.linspace(low, high, n_bins + 1))
 
 
 def is_skewed(low: float, median: float, high: float) -> bool:

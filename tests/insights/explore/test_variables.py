@@ -78,6 +78,14 @@ def test_skewed_positive_numbers_get_bins_of_equal_ratio():
     np.testing.assert_array_equal(row_edges(0.015, 0.5, 1200.5), np.geomspace(0.015, 1200.5, 41))
 
 
+def test_numbers_that_differ_in_their_last_digit_are_counted():
+    values = np.array([0.1, np.nextafter(0.1, 1.0)])
+    assert FileVariable("v", values).counts().sum() == 2
+    assert FileVariable("v", np.array([0.0, 5e-324])).counts().sum() == 2
+    assert FileVariable("v", np.array([2.0**60, 2.0**60])).counts().tolist() == [2]
+    assert FileVariable("v", np.array([2.0**60, 2.0**61])).counts().sum() == 2
+
+
 def test_numbers_that_are_all_equal_or_absent_have_one_bin():
     assert FileVariable("v", np.full(4, 2.5)).counts().tolist() == [4]
     assert FileVariable("v", np.full(3, np.nan)).counts().sum() == 0
