@@ -61,9 +61,9 @@ _EDGE_CODE[shapecode.OFFSET_CURVE] = 7
 class Brep:
     """One shape: a whole file or one of its bodies.
 
-    All arrays are numpy, float64 where not said otherwise, in mm and radians, in world coordinates; faces and edges come in the
-    order of the kernel's maps, degenerate edges left out. Everything is computed when first asked and kept; arrays are
-    read-only. One process, one thread.
+    All arrays are numpy, float64 where not said otherwise, in mm and radians, in world coordinates; faces and edges
+    come in the order of the kernel's maps, degenerate edges left out. Everything is computed when first asked and kept;
+    arrays are read-only. One process, one thread.
 
     Parameters
     ----------
@@ -187,11 +187,14 @@ class Brep:
         """
         key = ("edge_samples", n_u)
         if key not in self._memory:
-            self._memory[key] = _finite(sampling.edge_grids(self._tables, self._kernel, self.kernel_edge_rows, n_u), "edge")
+            self._memory[key] = _finite(
+                sampling.edge_grids(self._tables, self._kernel, self.kernel_edge_rows, n_u), "edge"
+            )
         return self._memory[key]  # type: ignore[return-value]
 
     def edge_dihedral_angles(self) -> np.ndarray:
-        """(E,) float64, radians in [−π, π]: between the two outward normals at the edge's midpoint, convex > 0, tangent 0.
+        """(E,) float64, radians in [−π, π]: between the two outward normals at the edge's midpoint, convex > 0, tangent
+        0.
 
         NaN where the edge has not exactly two faces, or a face has no normal there.
         """
@@ -224,7 +227,9 @@ class Brep:
         return self._volume_and_centroid[0]
 
     def centroid(self) -> np.ndarray:
-        """(3,) float64, mm: centre of mass of the solids, or of the faces where there is no solid; NaN without either."""
+        """(3,) float64, mm: centre of mass of the solids, or of the faces where there is no solid; NaN without
+        either.
+        """
         return self._volume_and_centroid[1]
 
     def is_closed(self) -> bool:
@@ -236,7 +241,9 @@ class Brep:
         return self._kernel.is_valid()
 
     def stated_properties(self) -> StatedProperties:
-        """The volume and area that the file itself states (geometric validation properties); NaN where it states none."""
+        """The volume and area that the file itself states (geometric validation properties); NaN where it states
+        none.
+        """
         return self._stated() if self._stated is not None else StatedProperties()
 
     def face_names(self) -> list[str]:
@@ -305,7 +312,8 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 
 def _finite(array: np.ndarray, what: str) -> np.ndarray:
     """`array`, whose rows are faces or edges, frozen; NaN and inf end the file with their place named."""
-    lost = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1)) if len(array) else ()
-    if len(lost):
+    finite = np.isfinite(array)
+    if not finite.all():
+        lost = np.nonzero(~finite)[0]
         raise GeometryError(f"{what} {lost[0]} of the shape has no finite position or size")
     return _frozen(array)

@@ -1,4 +1,6 @@
-"""B-spline and Bézier evaluation in numpy (The NURBS Book, Piegl and Tiller, algorithms A2.2 and A4.1 to A4.4, vectorised)."""
+"""B-spline and Bézier evaluation in numpy (The NURBS Book, Piegl and Tiller, algorithms A2.2 and A4.1 to A4.4,
+vectorised).
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def find_spans(knots: np.ndarray, degree: int, n_poles: int, t: np.ndarray) -> n
 
 
 def basis(knots: np.ndarray, degree: int, span: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The degree + 1 non-zero basis functions and their first derivatives in the knot intervals `span`, (m, degree + 1) each."""
+    """The degree + 1 non-zero basis functions and their first derivatives in the knot intervals `span`, (m, degree + 1)
+    each.
+    """
     values = np.ones((len(t), 1))
     lower = values
     for p in range(1, degree + 1):

@@ -1,6 +1,7 @@
 """Whether a lightly healed shape can be trusted, judged from its tables; cheap, and run on every light read.
 
-Each check names something that the kernel's full healing repairs. A shape that fails one is read again with full healing.
+Each check names something that the kernel's full healing repairs. A shape that fails one is read again with full
+healing.
 """
 
 from __future__ import annotations

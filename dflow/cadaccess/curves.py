@@ -1,7 +1,7 @@
 """Curves in space and in a surface's (u, v), as tables, and their points and derivatives in numpy.
 
-Lines and conics share one form, ``P(t) = origin + a(t) x + b(t) y`` with a and b by kind; B-splines and Bézier curves keep their
-poles. Offset curves have no table: the kernel evaluates them.
+Lines and conics share one form, ``P(t) = origin + a(t) x + b(t) y`` with a and b by kind; B-splines and Bézier curves
+keep their poles. Offset curves have no table: the kernel evaluates them.
 """
 
 from __future__ import annotations
@@ -52,13 +52,14 @@ def build_table(
     kind = np.fromiter((c.kind for c in curves), np.int8, n)
     origin, x, y, radii = np.zeros((n, dim)), np.zeros((n, dim)), np.zeros((n, dim)), np.zeros((n, 2))
     splines: dict[int, Spline] = {}
-    for value in np.unique(kind):
+    for value in np.unique(kind).tolist():
         rows = np.flatnonzero(kind == value)
+        chosen = [curves[row] for row in rows.tolist()]
         if value in (shapecode.BEZIER, shapecode.BSPLINE):
-            splines.update((int(r), _spline_of(curves[r])) for r in rows)
+            splines.update(zip(rows.tolist(), map(_spline_of, chosen), strict=True))
         elif value not in (NO_CURVE, shapecode.OFFSET_CURVE):
-            numbers = np.array([curves[r].values for r in rows])
-            _fill_conics(int(value), dim, rows, numbers, (origin, x, y, radii))
+            numbers = np.array([curve.values for curve in chosen])
+            _fill_conics(value, dim, rows, numbers, (origin, x, y, radii))
     table = CurveTable(kind, origin, x, y, radii, np.asarray(first, float), np.asarray(last, float), splines)
     for row, matrix in enumerate(matrices):
         if matrix is not None:
@@ -133,7 +134,9 @@ def conic_terms(kind: np.ndarray, t: np.ndarray, radii: np.ndarray) -> tuple[np.
 
 
 def evaluate(table: CurveTable, rows: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points and first derivatives of the curves `rows` at t : (len(rows), m); both results (len(rows), m, d) float64."""
+    """Points and first derivatives of the curves `rows` at t : (len(rows), m); both results (len(rows), m, d)
+    float64.
+    """
     a, b, da, db = conic_terms(table.kind[rows], t, table.radii[rows])
     x, y = table.x[rows][:, None, :], table.y[rows][:, None, :]
     points = a[..., None] * x + b[..., None] * y

@@ -1,7 +1,8 @@
 """Walk a parsed shape in the kernel's order: which faces, edges and loops it has, and how they hang together.
 
-Order and identity are the kernel's: faces and edges come in the order of ``TopExp::MapShapes`` (depth first, first visit
-counts), and two sub-shapes are the same when they share shape and location, whatever their orientation (``IsSame``).
+Order and identity are the kernel's: faces and edges come in the order of ``TopExp::MapShapes`` (depth first, first
+visit counts), and two sub-shapes are the same when they share shape and location, whatever their orientation
+(``IsSame``).
 """
 
 from __future__ import annotations
@@ -35,9 +36,11 @@ _COMPOSE = ((0, 1, 2, 3), (1, 0, 2, 3), (2, 2, 2, 2), (3, 3, 3, 3))
 class Exploration:
     """What a walk found; every list is in the kernel's map order.
 
-    `faces` and `edges` hold nodes; `uses` one row per edge use in a face: (face, edge, loop, orientation in the face taken
-    forward); `vertices` of each edge are (first, last) ids along the curve, -1 where missing; `loops_of_face` counts wires;
-    `shells` are nodes with their faces' (row, orientation) and the row of their solid, -1 for a free shell; `solids` are nodes.
+    `faces` and `edges` hold nodes; `uses` one row per edge use in a face: (face, edge, loop, orientation in the face
+    taken forward); `vertices` of each edge are (first, last) ids along the curve, -1 where missing; `loops_of_face`
+    counts wires;
+    `shells` are nodes with their faces' (row, orientation) and the row of their solid, -1 for a free shell; `solids`
+    are nodes.
     """
 
     faces: list[Node] = field(default_factory=list)

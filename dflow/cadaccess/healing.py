@@ -1,6 +1,7 @@
 """How much the kernel repairs while it transfers a file: three levels of its ``FixShape`` modes.
 
-``planar``: every mode off; a file whose faces are all planes comes out as with default healing, at a fraction of the cost.
+``planar``: every mode off; a file whose faces are all planes comes out as with default healing, at a fraction of the
+cost.
 ``light``: what curved faces need and no more (curves on surfaces, seams, degenerate edges, natural bounds).
 ``full``: the kernel's defaults, most of whose time goes into self-intersection checks of every wire.
 """

@@ -1,6 +1,8 @@
-"""The kernel asked face by face and edge by edge: the slow, exact way, for what numpy has no table for, and as the oracle of tests.
+"""The kernel asked face by face and edge by edge: the slow, exact way, for what numpy has no table for, and as the
+oracle of tests.
 
-Rows are those of `exploring`, which are the kernel's own map order. One thread only: OCCT's shapes are not safe to share.
+Rows are those of `exploring`, which are the kernel's own map order. One thread only: OCCT's shapes are not safe to
+share.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ CLASSIFIER_TOLERANCE = 1e-6
 """Tolerance given to `IntTools_FClass2d`, as brepgraph gives it."""
 
 RELATIVE_ERROR = 1e-6
-"""Asked of the kernel's area and volume integrals: its default rule, without an error bound, is off by up to 1e-3 of a face."""
+"""Asked of the kernel's area and volume integrals: its default rule, without an error bound, is off by up to 1e-3 of a
+face.
+"""
 
 _NUDGES = (0.0, 1e-7, 1e-6, 1e-4, 1e-2)
 
@@ -54,7 +58,7 @@ def _guarded(ask: Callable[Concatenate[KernelShape, P], R]) -> Callable[Concaten
     """Whatever the kernel raises becomes a `KernelError` that says what was asked."""
 
     @functools.wraps(ask)
-    def guarded(self: KernelShape, *args: P.args, **kwargs: P.kwargs) -> R:
+    def guarded(self: KernelShape, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return ask(self, *args, **kwargs)
         except CadError:
@@ -113,7 +117,7 @@ class KernelShape:
     @_guarded
     def uv_bounds(self, row: int) -> tuple[float, float, float, float]:
         """u_min, u_max, v_min, v_max of the trimmed face."""
-        return tuple(BRepTools.UVBounds_s(self.face(row)))  # type: ignore[return-value]
+        return tuple(BRepTools.UVBounds_s(self.face(row)))
 
     @_guarded
     def face_moments(self, row: int) -> tuple[float, np.ndarray]:

@@ -20,7 +20,6 @@ from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.reading import Transfer
 from dflow.errors import CadError, KernelError, NoGeometryError
 
-
 logger = logging.getLogger(__name__)
 
 
@@ -37,8 +36,8 @@ class CadLoader:
 
     Notes
     -----
-    One loader a process and thread: OCCT's readers are not thread-safe. A damaged file can take the process down inside the
-    kernel; a flow therefore opens files in a child process.
+    One loader a process and thread: OCCT's readers are not thread-safe. A damaged file can take the process down inside
+    the kernel; a flow therefore opens files in a child process.
     """
 
     _general_options: ClassVar[dict[str, Any]] = {}
@@ -69,7 +68,9 @@ class CadLoader:
         return self.opened[-1] if self.opened else None
 
     def get_general_options(self) -> dict[str, Any]:
-        """The options set by `set_general_options`; kept for scripts written for HOOPS AI, nothing here depends on them."""
+        """The options set by `set_general_options`; kept for scripts written for HOOPS AI, nothing here depends on
+        them.
+        """
         return dict(self._general_options)
 
     def set_general_options(self, options: dict[str, Any]) -> None:
@@ -78,7 +79,9 @@ class CadLoader:
 
 
 def open_model(path: Path, started: float) -> CadModel:
-    """The model of one file, its whole-file brep already made; read again with full healing where the light read is not sound."""
+    """The model of one file, its whole-file brep already made; read again with full healing where the light read is not
+    sound.
+    """
     content = formats.read_bytes(path)
     cad_format = formats.sniff(path, content)
     moved = reading.transfer(path, content, cad_format)

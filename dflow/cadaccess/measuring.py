@@ -155,7 +155,9 @@ def shells_are_closed(tables: ShapeTables) -> bool:
 
 
 def solid_volumes(tables: ShapeTables, kernel: KernelShape, moments: Moments) -> np.ndarray:
-    """(n_solids,) float64, mm³: signed, negative for a solid turned inside out. Exact; the kernel helps with free forms."""
+    """(n_solids,) float64, mm³: signed, negative for a solid turned inside out. Exact; the kernel helps with free
+    forms.
+    """
     flux = np.where(moments.known, moments.flux, 0.0)
     for row in np.flatnonzero(~moments.known).tolist():
         flux[row] = 3.0 * _forward(tables, row) * kernel.face_cone(row)[0]

@@ -56,8 +56,8 @@ class Source:
 class CadModel:
     """One opened CAD file, or one body of it (`for_body`).
 
-    Guarantees: the geometry is in mm and in place; body, face and edge order are stable for a file and kernel version. One
-    process, one thread. Made by `CadLoader`.
+    Guarantees: the geometry is in mm and in place; body, face and edge order are stable for a file and kernel version.
+    One process, one thread. Made by `CadLoader`.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Area, first moment and flux of trimmed planes, cylinders, cones, spheres and tori, as integrals around their loops.
 
-By Green's theorem, ``∬ f du dv = −∮ (∫ f dv) du``. On these surfaces the inner integral has a closed form (below), so that a straight
-edge of a plane needs its two ends only and any other piece one Gauss-Legendre rule, exact to rounding.
+By Green's theorem, ``∬ f du dv = −∮ (∫ f dv) du``. On these surfaces the inner integral has a closed form (below), so
+that a straight edge of a plane needs its two ends only and any other piece one Gauss-Legendre rule, exact to rounding.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Moments:
     Attributes
     ----------
     known : (F,) bool; the rows below are only good where it holds.
-    area : (F,) float64, mm²; first : (F, 3), ∬ P dA; vector_area : (F, 3), ∬ n dA; flux : (F,), ∬ P·n dA (a third of it is the volume
-        of the cone over the face from the origin).
+    area : (F,) float64, mm²; first : (F, 3), ∬ P dA; vector_area : (F, 3), ∬ n dA; flux : (F,), ∬ P·n dA (a third of it
+        is the volume of the cone over the face from the origin).
     """
 
     known: np.ndarray
@@ -155,7 +155,8 @@ def antiderivatives(kind: np.ndarray, radii: np.ndarray, v: np.ndarray) -> tuple
     Returns
     -------
     speed : (n,), the length of the profile's slope.
-    width ∫rho, squared ∫rho², lifted ∫rho·zeta, arm ∫rho·zeta', drop ∫rho·rho', cone ∫rho(rho·zeta' − zeta·rho'), each (n, m).
+    width ∫rho, squared ∫rho², lifted ∫rho·zeta, arm ∫rho·zeta', drop ∫rho·rho', cone ∫rho(rho·zeta' − zeta·rho'), each
+    (n, m).
     """
     big, second = radii[:, :1], radii[:, 1:]
     speed = np.ones(len(kind))
@@ -184,10 +185,11 @@ def antiderivatives(kind: np.ndarray, radii: np.ndarray, v: np.ndarray) -> tuple
 
 
 def cone_moments(tables: ShapeTables, chords: Chords, moments: Moments) -> np.ndarray:
-    """(F, 3) float64: ``∬ P (P·n) dA / 4`` of the known faces taken forward, the first moment of the cone from the origin.
+    """(F, 3) float64: ``∬ P (P·n) dA / 4`` of the known faces taken forward, the first moment of the cone from the
+    origin.
 
-    Their sum over a solid's faces is its volume times its centroid. Planes have it from their first moment; on axial surfaces
-    the inner integral runs by quadrature too.
+    Their sum over a solid's faces is its volume times its centroid. Planes have it from their first moment; on axial
+    surfaces the inner integral runs by quadrature too.
     """
     table = tables.faces
     height = np.einsum("ij,ij->i", table.origin, table.z) * table.handed

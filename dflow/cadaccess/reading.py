@@ -54,8 +54,8 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
     Parameters
     ----------
     path : names the file in errors; it is not opened.
-    level : how far to heal a STEP file; by default as little as its surfaces allow. IGES is healed fully (its reader builds
-        the topology), BREP files come as they are.
+    level : how far to heal a STEP file; by default as little as its surfaces allow. IGES is healed fully (its reader
+        builds the topology), BREP files come as they are.
 
     Raises
     ------

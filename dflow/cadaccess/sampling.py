@@ -1,4 +1,6 @@
-"""Grids of points on faces and edges, and points spread by area: numpy over all faces, the kernel where numpy has no table."""
+"""Grids of points on faces and edges, and points spread by area: numpy over all faces, the kernel where numpy has no
+table.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Points spread evenly by area over trimmed faces.
 
-Polygons on planes and cylinders are cut into trapezoids once and drawn from directly; other faces by rejection: uniform in (u, v), kept
-in proportion to the surface's stretch there and only inside the loops.
+Polygons on planes and cylinders are cut into trapezoids once and drawn from directly; other faces by rejection: uniform
+in (u, v), kept in proportion to the surface's stretch there and only inside the loops.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def _span(chords: Chords, row: int) -> slice:
 
 
 def _cut_polygon(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """(n, 6): left, right, v low at both, v high at both. Between neighbouring corners the edges pair up by the even-odd rule."""
+    """(n, 6): left, right, v low at both, v high at both. Between neighbouring corners the edges pair up by the
+    even-odd rule.
+    """
     swap = start[:, 0] > end[:, 0]
     a, b = np.where(swap[:, None], end, start), np.where(swap[:, None], start, end)
     at = np.unique(np.concatenate([a[:, 0], b[:, 0]]))
@@ -106,7 +108,9 @@ def scatter(
     n: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(F, n, 3) points and outward unit normals; a face on which nothing can be drawn repeats the middle of its bounds."""
+    """(F, n, 3) points and outward unit normals; a face on which nothing can be drawn repeats the middle of its
+    bounds.
+    """
     generator = np.random.default_rng(seed)
     uv = np.repeat((0.5 * (bounds[:, 0::2] + bounds[:, 1::2]))[:, None], n, axis=1)
     easy = np.unique(trapezoids.face[trapezoids.area > 0])

@@ -1,7 +1,7 @@
 """The kernel's own binary form of a shape (`BinTools`, format V4), read into plain tables.
 
-One kernel call writes the whole shape, topology and geometry, into memory (about 7 µs a face); reading it here costs less
-than asking the kernel for each axis, radius and parameter range through its binding. The format is OCCT's
+One kernel call writes the whole shape, topology and geometry, into memory (about 7 µs a face); reading it here costs
+less than asking the kernel for each axis, radius and parameter range through its binding. The format is OCCT's
 ``BinTools_ShapeSet`` with its curve, surface and location sets (little-endian, 4-byte integers, 8-byte reals).
 """
 
@@ -33,8 +33,8 @@ PLANE, CYLINDER, CONE, SPHERE, TORUS, EXTRUSION, REVOLUTION, BEZIER_SURFACE, BSP
 class Spline:
     """A B-spline or Bézier curve: `knots` are flat (each repeated by its multiplicity).
 
-    poles : (n, d) float64, weights : (n,) float64 or None, knots : (n + degree + 1,) float64 (periodic ones are unrolled
-    by the evaluator).
+    poles : (n, d) float64, weights : (n,) float64 or None, knots : (n + degree + 1,) float64 (periodic ones are
+    unrolled by the evaluator).
     """
 
     degree: int
@@ -46,7 +46,9 @@ class Spline:
 
 @dataclass(frozen=True, slots=True)
 class SplineSurface:
-    """A B-spline or Bézier surface: poles : (n_u, n_v, 3) float64, weights : (n_u, n_v) or None, flat knots each way."""
+    """A B-spline or Bézier surface: poles : (n_u, n_v, 3) float64, weights : (n_u, n_v) or None, flat knots each
+    way.
+    """
 
     degrees: tuple[int, int]
     poles: np.ndarray
@@ -58,7 +60,9 @@ class SplineSurface:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One curve record. `values` are the reals of a conic or line, in the format's order; `spline` stands for the others."""
+    """One curve record. `values` are the reals of a conic or line, in the format's order; `spline` stands for the
+    others.
+    """
 
     kind: int
     values: tuple[float, ...] = ()
@@ -68,7 +72,9 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """One surface record: `values` of an elementary surface, or its `spline`, or the `curve` or `basis` it is swept from."""
+    """One surface record: `values` of an elementary surface, or its `spline`, or the `curve` or `basis` it is swept
+    from.
+    """
 
     kind: int
     values: tuple[float, ...] = ()
@@ -126,8 +132,9 @@ class Triangulation:
 class ShapeCode:
     """A whole shape as tables. Indices in the tables are the format's own, 1-based; entry 0 is unused.
 
-    `children[i]` are ``(orientation, index, location)`` of the sub-shapes of shape i, in the kernel's order; `root` is such
-    a triple; `locations[k]` is a tuple of ``(datum, power)`` (identity is empty) and `datums[k]` a (3, 4) float64 matrix.
+    `children[i]` are ``(orientation, index, location)`` of the sub-shapes of shape i, in the kernel's order; `root` is
+    such a triple; `locations[k]` is a tuple of ``(datum, power)`` (identity is empty) and `datums[k]` a (3, 4) float64
+    matrix.
     """
 
     datums: dict[int, np.ndarray]
@@ -413,7 +420,7 @@ def _parse_shapes(cursor: _Cursor, geometry: _Geometry) -> ShapeCode:
         start = end = at + 7
         while data[end] != 42:
             end += 9
-        children[row] = [(o, count + 1 - i, l) for o, i, l in _SUB.iter_unpack(data[start:end])]
+        children[row] = [(o, count + 1 - i, place) for o, i, place in _SUB.iter_unpack(data[start:end])]
         cursor.at = end + 1
     orientation, index, location = _SUB.unpack_from(data, cursor.at)
     root = (orientation, count + 1 - index, location)

@@ -1,8 +1,8 @@
 """The volume and area that a STEP file states about itself.
 
 Geometric validation properties (CAx-IF, Recommended Practices for Geometric and Assembly Validation Properties): a
-``PROPERTY_DEFINITION`` named "geometric validation property" owns a representation with one measure item, a volume or an area,
-with its own unit. They are read from the file's text: no reader of the kernel hands them over.
+``PROPERTY_DEFINITION`` named "geometric validation property" owns a representation with one measure item, a volume or
+an area, with its own unit. They are read from the file's text: no reader of the kernel hands them over.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Surfaces as tables, and their points and normals in numpy.
 
-Planes, cylinders, cones, spheres and tori are stacked by frame and radii and evaluated together; B-splines, revolutions and
-extrusions are evaluated face by face. Parameters are the kernel's (``ElSLib``, ``Geom_SurfaceOfRevolution``,
+Planes, cylinders, cones, spheres and tori are stacked by frame and radii and evaluated together; B-splines, revolutions
+and extrusions are evaluated face by face. Parameters are the kernel's (``ElSLib``, ``Geom_SurfaceOfRevolution``,
 ``Geom_SurfaceOfLinearExtrusion``). Offset surfaces have no table: the kernel evaluates them.
 """
 
@@ -61,10 +61,10 @@ def build_table(surfaces: Sequence[Surface], matrices: Sequence[np.ndarray | Non
     frame, radii = np.zeros((n, 4, 3)), np.zeros((n, 2))  # origin, z, x, y: the format's order
     splines: dict[int, SplineSurface] = {}
     sweeps: dict[int, CurveTable] = {}
-    for value in np.unique(kind):
+    for value in np.unique(kind).tolist():
         rows = np.flatnonzero(kind == value)
         if value == shapecode.PLANE or value in AXIAL:
-            numbers = np.array([surfaces[r].values for r in rows])
+            numbers = np.array([surfaces[row].values for row in rows.tolist()])
             frame[rows] = numbers[:, :12].reshape(-1, 4, 3)
             radii[rows, : numbers.shape[1] - 12] = numbers[:, 12:]
         else:
@@ -104,7 +104,9 @@ def _place_free_form(
 
 
 def profile(kind: np.ndarray, radii: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Distance from the axis and height along it, ``rho, zeta``, with unit slopes ``rho', zeta'``, each shaped as v : (n, m)."""
+    """Distance from the axis and height along it, ``rho, zeta``, with unit slopes ``rho', zeta'``, each shaped as v :
+    (n, m).
+    """
     big, second = radii[:, :1], radii[:, 1:]
     rho, zeta = np.broadcast_to(big, v.shape).copy(), v.copy()
     rho_slope, zeta_slope = np.zeros_like(v), np.ones_like(v)
@@ -147,8 +149,8 @@ def evaluate(table: SurfaceTable, rows: np.ndarray, u: np.ndarray, v: np.ndarray
 
     Returns
     -------
-    points, normals : (k, m, 3) float64, mm. At a singular point the normal is the limit from the row's other parameters (their
-        centre); NaN where there is none.
+    points, normals : (k, m, 3) float64, mm. At a singular point the normal is the limit from the row's other parameters
+        (their centre); NaN where there is none.
     """
     kind = table.kind[rows]
     points, normals = np.empty((*u.shape, 3)), np.empty((*u.shape, 3))
@@ -238,4 +240,3 @@ def _turn(vectors: np.ndarray, axis: np.ndarray, cos: np.ndarray, sin: np.ndarra
     """Rodrigues' rotation about `axis`."""
     along = (vectors @ axis)[:, None] * axis
     return along + cos * (vectors - along) + sin * np.cross(axis, vectors)
-

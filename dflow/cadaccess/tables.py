@@ -29,12 +29,12 @@ class ShapeTables:
     edges : the edges' curves in space, K rows; kind 0 where an edge has none.
     edge_degenerate : (K,) bool; edge_vertices : (K, 2) int32, -1 where missing.
     use_face, use_edge, use_loop : (U,) int32, by face and loop in stored order.
-    use_forward : (U,) bool, along the edge's curve, with the face taken forward; use_boundary : (U,) bool, false for edges
-        that lie inside the face (INTERNAL, EXTERNAL).
+    use_forward : (U,) bool, along the edge's curve, with the face taken forward; use_boundary : (U,) bool, false for
+        edges that lie inside the face (INTERNAL, EXTERNAL).
     use_curves : the uses' curves in their face's (u, v), U rows; planes without one get the edge's curve projected.
     points : (V, 3) float64, the vertices.
-    shell_face, shell_reversed, shell_row, shell_solid : (S,) one row per use of a face in a shell: the face, whether it is
-        reversed there, the shell, and the shell's solid (-1 for a free shell).
+    shell_face, shell_reversed, shell_row, shell_solid : (S,) one row per use of a face in a shell: the face, whether it
+        is reversed there, the shell, and the shell's solid (-1 for a free shell).
     n_shells, n_solids : how many there are.
     """
 

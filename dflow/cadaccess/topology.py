@@ -13,15 +13,15 @@ from dflow.cadaccess.tables import ShapeTables
 class Topology:
     """The coedges of a shape: one row per use of an edge in a loop of a face (BRepNet's incidence arrays).
 
-    Rows run face by face, loop by loop, in stored order. Degenerate edges have no coedge. A seam edge has two coedges with the
-    same face. Free edges have none.
+    Rows run face by face, loop by loop, in stored order. Degenerate edges have no coedge. A seam edge has two coedges
+    with the same face. Free edges have none.
 
     Attributes
     ----------
     n_faces, n_edges : rows of the face and edge arrays.
     coedge_face, coedge_edge, coedge_next, coedge_loop : (C,) int32; loops are numbered over the whole shape.
-    coedge_reversed : (C,) int8, 1 where the loop runs against the edge's curve. Loops run so that, looking at the face from
-        outside the material, the face lies to the left.
+    coedge_reversed : (C,) int8, 1 where the loop runs against the edge's curve. Loops run so that, looking at the face
+        from outside the material, the face lies to the left.
     """
 
     n_faces: int
@@ -42,7 +42,8 @@ def chain_loops(loop: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndar
 
     Returns
     -------
-    (C,) int32: within each loop a permutation. Stored order is kept where it already connects, which it nearly always does.
+    (C,) int32: within each loop a permutation. Stored order is kept where it already connects, which it nearly always
+    does.
     """
     n = len(loop)
     following = np.arange(1, n + 1, dtype=np.int32)
@@ -58,7 +59,9 @@ def chain_loops(loop: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndar
 
 
 def _rechain(rows: list[int], start: np.ndarray, end: np.ndarray, following: np.ndarray) -> None:
-    """Order one loop by its vertices; what does not connect keeps stored order, so that the result stays a permutation."""
+    """Order one loop by its vertices; what does not connect keeps stored order, so that the result stays a
+    permutation.
+    """
     free = dict.fromkeys(rows)
     stored = dict(zip(rows, rows[1:] + rows[:1], strict=True))
     waiting: list[int] = []

@@ -1,8 +1,9 @@
 """Which points of a face's (u, v) plane lie inside its trimming loops, for many faces at once.
 
-Every boundary curve becomes a few chords. A point's parity against the chords (even-odd rule) is exact for straight boundaries; for
-curved ones it is corrected by the slivers between chord and curve that hold the point, so that the answer is that of the exact
-curves however coarse the chords are. Points within `ON_TOLERANCE` of a boundary count as inside.
+Every boundary curve becomes a few chords. A point's parity against the chords (even-odd rule) is exact for straight
+boundaries; for curved ones it is corrected by the slivers between chord and curve that hold the point, so that the
+answer is that of the exact curves however coarse the chords are. Points within `ON_TOLERANCE` of a boundary count as
+inside.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ SNAP = 1e-12
 """Of the (u, v) coordinates: how far apart two ends may lie and still be the same point, differently rounded."""
 
 GAP = 1e-3
-"""Of a loop's size: how wide a gap between two curves may be (vertices have tolerances) for the loop to count as closed."""
+"""Of a loop's size: how wide a gap between two curves may be (vertices have tolerances) for the loop to count as
+closed.
+"""
 
 _MAX_CELLS = 4_000_000
 _NOWHERE = 1e300
@@ -75,8 +78,8 @@ def build_chords(tables: ShapeTables) -> Chords:
 def _close_loops(tables: ShapeTables, chords: Chords) -> Chords:
     """Let each curve of a loop begin where the one before ends, so that no line slips between them.
 
-    Rounding errors are removed from the ends; wider gaps, up to `GAP` of the loop's size, are bridged by a chord of their own. A
-    face with a loop that has a still wider gap is not `closed`.
+    Rounding errors are removed from the ends; wider gaps, up to `GAP` of the loop's size, are bridged by a chord of
+    their own. A face with a loop that has a still wider gap is not `closed`.
     """
     rows = chords.use
     if not len(rows):
@@ -182,7 +185,9 @@ def _add_bridges(
 
 
 def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(use, t0, t1, curved) of each chord: one a line, one an eighth of a circle, one to eight a knot span of a spline."""
+    """(use, t0, t1, curved) of each chord: one a line, one an eighth of a circle, one to eight a knot span of a
+    spline.
+    """
     kind, span = table.kind[uses], table.last[uses] - table.first[uses]
     count = np.ones(len(uses), int)
     conic = (kind != shapecode.LINE) & (kind < shapecode.BEZIER)
@@ -250,7 +255,8 @@ def inside(tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray
 
     Parameters
     ----------
-    faces : (k,) int; u : (k, a) float64; v : (k, a, b) or (k, 1, b) float64: b points on each of the a lines of constant u.
+    faces : (k,) int; u : (k, a) float64; v : (k, a, b) or (k, 1, b) float64: b points on each of the a lines of
+        constant u.
 
     Returns
     -------

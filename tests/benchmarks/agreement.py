@@ -1,4 +1,5 @@
-"""How far dflow's geometry agrees with the kernel, with closed forms, with the files' own statements and with brepgraph.
+"""How far dflow's geometry agrees with the kernel, with closed forms, with the files' own statements and with
+brepgraph.
 
 Run ``python -m tests.benchmarks.agreement`` (all of it takes some minutes; ``--every 10`` takes each tenth file). Every
 difference that is there by design carries one line of explanation.
@@ -317,7 +318,7 @@ def _compare_graph(graph: object, brep: Brep, name: str, tally: PeerTally) -> No
 
 
 EXPLANATIONS = (
-    "areas, centroids: its kernel integral has no error bound and is off by up to 1e-3 on curved trims; float32 adds 6e-8",
+    "areas, centroids: its kernel integral has no error bound, off by up to 1e-3 on curved trims; float32 adds 6e-8",
     "grid masks, points: float32; mask points that lie on a boundary to within rounding",
     "curve grids run backwards: it follows the edge's orientation in the solid, dflow the edge's curve",
 )

@@ -48,7 +48,9 @@ def mutate(content: bytes, generator: np.random.Generator) -> bytes:
         return b"\n".join(lines)
     chosen = [i for i, line in enumerate(lines) if b"#" in line and b"(" in line]
     for i in generator.choice(chosen, min(len(chosen), int(generator.integers(1, 4)))):
-        lines[i] = _change_reference(lines, int(i), chosen, generator) if kind == 3 else _change_number(lines[i], generator)
+        lines[i] = (
+            _change_reference(lines, int(i), chosen, generator) if kind == 3 else _change_number(lines[i], generator)
+        )
     return b"\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_a_bezier_outline_is_followed_exactly(seed: int, tmp_path: Path) -> None
         array.SetValue(i, gp_Pnt(x, y, 0))
     low = [gp_Pnt(*poles[3], 0), gp_Pnt(5, -6, 0), gp_Pnt(-1, -6, 0), gp_Pnt(*poles[0], 0)]
     wire = BRepBuilderAPI_MakeWire(BRepBuilderAPI_MakeEdge(Geom_BezierCurve(array)).Edge())
-    for a, b in zip(low, low[1:], strict=False):
+    for a, b in itertools.pairwise(low):
         wire.Add(BRepBuilderAPI_MakeEdge(a, b).Edge())
     brep = solids.open_brep(BRepBuilderAPI_MakeFace(wire.Wire(), True).Face(), tmp_path)
     t = np.linspace(0, 1, 3001)
