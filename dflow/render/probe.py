@@ -10,6 +10,7 @@ import ctypes
 import functools
 import logging
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def missing_library() -> str:
     try:
         ctypes.CDLL("libEGL.so.1")
     except OSError as error:
-        return f"EGL is not installed ({error})"
+        return f"EGL cannot be loaded ({error})"
     return ""
 
 
@@ -78,5 +79,11 @@ def failed_trial() -> str:
         return f"no process to try VTK in ({error})"
     if trial.returncode == 0:
         return ""
-    last = trial.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
-    return f"VTK cannot draw here (exit code {trial.returncode}) {last[0]}".strip()
+    ending = f"exit code {trial.returncode}" if trial.returncode > 0 else f"ended by signal {-trial.returncode}"
+    return f"VTK cannot draw here ({ending}) {_last_words(trial.stderr)}".strip()
+
+
+def _last_words(output: bytes) -> str:
+    """The last line of a log, without colours, times and addresses."""
+    lines = re.sub(r"\x1b\[[\d;]*m", "", output.decode(errors="replace")).strip().splitlines()
+    return re.sub(r"\s*\(0x[0-9a-f]+\)", "", lines[-1].rpartition("| ")[2]) if lines else ""
