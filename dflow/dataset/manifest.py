@@ -21,8 +21,10 @@ from dflow.errors import DamagedDatasetError, DatasetNotFoundError
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`files` maps each path in the dataset to its (bytes, CRC-32); `inputs` is the digest of what was merged, `blocks`
-    that of each block of rows.
+    """`files` maps each path in the dataset to its (bytes, CRC-32).
+
+    `inputs` is the digest of what was merged, `blocks` that of each block of rows: what the next merge may take over.
+    They depend on where the sources lie, so `.infoset` keeps them and the dataset itself does not.
     """
 
     files: Mapping[str, tuple[int, int]]
@@ -43,8 +45,7 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """The content of `manifest.json`."""
         files = {path: list(entry) for path, entry in self.files.items()}
-        head = {"build": self.build, "format": FORMAT, "inputs": self.inputs}
-        return json_bytes({**head, "blocks": dict(self.blocks), "files": files})
+        return json_bytes({"build": self.build, "files": files, "format": FORMAT})
 
 
 def make_manifest(files: Iterable[WrittenFile], inputs: str, blocks: Mapping[str, str]) -> Manifest:
@@ -88,7 +89,7 @@ def _parse(document: Mapping[str, Any], path: str) -> Manifest:
             f"{path} is of format {document['format']}, this version of dflow reads up to {FORMAT}; use a newer dflow"
         )
     files = {str(name): (int(size), int(crc)) for name, (size, crc) in document["files"].items()}
-    manifest = Manifest(files, str(document["inputs"]), dict(document["blocks"]))
+    manifest = Manifest(files)
     if manifest.build != document["build"]:
         raise DamagedDatasetError(f"{path}: its list of files does not match its own digest")
     return manifest

@@ -30,7 +30,7 @@ from dflow.dataset.plan import MergePlan, plan_merge
 from dflow.dataset.publish import Build, Outputs, recover
 from dflow.dataset.reuse import block_name
 from dflow.dataset.shards import WrittenFile, write_whole
-from dflow.dataset.tables import attribute_tables, table_build, write_attribset, write_infoset
+from dflow.dataset.tables import attribute_tables, table_build, with_memory, write_attribset, write_infoset
 from dflow.dataset.words import Vocabularies, unite
 from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError
 from dflow.records import SampleRecord, ShardRecord
@@ -140,7 +140,7 @@ class Merger:
     def _up_to_date(self, inputs: str) -> Manifest | None:
         """The published manifest, when the same inputs made it and everything is in its place."""
         try:
-            manifest = read_manifest(self.outputs.dataset)
+            manifest = with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset)
             tables = {table_build(path) for path in (self.outputs.infoset, self.outputs.attribset)}
         except (DatasetError, OSError, ValueError):
             return None
@@ -187,7 +187,7 @@ class Merger:
                 flow_name=flow_name,
                 stream_cache=self.stream_cache,
                 content_hashes=content_hashes,
-                build=manifest.build,
+                manifest=manifest,
             )
             write_attribset(build.attribset, attribute_tables(plan, vocabularies.words), build=manifest.build)
             build.publish()
@@ -199,8 +199,9 @@ class Merger:
     def _published(self) -> Published | None:
         """The dataset that will be replaced; None where there is none to take shards from."""
         try:
-            return read_manifest(self.outputs.dataset), str(self.outputs.dataset)
-        except DatasetError:
+            manifest = with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset)
+            return manifest, str(self.outputs.dataset)
+        except (DatasetError, OSError, ValueError):
             return None
 
     def _gather_words(self, plan: MergePlan, suffix: str) -> Vocabularies:

@@ -244,7 +244,6 @@ class DatasetInfo:
             flow_name=self.infoset.stem,
             stream_cache=self.infoset.parent / "stream_cache",
             content_hashes={},
-            build="",
             table_name=table_name,
         )
         write_attribset(parts[1], {**attribute_tables(plan, {}), **self._tables}, build="")

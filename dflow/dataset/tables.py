@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dflow.dataset.layout import FORMAT
+from dflow.dataset.manifest import Manifest
 from dflow.dataset.plan import MergePlan
 from dflow.dataset.values import FileColumn, Vocabulary
 from dflow.storage.sample import NOT_SET
@@ -53,19 +55,20 @@ def write_infoset(
     flow_name: str,
     stream_cache: Path,
     content_hashes: Mapping[str, str],
-    build: str,
+    manifest: Manifest | None = None,
     table_name: str = "file_info",
 ) -> None:
     """Write one row a sample in id order: who it is, where its pictures lie, and all its file values.
 
     `stream_cache` is looked through once for the previews that exist; their paths are stored relative to its parent.
     A categorical value takes two columns, the code under its name and its word under ``<name>_label``; a missing
-    value is null.
+    value is null. The metadata remember what the dataset of
+    `manifest` was merged from (`with_memory`).
     """
     previews = set(os.listdir(stream_cache)) if stream_cache.is_dir() else set()
     columns = [column for column in plan.columns if not column.derived]
     fields = [*_FIXED, *(field for column in columns for field in _value_fields(column))]
-    schema = pa.schema(fields, metadata=_metadata(build))
+    schema = pa.schema(fields, metadata=_memory(manifest) if manifest else _metadata(""))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, max(len(plan.samples), 1), ROWS_PER_GROUP):
             rows = range(start, min(start + ROWS_PER_GROUP, len(plan.samples)))
@@ -167,8 +170,12 @@ def write_attribset(path: str | os.PathLike[str], tables: Mapping[str, Vocabular
     pq.write_table(pa.table(columns, schema=schema), path, compression="zstd", row_group_size=ROWS_PER_GROUP)
 
 
-def _metadata(build: str) -> dict[bytes, bytes]:
-    return {b"dflow": json.dumps({"dataset": build, "format": FORMAT}, sort_keys=True).encode()}
+def _memory(manifest: Manifest) -> dict[bytes, bytes]:
+    return _metadata(manifest.build, blocks=dict(manifest.blocks), inputs=manifest.inputs)
+
+
+def _metadata(build: str, **more: Any) -> dict[bytes, bytes]:
+    return {b"dflow": json.dumps({"dataset": build, "format": FORMAT, **more}, sort_keys=True).encode()}
 
 
 def table_build(path: str | os.PathLike[str]) -> str:
@@ -179,5 +186,24 @@ def table_build(path: str | os.PathLike[str]) -> str:
     OSError, pyarrow.ArrowInvalid
         If the file cannot be read or is no Parquet.
     """
-    metadata: dict[bytes, Any] = pq.read_schema(path).metadata or {}
-    return str(json.loads(metadata.get(b"dflow", b"{}")).get("dataset", ""))
+    return str(_read_metadata(path).get("dataset", ""))
+
+
+def with_memory(manifest: Manifest, infoset: str | os.PathLike[str]) -> Manifest:
+    """The manifest with what `.infoset` remembers of the merge that made it; unchanged where it belongs to another.
+
+    Raises
+    ------
+    OSError, pyarrow.ArrowInvalid
+        If the file cannot be read or is no Parquet.
+    """
+    memory = _read_metadata(infoset)
+    if memory.get("dataset") != manifest.build:
+        return manifest
+    return replace(manifest, inputs=str(memory.get("inputs", "")), blocks=dict(memory.get("blocks", {})))
+
+
+def _read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    content = json.loads(metadata.get(b"dflow", b"{}"))
+    return content if isinstance(content, dict) else {}
