@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from dflow.cli.main import EXIT_FAILURE
@@ -44,7 +46,8 @@ def doctor(
 
     connection = resolve(cluster, max_workers=workers) if cluster else None
     try:
-        report = examine(connection.client if connection else None, sources, out, kernel=kernel)
+        paths = [os.path.abspath(os.path.expanduser(source)) for source in sources]
+        report = examine(connection.client if connection else None, paths, out, kernel=kernel)
     finally:
         if connection is not None:
             connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import traceback
 from typing import IO, Any
@@ -78,6 +79,15 @@ class LazyGroup(click.Group):
             raise Failure("".join(traceback.format_exception(error)).rstrip()) from error
 
 
+class PlainHandler(logging.Handler):
+    """Warnings of the package on standard error, one harmless line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record; a flow's own errors are raised as well, and shown once."""
+        if record.name != "dflow.flow" or record.levelno < logging.ERROR:
+            click.echo(plain(record.getMessage()), err=True)
+
+
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dflow")
 def cli() -> None:
@@ -90,6 +100,9 @@ def cli() -> None:
       dflow errors out/flows/parts
       dflow explore out/flows/parts
     """
+    logger = logging.getLogger("dflow")
+    if not any(isinstance(handler, PlainHandler) for handler in logger.handlers):
+        logger.addHandler(PlainHandler(logging.WARNING))
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -9,7 +9,10 @@ from pathlib import Path
 import click
 
 from dflow.plaintext import plain
-from dflow.storage.paths import DATASET_SUFFIX, FLOW_SUFFIX
+
+# As in `dflow.storage.paths`, which brings numpy: help must not wait for that.
+FLOW_SUFFIX = ".flow"
+DATASET_SUFFIX = ".dataset"
 
 
 @dataclass(frozen=True, slots=True)

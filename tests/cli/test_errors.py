@@ -1,0 +1,93 @@
+"""``dflow errors`` on a summary as flows leave it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dflow.flowmanager.freshness import LASTING_KINDS, LIMIT_KINDS
+from dflow.flowmanager.outputs import ADVICE, error_entries
+from dflow.records import ErrorRecord
+from tests.cli.programs import HOSTILE, invoke
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Path:
+    errors = [
+        ErrorRecord("timeout", f"part_{i}.step took longer than {i + 100} s", "encode", f"../part_{i}.step", i)
+        for i in range(3)
+    ]
+    errors.append(
+        ErrorRecord("exception", "bad \x1b[31mword", "encode", HOSTILE, 3, "ValueError", "Trace\n  \x1b[2Jline")
+    )
+    errors.append(ErrorRecord("surrogate", b"\xff".decode("utf-8", "surrogateescape"), "encode", "s.step", 4))
+    (tmp_path / "error_summary.json").write_text(json.dumps(error_entries(errors)))
+    (tmp_path / "f.flow").write_text('{"flow_name": "f"}')
+    return tmp_path
+
+
+def test_kinds_come_with_counts_and_advice_and_like_messages_together(flow):
+    result = invoke("errors", flow)
+    assert result.exit_code == 3
+    lines = result.output.splitlines()
+    assert lines[1].split()[:2] == ["3", "timeout"]
+    assert ADVICE["timeout"] in lines[1]
+    assert sum("took longer than" in line for line in lines) == 1
+    assert "part_0.step took longer than 100 s" in result.output
+
+
+def test_nothing_hostile_reaches_the_terminal_in_any_form(flow):
+    for options in ([], ["--json"], ["--files"], ["--traceback"]):
+        result = invoke("errors", flow, *options)
+        assert result.exit_code == 3
+        assert "\x1b" not in result.output
+    shown = invoke("errors", flow, "--traceback").output
+    assert r"evil\x1b[2J\n[bold]x<b>.txt" in shown
+    assert r"  \x1b[2Jline" in shown
+
+
+def test_kinds_and_patterns_choose(flow):
+    result = invoke("errors", flow / "f.flow", "--kind", "timeout", "--files")
+    assert result.output.split() == [f"../part_{i}.step" for i in range(3)]
+    assert invoke("errors", flow, "--match", "part_[12]", "--files").output.split() == [
+        "../part_1.step",
+        "../part_2.step",
+    ]
+    nothing = invoke("errors", flow, "--kind", "crash")
+    assert (nothing.exit_code, nothing.output) == (0, "Nothing of that kind failed.\n")
+    assert invoke("errors", flow, "--match", "(").exit_code == 2
+
+
+def test_json_is_the_whole_entry(flow):
+    entries = json.loads(invoke("errors", flow, "--kind", "exception", "--json").output)
+    assert [entry["file"] for entry in entries] == [HOSTILE]
+    assert entries[0]["exception"] == "ValueError"
+    assert entries[0]["advice"] == ADVICE["exception"]
+
+
+def test_more_messages_than_asked_for_are_counted(flow):
+    assert "… and 2 more messages (--limit)" in invoke("errors", flow, "--limit", "1").output
+
+
+def test_a_flow_without_failures_is_exit_code_zero(flow):
+    (flow / "error_summary.json").write_text("[]")
+    result = invoke("errors", flow)
+    assert (result.exit_code, result.output) == (0, "Nothing failed.\n")
+
+
+@pytest.mark.parametrize(("content", "shown"), [("{", "is damaged"), ('{"a": 1}', "no list of failures"), (None, "no")])
+def test_a_missing_or_damaged_summary_is_one_line(flow, content, shown):
+    (flow / "error_summary.json").unlink()
+    if content is not None:
+        (flow / "error_summary.json").write_text(content)
+    result = invoke("errors", flow)
+    assert result.exit_code == 1
+    assert shown in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_every_kind_that_a_flow_records_has_its_advice():
+    others = {"exception", "bad_return", "infrastructure", "vanished", "damaged_store"}
+    assert LASTING_KINDS | LIMIT_KINDS | others <= set(ADVICE)

@@ -1,0 +1,190 @@
+"""``dflow run`` and ``dflow retry`` on a user's file."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from tests.cli.programs import HOSTILE, invoke, shell
+from tests.flowmanager.flowparts import hidden
+
+
+def parts_of(pipeline: Path) -> Path:
+    return pipeline.parent / "parts"
+
+
+def test_a_run_makes_the_dataset_and_prints_the_flow_file(pipeline):
+    result = invoke("run", f"{pipeline}:flow", "--sources", parts_of(pipeline))
+    assert result.exit_code == 0, result.output
+    flow_file = pipeline.parent / "out" / "flows" / "parts" / "parts.flow"
+    assert result.stdout == f"{flow_file}\n"
+    assert "3 succeeded" in result.stderr
+    values = zarr.open_group(str(flow_file.with_suffix(".dataset")), mode="r")["rows/values"][:]
+    np.testing.assert_array_equal(values, [2, 4, 6, 8, 10, 12])
+
+
+def test_a_second_run_needs_no_sources_and_reuses(pipeline):
+    arguments = ("run", f"{pipeline}:flow", "--quiet", "--json")
+    invoke(*arguments, "--sources", parts_of(pipeline))
+    result = invoke(*arguments)
+    summary = json.loads(result.stdout)
+    assert (summary["submitted"], summary["failed"]) == (3, 0)
+    assert summary["flow_file"].endswith("parts.flow")
+    assert result.stderr == ""
+    assert "3 reused" in invoke("run", f"{pipeline}:flow").stderr
+
+
+def test_failed_files_are_exit_code_three_and_nothing_hostile_is_printed(pipeline):
+    (parts_of(pipeline) / HOSTILE).write_text("\x1b[31mred")
+    result = invoke("run", f"{pipeline}:flow", "--sources", parts_of(pipeline))
+    assert result.exit_code == 3
+    assert "1 files failed; see: dflow errors" in result.stderr
+    assert "\x1b" not in result.output
+    assert "3 succeeded, 0 skipped, 1 failed" in result.output
+    log = (pipeline.parent / "out" / "flows" / "parts" / "flow_log.log").read_text()
+    assert "\x1b" not in log
+    assert "evil" in log
+
+
+def test_a_list_of_tasks_takes_its_name_from_the_file(pipeline, tmp_path):
+    out = tmp_path / "else where"
+    result = invoke(
+        "run", f"{pipeline}:tasks", "--sources", parts_of(pipeline), "--out", out, "--debug", "--no-previews"
+    )
+    assert result.exit_code == 0, result.output
+    assert (out / "flows" / "pipeline" / "pipeline.dataset").is_dir()
+
+
+def test_inputs_by_name_are_json_or_text(pipeline):
+    source = json.dumps([str(parts_of(pipeline))])
+    assert invoke("run", f"{pipeline}:flow", "--quiet", "--input", f"sources={source}").exit_code == 0
+    assert invoke("run", f"{pipeline}:flow", "--quiet", "--input", f"sources={parts_of(pipeline)}").exit_code == 0
+    result = invoke("run", f"{pipeline}:flow", "--input", "sources")
+    assert result.exit_code == 2
+    assert "NAME=VALUE" in result.output
+
+
+def test_nothing_to_work_on_is_wrong_usage(pipeline):
+    result = invoke("run", f"{pipeline}:flow")
+    assert result.exit_code == 2
+    assert "--sources" in result.output
+    result = invoke("run", f"{pipeline}:flow", "--sources", "partz")
+    assert result.exit_code == 2
+    assert "there is no file or folder" in result.output
+
+
+def test_errors_of_the_flow_are_one_line(pipeline, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = invoke("run", f"{pipeline}:flow", "--sources", tmp_path / "empty", "--quiet")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("dflow: Nothing to do for task 'encode'")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_error_in_a_users_sequential_task_shows_its_traceback(pipeline):
+    result = invoke(
+        "run",
+        f"{pipeline}:stopping",
+        "--sources",
+        parts_of(pipeline),
+        "--debug",
+        "--no-previews",
+        "--quiet",
+        "--out",
+        pipeline.parent / "out",
+    )
+    assert result.exit_code == 1
+    assert "a task of the flow raised" in result.stderr
+    assert f'File "{pipeline}"' in result.stderr
+    assert r"RuntimeError: stopped \x1b[31mhere" in result.stderr
+
+
+def test_too_many_failures_are_an_error(pipeline):
+    (parts_of(pipeline) / "bad.txt").write_text("word")
+    result = invoke("run", f"{pipeline}:flow", "--sources", parts_of(pipeline), "--max-failures", "0", "--quiet")
+    assert result.exit_code == 1
+    assert "more than max_failures=0" in result.stderr
+
+
+def test_retry_takes_up_a_kind_and_leaves_the_others(pipeline):
+    bad = parts_of(pipeline) / "bad.txt"
+    bad.write_text("word")
+    assert invoke("run", f"{pipeline}:flow", "--sources", parts_of(pipeline), "--quiet").exit_code == 3
+    result = invoke("retry", f"{pipeline}:flow", "--kinds", "timeout,crash")
+    assert result.exit_code == 0
+    assert "the last run has no failure of timeout, crash (it has: 1 exception)" in result.output
+    assert invoke("retry", f"{pipeline}:flow", "--kinds", "exception", "--quiet").exit_code == 3
+    bad.write_text("7")
+    result = invoke("retry", f"{pipeline}:flow", "--kinds", "exception", "--quiet", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["file_count"] == 4
+    result = invoke("retry", f"{pipeline}:flow")
+    assert "no failure of any kind" in result.output
+
+
+def test_retry_before_any_run_says_so(pipeline):
+    result = invoke("retry", f"{pipeline}:make")
+    assert result.exit_code == 1
+    assert "this flow has not run here yet" in result.stderr
+
+
+def test_on_workers_of_its_own_a_slow_file_times_out_and_retry_gives_it_more(pipeline):
+    """In a process of its own, on a local cluster, with the file's neighbour imported by the workers."""
+    slow = parts_of(pipeline) / "slow.txt"
+    slow.write_text("slow")
+    options = ("--no-debug", "--workers", "1", "--max-retries", "0")
+    done = shell(
+        "run", "pipeline.py:flow", "--sources", "parts", *options, "--timeout-seconds", "2", cwd=pipeline.parent
+    )
+    assert done.returncode == 3, done.stderr
+    assert "3 succeeded, 0 skipped, 1 failed" in done.stderr
+    told = shell("errors", "out", "--files", "--kind", "timeout", cwd=pipeline.parent)
+    assert told.stdout.split() == ["../../../parts/slow.txt"]
+    slow.write_text("8 9")
+    done = shell(
+        "retry",
+        "pipeline.py:flow",
+        "--kinds",
+        "timeout",
+        "--timeout-seconds",
+        "60",
+        *options,
+        "--json",
+        cwd=pipeline.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["file_count"] == 4
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_clean_and_goes_on(pipeline, end):
+    slow = parts_of(pipeline) / "z.txt"
+    slow.write_text("slow")
+    command = [sys.executable, "-c", "from dflow.cli import main; main()", "run", str(pipeline), "--quiet"]
+    process = subprocess.Popen(
+        [*command, "--sources", str(parts_of(pipeline))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    root = pipeline.parent / "out" / "flows" / "parts"
+    deadline = time.monotonic() + 60
+    while not list(root.glob("encoded/*.data")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(end)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err == "dflow: interrupted; the same command goes on from here\n"
+    assert out == ""
+    assert hidden(root) == []
+    slow.write_text("1")
+    result = invoke("run", f"{pipeline}:flow", "--json")
+    assert json.loads(result.stdout)["file_count"] == 4
+    assert "1 reused" in result.stderr
