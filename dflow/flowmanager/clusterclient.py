@@ -29,13 +29,14 @@ class ClusterEngine:
     """Runs jobs on a client's cluster; one flow, one thread at a time (`cancel` from any).
 
     `retries` is how often Dask runs a node again that raised: the nodes never raise for a file's fault, so this is for
-    faults of the infrastructure.
+    faults of the infrastructure. `has_dropped_jobs`: workers may still be busy with jobs that nobody waits for.
     """
 
     def __init__(self, client: Client, *, retries: int = 1) -> None:
         self.client = client
         self._retries = retries
         self._cancelled = False
+        self.has_dropped_jobs = False
         self._n_workers = 0
         self._counted_at = -COUNT_SECONDS
 
@@ -128,6 +129,7 @@ class ClusterEngine:
         return since
 
     def _drop(self, waiting: dict[int, _Running]) -> None:
+        self.has_dropped_jobs = True
         futures = [future for running in waiting.values() for future in running.futures]
         try:
             self.client.cancel(futures, force=True)

@@ -2,8 +2,8 @@
 
 Two flows with equal keys on one scheduler would be given each other's results. A flow therefore registers its tasks'
 names on the scheduler, in one step of its event loop; where a name is taken by another flow, or by nodes that are still
-there, its keys take a suffix that the dashboard's grouping ignores (``encode-1f9a03c2-000012``). A flow that ended
-badly keeps its names: a worker may still be busy with one of its nodes.
+there, its keys take a suffix that the dashboard's grouping ignores (``encode-1f9a03c2-000012``). A flow that was
+stopped keeps its names: a worker may still be busy with one of its nodes.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class Engines:
         try:
             if self._feed is not None:
                 self._feed.close(status)
-            if self._names is not None and status == "finished":
+            if self._names is not None and self._cluster is not None and not self._cluster.has_dropped_jobs:
                 self._names.release()
         finally:
             if self._connection is not None:

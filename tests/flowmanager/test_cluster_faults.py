@@ -158,16 +158,16 @@ def test_retry_takes_up_only_the_kinds_it_is_told(tmp_path):
 
 
 def test_equal_names_of_two_live_flows_do_not_mix(shared_client):
-    first = NodeNames(shared_client, ["encode"])
-    second = NodeNames(shared_client, ["encode", "other"])
-    assert first.suffix("encode") == second.suffix("other") == ""
-    suffix = second.suffix("encode")
+    first = NodeNames(shared_client, ["twice"])
+    second = NodeNames(shared_client, ["twice", "once"])
+    assert first.suffix("twice") == second.suffix("once") == ""
+    suffix = second.suffix("twice")
     assert suffix
     assert key_split(node_key("encode", 12)) == key_split(node_key("encode", 12, suffix)) == "encode"
     first.release()
     second.release()
-    again = NodeNames(shared_client, ["encode"])
-    assert again.suffix("encode") == ""
+    again = NodeNames(shared_client, ["twice"])
+    assert again.suffix("twice") == ""
     again.release()
 
 

@@ -139,8 +139,8 @@ def test_an_unfed_parameter_is_named():
 
 
 def test_an_input_that_nobody_takes_is_named():
-    with pytest.raises(WiringError, match="No task takes the flow's input 'souces'"):
-        plan(specs(gather, encode), ["sources", "souces"])
+    with pytest.raises(WiringError, match="No task takes the flow's input 'surces'"):
+        plan(specs(gather, encode), ["sources", "surces"])
 
 
 def test_no_inputs_and_ambiguous_inputs_are_errors():
