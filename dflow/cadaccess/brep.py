@@ -8,7 +8,7 @@ from importlib import metadata
 
 import numpy as np
 
-from dflow.cadaccess import measuring, moments, sampling, scattering, shapecode, topology, trimming
+from dflow.cadaccess import boxes, measuring, moments, sampling, scattering, shapecode, topology, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.moments import Moments
 from dflow.cadaccess.scattering import Trapezoids
@@ -287,7 +287,7 @@ class Brep:
 
     @cached_property
     def _bounding_box(self) -> np.ndarray:
-        return _frozen(measuring.bounding_box(self._tables, self._kernel))
+        return _frozen(boxes.bounding_box(self._tables, self._kernel, self.chords, self._uv_bounds))
 
     @cached_property
     def _volume_and_centroid(self) -> tuple[float, np.ndarray]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dflow.cadaccess import curves, shapecode, surfaces, trimming
-from dflow.cadaccess.curves import CurveTable
+from dflow.cadaccess import boxes, curves, shapecode, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.moments import Moments, cone_moments
 from dflow.cadaccess.sampling import face_points
@@ -40,21 +39,11 @@ def _chord_bounds(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.n
     table = tables.use_curves
     arcs = np.flatnonzero(tables.use_boundary & ((table.kind == shapecode.CIRCLE) | (table.kind == shapecode.ELLIPSE)))
     if len(arcs):
-        points = _arc_extremes(table, arcs)
+        points = boxes.arc_extremes(table, arcs)
         for column in range(points.shape[1]):
             np.minimum.at(low, tables.use_face[arcs], points[:, column])
             np.maximum.at(high, tables.use_face[arcs], points[:, column])
     return low, high
-
-
-def _arc_extremes(table: CurveTable, arcs: np.ndarray) -> np.ndarray:
-    """(n, 2 d, d): where the circles and ellipses `arcs` reach farthest along each axis, within their range."""
-    big = table.radii[arcs, :1]
-    small = np.where(table.kind[arcs] == shapecode.CIRCLE, table.radii[arcs, 0], table.radii[arcs, 1])[:, None]
-    turn = np.arctan2(small * table.y[arcs], big * table.x[arcs])
-    first, last = table.first[arcs][:, None], table.last[arcs][:, None]
-    t = np.concatenate([turn, turn + np.pi], axis=1)
-    return curves.evaluate(table, arcs, np.minimum(first + np.mod(t - first, 2 * np.pi), last))[0]
 
 
 def face_moments(
@@ -181,30 +170,6 @@ def volume_and_centroid(
 def _forward(tables: ShapeTables, row: int) -> float:
     """-1 for a reversed face: turns what the kernel says of the face into what holds for the face taken forward."""
     return -1.0 if tables.face_reversed[row] else 1.0
-
-
-def bounding_box(tables: ShapeTables, kernel: KernelShape) -> np.ndarray:
-    """(6,) float64, mm: x_min, y_min, z_min, x_max, y_max, z_max; NaN for an empty shape.
-
-    Planes, cylinders and cones reach no farther than their edges; the kernel boxes the other faces and free-form edges.
-    """
-    edges = tables.edges
-    ruled = tables.faces.kind <= shapecode.CONE
-    boxes = [kernel.face_box(row) for row in np.flatnonzero(~ruled).tolist()]
-    simple = (edges.kind >= shapecode.LINE) & (edges.kind <= shapecode.ELLIPSE)
-    free = np.flatnonzero(~simple & ~tables.edge_degenerate)
-    boxes += [kernel.edge_box(row) for row in free.tolist()]
-    rows = np.flatnonzero(simple)
-    ends = np.stack([edges.first[rows], edges.last[rows]], axis=1)
-    points = [curves.evaluate(edges, rows, ends)[0].reshape(-1, 3), tables.points]
-    arcs = rows[edges.kind[rows] != shapecode.LINE]
-    if len(arcs):
-        points.append(_arc_extremes(edges, arcs).reshape(-1, 3))
-    if boxes:
-        points += [np.array(boxes)[:, :3], np.array(boxes)[:, 3:]]
-    every = np.concatenate(points)
-    every = every[np.isfinite(every).all(axis=1)]
-    return np.concatenate([every.min(axis=0), every.max(axis=0)]) if len(every) else np.full(6, np.nan)
 
 
 def _sum_over_solids(tables: ShapeTables, flux: np.ndarray) -> np.ndarray:

@@ -1,0 +1,98 @@
+"""The bounding box of a shape, from its tables wherever they suffice.
+
+Planes, cylinders, cones and extrusions reach no farther than their edges; lines and conics have their extremes in
+closed form, spheres and tori too. Free-form faces and edges lie within the hull of their poles: only one whose hull
+sticks out of the box of all the rest is given to the kernel, whose exact boxes can take tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dflow.cadaccess import curves, shapecode, surfaces, trimming
+from dflow.cadaccess.curves import CurveTable
+from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.tables import ShapeTables
+from dflow.cadaccess.trimming import Chords
+
+_RULED = (shapecode.PLANE, shapecode.CYLINDER, shapecode.CONE, shapecode.EXTRUSION)
+
+
+def bounding_box(tables: ShapeTables, kernel: KernelShape, chords: Chords, bounds: np.ndarray) -> np.ndarray:
+    """(6,) float64, mm: x_min, y_min, z_min, x_max, y_max, z_max of the exact geometry; NaN for an empty shape.
+
+    bounds : (F, 4) float64, the faces' (u, v) bounds.
+    """
+    edges = tables.edges
+    simple = (edges.kind >= shapecode.LINE) & (edges.kind <= shapecode.ELLIPSE)
+    rows = np.flatnonzero(simple)
+    ends = np.stack([edges.first[rows], edges.last[rows]], axis=1)
+    points = [tables.points, curves.evaluate(edges, rows, ends)[0].reshape(-1, 3)]
+    arcs = rows[edges.kind[rows] != shapecode.LINE]
+    if len(arcs):
+        points.append(arc_extremes(edges, arcs).reshape(-1, 3))
+    points.append(_round_extremes(tables, chords, bounds))
+    every = np.concatenate(points)
+    box = _box_of(every[np.isfinite(every).all(axis=1)])
+    return _add_free_forms(tables, kernel, chords, np.flatnonzero(~simple & ~tables.edge_degenerate), box)
+
+
+def arc_extremes(table: CurveTable, arcs: np.ndarray) -> np.ndarray:
+    """(n, 2 d, d): where the circles and ellipses `arcs` reach farthest along each axis, within their range."""
+    big = table.radii[arcs, :1]
+    small = np.where(table.kind[arcs] == shapecode.CIRCLE, table.radii[arcs, 0], table.radii[arcs, 1])[:, None]
+    turn = np.arctan2(small * table.y[arcs], big * table.x[arcs])
+    first, last = table.first[arcs][:, None], table.last[arcs][:, None]
+    t = np.concatenate([turn, turn + np.pi], axis=1)
+    return curves.evaluate(table, arcs, np.minimum(first + np.mod(t - first, 2 * np.pi), last))[0]
+
+
+def _box_of(points: np.ndarray) -> np.ndarray:
+    return np.concatenate([points.min(axis=0), points.max(axis=0)]) if len(points) else np.full(6, np.nan)
+
+
+def _round_extremes(tables: ShapeTables, chords: Chords, bounds: np.ndarray) -> np.ndarray:
+    """(n, 3): the points of spheres and tori whose normal runs along an axis, where they lie inside their face."""
+    table = tables.faces
+    rows = np.flatnonzero(((table.kind == shapecode.SPHERE) | (table.kind == shapecode.TORUS)) & chords.closed)
+    if not len(rows):
+        return np.zeros((0, 3))
+    across = np.hypot(table.x[rows], table.y[rows])  # (n, 3): how much of each axis lies across the surface's own axis
+    u = np.arctan2(table.y[rows], table.x[rows])
+    u = np.concatenate([u, u + np.pi] * 2, axis=1)
+    v = np.arctan2(table.z[rows], across), np.arctan2(table.z[rows], -across)
+    v = np.concatenate([v[0], v[1], v[0] + np.pi, v[1] + np.pi], axis=1)
+    box = bounds[rows]
+    u = box[:, :1] + np.mod(u - box[:, :1], 2 * np.pi)
+    v = box[:, 2:3] + np.mod(v - box[:, 2:3], 2 * np.pi)
+    within = (u <= box[:, 1:2] + trimming.ON_TOLERANCE) & (v <= box[:, 3:] + trimming.ON_TOLERANCE)
+    within &= trimming.inside(tables, chords, rows, u, v[..., None])[..., 0]
+    return surfaces.evaluate(table, rows, u, v)[0][within]
+
+
+def _add_free_forms(
+    tables: ShapeTables, kernel: KernelShape, chords: Chords, edges: np.ndarray, box: np.ndarray
+) -> np.ndarray:
+    """`box` widened by the free-form edges and by the faces that may reach beyond their edges."""
+    done = np.isin(tables.faces.kind, _RULED)
+    done |= ((tables.faces.kind == shapecode.SPHERE) | (tables.faces.kind == shapecode.TORUS)) & chords.closed
+    for row in edges.tolist():
+        spline = tables.edges.splines.get(row)
+        if spline is None or _sticks_out(spline.poles, box):
+            box = _join(box, kernel.edge_box(row))
+    for row in np.flatnonzero(~done).tolist():
+        surface = tables.faces.splines.get(row)
+        if surface is None or _sticks_out(surface.poles.reshape(-1, 3), box):
+            box = _join(box, kernel.face_box(row))
+    return box
+
+
+def _sticks_out(poles: np.ndarray, box: np.ndarray) -> bool:
+    """Whether the hull of `poles` reaches beyond the box; true for an empty (NaN) box."""
+    slack = 1e-9 * float(np.abs(box).max(initial=0.0))
+    return not bool((poles >= box[:3] - slack).all() and (poles <= box[3:] + slack).all())
+
+
+def _join(box: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The box of both; NaN stands for an empty one."""
+    return np.concatenate([np.fmin(box[:3], other[:3]), np.fmax(box[3:], other[3:])])
