@@ -106,10 +106,14 @@ class DatasetFolder:
         return f"{crc:08x}"
 
     def close(self) -> None:
-        """Release the handle; later reads raise."""
+        """Release the handle; later reads raise. Called when the object is dropped, too."""
         if self._handle is not None and self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+    def __del__(self) -> None:
+        if hasattr(self, "_handle"):  # copies in workers are dropped, not closed
+            self.close()
 
     def _read_metadata(self) -> Mapping[str, Any]:
         try:

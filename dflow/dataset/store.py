@@ -105,6 +105,7 @@ class DatasetStore:
         self.n_files = int(self.attributes["n_files"])
         self._readers: dict[str, RowReader] = {}
         self._file_values: dict[str, Array] = {}
+        self._spans: dict[str, RowSpan] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return DatasetStore, (self.folder, self.infoset)
@@ -185,9 +186,14 @@ class DatasetStore:
             self._file_values[name] = value
         return value
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - a store lives as long as its explorer
     def span(self, group: str) -> RowSpan:
-        """Where the samples' rows lie in a group."""
+        """Where the samples' rows lie in a group; kept after the first call."""
+        span = self._spans.get(group)
+        if span is None:
+            span = self._spans[group] = self._read_span(group)
+        return span
+
+    def _read_span(self, group: str) -> RowSpan:
         if group == FILE_GROUP:
             return RowSpan(np.arange(self.n_files, dtype=np.int64), np.ones(self.n_files, np.int64))
         self.group(group)
@@ -218,7 +224,7 @@ class DatasetStore:
         """Drop what was cached and release the folder."""
         self._readers.clear()
         self._file_values.clear()
-        self.span.cache_clear()
+        self._spans.clear()
         self.folder.close()
 
 
