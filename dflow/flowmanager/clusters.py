@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import multiprocessing.spawn
 import os
+import signal
 import socket
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
@@ -127,7 +131,7 @@ def _local(max_workers: int | None) -> Connection:
     with warnings.catch_warnings(), dask.config.set(settings):
         # Another process may take the port after we looked; distributed then takes another by itself.
         warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use", category=UserWarning)
-        cluster = LocalCluster(
+        cluster = _started_or_closed(
             n_workers=max_workers or default_workers(),
             threads_per_worker=1,
             processes=True,
@@ -135,8 +139,36 @@ def _local(max_workers: int | None) -> Connection:
             dashboard_address=f"127.0.0.1:{free_port(DASHBOARD_PORT)}",
             silence_logs=logging.CRITICAL,
         )
-    client = Client(cluster, set_as_default=False)
+    try:
+        client = Client(cluster, set_as_default=False)
+    except BaseException:
+        cluster.close()
+        raise
     return Connection(client, (client, cluster))
+
+
+def _started_or_closed(**arguments: Any) -> LocalCluster:
+    """A local cluster that Ctrl-C does not reach, and of which nothing is left when Ctrl-C comes while it starts.
+
+    It starts in a thread of its own: an interrupted constructor returns nothing that could be closed, and the workers
+    inherit the thread's signal mask. A terminal interrupts all processes of its session, but ending the workers in
+    order is the flow's affair.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(_start_uninterrupted, arguments)
+        try:
+            return starting.result()
+        except KeyboardInterrupt:
+            with suppress(Exception):  # what failed to start needs no closing
+                starting.result().close()
+            raise
+
+
+def _start_uninterrupted(arguments: dict[str, Any]) -> LocalCluster:
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        resource_tracker.ensure_running()  # its start, which the first spawned process causes, unblocks the signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    return LocalCluster(**arguments)
 
 
 def default_workers() -> int:
