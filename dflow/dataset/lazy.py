@@ -14,7 +14,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from dflow.dataset.store import FILE_GROUP, Column, DatasetStore
+from dflow.dataset.store import FILE_GROUP, ID_PREFIX, Column, DatasetStore
 
 BLOCK_BYTES = 64 * 1024**2
 BLOCK_ROWS = 2**19
@@ -93,7 +93,11 @@ def file_slice(store: DatasetStore, group: str, file_id: int, names: Iterable[st
     for name in store.group(group) if names is None else names:
         column = store.column(group, name)
         dims = dimension_names(column, sizes)
-        variables[name] = xr.Variable(dims, store.read(group, name, start, stop), fastpath=True)
+        if name == f"{ID_PREFIX}{group}":
+            values = np.full(stop - start, file_id, column.dtype)  # what the column says, without reading it
+        else:
+            values = store.read(group, name, start, stop)
+        variables[name] = xr.Variable(dims, values, fastpath=True)
     return xr.Dataset(variables, attrs={"group": group, "file_id_code": int(file_id)})
 
 
