@@ -7,6 +7,7 @@ import multiprocessing.spawn
 import os
 import signal
 import socket
+import uuid
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -95,7 +96,8 @@ def _by_text(text: str, max_workers: int | None) -> Connection:
     if text in profiles.profile_names():
         queue = profiles.queue_cluster(text, max_workers=max_workers)
         client = _connect(queue)
-        return _checked(Connection(client, (client, queue)))
+        wait = profiles.wait_seconds(text)
+        return _checked(Connection(client, (client, queue)), wait, lambda: profiles.queue_says(text))
     if "://" not in text and ":" not in text:
         raise ClusterError(
             f"cluster={text!r} is no scheduler's address (tcp://host:8786) and no profile; "
@@ -113,13 +115,28 @@ def _connect(target: Any) -> Client:
         raise ClusterError(f"No Dask scheduler answers at {name} within {CONNECT_SECONDS:.0f} s: {error}") from error
 
 
-def _checked(connection: Connection) -> Connection:
+def _checked(connection: Connection, wait_seconds: float | None = None, explain: Callable[[], str] = str) -> Connection:
+    """The connection, once it has a worker; `explain` adds what is known of why it gets none.
+
+    An adaptive cluster starts workers for work only, so the wait is for the answer to a small task.
+    """
+    wait_seconds = WORKER_SECONDS if wait_seconds is None else wait_seconds
+    client = connection.client
+    if client.nthreads():
+        return connection
+    wake = client.submit(os.getpid, key=f"dflow-wake-{uuid.uuid4().hex}", pure=False)
     try:
-        connection.client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        wake.result(timeout=wait_seconds)
     except TimeoutError as error:
-        scheduler = connection.client.scheduler.address
+        scheduler, known = client.scheduler.address, explain()
+        wake.cancel()
         connection.close()
-        raise ClusterError(f"The scheduler at {scheduler} got no worker within {WORKER_SECONDS:.0f} s.") from error
+        raise ClusterError(
+            f"The scheduler at {scheduler} got no worker within {wait_seconds:.0f} s.{known and chr(10)}{known}"
+        ) from error
+    except BaseException:  # Ctrl-C while a queue keeps us waiting
+        connection.close()
+        raise
     return connection
 
 

@@ -6,7 +6,10 @@ Dask's own configuration, ``~/.config/dask/jobqueue.yaml``, wins over them key b
 
 from __future__ import annotations
 
+import getpass
 import importlib
+import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,17 @@ from dflow.errors import ClusterError
 QUEUES: dict[str, str] = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
 """Profile names and the dask-jobqueue classes behind them."""
 
-OWN_KEYS = ("dflow-jobs", "dflow-adaptive")
+LISTINGS: dict[str, list[str]] = {
+    "slurm": ["squeue", "--me", "--format=%i %j %T %r"],
+    "pbs": ["qstat", "-u", getpass.getuser()],
+    "lsf": ["bjobs", "-p"],
+    "sge": ["qstat"],
+}
+"""What lists the user's jobs, with the reason why they wait where the queue gives one."""
+
+DEFAULT_WAIT_SECONDS = 3600.0
+
+OWN_KEYS = ("dflow-jobs", "dflow-adaptive", "dflow-wait")
 """Keys of a profile that dflow reads itself."""
 
 
@@ -59,6 +72,24 @@ def queue_options(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     settings = {str(k).replace("_", "-"): v for k, v in dask.config.get(f"jobqueue.{name}").items()}
     own = {key: settings.pop(key, None) for key in OWN_KEYS}
     return {key.replace("-", "_"): value for key, value in settings.items() if value is not None}, own
+
+
+def wait_seconds(name: str) -> float:
+    """How long a flow waits for the first job of profile `name` to start."""
+    _, own = queue_options(name)
+    return float(own["dflow-wait"] or DEFAULT_WAIT_SECONDS)
+
+
+def queue_says(name: str) -> str:
+    """What the queue's own command says of the user's jobs, "" where there is no such command."""
+    command = LISTINGS[name]
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return f"{' '.join(command)} says:\n{(done.stdout or done.stderr).strip()}"
 
 
 def jobqueue_classes() -> Any:

@@ -42,7 +42,7 @@ def job_script(name: str, **overrides: Any) -> str:
     module = profiles.jobqueue_classes()
     cluster_class = getattr(module, profiles.QUEUES[name])
     options.update(overrides, name="dflow")
-    options["scheduler_options"] = {"dashboard_address": None, "interface": "lo"}
+    options["scheduler_options"] = {"dashboard_address": "127.0.0.1:0", "interface": "lo"}
     with cluster_class(**options) as cluster:
         return str(cluster.job_script())
 
@@ -64,7 +64,7 @@ def test_the_user_s_configuration_wins_key_by_key() -> None:
     assert options["queue"] == "gpu"
     assert options["cores"] == 4
     assert options["memory"] == "32GB"
-    assert own == {"dflow-jobs": 4, "dflow-adaptive": False}
+    assert own == {"dflow-jobs": 4, "dflow-adaptive": False, "dflow-wait": 3600}
 
 
 def test_profile_without_memory_is_refused_with_what_to_edit() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import dflow
 from dflow.cadaccess.parts import write_parts
+from dflow.errors import ClusterError
 from dflow.flowmanager import profiles
 from tests.cluster import slurm_node
 from tests.cluster.slow_tasks import encode_slowly, gather
@@ -147,3 +148,16 @@ def test_whole_cluster_inside_one_allocation(
     assert "finished" in out
     dataset = tmp_path / "out" / "flows" / "parts" / "parts.dataset"
     assert tree_digest(dataset) == tree_digest(undisturbed)
+
+
+def test_a_job_that_never_starts_is_explained_by_the_queue(
+    slurm: slurm_node.SlurmNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node has six processors; a job that wants sixty waits for ever."""
+    starved = queue(tmp_path, cores=60, processes=1)
+    monkeypatch.setattr(profiles, "queue_cluster", lambda name, **_: starved)
+    monkeypatch.setattr(profiles, "wait_seconds", lambda name: 6.0)
+    flow = dflow.create_flow(name="parts", tasks=[gather, encode_slowly], flows_outputdir=tmp_path, cluster="slurm")
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(ClusterError, match=r"no worker within 6 s\.\n.*squeue"):
+        flow.process(inputs={"sources": [str(tmp_path / "parts")]})
