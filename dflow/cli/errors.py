@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -50,7 +51,7 @@ def errors(
     if as_json:
         echo_json(found)
     elif files:
-        for file in dict.fromkeys(str(entry.get("file", "")) for entry in found):
+        for file in dict.fromkeys(_path(str(entry.get("file", "")), flow.root) for entry in found):
             echo(file)
     elif not found:
         echo("Nothing failed." if not (kinds or match) else "Nothing of that kind failed.")
@@ -81,6 +82,12 @@ def read_errors(root: Path) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise FlowFileError(f"{path} is JSON, but no list of failures; run the flow again.")
     return entries
+
+
+def _path(file: str, root: Path) -> str:
+    """The absolute path of a file that is still there; else the item as it is recorded."""
+    path = os.path.normpath(os.path.join(root, file))
+    return path if file and os.path.exists(path) else file
 
 
 def _compiled(match: str | None) -> re.Pattern[str] | None:

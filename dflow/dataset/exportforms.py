@@ -141,7 +141,7 @@ class GraphWriter(ArraysWriter):
 
     def _write_item(self, path: Path, item: Item) -> None:
         content = io.BytesIO()  # into a file, torch would write the file's name into the archive
-        self._adapter.torch.save(self._adapter.to_tensors(graph_fields(item)), content)
+        self._adapter.torch.save(self._adapter.geometric_fields(item), content)
         path.write_bytes(content.getvalue())
 
 

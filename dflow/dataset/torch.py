@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.caddataset import CADDataset
+from dflow.dataset.exportforms import graph_fields
 from dflow.dataset.items import Allocate, Item, Samples
 from dflow.dataset.shuffle import BlockPlan
 
@@ -272,16 +273,9 @@ def to_geometric(item: Item) -> Any:
         data_class = importlib.import_module("torch_geometric.data").Data
     except ImportError as error:
         raise ImportError("this needs PyTorch Geometric: pip install 'dflow-cad[geometric]'") from error
-    names = [key.rpartition("/")[2] for key in item]
-    fields: dict[str, Any] = {}
-    for key, value in item.items():
-        group, _, name = key.rpartition("/")
-        fields[name if names.count(name) == 1 else f"{group}_{name}"] = to_tensors(np.asarray(value))
-    if "graph/edges_source" in item:
-        ends = [np.asarray(item[f"graph/edges_{end}"], np.int64) for end in ("source", "destination")]
-        fields["edge_index"] = torch.from_numpy(np.stack(ends))
-        fields.pop("edges_source", None), fields.pop("edges_destination", None)
-    faces = next((len(value) for key, value in item.items() if key.startswith("faces/")), None)
-    if faces is not None:
-        fields["num_nodes"] = faces
-    return data_class(**fields)
+    return data_class(**geometric_fields(item))
+
+
+def geometric_fields(item: Item) -> dict[str, Any]:
+    """A sample as the keywords of `torch_geometric.data.Data`: tensors, and `num_nodes` as a number."""
+    return {key: value if key == "num_nodes" else to_tensors(value) for key, value in graph_fields(item).items()}

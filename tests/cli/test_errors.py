@@ -60,6 +60,15 @@ def test_kinds_and_patterns_choose(flow):
     assert invoke("errors", flow, "--match", "(").exit_code == 2
 
 
+def test_files_that_are_still_there_are_absolute_paths(flow):
+    (flow.parent / "part_1.step").write_text("")
+    try:
+        listed = invoke("errors", flow, "--match", "part_[12]", "--files").output.split()
+    finally:
+        (flow.parent / "part_1.step").unlink()
+    assert listed == [str(flow.parent / "part_1.step"), "../part_2.step"]
+
+
 def test_json_is_the_whole_entry(flow):
     entries = json.loads(invoke("errors", flow, "--kind", "exception", "--json").output)
     assert [entry["file"] for entry in entries] == [HOSTILE]
