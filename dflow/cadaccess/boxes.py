@@ -60,8 +60,8 @@ def _round_extremes(tables: ShapeTables, chords: Chords, bounds: np.ndarray) -> 
     across = np.hypot(table.x[rows], table.y[rows])  # (n, 3): how much of each axis lies across the surface's own axis
     u = np.arctan2(table.y[rows], table.x[rows])
     u = np.concatenate([u, u + np.pi] * 2, axis=1)
-    v = np.arctan2(table.z[rows], across), np.arctan2(table.z[rows], -across)
-    v = np.concatenate([v[0], v[1], v[0] + np.pi, v[1] + np.pi], axis=1)
+    near, far = np.arctan2(table.z[rows], across), np.arctan2(table.z[rows], -across)
+    v = np.concatenate([near, far, near + np.pi, far + np.pi], axis=1)
     box = bounds[rows]
     u = box[:, :1] + np.mod(u - box[:, :1], 2 * np.pi)
     v = box[:, 2:3] + np.mod(v - box[:, 2:3], 2 * np.pi)

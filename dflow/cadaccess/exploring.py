@@ -217,3 +217,13 @@ def find_bodies(code: ShapeCode, places: Places) -> list[Node]:
                 (row_of[o], i, places.compose(place, location)) for o, i, location in reversed(code.children[index])
             )
     return found[SOLID] + found[SHELL] + found[FACE]
+
+
+def is_nothing_but(code: ShapeCode, body: Node) -> bool:
+    """Whether the whole shape is this one body, perhaps in compounds of its own."""
+    _, index, _ = code.root
+    while index != body[1]:
+        if code.types[index] >= code.types[body[1]] or len(code.children[index]) != 1:
+            return False
+        index = code.children[index][0][1]
+    return True

@@ -102,6 +102,8 @@ _CURVED = (
 
 def first_level(content: bytes) -> Healing:
     """The level to begin with: ``planar`` where the STEP text names no curved surface."""
+    if b"SURFACE" not in content:  # one pass over most planar files instead of a dozen
+        return "planar"
     return "light" if any(word in content for word in _CURVED) else "planar"
 
 

@@ -103,7 +103,8 @@ class CadModel:
         """
         key = self._resolve(body_index)
         if key not in self._breps:
-            self._breps[key] = self._build(key)
+            alone = key is not None and exploring.is_nothing_but(self._source.code, self._node(key))
+            self._breps[key] = self._whole() if alone else self._build(key)
         return self._breps[key]
 
     def get_mesh(self, body_index: int | None = None) -> Mesh:
@@ -124,6 +125,11 @@ class CadModel:
         view = CadModel(self._source, self.read_report, body_index=body_index)
         view._breps, view._bodies = self._breps, self._bodies
         return view
+
+    def _whole(self) -> Brep:
+        if None not in self._breps:
+            self._breps[None] = self._build(None)
+        return self._breps[None]
 
     def _resolve(self, body_index: int | None) -> int | None:
         if self._body_index is None:
