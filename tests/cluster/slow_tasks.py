@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,6 @@ def gather(sources: list[str]) -> list[str]:
 
 @flowtask.transform(name="encode", inputs=["cad_file", "cad_loader", "storage"], outputs=["encoded"])
 def encode_slowly(cad_file: str, cad_loader: Any, storage: Any) -> str:
-    time.sleep(0.25)
+    time.sleep(float(os.environ.get("SLOW_TASK_SECONDS", "0.25")))
     BrepEncoder(cad_loader.create_from_file(cad_file).get_brep(), storage).encode("minimal")
     return str(storage.get_file_path(""))

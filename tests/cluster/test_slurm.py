@@ -123,9 +123,15 @@ def test_workers_that_reach_their_lifetime_hand_over(
 ) -> None:
     from distributed import Client
 
-    arguments = ["--lifetime", "8s", "--lifetime-stagger", "2s", "--lifetime-restart"]
-    with queue(tmp_path, worker_extra_args=arguments) as cluster, Client(cluster) as client:
+    arguments = ["--lifetime", "14s", "--lifetime-stagger", "2s", "--lifetime-restart"]
+    repository = Path(__file__).resolve().parents[2]
+    prologue = [f"export PYTHONPATH={repository}", "export SLOW_TASK_SECONDS=1.2"]
+    options = {"worker_extra_args": arguments, "job_script_prologue": prologue}
+    with queue(tmp_path, **options) as cluster, Client(cluster) as client:
+        client.wait_for_workers(2, timeout=120)
+        first = set(client.nthreads())
         dataset = run_flow(tmp_path / "out", parts, cluster=client)
+        assert not first & set(client.nthreads()), "no worker reached its lifetime"
     assert tree_digest(dataset) == tree_digest(undisturbed)
 
 
