@@ -18,7 +18,7 @@ from dflow.cadaccess.trimming import Chords
 
 _MAX_ROUNDS = 60
 _STRETCH_GRID = 12
-_MAX_PIECES = 512
+_MAX_PIECES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Trapezoids:
 
 
 def cut_polygons(tables: ShapeTables, chords: Chords) -> Trapezoids:
-    """Trapezoids of all faces on planes and cylinders; curved edges become up to 128 straight ones a turn."""
+    """Trapezoids of all faces on planes and cylinders; curved edges become up to 64 straight ones a turn."""
     even = (tables.faces.kind == shapecode.PLANE) | (tables.faces.kind == shapecode.CYLINDER)
     rows = np.flatnonzero(even & chords.closed)
     pieces = [_cut_polygon(*_fine_polygon(tables, chords, row)) for row in rows.tolist()]
@@ -58,7 +58,7 @@ def _fine_polygon(tables: ShapeTables, chords: Chords, row: int) -> tuple[np.nda
     curved = np.flatnonzero(chords.sagitta[span] > 0)
     if not len(curved):
         return start, end
-    n = int(np.clip(_MAX_PIECES // len(curved), 2, 16))
+    n = int(np.clip(_MAX_PIECES // len(curved), 2, 8))
     which = span.start + curved
     t = np.linspace(chords.t0[which], chords.t1[which], n + 1, axis=1)
     points, _ = curves.evaluate(tables.use_curves, chords.use[which], t)
