@@ -6,11 +6,10 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dflow.errors import EmptySourceError, WiringError
 from dflow.flowmanager import bars
-from dflow.flowmanager.drawing import FlowDrawing, draw_batches, draw_plan
 from dflow.flowmanager.flowoutput import FlowOutput, listed
 from dflow.flowmanager.freshness import LASTING_KINDS, LIMIT_KINDS
 from dflow.flowmanager.progress import Listener
@@ -28,6 +27,9 @@ from dflow.flowmanager.settings import (
     checked_workers,
 )
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, plan
+
+if TYPE_CHECKING:
+    from dflow.flowmanager.drawing import FlowDrawing
 
 RETRIED_KINDS = LASTING_KINDS | LIMIT_KINDS | {"exception", "bad_return", "damaged_store"}
 """What `Flow.retry` takes up when it is not told; lost and cancelled items are always done again."""
@@ -247,6 +249,8 @@ class Flow:
         filename
             Where to save the drawing (``.svg``, ``.png`` or ``.pdf``). Omitted: it shows itself in a notebook.
         """
+        from dflow.flowmanager.drawing import draw_batches, draw_plan  # here, because matplotlib loads slowly
+
         drawing = draw_plan(self._draft) if self._output is None else draw_batches(self._draft, self._output)
         if filename is not None:
             drawing.save(filename)
