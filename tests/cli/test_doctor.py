@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from dflow.flowmanager.doctor import Finding, Report
+from dflow.flowmanager.findings import Finding, Report
 from tests.cli.programs import invoke
 
 

@@ -1,15 +1,13 @@
-"""The doctor's judgements on made-up facts, and its eyes on real workers that see other files and other versions."""
+"""The doctor's eyes: on this machine, and on real workers that see other files and run other versions."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,93 +16,10 @@ from distributed import Client, LocalCluster
 import dflow
 from dflow.errors import ClusterError, OutputFolderError
 from dflow.flowmanager import doctor, flowtask
-from dflow.flowmanager.doctor import Finding, Report, check_cluster, examine
-from dflow.flowmanager.hostfacts import HostFacts, KernelFacts, Question, kind_of_source, look
+from dflow.flowmanager.doctor import check_cluster, examine
+from dflow.flowmanager.findings import Report
+from dflow.flowmanager.hostfacts import Question, kind_of_source, look
 from tests.flowmanager.flowparts import hidden
-
-VERSIONS = {"python": "3.11.2", "dflow-cad": "0.1.0", "cadquery-ocp": "8.0.1", "zarr": "3.1.3"}
-CLIENT = HostFacts("desk", versions=VERSIONS)
-NODE = HostFacts("node7", "tcp://10.0.0.7:1", versions=VERSIONS)
-
-
-def test_facts_and_findings_pickle():
-    for value in (NODE, KernelFacts("node7", "no"), Question((("/a", "file"),), "/out", "t"), Finding("ok", "a", "b")):
-        assert pickle.loads(pickle.dumps(value)) == value
-
-
-@pytest.mark.parametrize(
-    ("package", "theirs", "level"),
-    [
-        ("python", "3.12.2", "problem"),
-        ("dflow-cad", "0.2.0", "problem"),
-        ("cadquery-ocp", "absent", "problem"),
-        ("zarr", "3.2.0", "warning"),
-        ("zarr", "absent", "problem"),
-    ],
-)
-def test_a_difference_of_versions_names_both(package, theirs, level):
-    other = replace(NODE, versions={**VERSIONS, package: theirs})
-    (finding,) = doctor.judge_versions(CLIENT, [other, NODE])
-    assert (finding.level, finding.host) == (level, "node7")
-    assert theirs in finding.message
-    assert VERSIONS[package] in finding.message
-
-
-def test_a_patch_release_of_python_is_no_difference():
-    assert not list(doctor.judge_versions(CLIENT, [replace(NODE, versions={**VERSIONS, "python": "3.11.9"})]))
-
-
-def test_a_host_that_hangs_is_one_problem_and_nothing_else():
-    hung = HostFacts("node7", hung=True)
-    (finding,) = [
-        *doctor.judge_files([hung]),
-        *doctor.judge_answers(Question((), "/out", "token"), [hung]),
-        *doctor.judge_versions(CLIENT, [hung]),
-        *doctor.judge_resources(hung),
-    ]
-    assert "does not answer" in finding.message
-
-
-def test_low_disks_and_descriptors_are_warnings():
-    poor = replace(NODE, temporary_folder="/scratch", temporary_free_bytes=5, folder="/out", folder_free_bytes=7)
-    found = list(doctor.judge_resources(replace(poor, open_files=256)))
-    assert [(f.level, f.path) for f in found] == [("warning", "/scratch"), ("warning", "/out"), ("warning", "")]
-    assert "ulimit -n 1024" in found[2].advice
-    rich = replace(NODE, open_files=2000)
-    assert list(doctor.judge_resources(rich)) == []
-    assert "5000" in next(doctor.judge_resources(rich, n_workers=500)).message
-
-
-def test_workers_without_room_are_warned_of_by_host():
-    gib = 1024**3
-    members = [replace(NODE, address=f"w{i}", memory_bytes=8 * gib) for i in range(3)]
-    assert list(doctor.judge_memory({f"w{i}": 2 * gib for i in range(3)}, members)) == []
-    (over,) = doctor.judge_memory({f"w{i}": 4 * gib for i in range(3)}, members)
-    assert "12.0 GiB together, it has 8.0 GiB" in over.message
-    (small,) = doctor.judge_memory({"w0": gib // 2, "w1": 2 * gib, "w2": 2 * gib}, members)
-    assert "1 workers have 0.5 GiB" in small.message
-    assert list(doctor.judge_memory({}, members)) == []  # no limits known
-
-
-def test_a_worker_that_went_away_is_no_reason_to_stop():
-    (gone,) = doctor.judge_workers({"tcp://a:1": OSError("connection closed")})
-    (bare,) = doctor.judge_workers({"tcp://b:1": ModuleNotFoundError("No module named 'dflow'")})
-    assert (gone.level, bare.level) == ("warning", "problem")
-    assert "No module named 'dflow'" in str(bare)
-
-
-def test_the_kernel_and_the_renderer_are_judged_apart():
-    assert [f.level for f in doctor.judge_kernels([KernelFacts("a", "", "vtk")])] == ["ok", "ok"]
-    levels = [(f.level, f.check) for f in doctor.judge_kernels([KernelFacts("a", "", "software", "no EGL")])]
-    assert levels == [("ok", "CAD kernel"), ("warning", "previews")]
-    (fault,) = doctor.judge_kernels([KernelFacts("a", "needs libGL.so.1\n  apt-get install -y libgl1")])
-    assert fault.level == "problem"
-    assert "apt-get install -y libgl1" in fault.message
-
-
-def test_findings_show_on_one_harmless_line():
-    text = str(Finding("problem", "sources", "is not there", "node7", "/data/\x1b[2Jevil\nname", "mount it"))
-    assert text == r"host node7: /data/\x1b[2Jevil\nname is not there (mount it)"
 
 
 def test_problems_come_first_and_make_a_report_unsound(tmp_path):
@@ -185,7 +100,7 @@ def odd_client(place: Path) -> Iterator[Client]:
     """A scheduler with three workers: one elsewhere, one with an old dflow, one without."""
     if not can_unshare():
         pytest.skip("no permission to make namespaces (unshare)")
-    with LocalCluster(n_workers=0, dashboard_address=None, protocol="tcp", host="127.0.0.1") as cluster:
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", protocol="tcp", host="127.0.0.1") as cluster:
         address = cluster.scheduler_address
         hide = f"mount -t tmpfs none {place}/parts && mount -t tmpfs none {place}/out"
         workers = [
