@@ -17,6 +17,12 @@ from dflow.cli.target import Target, TargetPath
 
 MESSAGE_LENGTH = 100
 
+LISTS = (
+    ("too slow", ("timeout",), "dflow retry PIPELINE.PY:FLOW --kinds timeout --timeout-seconds 600"),
+    ("too big", ("out_of_memory", "too_big"), "dflow retry PIPELINE.PY:FLOW --kinds out_of_memory --memory-limit 8GB"),
+)
+"""What more time or memory may cure: title, kinds, and the command that gives it."""
+
 
 @click.command(short_help="What failed, why, and what to do about it.")
 @click.argument("flow", type=TargetPath())
@@ -59,6 +65,7 @@ def errors(
         _show_kinds(found)
         echo()
         _show_messages(found, limit, tracebacks=tracebacks)
+        _show_lists(found, flow.root, limit)
     ctx.exit(EXIT_SOME_FAILED if found else 0)
 
 
@@ -126,6 +133,26 @@ def _show_messages(entries: list[dict[str, Any]], limit: int, *, tracebacks: boo
         echo()
         for line in str(group[0].get("traceback") or group[0].get("message")).split("\n"):
             echo(line)
+
+
+def _show_lists(entries: list[dict[str, Any]], root: Path, limit: int) -> None:
+    """The files that passed a limit, the slowest first."""
+    for title, kinds, command in LISTS:
+        files = [entry for entry in entries if entry.get("kind") in kinds]
+        if not files:
+            continue
+        echo()
+        echo(f"{len(files)} {title}; with another allowance: {command}")
+        files.sort(key=lambda entry: -_seconds(entry))
+        for entry in files[:limit]:
+            echo(f"  {_seconds(entry):8.1f} s  {_path(str(entry.get('file', '')), root)}")
+        if len(files) > limit:
+            echo(f"  … and {len(files) - limit} more (--limit)")
+
+
+def _seconds(entry: dict[str, Any]) -> float:
+    seconds = entry.get("seconds")
+    return float(seconds) if isinstance(seconds, (int, float)) else 0.0
 
 
 def _short(message: object) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from dflow.flowmanager.findings import Finding, Report
 from tests.cli.programs import invoke
 
@@ -55,3 +57,13 @@ def test_a_cluster_is_looked_at_and_closed(tmp_path):
     assert "is written by the client and 1 workers" in result.output
     assert "client and 1 workers run the same versions" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_kernel_loads_and_draws_on_every_host(tmp_path):
+    result = invoke("doctor", "--cluster", "local", "--workers", "1", "--out", tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    checks = {finding["check"]: finding for finding in json.loads(result.output)["findings"]}
+    assert checks["CAD kernel"]["level"] == "ok"
+    assert "previews" in checks
+    assert checks["CAD kernel"]["host"]

@@ -16,7 +16,9 @@ from tests.cli.programs import HOSTILE, invoke
 @pytest.fixture
 def flow(tmp_path: Path) -> Path:
     errors = [
-        ErrorRecord("timeout", f"part_{i}.step took longer than {i + 100} s", "encode", f"../part_{i}.step", i)
+        ErrorRecord(
+            "timeout", f"part_{i}.step took longer than {i + 100} s", "encode", f"../part_{i}.step", i, seconds=i + 100
+        )
         for i in range(3)
     ]
     errors.append(
@@ -67,6 +69,21 @@ def test_files_that_are_still_there_are_absolute_paths(flow):
     finally:
         (flow.parent / "part_1.step").unlink()
     assert listed == [str(flow.parent / "part_1.step"), "../part_2.step"]
+
+
+def test_what_another_allowance_may_cure_is_listed_with_the_command(flow):
+    shown = invoke("errors", flow, "--limit", "2").output.splitlines()
+    start = next(i for i, line in enumerate(shown) if line.startswith("3 too slow"))
+    assert "--kinds timeout --timeout-seconds" in shown[start]
+    assert [line.split() for line in shown[start + 1 : start + 3]] == [
+        ["102.0", "s", "../part_2.step"],
+        ["101.0", "s", "../part_1.step"],
+    ]
+    assert "… and 1 more" in shown[start + 3]
+    assert "too big" not in "\n".join(shown)
+    entries = [ErrorRecord("too_big", "9 GiB", "encode", "huge.step", 0)]
+    (flow / "error_summary.json").write_text(json.dumps(error_entries(entries)))
+    assert "1 too big; with another allowance: dflow retry" in invoke("errors", flow).output
 
 
 def test_json_is_the_whole_entry(flow):

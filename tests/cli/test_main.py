@@ -87,3 +87,8 @@ def test_main_exits_with_the_code():
     with pytest.raises(SystemExit) as end:
         main(["info", "/nowhere"])
     assert end.value.code == 2
+
+
+def test_python_dash_m_is_the_same_command_line():
+    done = subprocess.run([sys.executable, "-m", "dflow", "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "dflow,")
