@@ -82,7 +82,7 @@ class Child:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def ask(self, path: Path, seconds: float = 30.0) -> str:
+    def ask(self, path: Path, seconds: float = 10.0) -> str:
         import selectors
 
         if self._process is None:
@@ -148,7 +148,7 @@ def test_a_few_mutations_end_in_a_known_way(shared_data: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 def test_a_thousand_mutations_end_in_a_known_way(shared_data: Path, tmp_path: Path) -> None:
     outcomes = run_mutations(_seeds(shared_data), 1000, tmp_path)
     assert [o for o in outcomes if o[1] not in ALLOWED] == []
