@@ -86,13 +86,18 @@ def load_flow(pipeline: str, overrides: Overrides) -> Flow:
     DflowError
         If the settings cannot be.
     """
-    place, _, attribute = pipeline.partition(":")
-    if os.name == "nt" and len(place) == 1:
-        place, _, attribute = pipeline[2:].partition(":")
-        place = pipeline[:2] + place
+    place, attribute = split_target(pipeline)
     module = _load_module(place)
     value = _attribute(module, attribute, place) if attribute else _only_flow(module, place)
     return _adjusted(_as_flow(value, pipeline, overrides), overrides)
+
+
+def split_target(pipeline: str) -> tuple[str, str]:
+    """``file.py:name`` in its two parts; the name is "" where there is none (a colon may belong to the path)."""
+    place, colon, attribute = pipeline.rpartition(":")
+    if colon and all(part.isidentifier() for part in attribute.split(".")) and not attribute.endswith(".py"):
+        return place, attribute
+    return pipeline, ""
 
 
 def _load_module(place: str) -> ModuleType:
@@ -170,8 +175,7 @@ def _as_flow(value: Any, pipeline: str, overrides: Overrides) -> Flow:
         raise click.UsageError(
             f"{plain(pipeline)} is {type(value).__name__}; expected a Flow, a function that returns one, or tasks."
         )
-    place = pipeline.partition(":")[0]
-    stem = os.path.splitext(os.path.basename(place))[0]
+    stem = os.path.splitext(os.path.basename(split_target(pipeline)[0]))[0]
     return create_flow(overrides.name or stem, list(tasks), overrides.out or DEFAULT_OUT)
 
 

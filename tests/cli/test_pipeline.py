@@ -6,7 +6,7 @@ import click
 import pytest
 
 from dflow.cli.main import Failure
-from dflow.cli.pipeline import Overrides, load_flow
+from dflow.cli.pipeline import Overrides, load_flow, split_target
 from dflow.flowmanager.settings import SettingError
 
 
@@ -106,3 +106,18 @@ def test_a_file_that_raises_shows_where(tmp_path, code, monkeypatch):
 def test_a_function_that_raises_shows_where(pipeline):
     with pytest.raises(Failure, match="not today"):
         load_flow(f"{pipeline}:broken", Overrides())
+
+
+@pytest.mark.parametrize(
+    ("target", "parts"),
+    [
+        ("a/p.py:flow", ("a/p.py", "flow")),
+        ("package.module:Places.flow", ("package.module", "Places.flow")),
+        ("a/p.py", ("a/p.py", "")),
+        ("C:\\work\\p.py", ("C:\\work\\p.py", "")),
+        ("12:30/p.py:flow", ("12:30/p.py", "flow")),
+        ("12:p.py", ("12:p.py", "")),
+    ],
+)
+def test_a_target_is_a_file_and_a_name(target, parts):
+    assert split_target(target) == parts
