@@ -248,7 +248,7 @@ def _group_plans(
     schema: Schema,
     settings: MergeSettings,
 ) -> dict[str, GroupPlan]:
-    names = sorted((rows.keys() | schema.groups.keys() | {a.layout.group for a in arrays.values()}) - {FILE_GROUP})
+    names = sorted((schema.groups.keys() | {array.layout.group for array in arrays.values()}) - {FILE_GROUP})
     plans = {}
     for group in [*names, FILE_GROUP]:
         offsets = np.zeros(len(kept) + 1, np.int64)

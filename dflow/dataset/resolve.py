@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dflow.dataset.layout import has_array, id_array, row_count, row_start
 from dflow.errors import SchemaError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
 from dflow.schema import FILE_GROUP, ArraySpec, Schema, merge_schemas, parse_schema, resolve_array, row_dimension
@@ -124,10 +125,23 @@ def resolve_arrays(census: Census, schema: Schema) -> tuple[dict[str, ResolvedAr
     declared = {f"{group}/{name}": spec for group, g in schema.groups.items() for name, spec in g.arrays.items()}
     resolved: dict[str, ResolvedArray] = {}
     faults: dict[int, list[str]] = {}
-    for key in sorted(votes.keys() | declared.keys()):
+    keys = votes.keys() | declared.keys()
+    added = _added_by_the_merge(keys, schema)
+    for key in sorted(keys & added):
+        logger.warning("the array %r is left out: the dataset has its own of that name", key)
+    for key in sorted(keys - added):
         resolved[key] = _decide(key, votes.get(key, Counter()), schema, declared.get(key))
         _find_contradictions(key, resolved[key], holders.get(key, []), census, faults)
     return _name_dimensions(resolved, schema), faults
+
+
+def _added_by_the_merge(keys: Iterable[str], schema: Schema) -> set[str]:
+    """The arrays that the merge itself writes where the samples have those of `keys`: ids, offsets and presence."""
+    pairs = [key.split("/", 1) for key in keys]
+    groups = {group for group, _ in pairs} | schema.groups.keys()
+    values = {name(group) for group in groups for name in (row_start, row_count)}
+    values |= {has_array(group, name) for group, name in pairs}
+    return {f"{group}/{id_array(group)}" for group in groups} | {f"{FILE_GROUP}/{value}" for value in values}
 
 
 def _decide(key: str, votes: Counter[_Variant], schema: Schema, declared: ArraySpec | None) -> ResolvedArray:

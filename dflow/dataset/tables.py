@@ -43,9 +43,21 @@ ATTRIBSET_SCHEMA = pa.schema(
 )
 
 
-def info_column(name: str) -> str:
-    """The `.infoset` column of a file value: its name, with ``_value`` behind where a fixed column has that name."""
-    return f"{name}_value" if name in dict(_FIXED) else name
+def info_columns(columns: Sequence[FileColumn]) -> list[str]:
+    """The `.infoset` columns of file values: their names, with ``_value`` behind as often as a name is taken."""
+    taken = set(dict(_FIXED))
+    names = []
+    for column in columns:
+        name = column.name
+        while not taken.isdisjoint(_columns_of(column, name)):
+            name += "_value"
+        taken |= _columns_of(column, name)
+        names.append(name)
+    return names
+
+
+def _columns_of(column: FileColumn, name: str) -> set[str]:
+    return {name} if column.vocabulary is None else {name, f"{name}_label"}
 
 
 def write_infoset(
@@ -67,7 +79,8 @@ def write_infoset(
     """
     previews = set(os.listdir(stream_cache)) if stream_cache.is_dir() else set()
     columns = [column for column in plan.columns if not column.derived]
-    fields = [*_FIXED, *(field for column in columns for field in _value_fields(column))]
+    named = zip(columns, info_columns(columns), strict=True)
+    fields = [*_FIXED, *(field for column, name in named for field in _value_fields(column, name))]
     schema = pa.schema(fields, metadata=_memory(manifest) if manifest else _metadata(""))
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, max(len(plan.samples), 1), ROWS_PER_GROUP):
@@ -108,8 +121,7 @@ def _fixed_columns(
     ]
 
 
-def _value_fields(column: FileColumn) -> list[tuple[str, pa.DataType]]:
-    name = info_column(column.name)
+def _value_fields(column: FileColumn, name: str) -> list[tuple[str, pa.DataType]]:
     if column.is_text:
         return [(name, pa.string())]
     plain = (name, pa.from_numpy_dtype(column.values.dtype))

@@ -28,8 +28,8 @@ def fit_to_schema(schema: Schema, group: str, name: str, array: NDArray[Any]) ->
         return array
     where = f"array '{group}/{name}'"
     owner = resolve_group(schema, group)
-    square = array.ndim == len(spec.dims) + 1 and array.shape[0] == array.shape[1]
-    if owner is not None and owner.special_processing == "matrix_flattening" and square:
+    flattens = owner is not None and owner.special_processing == "matrix_flattening"
+    if flattens and array.ndim == len(spec.dims) + 1 and array.shape[0] == array.shape[1]:
         array = array.reshape(array.shape[0] ** 2, *array.shape[2:])
     if schema.array(group, name) is not None:
         return fit_array(array, spec, where)

@@ -1,4 +1,4 @@
-"""A flow that is interrupted, killed or told to stop leaves no process and nothing temporary, and the next one goes on."""
+"""An interrupted or killed flow leaves no process and nothing temporary, and the next one goes on."""
 
 from __future__ import annotations
 
