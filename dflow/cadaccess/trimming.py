@@ -16,6 +16,7 @@ from dflow.cadaccess import curves, shapecode
 from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.shapecode import Spline
 from dflow.cadaccess.tables import ShapeTables
+from dflow.errors import GeometryError
 
 ON_TOLERANCE = 1e-6
 """In (u, v) units, as `IntTools_FClass2d` takes it."""
@@ -189,6 +190,8 @@ def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     spline.
     """
     kind, span = table.kind[uses], table.last[uses] - table.first[uses]
+    if not np.isfinite(span).all():
+        raise GeometryError("an edge of the shape has no finite range on its face")
     count = np.ones(len(uses), int)
     conic = (kind != shapecode.LINE) & (kind < shapecode.BEZIER)
     count[conic] = np.clip(np.ceil(np.abs(span[conic]) / _ARC - 1e-9), 2, 1024)
