@@ -220,7 +220,10 @@ def _files_of_mask(store: DatasetStore, group: str, mask: xr.DataArray, row_dim:
     """Files with at least one true row. Blocks of the mask are computed and reduced one by one."""
     flat = _flatten(mask, row_dim)
     if isinstance(flat, np.ndarray):
-        return np.flatnonzero(_any_per_file(store, group, flat, 0)[1]) if len(flat) else np.empty(0, np.int64)
+        if not len(flat):
+            return np.empty(0, np.int64)
+        first, found = _any_per_file(store, group, flat, 0)
+        return first + np.flatnonzero(found)
     sizes = flat.chunks[0]
     starts = np.concatenate([[0], np.cumsum(sizes)])[:-1].tolist()
     reduced = delayed(_any_per_file, pure=False)
