@@ -293,5 +293,5 @@ class Flow:
             given[key] = listed(given[key])
             if not given[key]:
                 raise EmptySourceError(f"The flow's input {key!r} is empty: there is nothing to work on.")
-            check_sources(given[key])
+            check_sources(given[key], are_folders=step.task.kind == "extract")
         return wired, given

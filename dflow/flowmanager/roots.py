@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dflow.errors import SourceNotFoundError, WiringError
+from dflow.errors import EmptySourceError, SourceNotFoundError, WiringError
 from dflow.flowmanager.flowoutput import listed
 from dflow.storage.paths import item_identity
 
@@ -47,24 +47,43 @@ def roots_of(values: Iterable[Any], folder: str | os.PathLike[str], task: str) -
     return list(roots.values()), repeated
 
 
-def check_sources(sources: Any) -> None:
+def check_sources(sources: Any, *, are_folders: bool = False) -> None:
     """Refuse sources that look like a path and are not there, before anything starts.
+
+    With `are_folders`, where one of them is there, a bare name beside it is meant as a path as well.
 
     Raises
     ------
+    EmptySourceError
+        If one is an empty text, which would mean the whole file system to a pattern such as ``f"{source}/**"``.
     SourceNotFoundError
         Naming the first missing one.
     """
-    for source in listed(sources):
-        if looks_like_a_path(source) and not os.path.exists(os.path.expanduser(source)):
+    sources = listed(sources)
+    if any(isinstance(source, str) and not source.strip() for source in sources):
+        raise EmptySourceError(f"One of the flow's inputs is an empty text: {sources!r:.200}; name a file or folder.")
+    are_paths = are_folders and any(_could_be_a_path(source) and _is_there(source) for source in sources)
+    for source in sources:
+        if (looks_like_a_path(source) or (are_paths and _could_be_a_path(source))) and not _is_there(source):
             raise SourceNotFoundError(f"There is no file or folder {os.fspath(source)}; check the flow's inputs.")
+
+
+def _is_there(source: str | os.PathLike[str]) -> bool:
+    return os.path.exists(os.path.expanduser(source))
+
+
+def _could_be_a_path(source: Any) -> bool:
+    """Whether a source is a path or a text that is no address and no pattern."""
+    if isinstance(source, os.PathLike):
+        return True
+    return isinstance(source, str) and "://" not in source and not re.search(r"[*?\[\]{}\n]", source)
 
 
 def looks_like_a_path(source: Any) -> bool:
     """Whether a source can only be meant as a path here: no query, no pattern, no address."""
     if isinstance(source, os.PathLike):
         return True
-    if not isinstance(source, str) or "://" in source or re.search(r"[*?\[\]{}\n]", source):
+    if not _could_be_a_path(source):
         return False
     return os.path.isabs(source) or source.startswith(("./", "../", "~")) or (os.sep in source and " " not in source)
 
