@@ -212,6 +212,8 @@ class ItemStage:
         error = records[-1].error
         if not self._is_kept or (error is not None and error.kind in UNLASTING_KINDS):
             return None
+        if not records[0].content_hash:  # nobody knows what was read: the next run does it again
+            return None
         limits = self._run.settings.limits
         return Entry(
             stage=self._name,

@@ -31,19 +31,27 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
     """Run the first task of a chain on a batch.
 
     With `hashing`, an item's ``content_hash`` is what an earlier run saw: where the source still has it, the item's
-    record says "reused" and nothing is done; the other records carry the hash of what was read.
+    record says "reused" and nothing is done; the other records carry the hash of what was read, "" where that is not
+    sure because the source cannot be read or was changed meanwhile.
     """
     if not hashing:
         return _trim(run_batch(batch), needs_value)
     same: list[ItemRecord] = []
     changed: list[Item] = []
+    root = str(batch.paths.root)
+    before = {item.index: _state(item, root) for item in batch.items}
     for item in batch.items:
-        found = _hash(item, str(batch.paths.root))
+        found = _hash(item, root)
         if found and found == item.content_hash:
             same.append(ItemRecord(item.index, item.identity, "succeeded", reused=True, content_hash=found))
         else:
             changed.append(replace(item, content_hash=found))
     result = run_batch(replace(batch, items=tuple(changed)))
+    touched = [item for item in changed if _state(item, root) != before[item.index]]
+    unsure = {item.index for item in touched if _hash(item, root) != item.content_hash}
+    if unsure:
+        items = tuple(replace(r, content_hash="") if r.item_index in unsure else r for r in result.items)
+        result = replace(result, items=items)
     return _trim(_joined(result, same), needs_value)
 
 
@@ -76,9 +84,22 @@ def _parked(by_index: list[dict[int, ItemRecord]], index: int) -> tuple[str, ...
     return next((records[index].parked for records in reversed(by_index) if records[index].parked), ())
 
 
+def _source(item: Item, folder: str) -> str:
+    return os.path.normpath(os.path.join(folder, item.identity))
+
+
+def _state(item: Item, folder: str) -> tuple[int, int, int] | None:
+    """What changes with a source's content; None for what is no file."""
+    try:
+        found = os.stat(_source(item, folder))
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _hash(item: Item, folder: str) -> str:
     try:
-        return content_hash(os.path.normpath(os.path.join(folder, item.identity)), item.identity)
+        return content_hash(_source(item, folder), item.identity)
     except (OSError, ValueError):
         return ""  # the task itself will say what is wrong with the file
 

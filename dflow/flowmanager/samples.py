@@ -8,7 +8,6 @@ half.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -171,8 +170,14 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    try:
         os.unlink(path)
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):  # somebody else's folder under a sample's name; macOS says the latter
+        if not path.is_dir():
+            raise
+        shutil.rmtree(path)
 
 
 def discard_files(paths: FlowPaths, name: str) -> None:
