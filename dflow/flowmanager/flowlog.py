@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from dflow.flowmanager.folder import writing
 from dflow.plaintext import plain
 from dflow.records import ItemRecord
 
@@ -16,27 +18,36 @@ Level = Literal["INFO", "WARNING", "ERROR"]
 
 
 class FlowLog:
-    """Writes the log of one run from one thread; each call leaves whole lines on disk."""
+    """Writes the log of one run from one thread; each call leaves whole lines on disk.
+
+    A line that cannot be written (the disk is full) is lost and ends nothing: the journal, which is written more often,
+    decides whether the flow can go on.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._handle = path.open("w", encoding="utf-8", errors="backslashreplace")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = path.open("w", encoding="utf-8", errors="backslashreplace")
 
     def say(self, text: str, level: Level = "INFO") -> None:
         """A line of the flow's own, also passed to the logger ``dflow.flow``."""
-        self._handle.write(f"{_now()} {level} FLOW {one_line(text)}\n")
-        self._handle.flush()
+        self._write((f"{_now()} {level} FLOW {one_line(text)}\n",))
         _LOGGER.log(logging.getLevelName(level), "%s", text)
 
     def items(self, task: str, records: Iterable[ItemRecord]) -> None:
         """One line an item of `task`."""
         now = _now()
-        self._handle.writelines(_item_line(now, task, record) for record in records)
-        self._handle.flush()
+        self._write(_item_line(now, task, record) for record in records)
 
     def close(self) -> None:
         """Close the file."""
-        self._handle.close()
+        with suppress(OSError):
+            self._handle.close()
+
+    def _write(self, lines: Iterable[str]) -> None:
+        with suppress(OSError):
+            self._handle.writelines(lines)
+            self._handle.flush()
 
 
 def one_line(text: str) -> str:

@@ -6,10 +6,31 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from dflow.errors import OutputFolderError
+from dflow.errors import DflowError, OutputFolderError
 from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say of a file that cannot be written (a full disk, a permission taken away) what that means for the flow.
+
+    Raises
+    ------
+    OutputFolderError
+        In place of the `OSError`.
+    """
+    try:
+        yield
+    except DflowError:
+        raise
+    except OSError as error:
+        raise OutputFolderError(
+            f"Cannot write {path}: {error}. What is finished is kept: make room or permit writing there, and run the "
+            "flow again."
+        ) from error
 
 
 def prepare(paths: FlowPaths) -> None:

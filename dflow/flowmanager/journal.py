@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dflow.flowmanager.batch import BodyValues, unpack_value
+from dflow.flowmanager.folder import writing
 from dflow.records import ArrayLayout, ErrorRecord, ItemRecord, SampleLayout, SampleRecord
 from dflow.storage.paths import TEMPORARY_PREFIX
 
@@ -80,12 +81,18 @@ class Journal:
             self._write([_line({"pipeline": digest, "parts": parts})])
 
     def close(self) -> None:
-        """Flush to the disk."""
-        if self._handle is not None:
-            self._handle.flush()
-            os.fsync(self._handle.fileno())
-            self._handle.close()
-            self._handle = None
+        """Flush to the disk.
+
+        Raises
+        ------
+        OutputFolderError
+            As everything here that writes: the disk is full, or may not be written any more.
+        """
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            with writing(self.path), handle:
+                handle.flush()
+                os.fsync(handle.fileno())
 
     def rewrite(self, entries: Iterable[Entry]) -> None:
         """Replace the file by one that holds only `entries` and the pipelines they name (atomic)."""
@@ -94,7 +101,7 @@ class Journal:
         self._numbers.clear()
         kept: set[str] = set()
         temporary = self.path.with_name(TEMPORARY_PREFIX + self.path.name)
-        with temporary.open("wb") as handle:
+        with writing(self.path), temporary.open("wb") as handle:
             handle.write(_line({"journal": FORMAT}))
             for entry in entries:
                 kept.add(entry.fingerprint)
@@ -125,13 +132,14 @@ class Journal:
     def _write(self, lines: list[bytes]) -> None:
         if not lines:
             return
-        if self._handle is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # A new session numbers its layouts afresh; the newline closes a torn last line.
-            lines = [b"\n", _line({"journal": FORMAT}), *lines]
-            self._handle = self.path.open("ab")
-        self._handle.write(b"".join(lines))
-        self._handle.flush()
+        with writing(self.path):
+            if self._handle is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                # A new session numbers its layouts afresh; the newline closes a torn last line.
+                lines = [b"\n", _line({"journal": FORMAT}), *lines]
+                self._handle = self.path.open("ab")
+            self._handle.write(b"".join(lines))
+            self._handle.flush()
 
 
 def read_journal(path: Path) -> JournalState:

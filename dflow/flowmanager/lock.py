@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from dflow.errors import FlowBusyError
+from dflow.flowmanager.folder import writing
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
@@ -55,6 +56,8 @@ class FolderLock:
     ------
     FlowBusyError
         From `acquire`, naming the live owner.
+    OutputFolderError
+        From `acquire`, where the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,8 +85,9 @@ class FolderLock:
                     "or give this flow another name or flows_outputdir."
                 )
             temporary = self._file.with_name(f".tmp-lock-{owner.token}")
-            temporary.write_text(json.dumps(asdict(owner)))
-            os.replace(temporary, self._file)
+            with writing(self._file):
+                temporary.write_text(json.dumps(asdict(owner)))
+                os.replace(temporary, self._file)
         self._owner = owner
         self._beat = threading.Thread(target=self._keep_beating, name="dflow-lock", daemon=True)
         self._beat.start()

@@ -11,6 +11,7 @@ from typing import Any
 
 from dflow.errors import FlowFileError
 from dflow.flowmanager.flowoutput import Counts, TaskOutcome
+from dflow.flowmanager.folder import writing
 from dflow.flowmanager.tasks import EXPORT_CLASS
 from dflow.records import ErrorRecord
 from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
@@ -37,14 +38,21 @@ ADVICE = {
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all: temporary name, flush, rename."""
+    """Write JSON whole or not at all: temporary name, flush, rename.
+
+    Raises
+    ------
+    OutputFolderError
+        If the disk is full, or may not be written any more.
+    """
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
-    with temporary.open("w", encoding="utf-8") as handle:
-        json.dump(content, handle, indent=2, ensure_ascii=False, default=str)
-        handle.write("\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    with writing(path):
+        with temporary.open("w", encoding="utf-8") as handle:
+            json.dump(content, handle, indent=2, ensure_ascii=False, default=str)
+            handle.write("\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
 
 
 def durations(tasks: Sequence[TaskOutcome], total: float) -> dict[str, float]:

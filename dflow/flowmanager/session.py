@@ -9,14 +9,14 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
 from dflow._version import __version__
-from dflow.errors import EmptySourceError, FlowCancelledError
+from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
 from dflow.flowmanager import folder
 from dflow.flowmanager.export import damaged_identities, export_dataset, rejected_items
 from dflow.flowmanager.fingerprint import Fingerprint, fingerprint, versions
@@ -150,14 +150,12 @@ def _opened_run(
     except BaseException as error:
         status = "cancelled" if isinstance(error, (FlowCancelledError, KeyboardInterrupt)) else "failed"
         log.say(f"Stopped by {type(error).__name__}: {error}", "ERROR")
-        write_json(settings.paths.error_summary, error_entries(_errors(run)))
+        with suppress(OutputFolderError):  # it may be what stopped the flow
+            write_json(settings.paths.error_summary, error_entries(_errors(run)))
         raise
     finally:
-        try:
+        with closing(log), closing(journal):
             engines.close(status)
-        finally:
-            journal.close()
-            log.close()
 
 
 @dataclass(slots=True)
