@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
@@ -39,12 +42,19 @@ class FlowDrawing:
     def svg(self) -> str:
         """The drawing as SVG."""
         buffer = io.BytesIO()
-        self._figure().savefig(buffer, format="svg", bbox_inches="tight")
+        self._write(buffer, format="svg")
         return buffer.getvalue().decode("utf-8")
 
     def save(self, filename: str | os.PathLike[str]) -> None:
         """Write the drawing; the suffix says the format."""
-        self._figure().savefig(filename, bbox_inches="tight", dpi=144)
+        self._write(filename, dpi=144)
+
+    def _write(self, target: Any, **settings: Any) -> None:
+        # An SVG keeps its text as text, so that its viewer finds a font for names in any script; matplotlib's own has
+        # only some, and says so of each letter.
+        with rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+            self._figure().savefig(target, bbox_inches="tight", **settings)
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -61,7 +71,7 @@ class FlowDrawing:
         axes.set_axis_off()
         axes.set_xlim(-0.6, columns - 0.4)
         axes.set_ylim(rows - 0.4, -0.8)
-        axes.set_title(self.title, loc="left", fontsize=9)
+        axes.set_title(self.title, loc="left", fontsize=9, parse_math=False)
         for begin, end in self.arrows:
             _draw_arrow(axes, self.boxes[begin], self.boxes[end])
         for box in self.boxes:
@@ -122,7 +132,9 @@ def _draw_box(axes: object, box: Box) -> None:
         linewidth=0.8,
     )
     axes.add_patch(patch)  # type: ignore[attr-defined]  # matplotlib's Axes
-    axes.text(box.column, box.row, box.text, ha="center", va="center", fontsize=8)  # type: ignore[attr-defined]
+    axes.text(  # type: ignore[attr-defined]
+        box.column, box.row, box.text, ha="center", va="center", fontsize=8, parse_math=False
+    )
 
 
 def _draw_arrow(axes: object, begin: Box, end: Box) -> None:

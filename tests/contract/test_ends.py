@@ -89,4 +89,5 @@ def test_a_stopped_flow_leaves_no_process_and_the_next_run_goes_on(generated_par
     again = start(generated_parts, tmp_path, mark)
     out, errors = again.communicate(timeout=2 * SECONDS)
     assert out.splitlines()[-1] == "ended 6 0", errors
+    wait_for(lambda: not relatives(mark), "the end of all processes after success")
     assert temporary(root) == []
