@@ -125,7 +125,8 @@ class Batch:
     """What one Dask node does: `call` for each of `items`.
 
     `sample` "body" calls a transform once for every body of the item's file. `shared` are (key, value) pairs, packed or
-    plain, that every call may be fed with. `isolation` "inline" runs in this process (`debug=True`).
+    plain, that every call may be fed with. `isolation` "inline" runs in this process (`debug=True`). `monitor_run`
+    is the run's id on the scheduler's monitor, "" where nobody watches.
     """
 
     index: int
@@ -138,6 +139,7 @@ class Batch:
     storage_type: StorageKind = "optimized"
     export_visualization: bool = False
     shared: tuple[tuple[str, Any], ...] = ()
+    monitor_run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from dflow.errors import EmptySourceError, WiringError
 from dflow.flowmanager import bars
 from dflow.flowmanager.flowoutput import FlowOutput, listed
 from dflow.flowmanager.freshness import LASTING_KINDS, LIMIT_KINDS
-from dflow.flowmanager.progress import Listener
+from dflow.flowmanager.handle import RunningFlow
+from dflow.flowmanager.progress import Listener, ProgressEvent
 from dflow.flowmanager.registry import print_task_registry
 from dflow.flowmanager.roots import check_sources
 from dflow.flowmanager.session import remembered_inputs, run_flow
@@ -171,6 +172,31 @@ class Flow:
         """
         clean = clean_output_dir if clean_ouput_dir is None else clean_ouput_dir
         return self._run(self.settings, inputs, clean=clean, progress=progress)
+
+    def start(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        clean_output_dir: bool = False,
+        *,
+        progress: Listener | None = None,
+    ) -> RunningFlow:
+        """Run the flow in the background; the arguments are those of `process`.
+
+        Returns
+        -------
+        A handle with ``status()``, ``wait()`` and ``cancel()``. No bars are shown; what `process` raises is raised by
+        ``wait()``.
+        """
+
+        def run(note: Listener) -> tuple[FlowOutput, dict[str, Any], str]:
+            def listen(event: ProgressEvent) -> None:
+                note(event)
+                if progress is not None:
+                    progress(event)
+
+            return self.process(inputs, clean_output_dir, progress=listen)
+
+        return RunningFlow(run, self.cancel)
 
     def retry(
         self,

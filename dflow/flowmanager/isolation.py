@@ -62,10 +62,17 @@ class Supervisor:
         self._preparation = wire.Prepare(call.digest, call.function, bare, tuple(sys.path))
         return self._prepare(self._living_child())
 
-    def run(self, request: wire.Run, allowance: Allowance, on_reply: Callable[[wire.Reply], None]) -> Fault | None:
+    def run(
+        self,
+        request: wire.Run,
+        allowance: Allowance,
+        on_reply: Callable[[wire.Reply], None],
+        on_wait: Callable[[float, int], None] | None = None,
+    ) -> Fault | None:
         """One item. Replies go to `on_reply`; None when the last one was an `ItemDone`, a fault when the child is gone.
 
-        Afterwards `output` is what the item printed. Raises like `prepare`.
+        `on_wait` is called every second with the seconds so far and the child's bytes. Afterwards `output` is what the
+        item printed. Raises like `prepare`.
         """
         child = self._living_child()
         if child.preparation is not self._preparation:
@@ -74,7 +81,7 @@ class Supervisor:
                 message = f"while loading the task's function: {problem.message}"
                 return problem if isinstance(problem, Fault) else Fault(problem.kind, message)
         child.n_items += 1
-        return self._ask(child, request, allowance, on_reply)
+        return self._ask(child, request, allowance, on_reply, on_wait)
 
     def retire(self) -> None:
         """End the child; the next item gets a fresh one."""
@@ -103,9 +110,10 @@ class Supervisor:
         request: wire.Prepare | wire.Run,
         allowance: Allowance,
         on_reply: Callable[[wire.Reply], None],
+        on_wait: Callable[[float, int], None] | None = None,
     ) -> Fault | None:
         self._child = None  # whatever happens now, a child that has not answered is not used again
-        fault = converse(child, request, allowance, on_reply, self._cancelled)
+        fault = converse(child, request, allowance, on_reply, self._cancelled, on_wait)
         self.output = tuple(split_stack(child.log.text())[0].strip().splitlines())
         self.peak_bytes = max(self.peak_bytes, child.peak_bytes)
         if fault is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,7 @@ class Engines:
         self._feed: MonitorFeed | None = None
         self._here = SynchronousEngine()
         self._cancelled = False
+        self.run_id = secrets.token_hex(6)
 
     @property
     def isolation(self) -> Isolation:
@@ -82,7 +84,7 @@ class Engines:
             self._names = NodeNames(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
             self._cluster = ClusterEngine(client, retries=self._settings.limits.max_retries)
             self._progress.dashboard = self.dashboard
-            self._feed = MonitorFeed(client, self._settings.paths.name)
+            self._feed = MonitorFeed(client, self._settings.paths.name, self.run_id)
             self._progress.add(self._feed)
             self._log.say(f"Running on {client.scheduler.address}, {self._cluster.n_workers} workers, {self.dashboard}")
         return self._cluster
@@ -181,6 +183,7 @@ class FlowRun:
             sample=self.settings.sample,
             storage_type=self.settings.storage_type,
             export_visualization=self.settings.previews,
+            monitor_run=self.engines.run_id,
             shared=tuple(
                 (key, pack_value(self.value(source))) for key, source in step.extras if self._is_ready(source)
             ),

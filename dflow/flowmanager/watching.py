@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections import Counter
 
 from distributed import Client
@@ -18,9 +17,9 @@ _LOGGER = logging.getLogger(__name__)
 class MonitorFeed:
     """A listener that passes a flow's progress on to its scheduler, as differences. A flow runs without it, too."""
 
-    def __init__(self, client: Client, flow: str) -> None:
+    def __init__(self, client: Client, flow: str, run: str) -> None:
         self._client = client
-        self._run = secrets.token_hex(6)
+        self._run = run
         self._sent: dict[str, ProgressEvent] = {}
         self._is_open = self._register()
         self._send(events.run_started(self._run, flow))

@@ -19,6 +19,7 @@ from dataclasses import replace
 from dflow.flowmanager.batch import Batch
 from dflow.flowmanager.execution import prepare_call, run_item
 from dflow.flowmanager.faults import Fault, describe_exception
+from dflow.flowmanager.inflight import in_flight
 from dflow.flowmanager.isolation import Supervisor
 from dflow.flowmanager.limits import larger_allowance, machine_share_bytes
 from dflow.flowmanager.outcome import ItemOutcome
@@ -181,7 +182,8 @@ def _run_until_settled(outcome: ItemOutcome, supervisor: Supervisor, batch: Batc
     """Ask until the item is finished or wants to be tried again alone; body by body that can take several children."""
     while True:
         started = time.monotonic()
-        fault = supervisor.run(outcome.request(allowance.memory_bytes), allowance, outcome.event)
+        with in_flight(batch, outcome.identity) as on_wait:
+            fault = supervisor.run(outcome.request(allowance.memory_bytes), allowance, outcome.event, on_wait)
         outcome.log(supervisor.output)
         if fault is not None:
             outcome.fault(fault, time.monotonic() - started)
