@@ -31,7 +31,8 @@ def export_dataset(run: FlowRun, items: Sequence[ItemRecord]) -> Export:
     started = time.monotonic()
     samples = [sample for item in items if item.status == "succeeded" for sample in item.samples]
     if not samples:
-        run.log.say("No samples to merge: no dataset was written.", "WARNING")
+        kept = " The one of an earlier run is kept." if run.settings.paths.dataset.exists() else ""
+        run.log.say(f"No samples to merge: no dataset was written.{kept}", "WARNING")
         return Export(TaskOutcome(EXPORT_TASK, "export", EXPORT_CLASS, 0.0))
     bar = run.progress.start(EXPORT_TASK, None, unit="shards")
     written: list[ShardRecord] = []

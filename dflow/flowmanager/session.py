@@ -215,8 +215,9 @@ def _stage_roots(run: FlowRun, stage: Stage) -> list[Root]:
         if result.roots and result.step.task.kind != "extract" and not result.step.here:
             return roots_after(result)
     roots, repeated = roots_of(source_values(run, source), run.settings.paths.root, task)
-    for identity in repeated:
-        run.log.say(f"{task}: {identity} was given more than once and is done once", "WARNING")
+    if repeated:
+        names = ", ".join(repeated[:3]) + (f" and {len(repeated) - 3} more" if len(repeated) > 3 else "")
+        run.log.say(f"{task}: given more than once and done once: {names}", "WARNING")
     if not roots:
         raise EmptySourceError(_why_empty(run, stage))
     return roots

@@ -200,3 +200,31 @@ def test_missing_and_damaged_outputs_are_told_apart(tmp_path):
     (run.dataset / "zarr.json").write_text("{")
     with pytest.raises(DamagedDatasetError, match=r"zarr\.json"):
         run.explorer()
+
+
+def test_sources_given_again_are_done_once_and_told_in_one_line(tmp_path):
+    items = [*range(50), *range(50)]
+    run = save_each(tmp_path, lambda item, storage: storage.save_metadata("n", item), items)
+    assert run.output.counts.submitted == 50
+    lines = [line for line in (run.root / "flow_log.log").read_text().splitlines() if "more than once" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith("0, 1, 2 and 47 more")
+
+
+def test_a_run_whose_files_all_fail_keeps_the_dataset_and_says_so(tmp_path):
+    def flow_of(function):
+        task = flowtask.transform(name="save", inputs=["item"])(function)
+        return dflow.create_flow("kept", [task], tmp_path, debug=True, export_visualization=False)
+
+    def good(item, cad_loader, storage):
+        storage.save_metadata("n", item)
+
+    def bad(item, cad_loader, storage):
+        raise ValueError("not today")
+
+    _, _, flow_file = flow_of(good).process(inputs={"items": [1, 2]}, progress=False)
+    output, again, _ = flow_of(bad).process(inputs={"items": [1, 2]}, progress=False)
+    assert (output.counts.failed, again["file_count"]) == (2, 0)
+    assert DatasetExplorer(flow_output_file=flow_file).get_file_list(where=lambda ds: ds["n"] > 0).tolist() == [0, 1]
+    log = (tmp_path / "flows" / "kept" / "flow_log.log").read_text()
+    assert "The one of an earlier run is kept" in log

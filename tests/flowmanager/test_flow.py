@@ -208,7 +208,7 @@ def test_items_that_are_no_paths_flow_too(tmp_path, engine_arguments):
     assert output.task_instances[0].results == [{"n": 2}, {"n": 4}]
     assert output.counts.submitted == 2
     assert output.counts.reused == 0
-    assert "more than once" in flow.settings.paths.log.read_text()
+    assert "given more than once" in flow.settings.paths.log.read_text()
     output, _, _ = flow.process(inputs={"parts": [{"n": 1}, {"n": 3}]}, progress=False)
     assert output.task_instances[0].results == [{"n": 2}, {"n": 6}]
     assert output.counts.reused == 1
