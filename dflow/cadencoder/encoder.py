@@ -121,7 +121,8 @@ class BrepEncoder:
         -------
         networkx.DiGraph
             Nodes 0..F−1 and one arc per physical edge that two different faces share, with its row in the edges as
-            attribute ``edge``. A `MultiDiGraph`, because two faces may share several edges; with `collapse` a plain
+            attribute ``edge``. With a storage, the edges that gave no arc are counted as file value
+            ``nonmanifold_edges``. A `MultiDiGraph`, because two faces may share several edges; with `collapse` a plain
             `DiGraph` with one arc per pair of faces, as in UV-Net.
         """
         names = ("edges_source", "edges_destination", "arc_edge")
@@ -268,10 +269,18 @@ class BrepEncoder:
         schema = storage.schema if storage is not None else _NO_SCHEMA
         made = {key: _cast(compute(self._features, key, options), _spec(schema, key)) for key in missing}
         if storage is not None:
-            _declare(storage, made)
+            counted = self._counted(made)
+            _declare(storage, made, counted)
             for key, array in made.items():
                 storage.save_data(key, _stacked(key, array))
+            for name, value in counted.items():
+                storage.save_metadata(name, value)
         return {key: made[key] if key in made else self._stored(key) for key in keys}
+
+    def _counted(self, keys: Iterable[str]) -> dict[str, int]:
+        """File values that go with the arrays: the edges that gave the graph no arc."""
+        has_graph = any(key.startswith("graph/") for key in keys)
+        return {"nonmanifold_edges": self._features.graph.nonmanifold_edges} if has_graph else {}
 
     def _stored(self, key: str) -> Array:
         assert self._storage is not None  # only asked for keys that a storage has

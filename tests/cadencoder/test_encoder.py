@@ -424,3 +424,10 @@ def test_options_say_each_default_once():
     assert signature["method"].default == options.method
     assert signature["kind"].default == options.kind
     assert issubclass(TooBigError, DflowError)
+
+
+def test_a_stored_graph_counts_the_edges_that_gave_no_arc():
+    storage = MemoryStorage()
+    BrepEncoder(box(), storage).push_face_adjacency_graph()
+    assert storage.load_metadata("nonmanifold_edges") == 0
+    assert storage.get_schema()["metadata"]["file_level"]["nonmanifold_edges"]["dtype"] == "int32"
