@@ -103,12 +103,6 @@ def test_h08_merges_stream_whatever_options_are_given(tmp_path):
     assert open_group(tmp_path / "a.dataset", "faces").sizes["face"] == 20
 
 
-def test_h09_batches_of_samples_are_joined_while_others_are_encoded(faulty):
-    phases = [(event.task, event.phase) for event in faulty.events]
-    assert phases.index(("merge", "started")) > phases.index(("check", "started"))
-    assert faulty.summary["samples"] == 12
-
-
 def test_h10_sources_stay_unless_their_deletion_is_asked_for(tmp_path):
     samples = write_samples(tmp_path / "samples", [1, 2])
     merge(samples, tmp_path / "a.dataset")
