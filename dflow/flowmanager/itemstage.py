@@ -12,7 +12,7 @@ from dflow.flowmanager.batch import BodyValues
 from dflow.flowmanager.batching import Batcher, Sized, split
 from dflow.flowmanager.engine import Finished, Job
 from dflow.flowmanager.fingerprint import with_values
-from dflow.flowmanager.freshness import SourceState, Wanted, examine, judge
+from dflow.flowmanager.freshness import SourceState, Wanted, content_hash, examine, judge
 from dflow.flowmanager.interning import share_layouts
 from dflow.flowmanager.jobs import ChainPlan, follows_of, make_job, task_call
 from dflow.flowmanager.journal import Entry
@@ -24,6 +24,10 @@ from dflow.records import BatchResult, ErrorRecord, ItemRecord
 
 UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished"})
 """Failures that say nothing about the item: not written down, so that the next run does it again."""
+
+
+HASHED_HERE_BYTES = 256 * 1024**2
+"""Touched sources up to this much in all are compared in this process: quicker than starting a cluster for it."""
 
 
 class ItemStage:
@@ -78,7 +82,8 @@ class ItemStage:
         """Take over items whose journal entry still holds; the indices of the others."""
         run, pending = self._run, []
         held: list[ItemRecord] = []
-        wanted = self._wanted()
+        touched: list[Entry] = []
+        wanted, budget = self._wanted(), HASHED_HERE_BYTES
         for index, root in enumerate(self._roots):
             entry = run.journal.state.entries.get((self._name, root.identity))
             if root.identity in run.distrusted:
@@ -87,6 +92,14 @@ class ItemStage:
             reason = verdict.reason
             if verdict.action != "redo" and entry is not None and not stores_are_whole(entry, run.settings.paths):
                 verdict, reason = replace(verdict, action="redo"), "its .data file is missing or damaged"
+            source = self._sources[index]
+            if verdict.action == "hash" and entry is not None and source.n_bytes <= budget:
+                budget -= source.n_bytes
+                if self._is_same(root, entry):
+                    verdict = replace(verdict, action="reuse")
+                    touched.append(replace(entry, n_bytes=source.n_bytes, mtime_ns=source.mtime_ns))
+                else:
+                    verdict, reason = replace(verdict, action="redo"), "the source changed"
             if verdict.action == "reuse" and entry is not None:
                 held.append(self._take_over(index, entry))
                 continue
@@ -95,11 +108,19 @@ class ItemStage:
             else:
                 self._reuse.count(reason)
             pending.append(index)
+        run.journal.append(touched)
         self._reuse.n_reused = len(held)
         run.log.items(self._name, held)
         self._tell_reuse()
         run.count_failures(sum(record.status == "failed" for record in held))
         return pending
+
+    def _is_same(self, root: Root, entry: Entry) -> bool:
+        path = os.path.normpath(os.path.join(self._run.settings.paths.root, root.identity))
+        try:
+            return content_hash(path, root.identity) == entry.content_hash
+        except OSError:
+            return False  # the task itself will say what is wrong with the file
 
     def _wanted(self) -> Wanted:
         limits = self._run.settings.limits

@@ -93,10 +93,10 @@ def run_batch(batch: Batch) -> BatchResult:
     """
     started = time.monotonic()
     outcomes = [ItemOutcome(batch, item) for item in batch.items]
+    restarts = peak_bytes = 0
     if batch.isolation == "inline":
         _run_inline(batch, outcomes)
-        restarts = peak_bytes = 0
-    else:
+    elif outcomes:  # nothing to do starts no child
         with _pool.lease() as supervisor:
             _run_isolated(batch, outcomes, supervisor)
             restarts, peak_bytes = supervisor.restarts, supervisor.peak_bytes
