@@ -24,6 +24,7 @@ from dflow.cadaccess import healing
 from dflow.cadaccess.formats import CadFormat
 from dflow.cadaccess.healing import Healing
 from dflow.errors import KernelError, NoGeometryError, UnreadableFileError
+from dflow.plaintext import plain
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 
 def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
     reader = STEPControl_Reader()
-    if reader.ReadStream(path.name, io.BytesIO(content.removeprefix(b"\xef\xbb\xbf"))) != IFSelect_RetDone:
+    if reader.ReadStream(plain(path.name), io.BytesIO(content.removeprefix(b"\xef\xbb\xbf"))) != IFSelect_RetDone:
         raise UnreadableFileError(f"{path}: {_why_unreadable_step(content)}")
     parameters = healing.parameters(level)
     if parameters is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def _fixed_columns(
     return [
         pa.array(np.arange(rows.start, rows.stop, dtype=np.int64)),
         pa.array(names, pa.string()),
-        pa.array(plan.samples.sources[rows.start : rows.stop], pa.string()),
+        _texts(plan.samples.sources[rows.start : rows.stop]),
         pa.array(plan.samples.bodies[rows.start : rows.stop], pa.int32()),
         pa.array([flow_name] * n, pa.string()),
         pa.array(["N/A"] * n, pa.string()),
@@ -132,12 +132,21 @@ def _value_arrays(column: FileColumn, rows: range) -> Iterator[pa.Array]:
     values = column.values[rows.start : rows.stop]
     absent = None if column.present is None else ~column.present[rows.start : rows.stop]
     if column.is_text:
-        yield pa.array(values, pa.string())
+        yield _texts(values)
         return
     yield pa.array(values, mask=absent)
     if column.vocabulary is not None:
         words = {code: name for code, name, _ in column.vocabulary}
-        yield pa.array([words.get(code) for code in values.tolist()], pa.string())
+        yield _texts([words.get(code) for code in values.tolist()])
+
+
+def _texts(values: Iterable[str | None]) -> pa.Array:
+    """A column of text. A name that is no UTF-8 holds lone surrogates in Python, which Parquet cannot: escaped."""
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        shown = [None if v is None else v.encode("utf-8", "backslashreplace").decode("utf-8") for v in values]
+        return pa.array(shown, pa.string())
 
 
 def attribute_tables(plan: MergePlan, words: Mapping[str, Sequence[str]]) -> dict[str, Vocabulary]:
@@ -175,8 +184,8 @@ def write_attribset(path: str | os.PathLike[str], tables: Mapping[str, Vocabular
     columns = [
         pa.array([table for table in ordered for _ in tables[table]], pa.string()),
         pa.array([code for code, _, _ in rows], pa.int64()),
-        pa.array([name for _, name, _ in rows], pa.string()),
-        pa.array([description or NOT_SET for _, _, description in rows], pa.string()),
+        _texts([name for _, name, _ in rows]),
+        _texts([description or NOT_SET for _, _, description in rows]),
     ]
     schema = ATTRIBSET_SCHEMA.with_metadata(_metadata(build))
     pq.write_table(pa.table(columns, schema=schema), path, compression="zstd", row_group_size=ROWS_PER_GROUP)

@@ -47,7 +47,8 @@ def write_json(path: Path, content: Any) -> None:
     """
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     with writing(path):
-        with temporary.open("w", encoding="utf-8") as handle:
+        # A name that is no UTF-8 is in Python a lone surrogate: escaped, as JSON does it.
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as handle:
             json.dump(content, handle, indent=2, ensure_ascii=False, default=str)
             handle.write("\n")
             handle.flush()
