@@ -6,6 +6,7 @@ import cloudpickle
 import pytest
 
 import dflow
+from dflow.cadaccess import CadLoader
 from dflow.flowmanager import flowtask
 from dflow.storage import DataStorage
 from tests.cadaccess import solids
@@ -159,7 +160,10 @@ def test_b13_one_loader_serves_all_files_of_a_process(tmp_path):
         cad_loader.set_general_options({"n_seen": seen[-1] + 1})
         return item
 
-    run(tmp_path, [note], {"item": [1, 2, 3]})
+    try:
+        run(tmp_path, [note], {"item": [1, 2, 3]})
+    finally:
+        CadLoader().set_general_options({})
     assert seen == [0, 1, 2]
 
 

@@ -43,6 +43,7 @@ def test_f05_general_options_are_kept():
     options["read_feature"] = options["read_solid"] = True
     loader.set_general_options(options)
     assert loader.get_general_options() == {"read_feature": True, "read_solid": True}
+    loader.set_general_options({})
 
 
 def test_f06_a_brep_is_asked_as_arrays(tmp_path):
