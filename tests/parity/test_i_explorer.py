@@ -56,11 +56,14 @@ def test_i05_files_are_found_by_any_row(explorer):
 
 
 def test_i06_conditions_are_combined(explorer):
-    both = explorer.get_file_list("faces", lambda ds: (ds["face_types"] == 1) & (ds["face_areas"] > 500))
-    either = explorer.get_file_list("faces", lambda ds: (ds["face_types"] == 1) | (ds["face_areas"] > 500))
-    cylinders = explorer.get_file_list("faces", lambda ds: ds["face_types"] == 1)
-    assert set(both) < set(either) or len(both) == len(either) == 12
-    assert set(both) <= set(cylinders) <= set(either)
+    faces = explorer.get_group_data("faces").load()
+    torus, large = faces["face_types"].values == 4, faces["face_areas"].values > 5000
+    codes = faces["file_id_code_faces"].values
+    both = explorer.get_file_list("faces", lambda ds: (ds["face_types"] == 4) & (ds["face_areas"] > 5000))
+    either = explorer.get_file_list("faces", lambda ds: (ds["face_types"] == 4) | (ds["face_areas"] > 5000))
+    assert both.tolist() == np.unique(codes[torus & large]).tolist()
+    assert either.tolist() == np.unique(codes[torus | large]).tolist()
+    assert len(both) < len(either)
 
 
 def test_i07_values_of_files_are_conditions_too(explorer, counts):

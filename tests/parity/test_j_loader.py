@@ -121,8 +121,11 @@ def test_j13_resources_are_closed(loader):
 
 
 def test_j14_a_loader_checks_itself(loader):
-    assert loader.validate_configuration()
-    assert loader.diagnose_file_codes_mismatch() is not None
+    split(loader)
+    assert loader.validate_configuration() == {"valid": True, "n_files": 12, "problems": []}
+    assert loader.diagnose_file_codes_mismatch() == {"valid": True, "problems": []}
+    with DatasetLoader(loader.location.dataset, graph_files=["a.pt"], item_loader_func=lambda *_: None) as other:
+        assert not other.validate_configuration()["valid"]
     keys = loader.get_available_stratification_keys()
     assert "face_types" in keys["faces"]
 

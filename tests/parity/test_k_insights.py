@@ -55,17 +55,21 @@ def test_k04_parts_are_compared_counted_and_filtered(viewer, capsys):
     assert 12 in viewer.get_statistics().values()
     viewer.print_statistics()
     assert "12" in capsys.readouterr().out
-    assert viewer.get_file_info(0)
+    assert viewer.get_file_info(0)["png_available"]
 
 
 def test_k05_faces_are_coloured_and_selected(mesh_file):
     with quick_view(mesh_file) as viewer:
         assert isinstance(viewer, CADViewer)
         viewer.set_face_color([0], [255, 0, 0])
+        assert viewer.get_status()["n_colored_faces"] == 1
         viewer.color_faces_by_groups([([1, 2], (0, 255, 0), "milled")])
+        assert viewer.get_status()["n_colored_faces"] == 2
         viewer.clear_face_colors()
-        assert viewer.get_selected_faces() == []
-        assert viewer.get_status()
+        assert viewer.get_status()["n_colored_faces"] == 0
+        chosen = urllib.request.Request(viewer.get_viewer_url() + "selection", b"[3, 1]", method="POST")
+        with urllib.request.urlopen(chosen, timeout=10):
+            assert viewer.get_selected_faces() == [1, 3]
 
 
 def test_k06_labels_have_colours():
