@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import stat
 import zlib
 from enum import StrEnum
 from pathlib import Path
@@ -28,10 +28,14 @@ def read_bytes(path: Path) -> bytes:
     Raises
     ------
     UnreadableFileError
-        The file is missing, a folder, not permitted, empty, or a damaged gzip.
+        The file is missing, a folder, a pipe or device, not permitted, empty, or a damaged gzip.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # reading it could wait or go on for ever
+            raise UnreadableFileError(f"{path}: a pipe, socket or device, not a file")
         data = path.read_bytes()
+    except UnreadableFileError:
+        raise
     except FileNotFoundError as error:
         raise UnreadableFileError(f"{path}: no such file; check the path") from error
     except OSError as error:
@@ -44,16 +48,20 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _unpack(path: Path, data: bytes) -> bytes:
-    stream = zlib.decompressobj(wbits=31)
+    """The members of a gzip, one behind the other (RFC 1952, 2.2), with one limit for all."""
+    content = b""
     try:
-        content = stream.decompress(data, MAX_EXPANDED_BYTES)
-        if stream.unconsumed_tail:
-            raise UnreadableFileError(f"{path}: the gzip expands beyond {MAX_EXPANDED_BYTES} bytes")
-        if not stream.eof:
-            raise UnreadableFileError(f"{path}: the gzip is truncated after {len(content)} bytes of content")
-        return content if not stream.unused_data.strip(b"\0") else gzip.decompress(data)
-    except (zlib.error, OSError, EOFError) as error:
+        while data.strip(b"\0"):
+            stream = zlib.decompressobj(wbits=31)
+            content += stream.decompress(data, MAX_EXPANDED_BYTES + 1 - len(content))
+            if len(content) > MAX_EXPANDED_BYTES:
+                raise UnreadableFileError(f"{path}: the gzip expands beyond {MAX_EXPANDED_BYTES} bytes")
+            if not stream.eof:
+                raise UnreadableFileError(f"{path}: the gzip is truncated after {len(content)} bytes of content")
+            data = stream.unused_data
+    except zlib.error as error:
         raise UnreadableFileError(f"{path}: a damaged gzip ({error})") from error
+    return content
 
 
 def sniff(path: Path, data: bytes) -> CadFormat:
