@@ -89,8 +89,8 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         [tasks.misbehave],
         tmp_path_factory.mktemp("out"),
         max_workers=2,
-        memory_limit="1.5GB",
-        parallel_task_kwargs={"time_limit_overall": 3, "skip_heavy_files": False, "file_size_bucketing": True},
+        memory_limit="700MB",
+        parallel_task_kwargs={"time_limit_overall": 6, "skip_heavy_files": False, "file_size_bucketing": True},
         export_visualization=False,
     )
     events: list[ProgressEvent] = []
