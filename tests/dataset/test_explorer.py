@@ -311,7 +311,7 @@ def test_an_active_client_does_the_work(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(f"dflow.dataset.{module}.EAGER_BYTES", 0)
     explorer = DatasetExplorer(paths.flow_file)
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
         found = explorer.create_distribution("face_areas")
