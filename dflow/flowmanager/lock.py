@@ -102,7 +102,8 @@ class FolderLock:
             self._beat.join()
         held = _read(self._file)
         if held is not None and held.token == self._owner.token:
-            self._file.unlink(missing_ok=True)
+            with writing(self._file):
+                self._file.unlink(missing_ok=True)
         self._owner = None
 
     def __enter__(self) -> FolderLock:

@@ -124,7 +124,8 @@ def _owned_folder(paths: FlowPaths, *, clean: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            folder.sweep(paths)
+            with folder.writing(paths.root):
+                folder.sweep(paths)
 
 
 @contextmanager
