@@ -75,7 +75,7 @@ class Case:
         try:
             strike(self)
         except AssertionError as nobody_came:
-            raise AssertionError(f"{nobody_came}; the flow: {ended}") from (ended[0] if ended else None)
+            raise AssertionError(f"{nobody_came}; the flow: {ended}") from None
         finally:
             gates.release(self.gates)
             thread.join(60)

@@ -35,7 +35,8 @@ def dask_cluster(tmp_path: Path) -> Iterator[DaskCluster]:
 
 @pytest.fixture
 def case(tmp_path: Path, client: Client) -> Case:
-    """A flow on the shared cluster."""
+    """A flow on the shared cluster, once the workers that an earlier test killed are back."""
+    client.wait_for_workers(2, timeout=60)
     return Case(tmp_path, {"cluster": client}).prepare()
 
 
