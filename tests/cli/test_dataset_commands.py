@@ -179,7 +179,7 @@ def test_explore_serves_the_page_until_it_is_interrupted(made):
         assert process.returncode == 0, err
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_explore_needs_a_flow_file(paths, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from typing import Any
 
@@ -77,11 +78,21 @@ def serve(
     if open_browser:
         server.io_loop.add_callback(server.show, "/")
     try:
+        _stop_on_interrupt(server)
         server.io_loop.start()
     except KeyboardInterrupt:
         pass
     finally:
         server.stop()
+
+
+def _stop_on_interrupt(server: Server) -> None:
+    """Let Ctrl-C stop the loop between two callbacks: as an exception it can be lost in a callback's clean-up."""
+    loop = server.io_loop
+    try:
+        loop.asyncio_loop.add_signal_handler(signal.SIGINT, loop.stop)
+    except (AttributeError, NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread
+        _log.debug("Ctrl-C arrives as an exception here")
 
 
 def _try_port(address: str, port: int) -> None:
