@@ -38,6 +38,7 @@ def test_f04_adapting_a_brep_is_accepted(model):
 
 def test_f05_general_options_are_kept():
     loader = CadLoader()
+    loader.set_general_options({})  # they are the process's, and another test may have set some
     options = loader.get_general_options()
     assert options == {}
     options["read_feature"] = options["read_solid"] = True
