@@ -17,7 +17,7 @@ from dflow.render.png import encode_png
 from dflow.render.probe import Renderer, available_renderer
 from dflow.render.software import draw_software
 from dflow.render.view import fit_view
-from dflow.storage.paths import TEMPORARY_PREFIX
+from dflow.storage.atomic import write_whole
 
 if TYPE_CHECKING:
     from dflow.render.offscreen import OffscreenWindow
@@ -114,16 +114,5 @@ def _window(size: tuple[int, int]) -> OffscreenWindow:
 
 
 def _write(path: str | os.PathLike[str], content: bytes) -> int:
-    """Write by temporary name and rename, creating the folder."""
-    folder, name = os.path.split(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{os.getpid()}-{threading.get_ident()}-{name}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise
+    write_whole(path, [content])
     return len(content)
