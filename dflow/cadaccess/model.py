@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dflow.cadaccess import exploring, meshing
+from dflow.cadaccess import exploring, meshing, writing
 from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.exploring import Node, Places
 from dflow.cadaccess.healing import Healing
@@ -112,6 +113,28 @@ class CadModel:
         brep = self.get_brep(body_index)
         box = brep.bounding_box()
         return meshing.mesh_shape(brep.tables, brep.kernel, float(np.linalg.norm(box[3:] - box[:3])))
+
+    def export_step(self, path: str | os.PathLike[str]) -> int:
+        """Write the model (the body, for a view of one) as STEP in mm, and return the file's size in bytes.
+
+        Raises
+        ------
+        KernelError
+            The kernel could not write it.
+
+        Notes
+        -----
+        The shape is healed fully, on a copy. Faces keep their order; names, colours and the assembly are lost.
+        """
+        return writing.write_step(self.get_brep().kernel.shape, path)
+
+    def export_obj(self, path: str | os.PathLike[str]) -> int:
+        """Write the model's mesh as Wavefront OBJ (mm, a group ``face_<index>`` a face); returns its size in bytes."""
+        return writing.write_obj(self.get_mesh(), path)
+
+    def export_stl(self, path: str | os.PathLike[str]) -> int:
+        """Write the model's mesh as binary STL (mm); returns its size in bytes."""
+        return writing.write_stl(self.get_mesh(), path)
 
     def for_body(self, body_index: int) -> CadModel:
         """A view of one body: its `get_brep()` is that body's.

@@ -236,8 +236,8 @@ ROWS: tuple[Row, ...] = (
         "cadaccess",
         "export OBJ / STEP / stream cache",
         "P2",
-        "missing",
-        "a binary glTF a part is written and pictures are; OBJ and STEP are not",
+        "done",
+        "the stream cache is a picture and a binary glTF; `CadModel.export_stl` besides",
     ),
     Row(
         "F9",

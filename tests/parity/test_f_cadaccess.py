@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from dflow.cadaccess import CadLoader, HOOPSLoader, HOOPSTools
 from dflow.cadencoder import BrepEncoder
+from dflow.render import read_glb
 from tests.cadaccess import solids
 
 
@@ -65,3 +68,21 @@ def test_f07_a_mesh_is_made_when_asked(model):
     assert mesh.triangles.max() < len(mesh.vertices)
     assert set(mesh.triangle_faces) == set(range(model.get_face_count()))
     assert np.linalg.norm(mesh.normals, axis=1) == pytest.approx(1, abs=1e-4)
+
+
+def test_f08_models_are_exported_as_obj_step_and_stream_cache(tmp_path, finished):
+    model = solids.open_model(solids.drilled(), tmp_path)
+    tools = HOOPSTools()
+    tools.exportOBJ(model, tmp_path / "part.obj")
+    words = Counter(line.split()[0] for line in (tmp_path / "part.obj").read_text().splitlines())
+    mesh = model.get_mesh()
+    assert (words["v"], words["f"], words["g"]) == (len(mesh.vertices), len(mesh.triangles), model.get_face_count())
+    tools.exportSTEP(model, str(tmp_path / "part.step"))
+    again = CadLoader().create_from_file(tmp_path / "part.step").get_brep()
+    assert again.face_types().tolist() == model.get_brep().face_types().tolist()
+    assert again.volume() == pytest.approx(model.get_brep().volume())
+    with pytest.raises(FileExistsError, match="overwrite"):
+        tools.exportSTEP(model, tmp_path / "part.step")
+    tools.exportSTEP(model, tmp_path / "part.step", overwrite=True)
+    glb = sorted((finished.root / "stream_cache").rglob("*.glb"))[0]
+    assert len(read_glb(glb).triangles) > 0
