@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dflow.cadaccess.brep import CONVEXITIES, EDGE_TYPES, FACE_TYPES, Brep
+    from dflow.cadaccess.brep import Brep
+    from dflow.cadaccess.codes import CONVEXITIES, EDGE_TYPES, FACE_TYPES
     from dflow.cadaccess.loader import CadLoader
     from dflow.cadaccess.loader import CadLoader as HOOPSLoader
     from dflow.cadaccess.meshing import Mesh
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Brep": ("brep", "Brep"),
-    "CONVEXITIES": ("brep", "CONVEXITIES"),
+    "CONVEXITIES": ("codes", "CONVEXITIES"),
     "CadLoader": ("loader", "CadLoader"),
     "CadModel": ("model", "CadModel"),
-    "EDGE_TYPES": ("brep", "EDGE_TYPES"),
-    "FACE_TYPES": ("brep", "FACE_TYPES"),
+    "EDGE_TYPES": ("codes", "EDGE_TYPES"),
+    "FACE_TYPES": ("codes", "FACE_TYPES"),
     "HOOPSLoader": ("loader", "CadLoader"),
     "HOOPSTools": ("tools", "HOOPSTools"),
     "Mesh": ("meshing", "Mesh"),

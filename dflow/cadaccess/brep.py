@@ -18,36 +18,6 @@ from dflow.cadaccess.topology import Topology
 from dflow.cadaccess.trimming import Chords
 from dflow.errors import GeometryError
 
-FACE_TYPES: dict[int, str] = {
-    0: "Plane",
-    1: "Cylinder",
-    2: "Cone",
-    3: "Sphere",
-    4: "Torus",
-    5: "Nurbs",
-    13: "Revolution",
-    14: "Extrusion",
-    15: "Offset",
-    16: "Other",
-}
-"""Codes of `Brep.face_types`: HOOPS AI's as observed, then ours."""
-
-EDGE_TYPES: dict[int, str] = {
-    0: "Line",
-    1: "Circle",
-    2: "Ellipse",
-    3: "Hyperbola",
-    4: "Parabola",
-    5: "Bezier",
-    6: "Bspline",
-    7: "Offset",
-    8: "Other",
-}
-"""Codes of `Brep.edge_types`: the kernel's ``GeomAbs_CurveType``."""
-
-CONVEXITIES: dict[int, str] = {0: "Undefined", 1: "Convex", 2: "Concave", 3: "Smooth"}
-"""Codes of `Brep.edge_convexities`."""
-
 _FACE_CODE = np.full(12, 16, np.int32)
 _FACE_CODE[[1, 2, 3, 4, 5]] = [0, 1, 2, 3, 4]
 _FACE_CODE[[shapecode.EXTRUSION, shapecode.REVOLUTION, shapecode.OFFSET]] = [14, 13, 15]

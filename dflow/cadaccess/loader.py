@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from OCP.BinTools import BinTools, BinTools_FormatVersion
 
@@ -26,10 +26,6 @@ logger = logging.getLogger(__name__)
 class CadLoader:
     """Opens STEP, IGES and BREP files, gzipped or not, told by their content.
 
-    Parameters
-    ----------
-    sample : what one sample is: the whole "file" (default), or each "body".
-
     Attributes
     ----------
     opened : the models opened since the list was last cleared, newest last. The framework reads it for its counts.
@@ -40,14 +36,16 @@ class CadLoader:
     the kernel; a flow therefore opens files in a child process.
     """
 
-    _general_options: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, sample: Literal["file", "body"] = "file") -> None:
-        self.sample = sample
+    def __init__(self) -> None:
         self.opened: list[CadModel] = []
+        self._general_options: dict[str, Any] = {}
 
     def create_from_file(self, path: str | os.PathLike[str]) -> CadModel:
         """Read one file.
+
+        Parameters
+        ----------
+        path : of a STEP, IGES or BREP file, text or binary, gzipped or not; the name's ending does not matter.
 
         Raises
         ------
@@ -68,14 +66,17 @@ class CadLoader:
         return self.opened[-1] if self.opened else None
 
     def get_general_options(self) -> dict[str, Any]:
-        """The options set by `set_general_options`; kept for scripts written for HOOPS AI, nothing here depends on
-        them.
-        """
+        """A copy of this loader's options, kept for scripts written for HOOPS AI: nothing here depends on them."""
         return dict(self._general_options)
 
     def set_general_options(self, options: dict[str, Any]) -> None:
-        """Keep `options`; see `get_general_options`."""
-        CadLoader._general_options = dict(options)
+        """Keep `options` with this loader; see `get_general_options`.
+
+        Parameters
+        ----------
+        options : by name, e.g. ``read_feature``, ``read_solid``.
+        """
+        self._general_options = dict(options)
 
 
 def open_model(path: Path, started: float) -> CadModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dflow.cadencoder.codes import EDGE_TYPES, FACE_TYPES
+from dflow.cadaccess.codes import EDGE_TYPES, FACE_TYPES
 from dflow.cadencoder.encoder import BrepEncoder
 from dflow.cadencoder.options import EncodeOptions
 from dflow.cadencoder.recipes import RECIPES, Recipe

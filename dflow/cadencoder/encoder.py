@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dflow.cadaccess.codes import EDGE_TYPES, FACE_TYPES
 from dflow.cadencoder.access import BrepAccess
-from dflow.cadencoder.codes import EDGE_TYPES, FACE_TYPES
 from dflow.cadencoder.facepairs import refuse_too_big
 from dflow.cadencoder.features import BrepFeatures, compute
 from dflow.cadencoder.fileattributes import file_attributes

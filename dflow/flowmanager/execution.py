@@ -10,6 +10,7 @@ import bdb
 import os
 import pickle
 import resource
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -38,6 +39,9 @@ COUNTS = ("face_count", "edge_count", "body_count")
 _DEBUGGING = (KeyboardInterrupt, bdb.BdbQuit)
 """What passes through in the client's own process, where somebody sits at the keyboard."""
 
+_kept = threading.local()
+"""The thread's loader, from one batch to the next."""
+
 
 class PreparedCall:
     """A batch's function, loaded, with what its calls share. Belongs to one thread: the kernel's readers do."""
@@ -47,19 +51,19 @@ class PreparedCall:
         self.function = function
         self.shared = shared
         self.passes_through = _DEBUGGING if batch.isolation == "inline" else ()
-        self._loader: CadLoader | None = None
 
     @property
     def loader(self) -> CadLoader:
-        """The one loader of this process, made when it is first needed: it brings the kernel."""
-        if self._loader is None:
-            self._loader = dflow.cadaccess.CadLoader()
-        return self._loader
+        """The one loader of this process and thread, made when it is first needed: it brings the kernel."""
+        if not hasattr(_kept, "loader"):
+            _kept.loader = dflow.cadaccess.CadLoader()
+        loader: CadLoader = _kept.loader
+        return loader
 
     def forget_models(self) -> None:
         """Let go of what the loader has opened."""
-        if self._loader is not None:
-            self._loader.opened.clear()
+        if hasattr(_kept, "loader"):
+            self.loader.opened.clear()
 
     @property
     def runs_by_body(self) -> bool:

@@ -7,7 +7,7 @@ directly.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from dflow.errors import TaskDefinitionError
 from dflow.flowmanager import registry
@@ -18,21 +18,41 @@ F = TypeVar("F", bound=Callable[..., Any])
 __all__ = ["custom", "extract", "transform"]
 
 
-@overload
-def extract(name: F) -> F: ...
-@overload
-def extract(
-    name: str | None = None,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    parallel_execution: bool = True,
-) -> Callable[[F], F]: ...
-def extract(
-    name: Any = None,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    parallel_execution: bool = True,
-) -> Any:
+class TaskDecorator(Protocol):
+    """What `extract`, `transform` and `custom` are: bare (``@flowtask.extract``) or called with arguments."""
+
+    @overload
+    def __call__(self, name: F) -> F: ...
+    @overload
+    def __call__(
+        self,
+        name: str | None = None,
+        inputs: Sequence[str] | None = None,
+        outputs: Sequence[str] | None = None,
+        parallel_execution: bool = True,
+    ) -> Callable[[F], F]: ...
+
+
+def _decorator(kind: TaskKind, doc: str) -> TaskDecorator:
+    def decorate(
+        name: Any = None,
+        inputs: Sequence[str] | None = None,
+        outputs: Sequence[str] | None = None,
+        parallel_execution: bool = True,
+    ) -> Any:
+        if callable(name):  # bare @flowtask.extract
+            return _attach(name, kind, None, inputs, outputs, parallel_execution)
+        if name is not None and not isinstance(name, str):
+            raise TaskDefinitionError(f"The name of a task is text; found {name!r}.")
+        return lambda function: _attach(function, kind, name, inputs, outputs, parallel_execution)
+
+    decorate.__name__ = decorate.__qualname__ = kind
+    decorate.__doc__ = doc
+    return decorate
+
+
+extract = _decorator(
+    "extract",
     """Declare a task that finds what to work on: files, rows of a database, anything.
 
     Parameters
@@ -50,25 +70,10 @@ def extract(
     -----
     The function gets the whole list when its first parameter bears the input's own name (``sources``) or is annotated
     as a sequence, and is called once a source otherwise. Returned lists are flattened one level.
-    """
-    return _decorate("extract", name, inputs, outputs, parallel_execution)
-
-
-@overload
-def transform(name: F) -> F: ...
-@overload
-def transform(
-    name: str | None = None,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    parallel_execution: bool = True,
-) -> Callable[[F], F]: ...
-def transform(
-    name: Any = None,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    parallel_execution: bool = True,
-) -> Any:
+    """,
+)
+transform = _decorator(
+    "transform",
     """Declare a task that is called once an item, with ``cad_loader`` and ``storage`` injected.
 
     Parameters
@@ -81,25 +86,10 @@ def transform(
     Notes
     -----
     Returning None from a call that wrote nothing skips the item; raising fails that item only.
-    """
-    return _decorate("transform", name, inputs, outputs, parallel_execution)
-
-
-@overload
-def custom(name: F) -> F: ...
-@overload
-def custom(
-    name: str | None = None,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    parallel_execution: bool = True,
-) -> Callable[[F], F]: ...
-def custom(
-    name: Any = None,
-    inputs: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    parallel_execution: bool = True,
-) -> Any:
+    """,
+)
+custom = _decorator(
+    "custom",
     """Declare any other step: once an item, or once over the whole list with ``parallel_execution=False``.
 
     Parameters
@@ -108,18 +98,8 @@ def custom(
         As in `extract`.
     parallel_execution
         False gives the function the whole list, in the calling process; raising there stops the flow with that error.
-    """
-    return _decorate("custom", name, inputs, outputs, parallel_execution)
-
-
-def _decorate(
-    kind: TaskKind, name: Any, inputs: Sequence[str] | None, outputs: Sequence[str] | None, parallel: bool
-) -> Any:
-    if callable(name):  # bare @flowtask.extract
-        return _attach(name, kind, None, inputs, outputs, parallel)
-    if name is not None and not isinstance(name, str):
-        raise TaskDefinitionError(f"The name of a task is text; found {name!r}.")
-    return lambda function: _attach(function, kind, name, inputs, outputs, parallel)
+    """,
+)
 
 
 def _attach(

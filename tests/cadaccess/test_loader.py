@@ -191,7 +191,7 @@ def test_a_step_file_without_shapes_has_no_geometry(tmp_path: Path) -> None:
 
 
 def test_opened_models_are_listed_and_hoops_names_work(tmp_path: Path) -> None:
-    loader = HOOPSLoader(sample="body")
+    loader = HOOPSLoader()
     path = solids.write_brep(solids.box(), tmp_path / "a.brep")
     model = loader.create_from_file(str(path))
     assert loader.opened == [model]

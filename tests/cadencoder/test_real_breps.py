@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from dflow.cadaccess import CadLoader
-from dflow.cadaccess import brep as brep_module
-from dflow.cadencoder import EDGE_TYPES, FACE_TYPES, BrepEncoder
+from dflow.cadencoder import BrepEncoder
 from dflow.storage import OptStorage
 
 pytest.importorskip("OCP", reason="the CAD kernel is not installed")
@@ -31,11 +30,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def encoder(path: Path) -> BrepEncoder:
     return BrepEncoder(CadLoader().create_from_file(str(path)).get_brep())
-
-
-def test_the_codes_are_those_of_the_access_layer():
-    assert dict(FACE_TYPES) == brep_module.FACE_TYPES
-    assert dict(EDGE_TYPES) == brep_module.EDGE_TYPES
 
 
 def test_a_box_has_the_arcs_hops_and_sizes_of_a_box(folder):

@@ -6,7 +6,6 @@ import cloudpickle
 import pytest
 
 import dflow
-from dflow.cadaccess import CadLoader
 from dflow.flowmanager import flowtask
 from dflow.storage import DataStorage
 from tests.cadaccess import solids
@@ -151,20 +150,17 @@ def test_b12_equal_stems_get_stores_of_their_own(tmp_path):
 
 
 def test_b13_one_loader_serves_all_files_of_a_process(tmp_path):
-    seen = []
+    seen, mark = [], object()
 
     @flowtask.transform(inputs=["item"])
     def note(item, cad_loader):
-        options = cad_loader.get_general_options()
-        seen.append(options.get("n_seen", 0))
-        cad_loader.set_general_options({"n_seen": seen[-1] + 1})
+        seen.append(cad_loader.get_general_options().get("mark") is mark)
+        cad_loader.set_general_options({"mark": mark})
         return item
 
-    try:
-        run(tmp_path, [note], {"item": [1, 2, 3]})
-    finally:
-        CadLoader().set_general_options({})
-    assert seen == [0, 1, 2]
+    run(tmp_path / "one", [note], {"item": [1, 2, 3]})
+    run(tmp_path / "two", [note], {"item": [1, 2]})
+    assert seen == [False, True, True, True, True]
 
 
 @pytest.mark.parametrize(("sample", "rows"), [("body", 3), ("file", 1)])

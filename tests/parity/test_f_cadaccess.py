@@ -41,13 +41,12 @@ def test_f04_adapting_a_brep_is_accepted(model):
 
 def test_f05_general_options_are_kept():
     loader = CadLoader()
-    loader.set_general_options({})  # they are the process's, and another test may have set some
     options = loader.get_general_options()
     assert options == {}
     options["read_feature"] = options["read_solid"] = True
     loader.set_general_options(options)
     assert loader.get_general_options() == {"read_feature": True, "read_solid": True}
-    loader.set_general_options({})
+    assert CadLoader().get_general_options() == {}
 
 
 def test_f06_a_brep_is_asked_as_arrays(tmp_path):

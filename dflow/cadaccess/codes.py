@@ -1,4 +1,4 @@
-"""What the codes of faces and edges stand for: the tables that go beside the arrays."""
+"""What the codes of faces and edges stand for: the tables that go beside the arrays. Loads no kernel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FACE_TYPES: Mapping[int, str] = MappingProxyType(
         16: "Other",
     }
 )
-"""Names of `face_types`: HOOPS AI's codes as observed, 15 and 16 are dflow's own."""
+"""Codes of `Brep.face_types`: HOOPS AI's as observed; 15 and 16 are dflow's own."""
 
 EDGE_TYPES: Mapping[int, str] = MappingProxyType(
     {
@@ -34,4 +34,7 @@ EDGE_TYPES: Mapping[int, str] = MappingProxyType(
         8: "Other",
     }
 )
-"""Names of `edge_types`: the kernel's GeomAbs_CurveType, as in brepgraph."""
+"""Codes of `Brep.edge_types`: the kernel's ``GeomAbs_CurveType``, as in brepgraph."""
+
+CONVEXITIES: Mapping[int, str] = MappingProxyType({0: "Undefined", 1: "Convex", 2: "Concave", 3: "Smooth"})
+"""Codes of `Brep.edge_convexities`."""
