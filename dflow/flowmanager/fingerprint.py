@@ -247,6 +247,8 @@ def _names_in(code: types.CodeType) -> tuple[set[str], set[str], set[str]]:
 
 
 def _source(function: types.FunctionType, code: types.CodeType) -> str:
+    if code.co_filename == "<string>":  # from Python 3.13 on, `inspect` may answer with lines of another program
+        return _code_text(code)
     try:
         return _normalised(inspect.getsource(function))
     except (OSError, TypeError):

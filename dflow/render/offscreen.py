@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 # Submodules, not `vtk`: importing all of VTK takes ten times longer.
-from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtkmodules.util.numpy_support import numpy_to_vtk
 from vtkmodules.vtkCommonCore import vtkPoints, vtkUnsignedCharArray
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
 from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper, vtkRenderer
@@ -123,5 +123,5 @@ class OffscreenWindow:
         self._window.Render()
         pixels = vtkUnsignedCharArray()
         self._window.GetPixelData(0, 0, width - 1, height - 1, 0, pixels, 0)
-        picture: Image = vtk_to_numpy(pixels).reshape(height, width, 3)[::-1].copy()
+        picture: Image = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)[::-1].copy()
         return picture

@@ -304,7 +304,7 @@ class Colour(enum.Enum):
         (datetime.date(2026, 1, 2), "2026-01-02"),
         (datetime.datetime(2026, 1, 2, 3), "2026-01-02T03:00:00"),
         (np.datetime64("2026-01-02"), "2026-01-02"),
-        (np.datetime64("NaT"), None),
+        (np.datetime64("NaT", "s"), None),
         (Path("a/b"), "a/b"),
         (Colour.RED, "red"),
         ((1, 2), [1, 2]),
