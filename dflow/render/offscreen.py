@@ -121,7 +121,7 @@ class OffscreenWindow:
     def _read(self) -> Image:
         width, height = self._size
         self._window.Render()
-        pixels = vtkUnsignedCharArray()
+        pixels: Any = vtkUnsignedCharArray()
         self._window.GetPixelData(0, 0, width - 1, height - 1, 0, pixels, 0)
         picture: Image = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)[::-1].copy()
         return picture
