@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from dflow.cadencoder.binning import (
-    BLOCK_CELLS,
     SCRATCH,
     Float32,
     Float64,
@@ -18,8 +17,10 @@ from dflow.cadencoder.binning import (
     close_last_bin,
     components,
     count_rows,
+    dots,
     mirror,
     pair_blocks,
+    pairs_per_block,
 )
 
 
@@ -50,17 +51,19 @@ def distance_histograms(points: Float64, *, diagonal: float, bins: int = 64) -> 
         return out
     scaled = components(points, diagonal / bins)
     longest = float(np.linalg.norm(np.ptp(scaled.reshape(3, -1), axis=1)))
-    frequency = np.float32(1.0 / n_samples)
-    for i, j in pair_blocks(n_faces, max(1, BLOCK_CELLS // n_samples)):
+    spare = 1 if longest < bins + 1 else 0  # a bin for what rounding leaves above the upper end
+    for i, j in pair_blocks(n_faces, pairs_per_block(n_samples, bins)):
         squares = _squared_distances(scaled, i, j)
         distances = np.sqrt(squares, out=squares)
-        if longest >= bins * (1.0 - 1e-5):
-            close_last_bin(distances, bins)
-        np.multiply(count_rows(distances, bins), frequency, out=out[i, j], casting="unsafe")
+        counts = count_rows(distances if spare else close_last_bin(distances, bins), bins + spare)
+        if spare:
+            counts[..., -2] += counts[..., -1]
+        np.copyto(out[i, j], counts[..., :bins], casting="unsafe")
     mirror(out)
     inside = scaled - np.roll(scaled, n_samples // 2, axis=-1)
     distances = close_last_bin(np.sqrt(np.einsum("cis,cis->is", inside, inside)), bins)
-    out[np.arange(n_faces), np.arange(n_faces)] = count_rows(distances, bins) * frequency
+    out[np.arange(n_faces), np.arange(n_faces)] = count_rows(distances, bins)
+    out *= np.float32(1.0 / n_samples)
     return out
 
 
@@ -69,7 +72,7 @@ def _squared_distances(points: Float32, i: slice, j: slice) -> Float32:
     shape = (i.stop - i.start, j.stop - j.start, points.shape[-1])
     differences = SCRATCH.array("differences", (3, *shape))
     np.subtract(points[:, None, j], points[:, i, None], out=differences)
-    return np.einsum("cijs,cijs->ijs", differences, differences, out=SCRATCH.array("squares", shape))
+    return dots(differences, differences, SCRATCH.array("squares", shape))
 
 
 def normal_angle_histograms(normals: Float64, *, bins: int = 64) -> Float32:
@@ -84,7 +87,7 @@ def normal_angle_histograms(normals: Float64, *, bins: int = 64) -> Float32:
         return out
     unit = np.ascontiguousarray(np.moveaxis(normals, -1, 0), dtype=np.float32)
     frequency = np.float32(1.0 / n_samples)
-    for i, j in pair_blocks(n_faces, max(1, BLOCK_CELLS // n_samples)):
+    for i, j in pair_blocks(n_faces, pairs_per_block(n_samples, bins)):
         cosines = np.einsum("cjs,cis->ijs", unit[:, j], unit[:, i])
         out[i, j] = count_rows(angle_bins(cosines, bins), bins) * frequency
     mirror(out)

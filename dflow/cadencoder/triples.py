@@ -7,19 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from dflow.cadencoder.binning import (
-    BLOCK_CELLS,
     SCRATCH,
     Float32,
     Float64,
+    Int32,
+    Intp,
     angle_bins,
     components,
+    count_cells,
     count_rows,
+    dots,
     mirror,
     pair_blocks,
+    pairs_per_block,
 )
 
 _TINY = np.float32(1e-30)
-"""Stands for a length of zero in a denominator, so that the angle at a doubled point is a right one."""
+"""Added to lengths, so that the angle at a doubled point is a right one."""
 
 
 def point_angle_histograms(points: Float64, areas: Float64, *, bins: int = 64) -> Float32:
@@ -51,109 +55,135 @@ def point_angle_histograms(points: Float64, areas: Float64, *, bins: int = 64) -
     out = np.zeros((n_faces, n_faces, bins), np.float32)
     if out.size == 0 or n_samples == 0:
         return out
-    layout = _Layout.of(n_samples)
-    triples = _Triples.of(points, max(n_samples, layout.stop))
-    own = count_rows(angle_bins(triples.own_cosines(n_samples), bins), bins) * np.float32(1.0 / n_samples)
-    weights = _pattern_weights(areas, layout)
-    pairs_per_block = max(1, BLOCK_CELLS // layout.stop)
-    patterns = np.repeat(np.arange(4), layout.widths)
-    cells = bins * (np.arange(0, 4 * pairs_per_block, 4)[:, None] + patterns)
-    for i, j in pair_blocks(n_faces, pairs_per_block):
-        angles = angle_bins(_mixed_cosines(triples, layout, i, j), bins)
-        n_rows, n_columns = angles.shape[:2]
-        parts = SCRATCH.array("parts", (n_rows, n_columns, 6, bins))
-        counts = count_rows(angles, 4 * bins, cells)
-        parts[:, :, :4] = counts.reshape(n_rows, n_columns, 4, bins)
-        parts[:, :, 4] = own[i, None]
-        parts[:, :, 5] = own[None, j]
-        np.matmul(weights[i, j, None], parts, out=out[i, j, None])
+    triples = _Triples.of(points)
+    own = count_rows(angle_bins(triples.own_cosines(), bins), bins) * np.float32(1.0 / n_samples)
+    weights = _weights(areas, triples.width)
+    n_pairs = min(pairs_per_block(3 * triples.width, 2 * bins), n_faces**2)
+    cells = _cells(n_pairs, triples.width, bins)
+    for i, j in pair_blocks(n_faces, n_pairs):
+        counts = _count_block(angle_bins(_mixed_cosines(triples, i, j), bins), cells, bins)
+        block, part = out[i, j], SCRATCH.array("part", counts.shape[1:])
+        np.multiply(weights[0, i, j], own[i, None], out=block)
+        for weight, histogram in zip(weights[1:, i, j], (own[None, j], *counts), strict=True):
+            block += np.multiply(weight, histogram, out=part, casting="same_kind")
     mirror(out)
     out[np.arange(n_faces), np.arange(n_faces)] = own
     return out
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
-    """Which columns of samples place the three points how on faces i and j.
+class _Triples:
+    """Three points a face and sample, float32, and how two faces i and j share them.
 
-    Two on i with the middle one among them, up to `first`; only the middle one on i, up to `second`; only the middle
-    one on j, up to `third`; two on j with the middle one among them, up to `stop`.
+    Of `width` triples in each of three parts, (1) start and middle lie on i and the end on j, (2) the middle lies on i
+    and the others on j in the first half, and the other way round in the second, (3) the end lies on i and start and
+    middle on j. The parts take their samples one after the other.
+
+    Attributes
+    ----------
+    n_samples : how many triples a face has by itself; width : a quarter of them, even.
+    start, middle, end, arm : (3, n_faces, n_columns); `arm` is the unit vector middle to start.
+    near_end, far_end : (3, 3, n_faces, width), component and part: what i and what j give to ``far − near``, the leg
+        from middle to end, backwards where the middle lies on j.
+    near_start, far_start : (3, n_faces, width), likewise for the leg from middle to start in part (2).
+    near_arm, far_arm : (3, n_faces, width), that leg as a unit vector on i in part (1) and on j in part (3).
     """
 
-    first: int
-    second: int
-    third: int
-    stop: int
-
-    @classmethod
-    def of(cls, n_samples: int) -> _Layout:
-        """A quarter of the samples for what start and end can do in two ways, an eighth for the others."""
-        quarter, eighth = max(1, n_samples // 4), max(1, n_samples // 8)
-        return cls(quarter, quarter + eighth, quarter + 2 * eighth, 2 * quarter + 2 * eighth)
-
-    @property
-    def widths(self) -> list[int]:
-        """Number of columns of each of the four."""
-        return [self.first, self.second - self.first, self.third - self.second, self.stop - self.third]
-
-
-@dataclass(frozen=True, slots=True)
-class _Triples:
-    """Three points a face and sample, (3, n_faces, n_samples) float32; `arm` is the unit vector middle to start."""
-
-    start: Float32
+    n_samples: int
+    width: int
     middle: Float32
     end: Float32
     arm: Float32
+    near_end: Float32
+    far_end: Float32
+    near_start: Float32
+    far_start: Float32
+    near_arm: Float32
+    far_arm: Float32
 
     @classmethod
-    def of(cls, points: Float64, n_columns: int) -> _Triples:
-        """Three views of one set of points, a third of the samples apart, repeated to so many columns."""
-        n_samples = points.shape[1]
+    def of(cls, points: Float64) -> _Triples:
+        """Three views of one set of points, a third of the samples apart, repeated to as many as are needed."""
+        n_faces, n_samples, _ = points.shape
+        half = max(1, n_samples // 8)
+        width = 2 * half
         third = n_samples // 3
+        n_columns = max(n_samples, 3 * width)
         repeats = -(-(n_columns + 2 * third) // n_samples)
         cyclic = np.tile(components(points), (1, 1, repeats))
         start, middle, end = (cyclic[..., k * third : k * third + n_columns] for k in range(3))
         arm = start - middle
-        arm /= np.maximum(np.sqrt(np.einsum("cis,cis->is", arm, arm)), _TINY)
-        return cls(start, middle, end, arm)
+        arm /= np.sqrt(np.einsum("cis,cis->is", arm, arm)) + _TINY
+        turn, stop = slice(width + half, 2 * width), slice(width + half, 3 * width)
+        ahead, early = slice(0, width + half), slice(width, width + half)
+        parts = (3, n_faces, 3, width)
 
-    def own_cosines(self, n_samples: int) -> Float32:
+        def by_part(head: Float32, tail: Float32) -> Float32:
+            joined = np.concatenate([head[..., ahead], tail[..., stop]], axis=-1)
+            return np.ascontiguousarray(np.swapaxes(joined.reshape(parts), 1, 2))
+
+        return cls(
+            n_samples,
+            width,
+            middle,
+            end,
+            arm,
+            near_end=by_part(middle, end),
+            far_end=by_part(end, middle),
+            near_start=np.concatenate([middle[..., early], start[..., turn]], axis=-1),
+            far_start=np.concatenate([start[..., early], middle[..., turn]], axis=-1),
+            near_arm=np.ascontiguousarray(arm[..., :width]),
+            far_arm=-arm[..., 2 * width : 3 * width],
+        )
+
+    def own_cosines(self) -> Float32:
         """Cosines of the angles whose three points lie on one face: (n_faces, n_samples)."""
-        leg = self.end[..., :n_samples] - self.middle[..., :n_samples]
+        leg = (self.end - self.middle)[..., : self.n_samples]
         lengths = np.sqrt(np.einsum("cis,cis->is", leg, leg))
-        return np.einsum("cis,cis->is", self.arm[..., :n_samples], leg) / np.maximum(lengths, _TINY)
+        cosines: Float32 = np.einsum("cis,cis->is", self.arm[..., : self.n_samples], leg)
+        return cosines / (lengths + _TINY)
 
 
-def _mixed_cosines(triples: _Triples, layout: _Layout, i: slice, j: slice) -> Float32:
-    """Cosines for every pair of faces of a block, with points on both: (len(i), len(j), layout.stop)."""
-    a, b, c, d = layout.first, layout.second, layout.third, layout.stop
-    start, middle, end, arm = triples.start, triples.middle, triples.end, triples.arm
-    shape = (i.stop - i.start, j.stop - j.start, d)
-    leg = SCRATCH.array("leg", (3, *shape))
-    np.subtract(end[:, None, j, :b], middle[:, i, None, :b], out=leg[..., :b])
-    np.subtract(end[:, i, None, b:d], middle[:, None, j, b:d], out=leg[..., b:])
-    other = SCRATCH.array("other", (3, *shape[:2], c - a))
-    np.subtract(start[:, None, j, a:b], middle[:, i, None, a:b], out=other[..., : b - a])
-    np.subtract(start[:, i, None, b:c], middle[:, None, j, b:c], out=other[..., b - a :])
-    lengths, cosines = SCRATCH.array("lengths", shape), SCRATCH.array("cosines", shape)
-    np.einsum("cijs,cijs->ijs", leg, leg, out=lengths)
-    lengths[..., a:c] *= np.einsum("cijs,cijs->ijs", other, other, out=cosines[..., a:c])
+def _mixed_cosines(triples: _Triples, i: slice, j: slice) -> Float32:
+    """Cosines for every pair of faces of a block, with points on both: (3, len(i), len(j), width)."""
+    shape = (3, i.stop - i.start, j.stop - j.start, triples.width)
+    leg, other = SCRATCH.array("leg", (3, *shape)), SCRATCH.array("other", shape)
+    cosines, lengths = SCRATCH.array("cosines", shape), SCRATCH.array("lengths", shape)
+    np.subtract(triples.far_end[:, :, None, j], triples.near_end[:, :, i, None], out=leg)
+    np.subtract(triples.far_start[:, None, j], triples.near_start[:, i, None], out=other)
+    dots(leg, leg, lengths)
+    lengths[1] *= dots(other, other, cosines[1])
+    lengths += _TINY
     np.sqrt(lengths, out=lengths)
-    np.maximum(lengths, _TINY, out=lengths)
-    np.einsum("cis,cijs->ijs", arm[:, i, :a], leg[..., :a], out=cosines[..., :a])
-    np.einsum("cijs,cijs->ijs", other, leg[..., a:c], out=cosines[..., a:c])
-    np.einsum("cjs,cijs->ijs", arm[:, j, c:d], leg[..., c:], out=cosines[..., c:])
+    np.einsum("cis,cijs->ijs", triples.near_arm[:, i], leg[:, 0], out=cosines[0])
+    dots(other, leg[:, 1], cosines[1])
+    np.einsum("cjs,cijs->ijs", triples.far_arm[:, j], leg[:, 2], out=cosines[2])
     cosines /= lengths
     return cosines
 
 
-def _pattern_weights(areas: Float64, layout: _Layout) -> Float32:
-    """(n_faces, n_faces, 6) float32: weights of a triple of each of the layout's patterns, and of either face alone."""
+def _cells(n_pairs: int, width: int, bins: int) -> Int32:
+    """(3, n_pairs, width): where each triple's histogram begins, first those of all pairs with two points on face i."""
+    cells = np.empty((3, n_pairs, width), np.int32)
+    cells[:] = np.arange(0, n_pairs * bins, bins, dtype=np.int32)[:, None]
+    cells[1, :, : width // 2] += n_pairs * bins
+    cells[2] += n_pairs * bins
+    return cells
+
+
+def _count_block(angles: Float32, cells: Int32, bins: int) -> Intp:
+    """Histograms of a block's angles: (2, len(i), len(j), bins), first those with two points on i, then on j."""
+    _, n_rows, n_columns, width = angles.shape
+    used, room = n_rows * n_columns, cells.shape[1]
+    counts = count_cells(angles.reshape(3, used, width), cells[:, :used], 2 * room * bins)
+    return counts.reshape(2, room, bins)[:, :used].reshape(2, n_rows, n_columns, bins)
+
+
+def _weights(areas: Float64, width: int) -> Float32:
+    """(4, n_faces, n_faces, 1) float32: of either face's own histogram, and of a triple with two points on i, on j."""
     one, other = areas[:, None], areas[None]
     total = one + other
     w = np.divide(one, total, out=np.full(total.shape, 0.5), where=total > 0)
     v = 1.0 - w
-    n_first, n_second, n_third, n_fourth = layout.widths
-    parts = [2 * w * w * v / n_first, w * v * v / n_second, w * w * v / n_third, 2 * w * v * v / n_fourth, w**3, v**3]
-    return np.stack(parts, axis=-1).astype(np.float32)
+    shares = [w**3, v**3, w * w * v * (2.0 / width), w * v * v * (2.0 / width)]
+    return np.stack(shares).astype(np.float32)[..., None]

@@ -134,8 +134,7 @@ def test_angles_between_normals_of_planes_are_single_bins():
 def test_the_size_of_blocks_does_not_change_the_histograms(monkeypatch, cells):
     points, bins = draw(64, 4), 16
     expected = distance_histograms(points, diagonal=9.0, bins=bins), point_angle_histograms(points, AREAS, bins=bins)
-    for module in ("histograms", "triples"):
-        monkeypatch.setattr(f"dflow.cadencoder.{module}.BLOCK_CELLS", cells)
+    monkeypatch.setattr("dflow.cadencoder.binning.BLOCK_CELLS", cells)
     assert np.array_equal(distance_histograms(points, diagonal=9.0, bins=bins), expected[0])
     assert np.allclose(point_angle_histograms(points, AREAS, bins=bins), expected[1], atol=1e-6)
 
