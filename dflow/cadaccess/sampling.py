@@ -16,15 +16,13 @@ def face_grids(
     tables: ShapeTables, kernel: KernelShape, chords: Chords, bounds: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
     """(F, n_u, n_v, 7) float64: point, outward unit normal, inside."""
-    n_faces, (n_u, n_v) = tables.n_faces, shape
+    n_u, n_v = shape
     u = np.linspace(bounds[:, 0], bounds[:, 1], n_u, axis=1)
     v = np.linspace(bounds[:, 2], bounds[:, 3], n_v, axis=1)
-    out = np.empty((n_faces, n_u, n_v, 7))
-    grid_u = np.repeat(u, n_v, axis=1)
-    grid_v = np.tile(v, (1, n_u))
-    points, normals = face_points(tables, kernel, np.arange(n_faces), grid_u, grid_v)
-    out[..., :3], out[..., 3:6] = points.reshape(n_faces, n_u, n_v, 3), normals.reshape(n_faces, n_u, n_v, 3)
-    out[..., 6] = grid_inside(tables, kernel, chords, bounds, (u, v))
+    out = np.empty((tables.n_faces, n_u, n_v, 7))
+    channels = np.moveaxis(out, -1, 0)
+    fill_faces(tables, kernel, np.arange(tables.n_faces), u[:, :, None], v[:, None], channels[:3], channels[3:6])
+    channels[6] = grid_inside(tables, kernel, chords, bounds, (u, v))
     return out
 
 
@@ -65,17 +63,38 @@ def face_points(
     tables: ShapeTables, kernel: KernelShape, rows: np.ndarray, u: np.ndarray, v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points and outward unit normals of faces `rows` at u, v : (k, m); both (k, m, 3)."""
+    points, normals = np.empty((3, *u.shape)), np.empty((3, *u.shape))
+    fill_faces(tables, kernel, rows, u, v, points, normals)
+    return np.moveaxis(points, 0, -1), np.moveaxis(normals, 0, -1)
+
+
+def fill_faces(
+    tables: ShapeTables,
+    kernel: KernelShape,
+    rows: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    points: np.ndarray,
+    normals: np.ndarray | None,
+) -> None:
+    """Points and outward unit normals of faces `rows`, as `surfaces.fill` takes and fills them."""
     known = tables.faces.evaluable[rows]
-    sign = np.where(tables.face_reversed[rows], -1.0, 1.0)[:, None, None]
+    sign = np.where(tables.face_reversed[rows], -1.0, 1.0)
     if known.all():
-        points, normals = surfaces.evaluate(tables.faces, rows, u, v)
-        return points, normals * sign
-    points, normals = np.empty((*u.shape, 3)), np.empty((*u.shape, 3))
-    points[known], normals[known] = surfaces.evaluate(tables.faces, rows[known], u[known], v[known])
-    normals *= sign
+        surfaces.fill(tables.faces, rows, u, v, points, normals, sign)
+        return
+    which = np.flatnonzero(known)
+    some, some_normals = surfaces.evaluate(tables.faces, rows[which], u[which], v[which])
+    points[:, which] = np.moveaxis(some, -1, 0)
+    if normals is not None:
+        normals[:, which] = np.moveaxis(some_normals * surfaces.per_row(sign[which], some), -1, 0)
     for i in np.flatnonzero(~known).tolist():
-        points[i], normals[i] = kernel.surface_points(int(rows[i]), np.column_stack([u[i], v[i]]))
-    return points, normals
+        pairs = np.column_stack([a.ravel() for a in np.broadcast_arrays(u[i], v[i])])
+        shape = points.shape[2:]
+        at, normal = kernel.surface_points(int(rows[i]), pairs)
+        points[:, i] = at.T.reshape(3, *shape)
+        if normals is not None:
+            normals[:, i] = normal.T.reshape(3, *shape)
 
 
 def edge_grids(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray, n: int) -> np.ndarray:

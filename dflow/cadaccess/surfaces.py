@@ -48,7 +48,7 @@ class SurfaceTable:
     @property
     def evaluable(self) -> np.ndarray:
         """(n,) bool: rows that numpy can evaluate."""
-        table = np.isin(self.kind, (shapecode.PLANE, *AXIAL))
+        table = (self.kind >= shapecode.PLANE) & (self.kind <= shapecode.TORUS)
         rows = [*self.splines, *(r for r, sweep in self.sweeps.items() if sweep.evaluable[0])]
         table[rows] = True
         return table
@@ -105,20 +105,20 @@ def _place_free_form(
 
 def profile(kind: np.ndarray, radii: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
     """Distance from the axis and height along it, ``rho, zeta``, with unit slopes ``rho', zeta'``, each shaped as v :
-    (n, m).
+    (n, …).
     """
-    big, second = radii[:, :1], radii[:, 1:]
+    big, second = per_row(radii[:, 0], v), per_row(radii[:, 1], v)
     rho, zeta = np.broadcast_to(big, v.shape).copy(), v.copy()
-    rho_slope, zeta_slope = np.zeros_like(v), np.ones_like(v)
-    cone = kind == shapecode.CONE
-    if cone.any():
+    rho_slope, zeta_slope = np.zeros(v.shape), np.ones(v.shape)
+    cone = np.flatnonzero(kind == shapecode.CONE)
+    if len(cone):
         sin, cos = np.sin(second[cone]), np.cos(second[cone])
         rho[cone] += v[cone] * sin
         zeta[cone] *= cos
         rho_slope[cone], zeta_slope[cone] = sin, cos
-    round_ = (kind == shapecode.SPHERE) | (kind == shapecode.TORUS)
-    if round_.any():
-        sphere = (kind[round_] == shapecode.SPHERE)[:, None]
+    round_ = np.flatnonzero((kind == shapecode.SPHERE) | (kind == shapecode.TORUS))
+    if len(round_):
+        sphere = per_row(kind[round_] == shapecode.SPHERE, v)
         sin, cos = np.sin(v[round_]), np.cos(v[round_])
         minor = np.where(sphere, big[round_], second[round_])
         rho[round_] = np.where(sphere, 0.0, big[round_]) + minor * cos
@@ -127,9 +127,14 @@ def profile(kind: np.ndarray, radii: np.ndarray, v: np.ndarray) -> tuple[np.ndar
     return rho, zeta, rho_slope, zeta_slope
 
 
+def per_row(values: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """`values` : (n,) with as many axes as `like` : (n, …), to be broadcast along its rows."""
+    return values.reshape(-1, *(1,) * (like.ndim - 1))
+
+
 def periods(table: SurfaceTable) -> tuple[np.ndarray, np.ndarray]:
     """(n,) periods in u and v, inf where there is none."""
-    turning = np.isin(table.kind, (*AXIAL, shapecode.REVOLUTION))
+    turning = axial(table.kind) | (table.kind == shapecode.REVOLUTION)
     in_u = np.where(turning, 2 * np.pi, np.inf)
     in_v = np.where(table.kind == shapecode.TORUS, 2 * np.pi, np.inf)
     for row, spline in table.splines.items():
@@ -140,74 +145,132 @@ def periods(table: SurfaceTable) -> tuple[np.ndarray, np.ndarray]:
     return in_u, in_v
 
 
+def axial(kind: np.ndarray) -> np.ndarray:
+    """(n,) bool: which kinds are of `AXIAL`."""
+    return (kind >= shapecode.CYLINDER) & (kind <= shapecode.TORUS)
+
+
 def evaluate(table: SurfaceTable, rows: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points and unit normals ``Su × Sv`` at the pairs (u, v).
+    """Points and unit normals ``Su × Sv``, (k, m, 3) or (k, a, b, 3); see `fill`."""
+    points, normals = (np.empty((3, *np.broadcast_shapes(u.shape, v.shape))) for _ in range(2))
+    fill(table, rows, u, v, points, normals, np.ones(len(rows)))
+    return np.moveaxis(points, 0, -1), np.moveaxis(normals, 0, -1)
+
+
+def fill(
+    table: SurfaceTable,
+    rows: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    points: np.ndarray,
+    normals: np.ndarray | None,
+    sign: np.ndarray,
+) -> None:
+    """Evaluate rows, one coordinate after the other.
 
     Parameters
     ----------
-    rows : (k,) int, evaluable rows; u, v : (k, m) float64, each row's parameters.
-
-    Returns
-    -------
-    points, normals : (k, m, 3) float64, mm. At a singular point the normal is the limit from the row's other parameters
-        (their centre); NaN where there is none.
+    rows : (k,) int, evaluable rows.
+    u, v : (k, m) float64, each row's parameters, or (k, a, 1) and (k, 1, b): a grid a row, much the cheaper for it.
+    points, normals : (3, k, m) or (3, k, a, b) float64, mm, to be filled; the normals are ``sign · Su × Sv``, of unit
+        length. At a singular point the normal is the limit from the row's other parameters (their centre); NaN where
+        there is none.
+    sign : (k,) float64, 1 or -1.
     """
     kind = table.kind[rows]
-    points, normals = np.empty((*u.shape, 3)), np.empty((*u.shape, 3))
-    flat = np.flatnonzero(kind == shapecode.PLANE)
-    if len(flat):
-        points[flat], normals[flat] = _evaluate_planes(table, rows[flat], u[flat], v[flat])
-    axial = np.flatnonzero(np.isin(kind, AXIAL))
-    if len(axial):
-        points[axial], normals[axial] = _evaluate_axial(table, rows[axial], u[axial], v[axial])
+    for chosen, fill_kind in ((kind == shapecode.PLANE, _fill_planes), (axial(kind), _fill_axial)):
+        found = np.flatnonzero(chosen)
+        if not len(found):
+            continue
+        which = found if len(found) < len(rows) else slice(None)
+        side = sign[which] * table.handed[rows[which]]
+        fill_kind(table, rows[which], u[which], v[which], which, points, normals, side)
     for i in np.flatnonzero(kind > shapecode.TORUS).tolist():
-        points[i], normals[i] = _evaluate_free_form(table, int(rows[i]), u[i], v[i])
-    return points, normals
+        at, normal = _evaluate_free_form(table, int(rows[i]), u[i], v[i], normals is not None)
+        points[:, i] = np.moveaxis(at, -1, 0)
+        if normals is not None:
+            normals[:, i] = sign[i] * np.moveaxis(normal, -1, 0)
 
 
-def _evaluate_planes(
-    table: SurfaceTable, rows: np.ndarray, u: np.ndarray, v: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    x, y = table.x[rows][:, None], table.y[rows][:, None]
-    points = u[..., None] * x
-    points += v[..., None] * y
-    points += table.origin[rows][:, None]
-    return points, (table.z[rows] * table.handed[rows][:, None])[:, None]
+def _fill_planes(
+    table: SurfaceTable,
+    rows: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    which: np.ndarray | slice,
+    points: np.ndarray,
+    normals: np.ndarray | None,
+    side: np.ndarray,
+) -> None:
+    origin, x, y = table.origin[rows], table.x[rows], table.y[rows]
+    for c in range(3):
+        points[c, which] = u * per_row(x[:, c], u) + (v * per_row(y[:, c], v) + per_row(origin[:, c], v))
+    if normals is not None:
+        normal = side[:, None] * table.z[rows]
+        for c in range(3):
+            normals[c, which] = per_row(normal[:, c], u)
 
 
-def _evaluate_axial(
-    table: SurfaceTable, rows: np.ndarray, u: np.ndarray, v: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    kind, z = table.kind[rows], table.z[rows][:, None]
+def _fill_axial(
+    table: SurfaceTable,
+    rows: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    which: np.ndarray | slice,
+    points: np.ndarray,
+    normals: np.ndarray | None,
+    side: np.ndarray,
+) -> None:
+    kind = table.kind[rows]
     rho, zeta, rho_slope, zeta_slope = profile(kind, table.radii[rows], v)
-    out = np.cos(u)[..., None] * table.x[rows][:, None] + np.sin(u)[..., None] * table.y[rows][:, None]
-    points = rho[..., None] * out + zeta[..., None] * z + table.origin[rows][:, None]
-    side = table.handed[rows][:, None] * _axis_side(kind, rho)
-    return points, (side * zeta_slope)[..., None] * out - (side * rho_slope)[..., None] * z
+    cos, sin = np.cos(u), np.sin(u)
+    origin, x, y, z = table.origin[rows], table.x[rows], table.y[rows], table.z[rows]
+    side_out = per_row(side, v) * _axis_side(kind, rho)
+    across, along = side_out * zeta_slope, side_out * rho_slope
+    for c in range(3):
+        out = cos * per_row(x[:, c], u) + sin * per_row(y[:, c], u)
+        axis = per_row(z[:, c], v)
+        points[c, which] = rho * out + (zeta * axis + per_row(origin[:, c], v))
+        if normals is not None:
+            normals[c, which] = across * out - along * axis
 
 
 def _axis_side(kind: np.ndarray, rho: np.ndarray) -> np.ndarray:
     """+1 or -1: which way ``Su × Sv`` points; on the axis (apex, pole) as in the middle of the row."""
-    scale = np.abs(rho).max(axis=1, keepdims=True)
-    middle = np.where(rho.sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
+    size = np.abs(rho).reshape(len(rho), -1)
+    scale = per_row(size.max(axis=1, initial=0.0), rho)
+    middle = per_row(np.where(rho.reshape(len(rho), -1).sum(axis=1) < 0, -1.0, 1.0), rho)
     side = np.where(np.abs(rho) <= 1e-9 * scale, middle, np.sign(rho))
     side[kind == shapecode.SPHERE] = 1.0
     return side
 
 
-def _evaluate_free_form(table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _evaluate_free_form(
+    table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray, with_normals: bool
+) -> tuple[np.ndarray, np.ndarray]:
     points, du, dv = slopes(table, row, u, v)
-    normals, lost = _unit_cross(du, dv)
+    if not with_normals:
+        return points, points
+    normals, lost = _unit_cross(du.reshape(-1, 3), dv.reshape(-1, 3))
+    if lost.any():
+        pairs_u, pairs_v = (a.ravel() for a in np.broadcast_arrays(u, v))
+        _approach(table, row, pairs_u, pairs_v, normals, lost)
+    return points, normals.reshape(points.shape)
+
+
+def _approach(
+    table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray, normals: np.ndarray, lost: np.ndarray
+) -> None:
+    """Normals (m, 3) where they are `lost` at u, v : (m,), from ever farther towards the middle; NaN where none is."""
     for nudge in _NUDGES:
-        if not lost.any():
-            break
         where = np.flatnonzero(lost)
         near_u = u[where] + nudge * (0.5 * (u.min() + u.max()) - u[where])
         near_v = v[where] + nudge * (0.5 * (v.min() + v.max()) - v[where])
         _, du, dv = slopes(table, row, near_u, near_v)
         normals[where], lost[where] = _unit_cross(du, dv)
+        if not lost.any():
+            return
     normals[lost] = np.nan
-    return points, normals
 
 
 def _unit_cross(du: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -220,23 +283,27 @@ def _unit_cross(du: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def slopes(table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, du and dv, (m, 3) each, of one B-spline, revolution or extrusion."""
+    """Points, du and dv of one B-spline, revolution or extrusion, (m, 3) each for u, v : (m,), or (a, b, 3) for a grid,
+    u : (a, 1) and v : (1, b).
+    """
+    shape = (*np.broadcast_shapes(u.shape, v.shape), 3)
     spline = table.splines.get(row)
     if spline is not None:
-        return bsplines.evaluate_points(spline, u, v)
+        ask = bsplines.evaluate_points if u.ndim == 1 else bsplines.evaluate_grid
+        return ask(spline, u.ravel(), v.ravel())
     sweep, one = table.sweeps[row], np.zeros(1, int)
     if table.kind[row] == shapecode.EXTRUSION:
-        points, du = (a[0] for a in curves.evaluate(sweep, one, u[None]))
+        points, du = (a[0].reshape(*u.shape, 3) for a in curves.evaluate(sweep, one, u.reshape(1, -1)))
         direction = table.z[row]
-        return points + v[:, None] * direction, du, np.broadcast_to(direction, du.shape)
-    points, along = (a[0] for a in curves.evaluate(sweep, one, v[None]))
+        return points + v[..., None] * direction, np.broadcast_to(du, shape), np.broadcast_to(direction, shape)
+    points, along = (a[0].reshape(*v.shape, 3) for a in curves.evaluate(sweep, one, v.reshape(1, -1)))
     origin, axis = table.origin[row], table.z[row]
-    cos, sin = np.cos(u)[:, None], np.sin(u)[:, None]
+    cos, sin = np.cos(u)[..., None], np.sin(u)[..., None]
     arm = _turn(points - origin, axis, cos, sin)
     return origin + arm, np.cross(axis, arm), _turn(along, axis, cos, sin)
 
 
 def _turn(vectors: np.ndarray, axis: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
     """Rodrigues' rotation about `axis`."""
-    along = (vectors @ axis)[:, None] * axis
+    along = (vectors @ axis)[..., None] * axis
     return along + cos * (vectors - along) + sin * np.cross(axis, vectors)

@@ -58,7 +58,7 @@ def grid_points(brep: BrepAccess, grid: int) -> tuple[list[Float64], list[Float6
     Returns two lists with one (n_points, 3) float64 array a face, n_points between 1 and grid²: where no raster point
     is inside, the face's centre of mass stands in.
     """
-    samples = brep.face_samples(grid, grid).reshape(brep.n_faces, -1, 7)
+    samples = brep.face_samples(grid, grid).reshape(brep.n_faces, grid * grid, 7)
     inside = (samples[..., 6] > 0.5) & np.isfinite(samples[..., :3]).all(axis=-1)
     points, normals = [], []
     for face, centroid in enumerate(brep.face_centroids()):
