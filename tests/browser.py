@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,3 +67,27 @@ def requested_hosts(driver: Any) -> set[str]:
             if url.scheme in ("http", "https", "ws", "wss"):
                 hosts.add(url.hostname or "")
     return hosts
+
+
+DEEP_TEXT = """
+function texts(node) {
+  let out = node.nodeType === 3 ? node.textContent : '';
+  if (node.tagName === 'STYLE' || node.tagName === 'SCRIPT') return '';
+  for (const child of (node.shadowRoot ? [...node.shadowRoot.childNodes] : [])) out += texts(child) + ' ';
+  for (const child of node.childNodes) out += texts(child) + ' ';
+  return out;
+}
+return texts(document.body).replace(/\\s+/g, ' ');
+"""
+
+
+def wait_for_text(driver: Any, wanted: str) -> str:
+    """The page's text, shadow trees included, once it holds `wanted`."""
+    deadline = time.monotonic() + 30
+    text = ""
+    while time.monotonic() < deadline:
+        text = driver.execute_script(DEEP_TEXT).replace("\u00a0", " ")
+        if wanted in text:
+            return str(text)
+        time.sleep(0.2)
+    raise AssertionError(f"{wanted!r} is not on the page: {text[:2000]}")

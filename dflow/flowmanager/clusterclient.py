@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -29,12 +29,14 @@ class ClusterEngine:
     """Runs jobs on a client's cluster; one flow, one thread at a time (`cancel` from any).
 
     `retries` is how often Dask runs a node again that raised: the nodes never raise for a file's fault, so this is for
-    faults of the infrastructure. `has_dropped_jobs`: workers may still be busy with jobs that nobody waits for.
+    faults of the infrastructure. `on_wait` is called every `POLL_SECONDS` in which nothing ends. `has_dropped_jobs`:
+    workers may still be busy with jobs that nobody waits for.
     """
 
-    def __init__(self, client: Client, *, retries: int = 1) -> None:
+    def __init__(self, client: Client, *, retries: int = 1, on_wait: Callable[[], None] = lambda: None) -> None:
         self.client = client
         self._retries = retries
+        self._on_wait = on_wait
         self._cancelled = False
         self.has_dropped_jobs = False
         self._n_workers = 0
@@ -96,6 +98,7 @@ class ClusterEngine:
             try:
                 tags = [done.get(timeout=POLL_SECONDS)]
             except queue.Empty:
+                self._on_wait()
                 unreachable_since = self._check_scheduler(unreachable_since)
                 continue
             while not done.empty():

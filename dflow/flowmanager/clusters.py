@@ -22,6 +22,7 @@ from distributed import Client, LocalCluster
 
 from dflow.errors import ClusterError
 from dflow.flowmanager import profiles
+from dflow.monitor.preload import offer_pages
 
 CONNECT_SECONDS = 15.0
 WORKER_SECONDS = 60.0
@@ -143,6 +144,7 @@ def _checked(connection: Connection, wait_seconds: float | None = None, explain:
 def _local(max_workers: int | None) -> Connection:
     """A cluster of our own: one thread a process, the dashboard on the loopback interface, closed with the flow."""
     _keep_main_out_of_workers()
+    offer_pages()
     # Users' code runs in the workers' children; Dask's profiler would only see workers that wait.
     settings = {"distributed.worker.profile.enabled": False}
     with warnings.catch_warnings(), dask.config.set(settings):

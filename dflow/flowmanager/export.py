@@ -83,6 +83,6 @@ def _compute(
     engine = run.engines.heavy()
     suffix = run.engines.suffix(EXPORT_TASK)
     for record in compute_each(engine, [renamed(node, suffix) for node in nodes]):
-        bar.advance(succeeded=1)
+        bar.advance(succeeded=1, n_bytes=0 if record.reused else record.n_bytes)
         written.append(record)
         yield record

@@ -1,52 +1,72 @@
-"""Which file a worker is at: told to the monitor while a file takes longer than a moment."""
+"""Which files a worker is at, and what its children hold: rides on the worker's heartbeat to the monitor.
+
+Heartbeats are sent anyway, and less often the more workers there are, so that watching costs the scheduler the same
+whatever the files are like. What is done within a moment is never told.
+"""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from dflow.flowmanager.batch import Batch
-from dflow.monitor import events
+from dflow.flowmanager.limits import resident_bytes
+from dflow.monitor.events import METRIC, InFlight, WorkerMetric
+from dflow.plaintext import plain
 
-OnWait = Callable[[float, int], None]
-"""Called every second of a wait with the seconds so far and the bytes that the child holds."""
+MAX_SHOWN = 300
+"""Characters of an item's name that are told; its end says more than its beginning."""
 
-
-@contextmanager
-def in_flight(batch: Batch, identity: str) -> Iterator[OnWait | None]:
-    """What to call while waiting for the item `identity`; None outside a Dask worker, or where nobody counts.
-
-    A file that is done within a second costs no message.
-    """
-    worker = _dask_worker() if batch.monitor_run else None
-    if worker is None:
-        yield None
-        return
-    told = False
-
-    def tell(seconds: float, n_bytes: int) -> None:
-        nonlocal told
-        told = True
-        worker.log_event(events.TOPIC, _event(batch, identity, seconds, n_bytes))
-
-    try:
-        yield tell
-    finally:
-        if told:
-            worker.log_event(events.TOPIC, _event(batch, "", 0.0, 0))
+TOLD_AFTER_SECONDS = 1.0
+"""A file that is done sooner is not spoken of."""
 
 
-def _event(batch: Batch, file: str, seconds: float, n_bytes: int) -> events.Event:
-    return events.file_in_flight(
-        batch.monitor_run,
-        batch.call.task_name,
-        file,
-        seconds=round(seconds, 1),
-        host=platform.node(),
-        child_bytes=n_bytes,
-    )
+class Flight:
+    """What one process's workers are at. Thread-safe: every entry belongs to the thread that made it."""
+
+    def __init__(self, child_pids: Callable[[], Sequence[int]]) -> None:
+        self._child_pids = child_pids
+        self._entries: dict[object, tuple[Any, Batch, str, float]] = {}
+
+    @contextmanager
+    def of(self, batch: Batch, identity: str) -> Iterator[None]:
+        """While the block lasts, this thread is at the item `identity`; nothing where nobody watches."""
+        worker = _dask_worker() if batch.monitor_run else None
+        if worker is None:
+            yield
+            return
+        if METRIC not in worker.metrics:  # replaced, not changed: the worker's loop may be walking through it
+            worker.metrics = {**worker.metrics, METRIC: self._metric}
+        token = object()
+        self._entries[token] = (worker, batch, identity, time.monotonic())
+        try:
+            yield
+        finally:
+            del self._entries[token]
+
+    def _metric(self, worker: Any) -> WorkerMetric:
+        """What `worker`'s next heartbeat says; runs in its event loop, takes some 20 µs a child."""
+        now = time.monotonic()
+        in_flight: list[InFlight] = [
+            {
+                "run": batch.monitor_run,
+                "task": plain(batch.call.task_name),
+                "file": _shown(identity),
+                "seconds": round(now - began, 1),
+            }
+            for at, batch, identity, began in list(self._entries.values())
+            if at is worker and now - began >= TOLD_AFTER_SECONDS
+        ]
+        child_bytes = sum(map(resident_bytes, self._child_pids()))
+        return {"host": platform.node(), "child_bytes": child_bytes, "in_flight": in_flight}
+
+
+def _shown(identity: str) -> str:
+    """An item's name as messages carry it: UTF-8, and no longer than somebody reads."""
+    return plain(identity if len(identity) <= MAX_SHOWN else f"…{identity[-MAX_SHOWN:]}")
 
 
 def _dask_worker() -> Any:

@@ -21,12 +21,14 @@ _START_ATTEMPTS = 3
 class Supervisor:
     """One child at a time, started when it is needed, replaced when it is dead, old or fat.
 
-    Every method but `cancel` belongs to the thread that holds the supervisor; `cancel` may be called from any.
+    Every method but `cancel` belongs to the thread that holds the supervisor; `cancel` may be called, and `child_pid`
+    read, from any.
     """
 
     def __init__(self) -> None:
         self._nursery: Nursery | None = None
         self._child: Child | None = None
+        self._busy: Child | None = None
         self._limits = Limits()
         self._previews = False
         self._preparation: wire.Prepare | None = None
@@ -38,7 +40,8 @@ class Supervisor:
     @property
     def child_pid(self) -> int | None:
         """The child's process id, None when there is none now."""
-        return self._child.pid if self._child else None
+        child = self._busy or self._child
+        return child.pid if child else None
 
     def prewarm(self, *, previews: bool) -> None:
         """Have a child ready, which takes seconds the first time."""
@@ -67,12 +70,10 @@ class Supervisor:
         request: wire.Run,
         allowance: Allowance,
         on_reply: Callable[[wire.Reply], None],
-        on_wait: Callable[[float, int], None] | None = None,
     ) -> Fault | None:
         """One item. Replies go to `on_reply`; None when the last one was an `ItemDone`, a fault when the child is gone.
 
-        `on_wait` is called every second with the seconds so far and the child's bytes. Afterwards `output` is what the
-        item printed. Raises like `prepare`.
+        Afterwards `output` is what the item printed. Raises like `prepare`.
         """
         child = self._living_child()
         if child.preparation is not self._preparation:
@@ -81,7 +82,7 @@ class Supervisor:
                 message = f"while loading the task's function: {problem.message}"
                 return problem if isinstance(problem, Fault) else Fault(problem.kind, message)
         child.n_items += 1
-        return self._ask(child, request, allowance, on_reply, on_wait)
+        return self._ask(child, request, allowance, on_reply)
 
     def retire(self) -> None:
         """End the child; the next item gets a fresh one."""
@@ -110,10 +111,12 @@ class Supervisor:
         request: wire.Prepare | wire.Run,
         allowance: Allowance,
         on_reply: Callable[[wire.Reply], None],
-        on_wait: Callable[[float, int], None] | None = None,
     ) -> Fault | None:
-        self._child = None  # whatever happens now, a child that has not answered is not used again
-        fault = converse(child, request, allowance, on_reply, self._cancelled, on_wait)
+        self._child, self._busy = None, child  # whatever happens now, a child that has not answered is not used again
+        try:
+            fault = converse(child, request, allowance, on_reply, self._cancelled)
+        finally:
+            self._busy = None
         self.output = tuple(split_stack(child.log.text())[0].strip().splitlines())
         self.peak_bytes = max(self.peak_bytes, child.peak_bytes)
         if fault is None:

@@ -274,7 +274,8 @@ class ItemStage:
         for number, record in enumerate(records):
             self._records[number][index] = record
             errors = (record.error,) if record.error is not None else ()
-            self._bars[number].advance(**{record.status: 1}, reused=int(record.reused), errors=errors)
+            n_bytes = 0 if record.reused else sum(sample.n_bytes for sample in record.samples)
+            self._bars[number].advance(**{record.status: 1}, reused=int(record.reused), n_bytes=n_bytes, errors=errors)
 
     def _last(self, index: int) -> ItemRecord:
         return next(records[index] for records in reversed(self._records) if records[index] is not None)  # type: ignore[return-value]  # filtered

@@ -18,6 +18,7 @@ import dask
 import yaml
 
 from dflow.errors import ClusterError
+from dflow.monitor.preload import offer_pages
 
 QUEUES: dict[str, str] = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
 """Profile names and the dask-jobqueue classes behind them."""
@@ -129,6 +130,7 @@ def queue_cluster(name: str, *, max_workers: int | None = None, overrides: Mappi
     missing = [key for key in ("cores", "memory") if not options.get(key)]
     if missing:
         raise ClusterError(f"the profile {name!r} lacks {', '.join(missing)}: edit ~/.config/dask/jobqueue.yaml")
+    offer_pages()
     cluster = cluster_class(**options)
     per_job = int(options.get("processes") or 1)
     n_jobs = -(-max_workers // per_job) if max_workers else int(own["dflow-jobs"] or 1)

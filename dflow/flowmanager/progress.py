@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dflow.records import ErrorRecord
@@ -19,9 +19,9 @@ class ProgressEvent:
     """The state of one task (or of the merge, task ``merge``) of a running flow.
 
     `total` is None while unknown; ``done = succeeded + skipped + failed``, of which `reused` needed no work. `unit`
-    says
-    what is counted; `seconds` is the wall time of the task so far; `errors` are those since the task's last event, and
-    `dashboard` the link to the Dask dashboard, "" where there is none.
+    says what is counted; `n_bytes` is what the task has written so far (samples, or the dataset's shards); `seconds` is
+    its wall time so far; `errors` are those since the task's last event, and `dashboard` the link to the Dask
+    dashboard, "" where there is none.
     """
 
     flow: str
@@ -33,6 +33,7 @@ class ProgressEvent:
     failed: int = 0
     reused: int = 0
     unit: str = "files"
+    n_bytes: int = 0
     seconds: float = 0.0
     errors: tuple[ErrorRecord, ...] = ()
     dashboard: str = ""
@@ -62,8 +63,10 @@ class TaskProgress:
         self._total = total
         self._started = time.monotonic()
         self._told = self._started
-        self._counts = {"succeeded": 0, "skipped": 0, "failed": 0, "reused": 0}
+        self._counts = {"succeeded": 0, "skipped": 0, "failed": 0, "reused": 0, "n_bytes": 0}
         self._errors: list[ErrorRecord] = []
+        self._has_news = False
+        self.is_finished = False
         self._emit("started")
 
     def advance(
@@ -73,21 +76,29 @@ class TaskProgress:
         skipped: int = 0,
         failed: int = 0,
         reused: int = 0,
+        n_bytes: int = 0,
         errors: Sequence[ErrorRecord] = (),
     ) -> None:
         """Count items that have ended."""
-        for name, more in (("succeeded", succeeded), ("skipped", skipped), ("failed", failed), ("reused", reused)):
-            self._counts[name] += more
+        more = {"succeeded": succeeded, "skipped": skipped, "failed": failed, "reused": reused, "n_bytes": n_bytes}
+        for name, count in more.items():
+            self._counts[name] += count
         self._errors.extend(errors)
-        if time.monotonic() - self._told >= EMIT_SECONDS:
+        self._has_news = True
+        self.flush()
+
+    def flush(self) -> None:
+        """Tell what is new, unless something was told a moment ago."""
+        if self._has_news and time.monotonic() - self._told >= EMIT_SECONDS:
             self._emit("advanced")
 
     def finish(self) -> None:
         """The task has ended."""
+        self.is_finished = True
         self._emit("finished")
 
     def _emit(self, phase: Phase) -> None:
-        self._told = time.monotonic()
+        self._told, self._has_news = time.monotonic(), False
         event = ProgressEvent(
             flow=self._flow,
             task=self._task,
@@ -109,13 +120,32 @@ class Progress:
 
     def __init__(self, flow: str, listeners: Sequence[Listener]) -> None:
         self._flow = flow
-        self._listeners = list(listeners)
+        self._listeners = [self._remember, *listeners]
+        self._running: list[TaskProgress] = []
+        self._latest: dict[str, ProgressEvent] = {}
+        self._errors: dict[str, list[ErrorRecord]] = {}
         self.dashboard = ""
 
     def add(self, listener: Listener) -> None:
-        """Tell one more listener about what happens from now on, in running tasks too."""
+        """Tell one more listener what has happened, and what happens from now on, in running tasks too."""
+        for task, event in self._latest.items():
+            listener(replace(event, errors=tuple(self._errors[task])))
         self._listeners.append(listener)
 
     def start(self, task: str, total: int | None, *, unit: str = "files") -> TaskProgress:
         """Begin to count a task."""
-        return TaskProgress(self._flow, task, self._listeners, total=total, unit=unit, dashboard=self.dashboard)
+        counts = TaskProgress(self._flow, task, self._listeners, total=total, unit=unit, dashboard=self.dashboard)
+        self._running = [each for each in self._running if not each.is_finished] + [counts]
+        return counts
+
+    def flush(self) -> None:
+        """Tell what is new in the running tasks; called while nothing ends, lest the last items stay untold."""
+        for task in self._running:
+            if not task.is_finished:
+                task.flush()
+
+    def _remember(self, event: ProgressEvent) -> None:
+        if event.phase == "started":
+            self._errors[event.task] = []
+        self._latest[event.task] = event
+        self._errors[event.task].extend(event.errors)

@@ -82,12 +82,18 @@ class Engines:
             if foreign:
                 check_cluster(client, self._sources, self._settings.paths.root)
             self._names = NodeNames(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
-            self._cluster = ClusterEngine(client, retries=self._settings.limits.max_retries)
+            self._cluster = ClusterEngine(client, retries=self._settings.limits.max_retries, on_wait=self._tell)
             self._progress.dashboard = self.dashboard
             self._feed = MonitorFeed(client, self._settings.paths.name, self.run_id)
             self._progress.add(self._feed)
             self._log.say(f"Running on {client.scheduler.address}, {self._cluster.n_workers} workers, {self.dashboard}")
         return self._cluster
+
+    def _tell(self) -> None:
+        """Nothing ends at the moment: tell what has ended."""
+        self._progress.flush()
+        if self._feed is not None:
+            self._feed.flush()
 
     def cancel(self) -> None:
         """Stop whatever runs; callable from any thread."""

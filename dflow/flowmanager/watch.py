@@ -19,10 +19,6 @@ TREE_SECONDS = 1.0
 """How often the memory of what a child has started is looked at: it takes a walk over the process table."""
 
 
-REPORT_SECONDS = 1.0
-"""How often a wait is told to whoever wants to know."""
-
-
 class CancelledError(Exception):
     """The request was cancelled and its child is ended."""
 
@@ -42,12 +38,10 @@ def converse(
     allowance: Allowance,
     on_reply: Callable[[wire.Reply], None],
     cancelled: threading.Event,
-    on_wait: Callable[[float, int], None] | None = None,
 ) -> Fault | None:
     """Ask `child` and hand each reply to `on_reply` until the last one.
 
-    Returns None then, or the fault that ended the child, which must not be used again. `on_wait` is called every
-    second with the seconds so far and the bytes that the child and its descendants hold.
+    Returns None then, or the fault that ended the child, which must not be used again.
 
     Raises
     ------
@@ -56,7 +50,6 @@ def converse(
     """
     clock = _Clock(allowance)
     memory = _Memory(child, allowance.memory_bytes)
-    began, next_report = time.monotonic(), REPORT_SECONDS
     try:
         child.ask(request, allowance.seconds)
         while True:
@@ -73,9 +66,6 @@ def converse(
             fault = memory.fault() or clock.fault()
             if fault:
                 return _ended(child, fault)
-            if on_wait is not None and (waited := time.monotonic() - began) >= next_report:
-                next_report = waited + REPORT_SECONDS
-                on_wait(waited, memory.used_bytes)
     except (EOFError, OSError):
         return _died(child)
     except wire.WireError as error:
@@ -135,7 +125,6 @@ class _Memory:
         self._next_look = now + POLL_SECONDS
         self._next_tree = now + TREE_SECONDS
         self._descendants: list[int] = []
-        self.used_bytes = 0
 
     def fault(self) -> Fault | None:
         now = time.monotonic()
@@ -145,7 +134,7 @@ class _Memory:
         if now >= self._next_tree:
             self._next_tree = now + TREE_SECONDS
             self._descendants = descendants(self._child.pid)
-        used = self.used_bytes = sum(map(resident_bytes, (self._child.pid, *self._descendants)))
+        used = sum(map(resident_bytes, (self._child.pid, *self._descendants)))
         self._child.peak_bytes = max(self._child.peak_bytes, used)
         allowed = max(self._budget_bytes - resident_bytes(), self._child.first_bytes + MIN_CHILD_BYTES)
         if used <= allowed:

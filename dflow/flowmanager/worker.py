@@ -19,7 +19,7 @@ from dataclasses import replace
 from dflow.flowmanager.batch import Batch
 from dflow.flowmanager.execution import prepare_call, run_item
 from dflow.flowmanager.faults import Fault, describe_exception
-from dflow.flowmanager.inflight import in_flight
+from dflow.flowmanager.inflight import Flight
 from dflow.flowmanager.isolation import Supervisor
 from dflow.flowmanager.limits import larger_allowance, machine_share_bytes
 from dflow.flowmanager.outcome import ItemOutcome
@@ -57,6 +57,12 @@ class _Pool:
             if dismissed:
                 supervisor.close()
 
+    def child_pids(self) -> list[int]:
+        """Process ids of all children."""
+        with self._lock:
+            supervisors = [*self._idle, *self._leased]
+        return [pid for each in supervisors if (pid := each.child_pid) is not None]
+
     def cancel(self) -> None:
         """Make every batch under way give up."""
         with self._lock:
@@ -74,6 +80,7 @@ class _Pool:
 
 
 _pool = _Pool()
+_flight = Flight(lambda: _pool.child_pids())
 
 
 def _forget_pool() -> None:
@@ -182,8 +189,8 @@ def _run_until_settled(outcome: ItemOutcome, supervisor: Supervisor, batch: Batc
     """Ask until the item is finished or wants to be tried again alone; body by body that can take several children."""
     while True:
         started = time.monotonic()
-        with in_flight(batch, outcome.identity) as on_wait:
-            fault = supervisor.run(outcome.request(allowance.memory_bytes), allowance, outcome.event, on_wait)
+        with _flight.of(batch, outcome.identity):
+            fault = supervisor.run(outcome.request(allowance.memory_bytes), allowance, outcome.event)
         outcome.log(supervisor.output)
         if fault is not None:
             outcome.fault(fault, time.monotonic() - started)

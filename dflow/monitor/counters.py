@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 RATE_WINDOW_SECONDS = 30.0
@@ -18,31 +18,48 @@ SLOWEST_SHOWN = 10
 
 @dataclass(slots=True)
 class TaskCounts:
-    """One task's items in one run."""
+    """One task's items in one run; `started` is when its first event came, by the counting side's clock."""
 
+    started: float
+    unit: str = "files"
     total: int = 0
     succeeded: int = 0
     skipped: int = 0
     failed: int = 0
     reused: int = 0
-    batches: int = 0
+    bytes: int = 0
     seconds: float = 0.0
+    finished: bool = False
+    recent: deque[tuple[float, int]] = field(default_factory=deque)
 
     @property
     def done(self) -> int:
         return self.succeeded + self.skipped + self.failed
 
+    @property
+    def waiting(self) -> int:
+        """Items to come; files that an earlier task of a chain failed or skipped never do."""
+        return 0 if self.finished else max(self.total - self.done, 0)
 
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """A file that a worker is at: `since` is when it began, by the counting side's clock."""
+    def take(self, state: Mapping[str, Any], now: float) -> None:
+        """Take over a `TaskState`; a task that has begun anew counts from nothing."""
+        if int(state["succeeded"]) + int(state["skipped"]) + int(state["failed"]) < self.done:
+            self.started, self.succeeded, self.skipped, self.failed, self.reused = now, 0, 0, 0, 0
+            self.recent.clear()
+        worked = self.done - self.reused
+        self.unit, self.finished = str(state["unit"]), bool(state["finished"])
+        self.succeeded, self.skipped, self.failed = int(state["succeeded"]), int(state["skipped"]), int(state["failed"])
+        self.reused, self.bytes, self.seconds = int(state["reused"]), int(state["bytes"]), float(state["seconds"])
+        self.total = self.done if self.finished else max(int(state["total"] or 0), self.done)
+        self.recent.append((now, self.done - self.reused - worked))
 
-    task: str
-    file: str
-    host: str
-    worker: str
-    since: float
-    child_bytes: int
+    def rate(self, now: float) -> float:
+        """Items that needed work and ended in the last `RATE_WINDOW_SECONDS`, per second."""
+        horizon = now - RATE_WINDOW_SECONDS
+        while self.recent and self.recent[0][0] < horizon:
+            self.recent.popleft()
+        span = max(now - max(self.started, horizon), 1e-3)
+        return sum(n for _, n in self.recent) / span
 
 
 @dataclass(slots=True)
@@ -55,30 +72,34 @@ class RunCounts:
     status: str = "running"
     ended: float | None = None
     tasks: dict[str, TaskCounts] = field(default_factory=dict)
-    failures: Counter[str] = field(default_factory=Counter)
-    shards_written: int = 0
-    bytes_encoded: int = 0
-    bytes_merged: int = 0
-    in_flight: dict[str, InFlight] = field(default_factory=dict)
-    recent: deque[tuple[float, int]] = field(default_factory=deque)
+    failures: dict[str, int] = field(default_factory=dict)
 
-    def task(self, name: str) -> TaskCounts:
-        return self.tasks.setdefault(name, TaskCounts())
+    @property
+    def file_tasks(self) -> list[TaskCounts]:
+        return [task for task in self.tasks.values() if task.unit == "files"]
+
+    def bytes_of(self, unit: str) -> int:
+        """Bytes that the tasks counting `unit` have written."""
+        return sum(task.bytes for task in self.tasks.values() if task.unit == unit)
+
+    @property
+    def files(self) -> tuple[int, int]:
+        """Files that are through, and files in all: in a chain a file counts when its last task is done with it."""
+        tasks = self.file_tasks
+        if not tasks:
+            return 0, 0
+        total = max(max(task.total, task.done) for task in tasks)
+        through = tasks[-1].succeeded + sum(task.skipped + task.failed for task in tasks)
+        return min(through, total), total
 
     def files_per_second(self, now: float) -> float:
-        """Items finished in the last `RATE_WINDOW_SECONDS`, per second."""
-        horizon = now - RATE_WINDOW_SECONDS
-        while self.recent and self.recent[0][0] < horizon:
-            self.recent.popleft()
-        if not self.recent:
-            return 0.0
-        span = max(now - max(self.started, horizon), 1e-3)
-        return sum(n for _, n in self.recent) / span
+        """The rate of the tasks that are at work; 0 when none is."""
+        return max((task.rate(now) for task in self.file_tasks if not task.finished), default=0.0)
 
     def seconds_left(self, now: float) -> float | None:
-        """Remaining items over the present rate, None while there is none."""
+        """Waiting files over the present rate, None while there is none."""
         rate = self.files_per_second(now)
-        left = sum(max(t.total - t.done, 0) for t in self.tasks.values())
+        left = max((task.waiting for task in self.file_tasks), default=0)
         return left / rate if rate > 0 and self.status == "running" else None
 
 
@@ -91,108 +112,87 @@ class FlowCounters:
     def apply(self, event: Mapping[str, Any], now: float) -> None:
         """Count one event at time `now` (seconds, monotonic). Unknown and foreign events are left alone."""
         run_id, kind = event.get("run"), event.get("event")
-        if not isinstance(run_id, str) or not isinstance(kind, str):
+        handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
+        if not isinstance(run_id, str) or handler is None:
             return
         run = self.runs.get(run_id)
         if run is None:
-            run = self.runs[run_id] = RunCounts(run_id, str(event.get("flow", "")), now)
+            run = self.runs[run_id] = RunCounts(run_id, "", now)
             self._forget()
-        handler = getattr(self, f"_on_{kind}", None)
-        if handler is not None:
-            handler(run, event, now)
+        handler(run, event, now)
 
     def _forget(self) -> None:
         over = [r for r in self.runs.values() if r.status != "running"][: max(len(self.runs) - KEPT_RUNS, 0)]
         for run in over:
             del self.runs[run.run]
 
-    def _on_run(self, run: RunCounts, event: Mapping[str, Any], now: float) -> None:
-        run.flow, run.started, run.status = str(event["flow"]), now, "running"
+    def snapshot(self, now: float, in_flight: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """Everything as JSON-ready values: ``{"runs": [...]}``, the latest run last.
 
-    def _on_total(self, run: RunCounts, event: Mapping[str, Any], now: float) -> None:
-        run.task(str(event["task"])).total = int(event["n_items"])
-
-    def _on_batch(self, run: RunCounts, event: Mapping[str, Any], now: float) -> None:
-        task = run.task(str(event["task"]))
-        failures = {str(k): int(n) for k, n in event["failures"].items()}
-        n_failed = sum(failures.values())
-        task.succeeded += int(event["succeeded"])
-        task.skipped += int(event["skipped"])
-        task.reused += int(event["reused"])
-        task.failed += n_failed
-        task.batches += 1
-        task.seconds += float(event["seconds"])
-        task.total = max(task.total, task.done)
-        run.failures.update(failures)
-        run.bytes_encoded += int(event["bytes"])
-        run.recent.append((now, int(event["succeeded"]) + int(event["skipped"]) + n_failed))
-
-    def _on_at(self, run: RunCounts, event: Mapping[str, Any], now: float) -> None:
-        worker = str(event.get("worker", ""))
-        if not event["file"]:
-            run.in_flight.pop(worker, None)
-            return
-        run.in_flight[worker] = InFlight(
-            task=str(event["task"]),
-            file=str(event["file"]),
-            host=str(event["host"]),
-            worker=worker,
-            since=now - float(event["seconds"]),
-            child_bytes=int(event["child_bytes"]),
-        )
-
-    def _on_shard(self, run: RunCounts, event: Mapping[str, Any], now: float) -> None:
-        run.shards_written += 1
-        run.bytes_merged += int(event["bytes"])
-
-    def _on_end(self, run: RunCounts, event: Mapping[str, Any], now: float) -> None:
-        run.status, run.ended = str(event["status"]), now
-        run.in_flight.clear()
-
-    def forget_worker(self, worker: str) -> None:
-        """A worker is gone, and with it the file that it was at."""
-        for run in self.runs.values():
-            run.in_flight.pop(worker, None)
-
-    def current(self) -> RunCounts | None:
-        """The run to show: the latest that still runs, else the latest."""
-        runs = list(self.runs.values())
-        candidates = [run for run in runs if run.status == "running"] or runs
-        return candidates[-1] if candidates else None
-
-    def snapshot(self, now: float) -> dict[str, Any]:
-        """Everything as JSON-ready values: ``{"runs": [...]}``, the latest run last."""
-        return {"runs": [run_snapshot(run, now) for run in self.runs.values()]}
+        `in_flight` are the workers' files: keys of `dflow.monitor.events.InFlight`, and ``host`` and ``worker``.
+        """
+        flying: dict[str, list[Mapping[str, Any]]] = {}
+        for each in in_flight:
+            flying.setdefault(str(each["run"]), []).append(each)
+        return {"runs": [run_snapshot(run, now, flying.get(run.run, ())) for run in self.runs.values()]}
 
 
-def run_snapshot(run: RunCounts, now: float) -> dict[str, Any]:
+def run_snapshot(run: RunCounts, now: float, in_flight: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """One run as JSON-ready values."""
-    slowest = sorted(run.in_flight.values(), key=lambda f: f.since)[:SLOWEST_SHOWN]
     left = run.seconds_left(now)
+    flying = sorted(in_flight, key=lambda f: -f["seconds"]) if run.status == "running" else []
+    done, total = run.files
     return {
         "run": run.run,
         "flow": run.flow,
         "status": run.status,
         "seconds": round((run.ended or now) - run.started, 3),
-        "tasks": {
-            name: {**asdict(counts), "done": counts.done, "waiting": max(counts.total - counts.done, 0)}
-            for name, counts in run.tasks.items()
-        },
-        "failures": dict(run.failures.most_common()),
+        "files": total,
+        "files_done": done,
+        "tasks": {name: _task_snapshot(counts) for name, counts in run.tasks.items()},
+        "failures": dict(sorted(run.failures.items(), key=lambda each: -each[1])),
         "files_per_second": round(run.files_per_second(now), 3),
         "seconds_left": None if left is None else round(left, 1),
-        "shards_written": run.shards_written,
-        "bytes_encoded": run.bytes_encoded,
-        "bytes_merged": run.bytes_merged,
+        "shards_written": sum(task.succeeded for task in run.tasks.values() if task.unit == "shards"),
+        "bytes_encoded": run.bytes_of("files"),
+        "bytes_merged": run.bytes_of("shards"),
+        "n_in_flight": len(flying),
         "in_flight": [
-            {
-                "task": f.task,
-                "file": f.file,
-                "host": f.host,
-                "worker": f.worker,
-                "seconds": round(now - f.since, 1),
-                "child_bytes": f.child_bytes,
-            }
-            for f in slowest
+            {key: each[key] for key in ("task", "file", "host", "worker", "seconds")} for each in flying[:SLOWEST_SHOWN]
         ],
     }
+
+
+def _task_snapshot(counts: TaskCounts) -> dict[str, Any]:
+    names = (
+        "unit",
+        "total",
+        "succeeded",
+        "skipped",
+        "failed",
+        "reused",
+        "bytes",
+        "seconds",
+        "finished",
+        "done",
+        "waiting",
+    )
+    return {name: getattr(counts, name) for name in names}
+
+
+def _on_run(run: RunCounts, event: Mapping[str, Any], now: float) -> None:
+    run.flow, run.started, run.status = str(event["flow"]), now, "running"
+
+
+def _on_progress(run: RunCounts, event: Mapping[str, Any], now: float) -> None:
+    for state in event["tasks"]:
+        name = str(state["task"])
+        run.tasks.setdefault(name, TaskCounts(now)).take(state, now)
+    run.failures = {str(kind): int(n) for kind, n in event["failures"].items()}
+
+
+def _on_end(run: RunCounts, event: Mapping[str, Any], now: float) -> None:
+    run.status, run.ended = str(event["status"]), now
+
+
+_HANDLERS = {"run": _on_run, "progress": _on_progress, "end": _on_end}

@@ -1,19 +1,57 @@
 """What a running flow says about itself: small dictionaries on Dask's event topic ``dflow``.
 
-Workers say what became of a batch and which file they are at; the client says what there is to do. The scheduler plugin
-counts them. Dask adds a key ``worker`` to what a worker sends.
+The client sends them, at most one a second for each run; the scheduler plugin counts them. Which files are being worked
+on comes another way, with the workers' heartbeats (`InFlight`), and costs no message of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 TOPIC = "dflow"
 """The event topic; `client.get_events(TOPIC)` shows the latest thousand."""
 
-EventKind = Literal["run", "total", "batch", "at", "shard", "end"]
+METRIC = "dflow"
+"""The key under which a worker's heartbeat carries a `WorkerMetric`."""
+
 Event = dict[str, Any]
+
+
+class TaskState(TypedDict):
+    """One task so far in a run: absolute counts, so that a lost message does no harm.
+
+    `unit` says what is counted ("files", "shards", "sources", "calls"); `total` is None while unknown; `bytes` are
+    those written (samples, or shards); `seconds` is the task's wall time; `finished` says that nothing more comes.
+    """
+
+    task: str
+    unit: str
+    total: int | None
+    succeeded: int
+    skipped: int
+    failed: int
+    reused: int
+    bytes: int
+    seconds: float
+    finished: bool
+
+
+class InFlight(TypedDict):
+    """A file that a worker has been at for `seconds`."""
+
+    run: str
+    task: str
+    file: str
+    seconds: float
+
+
+class WorkerMetric(TypedDict):
+    """What a worker adds to its heartbeat: host name, resident bytes of its children, the files that take longer."""
+
+    host: str
+    child_bytes: int
+    in_flight: list[InFlight]
 
 
 def run_started(run: str, flow: str) -> Event:
@@ -21,52 +59,9 @@ def run_started(run: str, flow: str) -> Event:
     return {"event": "run", "run": run, "flow": flow}
 
 
-def task_total(run: str, task: str, n_items: int) -> Event:
-    """Task `task` has `n_items` to do in this run (files, or shards for the merge)."""
-    return {"event": "total", "run": run, "task": task, "n_items": n_items}
-
-
-def batch_finished(
-    run: str,
-    task: str,
-    *,
-    n_succeeded: int,
-    n_skipped: int = 0,
-    failures: Mapping[str, int] | None = None,
-    n_reused: int = 0,
-    n_bytes: int = 0,
-    seconds: float = 0.0,
-) -> Event:
-    """A batch is done: counts of its items, failures by kind, bytes written and wall seconds."""
-    return {
-        "event": "batch",
-        "run": run,
-        "task": task,
-        "succeeded": n_succeeded,
-        "skipped": n_skipped,
-        "failures": dict(failures or {}),
-        "reused": n_reused,
-        "bytes": n_bytes,
-        "seconds": seconds,
-    }
-
-
-def file_in_flight(run: str, task: str, file: str, *, seconds: float, host: str, child_bytes: int = 0) -> Event:
-    """A worker has been at `file` for `seconds`; an empty `file` says that it is idle."""
-    return {
-        "event": "at",
-        "run": run,
-        "task": task,
-        "file": file,
-        "seconds": seconds,
-        "host": host,
-        "child_bytes": child_bytes,
-    }
-
-
-def shard_written(run: str, group: str, n_bytes: int) -> Event:
-    """The merge wrote a shard of `group`."""
-    return {"event": "shard", "run": run, "group": group, "bytes": n_bytes}
+def progress_made(run: str, tasks: Sequence[TaskState], failures: Mapping[str, int] | None = None) -> Event:
+    """The tasks of which something is new, and all failures of the run so far by kind."""
+    return {"event": "progress", "run": run, "tasks": list(tasks), "failures": dict(failures or {})}
 
 
 def run_ended(run: str, status: str) -> Event:

@@ -1,7 +1,7 @@
 """For schedulers that are started by hand: ``dask scheduler --preload dflow.monitor.preload``.
 
 Adds the flow page to the dashboard before it is built, so that it stands beside the built-in pages, and as
-``/individual-dflow`` among the plots that the JupyterLab extension offers.
+``/individual-dflow`` among the plots that the JupyterLab extension lists. Schedulers that dflow starts have it, too.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from typing import Any
 
 from dflow.monitor.plugin import DflowMonitor
 
-try:
-    from distributed.dashboard.scheduler import applications
 
-    from dflow.monitor.page import flow_document
+def offer_pages() -> None:
+    """Put the flow page on the dashboards that this process builds from now on."""
+    try:
+        from distributed.dashboard.scheduler import applications
 
-    applications["/dflow"] = flow_document
-    applications["/individual-dflow"] = flow_document
-except ImportError:  # no Bokeh, no dashboard: counting still works
-    applications = {}
+        from dflow.monitor.page import PATHS, flow_document
+    except ImportError:  # no Bokeh, no dashboard: counting still works
+        return
+    applications.update(dict.fromkeys(PATHS, flow_document))
+
+
+offer_pages()
 
 
 async def dask_setup(scheduler: Any) -> None:

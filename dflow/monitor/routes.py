@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,16 +55,25 @@ def gauges(snapshot: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str],
         for kind, n in run["failures"].items():
             yield "dflow_failures", "Failed items by kind", {**flow, "kind": kind}, float(n)
         yield "dflow_files_per_second", "Items finished per second", flow, run["files_per_second"]
+        yield "dflow_files_in_flight", "Files that have taken over a second so far", flow, float(run["n_in_flight"])
+        yield "dflow_bytes_encoded", "Bytes of samples written", flow, float(run["bytes_encoded"])
         yield "dflow_bytes_merged", "Bytes of shards written", flow, float(run["bytes_merged"])
+    for worker in snapshot["workers"]:
+        labels = {"worker": worker["worker"], "host": worker["host"]}
+        yield "dflow_worker_bytes", "Resident memory of a worker", labels, float(worker["bytes"])
+        yield "dflow_child_bytes", "Resident memory of a worker's children", labels, float(worker["child_bytes"])
 
 
-def routes(monitor: DflowMonitor) -> list[tuple[str, type[web.RequestHandler], dict[str, DflowMonitor]]]:
-    """Handlers for the scheduler's HTTP application."""
+def routes(
+    monitor: DflowMonitor, prefix: str = ""
+) -> list[tuple[str, type[web.RequestHandler], dict[str, DflowMonitor]]]:
+    """Handlers for the scheduler's HTTP application, whose pages stand below `prefix`."""
+    below = re.escape(prefix)
     found: list[tuple[str, type[web.RequestHandler], dict[str, DflowMonitor]]] = [
-        (r"/dflow\.json", SnapshotHandler, {"monitor": monitor})
+        (rf"{below}/dflow\.json", SnapshotHandler, {"monitor": monitor})
     ]
     try:
         import prometheus_client  # noqa: F401
     except ImportError:
         return found
-    return [*found, (r"/dflow/metrics", MetricsHandler, {"monitor": monitor})]
+    return [*found, (rf"{below}/dflow/metrics", MetricsHandler, {"monitor": monitor})]

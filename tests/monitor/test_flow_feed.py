@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-import urllib.request
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
 import dflow
-from dflow.flowmanager import flowtask
+from dflow.flowmanager import flowtask, watching
+from dflow.flowmanager.progress import ProgressEvent
+from dflow.flowmanager.watching import MonitorFeed
+from dflow.monitor import events
+from dflow.records import ErrorRecord
+from tests import browser
+from tests.monitor import snapshots
 
-pytestmark = pytest.mark.slow
+N_ITEMS = 60
 
 
 @flowtask.extract(name="gather", inputs=["sources"], outputs=["items"])
@@ -25,47 +34,130 @@ def gather(sources: list[str]) -> list[int]:
 
 @flowtask.transform(name="work", inputs=["item", "storage"], outputs=["done"])
 def work(item: int, storage: Any) -> int | None:
-    if item == 0:
-        time.sleep(4.0)
-    if item == 1:
-        raise ValueError("one is not wanted")
+    import time
+
+    time.sleep(5.0 if item == 3 else 0.1)
+    if item % 10 == 1:
+        raise ValueError("ones are not wanted")
+    storage.save_data("rows/values", np.arange(float(item)))
     storage.save_metadata("item", item)
     return item
 
 
-def snapshot(client: Client) -> Any:
-    base = str(client.dashboard_link).rsplit("/", 1)[0]
-    with urllib.request.urlopen(f"{base}/dflow.json", timeout=10) as answer:
-        return json.load(answer)
-
-
-def test_page_names_the_slow_file_and_ends_with_the_summary_s_numbers(tmp_path: Path) -> None:
+@pytest.fixture
+def local() -> Iterator[Client]:
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1") as cluster,
         Client(cluster) as client,
     ):
-        flow = dflow.create_flow(name="watched", tasks=[gather, work], flows_outputdir=tmp_path, cluster=client)
-        results: list[Any] = []
-        runner = threading.Thread(
-            target=lambda: results.append(flow.process(inputs={"sources": "20"}, progress=False)), daemon=True
-        )
-        runner.start()
-        flying = []
-        deadline = time.monotonic() + 90
-        while not flying and time.monotonic() < deadline:
-            time.sleep(0.3)
-            try:
-                flying = [f for run in snapshot(client)["runs"] for f in run["in_flight"]]
-            except OSError:
-                continue
-        runner.join(120)
-        assert [(f["file"], f["task"]) for f in flying] == [("0", "work")]
-        assert flying[0]["seconds"] >= 1.0
-        assert flying[0]["child_bytes"] > 10_000_000
-        _, summary, _ = results[0]
-        run = snapshot(client)["runs"][-1]
-        counts = run["tasks"]["work"]
-        assert (counts["succeeded"], counts["failed"]) == (summary["file_count"], summary["failed"]) == (19, 1)
-        assert run["failures"] == {"exception": 1}
-        assert run["status"] == "finished"
-        assert run["in_flight"] == []
+        yield client
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path) -> Iterator[Client]:
+    """``dask scheduler`` and two ``dask worker``, started before and without anything of dflow's."""
+    place = tmp_path / "scheduler.json"
+    with ExitStack() as stack:
+
+        def start(*command: str) -> None:
+            process = subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.DEVNULL, cwd=tmp_path)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+
+        where = ("--host", "127.0.0.1")
+        arguments = ("--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(place), *where)
+        start("distributed.cli.dask_scheduler", *arguments)
+        for _ in range(2):
+            start("distributed.cli.dask_worker", "--scheduler-file", str(place), "--nthreads", "1", *where)
+        with Client(scheduler_file=str(place), timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+            yield client
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["local", "by_hand"])
+def test_numbers_are_real_in_mid_run_and_the_summary_s_at_the_end(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    client: Client = request.getfixturevalue(kind)
+    flow = dflow.create_flow(name="watched", tasks=[gather, work], flows_outputdir=tmp_path, cluster=client)
+    with snapshots.watching(client) as seen:
+        _, summary, _ = flow.process(inputs={"sources": str(N_ITEMS)}, progress=False)
+    snapshots.check_numbers_in_mid_run(seen, "work", slow_file="3", host=platform.node())
+    last = snapshots.fetch(client)
+    snapshots.check_numbers_at_the_end(last, summary, "work", {"exception": N_ITEMS // 10})
+    if kind == "by_hand" and browser.why_not_here() is None:
+        check_page(client, summary)
+
+
+def check_page(client: Client, summary: dict[str, Any]) -> None:
+    """The page in a browser shows the final summary's numbers."""
+    with browser.chromium() as driver:
+        driver.get(snapshots.base(client) + "/dflow")
+        n, n_failed = summary["submitted"], summary["failed"]
+        text = browser.wait_for_text(driver, f"watched finished · {n} of {n} files · {n_failed} failed")
+        assert "exception" in text
+        assert browser.console_errors(driver) == []
+        assert browser.requested_hosts(driver) == {"127.0.0.1"}
+
+
+def told(client: mock.Mock) -> list[Any]:
+    return [call.kwargs["msg"] for call in client.sync.call_args_list]
+
+
+def test_the_feed_sends_at_most_one_message_a_second_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(watching.time, "monotonic", lambda: now)
+    client = mock.Mock(status="running")
+    feed = MonitorFeed(client, "flow", "r")
+    error = ErrorRecord("crash", "died", "encode", "a", 0)
+    feed(ProgressEvent("flow", "encode", "started", 50))
+    for n in range(1, 41):
+        now += 0.1
+        feed(ProgressEvent("flow", "encode", "advanced", 50, succeeded=n, n_bytes=10 * n, errors=(error,)))
+    assert len(told(client)) <= 1 + 4
+    feed.close("cancelled")
+    assert [event["event"] for event in told(client)][-2:] == ["progress", "end"]
+    last = told(client)[-2]
+    assert last["tasks"][0]["succeeded"] == 40
+    assert last["tasks"][0]["bytes"] == 400
+    assert last["failures"] == {"crash": 40}
+
+
+def test_a_task_that_runs_again_counts_its_failures_anew() -> None:
+    client = mock.Mock(status="running")
+    feed = MonitorFeed(client, "flow", "r")
+    error = ErrorRecord("crash", "died", "encode", "a", 0)
+    for _ in range(2):
+        feed(ProgressEvent("flow", "encode", "started", 1))
+        feed(ProgressEvent("flow", "encode", "finished", 1, failed=1, errors=(error,)))
+    feed.flush(now=True)
+    assert told(client)[-1]["failures"] == {"crash": 1}
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), TimeoutError("does not answer")])
+def test_a_scheduler_that_does_not_answer_the_feed_stops_nothing(error: Exception) -> None:
+    client = mock.Mock(status="running")
+    client.sync.side_effect = error
+    feed = MonitorFeed(client, "flow", "r")
+    feed(ProgressEvent("flow", "encode", "finished", 1, succeeded=1))
+    feed.close("finished")
+    assert [event["event"] for event in told(client)] == ["run", "progress", "end"]
+
+
+def test_a_scheduler_that_takes_no_plugin_is_not_told_anything(caplog: pytest.LogCaptureFixture) -> None:
+    client = mock.Mock(status="running")
+    client.register_plugin.side_effect = ModuleNotFoundError("No module named 'dflow'")
+    feed = MonitorFeed(client, "flow", "r")
+    feed.close("finished")
+    assert told(client) == []
+    assert "the page /dflow is missing" in caplog.text
+
+
+def test_names_travel_as_utf_8() -> None:
+    client = mock.Mock(status="running")
+    feed = MonitorFeed(client, "flow", "r")
+    feed(ProgressEvent("flow", "t\udcff", "finished", 1))
+    feed.flush(now=True)
+    told(client)[-1]["tasks"][0]["task"].encode("utf-8")
+    assert client.sync.call_args.kwargs["topic"] == events.TOPIC

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import time
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Scheduler
+from tornado.httpclient import AsyncHTTPClient
 
 from dflow.monitor import events
 from dflow.monitor.plugin import DflowMonitor
 from tests import browser
+from tests.monitor.snapshots import base, fetch
 
 HOSTILE = "<script>window.hacked=1</script>.step"
+
+
+STATE: events.TaskState = {
+    "task": "encode",
+    "unit": "files",
+    "total": 5000,
+    "succeeded": 1234,
+    "skipped": 0,
+    "failed": 5,
+    "reused": 0,
+    "bytes": 3 * 1024**2,
+    "seconds": 12.0,
+    "finished": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,39 +43,37 @@ def client() -> Iterator[Client]:
     ):
         client.register_plugin(DflowMonitor())
         client.register_plugin(DflowMonitor())  # a second flow's registration changes nothing
+        cluster.workers[0].metrics = {events.METRIC: lambda _: METRIC}
         send(client)
         yield client
 
 
+METRIC: events.WorkerMetric = {
+    "host": "node-7",
+    "child_bytes": 300 * 1024**2,
+    "in_flight": [{"run": "run-1", "task": "encode", "file": HOSTILE, "seconds": 12.0}],
+}
+
+
 def send(client: Client) -> None:
-    run = "run-1"
-    client.log_event(events.TOPIC, events.run_started(run, "bolts & <b>nuts</b>"))
-    client.log_event(events.TOPIC, events.task_total(run, "encode", 5000))
-    client.log_event(
-        events.TOPIC, events.batch_finished(run, "encode", n_succeeded=1234, failures={"crash": 3, "timeout": 2})
-    )
-    at = events.file_in_flight(run, "encode", HOSTILE, seconds=12.0, host="node-7", child_bytes=300 * 1024 * 1024)
-    client.log_event(events.TOPIC, at)
+    client.log_event(events.TOPIC, events.run_started("run-1", "bolts & <b>nuts</b>"))
+    client.log_event(events.TOPIC, events.progress_made("run-1", [STATE], {"crash": 3, "timeout": 2}))
     deadline = time.monotonic() + 10
     while not fetch(client)["runs"][-1:] or not fetch(client)["runs"][-1]["in_flight"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def base(client: Client) -> str:
-    return str(client.dashboard_link).rsplit("/", 1)[0]
-
-
-def fetch(client: Client) -> Any:
-    with urllib.request.urlopen(base(client) + "/dflow.json", timeout=10) as answer:
-        return json.load(answer)
-
-
 def test_json_gives_the_numbers(client: Client) -> None:
     run = fetch(client)["runs"][-1]
     assert run["tasks"]["encode"]["done"] == 1239
     assert run["failures"] == {"crash": 3, "timeout": 2}
-    assert len(fetch(client)["workers"]) == 1
+    assert run["bytes_encoded"] == 3 * 1024**2
+    assert [f["file"] for f in run["in_flight"]] == [HOSTILE]
+    assert 12.0 <= run["in_flight"][0]["seconds"] < 60.0
+    (worker,) = fetch(client)["workers"]
+    assert (worker["host"], worker["child_bytes"]) == ("node-7", 300 * 1024**2)
+    assert worker["bytes"] > 10_000_000
 
 
 def test_metrics_are_served_where_prometheus_client_is_installed(client: Client) -> None:
@@ -69,6 +82,32 @@ def test_metrics_are_served_where_prometheus_client_is_installed(client: Client)
         text = answer.read().decode()
     assert 'kind="crash"' in text
     assert 'state="succeeded",task="encode"} 1234.0' in text
+
+
+def test_a_dashboard_below_a_prefix_has_the_pages_there() -> None:
+    async def paths() -> dict[str, int]:
+        async with Scheduler(
+            port=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", http_prefix="/mine"
+        ) as scheduler:
+            await scheduler.register_scheduler_plugin(DflowMonitor(), idempotent=True)
+            wanted = ["mine/dflow", "mine/dflow.json", "mine/individual-dflow", "mine/status", "dflow.json"]
+            found = {}
+            for path in wanted:
+                url = f"http://127.0.0.1:{scheduler.http_server.port}/{path}"
+                found[path] = (await AsyncHTTPClient().fetch(url, raise_error=False)).code
+            return found
+
+    assert list(asyncio.run(paths()).values()) == [200, 200, 200, 200, 404]
+
+
+def test_a_scheduler_whose_dashboard_is_off_still_gives_the_numbers() -> None:
+    async def codes() -> list[int]:
+        async with Scheduler(port=0, host="127.0.0.1", dashboard=False, dashboard_address="127.0.0.1:0") as scheduler:
+            await scheduler.register_scheduler_plugin(DflowMonitor(), idempotent=True)
+            url = f"http://127.0.0.1:{scheduler.http_server.port}/dflow"
+            return [(await AsyncHTTPClient().fetch(url + end, raise_error=False)).code for end in (".json", "")]
+
+    assert asyncio.run(codes()) == [200, 404]
 
 
 def test_built_in_pages_still_work(client: Client) -> None:
@@ -84,7 +123,8 @@ def test_browser_shows_the_same_numbers(client: Client) -> None:
         pytest.skip(reason)
     with browser.chromium() as driver:
         driver.get(base(client) + "/dflow")
-        text = wait_for_text(driver, "1,239 of 5,000 items")
+        text = browser.wait_for_text(driver, "1,239 of 5,000 files")
+        assert "3.0 MB encoded" in text
         assert "5 failed" in text
         assert "bolts & <b>nuts</b>" in text  # as text, not as markup
         assert "timeout" in text
@@ -93,28 +133,9 @@ def test_browser_shows_the_same_numbers(client: Client) -> None:
         assert driver.execute_script("return window.hacked") is None
         assert browser.console_errors(driver) == []
         assert browser.requested_hosts(driver) == {"127.0.0.1"}
-        client.log_event(events.TOPIC, events.batch_finished("run-1", "encode", n_succeeded=1000))
-        wait_for_text(driver, "2,239 of 5,000 items")
-
-
-DEEP_TEXT = """
-function texts(node) {
-  let out = node.nodeType === 3 ? node.textContent : '';
-  if (node.tagName === 'STYLE' || node.tagName === 'SCRIPT') return '';
-  for (const child of (node.shadowRoot ? [...node.shadowRoot.childNodes] : [])) out += texts(child) + ' ';
-  for (const child of node.childNodes) out += texts(child) + ' ';
-  return out;
-}
-return texts(document.body).replace(/\\s+/g, ' ');
-"""
-
-
-def wait_for_text(driver: Any, wanted: str) -> str:
-    deadline = time.monotonic() + 30
-    text = ""
-    while time.monotonic() < deadline:
-        text = driver.execute_script(DEEP_TEXT).replace("\u00a0", " ")
-        if wanted in text:
-            return str(text)
-        time.sleep(0.2)
-    raise AssertionError(f"{wanted!r} is not on the page: {text[:2000]}")
+        more: events.TaskState = {**STATE, "succeeded": 2234}
+        client.log_event(events.TOPIC, events.progress_made("run-1", [more], {"crash": 3, "timeout": 2}))
+        browser.wait_for_text(driver, "2,239 of 5,000 files")
+        driver.get(base(client) + "/individual-dflow")
+        browser.wait_for_text(driver, "2,239 of 5,000 files")
+        assert browser.console_errors(driver) == []
