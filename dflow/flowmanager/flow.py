@@ -13,6 +13,7 @@ from dflow.flowmanager import bars
 from dflow.flowmanager.flowoutput import FlowOutput, listed
 from dflow.flowmanager.freshness import LASTING_KINDS, LIMIT_KINDS
 from dflow.flowmanager.handle import RunningFlow
+from dflow.flowmanager.notebookbars import is_notebook, notebook_bars
 from dflow.flowmanager.progress import Listener, ProgressEvent
 from dflow.flowmanager.registry import print_task_registry
 from dflow.flowmanager.roots import check_sources
@@ -178,25 +179,32 @@ class Flow:
         inputs: Mapping[str, Any] | None = None,
         clean_output_dir: bool = False,
         *,
-        progress: Listener | None = None,
+        progress: Listener | bool | None = None,
     ) -> RunningFlow:
         """Run the flow in the background; the arguments are those of `process`.
 
         Returns
         -------
-        A handle with ``status()``, ``wait()`` and ``cancel()``. No bars are shown; what `process` raises is raised by
-        ``wait()``.
+        A handle with ``status()``, ``wait()`` and ``cancel()``; what `process` raises is raised by ``wait()``. In a
+        notebook the cell shows the bars, with a button that cancels; elsewhere nothing is shown.
         """
+        shown = progress is None or progress is True
+        panel = notebook_bars(self.cancel) if shown and is_notebook() else None
+        listeners: list[Listener] = [panel] if panel is not None else [progress] if callable(progress) else []
 
         def run(note: Listener) -> tuple[FlowOutput, dict[str, Any], str]:
             def listen(event: ProgressEvent) -> None:
-                note(event)
-                if progress is not None:
-                    progress(event)
+                for listener in (note, *listeners):
+                    listener(event)
 
             return self.process(inputs, clean_output_dir, progress=listen)
 
-        return RunningFlow(run, self.cancel)
+        def ended(error: BaseException | None) -> None:
+            if panel is not None:
+                panel.say(f"{type(error).__name__}: {error}" if error is not None else "Finished.")
+                panel.close()
+
+        return RunningFlow(run, self.cancel, ended)
 
     def retry(
         self,

@@ -31,9 +31,15 @@ class FlowStatus:
 class RunningFlow:
     """A run that `Flow.start` began. Any thread may call its methods."""
 
-    def __init__(self, run: Callable[[Listener], Result], cancel: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        run: Callable[[Listener], Result],
+        cancel: Callable[[], None],
+        ended: Callable[[BaseException | None], None] = lambda error: None,
+    ) -> None:
         self._run = run
         self._cancel = cancel
+        self._ended = ended
         self._events: dict[str, ProgressEvent] = {}
         self._result: Result | None = None
         self._error: BaseException | None = None
@@ -79,6 +85,7 @@ class RunningFlow:
             self._result = self._run(self._note)
         except BaseException as error:
             self._error = error
+        self._ended(self._error)
 
     def _note(self, event: ProgressEvent) -> None:
         self._events[event.task] = event

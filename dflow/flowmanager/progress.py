@@ -49,6 +49,14 @@ class ProgressEvent:
         return (self.done - self.reused) / self.seconds if self.seconds > 0 else 0.0
 
 
+def describe(event: ProgressEvent) -> str:
+    """``412/5000 files, 83.1/s, 12 reused, 3 failed``."""
+    total = f"/{event.total}" if event.total is not None else ""
+    parts = [f"{event.done}{total} {event.unit}", f"{event.items_per_second:.1f}/s"]
+    exceptions = ((event.reused, "reused"), (event.skipped, "skipped"), (event.failed, "failed"))
+    return ", ".join([*parts, *(f"{count} {word}" for count, word in exceptions if count)])
+
+
 Listener = Callable[[ProgressEvent], None]
 
 

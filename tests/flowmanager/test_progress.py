@@ -37,6 +37,36 @@ def test_events_add_up_and_end_with_a_finished_one():
     assert len(events) < 12
 
 
+def test_what_ended_is_told_when_nothing_else_ends(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("dflow.flowmanager.progress.time.monotonic", lambda: now)
+    events: list[ProgressEvent] = []
+    progress = Progress("flow", [events.append])
+    task = progress.start("encode", 10)
+    task.advance(succeeded=9, n_bytes=70)
+    assert events[-1].done == 0  # a moment after the last event
+    now += 0.5
+    progress.flush()
+    assert (events[-1].done, events[-1].n_bytes) == (9, 70)
+    progress.flush()
+    assert len(events) == 2
+
+
+def test_a_listener_that_comes_late_is_told_what_has_happened():
+    progress = Progress("flow", [])
+    gather = progress.start("gather", 1)
+    gather.advance(succeeded=1)
+    gather.finish()
+    encode = progress.start("encode", 10)
+    encode.advance(failed=1, errors=[ERROR])
+    encode.advance(failed=1, errors=[ERROR])
+    events: list[ProgressEvent] = []
+    progress.add(events.append)
+    assert [(event.task, event.phase) for event in events] == [("gather", "finished"), ("encode", "started")]
+    encode.finish()
+    assert sum(len(event.errors) for event in events) == 2
+
+
 def test_a_callback_gets_the_events_of_every_task(tmp_path, engine_arguments):
     events: list[ProgressEvent] = []
     flow = dflow.create_flow("seen", [gather, encode, label], tmp_path, export_visualization=False, **engine_arguments)
@@ -58,32 +88,6 @@ def test_terminal_bars_show_counts():
     shown(ProgressEvent("f", "encode", "finished", 4, succeeded=3, failed=1, seconds=2.0))
     shown.close()
     assert "4/4 files, 2.0/s, 1 failed" in stream.getvalue()
-
-
-def test_the_notebook_table_is_whole_html_and_escapes_what_it_shows():
-    event = ProgressEvent("f", "<script>", "advanced", 8, succeeded=2, dashboard="http://x/'><b>")
-    text = bars.html_table((event,))
-    assert "<script>" not in text
-    assert "x/'" not in text
-    ET.fromstring(f"<div>{text.replace('<br>', '')}</div>")
-    assert "width:25.0%" in text
-
-
-def test_html_bars_update_one_display():
-    class Handle:
-        def __init__(self):
-            self.updates = []
-
-        def update(self, content):
-            self.updates.append(content._repr_html_())
-
-    handle = Handle()
-    first = []
-    shown = bars.HtmlBars(lambda text: first.append(text) or handle)
-    shown(ProgressEvent("f", "encode", "started", 2))
-    shown(ProgressEvent("f", "encode", "advanced", 2, succeeded=1))
-    shown.close()
-    assert len(first) == len(handle.updates) == 1
 
 
 def test_one_event_is_one_line_in_the_log(tmp_path):
