@@ -12,7 +12,7 @@ from dflow.flowmanager.batch import Batch, Limits
 from dflow.flowmanager.faults import Fault, split_stack
 from dflow.flowmanager.limits import machine_share_bytes, resident_bytes
 from dflow.flowmanager.processes import Child, ChildStartError, Nursery
-from dflow.flowmanager.watch import Allowance, converse
+from dflow.flowmanager.watch import Allowance, CancelledError, converse
 from dflow.records import ErrorRecord
 
 _START_ATTEMPTS = 3
@@ -112,6 +112,8 @@ class Supervisor:
         allowance: Allowance,
         on_reply: Callable[[wire.Reply], None],
     ) -> Fault | None:
+        if self._cancelled.is_set():  # or a child that answers at once would be asked all the same
+            raise CancelledError
         self._child, self._busy = None, child  # whatever happens now, a child that has not answered is not used again
         try:
             fault = converse(child, request, allowance, on_reply, self._cancelled)

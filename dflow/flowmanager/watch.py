@@ -20,7 +20,7 @@ TREE_SECONDS = 1.0
 
 
 class CancelledError(Exception):
-    """The request was cancelled and its child is ended."""
+    """The request was cancelled; a child that was at work on it is ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ def shared_supervisor() -> Iterator[Supervisor]:
 @pytest.fixture
 def supervisor(shared_supervisor) -> Supervisor:
     shared_supervisor.retire()
+    shared_supervisor.resume()  # an earlier test may have cancelled it
     return shared_supervisor
 
 
@@ -188,6 +189,17 @@ def test_cancelling_ends_the_request_and_its_child(supervisor, tmp_path):
         ask(supervisor, batch)
     assert time.monotonic() - started < 5
     assert not is_running(pid)
+
+
+def test_a_cancelled_supervisor_asks_nothing_until_it_is_resumed(supervisor, tmp_path):
+    batch = make_batch(child_pid, [1], tmp_path)
+    supervisor.prepare(batch)
+    supervisor.cancel()
+    for _ in range(20):  # even if the child would answer at once
+        with pytest.raises(CancelledError):
+            ask(supervisor, batch)
+    supervisor.resume()
+    assert ask(supervisor, batch) == supervisor.child_pid
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
