@@ -5,9 +5,29 @@ Batches return these, never arrays. Everything here pickles, compares by value, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Any, Literal, TypeVar
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def pickled_by_place(cls: _Class) -> _Class:
+    """Make a slotted dataclass pickle as a call of itself with its fields in order.
+
+    What the standard library does for frozen dataclasses with slots asks for the list of fields at every object, on
+    both sides: 30 µs a sample's record instead of 4.
+    """
+    names: tuple[str, ...] = tuple(cls.__dataclass_fields__)  # type: ignore[attr-defined]  # a dataclass
+    get: Callable[[Any], Any] = attrgetter(*names)
+
+    def reduce(self: Any) -> tuple[type, tuple[Any, ...]]:
+        return cls, get(self) if len(names) > 1 else (get(self),)
+
+    cls.__reduce__ = reduce  # type: ignore[assignment]
+    return cls
+
 
 Status = Literal["succeeded", "skipped", "failed"]
 """Every submitted item ends in exactly one of these."""
@@ -16,6 +36,7 @@ Scalar = bool | int | float | str
 """A file value: one per sample."""
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class ArrayLayout:
     """What is the same for one array in (nearly) every sample.
@@ -39,6 +60,7 @@ class ArrayLayout:
         return f"{self.group}/{self.name}"
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class SampleLayout:
     """Everything that thousands of samples share, so that a record of one sample stays small.
@@ -57,6 +79,7 @@ class SampleLayout:
         return tuple(sorted({a.group for a in self.arrays if a.group != "file"}))
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class SampleRecord:
     """One sample: a sealed `.data` file and what the merge must know about it without opening it.
@@ -88,6 +111,7 @@ class SampleRecord:
         return dict(self.values)
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class ErrorRecord:
     """Why an item failed: one entry of ``error_summary.json``.
@@ -113,6 +137,7 @@ class ErrorRecord:
     logs: tuple[str, ...] = ()
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
     """What became of one item of one task.
@@ -142,6 +167,7 @@ class ItemRecord:
     logs: tuple[str, ...] = ()
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class BatchResult:
     """What one Dask node returns: the records of its items, in item order, and who did the work."""
@@ -156,6 +182,7 @@ class BatchResult:
     peak_child_bytes: int = 0
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class ShardRecord:
     """One finished shard task of the merge: CRC-32 and bytes of each file it wrote, by path in the dataset.

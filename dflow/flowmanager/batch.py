@@ -18,6 +18,7 @@ from typing import Any, Literal
 import cloudpickle
 
 from dflow.config import TIMEOUT_SECONDS
+from dflow.records import pickled_by_place
 from dflow.storage.paths import FlowPaths
 
 TaskKind = Literal["extract", "transform", "custom"]
@@ -30,6 +31,7 @@ PLAIN_TYPES = (type(None), bool, int, float, str)
 """Values of exactly these types travel as they are."""
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class Feed:
     """How one parameter of a task's function is filled.
@@ -44,6 +46,7 @@ class Feed:
     keyword: str = ""
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class TaskCall:
     """One task's function and how it is to be called; the same for all batches of the task.
@@ -73,6 +76,7 @@ class TaskCall:
         return hashlib.blake2b(self.function, digest_size=16).hexdigest()
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class Item:
     """One thing to call the function with.
@@ -92,6 +96,7 @@ class Item:
     content_hash: str = ""
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one item may use, and how the child is kept healthy.
@@ -120,6 +125,7 @@ class Limits:
     startup_seconds: float = 120.0
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one Dask node does: `call` for each of `items`.
@@ -142,6 +148,7 @@ class Batch:
     monitor_run: str = ""
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class PackedValue:
     """A returned value as cloudpickle's bytes."""
@@ -149,6 +156,7 @@ class PackedValue:
     data: bytes
 
 
+@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class BodyValues:
     """What a transform returned for each body of a file: (body index, value packed or plain), by body index.

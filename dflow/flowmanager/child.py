@@ -89,6 +89,7 @@ class _Child:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._outbox = wire.Outbox(connection)
         self._functions: dict[str, bytes] = {}
         self._call: PreparedCall | None = None
         self._held: list[wire.Reply] = []
@@ -113,7 +114,7 @@ class _Child:
         if isinstance(message, wire.UnitDone) and message.body == wire.WHOLE_FILE and not message.preview:
             return
         _flush_output()
-        wire.send(self._connection, *self._held)
+        self._outbox.send(*self._held)
         self._held.clear()
 
     def _prepare(self, request: wire.Prepare) -> wire.Prepared:

@@ -141,13 +141,23 @@ def _checked(connection: Connection, wait_seconds: float | None = None, explain:
     return connection
 
 
+_QUIET = {
+    # Users' code runs in the workers' children; Dask's profiler would only see workers that wait.
+    "distributed.worker.profile.enabled": False,
+    # What every event loop does all the time, of which a cluster of n workers has 2 n + 1 on one machine: by default
+    # fifty times a second a look at its own delay, ten times one at the memory (the children's is watched by us).
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.worker.memory.monitor-interval": "500ms",
+    "distributed.admin.system-monitor.interval": "1s",
+}
+"""Settings of a local cluster: by default its idle loops take 3 % of two cores."""
+
+
 def _local(max_workers: int | None) -> Connection:
     """A cluster of our own: one thread a process, the dashboard on the loopback interface, closed with the flow."""
     _keep_main_out_of_workers()
     offer_pages()
-    # Users' code runs in the workers' children; Dask's profiler would only see workers that wait.
-    settings = {"distributed.worker.profile.enabled": False}
-    with warnings.catch_warnings(), dask.config.set(settings):
+    with warnings.catch_warnings(), dask.config.set(_QUIET):
         # Another process may take the port after we looked; distributed then takes another by itself.
         warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use", category=UserWarning)
         cluster = _started_or_closed(

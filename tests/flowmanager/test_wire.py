@@ -85,3 +85,49 @@ def test_the_worker_calls_nothing_that_a_message_names(tmp_path):
     with pytest.raises(wire.WireError, match="pathlib"):
         wire.Inbox().feed(frame(pickle.dumps(Trap())))
     assert not (tmp_path / "sprung").exists()
+
+
+def outbox_frames(*batches: list[object]) -> list[bytes]:
+    """What one `Outbox` writes for each list of replies."""
+    ours, theirs = socket.socketpair()
+    written = []
+    with ours, theirs:
+        outbox = wire.Outbox(ours)
+        for replies in batches:
+            outbox.send(*replies)
+            written.append(theirs.recv(1 << 20))
+    return written
+
+
+def unit_with(layout: SampleLayout, body: int) -> wire.UnitDone:
+    return wire.UnitDone(body, "succeeded", sample=SampleRecord("abc_0", "a.step", body, layout, (6,), ()))
+
+
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.booleans()), max_size=12), st.integers(1, 500))
+def test_layouts_arrive_whole_however_they_are_shared(plan, step):
+    known = {name: SampleLayout((), schema=name * 50) for name in "xyz"}
+    replies = [
+        unit_with(SampleLayout((), schema=name * 50) if fresh else known[name], at)
+        for at, (name, fresh) in enumerate(plan)
+    ]
+    data = b"".join(outbox_frames(*([reply, wire.ItemDone(1.0, 1.0, None, 1)] for reply in replies)))
+    inbox = wire.Inbox()
+    received = [message for at in range(0, len(data), step) for message in inbox.feed(data[at : at + step])]
+    assert [message for message in received if isinstance(message, wire.UnitDone)] == replies
+
+
+def test_a_layout_is_sent_to_the_worker_once():
+    layout = SampleLayout((), schema="s" * 10_000)
+    first, second = outbox_frames([unit_with(layout, 0)], [unit_with(layout, 1)])
+    assert len(first) > 10_000
+    assert len(second) < 500
+    inbox = wire.Inbox()
+    (one,), (other,) = inbox.feed(first), inbox.feed(second)
+    assert one.sample.layout is other.sample.layout
+
+
+def test_a_layout_that_was_never_sent_is_nonsense():
+    layout = SampleLayout((), schema="s")
+    _, later = outbox_frames([unit_with(layout, 0)], [unit_with(layout, 1)])
+    with pytest.raises(wire.WireError):
+        wire.Inbox().feed(later)
