@@ -134,8 +134,19 @@ class Brep:
 
         Returns
         -------
-        points (F, n, 3) in mm and outward unit normals (F, n, 3), float64; a face without area repeats its centroid.
+        points (F, n, 3) in mm and outward unit normals (F, n, 3), float64; a face without area repeats one point.
         """
+        rows = np.arange(self.n_faces)
+        return sampling.face_points(self._tables, self._kernel, rows, *self._scattered(n, seed))
+
+    def surface_points(self, n: int, seed: int) -> np.ndarray:
+        """The points of `surface_samples` alone, at less than half the cost: a view of one coordinate after another."""
+        points = np.empty((3, self.n_faces, n))
+        rows = np.arange(self.n_faces)
+        sampling.fill_faces(self._tables, self._kernel, rows, *self._scattered(n, seed), points, None)
+        return np.moveaxis(points, 0, -1)
+
+    def _scattered(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         return scattering.scatter(self._tables, self._kernel, self.chords, self._trapezoids, self._uv_bounds, n, seed)
 
     # -- edges

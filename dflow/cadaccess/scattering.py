@@ -12,7 +12,6 @@ import numpy as np
 
 from dflow.cadaccess import curves, shapecode, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
-from dflow.cadaccess.sampling import face_points
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
 
@@ -40,63 +39,77 @@ class Trapezoids:
 
 
 def cut_polygons(tables: ShapeTables, chords: Chords) -> Trapezoids:
-    """Trapezoids of all faces on planes and cylinders; curved edges become up to 64 straight ones a turn."""
-    even = (tables.faces.kind == shapecode.PLANE) | (tables.faces.kind == shapecode.CYLINDER)
-    rows = np.flatnonzero(even & chords.closed)
-    pieces = [_cut_polygon(*_fine_polygon(tables, chords, row)) for row in rows.tolist()]
-    table = np.concatenate(pieces) if pieces else np.zeros((0, 6))
-    face = np.repeat(rows, [len(piece) for piece in pieces]) if pieces else np.zeros(0, int)
-    left, right, low, high = table[:, 0], table[:, 1], table[:, 2:4], table[:, 4:6]
-    area = 0.5 * (right - left) * (high - low).sum(axis=1)
-    return Trapezoids(face, left, right, low, high, area)
+    """Trapezoids of all faces on planes and cylinders; curved edges become up to 64 straight ones a turn.
 
-
-def _fine_polygon(tables: ShapeTables, chords: Chords, row: int) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and ends of the face's boundary in straight pieces."""
-    span = _span(chords, row)
-    start, end = chords.start[span], chords.end[span]
-    curved = np.flatnonzero(chords.sagitta[span] > 0)
-    if not len(curved):
-        return start, end
-    n = int(np.clip(_MAX_PIECES // len(curved), 2, 8))
-    which = span.start + curved
-    t = np.linspace(chords.t0[which], chords.t1[which], n + 1, axis=1)
-    points, _ = curves.evaluate(tables.use_curves, chords.use[which], t)
-    points[:, 0], points[:, -1] = start[curved], end[curved]
-    keep = chords.sagitta[span] == 0
-    return (
-        np.concatenate([start[keep], points[:, :-1].reshape(-1, 2)]),
-        np.concatenate([end[keep], points[:, 1:].reshape(-1, 2)]),
-    )
-
-
-def _span(chords: Chords, row: int) -> slice:
-    return slice(chords.first[row], chords.first[row + 1])
-
-
-def _cut_polygon(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """(n, 6): left, right, v low at both, v high at both. Between neighbouring corners the edges pair up by the
-    even-odd rule.
+    Between neighbouring corners of a face the pieces above each other pair up by the even-odd rule.
     """
-    swap = start[:, 0] > end[:, 0]
-    a, b = np.where(swap[:, None], end, start), np.where(swap[:, None], start, end)
-    at = np.unique(np.concatenate([a[:, 0], b[:, 0]]))
-    left, right = at[:-1], at[1:]
-    covers = (a[:, 0] <= left[:, None]) & (b[:, 0] >= right[:, None])  # (slabs, chords)
-    run = b[:, 0] - a[:, 0]
-    slope = np.divide(b[:, 1] - a[:, 1], run, out=np.zeros_like(run), where=run > 0)
-    at_left = a[:, 1] + slope * (left[:, None] - a[:, 0])
-    at_right = a[:, 1] + slope * (right[:, None] - a[:, 0])
-    order = np.argsort(np.where(covers, at_left + at_right, np.inf), axis=1)
-    n_pairs = covers.sum(axis=1) // 2
-    slab, pair = np.nonzero(np.arange(max(int(n_pairs.max(initial=0)), 1)) < n_pairs[:, None])
-    lower, upper = order[slab, 2 * pair], order[slab, 2 * pair + 1]
-    columns = (
-        left[slab], right[slab],
-        at_left[slab, lower], at_right[slab, lower],
-        at_left[slab, upper], at_right[slab, upper],
-    )  # fmt: skip
-    return np.column_stack(columns)
+    even = (tables.faces.kind == shapecode.PLANE) | (tables.faces.kind == shapecode.CYLINDER)
+    face, start, end = _straight_pieces(tables, chords, np.flatnonzero((even & chords.closed)[chords.face]))
+    swap = (start[:, 0] > end[:, 0])[:, None]
+    a, b = np.where(swap, end, start), np.where(swap, start, end)
+    corner, first, last = _number_corners(face, a[:, 0], b[:, 0])
+    times = last - first
+    piece = np.repeat(np.arange(len(face)), times)
+    slab = np.arange(len(piece)) - np.repeat(np.cumsum(times) - times - first, times)
+    left, right = corner[slab], corner[slab + 1]
+    a_u, a_v = a[piece].T
+    slope = ((b[:, 1] - a[:, 1]) / np.where(times > 0, b[:, 0] - a[:, 0], 1.0))[piece]
+    at_left, at_right = a_v + slope * (left - a_u), a_v + slope * (right - a_u)
+    lower, upper = _pair_up(slab, at_left + at_right)
+    left, right = left[lower], right[lower]
+    low = np.column_stack([at_left[lower], at_right[lower]])
+    high = np.column_stack([at_left[upper], at_right[upper]])
+    area = 0.5 * (right - left) * (high - low).sum(axis=1)
+    return Trapezoids(face[piece[lower]], left, right, low, high, area)
+
+
+def _straight_pieces(
+    tables: ShapeTables, chords: Chords, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Faces (n,), starts and ends (n, 2) of the chords `rows`, those under curves cut further."""
+    face = chords.face[rows]
+    bent = chords.sagitta[rows] > 0
+    if not bent.any():
+        return face, chords.start[rows], chords.end[rows]
+    n_bent = np.bincount(face[bent], minlength=tables.n_faces)
+    times = np.where(bent, np.clip(_MAX_PIECES // np.maximum(n_bent, 1), 2, 8)[face], 1)
+    chord = np.repeat(rows, times)
+    last = np.cumsum(times) - 1
+    step = np.arange(len(chord)) - np.repeat(last + 1 - times, times)
+    start = chords.start[chord]
+    inner = np.flatnonzero(step)
+    share = step[inner] / np.repeat(times, times)[inner]
+    which = chord[inner]
+    t = chords.t0[which] + share * (chords.t1[which] - chords.t0[which])
+    start[inner] = curves.evaluate(tables.use_curves, chords.use[which], t[:, None])[0][:, 0]
+    end = np.empty_like(start)
+    end[:-1] = start[1:]
+    end[last] = chords.end[rows]
+    return chords.face[chord], start, end
+
+
+def _number_corners(face: np.ndarray, *sides: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The different values of each face's sides, face by face in ascending order, and each side's place among them."""
+    every, owner = np.concatenate(sides), np.tile(face, len(sides))
+    order = np.lexsort((every, owner))
+    every, owner = every[order], owner[order]
+    new = np.ones(len(every), bool)
+    new[1:] = (every[1:] != every[:-1]) | (owner[1:] != owner[:-1])
+    place = np.empty(len(every), int)
+    place[order] = np.cumsum(new) - 1
+    return every[new], *np.split(place, len(sides))
+
+
+def _pair_up(group: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and second of each, third and fourth and so on, of a group's members in ascending height."""
+    order = np.lexsort((height, group))
+    ranked = group[order]
+    n = np.arange(len(order))
+    begins = np.ones(len(order), bool)
+    begins[1:] = ranked[1:] != ranked[:-1]
+    odd = (n - np.maximum.accumulate(np.where(begins, n, 0))) % 2 == 1
+    second = np.flatnonzero(odd)
+    return order[second - 1], order[second]
 
 
 def scatter(
@@ -108,42 +121,78 @@ def scatter(
     n: int,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(F, n, 3) points and outward unit normals; a face on which nothing can be drawn repeats the middle of its
-    bounds.
-    """
+    """(F, n) u and v of points on each face; where nothing can be drawn, the middle of the face's bounds."""
     generator = np.random.default_rng(seed)
-    uv = np.repeat((0.5 * (bounds[:, 0::2] + bounds[:, 1::2]))[:, None], n, axis=1)
-    easy = np.unique(trapezoids.face[trapezoids.area > 0])
-    if len(easy):
-        uv[easy] = _draw_from_trapezoids(trapezoids, easy, n, generator)
-    rest = np.setdiff1d(np.arange(tables.n_faces), easy)
-    if len(rest):
-        _draw_by_rejection(tables, kernel, chords, bounds, rest, uv, generator)
-    return face_points(tables, kernel, np.arange(tables.n_faces), uv[..., 0], uv[..., 1])
+    u = np.repeat(0.5 * (bounds[:, 0] + bounds[:, 1]), n).reshape(-1, n)
+    v = np.repeat(0.5 * (bounds[:, 2] + bounds[:, 3]), n).reshape(-1, n)
+    easy = np.bincount(trapezoids.face[trapezoids.area > 0], minlength=tables.n_faces) > 0
+    if easy.any():
+        rows = np.flatnonzero(easy)
+        u[rows], v[rows] = _draw_from_trapezoids(trapezoids, rows, n, generator)
+    if not easy.all():
+        _draw_by_rejection(tables, kernel, chords, bounds, np.flatnonzero(~easy), (u, v), generator)
+    return u, v
 
 
 def _draw_from_trapezoids(
     trapezoids: Trapezoids, faces: np.ndarray, n: int, generator: np.random.Generator
-) -> np.ndarray:
-    """(len(faces), n, 2): a trapezoid by area, then a point in it by the inverse of its distribution."""
-    total = np.cumsum(trapezoids.area)
+) -> tuple[np.ndarray, np.ndarray]:
+    """(len(faces), n) u and v: a trapezoid by area, then a point in it by the inverse of its distribution."""
+    chance = generator.random((3, len(faces), n))
     begin = np.searchsorted(trapezoids.face, faces)
     stop = np.searchsorted(trapezoids.face, faces, side="right")
-    base, top = total[begin] - trapezoids.area[begin], total[stop - 1]
-    chance = generator.random((3, len(faces), n))
-    which = np.searchsorted(total, base[:, None] + chance[0] * (top - base)[:, None], side="right")
-    which = np.clip(which, begin[:, None], stop[:, None] - 1)
+    many = stop - begin > 1
+    u, v = np.empty(chance.shape[1:]), np.empty(chance.shape[1:])
+    for rows in (np.flatnonzero(~many), np.flatnonzero(many)):
+        if len(rows):
+            own = chance if len(rows) == len(faces) else chance[:, rows]
+            which = begin[rows, None]
+            if many[rows[0]]:
+                which = _choose(np.cumsum(trapezoids.area), trapezoids.area, begin[rows], stop[rows], own[0])
+            u[rows], v[rows] = _place(trapezoids, which, own[1], own[2])
+    return u, v
+
+
+def _choose(total: np.ndarray, area: np.ndarray, begin: np.ndarray, stop: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """(k, n) which of begin:stop, a row's trapezoids, each chance falls on; `total` are the summed areas of all.
+
+    A binary search in numpy, which visits a row no more often than its own number of trapezoids asks for.
+    """
+    base = total[begin] - area[begin]
+    goal = base[:, None] + chance * (total[stop - 1] - base)[:, None]
+    size = stop - begin
+    order = np.argsort(-size)
+    goal, last = goal[order], (stop - 1)[order, None]
+    found = np.repeat(begin[order], goal.shape[1]).reshape(goal.shape)
+    step = 1 << int(size.max() - 1).bit_length() - 1
+    while step:
+        k = int(np.count_nonzero(size > step))
+        ahead = np.minimum(found[:k] + step, last[:k])
+        found[:k] = np.where(total.take(ahead - 1) <= goal[:k], ahead, found[:k])
+        step >>= 1
+    out = np.empty_like(found)
+    out[order] = found
+    return out
+
+
+def _place(
+    trapezoids: Trapezoids, which: np.ndarray, across: np.ndarray, up: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """u and v of points evenly spread over the trapezoids `which`, from two even chances.
+
+    The share s of the way across has ``P(share < s) = (h0 s + (h1 - h0) s² / 2) / mean``, inverted without
+    cancellation.
+    """
     height = trapezoids.high - trapezoids.low
-    h0, h1 = height[:, 0][which], height[:, 1][which]
-    # P(share < s) = (h0 s + (h1 - h0) s² / 2) / mean; its inverse without cancellation.
-    goal = chance[1] * (h0 + h1)
-    root = np.sqrt(h0 * h0 + goal * (h1 - h0))
-    share = np.divide(goal, h0 + root, out=np.zeros_like(goal), where=h0 + root > 0)
-    left, low, high = trapezoids.left[which], trapezoids.low[which], trapezoids.high[which]
-    u = left + share * (trapezoids.right[which] - left)
-    v_low = low[..., 0] + share * (low[..., 1] - low[..., 0])
-    v_high = high[..., 0] + share * (high[..., 1] - high[..., 0])
-    return np.stack([u, v_low + chance[2] * (v_high - v_low)], axis=2)
+    h0, h1 = height[:, 0].take(which), height[:, 1].take(which)
+    rise = h1 - h0
+    goal = across * (h0 + h1)
+    root = h0 + np.sqrt(h0 * h0 + goal * rise)
+    share = goal / np.where(root > 0, root, 1.0)
+    low = trapezoids.low[:, 0].take(which)
+    u = trapezoids.left.take(which) + share * (trapezoids.right - trapezoids.left).take(which)
+    v = low + share * (trapezoids.low[:, 1] - trapezoids.low[:, 0]).take(which) + up * (h0 + share * rise)
+    return u, v
 
 
 def _draw_by_rejection(
@@ -152,11 +201,11 @@ def _draw_by_rejection(
     chords: Chords,
     bounds: np.ndarray,
     rows: np.ndarray,
-    uv: np.ndarray,
+    uv: tuple[np.ndarray, np.ndarray],
     generator: np.random.Generator,
 ) -> None:
-    """Fill uv[rows] with accepted draws, all faces at once, until each has its share."""
-    n = uv.shape[1]
+    """Fill u[rows] and v[rows] with accepted draws, all faces at once, until each has its share."""
+    n = uv[0].shape[1]
     filled = np.zeros(len(rows), int)
     peak = _peak_stretch(tables, kernel, rows, bounds[rows])
     full = chords.closed[rows] & trimming.fill_their_bounds(tables, chords, bounds)[rows]
@@ -175,16 +224,19 @@ def _draw_by_rejection(
         place = np.cumsum(kept, axis=1) - 1 + filled[open_][:, None]
         kept &= place < n
         face, column = np.nonzero(kept)
-        uv[rows[open_[face]], place[face, column]] = np.stack([u[face, column], v[face, column]], axis=1)
+        target = rows[open_[face]], place[face, column]
+        uv[0][target], uv[1][target] = u[face, column], v[face, column]
         filled[open_] = np.minimum(place.max(axis=1, initial=0) + 1, n)
-    _repeat_found(uv, rows, filled)
+    for array in uv:
+        _repeat_found(array, rows, filled)
 
 
-def _repeat_found(uv: np.ndarray, rows: np.ndarray, filled: np.ndarray) -> None:
+def _repeat_found(drawn: np.ndarray, rows: np.ndarray, filled: np.ndarray) -> None:
     """Slivers that rejection hardly hits: what was found stands in for what was not."""
+    n = drawn.shape[1]
     for row, count in zip(rows.tolist(), filled.tolist(), strict=True):
-        if 0 < count < uv.shape[1]:
-            uv[row] = uv[row, np.arange(uv.shape[1]) % count]
+        if 0 < count < n:
+            drawn[row] = drawn[row, np.arange(n) % count]
 
 
 def _inside(
@@ -203,7 +255,7 @@ def _stretch(tables: ShapeTables, kernel: KernelShape, rows: np.ndarray, u: np.n
     """|Su × Sv| up to a constant factor a face, (k, m)."""
     kind = tables.faces.kind[rows]
     out = np.ones(u.shape)
-    axial = np.flatnonzero(np.isin(kind, surfaces.AXIAL))
+    axial = np.flatnonzero(surfaces.axial(kind))
     if len(axial):
         out[axial] = np.abs(surfaces.profile(kind[axial], tables.faces.radii[rows[axial]], v[axial])[0])
     for i in np.flatnonzero(kind > shapecode.TORUS).tolist():

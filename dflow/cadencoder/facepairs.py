@@ -42,14 +42,21 @@ def refuse_too_big(keys: Iterable[str], n_faces: int, options: EncodeOptions) ->
         )
 
 
-def area_points(brep: BrepAccess, n: int, seed: int) -> tuple[Float64, Float64]:
-    """Points drawn uniformly by area from each trimmed face, and the outward normals there.
+def area_points(brep: BrepAccess, n: int, seed: int) -> Float64:
+    """Points drawn uniformly by area from each trimmed face.
 
-    Returns two (n_faces, n, 3) float64 arrays without NaN: where a face gives no point, its centre of mass stands in
-    (as in brepgraph); where it has no normal at a point, the normal at another of its points, or zero.
+    Returns (n_faces, n, 3) float64 without NaN: where a face gives no point, its centre of mass stands in (as in
+    brepgraph).
     """
-    points, normals = brep.surface_samples(n, seed)
-    return _filled(points, brep.face_centroids()), _filled(normals, np.zeros((len(points), 3)))
+    return _filled(brep.surface_points(n, seed), brep.face_centroids())
+
+
+def area_normals(brep: BrepAccess, n: int, seed: int) -> Float64:
+    """Outward normals at `area_points`, (n_faces, n, 3) float64 without NaN: where there is none, the normal at another
+    of the face's points, or zero.
+    """
+    _, normals = brep.surface_samples(n, seed)
+    return _filled(normals, np.zeros((len(normals), 3)))
 
 
 def grid_points(brep: BrepAccess, grid: int) -> tuple[list[Float64], list[Float64]]:

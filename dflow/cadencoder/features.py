@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dflow.cadencoder.access import BrepAccess, Float64, Int32
 from dflow.cadencoder.coedges import coedge_mates
-from dflow.cadencoder.facepairs import area_points, diagonal, grid_points, resampled
+from dflow.cadencoder.facepairs import area_normals, area_points, diagonal, grid_points, resampled
 from dflow.cadencoder.graph import FaceGraph, collapse_arcs, face_graph, neighbour_counts
 from dflow.cadencoder.histograms import distance_histograms, normal_angle_histograms
 from dflow.cadencoder.options import EncodeOptions
@@ -27,7 +27,7 @@ class BrepFeatures:
 
     def __init__(self, brep: BrepAccess) -> None:
         self.brep = brep
-        self._drawn: tuple[tuple[int, int], tuple[Float64, Float64]] | None = None
+        self._drawn: tuple[tuple[int, int], Float64] | None = None
 
     @cached_property
     def graph(self) -> FaceGraph:
@@ -42,7 +42,7 @@ class BrepFeatures:
         """(n_faces, n_faces) int32, −1 where there is no path."""
         return hop_counts(self.graph)
 
-    def area_points(self, n: int, seed: int) -> tuple[Float64, Float64]:
+    def area_points(self, n: int, seed: int) -> Float64:
         """See `facepairs.area_points`; the last draw is kept, because both histograms use it."""
         if self._drawn is None or self._drawn[0] != (n, seed):
             self._drawn = (n, seed), area_points(self.brep, n, seed)
@@ -77,8 +77,8 @@ def _distances(features: BrepFeatures, options: EncodeOptions) -> NDArray[np.flo
     if options.method == "grid":
         points, _ = grid_points(features.brep, options.histogram_grid)
         return all_pairs_distances(points, diagonal=length, bins=options.bins)
-    points_by_area, _ = features.area_points(options.samples, options.seed)
-    return distance_histograms(points_by_area, diagonal=length, bins=options.bins)
+    drawn = features.area_points(options.samples, options.seed)
+    return distance_histograms(drawn, diagonal=length, bins=options.bins)
 
 
 def _angles(features: BrepFeatures, options: EncodeOptions) -> NDArray[np.float32]:
@@ -87,10 +87,11 @@ def _angles(features: BrepFeatures, options: EncodeOptions) -> NDArray[np.float3
         if options.kind == "normals":
             return all_pairs_angles(normals, bins=options.bins)
         drawn = resampled(points, options.samples, options.seed)
+    elif options.kind == "normals":
+        normals = area_normals(features.brep, options.samples, options.seed)
+        return normal_angle_histograms(normals, bins=options.bins)
     else:
-        drawn, drawn_normals = features.area_points(options.samples, options.seed)
-        if options.kind == "normals":
-            return normal_angle_histograms(drawn_normals, bins=options.bins)
+        drawn = features.area_points(options.samples, options.seed)
     return point_angle_histograms(drawn, features.brep.face_areas(), bins=options.bins)
 
 

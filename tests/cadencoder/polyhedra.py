@@ -82,6 +82,9 @@ class Polyhedron:
         points = origin[:, None] + s * u[:, None] + t * v[:, None]
         return points, np.broadcast_to(self._normals()[:, None], points.shape).copy()
 
+    def surface_points(self, n: int, seed: int) -> np.ndarray:
+        return self.surface_samples(n, seed)[0]
+
     def edge_types(self) -> np.ndarray:
         return np.zeros(self.n_edges, np.int32)
 
