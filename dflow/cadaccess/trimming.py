@@ -30,7 +30,6 @@ closed.
 """
 
 _MAX_CELLS = 4_000_000
-_NOWHERE = 1e300
 _ARC = np.pi / 4
 _CHORDS_A_SPLINE = 16
 
@@ -265,96 +264,133 @@ def inside(tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray
     -------
     (k, a, b) bool.
     """
-    k, a, b = len(faces), u.shape[1], v.shape[2]
+    (k, a), b = u.shape, v.shape[2]
     out = np.zeros((k, a, b), bool)
-    size = (chords.first[1:] - chords.first[:-1])[faces]
-    order = np.argsort(size, kind="stable")
+    size = chords.first[faces + 1] - chords.first[faces]
+    cells = np.cumsum(size * a)
     done = 0
     while done < k:
-        # Faces of about equally many chords share one padded array.
-        widest = max(int(size[order[done]] * 1.3) + 2, 6)
-        stop = int(np.searchsorted(size[order], widest, side="right"))
-        stop = max(min(stop, done + max(_MAX_CELLS // (a * b * widest), 1)), done + 1)
-        chunk = order[done:stop]
-        line_v = v[chunk] if v.shape[0] == k else v
-        out[chunk] = _inside_chunk(tables, chords, faces[chunk], u[chunk], line_v)
+        before = cells[done - 1] if done else 0
+        stop = max(int(np.searchsorted(cells, before + _MAX_CELLS, side="right")), done + 1)
+        part = slice(done, stop)
+        lines = _Lines.of(chords, faces[part], size[part], u[part], v[part])
+        parity, on = _parity(lines)
+        curved = np.flatnonzero(lines.sagitta > 0)
+        if len(curved):
+            flips, close = _slivers(tables.use_curves, chords, lines, curved)
+            parity ^= flips
+            on |= close
+        out[part] = parity | on
         done = stop
     return out
 
 
-def _inside_chunk(tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    first, size = chords.first[faces], chords.first[faces + 1] - chords.first[faces]
-    if not size.any():
-        return np.zeros((len(faces), u.shape[1], v.shape[2]), bool)
-    lane = np.arange(int(size.max()))
-    real = lane < size[:, None]
-    index = np.where(real, first[:, None] + lane, 0)
-    u0, v0 = chords.start[index, 0], chords.start[index, 1]
-    u1, v1 = chords.end[index, 0], chords.end[index, 1]
-    u0[~real] = u1[~real] = _NOWHERE
-    v0[~real] = v1[~real] = 0.0
-    run, rise = u1 - u0, v1 - v0
-    level = np.abs(run) > 1e-12 * np.abs(rise)
-    slope = np.divide(rise, run, out=np.zeros_like(run), where=level)
-    at = u[:, :, None]
-    crosses = (u0[:, None] <= at) != (u1[:, None] <= at)  # (k, a, chords)
-    base = np.where(level, v0 - slope * np.where(real, u0, 0.0), 0.5 * (v0 + v1))
-    gap = base[:, None] + slope[:, None] * at
-    gap = gap[:, :, None, :] - v[..., None]  # (k, a, b, chords): how far the chord lies above the point
-    parity = np.logical_xor.reduce(crosses[:, :, None, :] & (gap > 0), axis=3)
-    straight = real & (chords.sagitta[index] == 0)
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The chords of k faces, m together, and each face's lines of constant u.
+
+    Attributes
+    ----------
+    u : (k, a) float64; v : (k, a, b) or (k, 1, b) float64.
+    chord, slot : (m,) int, rows of the chords and of their faces among the k.
+    u0, v0, u1, v1, sagitta : (m,) float64.
+    level : (m,) bool, chords that are not vertical; slope, base : (m,) float64, ``v = base + slope · u`` on them.
+    """
+
+    u: np.ndarray
+    v: np.ndarray
+    chord: np.ndarray
+    slot: np.ndarray
+    u0: np.ndarray
+    v0: np.ndarray
+    u1: np.ndarray
+    v1: np.ndarray
+    sagitta: np.ndarray
+    level: np.ndarray
+    slope: np.ndarray
+    base: np.ndarray
+
+    @classmethod
+    def of(cls, chords: Chords, faces: np.ndarray, size: np.ndarray, u: np.ndarray, v: np.ndarray) -> _Lines:
+        slot = np.repeat(np.arange(len(faces)), size)
+        chord = np.arange(len(slot)) + np.repeat(chords.first[faces] - np.cumsum(size) + size, size)
+        (u0, v0), (u1, v1) = chords.start[chord].T, chords.end[chord].T
+        run, rise = u1 - u0, v1 - v0
+        level = np.abs(run) > 1e-12 * np.abs(rise)
+        slope = np.divide(rise, run, out=np.zeros_like(run), where=level)
+        base = np.where(level, v0 - slope * u0, 0.5 * (v0 + v1))
+        return cls(u, v, chord, slot, u0, v0, u1, v1, chords.sagitta[chord], level, slope, base)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(k, a, b)."""
+        return *self.u.shape, self.v.shape[2]
+
+    def near(self, which: np.ndarray | slice, reach: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+        """Line and place in `which` of every chord that comes within `reach` of a line, line after line."""
+        low, high = np.minimum(self.u0, self.u1)[which] - reach, np.maximum(self.u0, self.u1)[which] + reach
+        at = self.u.T[:, self.slot[which]]
+        line, found = np.nonzero((low <= at) & (at <= high))
+        return line, found
+
+    def v_on(self, slot: np.ndarray, line: np.ndarray) -> np.ndarray:
+        """(n, b) the points' v on lines of faces."""
+        return self.v[slot, line] if self.v.shape[1] > 1 else self.v[slot, 0]
+
+
+def _parity(lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
+    """(k, a, b) bool, twice: points with an odd number of chords above them, and points next to a straight chord."""
+    parity, on = np.zeros(lines.shape, bool), np.zeros(lines.shape, bool)
+    line, chord = lines.near(slice(None), ON_TOLERANCE)
+    if not len(line):
+        return parity, on
+    slot = lines.slot[chord]
+    at, v = lines.u[slot, line], lines.v_on(slot, line)
+    crosses = (lines.u0[chord] <= at) != (lines.u1[chord] <= at)
+    gap = (lines.base[chord] + lines.slope[chord] * at)[:, None] - v  # how far the chord lies above the point
+    first = np.flatnonzero(np.diff(line * len(lines.u) + slot, prepend=-1))
+    cell = slot[first], line[first]
+    parity[cell] = np.bitwise_xor.reduceat(crosses[:, None] & (gap > 0), first, axis=0)
     # Near the line through a chord, and no farther along it than its ends.
-    reach = np.where(level, ON_TOLERANCE * np.sqrt(1 + slope**2), 0.5 * np.abs(rise) + ON_TOLERANCE)
-    reach[~straight] = -1.0
-    half, middle = 0.5 * np.abs(rise) + ON_TOLERANCE, 0.5 * (v0 + v1)
-    beside = np.abs(v[..., None] - middle[:, None, None]) <= half[:, None, None]
-    low, high = np.minimum(u0, u1) - ON_TOLERANCE, np.maximum(u0, u1) + ON_TOLERANCE
-    near = (low[:, None] <= at) & (at <= high[:, None])
-    on = ((np.abs(gap) <= reach[:, None, None]) & near[:, :, None, :] & beside).any(axis=3)
-    if straight.all() or not (real & ~straight).any():
-        return parity | on
-    return _correct_for_curves(tables, chords, index, real & ~straight, u, v, gap, level, parity) | on
+    half = 0.5 * np.abs(lines.v1 - lines.v0) + ON_TOLERANCE
+    reach = np.where(lines.level, ON_TOLERANCE * np.sqrt(1 + lines.slope**2), half)
+    reach[lines.sagitta > 0] = -1.0
+    beside = np.abs(v - (0.5 * (lines.v0 + lines.v1))[chord, None]) <= half[chord, None]
+    on[cell] = np.bitwise_or.reduceat((np.abs(gap) <= reach[chord, None]) & beside, first, axis=0)
+    return parity, on
 
 
-def _correct_for_curves(
-    tables: ShapeTables,
-    chords: Chords,
-    index: np.ndarray,
-    curved: np.ndarray,
-    u: np.ndarray,
-    v: np.ndarray,
-    gap: np.ndarray,
-    level: np.ndarray,
-    parity: np.ndarray,
-) -> np.ndarray:
-    """Flip the parity of points in a sliver between chord and curve; points on the curve count as inside."""
-    face, lane = np.nonzero(curved)
-    chord = index[face, lane]
-    start, along = chords.start[chord], chords.end[chord] - chords.start[chord]
-    length = np.hypot(along[:, 0], along[:, 1])
-    kept = length > 0
-    face, lane, chord, start = face[kept], lane[kept], chord[kept], start[kept]
-    along = along[kept] / length[kept][:, None]
-    off_u = u[face][:, :, None] - start[:, None, None, 0]
-    off_v = (v[face] if v.shape[0] > 1 else v) - start[:, None, None, 1]
-    height = along[:, None, None, 0] * off_v - along[:, None, None, 1] * off_u
-    path = along[:, None, None, 0] * off_u + along[:, None, None, 1] * off_v
-    end = length[kept][:, None, None] + ON_TOLERANCE
-    pair, i, j = np.nonzero(
-        (np.abs(height) <= chords.sagitta[chord][:, None, None]) & (path >= -ON_TOLERANCE) & (path <= end)
-    )
+def _slivers(table: CurveTable, chords: Chords, lines: _Lines, curved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(k, a, b) bool, twice: points whose parity is wrong, for they lie in a sliver between chord and curve (in an odd
+    number of them), and points on a curve.
+    """
+    flips, close = np.zeros(lines.shape, bool), np.zeros(lines.shape, bool)
+    rise, run = (lines.v1 - lines.v0)[curved], (lines.u1 - lines.u0)[curved]
+    length, reach = np.hypot(run, rise), lines.sagitta[curved]
+    curved, run, rise, length, reach = (a[length > 0] for a in (curved, run, rise, length, reach))
+    line, which = lines.near(curved, reach + ON_TOLERANCE)
+    slot = lines.slot[curved[which]]
+    at, v = lines.u[slot, line], lines.v_on(slot, line)
+    along_u, along_v = (run / length)[which], (rise / length)[which]
+    off_u, off_v = at - lines.u0[curved[which]], v - lines.v0[curved[which], None]
+    height = along_u[:, None] * off_v - (along_v * off_u)[:, None]
+    path = along_v[:, None] * off_v + (along_u * off_u)[:, None]
+    end = (length + ON_TOLERANCE)[which, None]
+    pair, j = np.nonzero((np.abs(height) <= reach[which, None]) & (path >= -ON_TOLERANCE) & (path <= end))
     if not len(pair):
-        return parity
-    curve_height = _height_on_curve(tables.use_curves, chords, chord[pair], along[pair], path[pair, i, j])
-    over = curve_height - height[pair, i, j]
-    side = _chord_side(along[pair], gap[face[pair], i, j, lane[pair]], level[face[pair], lane[pair]], off_u[pair, i, 0])
-    within = (path[pair, i, j] >= 0) & (path[pair, i, j] <= length[kept][pair])
-    flips = within & np.where(side, over > 0, over < 0)
-    out = parity.copy()
-    np.logical_xor.at(out, (face[pair], i, j), flips)
-    close = np.abs(over) <= ON_TOLERANCE
-    out[face[pair][close], i[close], j[close]] = True
-    return out
+        return flips, close
+    height, path, off_u, which = height[pair, j], path[pair, j], off_u[pair], which[pair]
+    chord = curved[which]
+    along = np.column_stack([along_u[pair], along_v[pair]])
+    over = _height_on_curve(table, chords, lines.chord[chord], along, path) - height
+    gap = lines.base[chord] + lines.slope[chord] * at[pair] - v[pair, j]
+    left = _chord_side(along, gap, lines.level[chord], off_u)
+    within = (path >= 0) & (path <= length[which])
+    point = slot[pair], line[pair], j
+    np.logical_xor.at(flips, point, within & np.where(left, over > 0, over < 0))
+    on = np.abs(over) <= ON_TOLERANCE
+    close[tuple(place[on] for place in point)] = True
+    return flips, close
 
 
 def _chord_side(along: np.ndarray, gap: np.ndarray, level: np.ndarray, off_u: np.ndarray) -> np.ndarray:
@@ -369,7 +405,40 @@ def _chord_side(along: np.ndarray, gap: np.ndarray, level: np.ndarray, off_u: np
 def _height_on_curve(
     table: CurveTable, chords: Chords, chord: np.ndarray, along: np.ndarray, path: np.ndarray
 ) -> np.ndarray:
-    """The curve's height over its chord where it has come `path` along it (Newton's method from the chord)."""
+    """The curve's height over its chord where it has come `path` along it."""
+    use = chords.use[chord]
+    round_ = (table.kind[use] == shapecode.CIRCLE) & (np.abs(_stretch(table, use)) <= 1e-9)
+    if round_.all():
+        return _height_on_arc(table, chords, chord, path)
+    out = np.empty(len(path))
+    rest = ~round_
+    out[round_] = _height_on_arc(table, chords, chord[round_], path[round_])
+    out[rest] = _height_by_newton(table, chords, chord[rest], along[rest], path[rest])
+    return out
+
+
+def _stretch(table: CurveTable, use: np.ndarray) -> np.ndarray:
+    """How far a circle's axes are from unit vectors at a right angle, as they are where it is seen at a slant."""
+    x, y = table.x[use], table.y[use]
+    return np.abs((x * x).sum(axis=1) - 1) + np.abs((y * y).sum(axis=1) - 1) + np.abs((x * y).sum(axis=1))
+
+
+def _height_on_arc(table: CurveTable, chords: Chords, chord: np.ndarray, path: np.ndarray) -> np.ndarray:
+    """On an arc of less than half a turn: positive to the left of the chord."""
+    use = chords.use[chord]
+    x, y = table.x[use], table.y[use]
+    turn = (x[:, 0] * y[:, 1] - x[:, 1] * y[:, 0]) * (chords.t1[chord] - chords.t0[chord])
+    half = 0.5 * np.hypot(*(chords.end[chord] - chords.start[chord]).T)
+    square = table.radii[use, 0] ** 2
+    far = np.clip(path, 0.0, 2 * half) - half
+    rise = np.sqrt(np.maximum(square - far * far, 0.0)) - np.sqrt(np.maximum(square - half * half, 0.0))
+    return np.where(turn > 0, -rise, rise)
+
+
+def _height_by_newton(
+    table: CurveTable, chords: Chords, chord: np.ndarray, along: np.ndarray, path: np.ndarray
+) -> np.ndarray:
+    """On any curve, by Newton's method from the chord; a last step of 1e-7 leaves an error far below `ON_TOLERANCE`."""
     start, t0, t1 = chords.start[chord], chords.t0[chord], chords.t1[chord]
     length = np.hypot(*(chords.end[chord] - start).T)
     t = t0 + np.clip(path / length, 0.0, 1.0) * (t1 - t0)
@@ -381,7 +450,7 @@ def _height_on_curve(
         miss = np.einsum("ij,ij->i", at - start, along) - path
         step = np.divide(miss, speed, out=np.zeros_like(miss), where=np.abs(speed) > 0)
         t = np.clip(t - step, low, high)
-        if np.abs(step).max() <= 1e-13 * (1 + np.abs(t).max()):
+        if np.abs(step / (high - low)).max() <= 1e-7:
             break
     off = curves.evaluate(table, rows, t[:, None])[0][:, 0] - start
     return along[:, 0] * off[:, 1] - along[:, 1] * off[:, 0]

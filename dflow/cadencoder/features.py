@@ -88,8 +88,7 @@ def _angles(features: BrepFeatures, options: EncodeOptions) -> NDArray[np.float3
             return all_pairs_angles(normals, bins=options.bins)
         drawn = resampled(points, options.samples, options.seed)
     elif options.kind == "normals":
-        normals = area_normals(features.brep, options.samples, options.seed)
-        return normal_angle_histograms(normals, bins=options.bins)
+        return normal_angle_histograms(area_normals(features.brep, options.samples, options.seed), bins=options.bins)
     else:
         drawn = features.area_points(options.samples, options.seed)
     return point_angle_histograms(drawn, features.brep.face_areas(), bins=options.bins)
