@@ -87,7 +87,8 @@ def _show_dataset(store: DatasetStore, columns: list[str]) -> None:
 def _show_flow(summary: dict[str, Any], run: dict[str, Any]) -> None:
     finished = run.get("finished")
     seconds = summary.get("Duration [seconds]") or {}
-    echo(f"FLOW {summary['flow_name']}" + (f", finished {finished}" if finished else ""))
+    status = run.get("status", "finished")  # of the last run; what else is shown is of the last finished one
+    echo(f"FLOW {summary['flow_name']}" + (f", {status} {finished}" if finished else ""))
     names = ("submitted", "file_count", "skipped", "failed", "samples")
     words = {"file_count": "succeeded"}
     counts = [f"{summary[name]} {words.get(name, name)}" for name in names if name in summary]

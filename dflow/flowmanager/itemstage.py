@@ -281,6 +281,7 @@ class ItemStage:
         return next(records[index] for records in reversed(self._records) if records[index] is not None)  # type: ignore[return-value]  # filtered
 
     def _log(self, results: Sequence[BatchResult]) -> None:
+        self._run.timeline.note(results)
         for step, result in zip(self._stage.steps, results, strict=True):
             self._run.log.items(step.task.name, [record for record in result.items if not record.reused])
 

@@ -45,12 +45,16 @@ def write_json(path: Path, content: Any) -> None:
     OutputFolderError
         If the disk is full, or may not be written any more.
     """
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file like `write_json`."""
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     with writing(path):
         # A name that is no UTF-8 is in Python a lone surrogate: escaped, as JSON does it.
         with temporary.open("w", encoding="utf-8", errors="backslashreplace") as handle:
-            json.dump(content, handle, indent=2, ensure_ascii=False, default=str)
-            handle.write("\n")
+            handle.write(text)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)

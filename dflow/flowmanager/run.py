@@ -24,6 +24,7 @@ from dflow.flowmanager.progress import Progress
 from dflow.flowmanager.roots import Root
 from dflow.flowmanager.settings import FlowSettings
 from dflow.flowmanager.tasks import EXPORT_TASK, TaskSpec
+from dflow.flowmanager.timeline import Timeline
 from dflow.flowmanager.watching import MonitorFeed
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Source, Step
 from dflow.records import ItemRecord, SampleLayout
@@ -116,10 +117,13 @@ class Engines:
                 self._connection.close()
             self._connection = self._cluster = self._names = self._feed = None
 
-    def describe(self) -> dict[str, Any]:
-        """Scheduler and workers, for ``run.json``."""
+    def describe(self, *, ask: bool = True) -> dict[str, Any]:
+        """Scheduler and workers, for ``run.json``; without `ask` no workers, for the scheduler may be gone."""
         if self._connection is None:
             return {"scheduler": None, "workers": {}}
+        if not ask:
+            scheduler = self._connection.client.scheduler
+            return {"scheduler": scheduler.address if scheduler is not None else None, "workers": {}}
         info = self._connection.client.scheduler_info(n_workers=-1)
         workers = {
             address: {
@@ -170,6 +174,7 @@ class FlowRun:
     log: FlowLog
     progress: Progress
     engines: Engines
+    timeline: Timeline = field(default_factory=Timeline)
     results: dict[int, StepResult] = field(default_factory=dict)
     layouts: dict[SampleLayout, SampleLayout] = field(default_factory=dict)
     retry_kinds: frozenset[str] | None = None

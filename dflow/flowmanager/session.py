@@ -5,17 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
-from dflow._version import __version__
 from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
 from dflow.flowmanager import folder
 from dflow.flowmanager.export import damaged_identities, export_dataset, rejected_items
@@ -27,13 +22,16 @@ from dflow.flowmanager.itemstage import ItemStage, roots_after
 from dflow.flowmanager.journal import Journal
 from dflow.flowmanager.liststage import run_gather, run_here
 from dflow.flowmanager.lock import FolderLock
-from dflow.flowmanager.outputs import error_entries, flow_summary, write_json
+from dflow.flowmanager.outputs import error_entries, flow_summary, write_json, write_text
 from dflow.flowmanager.progress import Listener, Progress
 from dflow.flowmanager.report import print_report
 from dflow.flowmanager.roots import Root, looks_like_a_path, roots_of
 from dflow.flowmanager.run import Engines, FlowRun, source_values
+from dflow.flowmanager.runfacts import run_facts
+from dflow.flowmanager.runreport import report_page
 from dflow.flowmanager.settings import FlowSettings
 from dflow.flowmanager.tasks import EXPORT_TASK
+from dflow.flowmanager.timeline import Timeline
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Stage
 from dflow.records import ErrorRecord, ItemRecord
 from dflow.storage.paths import FlowPaths
@@ -139,9 +137,10 @@ def _opened_run(
     """A run with its log, journal and engines; all are closed, and what failed is told, however it ends."""
     log = FlowLog(settings.paths.log)
     journal = Journal(settings.paths.state)
-    progress = Progress(settings.paths.name, listeners)
+    timeline = Timeline()
+    progress = Progress(settings.paths.name, [timeline, *listeners])
     engines = Engines(settings, progress, log, [each for value in inputs.values() for each in listed(value)])
-    run = FlowRun(settings, plan, dict(inputs), journal, pipeline, log, progress, engines)
+    run = FlowRun(settings, plan, dict(inputs), journal, pipeline, log, progress, engines, timeline)
     status = "finished"
     try:
         log.say(f"Flow {settings.paths.name!r} with the tasks {[task.name for task in settings.tasks]} starts")
@@ -153,6 +152,7 @@ def _opened_run(
         log.say(f"Stopped by {type(error).__name__}: {error}", "ERROR")
         with suppress(OutputFolderError):  # it may be what stopped the flow
             write_json(settings.paths.error_summary, error_entries(_errors(run)))
+            _report_early_end(run, status, error)
         raise
     finally:
         with closing(log), closing(journal):
@@ -166,6 +166,7 @@ class _Ended:
     items: Sequence[ItemRecord]
     export: TaskOutcome | None
     n_samples: int
+    is_dataset_new: bool = False
 
 
 def _run_stages_and_export(run: FlowRun) -> _Ended:
@@ -184,7 +185,7 @@ def _run_stages_and_export(run: FlowRun) -> _Ended:
     if export.report is not None:
         items = rejected_items(items, export.report, EXPORT_TASK)
         n_samples = export.report.n_samples
-    return _Ended(items, export.outcome, n_samples)
+    return _Ended(items, export.outcome, n_samples, export.report is not None and not export.report.reused)
 
 
 def _run_stages(run: FlowRun) -> None:
@@ -243,7 +244,8 @@ def final_records(run: FlowRun) -> list[ItemRecord]:
     final: dict[str, ItemRecord] = {}
     for stage in counted:
         for step in stage.steps:
-            for record in run.results[step.index].records:
+            result = run.results.get(step.index)  # there is none where a run ended early
+            for record in result.records if result is not None else ():
                 earlier = final.get(record.item)
                 samples = record.samples or (earlier.samples if earlier is not None else ())
                 final[record.item] = replace(record, samples=samples) if samples is not record.samples else record
@@ -252,15 +254,7 @@ def final_records(run: FlowRun) -> list[ItemRecord]:
 
 def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
     paths, settings = run.settings.paths, run.settings
-    statuses = [item.status for item in ended.items]
-    counts = Counts(
-        submitted=len(statuses),
-        succeeded=statuses.count("succeeded"),
-        skipped=statuses.count("skipped"),
-        failed=statuses.count("failed"),
-        reused=sum(item.reused for item in ended.items),
-        samples=ended.n_samples,
-    )
+    counts = _counts(ended.items, ended.n_samples)
     tasks = [run.results[step.index].outcome() for step in run.plan.steps]
     if ended.export is not None:
         rejected = [i for i in ended.items if i.error is not None and i.error.task == EXPORT_TASK]
@@ -269,7 +263,8 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
     summary = flow_summary(paths, tasks, counts, specifications=settings.specifications(), seconds=seconds)
     errors = [error for task in tasks for error in task.errors]
     write_json(paths.error_summary, error_entries(errors))
-    write_json(paths.run_file, _run_facts(run, tasks, seconds))
+    facts = _facts(run, tasks, counts, seconds=seconds)
+    _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
     write_json(paths.flow_file, summary)
     run.log.say(f"Done in {seconds:.3f}s: {dataclasses.asdict(counts)}")
     absolute = {
@@ -279,6 +274,63 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
     output = FlowOutput(paths.name, settings.specifications(), tasks, seconds, counts, summary)
     _compact(run)
     return FlowResult(output, summary)
+
+
+def _report_early_end(run: FlowRun, status: str, error: BaseException) -> None:
+    """Keep the facts of a run that ended early; the ``.flow`` stays that of the last finished one."""
+    results = [run.results[step.index] for step in run.plan.steps if step.index in run.results]
+    message = f"{type(error).__name__}: {error}"
+    counts = _counts(final_records(run), 0)
+    tasks = [result.outcome() for result in results]
+    facts = _facts(run, tasks, counts, seconds=run.timeline.seconds, status=status, error=message)
+    _write_facts(run.settings.paths, facts, is_work=_did_work(tasks))
+
+
+def _did_work(tasks: Sequence[TaskOutcome]) -> bool:
+    """Whether anything was made; sources are listed in every run."""
+    return any(not record.reused for task in tasks if task.kind != "extract" for record in task.records)
+
+
+def _write_facts(paths: FlowPaths, facts: Mapping[str, Any], *, is_work: bool) -> None:
+    """Write ``run.json``, and the report unless it is of a run that did work and this one did none."""
+    write_json(paths.run_file, facts)
+    if is_work or not paths.report.exists():
+        write_text(paths.report, report_page(facts))
+
+
+def _facts(
+    run: FlowRun,
+    tasks: Sequence[TaskOutcome],
+    counts: Counts,
+    *,
+    seconds: float,
+    status: str = "finished",
+    error: str = "",
+) -> dict[str, Any]:
+    return run_facts(
+        run.settings.paths.name,
+        tasks,
+        counts,
+        status=status,
+        error=error,
+        seconds=seconds,
+        configuration=run.settings.specifications(),
+        cluster=run.engines.describe(ask=status == "finished"),
+        fingerprint=run.fingerprint,
+        timeline=run.timeline,
+    )
+
+
+def _counts(items: Sequence[ItemRecord], n_samples: int) -> Counts:
+    statuses = [item.status for item in items]
+    return Counts(
+        submitted=len(statuses),
+        succeeded=statuses.count("succeeded"),
+        skipped=statuses.count("skipped"),
+        failed=statuses.count("failed"),
+        reused=sum(item.reused for item in items),
+        samples=n_samples,
+    )
 
 
 def _compact(run: FlowRun) -> None:
@@ -292,34 +344,3 @@ def _compact(run: FlowRun) -> None:
 
 def _errors(run: FlowRun) -> list[ErrorRecord]:
     return [error for result in run.results.values() for error in result.outcome().errors]
-
-
-def _run_facts(run: FlowRun, tasks: Sequence[TaskOutcome], seconds: float) -> dict[str, Any]:
-    """``run.json``: when, where, with what, and how long."""
-    return {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "tasks": [_task_facts(task) for task in tasks],
-        "host": platform.node(),
-        "python": sys.version.split()[0],
-        "versions": {name: metadata.version(name) for name in ("dask", "distributed", "zarr", "numpy", "cadquery-ocp")},
-        "dflow": __version__,
-        "cluster": run.engines.describe(),
-        "fingerprint": {
-            "digest": run.fingerprint.digest,
-            "parts": dict(run.fingerprint.parts),
-            "unknown": list(run.fingerprint.unknown),
-        },
-    }
-
-
-def _task_facts(task: TaskOutcome) -> dict[str, Any]:
-    done = sorted(record.seconds for record in task.records if not record.reused)
-    facts: dict[str, Any] = {"task": task.name, "seconds": round(task.seconds, 3), "items": len(task.records)}
-    facts["reused"] = len(task.records) - len(done)
-    facts["cpu_seconds"] = round(sum(record.cpu_seconds for record in task.records if not record.reused), 3)
-    if done:
-        facts["seconds_per_item"] = {
-            f"p{share}": round(done[min(len(done) - 1, len(done) * share // 100)], 4) for share in (50, 90, 99, 100)
-        }
-    return facts

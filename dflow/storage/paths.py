@@ -4,7 +4,7 @@
 
     <flows_outputdir>/flows/<name>/
       <name>.flow  <name>.dataset/  <name>.infoset  <name>.attribset
-      error_summary.json  flow_log.log  run.json
+      error_summary.json  flow_log.log  run.json  report.html
       encoded/<sample>.data       one file a sample
       stream_cache/<sample>.png   preview; <sample>.glb  mesh
       .dflow/                     the flow's memory: records of finished items, the owner's lock
@@ -67,6 +67,10 @@ class FlowPaths:
     @property
     def run_file(self) -> Path:
         return self.root / "run.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
 
     @property
     def encoded(self) -> Path:
