@@ -20,12 +20,18 @@ except ImportError as error:
     raise ImportError("this needs PyTorch: pip install 'dflow-cad[torch]', or torch as pytorch.org says") from error
 
 
+__all__ = ["TorchCADDataset", "BlockStream", "Collate", "to_tensors", "to_geometric", "geometric_fields"]
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def to_tensors(value: Any) -> Any:
     """Arrays and numbers of a dictionary as tensors; the memory is shared where it is writable. Other values are
     kept.
+
+    Parameters
+    ----------
+    value : a dictionary of arrays, nested or not, or an array
     """
     if isinstance(value, Mapping):
         return {key: to_tensors(entry) for key, entry in value.items()}
@@ -37,7 +43,12 @@ def to_tensors(value: Any) -> Any:
 
 
 class Collate:
-    """Turns samples into one ragged batch of tensors. Pickles, for spawned workers."""
+    """Turns samples into one ragged batch of tensors. Pickles, for spawned workers.
+
+    Parameters
+    ----------
+    collate : makes a dictionary of arrays of samples, as `CADDataset.collate` does
+    """
 
     def __init__(self, collate: Callable[[Any], Mapping[str, Any]]) -> None:
         self.collate = collate
@@ -131,6 +142,10 @@ class TorchCADDataset(Dataset):
     """A map-style `torch.utils.data.Dataset` whose items are dictionaries of tensors.
 
     `collate_fn` makes a batch of items in `get_dataloader`; the ragged one of `dflow.dataset.collate` by default.
+
+    Parameters
+    ----------
+    dataset : the subset that it gives
     """
 
     def __init__(self, dataset: CADDataset, collate_fn: Callable[..., Any] | None = None) -> None:
@@ -154,7 +169,12 @@ class TorchCADDataset(Dataset):
         return torch.from_numpy(self.dataset.get_file_codes())
 
     def remove_indices(self, indices: Sequence[int]) -> dict[int, int]:
-        """Drop samples by position; old positions to new ones."""
+        """Drop samples by position; old positions to new ones.
+
+        Parameters
+        ----------
+        indices : positions in this dataset
+        """
         return self.dataset.remove_indices(indices)
 
     def get_dataloader(
@@ -170,6 +190,12 @@ class TorchCADDataset(Dataset):
 
         Parameters
         ----------
+        batch_size
+            samples a batch
+        shuffle
+            whether every epoch has an order of its own
+        num_workers
+            processes that read; 0 reads in this one
         seed
             Makes the order of a shuffled loader reproducible.
         options
@@ -199,10 +225,22 @@ class TorchCADDataset(Dataset):
 
         Parameters
         ----------
+        batch_size
+            samples a batch
+        shuffle
+            whether every epoch has an order of its own
+        num_workers
+            processes that read; 0 reads in this one
+        drop_last
+            leaves out a last batch that is not full
+        seed
+            of the orders and the augmentation
         block_size, fetch_blocks
             Neighbours read at once, and how many such blocks are mixed; see `dflow.dataset.shuffle.BlockPlan`.
         rank, world_size
             This process's part, as `DistributedSampler` takes them; those of `torch.distributed` by default.
+        **options
+            further arguments of `torch.utils.data.DataLoader`
         """
         plan = BlockPlan(batch_size, block_size, fetch_blocks, shuffle, drop_last, seed)
         stream = BlockStream(self.dataset, plan, rank=rank, world_size=world_size)
@@ -210,7 +248,14 @@ class TorchCADDataset(Dataset):
 
 
 class BlockStream(IterableDataset):
-    """Ragged batches of tensors, read in blocks. Every epoch has its own order; `set_epoch` chooses one."""
+    """Ragged batches of tensors, read in blocks. Every epoch has its own order; `set_epoch` chooses one.
+
+    Parameters
+    ----------
+    dataset : the subset that it goes through
+    plan : how its samples become batches
+    rank, world_size : this process's part; those of `torch.distributed` by default
+    """
 
     def __init__(
         self, dataset: CADDataset, plan: BlockPlan, *, rank: int | None = None, world_size: int | None = None
@@ -225,7 +270,12 @@ class BlockStream(IterableDataset):
         return self.plan.n_batches(len(self.dataset), self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the augmentation of the next epoch."""
+        """Choose the order and the augmentation of the next epoch.
+
+        Parameters
+        ----------
+        epoch : 0 or more
+        """
         self._epoch[0] = epoch
 
     def __iter__(self) -> Iterator[Any]:
@@ -268,6 +318,10 @@ def to_geometric(item: Item) -> Any:
 
     Nodes are faces and `edge_index` (2, n_arcs) the arcs of the graph; every array is an attribute named ``<array>``,
     or ``<group>_<array>`` where two groups have the name. The loader of PyTorch Geometric batches such objects.
+
+    Parameters
+    ----------
+    item : what an item of a `CADDataset` is
     """
     try:
         data_class = importlib.import_module("torch_geometric.data").Data
@@ -277,5 +331,10 @@ def to_geometric(item: Item) -> Any:
 
 
 def geometric_fields(item: Item) -> dict[str, Any]:
-    """A sample as the keywords of `torch_geometric.data.Data`: tensors, and `num_nodes` as a number."""
+    """A sample as the keywords of `torch_geometric.data.Data`: tensors, and `num_nodes` as a number.
+
+    Parameters
+    ----------
+    item : what an item of a `CADDataset` is
+    """
     return {key: value if key == "num_nodes" else to_tensors(value) for key, value in graph_fields(item).items()}

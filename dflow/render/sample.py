@@ -88,7 +88,14 @@ def render_sample(
 def render_image(
     mesh: RenderMesh | MeshArrays, *, size: tuple[int, int] = (256, 256), face_colors: Image | None = None
 ) -> Image:
-    """The picture of a part, (height, width, 3) uint8; all white for a mesh without triangles and edges."""
+    """The picture of a part, (height, width, 3) uint8; all white for a mesh without triangles and edges.
+
+    Parameters
+    ----------
+    mesh : triangles and edges of the part
+    size : width and height in pixels
+    face_colors : (n_faces, 3) uint8, or None for one colour
+    """
     arrays = clean_arrays(mesh)
     if arrays.is_empty:
         return np.full((size[1], size[0], 3), 255, np.uint8)

@@ -15,6 +15,10 @@ _T = TypeVar("_T")
 def merge_schemas(first: Schema, second: Schema) -> Schema:
     """The union of two schemas; texts (version, domain, descriptions) are the first one's where both have them.
 
+    Parameters
+    ----------
+    first, second : schemas that do not contradict each other
+
     Raises
     ------
     SchemaError

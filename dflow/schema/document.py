@@ -24,6 +24,10 @@ def parse_schema(document: Mapping[str, Any]) -> Schema:
 
     HOOPS AI nests ``metadata`` twice in what it really writes; both forms are read.
 
+    Parameters
+    ----------
+    document : what `SchemaBuilder.build` gives, or a JSON file's content
+
     Raises
     ------
     SchemaError
@@ -50,7 +54,12 @@ def parse_schema(document: Mapping[str, Any]) -> Schema:
 
 
 def schema_to_dict(schema: Schema) -> dict[str, Any]:
-    """The public dictionary: the inverse of `parse_schema`, always with flat metadata and only JSON values."""
+    """The public dictionary: the inverse of `parse_schema`, always with flat metadata and only JSON values.
+
+    Parameters
+    ----------
+    schema : any
+    """
     routing = schema.routing
     return {
         "version": schema.version,
@@ -72,7 +81,12 @@ def schema_to_dict(schema: Schema) -> dict[str, Any]:
 
 
 def canonical_json(schema: Schema) -> str:
-    """One text for equal schemas: sorted keys, no white space, no non-finite numbers."""
+    """One text for equal schemas: sorted keys, no white space, no non-finite numbers.
+
+    Parameters
+    ----------
+    schema : any
+    """
     try:
         return json.dumps(
             schema_to_dict(schema), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False

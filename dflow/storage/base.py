@@ -104,6 +104,11 @@ class DataStorage(ABC):
         The array is cast to the declared dtype where that keeps the meaning (see `dflow.schema.fit_array`); without
         a declaration it is stored as it is. In groups with ``matrix_flattening``, (F, F, …) is stored as (F², …).
 
+        Parameters
+        ----------
+        key : ``group/array``, or a group's name for a dictionary
+        data : an array, or what numpy makes one of; a dictionary of arrays
+
         Raises
         ------
         BadKeyError
@@ -126,6 +131,10 @@ class DataStorage(ABC):
     def load_data(self, key: str) -> Any:
         """The array under a key, or for a group's name the dictionary of its arrays; a copy.
 
+        Parameters
+        ----------
+        key : ``group/array``, or a group's name
+
         Raises
         ------
         KeyNotFoundError
@@ -142,7 +151,12 @@ class DataStorage(ABC):
         return {k.partition("/")[2]: np.array(self._get_array(k)) for k in below}
 
     def has_data(self, key: str) -> bool:
-        """Whether there is an array under the key."""
+        """Whether there is an array under the key.
+
+        Parameters
+        ----------
+        key : ``group/array``
+        """
         self._check_open()
         return self._has_array(self._located(key))
 
@@ -176,6 +190,11 @@ class DataStorage(ABC):
         checked against the schema's field of that name. None means missing. numpy scalars, dates, paths and tuples
         are converted.
 
+        Parameters
+        ----------
+        key : a name, or names with slashes between
+        value : what JSON knows, or what is converted to it
+
         Raises
         ------
         BadKeyError
@@ -193,6 +212,10 @@ class DataStorage(ABC):
         """The value under a key, or the branch as a dictionary; a copy.
 
         ``file_sizes_KB/<group>/<array>`` gives the size of an array's data in units of 1024 bytes.
+
+        Parameters
+        ----------
+        key : a name, or names with slashes between
 
         Raises
         ------
@@ -224,6 +247,10 @@ class DataStorage(ABC):
     def set_schema(self, schema: Mapping[str, Any] | Schema | SchemaBuilder) -> None:
         """Set the schema, in place of an earlier one; data and metadata that are there already are made to fit it.
 
+        Parameters
+        ----------
+        schema : a builder, what it builds, or a parsed schema
+
         Raises
         ------
         SchemaError
@@ -254,6 +281,10 @@ class DataStorage(ABC):
     def extend_schema(self, schema: Mapping[str, Any] | Schema | SchemaBuilder) -> None:
         """Add another schema's groups and fields to the one that is set.
 
+        Parameters
+        ----------
+        schema : a builder, what it builds, or a parsed schema
+
         Raises
         ------
         SchemaError
@@ -283,14 +314,24 @@ class DataStorage(ABC):
         return self._schema_text
 
     def get_group_for_array(self, name: str) -> str | None:
-        """The one group that declares an array of this name, else the one that holds it; None otherwise."""
+        """The one group that declares an array of this name, else the one that holds it; None otherwise.
+
+        Parameters
+        ----------
+        name : without a group
+        """
         declared = self._schema.groups_with_array(name)
         if not declared:
             declared = tuple(key.partition("/")[0] for key in self.array_keys() if key.partition("/")[2] == name)
         return declared[0] if len(declared) == 1 else None
 
     def validate_data_against_schema(self, key: str, data: Any) -> bool:
-        """Whether `save_data` would find the data in keeping with the schema; true where nothing is declared."""
+        """Whether `save_data` would find the data in keeping with the schema; true where nothing is declared.
+
+        Parameters
+        ----------
+        key, data : as `save_data` takes them
+        """
         self._check_open()
         group, name = self._locate(key)
         try:
