@@ -225,7 +225,14 @@ class SchemaBuilder:
         return list(self._groups)
 
     def define_file_metadata(
-        self, name: str, dtype: str, description: str | None = None, required: bool = False, **validation_rules: Any
+        self,
+        name: str,
+        dtype: str,
+        description: str | None = None,
+        required: bool = False,
+        *,
+        nan_policy: NanPolicy | None = None,
+        **validation_rules: Any,
     ) -> SchemaBuilder:
         """Declare a number (or text) per sample: a column of the infoset and an array on dimension ``file``.
 
@@ -235,9 +242,16 @@ class SchemaBuilder:
         dtype : one of `dflow.schema.DTYPES`
         description : a sentence, with the unit
         required : whether a sample without it is an error
+        nan_policy : what happens to NaN and inf, as in arrays; in the dataset NaN is also what samples without it have
         **validation_rules : as in `Group.create_array`
         """
-        document = {"dtype": dtype, "description": description, "required": required, **validation_rules}
+        document = {
+            "dtype": dtype,
+            "description": description,
+            "required": required,
+            "nan_policy": nan_policy,
+            **validation_rules,
+        }
         return self._define(self._file_level, name, document)
 
     def define_categorical_metadata(

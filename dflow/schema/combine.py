@@ -86,6 +86,7 @@ def _merge_field(first: FieldSpec, second: FieldSpec) -> FieldSpec:
         values=_agree_listed(f"{where}: values", first.values, second.values),
         labels=_agree_listed(f"{where}: labels", first.labels, second.labels),
         required=first.required or second.required,
+        nan_policy=_agree(f"{where}: nan_policy", first.nan_policy, second.nan_policy),
         rules={**second.rules, **first.rules},
     )
 

@@ -15,7 +15,7 @@ from dflow.schema.names import name_fault
 SPECIAL_PROCESSING = ("matrix_flattening", "nested_edges")
 
 _ARRAY_KEYS = frozenset({"dims", "dimensions", "dtype", "description", "fill_value", "nan_policy", "validation_rules"})
-_FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "validation_rules"})
+_FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "nan_policy", "validation_rules"})
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -112,6 +112,8 @@ def field_to_dict(spec: FieldSpec) -> dict[str, Any]:
         document["values"] = list(spec.values)
     if spec.labels:
         document["labels"] = list(spec.labels)
+    if spec.nan_policy is not None:
+        document["nan_policy"] = spec.nan_policy
     return document | dict(spec.rules)
 
 
@@ -208,6 +210,7 @@ def _parse_field(name: Any, document: Any) -> FieldSpec:
         values=values,
         labels=tuple(str(label) for label in labels),
         required=bool(document.get("required", False)),
+        nan_policy=_literal(document.get("nan_policy"), NanPolicy, "nan_policy", where),
         rules=_parse_rules(document, _FIELD_KEYS, where),
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from dflow.records import Scalar
 
 NanPolicy = Literal["raise", "warn", "allow"]
-"""What happens to NaN and inf in an array: refused, stored with a warning, or stored."""
+"""What happens to NaN and inf in an array or a metadata value: refused, stored with a warning, or stored."""
 
 Route = Literal["file_level", "categorical"]
 """Where a metadata value belongs: a number per file, or a class per file."""
@@ -97,6 +97,7 @@ class FieldSpec:
     dtype : one of `DTYPES`
     description : a sentence, with the unit
     required : whether a sample without it is an error
+    nan_policy : None leaves the decision to the standard file value of that name, else to the storage
     rules : ``min_value``, ``max_value``, ``allowed_values``, which are enforced, and annotations
     """
 
@@ -106,6 +107,7 @@ class FieldSpec:
     values: tuple[Scalar, ...] = ()
     labels: tuple[str, ...] = ()
     required: bool = False
+    nan_policy: NanPolicy | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from dflow.schema.model import ArraySpec, GroupSpec, NanPolicy, Schema
+from dflow.schema.model import FILE_GROUP, ArraySpec, GroupSpec, NanPolicy, Schema
 
 _Row = tuple[str, tuple[str, ...], str, str] | tuple[str, tuple[str, ...], str, str, NanPolicy]
 
@@ -150,6 +150,15 @@ def resolve_array(schema: Schema, group: str, name: str) -> ArraySpec | None:
     if standard is not None and standard.dims and group in schema.groups and group != "file":
         return replace(standard, dims=(schema.groups[group].dimension, *standard.dims[1:]))
     return standard
+
+
+def value_nan_policy(schema: Schema, name: str) -> NanPolicy | None:
+    """The policy for NaN and inf in a flat metadata value: declared, else the standard file value's, else None."""
+    field = schema.field(name)
+    if field is not None and field.nan_policy is not None:
+        return field.nan_policy
+    standard = standard_array(FILE_GROUP, name)
+    return standard.nan_policy if standard else None
 
 
 def row_dimension(schema: Schema, group: str) -> str:

@@ -24,7 +24,7 @@ from dflow.schema import (
     schema_to_dict,
 )
 from dflow.storage.dimensions import sample_dimensions
-from dflow.storage.fitting import check_finite, fit_to_schema
+from dflow.storage.fitting import check_finite, check_finite_value, fit_to_schema
 from dflow.storage.keys import locate
 from dflow.storage.tree import MetadataTree
 from dflow.storage.values import storable_array
@@ -43,7 +43,8 @@ class DataStorage(ABC):
     Parameters
     ----------
     nan_policy
-        What happens to NaN and inf in arrays that neither the schema nor the table of standard arrays speaks of.
+        What happens to NaN and inf in arrays and flat metadata values that neither the schema nor the table of standard
+        arrays speaks of.
     """
 
     def __init__(self, *, nan_policy: NanPolicy = "raise") -> None:
@@ -187,8 +188,8 @@ class DataStorage(ABC):
         """Store a value, or merge a dictionary, under a key that nests with slashes.
 
         A flat key with a scalar is a value of the sample: it becomes a column of the dataset's tables, and is
-        checked against the schema's field of that name. None means missing. numpy scalars, dates, paths and tuples
-        are converted.
+        checked against the schema's field of that name. None means missing. NaN and inf in such a value follow the
+        policy for arrays; in lists and branches they are kept. numpy scalars, dates, paths and tuples are converted.
 
         Parameters
         ----------
@@ -203,9 +204,14 @@ class DataStorage(ABC):
             If the value is of a type that JSON does not know and dflow does not convert.
         SchemaError
             If it does not fit the declared field.
+        NonFiniteError
+            If it is NaN or inf and the policy for it is ``raise``, or a list holds them among other things.
         """
         self._check_open()
-        self._metadata.put(key, value if "/" in str(key) else check_field(self._schema, key, value))
+        if "/" not in str(key):
+            value = check_field(self._schema, key, value)
+            check_finite_value(self._schema, key, value, policy=self.nan_policy)
+        self._metadata.put(key, value)
         self._metadata_changed()
 
     def load_metadata(self, key: str) -> Any:
