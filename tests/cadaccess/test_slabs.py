@@ -1,0 +1,119 @@
+"""Faces cut into triangles in (u, v)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dflow.cadaccess import slabs
+
+FLAT, FINE = np.inf, 0.1
+
+
+def _outline(*loops: np.ndarray, face: int = 0, n_faces: int = 1) -> slabs.Outline:
+    start = np.concatenate(loops)
+    end = np.concatenate([np.roll(loop, -1, axis=0) for loop in loops])
+    return slabs.box(np.full(len(start), face, np.int32), start, end, n_faces)
+
+
+def _ring(n: int, radius: float, centre: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    turn = np.linspace(0, 2 * np.pi, n, endpoint=False)
+    return np.column_stack([np.cos(turn), np.sin(turn)]) * radius + centre
+
+
+def _areas(cut: slabs.Cut) -> np.ndarray:
+    corners = np.column_stack([cut.u, cut.v])[cut.corners]
+    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return 0.5 * (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
+
+
+def _polygon_area(loop: np.ndarray) -> float:
+    after = np.roll(loop, -1, axis=0)
+    return abs(0.5 * float((loop[:, 0] * after[:, 1] - loop[:, 1] * after[:, 0]).sum()))
+
+
+SQUARE = np.array([[-2.0, -2], [2, -2], [2, 2], [-2, 2]])
+LETTER = np.array([[0.0, 0], [3, 0], [3, 1], [1, 1], [1, 2], [3, 2], [3, 3], [0, 3]])
+
+
+@pytest.mark.parametrize("steps", [(FLAT, FLAT), (0.3, FLAT), (FINE, FINE), (FLAT, 0.25)])
+@pytest.mark.parametrize(
+    ("loops", "area"),
+    [
+        ([SQUARE], 16.0),
+        ([LETTER], 7.0),
+        ([SQUARE, _ring(17, 1.1)[::-1]], 16.0 - _polygon_area(_ring(17, 1.1))),
+        ([SQUARE, _ring(9, 0.5, (-1, 0)), _ring(9, 0.5, (1, 0.3))], 16.0 - 2 * _polygon_area(_ring(9, 0.5))),
+    ],
+)
+def test_triangles_cover_the_face_once_and_turn_left(loops, area, steps):
+    cut = slabs.cut(_outline(*loops), *(np.array([step]) for step in steps))
+    areas = _areas(cut)
+    assert areas.min() > 0
+    assert areas.sum() == pytest.approx(area, rel=1e-5)
+
+
+def test_no_triangle_reaches_farther_than_the_steps():
+    cut = slabs.cut(_outline(SQUARE, _ring(12, 1.0)), np.array([0.3]), np.array([0.5]))
+    corners = np.column_stack([cut.u, cut.v])[cut.corners]
+    reach = np.ptp(corners, axis=1).max(axis=0)
+    assert reach[0] <= 0.3 + 1e-6
+    assert reach[1] <= 2 * 0.5 + 1e-6  # a triangle between two lines may lean by one rung
+
+
+def test_a_curved_face_has_no_cracks():
+    """Every inner edge belongs to two triangles: what is left over is the boundary."""
+    cut = slabs.cut(_outline(SQUARE, _ring(11, 0.9, (0.1, 0.2))), np.array([0.4]), np.array([0.4]))
+    pairs = np.sort(np.concatenate([cut.corners[:, [0, 1]], cut.corners[:, [1, 2]], cut.corners[:, [2, 0]]]), axis=1)
+    _, times = np.unique(pairs, axis=0, return_counts=True)
+    assert times.max() == 2
+    once = np.unique(pairs, axis=0)[times == 1]
+    middle = 0.5 * (np.column_stack([cut.u, cut.v])[once[:, 0]] + np.column_stack([cut.u, cut.v])[once[:, 1]])
+    on_square = np.abs(np.abs(middle).max(axis=1) - 2) < 1e-6
+    radius = np.hypot(*(middle - [0.1, 0.2]).T)
+    on_hole = (radius > 0.9 * np.cos(np.pi / 11) - 1e-6) & (radius < 0.9 + 1e-6)
+    assert (on_square | on_hole).all()
+
+
+def test_the_order_and_direction_of_pieces_do_not_matter():
+    whole = _outline(LETTER)
+    order = np.random.default_rng(5).permutation(len(whole.face))
+    swap = order % 2 == 0
+    start = np.where(swap[:, None], whole.end[order], whole.start[order])
+    end = np.where(swap[:, None], whole.start[order], whole.end[order])
+    steps = np.array([0.5]), np.array([FLAT])
+    shuffled = slabs.cut(slabs.box(whole.face, start, end, 1), *steps)
+    assert _areas(shuffled).sum() == pytest.approx(7.0, rel=1e-6)
+
+
+def test_flat_faces_get_few_triangles():
+    cut = slabs.cut(_outline(SQUARE, _ring(32, 1.0)), np.array([FLAT]), np.array([FLAT]))
+    assert len(cut.corners) <= 2 * (4 + 32 + 4)
+
+
+def test_a_face_that_does_not_close_is_reported_and_the_others_are_cut():
+    start = np.concatenate([SQUARE, SQUARE])
+    end = np.concatenate([np.roll(SQUARE, -1, axis=0)] * 2)
+    outline = slabs.box(np.repeat([0, 1], 4)[1:].astype(np.int32), start[1:], end[1:], 2)
+    cut = slabs.cut(outline, np.full(2, FLAT), np.full(2, FLAT))
+    assert cut.torn.tolist() == [0]
+    assert (cut.face == 1).all()
+    assert _areas(cut).sum() == pytest.approx(16.0)
+
+
+def test_many_faces_keep_apart():
+    """Face times line must not overflow 32 bits."""
+    n = 1000
+    outline = slabs.box(
+        np.repeat(np.arange(n, dtype=np.int32), 4), np.tile(SQUARE, (n, 1)), np.tile(np.roll(SQUARE, -1, 0), (n, 1)), n
+    )
+    cut = slabs.cut(outline, np.full(n, FLAT), np.full(n, 1.0))
+    owner = cut.face[cut.corners]
+    assert (owner == owner[:, :1]).all()
+    np.testing.assert_allclose(np.bincount(owner[:, 0], _areas(cut), n), 16.0)
+
+
+def test_nothing_gives_nothing():
+    nothing = slabs.box(np.zeros(0, np.int32), np.zeros((0, 2)), np.zeros((0, 2)), 3)
+    cut = slabs.cut(nothing, np.full(3, FLAT), np.full(3, FLAT))
+    assert cut.corners.shape == (0, 3)
