@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dflow.dataset.caddataset import CADDataset
-from dflow.dataset.channel import AVAILABLE, Arena, Channel, Spot, receive
 from dflow.dataset.exportforms import graph_fields
 from dflow.dataset.items import Allocate, Item, Samples
 from dflow.dataset.shuffle import BlockPlan
@@ -22,18 +20,12 @@ except ImportError as error:
     raise ImportError("this needs PyTorch: pip install 'dflow-cad[torch]', or torch as pytorch.org says") from error
 
 
-__all__ = ["TorchCADDataset", "BlockStream", "Collate", "to_tensors", "to_geometric", "geometric_fields"]
-
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def to_tensors(value: Any) -> Any:
     """Arrays and numbers of a dictionary as tensors; the memory is shared where it is writable. Other values are
     kept.
-
-    Parameters
-    ----------
-    value : a dictionary of arrays, nested or not, or an array
     """
     if isinstance(value, Mapping):
         return {key: to_tensors(entry) for key, entry in value.items()}
@@ -45,58 +37,100 @@ def to_tensors(value: Any) -> Any:
 
 
 class Collate:
-    """Turns samples into one ragged batch of tensors. Pickles, for spawned workers.
-
-    Parameters
-    ----------
-    collate : makes a dictionary of arrays of samples, as `CADDataset.collate` does
-    """
+    """Turns samples into one ragged batch of tensors. Pickles, for spawned workers."""
 
     def __init__(self, collate: Callable[[Any], Mapping[str, Any]]) -> None:
         self.collate = collate
-        self._channel = Channel()
 
     def __call__(self, items: Samples | Sequence[Item]) -> Any:
         if not isinstance(items, Samples):
             items = [{k: np.asarray(v) for k, v in item.items()} for item in items]
-        return send(self.collate(items), self._channel)
+        return send(self.collate(items))
 
 
-def send(batch: Mapping[str, Any], channel: Channel, arena: Arena | None = None) -> Any:
-    """A batch as tensors; in a loader worker as one parcel, which arrives as the same dictionary of tensors.
-
-    `arena` is where the batch lies already, or most of it.
-    """
-    if get_worker_info() is None or not AVAILABLE or not all(isinstance(v, np.ndarray) for v in batch.values()):
+def send(batch: Mapping[str, Any], arena: Arena | None = None) -> Any:
+    """A batch as tensors; in a loader worker as one parcel, which arrives as the same dictionary of tensors."""
+    if get_worker_info() is None or not all(isinstance(v, np.ndarray) for v in batch.values()):
         return to_tensors(batch)
     if arena is None:
-        arena = channel.arena(sum(array.nbytes + _ALIGNMENT for array in batch.values()))
-    return Parcel(channel.name, arena, {key: arena.put(array) for key, array in batch.items()})
+        arena = Arena(sum(array.nbytes + _ALIGNMENT for array in batch.values()))
+    return Parcel(batch, arena)
 
 
-@dataclass(frozen=True, slots=True)
+class Arena:
+    """One block of shared memory from which the arrays of a batch are cut, one after the other."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self.block = torch.empty(0, dtype=torch.uint8)
+        self.block.set_(torch.UntypedStorage._new_shared(max(n_bytes, 1)))
+        self._memory: Array = self.block.numpy()
+        self._address = self._memory.__array_interface__["data"][0]
+        self._used = 0
+
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """An array in the block, or elsewhere when the block is full."""
+        n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        end = self._used + n_bytes
+        if end > len(self._memory):
+            return np.empty(shape, dtype)
+        array = self._memory[self._used : end].view(dtype).reshape(shape)
+        self._used = min(-(-end // _ALIGNMENT) * _ALIGNMENT, len(self._memory))
+        return array
+
+    def offset(self, array: Array) -> int | None:
+        """Where in the block an array lies; None where it does not, or not in one piece."""
+        offset = int(array.__array_interface__["data"][0]) - self._address
+        inside = 0 <= offset <= len(self._memory) - array.nbytes
+        return offset if inside and array.flags.c_contiguous and array.nbytes else None
+
+
 class Parcel:
-    """A batch in an arena, on its way from a loader worker; unpickling gives the dictionary of tensors."""
+    """A batch on its way from a loader worker: its arrays in one block of shared memory.
 
-    channel: str
-    arena: Arena
-    layout: Mapping[str, Spot]
+    Torch hands over every tensor of a batch by a file descriptor of its own, which costs more than the bytes do; a
+    batch here has two dozen. Unpickling gives the dictionary of tensors, which are views of the block. What does not
+    fit into the block any more travels in the pickle.
+    """
+
+    def __init__(self, batch: Mapping[str, Array], arena: Arena) -> None:
+        self.block = arena.block
+        self.layout = tuple((key, *_place(array, arena)) for key, array in batch.items())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return receive, (self.channel, self.arena.place, self.arena.handle(), self.layout, torch.from_numpy)
+        return unpack, (self.block, self.layout)
+
+
+def _place(array: Array, arena: Arena) -> tuple[str, tuple[int, ...], int | Array]:
+    """How an array is found again: its type, shape and place in the block, or itself."""
+    offset = arena.offset(array)
+    if offset is None and array.nbytes:
+        copy = arena.allocate(array.shape, array.dtype)
+        copy[...] = array
+        offset = arena.offset(copy)
+        return array.dtype.str, array.shape, copy if offset is None else offset
+    return array.dtype.str, array.shape, offset or 0
 
 
 _ALIGNMENT = 64
+
+
+def unpack(block: Any, layout: Sequence[tuple[str, str, tuple[int, ...], int | Array]]) -> dict[str, Any]:
+    """The tensors of a parcel, which share its memory."""
+    source = block.numpy()
+    found = {}
+    for key, dtype, shape, place in layout:
+        if isinstance(place, np.ndarray):
+            found[key] = torch.from_numpy(place)
+            continue
+        n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        found[key] = torch.from_numpy(source[place : place + n_bytes].view(dtype).reshape(shape))
+    return found
 
 
 class TorchCADDataset(Dataset):
     """A map-style `torch.utils.data.Dataset` whose items are dictionaries of tensors.
 
     `collate_fn` makes a batch of items in `get_dataloader`; the ragged one of `dflow.dataset.collate` by default.
-
-    Parameters
-    ----------
-    dataset : the subset that it gives
     """
 
     def __init__(self, dataset: CADDataset, collate_fn: Callable[..., Any] | None = None) -> None:
@@ -120,12 +154,7 @@ class TorchCADDataset(Dataset):
         return torch.from_numpy(self.dataset.get_file_codes())
 
     def remove_indices(self, indices: Sequence[int]) -> dict[int, int]:
-        """Drop samples by position; old positions to new ones.
-
-        Parameters
-        ----------
-        indices : positions in this dataset
-        """
+        """Drop samples by position; old positions to new ones."""
         return self.dataset.remove_indices(indices)
 
     def get_dataloader(
@@ -141,12 +170,6 @@ class TorchCADDataset(Dataset):
 
         Parameters
         ----------
-        batch_size
-            samples a batch
-        shuffle
-            whether every epoch has an order of its own
-        num_workers
-            processes that read; 0 reads in this one
         seed
             Makes the order of a shuffled loader reproducible.
         options
@@ -176,22 +199,10 @@ class TorchCADDataset(Dataset):
 
         Parameters
         ----------
-        batch_size
-            samples a batch
-        shuffle
-            whether every epoch has an order of its own
-        num_workers
-            processes that read; 0 reads in this one
-        drop_last
-            leaves out a last batch that is not full
-        seed
-            of the orders and the augmentation
         block_size, fetch_blocks
             Neighbours read at once, and how many such blocks are mixed; see `dflow.dataset.shuffle.BlockPlan`.
         rank, world_size
             This process's part, as `DistributedSampler` takes them; those of `torch.distributed` by default.
-        **options
-            further arguments of `torch.utils.data.DataLoader`
         """
         plan = BlockPlan(batch_size, block_size, fetch_blocks, shuffle, drop_last, seed)
         stream = BlockStream(self.dataset, plan, rank=rank, world_size=world_size)
@@ -199,14 +210,7 @@ class TorchCADDataset(Dataset):
 
 
 class BlockStream(IterableDataset):
-    """Ragged batches of tensors, read in blocks. Every epoch has its own order; `set_epoch` chooses one.
-
-    Parameters
-    ----------
-    dataset : the subset that it goes through
-    plan : how its samples become batches
-    rank, world_size : this process's part; those of `torch.distributed` by default
-    """
+    """Ragged batches of tensors, read in blocks. Every epoch has its own order; `set_epoch` chooses one."""
 
     def __init__(
         self, dataset: CADDataset, plan: BlockPlan, *, rank: int | None = None, world_size: int | None = None
@@ -214,7 +218,6 @@ class BlockStream(IterableDataset):
         self.dataset = dataset
         self.plan = plan
         self.rank, self.world_size = _distributed(rank, world_size)
-        self._channel = Channel()
         # Shared memory, so that workers that outlive an epoch (persistent_workers) see it too.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -222,12 +225,7 @@ class BlockStream(IterableDataset):
         return self.plan.n_batches(len(self.dataset), self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the augmentation of the next epoch.
-
-        Parameters
-        ----------
-        epoch : 0 or more
-        """
+        """Choose the order and the augmentation of the next epoch."""
         self._epoch[0] = epoch
 
     def __iter__(self) -> Iterator[Any]:
@@ -236,7 +234,7 @@ class BlockStream(IterableDataset):
         arenas: list[Arena] = []
 
         def allocator(n_bytes: int) -> Allocate:
-            arenas[:] = [self._channel.arena(n_bytes + n_bytes // 8 + _SLACK_BYTES)]
+            arenas[:] = [Arena(n_bytes + n_bytes // 8 + _SLACK_BYTES)]
             return arenas[0].allocate
 
         batches = self.dataset.iter_batches(
@@ -246,10 +244,10 @@ class BlockStream(IterableDataset):
             n_ranks=self.world_size,
             worker=number,
             n_workers=n_workers,
-            allocator=None if worker is None or not AVAILABLE else allocator,
+            allocator=None if worker is None else allocator,
         )
         for batch in batches:
-            yield send(batch, self._channel, arenas.pop() if arenas else None)
+            yield send(batch, arenas.pop() if arenas else None)
 
 
 _SLACK_BYTES = 64 * 1024
@@ -270,10 +268,6 @@ def to_geometric(item: Item) -> Any:
 
     Nodes are faces and `edge_index` (2, n_arcs) the arcs of the graph; every array is an attribute named ``<array>``,
     or ``<group>_<array>`` where two groups have the name. The loader of PyTorch Geometric batches such objects.
-
-    Parameters
-    ----------
-    item : what an item of a `CADDataset` is
     """
     try:
         data_class = importlib.import_module("torch_geometric.data").Data
@@ -283,10 +277,5 @@ def to_geometric(item: Item) -> Any:
 
 
 def geometric_fields(item: Item) -> dict[str, Any]:
-    """A sample as the keywords of `torch_geometric.data.Data`: tensors, and `num_nodes` as a number.
-
-    Parameters
-    ----------
-    item : what an item of a `CADDataset` is
-    """
+    """A sample as the keywords of `torch_geometric.data.Data`: tensors, and `num_nodes` as a number."""
     return {key: value if key == "num_nodes" else to_tensors(value) for key, value in graph_fields(item).items()}

@@ -162,13 +162,12 @@ def judge_kernels(kernels: Sequence[KernelFacts]) -> Iterator[Finding]:
             yield Finding("problem", "CAD kernel", " ".join(each.fault.split()), each.host)
             continue
         yield Finding("ok", "CAD kernel", "the CAD kernel loads", each.host)
-        if each.renderer == "vtk":
-            yield Finding("ok", "previews", "previews are drawn by VTK off screen", each.host)
+        if each.renderer_reason:
+            message = f"VTK is asked for, and previews are drawn by numpy: {each.renderer_reason}"
+            yield Finding("warning", "previews", message, each.host, "", "install libegl1, or unset DFLOW_RENDERER")
         else:
-            message = f"previews are drawn in software: {each.renderer_reason}"
-            yield Finding(
-                "warning", "previews", message, each.host, "", "install libegl1 for nicer and faster previews"
-            )
+            by = "VTK off screen" if each.renderer == "vtk" else "numpy"
+            yield Finding("ok", "previews", f"previews are drawn by {by}", each.host)
 
 
 def unique(findings: Iterable[Finding]) -> list[Finding]:

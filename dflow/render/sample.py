@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from dflow.render.glb import pack_glb
 from dflow.render.mesh import MeshArrays, RenderMesh, clean_arrays
-from dflow.render.png import encode_png
+from dflow.render.png import encode_indexed_png, encode_png
 from dflow.render.probe import Renderer, available_renderer
-from dflow.render.software import draw_software
-from dflow.render.view import fit_view
+from dflow.render.software import draw, draw_software, palette
+from dflow.render.view import View, fit_view
 from dflow.storage.atomic import write_whole
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ _warm = threading.local()
 class RenderReport:
     """What became of one preview.
 
-    `renderer` is "none" when there was nothing to draw, and then nothing was written; `note` says why it is not VTK;
+    `renderer` is "none" when there was nothing to draw, and then nothing was written; `note` says why,
+    or why it is not VTK where VTK was asked for;
     `png_bytes` and `glb_bytes` are the sizes of what was written; `seconds` wall time.
     """
 
@@ -63,8 +64,7 @@ def render_sample(
 
     Returns
     -------
-    The report. A machine without working OpenGL gets the software renderer; a mesh without triangles and edges gets
-    no files.
+    The report. A mesh without triangles and edges gets no files.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def render_sample(
     renderer = available_renderer() if png_path is not None else Renderer("software")
     png_bytes = glb_bytes = 0
     if png_path is not None:
-        png_bytes = _write(png_path, encode_png(_draw(arrays, size, face_colors)))
+        png_bytes = _write(png_path, _png(arrays, size, face_colors))
     if glb_path is not None:
         glb_bytes = _write(glb_path, pack_glb(arrays))
     drawn = renderer.name if png_path is not None else "none"
@@ -90,25 +90,30 @@ def render_image(
 ) -> Image:
     """The picture of a part, (height, width, 3) uint8; all white for a mesh without triangles and edges.
 
-    Parameters
-    ----------
-    mesh : triangles and edges of the part
-    size : width and height in pixels
-    face_colors : (n_faces, 3) uint8, or None for one colour
+    Drawn at twice the size and averaged: smoother than a preview, at four times its cost.
     """
     arrays = clean_arrays(mesh)
     if arrays.is_empty:
         return np.full((size[1], size[0], 3), 255, np.uint8)
-    return _draw(arrays, size, face_colors)
+    view = _view(arrays, size, face_colors)
+    if available_renderer().name == "vtk":
+        return _window(size).draw(arrays, view, face_colors=face_colors)
+    return draw_software(arrays, view, size, face_colors=face_colors, supersampling=2)
 
 
-def _draw(arrays: MeshArrays, size: tuple[int, int], face_colors: Image | None) -> Image:
+def _png(arrays: MeshArrays, size: tuple[int, int], face_colors: Image | None) -> bytes:
+    view = _view(arrays, size, face_colors)
+    if available_renderer().name == "vtk":
+        return encode_png(_window(size).draw(arrays, view, face_colors=face_colors))
+    if face_colors is not None:
+        return encode_png(draw_software(arrays, view, size, face_colors=face_colors))
+    return encode_indexed_png(draw(arrays, view, size).codes, palette())
+
+
+def _view(arrays: MeshArrays, size: tuple[int, int], face_colors: Image | None) -> View:
     if face_colors is not None and len(face_colors) < arrays.n_faces:
         raise ValueError(f"{len(face_colors)} face colours for {arrays.n_faces} faces")
-    view = fit_view(arrays, size[0] / size[1])
-    if available_renderer().name == "software":
-        return draw_software(arrays, view, size, face_colors=face_colors)
-    return _window(size).draw(arrays, view, face_colors=face_colors)
+    return fit_view(arrays, size[0] / size[1])
 
 
 def _window(size: tuple[int, int]) -> OffscreenWindow:

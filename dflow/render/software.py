@@ -1,7 +1,9 @@
-"""The same picture without any graphics library: a z-buffer in numpy.
+"""A part's picture in numpy alone: a z-buffer of one integer a pixel.
 
-Used where EGL is missing. Drawn at twice the size and averaged down, so that it looks better than the fast one, at
-5 to 20 times its cost.
+The nearest triangle of a pixel is the largest of the numbers ``depth, triangle`` (high and low bits) that fall on it,
+so one ``maximum.at`` sorts out what hides what; brightness is worked out afterwards, for what is seen. A 256-pixel
+picture of a hundred triangles takes about 0.6 ms, half of what VTK takes with Mesa's software rasteriser, and there is
+no library to load.
 """
 
 from __future__ import annotations
@@ -18,141 +20,233 @@ from dflow.render.view import View, to_camera
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.intp]
+Ints = npt.NDArray[np.int64]
 
-SUPERSAMPLING = 2
-FRAGMENTS_AT_ONCE = 1_000_000
-"""Pixels filled per step, about 200 MB: bounds the memory of meshes with many layers."""
+FRAGMENTS_AT_ONCE = 2_000_000
+"""Pixels filled per step, about 100 MB: bounds the memory of meshes with many layers."""
+
+BACKGROUND, EDGE = 0, 255
+BRIGHTEST = 254
+"""Codes of a picture: nothing, an edge, and between them the brightness of a face, 254 for light 1."""
+
+_KEY_BITS = 62
+_FLAT = 1e-6
+"""Twice the area in square pixels below which a triangle is seen edge-on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fragments:
-    """Pixels that triangles cover: `pixel` flat index, `depth` (larger is nearer), `triangle`, `weight` (N, 3)."""
+class Drawing:
+    """What is seen, pixel by pixel, first row on top.
 
-    pixel: Ints
-    depth: Floats
-    triangle: Ints
-    weight: Floats
+    codes : (height, width) uint8: `BACKGROUND`, `EDGE`, else 1 to `BRIGHTEST`
+    layers : (height, width) int64: 0 where there is no face, else i for triangle ``chosen[i - 1]``, also under edges
+    chosen : (n,) int64, the triangles that were drawn
+    """
+
+    codes: Image
+    layers: Ints
+    chosen: Ints
 
 
-def draw_software(mesh: MeshArrays, view: View, size: tuple[int, int], *, face_colors: Image | None = None) -> Image:
-    """Draw a part; same arguments and result as `dflow.render.offscreen.OffscreenWindow.draw`."""
-    width, height = size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING
-    picture = np.tile(np.array(look.BACKGROUND_RGB, np.float64), (width * height, 1))
-    depth = np.full(width * height, -np.inf)
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """Quantities that change evenly over the picture, one row a triangle: value = x * column + y * row + at.
+
+    `column` and `row` are of pixel centres.
+    """
+
+    x: Floats
+    y: Floats
+    at: Floats
+
+
+def palette(rgb: tuple[int, int, int] = look.MATERIAL_RGB) -> Image:
+    """(256, 3) uint8: the colour of each code, for one material."""
+    light = np.arange(256)[:, None] / BRIGHTEST
+    colors = np.rint(np.minimum(light, 1.0) * np.array(rgb)).astype(np.uint8)
+    colors[BACKGROUND], colors[EDGE] = look.BACKGROUND_RGB, look.EDGE_RGB
+    return colors
+
+
+def draw_software(
+    mesh: MeshArrays, view: View, size: tuple[int, int], *, face_colors: Image | None = None, supersampling: int = 1
+) -> Image:
+    """Draw a part in colour; same arguments and result as `dflow.render.offscreen.OffscreenWindow.draw`.
+
+    supersampling : how many pixels each way are averaged into one
+    """
+    drawing = draw(mesh, view, (size[0] * supersampling, size[1] * supersampling), edge_width=supersampling)
+    picture = palette()[drawing.codes]
+    if face_colors is not None:
+        lit = (drawing.layers > 0) & (drawing.codes != EDGE)
+        light = drawing.codes[lit][:, None] / BRIGHTEST
+        face = mesh.triangle_faces[drawing.chosen[drawing.layers[lit] - 1]]
+        picture[lit] = np.rint(light * np.asarray(face_colors, np.float64)[face])
+    if supersampling == 1:
+        return picture
+    blocks = picture.reshape(size[1], supersampling, size[0], supersampling, 3)
+    return np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
+
+
+def draw(mesh: MeshArrays, view: View, size: tuple[int, int], *, edge_width: int = 1) -> Drawing:
+    """Draw a part in codes.
+
+    size : width and height in pixels; edge_width : in pixels
+    """
+    width, height = size
+    bits = len(mesh.triangles).bit_length()
+    depth_bits = min(_KEY_BITS - bits, 50)
+    nearest = np.zeros(width * height, np.int64)
+    codes = np.zeros(width * height, np.uint8)
+    chosen = np.zeros(0, np.int64)
     if len(mesh.triangles):
-        corners = _to_pixels(mesh.vertices, view, width, height)[mesh.triangles]
-        normals = to_camera(mesh.normals)[mesh.triangles]
-        colors = _triangle_colors(mesh, face_colors)
-        for fragments in rasterise(corners, width, height):
-            shown = nearest(fragments, depth)
-            pixel = fragments.pixel[shown]
-            depth[pixel] = fragments.depth[shown]
-            light = look.light(np.einsum("nk,nkc->nc", fragments.weight[shown], normals[fragments.triangle[shown]]))
-            picture[pixel] = colors[fragments.triangle[shown]] * light[:, None]
-    _draw_segments(mesh, view, picture, depth, width, height)
-    blocks = picture.reshape(size[1], SUPERSAMPLING, size[0], SUPERSAMPLING, 3)
-    return np.clip(np.rint(blocks.mean(axis=(1, 3))), 0, 255).astype(np.uint8)
+        corners = _to_pixels(mesh.vertices, view, size, depth_bits)[mesh.triangles]
+        twice_area = _twice_area(corners)
+        chosen = _facing(corners, twice_area, 0.5 * 2**depth_bits)
+        corners, twice_area = corners[chosen], twice_area[chosen]
+        depth = _planes(corners, twice_area, corners[:, :, 2])
+        for pixel, key in fragments(corners, depth, size, bits):
+            np.maximum.at(nearest, pixel, key)
+    layers = nearest & ((1 << bits) - 1)
+    if len(chosen):
+        light = BRIGHTEST * look.light(to_camera(mesh.normals))[mesh.triangles[chosen]]
+        _shade(codes, layers, light, _planes(corners, twice_area, light), width)
+    if len(mesh.edge_segments):
+        # A line lies in the surface: let it win over whatever is before it by less than three pixels' worth of depth.
+        ends = _to_pixels(mesh.edge_points, view, size, depth_bits, nearer=6.0 * view.half_height / height * edge_width)
+        codes[_line_pixels(ends[mesh.edge_segments], nearest >> bits, size, edge_width)] = EDGE
+    return Drawing(codes.reshape(height, width), layers.reshape(height, width), chosen)
 
 
-def rasterise(corners: Floats, width: int, height: int) -> Iterator[Fragments]:
-    """The pixels whose centres triangles cover, row span by row span, in batches of bounded size.
+def _shade(codes: Image, layers: Ints, light: Floats, planes: Planes, width: int) -> None:
+    """Fill in the faces' brightness: light (n, 3) at the corners of the triangles that were drawn."""
+    table = np.zeros(len(light) + 1, np.uint8)
+    table[1:] = np.clip(light[:, 0] + 0.5, 1, BRIGHTEST)
+    codes[:] = table[layers]
+    smooth = np.append(False, np.ptp(light, axis=1) > 0.5)
+    if not smooth.any():
+        return
+    pixel = np.flatnonzero(smooth[layers])
+    triangle = layers[pixel] - 1
+    row = pixel // width
+    column = pixel - row * width
+    value = planes.x[triangle] * (column + 0.5) + planes.y[triangle] * (row + 0.5) + planes.at[triangle]
+    codes[pixel] = np.clip(value + 0.5, 1, BRIGHTEST)
+
+
+def _to_pixels(
+    points: npt.NDArray[np.floating], view: View, size: tuple[int, int], depth_bits: int, *, nearer: float = 0.0
+) -> Floats:
+    """World points as (column, row, depth): pixels, and whole numbers below ``2 ** depth_bits``, larger is nearer.
+
+    nearer : mm that the points are taken towards the viewer
+    """
+    width, height = size
+    camera = to_camera(points - view.center)
+    scale = height / (2 * view.half_height)
+    camera[:, 0] = camera[:, 0] * scale + width / 2
+    camera[:, 1] = height / 2 - camera[:, 1] * scale
+    reach = 1.01 * view.half_depth + 1e-3 * view.half_height
+    camera[:, 2] = (camera[:, 2] + nearer + reach) * (2**depth_bits / (2 * reach))
+    return camera
+
+
+def _twice_area(corners: Floats) -> Floats:
+    """Signed; negative for triangles that face the viewer (rows run down)."""
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    area: Floats = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    return area
+
+
+def _facing(corners: Floats, twice_area: Floats, middle: float) -> Ints:
+    """The triangles worth drawing: all that are not seen edge-on; of a closed skin only those that face the viewer.
+
+    Front and back of a closed skin cover the same area, and the front lies nearer: if both hold, the back is hidden.
+    """
+    size = np.abs(twice_area)
+    shift = float(twice_area.sum())
+    volume = float((twice_area * (corners[:, :, 2].mean(axis=1) - middle)).sum())
+    if abs(shift) < 1e-3 * float(size.sum()) and volume < 0:
+        return np.flatnonzero(twice_area < -_FLAT)
+    return np.flatnonzero(size > _FLAT)
+
+
+def _planes(corners: Floats, twice_area: Floats, values: Floats) -> Planes:
+    """`values` (T, 3) at the corners as planes over the picture."""
+    a = corners[:, 0]
+    first, second = corners[:, 1] - a, corners[:, 2] - a
+    rise, rise2 = values[:, 1] - values[:, 0], values[:, 2] - values[:, 0]
+    x = (rise * second[:, 1] - rise2 * first[:, 1]) / twice_area
+    y = (rise2 * first[:, 0] - rise * second[:, 0]) / twice_area
+    return Planes(x, y, values[:, 0] - x * a[:, 0] - y * a[:, 1])
+
+
+def fragments(corners: Floats, depth: Planes, size: tuple[int, int], bits: int) -> Iterator[tuple[Ints, Ints]]:
+    """Flat pixel indices whose centres triangles cover, and their keys, in batches of bounded size.
 
     Parameters
     ----------
     corners : (T, 3, 3) float64, per corner: column, row (both in pixels) and depth
-    width, height : of the picture in pixels
+    depth : planes, T rows
+    size : width and height of the picture in pixels
+    bits : how many low bits of a key hold the triangle, counted from 1
     """
-    triangle, row, first, last = _spans(corners, width, height)
-    n_pixels = np.maximum(last - first + 1, 0)
-    ends = np.cumsum(n_pixels)
-    batch = ends // FRAGMENTS_AT_ONCE
-    for number in np.unique(batch):
-        chosen = np.flatnonzero((batch == number) & (n_pixels > 0))
-        counts = n_pixels[chosen]
-        span = np.repeat(chosen, counts)
-        column = first[span] + np.arange(len(span)) - np.repeat(np.cumsum(counts) - counts, counts)
-        yield _interpolate(corners, triangle[span], column, row[span], width)
+    triangle, row, first, count = _spans(corners, *size)
+    ends = np.cumsum(count)
+    total = int(ends[-1]) if len(ends) else 0
+    cuts = np.searchsorted(ends, np.arange(0, total, FRAGMENTS_AT_ONCE)[1:])
+    for begin, stop in zip([0, *cuts], [*cuts, len(count)], strict=True):
+        part = slice(begin, stop)
+        lengths, here = count[part], triangle[part]
+        offset = np.cumsum(lengths) - lengths
+        # Whole numbers that wrap around: the sum below is right though its terms may not fit.
+        slope = np.clip(depth.x[here], -(2.0**60) / 2**bits, 2.0**60 / 2**bits).astype(np.int64) << bits
+        near = depth.x[here] * (first[part] + 0.5) + depth.y[here] * (row[part] + 0.5) + depth.at[here]
+        key = (np.maximum(near, 1.0).astype(np.int64) << bits) + here + 1 - slope * offset
+        place = np.arange(int(lengths.sum()))
+        keys = np.repeat(slope, lengths)
+        keys *= place
+        keys += np.repeat(key, lengths)
+        place += np.repeat(row[part] * size[0] + first[part] - offset, lengths)
+        yield place, keys
 
 
 def _spans(corners: Floats, width: int, height: int) -> tuple[Ints, Ints, Ints, Ints]:
-    """For each triangle and picture row: triangle, row, first and last column covered (last < first: none)."""
-    top = np.clip(np.ceil(corners[:, :, 1].min(axis=1) - 0.5), 0, height).astype(np.intp)
-    bottom = np.clip(np.floor(corners[:, :, 1].max(axis=1) - 0.5), -1, height - 1).astype(np.intp)
-    n_rows = np.maximum(bottom - top + 1, 0)
-    n_rows[np.abs(_twice_area(corners)) < 1e-12] = 0
+    """Runs of pixels in a picture row: triangle, row, first column and how many."""
+    by_row = np.take_along_axis(corners, np.argsort(corners[:, :, 1], axis=1)[:, :, None], axis=1)
+    x, y = by_row[:, :, 0], by_row[:, :, 1]
+    top = np.clip(np.ceil(y[:, 0] - 0.5), 0, height).astype(np.int64)
+    n_rows = np.maximum(np.clip(np.ceil(y[:, 2] - 0.5), 0, height).astype(np.int64) - top, 0)
     triangle = np.repeat(np.arange(len(corners)), n_rows)
-    row = top[triangle] + np.arange(len(triangle)) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)
-    left, right = np.full(len(row), np.inf), np.full(len(row), -np.inf)
-    for i in range(3):
-        p, q = corners[triangle, i, :2], corners[triangle, (i + 1) % 3, :2]
-        rise = q[:, 1] - p[:, 1]
-        along = (row + 0.5 - p[:, 1]) / np.where(rise == 0, np.inf, rise)
-        crosses = (rise != 0) & (along >= 0) & (along <= 1)
-        x = p[:, 0] + along * (q[:, 0] - p[:, 0])
-        left = np.where(crosses, np.minimum(left, x), left)
-        right = np.where(crosses, np.maximum(right, x), right)
-    first = np.ceil(np.clip(left - 0.5, 0, width)).astype(np.intp)
-    last = np.floor(np.clip(right - 0.5, -1, width - 1)).astype(np.intp)
-    return triangle, row, first, last
+    row = np.arange(len(triangle)) + np.repeat(top - (np.cumsum(n_rows) - n_rows), n_rows)
+    # Sides as column = slope * row + at: the long one, then the short ones above and below the middle corner.
+    begin, end = np.array([0, 0, 1]), np.array([2, 1, 2])
+    rise = y[:, end] - y[:, begin]
+    slope = (x[:, end] - x[:, begin]) / np.where(rise > 0, rise, np.inf)
+    at = x[:, begin] + slope * (0.5 - y[:, begin])
+    short = 1 + (row + 0.5 >= y[triangle, 1])
+    one = slope[triangle, 0] * row + at[triangle, 0]
+    other = slope[triangle, short] * row + at[triangle, short]
+    first = np.ceil(np.clip(np.minimum(one, other) - 0.5, 0, width)).astype(np.int64)
+    count = np.ceil(np.clip(np.maximum(one, other) - 0.5, 0, width)).astype(np.int64) - first
+    kept = np.flatnonzero(count > 0)
+    return triangle[kept], row[kept], first[kept], count[kept]
 
 
-def _twice_area(corners: Floats) -> Floats:
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-
-
-def _interpolate(corners: Floats, triangle: Ints, column: Ints, row: Ints, width: int) -> Fragments:
-    """Barycentric weights and depth at pixel centres; both are linear in the picture."""
-    x, y = column + 0.5, row + 0.5
-    a, b, c = corners[triangle, 0], corners[triangle, 1], corners[triangle, 2]
-    area = _twice_area(corners)[triangle]
-    weight_b = ((x - a[:, 0]) * (c[:, 1] - a[:, 1]) - (y - a[:, 1]) * (c[:, 0] - a[:, 0])) / area
-    weight_c = ((b[:, 0] - a[:, 0]) * (y - a[:, 1]) - (b[:, 1] - a[:, 1]) * (x - a[:, 0])) / area
-    weight = np.stack([1 - weight_b - weight_c, weight_b, weight_c], axis=1)
-    depth = weight[:, 0] * a[:, 2] + weight_b * b[:, 2] + weight_c * c[:, 2]
-    return Fragments(row * width + column, depth, triangle, weight)
-
-
-def nearest(fragments: Fragments, depth: Floats) -> Ints:
-    """Indices of the fragments that are nearer than `depth` at their pixel, the nearest one of each pixel."""
-    visible = np.flatnonzero(fragments.depth > depth[fragments.pixel])
-    order = np.lexsort((fragments.depth[visible], fragments.pixel[visible]))
-    ordered = visible[order]
-    pixel = fragments.pixel[ordered]
-    last = np.ones(len(pixel), bool)
-    last[:-1] = pixel[1:] != pixel[:-1]
-    return ordered[last]
-
-
-def _to_pixels(points: npt.NDArray[np.floating], view: View, width: int, height: int) -> Floats:
-    """World points as (column, row, depth), column and row in pixels, depth in mm."""
-    camera = to_camera(points - view.center)
-    scale = height / (2 * view.half_height)
-    return np.stack([camera[:, 0] * scale + width / 2, height / 2 - camera[:, 1] * scale, camera[:, 2]], axis=1)
-
-
-def _triangle_colors(mesh: MeshArrays, face_colors: Image | None) -> Floats:
-    if face_colors is None:
-        return np.tile(np.array(look.MATERIAL_RGB, np.float64), (len(mesh.triangles), 1))
-    return np.asarray(face_colors, np.float64)[mesh.triangle_faces]
-
-
-def _draw_segments(mesh: MeshArrays, view: View, picture: Floats, depth: Floats, width: int, height: int) -> None:
-    if not len(mesh.edge_segments):
-        return
-    ends = _to_pixels(mesh.edge_points, view, width, height)[mesh.edge_segments]
-    length = np.abs(ends[:, 1, :2] - ends[:, 0, :2]).max(axis=1)
-    n_steps = np.ceil(length).astype(np.intp) + 1
+def _line_pixels(ends: Floats, depth: Ints, size: tuple[int, int], edge_width: int) -> Ints:
+    """Flat indices of the pixels of segments `ends` (S, 2, 3) that nothing hides."""
+    width, height = size
+    run = ends[:, 1] - ends[:, 0]
+    n_steps = np.ceil(np.abs(run[:, :2]).max(axis=1)).astype(np.int64) + 1
     segment = np.repeat(np.arange(len(ends)), n_steps)
-    step = np.arange(len(segment)) - np.repeat(np.cumsum(n_steps) - n_steps, n_steps)
-    along = step / np.maximum(n_steps[segment] - 1, 1)
-    points = ends[segment, 0] + along[:, None] * (ends[segment, 1] - ends[segment, 0])
-    # A line lies in the surface: let it win over whatever is behind it by less than three pixels' worth of depth.
-    bias = 3.0 * 2 * view.half_height / height
-    for shift in ((0, 0), (1, 0), (0, 1), (1, 1)):  # as wide as one pixel of the final picture
-        column, row = points[:, 0].astype(np.intp) + shift[0], points[:, 1].astype(np.intp) + shift[1]
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        pixel = row[inside] * width + column[inside]
-        seen = points[inside, 2] + bias > depth[pixel]
-        picture[pixel[seen]] = look.EDGE_RGB
+    first = np.cumsum(n_steps) - n_steps
+    along = (np.arange(len(segment)) - first[segment]) / np.maximum(n_steps - 1, 1)[segment]
+    points = ends[segment, 0] + along[:, None] * run[segment]
+    x, y, near = points[:, 0].astype(np.int64), points[:, 1].astype(np.int64), points[:, 2]
+    found = []
+    for shift in np.ndindex(edge_width, edge_width):
+        column, row = x + shift[0], y + shift[1]
+        pixel = np.clip(row, 0, height - 1) * width + np.clip(column, 0, width - 1)
+        seen = (near > depth[pixel]) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        found.append(pixel[seen])
+    return np.concatenate(found)

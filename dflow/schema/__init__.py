@@ -22,7 +22,6 @@ from dflow.schema.standard import (
     standard_array,
     standard_group,
     standard_groups,
-    value_nan_policy,
 )
 from dflow.schema.templates import SchemaTemplates
 
@@ -58,5 +57,4 @@ __all__ = [
     "standard_array",
     "standard_group",
     "standard_groups",
-    "value_nan_policy",
 ]

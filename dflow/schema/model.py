@@ -9,7 +9,7 @@ from typing import Any, Literal
 from dflow.records import Scalar
 
 NanPolicy = Literal["raise", "warn", "allow"]
-"""What happens to NaN and inf in an array or a metadata value: refused, stored with a warning, or stored."""
+"""What happens to NaN and inf in an array: refused, stored with a warning, or stored."""
 
 Route = Literal["file_level", "categorical"]
 """Where a metadata value belongs: a number per file, or a class per file."""
@@ -48,12 +48,6 @@ class ArraySpec:
     samples without this array take (None: -1 for integers, NaN for floats, False, ""); `nan_policy` None leaves the
     decision to the standard array of that name, else to the storage; `rules` holds ``min_value``, ``max_value``,
     ``allowed_values``, which are enforced, and any other keyword as an annotation.
-
-    Parameters
-    ----------
-    name : without its group
-    dtype : one of `DTYPES`
-    description : a sentence, with the unit
     """
 
     name: str
@@ -71,13 +65,6 @@ class GroupSpec:
 
     ``matrix_flattening``: arrays of shape (F, F, …) are stored as (F², …), row-major. ``nested_edges``: a nested
     dictionary ``{"edges": {"source": …}}`` is stored as ``edges_source`` (which holds for every group).
-
-    Parameters
-    ----------
-    name : of the group
-    dimension : of its rows
-    arrays : by name
-    description : a sentence
     """
 
     name: str
@@ -89,17 +76,7 @@ class GroupSpec:
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """One declared metadata value per sample. `values` and `labels` are a categorical field's codes and their names.
-
-    Parameters
-    ----------
-    name : of the value
-    dtype : one of `DTYPES`
-    description : a sentence, with the unit
-    required : whether a sample without it is an error
-    nan_policy : None leaves the decision to the standard file value of that name, else to the storage
-    rules : ``min_value``, ``max_value``, ``allowed_values``, which are enforced, and annotations
-    """
+    """One declared metadata value per sample. `values` and `labels` are a categorical field's codes and their names."""
 
     name: str
     dtype: str
@@ -107,20 +84,12 @@ class FieldSpec:
     values: tuple[Scalar, ...] = ()
     labels: tuple[str, ...] = ()
     required: bool = False
-    nan_policy: NanPolicy | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """Where metadata goes that is not declared. Patterns are shell wildcards, matched without regard to case.
-
-    Parameters
-    ----------
-    file_level_patterns : names that become file values
-    categorical_patterns : names that become categories
-    default_numeric, default_categorical, default_string : where the others go, by type
-    """
+    """Where metadata goes that is not declared. Patterns are shell wildcards, matched without regard to case."""
 
     file_level_patterns: tuple[str, ...] = ()
     categorical_patterns: tuple[str, ...] = ()
@@ -131,15 +100,7 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A whole schema: what `parse_schema` makes of the public dictionary. Never contradicts itself.
-
-    Parameters
-    ----------
-    version, domain, description : texts, as the builder took them
-    groups : by name
-    file_level, categorical : fields by name
-    routing : of fields that are not declared
-    """
+    """A whole schema: what `parse_schema` makes of the public dictionary. Never contradicts itself."""
 
     version: str = "1.0"
     domain: str = ""
@@ -150,29 +111,14 @@ class Schema:
     routing: Routing = field(default_factory=Routing)
 
     def array(self, group: str, name: str) -> ArraySpec | None:
-        """The declaration of ``group/name``, None where there is none.
-
-        Parameters
-        ----------
-        group, name : of the array
-        """
+        """The declaration of ``group/name``, None where there is none."""
         spec = self.groups.get(group)
         return spec.arrays.get(name) if spec else None
 
     def field(self, name: str) -> FieldSpec | None:
-        """The declaration of a metadata field, of either kind.
-
-        Parameters
-        ----------
-        name : of the field
-        """
+        """The declaration of a metadata field, of either kind."""
         return self.categorical.get(name) or self.file_level.get(name)
 
     def groups_with_array(self, name: str) -> tuple[str, ...]:
-        """The groups that declare an array of this name, sorted.
-
-        Parameters
-        ----------
-        name : without a group
-        """
+        """The groups that declare an array of this name, sorted."""
         return tuple(sorted(group for group, spec in self.groups.items() if name in spec.arrays))

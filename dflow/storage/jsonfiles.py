@@ -36,8 +36,6 @@ class JsonStorageHandler(DataStorage):
 
     Parameters
     ----------
-    nan_policy
-        of arrays for which the schema says nothing: "raise", "warn" or "allow"
     json_dir_path
         The folder; made where it is missing, read where it is a store already.
 
@@ -93,12 +91,7 @@ class JsonStorageHandler(DataStorage):
         return sorted(self._files)
 
     def get_file_path(self, key: str) -> str:
-        """The file of a key that is there; the folder for any other key, ``""`` among them.
-
-        Parameters
-        ----------
-        key : of an array, or ``""``
-        """
+        """The file of a key that is there; the folder for any other key, ``""`` among them."""
         name = self._files.get(self._located(key)) if key else None
         return os.path.join(self._folder, name) if name else self._folder
 

@@ -45,11 +45,6 @@ class LabelStorage:
     def save(self, entity: Entity, labels: ArrayLike) -> None:
         """Store the labels of all entities of a kind, in index order, as int32.
 
-        Parameters
-        ----------
-        entity : the kind: part, faces or edges
-        labels : integers, one an entity
-
         Raises
         ------
         SchemaError
@@ -65,12 +60,6 @@ class LabelStorage:
 
     def save_sparse(self, entity: Entity, indices: Sequence[int], labels: ArrayLike) -> None:
         """Store labels of some entities; the others are `UNLABELLED`.
-
-        Parameters
-        ----------
-        entity : the kind: faces or edges
-        indices : of the labelled ones
-        labels : integers, one an index
 
         Raises
         ------
@@ -88,31 +77,16 @@ class LabelStorage:
         self.save(entity, dense)
 
     def load(self, entity: Entity) -> NDArray[np.int32]:
-        """The labels of a kind, in index order. Raises `KeyNotFoundError` where none were saved.
-
-        Parameters
-        ----------
-        entity : the kind: part, faces or edges
-        """
+        """The labels of a kind, in index order. Raises `KeyNotFoundError` where none were saved."""
         labels: NDArray[np.int32] = self._storage.load_data(self._KEYS[entity])
         return labels
 
     def save_metadata(self, key: str, value: Any) -> None:
-        """Store what the labels mean, such as ``descriptions/face_labels``.
-
-        Parameters
-        ----------
-        key, value : as in `DataStorage.save_metadata`
-        """
+        """Store what the labels mean, such as ``descriptions/face_labels``."""
         self._storage.save_metadata(key, value)
 
     def load_metadata(self, key: str) -> Any:
-        """What `save_metadata` took.
-
-        Parameters
-        ----------
-        key : as in `save_metadata`
-        """
+        """What `save_metadata` took."""
         return self._storage.load_metadata(key)
 
     def get_file_path(self) -> str:

@@ -83,7 +83,8 @@ def test_a_worker_that_went_away_is_no_reason_to_stop():
 
 
 def test_the_kernel_and_the_renderer_are_judged_apart():
-    assert [f.level for f in findings.judge_kernels([KernelFacts("a", "", "vtk")])] == ["ok", "ok"]
+    for renderer in ("vtk", "software"):
+        assert [f.level for f in findings.judge_kernels([KernelFacts("a", "", renderer)])] == ["ok", "ok"]
     levels = [(f.level, f.check) for f in findings.judge_kernels([KernelFacts("a", "", "software", "no EGL")])]
     assert levels == [("ok", "CAD kernel"), ("warning", "previews")]
     (fault,) = findings.judge_kernels([KernelFacts("a", "needs libGL.so.1\n  apt-get install -y libgl1")])

@@ -21,7 +21,7 @@ def test_a_real_part_is_seen_and_every_face_of_it_is_in_the_mesh(shared_data, tm
     model = CadLoader().create_from_file(str(shared_data / part))
     report = render_sample(model.get_mesh(), tmp_path / "a.png", tmp_path / "a.glb")
     with Image.open(tmp_path / "a.png") as picture:
-        pixels = np.asarray(picture).astype(int)
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
     drawn = pixels.min(axis=2) < 250
     assert 0.05 < drawn.mean() < 0.8
     assert drawn.any(axis=1).sum() > 200 or drawn.any(axis=0).sum() > 200  # it fills the picture one way

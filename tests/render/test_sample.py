@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dflow.render import available_renderer, probe, read_glb, render_image, render_sample, sample
+from dflow.render import probe, read_glb, render_image, render_sample, sample
 from dflow.render.probe import Renderer
 from tests.render import shapes
 
@@ -25,20 +25,27 @@ def in_software(monkeypatch):
 
 @pytest.fixture(scope="module")
 def vtk_works():
-    renderer = available_renderer()
-    if renderer.name != "vtk":
-        pytest.skip(f"VTK cannot draw on this machine: {renderer.reason}")
+    reason = probe.missing_library() or probe.failed_trial()
+    if reason:
+        pytest.skip(f"VTK cannot draw on this machine: {reason}")
+
+
+@pytest.fixture
+def in_vtk(vtk_works, monkeypatch):
+    monkeypatch.setattr(sample, "available_renderer", lambda: Renderer("vtk"))
 
 
 def _pixels(path) -> np.ndarray:
     with Image.open(path) as picture:
-        return np.asarray(picture)
+        return np.asarray(picture.convert("RGB"))
 
 
-def test_both_files_are_written_and_reported(tmp_path):
+@pytest.mark.parametrize("renderer", ["software", "vtk"])
+def test_both_files_are_written_and_reported(tmp_path, renderer, request):
+    request.getfixturevalue(f"in_{renderer}")
     png, glb = tmp_path / "new folder" / "a.png", tmp_path / "a.glb"
     report = render_sample(shapes.box((4, 2, 1)), png, glb)
-    assert report.renderer in ("vtk", "software")
+    assert report.renderer == renderer
     assert (report.png_bytes, report.glb_bytes) == (png.stat().st_size, glb.stat().st_size)
     assert report.seconds > 0
     picture = _pixels(png)
@@ -49,7 +56,7 @@ def test_both_files_are_written_and_reported(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.glb", "new folder"]
 
 
-def test_the_two_renderers_agree(vtk_works, monkeypatch):
+def test_the_two_renderers_agree(in_vtk, monkeypatch):
     for mesh in (shapes.box((4, 2, 1)), shapes.sphere(3.0)):
         by_vtk = render_image(mesh).astype(int)
         with monkeypatch.context() as patch:
@@ -60,7 +67,7 @@ def test_the_two_renderers_agree(vtk_works, monkeypatch):
         assert (apart > 24).mean() < 0.04  # edges and outline only
 
 
-def test_vtk_draws_the_same_whatever_came_before(vtk_works):
+def test_vtk_draws_the_same_whatever_came_before(in_vtk):
     colors = np.full((6, 3), (200, 30, 30), np.uint8)
     first = render_image(shapes.box())
     render_image(shapes.sphere(100.0))
@@ -73,7 +80,7 @@ def test_faces_take_their_colours(in_software):
     _check_colours()
 
 
-def test_vtk_faces_take_their_colours(vtk_works):
+def test_vtk_faces_take_their_colours(in_vtk):
     _check_colours()
 
 
@@ -120,7 +127,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, 
     assert os.listdir(tmp_path) == ["a.png"]
 
 
-def test_threads_draw_for_themselves(tmp_path):
+@pytest.mark.parametrize("renderer", ["software", "vtk"])
+def test_threads_draw_for_themselves(renderer, request):
+    request.getfixturevalue(f"in_{renderer}")
     expected = render_image(shapes.box())
     results: list[np.ndarray] = []
     threads = [threading.Thread(target=lambda: results.append(render_image(shapes.box()))) for _ in range(3)]
@@ -137,7 +146,7 @@ def test_without_egl_the_software_renderer_is_used_and_says_why(monkeypatch):
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(probe.ctypes, "CDLL", absent)
-    monkeypatch.delenv("DFLOW_RENDERER", raising=False)
+    monkeypatch.setenv("DFLOW_RENDERER", "vtk")
     renderer = probe.available_renderer.__wrapped__()
     assert renderer.name == "software"
     assert "EGL cannot be loaded" in renderer.reason
@@ -145,7 +154,7 @@ def test_without_egl_the_software_renderer_is_used_and_says_why(monkeypatch):
 
 def test_a_crash_of_vtk_costs_a_process_of_its_own_only(monkeypatch):
     monkeypatch.setattr(probe, "_PROBE", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
-    monkeypatch.delenv("DFLOW_RENDERER", raising=False)
+    monkeypatch.setenv("DFLOW_RENDERER", "vtk")
     renderer = probe.available_renderer.__wrapped__()
     assert renderer.name == "software"
     assert "ended by signal 11" in renderer.reason or "EGL cannot be loaded" in renderer.reason
@@ -157,11 +166,16 @@ def test_a_trial_that_hangs_is_given_up(monkeypatch):
     assert "within" in probe.failed_trial()
 
 
-@pytest.mark.parametrize(("wish", "name"), [("software", "software"), ("vtk", "vtk")])
-def test_the_environment_decides_without_a_trial(monkeypatch, wish, name):
+@pytest.mark.parametrize("wish", ["", "software"])
+def test_who_does_not_ask_for_vtk_gets_numpy_without_a_trial(monkeypatch, wish):
     monkeypatch.setenv("DFLOW_RENDERER", wish)
     monkeypatch.setattr(probe, "failed_trial", lambda: pytest.fail("tried all the same"))
-    assert probe.available_renderer.__wrapped__().name == name
+    assert probe.available_renderer.__wrapped__() == Renderer("software")
+
+
+def test_vtk_is_used_when_asked_for(monkeypatch, vtk_works):
+    monkeypatch.setenv("DFLOW_RENDERER", "vtk")
+    assert probe.available_renderer.__wrapped__() == Renderer("vtk")
 
 
 def test_a_renderer_that_does_not_exist_is_an_error(monkeypatch):
@@ -179,7 +193,7 @@ def test_hidden_graphics_libraries_do_not_kill_the_process(tmp_path):
         "from dflow.render import render_sample\n"
         f"print(render_sample(shapes.box(), {str(tmp_path / 'a.png')!r}).renderer)"
     )
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "DFLOW_RENDERER": ""}
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "DFLOW_RENDERER": "vtk"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "software"
@@ -190,7 +204,7 @@ def test_hidden_graphics_libraries_do_not_kill_the_process(tmp_path):
 def test_graphics_without_a_driver_crash_the_trial_and_not_this_process(tmp_path):
     """The EGL library is there but finds no driver: VTK then ends its process with a segmentation fault."""
     program = "from dflow.render import available_renderer; print(available_renderer())"
-    environment = {**os.environ, "__EGL_VENDOR_LIBRARY_FILENAMES": str(tmp_path / "none.json"), "DFLOW_RENDERER": ""}
+    environment = {**os.environ, "__EGL_VENDOR_LIBRARY_FILENAMES": str(tmp_path / "none.json"), "DFLOW_RENDERER": "vtk"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "name='software'" in done.stdout

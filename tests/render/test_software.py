@@ -8,11 +8,12 @@ import pytest
 from dflow.render import software
 from dflow.render import view as look
 from dflow.render.mesh import clean_arrays
-from dflow.render.software import draw_software, nearest, rasterise
+from dflow.render.software import draw, draw_software, fragments
 from dflow.render.view import fit_view
 from tests.render import shapes
 
 SIZE = (128, 128)
+BITS = 8
 
 
 def _draw(mesh, **more):
@@ -65,16 +66,19 @@ def test_edges_on_the_far_side_are_hidden():
     changed = (_draw(hidden) != _draw(plain)).any(axis=2).mean()
     assert changed < 0.003  # only where it touches the silhouette
     shown = shapes.PolylineMesh(box.vertices, box.normals, box.triangles, box.triangle_faces, back, [0, 5])
-    assert (_draw(shown) != _draw(plain)).any(axis=2).mean() > 0.01
+    # One upright side and one at 30°, each a pixel wide.
+    side = SIZE[1] * (1 - 2 * look.MARGIN) / 2
+    assert (_draw(shown) != _draw(plain)).any(axis=2).sum() == pytest.approx((1 + np.sqrt(0.75)) * side, rel=0.05)
 
 
 def test_a_triangle_covers_exactly_the_pixel_centres_inside():
     rng = np.random.default_rng(11)
     corners = rng.uniform(-5, 25, (60, 3, 3))
     covered = np.zeros((60, 20 * 20), bool)
-    for part in rasterise(corners, 20, 20):
-        np.testing.assert_allclose(part.weight.sum(axis=1), 1.0)
-        covered[part.triangle, part.pixel] = True
+    level = software.Planes(np.zeros(60), np.zeros(60), np.full(60, 7.0))
+    for pixel, key in fragments(corners, level, (20, 20), BITS):
+        covered[(key & (2**BITS - 1)) - 1, pixel] = True
+        assert (key >> BITS == 7).all()
     row, column = np.divmod(np.arange(400), 20)
     for triangle in range(60):
         (ax, ay), (bx, by), (cx, cy) = corners[triangle, :, :2]
@@ -96,12 +100,29 @@ def test_batches_do_not_change_the_picture(monkeypatch):
     np.testing.assert_array_equal(_draw(shapes.sphere()), whole)
 
 
-def test_nearest_keeps_one_fragment_a_pixel_and_none_behind():
-    fragments = software.Fragments(
-        np.array([3, 3, 5, 3]), np.array([1.0, 4.0, 1.0, 2.0]), np.arange(4), np.zeros((4, 3))
+def test_depth_runs_evenly_over_a_tilted_triangle():
+    """Keys are whole numbers that wrap around on the way; what comes out must not."""
+    corners = np.array([[[0, 0, 0], [100, 0, 0], [0, 100, 0]]], float)
+    tilted = software.Planes(np.array([-3000.0]), np.array([500.0]), np.array([2.0**40]))
+    for pixel, key in fragments(corners, tilted, (64, 64), BITS):
+        row, column = np.divmod(pixel, 64)
+        exact = 2.0**40 - 3000.0 * (column + 0.5) + 500.0 * (row + 0.5)
+        np.testing.assert_allclose(key >> BITS, exact, atol=2)
+
+
+def test_an_open_skin_is_seen_from_behind():
+    """A closed box hides its far side and leaves it out; without its near sides the far ones are what is seen."""
+    box = shapes.box((10, 10, 10))
+    view = fit_view(clean_arrays(box), 1.0)
+    whole = draw(clean_arrays(box), view, SIZE)
+    assert len(whole.chosen) == 6
+    hidden = np.setdiff1d(np.arange(12), whole.chosen)
+    far = shapes.PolylineMesh(
+        box.vertices, box.normals, box.triangles[hidden], box.triangle_faces[hidden], np.zeros((0, 3)), [0]
     )
-    depth = np.array([-np.inf] * 5 + [2.0])
-    assert nearest(fragments, depth).tolist() == [1]
+    seen = draw(clean_arrays(far), view, SIZE)
+    assert len(seen.chosen) == 6
+    assert (seen.layers > 0).mean() == pytest.approx((whole.layers > 0).mean(), rel=1e-3)
 
 
 def test_triangles_of_no_area_draw_nothing():
