@@ -23,6 +23,7 @@ from xarray.core import indexing
 
 from dflow.dataset.lazy import block_rows, column_data, dimension_names, gathered_data
 from dflow.dataset.store import FILE_GROUP, Column, DatasetStore
+from dflow.dataset.textguard import guarded
 from dflow.errors import DflowError, QueryError
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ def plan(store: DatasetStore, group: str, where: Condition) -> Plan:
     """
     variables = visible(store, group)
     result, touched = _try_out(variables, where)
+    _refuse_text({name: variables[name] for name in touched}, where)
     dims = _checked(result).dims
     row_groups: dict[str, str] = {}
     for variable in variables.values():
@@ -171,6 +173,22 @@ def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, 
             error = caught
     known = ", ".join(sorted(variables))
     raise QueryError(f"the condition cannot be evaluated: {error}. {_HINT}. It may name: {known}") from error
+
+
+def _refuse_text(variables: Mapping[str, Variable], where: Condition) -> None:
+    """Run the condition over no rows of numbers that refuse to be compared with text."""
+    data = {
+        name: xr.Variable(v.dims, guarded(np.zeros((0, *v.column.shape[1:]), v.column.dtype), name), fastpath=True)
+        for name, v in variables.items()
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            where(xr.Dataset(data))
+    except QueryError:
+        raise
+    except Exception:  # it needs rows or other columns: nothing to say about text
+        logger.debug("a condition was not checked for text", exc_info=True)
 
 
 def _checked(result: Any) -> xr.DataArray:

@@ -234,3 +234,43 @@ def test_a_file_that_spans_blocks_is_found_once(tmp_path: Path, monkeypatch: pyt
 
     mask = xr.DataArray(np.arange(203) % 50 == 0, dims="face").chunk({"face": 7})
     assert query._files_of_mask(store, "faces", mask, "face").tolist() == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda ds: ds["face_types"] == "plane",
+        lambda ds: ds["face_types"] != "plane",
+        lambda ds: "plane" == ds["face_types"],  # noqa: SIM300 -- text on the left is the case
+        lambda ds: (ds["face_areas"] > 1) & (ds["face_types"].astype("int64") + 0 == "plane"),
+        lambda ds: ds["face_types"].isin(["plane", "cone"]),
+        lambda ds: ds["face_types"] == np.array(["plane"]),
+        lambda ds: ds["face_types"] == xr.DataArray("plane"),
+        lambda ds: ds["face_types"] == b"plane",
+        lambda ds: ds["face_types"].isin({1, "plane"}),
+    ],
+)
+def test_numbers_compared_with_text_are_refused_and_the_way_to_ask_is_named(
+    explorer: DatasetExplorer, condition: Any
+) -> None:
+    with pytest.raises(QueryError, match=r"'face_types', which holds numbers, with the text .*plane.*get_descriptions"):
+        explorer.get_file_list(group="faces", where=condition)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda ds: ds["face_types"].isin([1, 2]),
+        lambda ds: ds["face_types"].astype("int64").where(ds["face_areas"] > 10, -1) > 0,
+        lambda ds: ds["face_areas"] == ds["face_areas"].max(),
+        lambda ds: xr.where(ds["face_types"] > 1, ds["face_areas"], 0.0) > 5,
+        lambda ds: ds["face_areas"].clip(1.0, 150.0).round() == 150,
+    ],
+)
+def test_looking_for_text_disturbs_no_other_condition(
+    explorer: DatasetExplorer, condition: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = explorer.get_file_list(group="faces", where=condition)
+    monkeypatch.setattr("dflow.dataset.query._refuse_text", lambda *_: None)
+    np.testing.assert_array_equal(found, explorer.get_file_list(group="faces", where=condition))
+    assert len(found)
