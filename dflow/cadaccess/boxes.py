@@ -1,16 +1,16 @@
 """The bounding box of a shape, from its tables wherever they suffice.
 
 Planes, cylinders, cones and extrusions reach no farther than their edges; lines and conics have their extremes in
-closed form, spheres and tori too. Free-form faces and edges lie within the hull of their poles: only one whose hull
-sticks out of the box of all the rest is given to the kernel, whose exact boxes can take tens of milliseconds.
+closed form, spheres and tori too. Free-form faces and edges lie within the hull of their poles: only those whose hull
+sticks out of the box of all the rest are looked at closer, faces by the kernel, whose exact boxes can take tens of
+milliseconds.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from dflow.cadaccess import curves, shapecode, surfaces, trimming
-from dflow.cadaccess.curves import CurveTable
+from dflow.cadaccess import curves, extremes, shapecode, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
@@ -30,21 +30,11 @@ def bounding_box(tables: ShapeTables, kernel: KernelShape, chords: Chords, bound
     points = [tables.points, curves.evaluate(edges, rows, ends)[0].reshape(-1, 3)]
     arcs = rows[edges.kind[rows] != shapecode.LINE]
     if len(arcs):
-        points.append(arc_extremes(edges, arcs).reshape(-1, 3))
+        points.append(extremes.arc_extremes(edges, arcs).reshape(-1, 3))
     points.append(_round_extremes(tables, chords, bounds))
     every = np.concatenate(points)
     box = _box_of(every[np.isfinite(every).all(axis=1)])
     return _add_free_forms(tables, kernel, chords, np.flatnonzero(~simple & ~tables.edge_degenerate), box)
-
-
-def arc_extremes(table: CurveTable, arcs: np.ndarray) -> np.ndarray:
-    """(n, 2 d, d): where the circles and ellipses `arcs` reach farthest along each axis, within their range."""
-    big = table.radii[arcs, :1]
-    small = np.where(table.kind[arcs] == shapecode.CIRCLE, table.radii[arcs, 0], table.radii[arcs, 1])[:, None]
-    turn = np.arctan2(small * table.y[arcs], big * table.x[arcs])
-    first, last = table.first[arcs][:, None], table.last[arcs][:, None]
-    t = np.concatenate([turn, turn + np.pi], axis=1)
-    return curves.evaluate(table, arcs, np.minimum(first + np.mod(t - first, 2 * np.pi), last))[0]
 
 
 def _box_of(points: np.ndarray) -> np.ndarray:
@@ -78,8 +68,11 @@ def _add_free_forms(
     done |= ((tables.faces.kind == shapecode.SPHERE) | (tables.faces.kind == shapecode.TORUS)) & chords.closed
     for row in edges.tolist():
         spline = tables.edges.splines.get(row)
-        if spline is None or _sticks_out(spline.poles, box):
+        if spline is None:
             box = _join(box, kernel.edge_box(row))
+        elif _sticks_out(spline.poles, box):
+            first, last = float(tables.edges.first[row]), float(tables.edges.last[row])
+            box = _join(box, extremes.spline_box(spline, first, last).ravel())
     for row in np.flatnonzero(~done).tolist():
         surface = tables.faces.splines.get(row)
         if surface is None or _sticks_out(surface.poles.reshape(-1, 3), box):

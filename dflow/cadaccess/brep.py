@@ -114,6 +114,10 @@ class Brep:
     def face_samples(self, n_u: int, n_v: int) -> np.ndarray:
         """A grid on every face, uniform in (u, v) over its bounds, both ends included.
 
+        Parameters
+        ----------
+        n_u, n_v : points along u and v, two or more each
+
         Returns
         -------
         (F, n_u, n_v, 7) float64: x, y, z in mm, outward unit normal, 1 where in or on the trimmed face and 0 elsewhere.
@@ -130,7 +134,10 @@ class Brep:
 
         Parameters
         ----------
-        n : points a face; seed : makes them repeatable.
+        n
+            points a face
+        seed
+            makes them repeatable
 
         Returns
         -------
@@ -140,7 +147,16 @@ class Brep:
         return sampling.face_points(self._tables, self._kernel, rows, *self._scattered(n, seed))
 
     def surface_points(self, n: int, seed: int) -> np.ndarray:
-        """The points of `surface_samples` alone, at less than half the cost: a view of one coordinate after another."""
+        """The points of `surface_samples` alone, at less than half the cost.
+
+        Parameters
+        ----------
+        n, seed : as there
+
+        Returns
+        -------
+        (F, n, 3) float64, mm: a view of one coordinate after another.
+        """
         points = np.empty((3, self.n_faces, n))
         rows = np.arange(self.n_faces)
         sampling.fill_faces(self._tables, self._kernel, rows, *self._scattered(n, seed), points, None)
@@ -161,6 +177,10 @@ class Brep:
 
     def edge_samples(self, n_u: int) -> np.ndarray:
         """Points along every edge, uniform in the parameter, both ends included, along the edge's curve.
+
+        Parameters
+        ----------
+        n_u : points an edge, two or more
 
         Returns
         -------

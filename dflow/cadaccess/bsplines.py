@@ -10,6 +10,9 @@ import numpy as np
 
 from dflow.cadaccess.shapecode import Spline, SplineSurface
 
+_SAME_KNOT = 1e-9
+"""How far apart parameters may be and still be the same to the kernel (``Precision::PConfusion``)."""
+
 
 def unroll(knots: np.ndarray, degree: int, n_poles: int) -> tuple[np.ndarray, np.ndarray]:
     """Flat knots and pole indices of a periodic spline as an open one over one period.
@@ -136,6 +139,89 @@ def _evaluate_together(
     total = value.sum(axis=1)[:, None]
     points = np.einsum("mi,mid->md", value, near) / total
     return points, (np.einsum("mi,mid->md", slope, near) - points * slope.sum(axis=1)[:, None]) / total
+
+
+def span_breaks(spline: Spline, low: float, high: float) -> np.ndarray:
+    """low, the knots between, high: within each interval the spline is one polynomial."""
+    knots = np.unique(spline.knots)
+    if spline.periodic and (low < knots[0] or high > knots[-1]):
+        period = knots[-1] - knots[0]
+        turns = np.arange(np.floor((low - knots[0]) / period), np.floor((high - knots[0]) / period) + 1)
+        knots = np.unique(knots + period * turns[:, None])
+    return np.concatenate([[low], knots[(knots > low) & (knots < high)], [high]])
+
+
+def trim(spline: Spline, first: float, last: float) -> np.ndarray | None:
+    """(m, d) the poles of the spline's part between two parameters; None for a part of a periodic spline."""
+    degree, knots = spline.degree, spline.knots
+    ends = (knots[0], knots[-1]) if spline.periodic else (knots[degree], knots[-degree - 1])
+    low, high = max(min(first, last), ends[0]), min(max(first, last), ends[1])
+    if low - ends[0] <= _SAME_KNOT and ends[1] - high <= _SAME_KNOT:
+        return spline.poles
+    if spline.periodic or not low < high:
+        return None
+    poles = spline.poles if spline.weights is None else _homogeneous(spline.poles, spline.weights)
+    knots, poles = _trim_start(knots, poles, degree, low)
+    knots, poles = _trim_start(-knots[::-1], poles[::-1], degree, -high)
+    return poles[::-1] if spline.weights is None else (poles[:, :-1] / poles[:, -1:])[::-1]
+
+
+def _homogeneous(poles: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.column_stack([poles * weights[:, None], weights])
+
+
+def _trim_start(knots: np.ndarray, poles: np.ndarray, degree: int, t: float) -> tuple[np.ndarray, np.ndarray]:
+    """Knots and poles of what comes after t: the last pole of each level of de Boor's algorithm at t, then the rest."""
+    span = int(find_spans(knots, degree, len(poles), np.array([t]))[0])
+    level = poles[span - degree : span + 1]
+    last = [level[-1]]
+    for p in range(degree):
+        left, right = knots[span - degree + 1 + p : span + 1], knots[span + 1 : span + 1 + degree - p]
+        share = ((t - left) / (right - left))[:, None]
+        level = (1.0 - share) * level[:-1] + share * level[1:]
+        last.append(level[-1])
+    return np.append(np.full(degree + 1, t), knots[span + 1 :]), np.concatenate([last[::-1], poles[span + 1 :]])
+
+
+def bezier_poles(splines: Sequence[Spline], low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pieces [low, high] of splines of one degree as Bézier curves; each piece within one knot span.
+
+    Returns
+    -------
+    poles (n, degree + 1, d), multiplied with the weights (n, degree + 1).
+    """
+    degree = splines[0].degree
+    middle = 0.5 * (low + high)
+    near, knots = [], []
+    shift = np.zeros(len(splines))
+    for i, spline in enumerate(splines):
+        at = middle[i : i + 1]
+        flat, index, moved = _open_form(spline.knots, degree, len(spline.poles), spline.periodic, at)
+        shift[i] = moved[0] - at[0]
+        span = int(find_spans(flat, degree, len(index), moved)[0])
+        chosen = index[span - degree : span + 1]
+        weights = np.ones(degree + 1) if spline.weights is None else spline.weights[chosen]
+        near.append(_homogeneous(spline.poles[chosen], weights))
+        knots.append(flat[span - degree + 1 : span + degree + 1])
+    poles = _blossom(np.array(near), np.array(knots), low + shift, high + shift)
+    return poles[..., :-1], poles[..., -1]
+
+
+def _blossom(near: np.ndarray, knots: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Bézier poles as values of the spline's polar form: `near` : (n, p + 1, d) poles and `knots` : (n, 2 p) around a
+    knot span.
+    """
+    degree = near.shape[1] - 1
+    out = np.empty_like(near)
+    for n_high in range(degree + 1):
+        poles = near
+        for level in range(degree):
+            t = (high if level < n_high else low)[:, None]
+            left, right = knots[:, level:degree], knots[:, degree : 2 * degree - level]
+            share = ((t - left) / (right - left))[..., None]
+            poles = (1.0 - share) * poles[:, :-1] + share * poles[:, 1:]
+        out[:, n_high] = poles[:, 0]
+    return out
 
 
 def evaluate_grid(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -34,6 +34,15 @@ class CadLoader:
     -----
     One loader a process and thread: OCCT's readers are not thread-safe. A damaged file can take the process down inside
     the kernel; a flow therefore opens files in a child process.
+
+    Examples
+    --------
+    With `part` the path of a STEP file, here a bracket:
+
+    >>> from dflow.cadaccess import CadLoader
+    >>> brep = CadLoader().create_from_file(part).get_brep()
+    >>> brep.n_faces, brep.n_edges
+    (9, 21)
     """
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dflow.cadaccess import boxes, curves, shapecode, surfaces, trimming
+from dflow.cadaccess import bsplines, curves, extremes, shapecode, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.moments import Moments, cone_moments
 from dflow.cadaccess.sampling import face_points
@@ -13,37 +13,61 @@ from dflow.cadaccess.trimming import Chords
 
 
 def uv_bounds(tables: ShapeTables, kernel: KernelShape, chords: Chords) -> np.ndarray:
-    """(F, 4) float64: u_min, u_max, v_min, v_max of each trimmed face, as ``BRepTools::UVBounds`` gives them."""
-    kind = tables.use_curves.kind
-    uses = np.flatnonzero(tables.use_boundary)
-    hard = uses[kind[uses] > shapecode.ELLIPSE]
-    easy = trimming.knows(tables)
-    easy[tables.use_face[hard]] = False
-    # Free-form surfaces have bounds of their own, to which the kernel clips.
-    easy &= tables.faces.kind <= shapecode.TORUS
+    """(F, 4) float64: u_min, u_max, v_min, v_max of each trimmed face, as ``BRepTools::UVBounds`` gives them.
+
+    Exact but for splines, which count with all poles of their trimmed range.
+    """
+    known = trimming.knows(tables)
+    low, high = _loop_bounds(tables, chords)
+    _widen_by_splines(tables, low, high, known)
+    lowest, highest = surfaces.limits(tables.faces)
+    beyond = np.maximum(lowest - low, high - highest).max(axis=1, initial=-np.inf)
+    # The kernel looks whether a surface repeats beyond its bounds before it cuts a face off there.
+    known &= beyond <= 1e-9 * (1.0 + np.maximum(np.abs(low), np.abs(high)).max(axis=1, initial=0.0))
     out = np.empty((tables.n_faces, 4))
-    for row in np.flatnonzero(~easy).tolist():
+    out[:, 0::2], out[:, 1::2] = np.maximum(low, lowest), np.minimum(high, highest)
+    for row in np.flatnonzero(~known).tolist():
         out[row] = kernel.uv_bounds(row)
-    if easy.any():
-        low, high = _chord_bounds(tables, chords)
-        out[easy, 0::2], out[easy, 1::2] = low[easy], high[easy]
     return out
 
 
-def _chord_bounds(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.ndarray]:
-    """(F, 2) lowest and highest (u, v) over each face's corners and the extremes of its arcs."""
-    low, high = np.full((tables.n_faces, 2), np.inf), np.full((tables.n_faces, 2), -np.inf)
-    for points in (chords.start, chords.end):
-        np.minimum.at(low, chords.face, points)
-        np.maximum.at(high, chords.face, points)
-    table = tables.use_curves
-    arcs = np.flatnonzero(tables.use_boundary & ((table.kind == shapecode.CIRCLE) | (table.kind == shapecode.ELLIPSE)))
+def _loop_bounds(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.ndarray]:
+    """(F, 2) lowest and highest (u, v) over the corners of each face's chords and the extremes of its arcs; 0 without
+    chords.
+    """
+    low, high = np.zeros((tables.n_faces, 2)), np.zeros((tables.n_faces, 2))
+    if not len(chords.face):
+        return low, high
+    begins = np.flatnonzero(np.diff(chords.face, prepend=-1))
+    low[chords.face[begins]] = np.minimum.reduceat(np.minimum(chords.start, chords.end), begins, axis=0)
+    high[chords.face[begins]] = np.maximum.reduceat(np.maximum(chords.start, chords.end), begins, axis=0)
+    kind = tables.use_curves.kind
+    arcs = np.flatnonzero(tables.use_boundary & ((kind == shapecode.CIRCLE) | (kind == shapecode.ELLIPSE)))
     if len(arcs):
-        points = boxes.arc_extremes(table, arcs)
-        for column in range(points.shape[1]):
-            np.minimum.at(low, tables.use_face[arcs], points[:, column])
-            np.maximum.at(high, tables.use_face[arcs], points[:, column])
+        points, owner = extremes.arc_extremes(tables.use_curves, arcs), tables.use_face[arcs]
+        np.minimum.at(low, owner, points.min(axis=1))
+        np.maximum.at(high, owner, points.max(axis=1))
     return low, high
+
+
+def _widen_by_splines(tables: ShapeTables, low: np.ndarray, high: np.ndarray, known: np.ndarray) -> None:
+    """Widen the bounds of faces by the poles of their splines; faces with rarer curves are no longer `known`."""
+    table = tables.use_curves
+    free = np.flatnonzero(tables.use_boundary & (table.kind > shapecode.ELLIPSE))
+    for use, face in zip(free.tolist(), tables.use_face[free].tolist(), strict=True):
+        spline = table.splines.get(use)
+        if spline is None:
+            known[face] = False
+            continue
+        poles = spline.poles
+        if (poles >= low[face]).all() and (poles <= high[face]).all():
+            continue
+        trimmed = bsplines.trim(spline, float(table.first[use]), float(table.last[use]))
+        if trimmed is None:
+            known[face] = False
+            continue
+        low[face] = np.minimum(low[face], trimmed.min(axis=0))
+        high[face] = np.maximum(high[face], trimmed.max(axis=0))
 
 
 def face_moments(

@@ -57,6 +57,13 @@ class CadModel:
 
     Guarantees: the geometry is in mm and in place; body, face and edge order are stable for a file and kernel version.
     One process, one thread. Made by `CadLoader`.
+
+    Parameters
+    ----------
+    source : the file's shape, as tables and in the kernel's hands
+    read_report : how it was read
+    brep : the whole file's, where it has been made already
+    body_index : the body that this is a view of; None for the whole file
     """
 
     def __init__(
@@ -95,6 +102,10 @@ class CadModel:
     def get_brep(self, body_index: int | None = None) -> Brep:
         """The boundary representation of the whole file, or of one body.
 
+        Parameters
+        ----------
+        body_index : 0 to ``get_body_count() - 1``; None for the whole file
+
         Raises
         ------
         IndexError
@@ -107,12 +118,21 @@ class CadModel:
         return self._breps[key]
 
     def get_mesh(self, body_index: int | None = None) -> Mesh:
-        """Triangles of the whole file or of one body, computed when asked, without trace in the shape."""
+        """Triangles of the whole file or of one body, computed when asked, without trace in the shape.
+
+        Parameters
+        ----------
+        body_index : 0 to ``get_body_count() - 1``; None for the whole file
+        """
         brep = self.get_brep(body_index)
         return meshing.mesh_shape(brep.tables, brep.chords, lambda: brep.kernel)
 
     def export_step(self, path: str | os.PathLike[str]) -> int:
         """Write the model (the body, for a view of one) as STEP in mm, and return the file's size in bytes.
+
+        Parameters
+        ----------
+        path : of the new file; one that is there is replaced
 
         Raises
         ------
@@ -126,15 +146,29 @@ class CadModel:
         return writing.write_step(self.get_brep().kernel.shape, path)
 
     def export_obj(self, path: str | os.PathLike[str]) -> int:
-        """Write the model's mesh as Wavefront OBJ (mm, a group ``face_<index>`` a face); returns its size in bytes."""
+        """Write the model's mesh as Wavefront OBJ (mm, a group ``face_<index>`` a face); returns its size in bytes.
+
+        Parameters
+        ----------
+        path : of the new file; one that is there is replaced
+        """
         return writing.write_obj(self.get_mesh(), path)
 
     def export_stl(self, path: str | os.PathLike[str]) -> int:
-        """Write the model's mesh as binary STL (mm); returns its size in bytes."""
+        """Write the model's mesh as binary STL (mm); returns its size in bytes.
+
+        Parameters
+        ----------
+        path : of the new file; one that is there is replaced
+        """
         return writing.write_stl(self.get_mesh(), path)
 
     def for_body(self, body_index: int) -> CadModel:
         """A view of one body: its `get_brep()` is that body's.
+
+        Parameters
+        ----------
+        body_index : 0 to ``get_body_count() - 1``
 
         Raises
         ------

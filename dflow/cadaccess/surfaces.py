@@ -145,6 +145,24 @@ def periods(table: SurfaceTable) -> tuple[np.ndarray, np.ndarray]:
     return in_u, in_v
 
 
+def limits(table: SurfaceTable) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 2) lowest and highest (u, v) that a surface has, infinite where it goes on or repeats."""
+    highest = np.full((len(table.kind), 2), np.inf)
+    highest[table.kind == shapecode.SPHERE, 1] = np.pi / 2
+    lowest = -highest
+    for row, surface in table.splines.items():
+        for axis, knots in enumerate((surface.knots_u, surface.knots_v)):
+            if not surface.periodic[axis]:
+                degree = surface.degrees[axis]
+                lowest[row, axis], highest[row, axis] = knots[degree], knots[-degree - 1]
+    for row, sweep in table.sweeps.items():
+        spline = sweep.splines.get(0)
+        if spline is not None and not spline.periodic:
+            axis = int(table.kind[row] == shapecode.REVOLUTION)
+            lowest[row, axis], highest[row, axis] = spline.knots[spline.degree], spline.knots[-spline.degree - 1]
+    return lowest, highest
+
+
 def axial(kind: np.ndarray) -> np.ndarray:
     """(n,) bool: which kinds are of `AXIAL`."""
     return (kind >= shapecode.CYLINDER) & (kind <= shapecode.TORUS)

@@ -44,11 +44,23 @@ class HOOPSTools:
         return model
 
     def exportOBJ(self, model: CadModel, path: str | os.PathLike[str]) -> int:
-        """`CadModel.export_obj`."""
+        """`CadModel.export_obj`.
+
+        Parameters
+        ----------
+        model : an opened file
+        path : of the new file
+        """
         return model.export_obj(path)
 
     def exportSTEP(self, model: CadModel, path: str | os.PathLike[str], overwrite: bool = False) -> int:
         """`CadModel.export_step`.
+
+        Parameters
+        ----------
+        model : an opened file
+        path : of the new file
+        overwrite : whether a file that is there may be replaced
 
         Raises
         ------

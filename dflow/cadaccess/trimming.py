@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dflow.cadaccess import curves, shapecode
+from dflow.cadaccess import bsplines, curves, shapecode
 from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.shapecode import Spline
 from dflow.cadaccess.tables import ShapeTables
@@ -199,7 +199,7 @@ def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
         use = int(uses[i])
         if _is_straight(table.splines[use]):
             continue
-        breaks[i] = _spline_breaks(table.splines[use].knots, float(table.first[use]), float(table.last[use]))
+        breaks[i] = _spline_breaks(table.splines[use], float(table.first[use]), float(table.last[use]))
         count[i] = len(breaks[i]) - 1
     rows = np.repeat(uses, count)
     step = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
@@ -215,15 +215,12 @@ def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     return rows, t0, t1, np.repeat(curved, count)
 
 
-def _spline_breaks(knots: np.ndarray, first: float, last: float) -> np.ndarray:
+def _spline_breaks(spline: Spline, first: float, last: float) -> np.ndarray:
     """Parameters that cut [first, last] at the knots and each span into equal parts."""
-    low, high = min(first, last), max(first, last)
-    inner = np.unique(knots)
-    inner = inner[(inner > low) & (inner < high)]
-    ends = np.concatenate([[low], inner, [high]])
+    ends = bsplines.span_breaks(spline, min(first, last), max(first, last))
     n = min(max(_CHORDS_A_SPLINE // (len(ends) - 1), 1), 8)
     parts = np.linspace(ends[:-1], ends[1:], n + 1, axis=1)
-    line = np.append(parts[:, :-1].ravel(), high)
+    line = np.append(parts[:, :-1].ravel(), ends[-1])
     return line if first <= last else line[::-1]
 
 

@@ -8,7 +8,7 @@ from OCP.collections import Array1_double, Array1_gp_Pnt, Array1_int
 from OCP.Geom import Geom_BSplineCurve
 from OCP.gp import gp_Pnt, gp_Vec
 
-from dflow.cadaccess import bsplines
+from dflow.cadaccess import bsplines, extremes
 from dflow.cadaccess.shapecode import Spline, SplineSurface
 
 
@@ -23,17 +23,9 @@ def test_a_quarter_circle_as_a_rational_quadratic() -> None:
 @pytest.mark.parametrize("periodic", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_points_and_slopes_are_the_kernels(seed: int, periodic: bool) -> None:
-    generator = np.random.default_rng(seed)
-    degree = int(generator.integers(1, 5))
-    knots = np.cumsum(generator.uniform(0.2, 1.0, 6))
-    times = np.ones(6, int)
-    times[2] = min(2, degree)
-    times[[0, -1]] = 1 if periodic else degree + 1
-    n_poles = int(times[:-1].sum()) if periodic else int(times.sum()) - degree - 1
-    poles, weights = generator.normal(size=(n_poles, 3)), generator.uniform(0.5, 2, n_poles)
-    curve = _kernel_curve(poles, weights, knots, times, degree, periodic)
-    t = np.linspace(knots[0], knots[-1], 31)[:-1] + 1e-3
-    points, slopes = bsplines.evaluate_curve(Spline(degree, poles, weights, np.repeat(knots, times), periodic), t)
+    spline, curve = _random_spline(np.random.default_rng(seed), periodic=periodic)
+    t = np.linspace(spline.knots[0], spline.knots[-1], 31)[:-1] + 1e-3
+    points, slopes = bsplines.evaluate_curve(spline, t)
     at, slope = gp_Pnt(), gp_Vec()
     for i, value in enumerate(t.tolist()):
         curve.D1(value, at, slope)
@@ -53,6 +45,44 @@ def _kernel_curve(
         k.SetValue(i + 1, float(knots[i]))
         m.SetValue(i + 1, int(times[i]))
     return Geom_BSplineCurve(p, w, k, m, degree, periodic)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_poles_of_a_part_are_the_kernels(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    spline, curve = _random_spline(generator, periodic=False)
+    low, high = np.sort(generator.uniform(spline.knots[0], spline.knots[-1], 2))
+    curve.Segment(low, high)
+    want = [(p.X(), p.Y(), p.Z()) for p in (curve.Pole(i + 1) for i in range(curve.NbPoles()))]
+    np.testing.assert_allclose(bsplines.trim(spline, high, low), want, atol=1e-12)
+    assert bsplines.trim(spline, spline.knots[0], spline.knots[-1]) is spline.poles
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_box_of_a_part_is_that_of_its_points(seed: int, periodic: bool) -> None:
+    generator = np.random.default_rng(seed)
+    spline, _ = _random_spline(generator, periodic=periodic)
+    low, high = np.sort(generator.uniform(spline.knots[0], spline.knots[-1], 2))
+    if periodic:
+        low, high = high, low + (spline.knots[-1] - spline.knots[0])  # across the end of the period
+    points, _ = bsplines.evaluate_curve(spline, np.linspace(low, high, 20001))
+    box = extremes.spline_box(spline, low, high)
+    assert (box[0] <= points.min(axis=0) + 1e-13).all()
+    assert (box[1] >= points.max(axis=0) - 1e-13).all()
+    np.testing.assert_allclose(box, [points.min(axis=0), points.max(axis=0)], atol=1e-6)
+
+
+def _random_spline(generator: np.random.Generator, *, periodic: bool) -> tuple[Spline, Geom_BSplineCurve]:
+    degree = int(generator.integers(1, 6))
+    knots = np.cumsum(generator.uniform(0.2, 1.0, 6))
+    times = np.ones(6, int)
+    times[2] = min(2, degree)
+    times[[0, -1]] = 1 if periodic else degree + 1
+    n_poles = int(times[:-1].sum()) if periodic else int(times.sum()) - degree - 1
+    poles, weights = generator.normal(size=(n_poles, 3)), generator.uniform(0.5, 2, n_poles)
+    spline = Spline(degree, poles, weights, np.repeat(knots, times), periodic)
+    return spline, _kernel_curve(poles, weights, knots, times, degree, periodic)
 
 
 def test_grid_and_pairs_of_a_surface_agree() -> None:

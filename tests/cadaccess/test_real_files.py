@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dflow.cadaccess import CadLoader
+from dflow.cadaccess import CadLoader, measuring, shapecode
 from dflow.errors import CadError
 
 CRASHING = ("dodgy/U009.stp", "dodgy/Twi044.stp", "broken/segv_line_direction_typeconfusion.step")
@@ -79,6 +79,24 @@ def test_light_reading_that_fails_its_checks_is_read_again(shared_data: Path) ->
     assert _open(shared_data, "foxtrot/cuboid.step").read_report.healing == "planar"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kicad/Inductor_THT/L_Radial_D29.8mm_P28.50mm_muRATA_1400series.step",
+        "kicad/Capacitor_SMD/CP_Elec_16x17.5.step",
+        "cad/asitus_milled/milled_004.stp",
+    ],
+)
+def test_bounds_of_faces_with_splines_are_the_kernels_without_asking_it(name: str, shared_data: Path) -> None:
+    brep = CadLoader().create_from_file(shared_data / name).get_brep()
+    tables = brep.tables
+    kind = tables.use_curves.kind[tables.use_boundary]
+    assert (kind >= shapecode.BEZIER).any()
+    want = [brep.kernel.uv_bounds(row) for row in range(brep.n_faces)]
+    got = measuring.uv_bounds(tables, None, brep.chords)
+    np.testing.assert_allclose(got, want, atol=1e-8)  # parameters 1e-9 apart are the same to the kernel
+
+
 def test_masks_agree_with_the_kernels_classifier(shared_data: Path) -> None:
     for name in ("asitus_pockets/pockets_2.stp", "aagnet/partA.step", "asitus_canrec/canrec_005.stp"):
         brep = _open(shared_data, name).get_brep()
@@ -118,7 +136,7 @@ def test_files_that_only_look_broken_are_read(name: str, shared_data: Path) -> N
 
 _PROBE = """
 import sys, numpy as np
-from dflow.cadaccess import CadLoader
+from dflow.cadaccess import CadLoader, measuring, shapecode
 from dflow.errors import CadError
 for path in sys.argv[1:]:
     try:
