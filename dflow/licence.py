@@ -11,6 +11,12 @@ _MESSAGE = "dflow needs no licence: it is free software (Apache-2.0) on a free C
 def set_license(key: str | None = None, validate: bool = True, silent: bool = False) -> bool:
     """Accept any key, None included, and do nothing with it.
 
+    Parameters
+    ----------
+    key : any text, or None
+    validate : no effect
+    silent : no effect
+
     Returns
     -------
     True, the answer of a licence that is valid.

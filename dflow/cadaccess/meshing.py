@@ -43,10 +43,10 @@ class Mesh:
     Attributes
     ----------
     vertices, normals : (V, 3) float32, mm and outward unit normals; faces share no vertices.
-    triangles : (T, 3) int32, counter-clockwise seen from outside; triangle_faces : (T,) int32, each triangle's face
-        row.
-    edge_points : (P, 3) float32, mm; edge_offsets : (n_edges + 1,) int32, polyline i is
-        ``edge_points[edge_offsets[i]:edge_offsets[i + 1]]``.
+    triangles : (T, 3) int32, counter-clockwise seen from outside
+    triangle_faces : (T,) int32, each triangle's face row
+    edge_points : (P, 3) float32, mm
+    edge_offsets : (n_edges + 1,) int32; polyline i is ``edge_points[edge_offsets[i]:edge_offsets[i + 1]]``
     """
 
     vertices: np.ndarray

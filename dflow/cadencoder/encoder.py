@@ -44,6 +44,21 @@ class BrepEncoder:
         What `CadModel.get_brep` gives, or anything with the methods of `dflow.cadencoder.access.BrepAccess`.
     storage
         Where to save, or None to only return.
+
+    Examples
+    --------
+    With `part` the path of a STEP file, here a bracket of nine faces:
+
+    >>> from dflow.cadaccess import CadLoader
+    >>> from dflow.cadencoder import BrepEncoder
+    >>> encoder = BrepEncoder(CadLoader().create_from_file(part).get_brep())
+    >>> encoder.push_facegrid(ugrid=10, vgrid=10).shape
+    (9, 10, 10, 7)
+    >>> (types, areas, centroids, loops), names = encoder.push_face_attributes()
+    >>> names[int(types[0])]
+    'Plane'
+    >>> encoder.encode("minimal")["edges/edge_lengths"].dtype
+    dtype('float32')
     """
 
     def __init__(self, brep: BrepAccess, storage: DataStorage | None = None) -> None:
@@ -75,11 +90,21 @@ class BrepEncoder:
         return arrays, self._describe("face_types", FACE_TYPES)
 
     def push_face_discretization(self, pointsamples: int = 25) -> Array:
-        """``faces/face_discretization`` : (F, P, 7) float32: x, y, z, outward normal, inside; uniform in (u, v)."""
+        """``faces/face_discretization`` : (F, P, 7) float32: x, y, z, outward normal, inside; uniform in (u, v).
+
+        Parameters
+        ----------
+        pointsamples : P, points a face
+        """
         return self._push("faces/face_discretization", point_samples=pointsamples)
 
     def push_facegrid(self, ugrid: int = 5, vgrid: int = 5) -> Array:
-        """``faces/face_uv_grids`` : (F, U, V, 7) float32: x, y, z, outward unit normal, inside (UV-Net's channels)."""
+        """``faces/face_uv_grids`` : (F, U, V, 7) float32: x, y, z, outward unit normal, inside (UV-Net's channels).
+
+        Parameters
+        ----------
+        ugrid, vgrid : U and V, points along u and v
+        """
         return self._push("faces/face_uv_grids", face_grid=(ugrid, vgrid))
 
     def push_face_neighbors_count(self) -> Array:
@@ -97,6 +122,10 @@ class BrepEncoder:
     ) -> tuple[list[Array], dict[int, str]]:
         """``edges/edge_types``, ``edge_lengths``, ``edge_dihedral_angles``, ``edge_convexities``.
 
+        Parameters
+        ----------
+        smooth_degrees : normals of two faces that differ by less make the edge smooth
+
         Returns
         -------
         [types, lengths, dihedral_angles, convexities], descriptions
@@ -109,7 +138,12 @@ class BrepEncoder:
         return arrays, self._describe("edge_types", EDGE_TYPES)
 
     def push_curvegrid(self, ugrid: int = 5) -> Array:
-        """``edges/edge_u_grids`` : (E, U, 6) float32: x, y, z, unit tangent; uniform in the parameter."""
+        """``edges/edge_u_grids`` : (E, U, 6) float32: x, y, z, unit tangent; uniform in the parameter.
+
+        Parameters
+        ----------
+        ugrid : U, points an edge
+        """
         return self._push("edges/edge_u_grids", curve_grid=ugrid)
 
     # Graph.
@@ -136,13 +170,24 @@ class BrepEncoder:
     # Pairs of faces.
 
     def push_extended_adjacency(self, *, max_pair_bytes: int = MAX_PAIR_BYTES) -> Array:
-        """``faceface/extended_adjacency`` : (F, F) float32, hops between faces, inf where there is no path."""
+        """``faceface/extended_adjacency`` : (F, F) float32, hops between faces, inf where there is no path.
+
+        Parameters
+        ----------
+        max_pair_bytes : a part whose array would be larger raises `TooBigError`
+        """
         return self._push("faceface/extended_adjacency", max_pair_bytes=max_pair_bytes)
 
     def push_face_pair_edges_path(
         self, max_allow_edge_length: int = 16, *, max_pair_bytes: int = MAX_PAIR_BYTES
     ) -> Array:
-        """``faceface/face_pair_edges_path`` : (F, F, M) int32, edges on a shortest path, −1 behind its end."""
+        """``faceface/face_pair_edges_path`` : (F, F, M) int32, edges on a shortest path, −1 behind its end.
+
+        Parameters
+        ----------
+        max_allow_edge_length : M, the most edges of a path that are kept
+        max_pair_bytes : a part whose array would be larger raises `TooBigError`
+        """
         return self._push(
             "faceface/face_pair_edges_path", path_length=max_allow_edge_length, max_pair_bytes=max_pair_bytes
         )
@@ -161,6 +206,12 @@ class BrepEncoder:
 
         `method` "area" draws `samples` points a face, uniform by area (brepgraph); "grid" takes all pairs of the
         `grid` × `grid` raster points inside the faces (HOOPS AI).
+
+        Parameters
+        ----------
+        num_bins : B, equal bins from 0 to the diagonal of the part's box
+        seed : of the drawn points
+        max_pair_bytes : a part whose array would be larger raises `TooBigError`
         """
         return self._push(
             "faceface/d2_distance",
@@ -188,6 +239,13 @@ class BrepEncoder:
         `kind` "points": the angle at the middle one of three points drawn from the two faces (Osada et al. 2002,
         brepgraph); "normals": between outward normals. `method` as for the distances; a raster's three points are
         `samples` seeded draws.
+
+        Parameters
+        ----------
+        grid : raster points along u and v, for `method` "grid"
+        num_bins : B, equal bins from 0 to π
+        seed : of the drawn points
+        max_pair_bytes : a part whose array would be larger raises `TooBigError`
         """
         return self._push(
             "faceface/a3_distance",
@@ -207,6 +265,10 @@ class BrepEncoder:
 
         With a storage, numbers and truth values become flat metadata, ``bounding_box`` and ``centroid`` arrays of
         group ``file``.
+
+        Parameters
+        ----------
+        check_validity : also asks the kernel whether the shape is valid, which costs as much as reading it
         """
         values = file_attributes(self.brep, self._features.graph, check_validity=check_validity)
         storage = self._storage

@@ -88,6 +88,10 @@ class EncodeOptions:
     def override(self, changes: dict[str, Any]) -> EncodeOptions:
         """These options with some changed.
 
+        Parameters
+        ----------
+        changes : option names and their new values
+
         Raises
         ------
         RecipeError

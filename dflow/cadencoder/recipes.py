@@ -24,7 +24,14 @@ _COEDGES = ("coedges/next", "coedges/mate", "coedges/face", "coedges/edge", "coe
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The keys (``group/array``) of a recipe's arrays, in order, and the options it starts from."""
+    """The keys (``group/array``) of a recipe's arrays, in order, and the options it starts from.
+
+    Parameters
+    ----------
+    name : what `BrepEncoder.encode` is given
+    keys : of the arrays, in order
+    options : that it starts from
+    """
 
     name: str
     keys: tuple[str, ...]

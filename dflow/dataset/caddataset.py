@@ -157,7 +157,8 @@ class CADDataset:
     ) -> Iterator[Batch]:
         """Ragged batches in the order of a block plan: this worker's fetches of this rank's samples.
 
-        `allocator` is called with the bytes of a batch's rows before they are gathered, and says where.
+        `allocator` is called with the bytes of a batch's rows before they are gathered, and says where
+        they go; it is not called for batches that a transform makes.
         """
         if not isinstance(self.source, SampleReader):
             raise UnknownKeyError("blocks are read from a .dataset; this loader has graph_files instead")
@@ -170,7 +171,9 @@ class CADDataset:
             samples = self.source.read_many(ids, buffers)
             for positions in plan.batches(fetch, epoch, number):
                 wanted = inverse[positions]
-                allocate = np.empty if allocator is None else allocator(samples.bytes_of(wanted))
+                # What a transform makes anew would not fit in beside what it was made from.
+                direct = allocator if transform is None else None
+                allocate = np.empty if direct is None else direct(samples.bytes_of(wanted))
                 chosen = samples.select(wanted, allocate)
                 if transform is None:
                     yield collate_samples(chosen)

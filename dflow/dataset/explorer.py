@@ -100,7 +100,12 @@ class DatasetExplorer:
         return [*self._store.row_groups, FILE_GROUP]
 
     def available_arrays(self, group: str) -> list[str]:
-        """Sorted names of a group's arrays; of `labels`, where that is virtual, the categorical file values."""
+        """Sorted names of a group's arrays; of `labels`, where that is virtual, the categorical file values.
+
+        Parameters
+        ----------
+        group : one of `available_groups`
+        """
         real = real_group(self._store, group)
         if real == FILE_GROUP and group != FILE_GROUP:
             return sorted(self._store.categorical)
@@ -134,25 +139,48 @@ class DatasetExplorer:
     # Arrays
 
     def get_array_data(self, group: str, array: str) -> DataArray:
-        """One array, lazy; the name is looked up in `file` and the other groups where `group` lacks it."""
+        """One array, lazy; the name is looked up in `file` and the other groups where `group` lacks it.
+
+        Parameters
+        ----------
+        array : its name
+        """
         column = find_column(self._store, array, group)
         dims = dimension_names(column, {})
         data = column_data(self._store, column, eager_bytes=0)
         return DataArray(data, dims=dims, name=column.name, attrs=dict(column.attributes))
 
     def get_group_data(self, group: str) -> Dataset:
-        """All arrays of a group, lazy; of `labels`, where that is virtual, the categorical file values."""
+        """All arrays of a group, lazy; of `labels`, where that is virtual, the categorical file values.
+
+        Parameters
+        ----------
+        group : one of `available_groups`
+        """
         real = real_group(self._store, group)
         return group_dataset(self._store, real, self.available_arrays(group) if real != group else None)
 
     def file_dataset(self, file_id_code: int, group: str, arrays: Sequence[str] | None = None) -> Dataset:
-        """One sample's rows of a group, in memory: of all its arrays, or of some."""
+        """One sample's rows of a group, in memory: of all its arrays, or of some.
+
+        Parameters
+        ----------
+        file_id_code : 0 to ``len(explorer) - 1``
+        group : one of `available_groups`
+        arrays : names of the wanted ones; None for all
+        """
         real = real_group(self._store, group)
         chosen = self.available_arrays(group) if arrays is None and real != group else arrays
         return file_slice(self._store, real, int(file_id_code), chosen)
 
     def get_array_statistics(self, group: str, array: str) -> dict[str, float]:
-        """mean, std, min, max, median, q25 and q75 of an array's finite values."""
+        """mean, std, min, max, median, q25 and q75 of an array's finite values.
+
+        Parameters
+        ----------
+        group : where the array is looked for first
+        array : its name
+        """
         return statistics(self._store, find_column(self._store, array, group))
 
     def reduce(self, group: str, array: str, how: How) -> DataArray:
@@ -161,6 +189,11 @@ class DatasetExplorer:
 
         `how` is max, min, sum, mean, std, count, any or all. NaN is left out; files without rows give NaN for max,
         min, mean and std, 0 for sum and count.
+
+        Parameters
+        ----------
+        group : where the array is looked for first
+        array : its name
         """
         column = find_column(self._store, array, group)
         values = reduce_rows(self._store, column, how, cache=self.location.cache)
@@ -205,6 +238,10 @@ class DatasetExplorer:
 
         Parameters
         ----------
+        key
+            the array's name
+        group
+            where it is looked for first; None for everywhere
         bins
             A number of equal bins, ascending edges, or None: one bin a category for codes, booleans and integers with
             few values, a suitable number of equal bins for other numbers.
@@ -219,7 +256,12 @@ class DatasetExplorer:
         return self._distribution(key, bins, group, parallel=True)
 
     def create_distribution_incore(self, key: str, bins: Bins = 10, group: str | None = "faces") -> dict[str, Any]:
-        """`create_distribution` in this thread alone, without dask."""
+        """`create_distribution` in this thread alone, without dask.
+
+        Parameters
+        ----------
+        key, bins, group : as in `create_distribution`
+        """
         return self._distribution(key, bins, group, parallel=False)
 
     def build_membership_matrix(
@@ -229,6 +271,10 @@ class DatasetExplorer:
 
         Parameters
         ----------
+        group
+            where the array is looked for first; None for everywhere
+        key
+            the array's name
         bins_or_categories
             For integer arrays a sequence of categories, for floats ascending edges; a number of equal bins; or None
             as in `create_distribution`.
@@ -259,6 +305,11 @@ class DatasetExplorer:
     ) -> Dataset:
         """The files that have rows in both groups, and where: row starts and counts on dimension `file`, with the ids
         as its coordinate.
+
+        Parameters
+        ----------
+        primary_group, secondary_group : two of `available_groups`
+        join_strategy : HOOPS AI's argument; only ``file_id_code`` is known
         """
         if join_strategy != "file_id_code":
             raise QueryError(f"join_strategy={join_strategy!r}: groups are joined by 'file_id_code' only")
@@ -275,6 +326,11 @@ class DatasetExplorer:
     def filter_files_by_metadata(self, where: Callable[[pd.DataFrame], Any] | None = None, **equal: Any) -> Array:
         """Ids of the files whose row in the `.infoset` fits: ``column=value`` (a list means any of them), or a
         function of the table.
+
+        Parameters
+        ----------
+        where : gets the table, gives a truth value a row
+        **equal : a column's name and its value, or a list of values
         """
         table = self.files
         keep = np.ones(len(table), bool)
@@ -292,6 +348,10 @@ class DatasetExplorer:
 
         A column named ``<group>_<array>_<how>``, e.g. ``faces_face_areas_max``, is the reduction of that name,
         computed when the statement mentions it. Needs the `sql` extra.
+
+        Parameters
+        ----------
+        statement : one DuckDB statement
         """
         wanted = mentioned_reductions(self._store, statement)
         tables = {
@@ -309,12 +369,22 @@ class DatasetExplorer:
         return self.files.copy()
 
     def get_parquet_info_by_code(self, file_id_code: int) -> pd.DataFrame:
-        """The `.infoset`'s row of one file, as a table of one row."""
+        """The `.infoset`'s row of one file, as a table of one row.
+
+        Parameters
+        ----------
+        file_id_code : 0 to ``len(explorer) - 1``
+        """
         self._store.rows_of(FILE_GROUP, int(file_id_code))
         return self.files.iloc[[int(file_id_code)]].reset_index(drop=True)
 
     def decode_file_id_code(self, file_id_code: int) -> str:
-        """The sample's name, the stem of its files in `encoded/` and `stream_cache/`."""
+        """The sample's name, the stem of its files in `encoded/` and `stream_cache/`.
+
+        Parameters
+        ----------
+        file_id_code : 0 to ``len(explorer) - 1``
+        """
         return str(self.get_parquet_info_by_code(file_id_code)["name"].iloc[0])
 
     def get_descriptions(
@@ -322,11 +392,20 @@ class DatasetExplorer:
     ) -> pd.DataFrame:
         """Names and descriptions of codes from the `.attribset`; `key_id` is an id or a name, with `use_wildchar` a
         pattern (``*``).
+
+        Parameters
+        ----------
+        table_name : an array or categorical field whose codes have names, e.g. ``face_types``
         """
         return descriptions(self.attributes, table_name, key_id, use_wildchar)
 
     def get_stream_cache_paths(self, file_id_code: int | Sequence[int] | None = None) -> pd.DataFrame:
-        """Absolute paths of previews: columns id, name, stream_cache_png, stream_cache_3d; None where there is none."""
+        """Absolute paths of previews: columns id, name, stream_cache_png, stream_cache_3d; None where there is none.
+
+        Parameters
+        ----------
+        file_id_code : an id or several; None for all
+        """
         table = self.files
         if file_id_code is not None:
             ids = np.atleast_1d(np.asarray(file_id_code, np.int64))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from dflow.dataset.direct import RowReader
 from dflow.dataset.store import FILE_GROUP, ID_PREFIX, Column, DatasetStore
 from dflow.errors import UnknownKeyError
 
@@ -146,42 +149,60 @@ class SampleReader:
         for group in self.groups:
             span = self.store.span(group)
             counts[group] = span.count[ids]
-            pieces = _pieces(span.start[ids], counts[group])
+            wanted = _Wanted(span.start[ids], counts[group])
             for column in self._rows:
                 if column.group == group:
-                    out = _buffer(column, int(counts[group].sum()), buffers)
-                    self._read_pieces(column, pieces, out)
-                    rows[column.key] = out
+                    rows[column.key] = out = _buffer(column, wanted.n_rows, buffers)
+                    self._read_wanted(column, wanted, out)
         values = {c.key: self.store.file_value(c.name)[ids] for c in self._values}
         return Samples(ids, rows, values, counts)
 
     def _read_rows(self, column: Column, start: int, stop: int) -> Array:
         """Rows of a column; of a narrow one a view of a kept chunk, where they lie in one."""
         reader = self.store.reader(column.group, column.name)
-        if reader.row_bytes > _NARROW_ROW_BYTES or reader.layout is None or start == stop:
+        if not _keeps_chunks(reader) or start == stop:
             return reader.read(start, stop)
-        step = reader.layout.rows_per_chunk
+        step = _step(reader)
         first, last = start // step, (stop - 1) // step
-        parts = []
-        for number in range(first, last + 1):
-            chunk = self._cache.get((column.key, number))
-            if chunk is None:
-                chunk = reader.read(number * step, min((number + 1) * step, column.n_rows))
-                self._cache.put((column.key, number), chunk)
-            parts.append(chunk[max(start - number * step, 0) : stop - number * step])
+        parts = [
+            self._chunk(reader, number)[max(start - number * step, 0) : stop - number * step]
+            for number in range(first, last + 1)
+        ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _read_pieces(self, column: Column, pieces: Sequence[tuple[int, int, Array | None]], out: Array) -> None:
+    def _read_wanted(self, column: Column, wanted: _Wanted, out: Array) -> None:
+        reader = self.store.reader(column.group, column.name)
+        if _keeps_chunks(reader):
+            for low, high, number, inside in wanted.by_chunk(_step(reader)):
+                np.take(self._chunk(reader, number), inside, axis=0, out=out[low:high], mode="clip")
+            return
         done = 0
-        for start, stop, keep in pieces:
+        for start, stop, keep in wanted.pieces:
             target = out[done : done + (stop - start if keep is None else len(keep))]
             done += len(target)
-            if keep is not None:
-                np.take(self._read_rows(column, start, stop), keep, axis=0, out=target, mode="clip")
-            elif column.row_bytes > _NARROW_ROW_BYTES:
-                self.store.reader(column.group, column.name).read_into(start, target)
+            if keep is None:
+                reader.read_into(start, target)
             else:
-                target[...] = self._read_rows(column, start, stop)
+                np.take(reader.read(start, stop), keep, axis=0, out=target, mode="clip")
+
+    def _chunk(self, reader: RowReader, number: int) -> Array:
+        """A whole inner chunk, kept."""
+        chunk = self._cache.get((reader.path, number))
+        if chunk is None:
+            step = _step(reader)
+            chunk = reader.read(number * step, min((number + 1) * step, reader.shape[0]))
+            self._cache.put((reader.path, number), chunk)
+        return chunk
+
+
+def _keeps_chunks(reader: RowReader) -> bool:
+    """Whether decoded chunks of a column are worth keeping: many samples share one."""
+    return reader.layout is not None and reader.row_bytes <= _NARROW_ROW_BYTES
+
+
+def _step(reader: RowReader) -> int:
+    assert reader.layout is not None
+    return reader.layout.rows_per_chunk
 
 
 def _buffer(column: Column, n_rows: int, buffers: dict[str, Array] | None) -> Array:
@@ -192,6 +213,34 @@ def _buffer(column: Column, n_rows: int, buffers: dict[str, Array] | None) -> Ar
     if kept is None or len(kept) < n_rows:
         kept = buffers[column.key] = np.empty((n_rows + n_rows // 4, *column.shape[1:]), column.dtype)
     return kept[:n_rows]
+
+
+class _Wanted:
+    """The rows of several samples of one group, ascending: as ranges to read, or by chunk."""
+
+    def __init__(self, starts: Array, counts: Array) -> None:
+        self.starts, self.counts = starts, counts
+        self.n_rows = int(counts.sum())
+        self._by_chunk: dict[int, list[tuple[int, int, int, Array]]] = {}
+
+    @cached_property
+    def pieces(self) -> list[tuple[int, int, Array | None]]:
+        """Ranges of rows, and which of their rows to keep (None: all)."""
+        return _pieces(self.starts, self.counts)
+
+    def by_chunk(self, step: int) -> list[tuple[int, int, int, Array]]:
+        """For chunks of `step` rows: positions from and to, the chunk's number, and the rows within it."""
+        if step not in self._by_chunk:
+            rows = _ranges(self.starts, self.counts)
+            numbers = rows // step
+            cuts = (np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist()
+            inside = rows - numbers * step
+            self._by_chunk[step] = [
+                (low, high, int(numbers[low]), inside[low:high])
+                for low, high in itertools.pairwise([0, *cuts, len(rows)])
+                if high > low
+            ]
+        return self._by_chunk[step]
 
 
 def _pieces(starts: Array, counts: Array) -> list[tuple[int, int, Array | None]]:

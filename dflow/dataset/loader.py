@@ -190,11 +190,21 @@ class DatasetLoader:
         return CADDataset(self._source(columns), codes, transform=transform, name=subset)
 
     def save_split(self, path: AnyPath) -> None:
-        """Write the split into a file of your own, to share it."""
+        """Write the split into a file of your own, to share it.
+
+        Parameters
+        ----------
+        path : of the new file
+        """
         write_split(Path(path), StoredSplit.of(self.names, self._split(), self.split_request or {}))
 
     def load_split(self, path: AnyPath | None = None) -> tuple[int, int, int]:
-        """Take a stored split: samples are found by name; samples that it does not know are in no subset."""
+        """Take a stored split: samples are found by name; samples that it does not know are in no subset.
+
+        Parameters
+        ----------
+        path : a file that `save_split` wrote; the one beside the dataset by default
+        """
         stored = read_split(self._split_file() if path is None else Path(path))
         self._assigned = stored.assign(self.names)
         self.split_request = dict(stored.request)
@@ -204,7 +214,12 @@ class DatasetLoader:
         return self._sizes()
 
     def reset_split_state(self, clear_history: bool = True) -> None:
-        """Forget this loader's split; the stored one stays until the next `split`."""
+        """Forget this loader's split; the stored one stays until the next `split`.
+
+        Parameters
+        ----------
+        clear_history : also forgets the sizes of earlier splits
+        """
         self._assigned, self.split_request = None, None
         if clear_history:
             self.split_history.clear()
@@ -214,6 +229,11 @@ class DatasetLoader:
         `Standardise`.
 
         NaN and infinities are left out. A column without finite values raises `DatasetError`.
+
+        Parameters
+        ----------
+        columns : keys ``group/array``
+        subset : the samples that count
         """
         dataset = self.get_dataset(subset, columns=columns)
         if not isinstance(dataset.source, SampleReader):
@@ -249,11 +269,21 @@ class DatasetLoader:
         return [*self._dataset().row_groups, FILE_GROUP]
 
     def available_arrays(self, group: str) -> list[str]:
-        """Sorted names of a group's arrays."""
+        """Sorted names of a group's arrays.
+
+        Parameters
+        ----------
+        group : of the dataset
+        """
         return sorted(self._dataset().group(real_group(self._dataset(), group)))
 
     def find_group_for_array(self, name: str) -> str:
-        """The group that has an array or file value of this name."""
+        """The group that has an array or file value of this name.
+
+        Parameters
+        ----------
+        name : of an array or file value
+        """
         return find_column(self._dataset(), name, None).group
 
     def get_available_stratification_keys(self) -> dict[str, list[str]]:
@@ -307,7 +337,12 @@ class DatasetLoader:
         return {"valid": not problems, "problems": problems}
 
     def close_resources(self, clear_split_history: bool = True) -> None:
-        """Release the dataset's files; datasets given out cannot read any more. The stored split stays."""
+        """Release the dataset's files; datasets given out cannot read any more. The stored split stays.
+
+        Parameters
+        ----------
+        clear_split_history : also forgets the sizes of earlier splits
+        """
         if self._store is not None:
             self._store.close()
         if clear_split_history:

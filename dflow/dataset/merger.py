@@ -42,6 +42,10 @@ class DatasetMerger:
     `dask_client_params` describes; without these, in this process. Source files stay unless `delete_source_files` is
     set (HOOPS AI deletes them), and then go after the dataset is published. One process at a time may merge to one
     path.
+
+    Parameters
+    ----------
+    file_id_codes : ids by sample name that the caller counts on; others are an error
     """
 
     def __init__(
@@ -64,6 +68,10 @@ class DatasetMerger:
     def set_schema(self, schema: Mapping[str, Any]) -> None:
         """Declare what the files hold, in addition to the schemas inside them.
 
+        Parameters
+        ----------
+        schema : what `SchemaBuilder.build` gives
+
         Raises
         ------
         SchemaError
@@ -73,7 +81,12 @@ class DatasetMerger:
         self._schema = schema
 
     def discover_groups_from_files(self, max_files_to_scan: int = 5) -> dict[str, list[str]]:
-        """The groups and their arrays as the first files hold them."""
+        """The groups and their arrays as the first files hold them.
+
+        Parameters
+        ----------
+        max_files_to_scan : how many files are opened
+        """
         found: dict[str, set[str]] = {}
         for path in self.files[:max_files_to_scan]:
             for array in describe_file(path).layout.arrays:
@@ -108,6 +121,13 @@ class DatasetMerger:
         HOOPS AI's tuning arguments are accepted and change nothing: chunks go by bytes (`settings`), and the merge
         always streams, compresses and consolidates.
 
+        Parameters
+        ----------
+        face_chunk, edge_chunk, faceface_flat_chunk, batch_size : no effect
+        consolidate_metadata, force_compression, use_streaming : no effect
+        flow_name : kept in the tables
+        settings : sizes of chunks and shards
+
         Raises
         ------
         DatasetError
@@ -133,6 +153,10 @@ class DatasetMerger:
 
     def open_unmerged(self, group: str) -> xr.Dataset:
         """One group as it would be merged, dask-backed: its blocks read the samples when they are computed.
+
+        Parameters
+        ----------
+        group : one that the files hold or declare
 
         Raises
         ------
@@ -220,12 +244,23 @@ class DatasetInfo:
         return len(self.records)
 
     def build_code_mappings(self, zip_files: AnyPath | Iterable[AnyPath]) -> dict[str, int]:
-        """The id of each sample, by its file's stem, as a merge of these `.data` files numbers them."""
+        """The id of each sample, by its file's stem, as a merge of these `.data` files numbers them.
+
+        Parameters
+        ----------
+        zip_files : `.data` files, or folders that hold them
+        """
         pairs, _ = read_records(find_data_files(zip_files), self.infoset.parent)
         return code_mapping([record for record, _ in pairs])
 
     def set_attributes(self, meta: Mapping[Any, Any], table: str) -> None:
-        """Add a table to the `.attribset`: ``{id: name}`` or ``{id: {"name": …, "description": …}}``."""
+        """Add a table to the `.attribset`: ``{id: name}`` or ``{id: {"name": …, "description": …}}``.
+
+        Parameters
+        ----------
+        meta : names, or names with descriptions, by id
+        table : the table's name
+        """
         rows = []
         for code, entry in meta.items():
             named = entry if isinstance(entry, Mapping) else {"name": entry}
@@ -233,7 +268,12 @@ class DatasetInfo:
         self._tables[table] = tuple(sorted(rows))
 
     def store_info_to_parquet(self, table_name: str = "file_info") -> None:
-        """Write both tables, each by a temporary name and a rename."""
+        """Write both tables, each by a temporary name and a rename.
+
+        Parameters
+        ----------
+        table_name : the value of the `.infoset`'s column of that name
+        """
         if not self.records:
             self.parse_info_files()
         plan = plan_merge(self.records)

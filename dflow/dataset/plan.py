@@ -321,7 +321,7 @@ def _target(
         chunk_rows,
         shard_rows,
         fill,
-        settings.level,
+        settings.level_of(layout.dtype),
         tuple(attributes.items()),
     )
 

@@ -74,7 +74,7 @@ def _describe_json(path: Path, schema: Mapping[str, Any] | None) -> SampleRecord
     metadata = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(metadata, dict):
         raise DatasetError(f"{path} holds no JSON object of metadata")
-    storage = MemoryStorage()
+    storage = MemoryStorage(nan_policy="allow")  # they were accepted when the sample was made
     if schema is not None:
         storage.set_schema(dict(schema))
     for key, value in metadata.items():

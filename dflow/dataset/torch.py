@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dflow.dataset.caddataset import CADDataset
+from dflow.dataset.channel import AVAILABLE, Arena, Channel, Spot, receive
 from dflow.dataset.exportforms import graph_fields
 from dflow.dataset.items import Allocate, Item, Samples
 from dflow.dataset.shuffle import BlockPlan
@@ -20,12 +22,18 @@ except ImportError as error:
     raise ImportError("this needs PyTorch: pip install 'dflow-cad[torch]', or torch as pytorch.org says") from error
 
 
+__all__ = ["TorchCADDataset", "BlockStream", "Collate", "to_tensors", "to_geometric", "geometric_fields"]
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def to_tensors(value: Any) -> Any:
     """Arrays and numbers of a dictionary as tensors; the memory is shared where it is writable. Other values are
     kept.
+
+    Parameters
+    ----------
+    value : a dictionary of arrays, nested or not, or an array
     """
     if isinstance(value, Mapping):
         return {key: to_tensors(entry) for key, entry in value.items()}
@@ -37,100 +45,58 @@ def to_tensors(value: Any) -> Any:
 
 
 class Collate:
-    """Turns samples into one ragged batch of tensors. Pickles, for spawned workers."""
+    """Turns samples into one ragged batch of tensors. Pickles, for spawned workers.
+
+    Parameters
+    ----------
+    collate : makes a dictionary of arrays of samples, as `CADDataset.collate` does
+    """
 
     def __init__(self, collate: Callable[[Any], Mapping[str, Any]]) -> None:
         self.collate = collate
+        self._channel = Channel()
 
     def __call__(self, items: Samples | Sequence[Item]) -> Any:
         if not isinstance(items, Samples):
             items = [{k: np.asarray(v) for k, v in item.items()} for item in items]
-        return send(self.collate(items))
+        return send(self.collate(items), self._channel)
 
 
-def send(batch: Mapping[str, Any], arena: Arena | None = None) -> Any:
-    """A batch as tensors; in a loader worker as one parcel, which arrives as the same dictionary of tensors."""
-    if get_worker_info() is None or not all(isinstance(v, np.ndarray) for v in batch.values()):
+def send(batch: Mapping[str, Any], channel: Channel, arena: Arena | None = None) -> Any:
+    """A batch as tensors; in a loader worker as one parcel, which arrives as the same dictionary of tensors.
+
+    `arena` is where the batch lies already, or most of it.
+    """
+    if get_worker_info() is None or not AVAILABLE or not all(isinstance(v, np.ndarray) for v in batch.values()):
         return to_tensors(batch)
     if arena is None:
-        arena = Arena(sum(array.nbytes + _ALIGNMENT for array in batch.values()))
-    return Parcel(batch, arena)
+        arena = channel.arena(sum(array.nbytes + _ALIGNMENT for array in batch.values()))
+    return Parcel(channel.name, arena, {key: arena.put(array) for key, array in batch.items()})
 
 
-class Arena:
-    """One block of shared memory from which the arrays of a batch are cut, one after the other."""
-
-    def __init__(self, n_bytes: int) -> None:
-        self.block = torch.empty(0, dtype=torch.uint8)
-        self.block.set_(torch.UntypedStorage._new_shared(max(n_bytes, 1)))
-        self._memory: Array = self.block.numpy()
-        self._address = self._memory.__array_interface__["data"][0]
-        self._used = 0
-
-    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """An array in the block, or elsewhere when the block is full."""
-        n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        end = self._used + n_bytes
-        if end > len(self._memory):
-            return np.empty(shape, dtype)
-        array = self._memory[self._used : end].view(dtype).reshape(shape)
-        self._used = min(-(-end // _ALIGNMENT) * _ALIGNMENT, len(self._memory))
-        return array
-
-    def offset(self, array: Array) -> int | None:
-        """Where in the block an array lies; None where it does not, or not in one piece."""
-        offset = int(array.__array_interface__["data"][0]) - self._address
-        inside = 0 <= offset <= len(self._memory) - array.nbytes
-        return offset if inside and array.flags.c_contiguous and array.nbytes else None
-
-
+@dataclass(frozen=True, slots=True)
 class Parcel:
-    """A batch on its way from a loader worker: its arrays in one block of shared memory.
+    """A batch in an arena, on its way from a loader worker; unpickling gives the dictionary of tensors."""
 
-    Torch hands over every tensor of a batch by a file descriptor of its own, which costs more than the bytes do; a
-    batch here has two dozen. Unpickling gives the dictionary of tensors, which are views of the block. What does not
-    fit into the block any more travels in the pickle.
-    """
-
-    def __init__(self, batch: Mapping[str, Array], arena: Arena) -> None:
-        self.block = arena.block
-        self.layout = tuple((key, *_place(array, arena)) for key, array in batch.items())
+    channel: str
+    arena: Arena
+    layout: Mapping[str, Spot]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return unpack, (self.block, self.layout)
-
-
-def _place(array: Array, arena: Arena) -> tuple[str, tuple[int, ...], int | Array]:
-    """How an array is found again: its type, shape and place in the block, or itself."""
-    offset = arena.offset(array)
-    if offset is None and array.nbytes:
-        copy = arena.allocate(array.shape, array.dtype)
-        copy[...] = array
-        offset = arena.offset(copy)
-        return array.dtype.str, array.shape, copy if offset is None else offset
-    return array.dtype.str, array.shape, offset or 0
+        return receive, (self.channel, self.arena.place, self.arena.handle(), self.layout, torch.from_numpy)
 
 
 _ALIGNMENT = 64
-
-
-def unpack(block: Any, layout: Sequence[tuple[str, str, tuple[int, ...], int | Array]]) -> dict[str, Any]:
-    """The tensors of a parcel, which share its memory."""
-    source = block.numpy()
-    found = {}
-    for key, dtype, shape, place in layout:
-        if isinstance(place, np.ndarray):
-            found[key] = torch.from_numpy(place)
-            continue
-        n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        found[key] = torch.from_numpy(source[place : place + n_bytes].view(dtype).reshape(shape))
-    return found
 
 
 class TorchCADDataset(Dataset):
     """A map-style `torch.utils.data.Dataset` whose items are dictionaries of tensors.
 
     `collate_fn` makes a batch of items in `get_dataloader`; the ragged one of `dflow.dataset.collate` by default.
+
+    Parameters
+    ----------
+    dataset : the subset that it gives
     """
 
     def __init__(self, dataset: CADDataset, collate_fn: Callable[..., Any] | None = None) -> None:
@@ -154,7 +120,12 @@ class TorchCADDataset(Dataset):
         return torch.from_numpy(self.dataset.get_file_codes())
 
     def remove_indices(self, indices: Sequence[int]) -> dict[int, int]:
-        """Drop samples by position; old positions to new ones."""
+        """Drop samples by position; old positions to new ones.
+
+        Parameters
+        ----------
+        indices : positions in this dataset
+        """
         return self.dataset.remove_indices(indices)
 
     def get_dataloader(
@@ -170,6 +141,12 @@ class TorchCADDataset(Dataset):
 
         Parameters
         ----------
+        batch_size
+            samples a batch
+        shuffle
+            whether every epoch has an order of its own
+        num_workers
+            processes that read; 0 reads in this one
         seed
             Makes the order of a shuffled loader reproducible.
         options
@@ -199,10 +176,22 @@ class TorchCADDataset(Dataset):
 
         Parameters
         ----------
+        batch_size
+            samples a batch
+        shuffle
+            whether every epoch has an order of its own
+        num_workers
+            processes that read; 0 reads in this one
+        drop_last
+            leaves out a last batch that is not full
+        seed
+            of the orders and the augmentation
         block_size, fetch_blocks
             Neighbours read at once, and how many such blocks are mixed; see `dflow.dataset.shuffle.BlockPlan`.
         rank, world_size
             This process's part, as `DistributedSampler` takes them; those of `torch.distributed` by default.
+        **options
+            further arguments of `torch.utils.data.DataLoader`
         """
         plan = BlockPlan(batch_size, block_size, fetch_blocks, shuffle, drop_last, seed)
         stream = BlockStream(self.dataset, plan, rank=rank, world_size=world_size)
@@ -210,7 +199,14 @@ class TorchCADDataset(Dataset):
 
 
 class BlockStream(IterableDataset):
-    """Ragged batches of tensors, read in blocks. Every epoch has its own order; `set_epoch` chooses one."""
+    """Ragged batches of tensors, read in blocks. Every epoch has its own order; `set_epoch` chooses one.
+
+    Parameters
+    ----------
+    dataset : the subset that it goes through
+    plan : how its samples become batches
+    rank, world_size : this process's part; those of `torch.distributed` by default
+    """
 
     def __init__(
         self, dataset: CADDataset, plan: BlockPlan, *, rank: int | None = None, world_size: int | None = None
@@ -218,6 +214,7 @@ class BlockStream(IterableDataset):
         self.dataset = dataset
         self.plan = plan
         self.rank, self.world_size = _distributed(rank, world_size)
+        self._channel = Channel()
         # Shared memory, so that workers that outlive an epoch (persistent_workers) see it too.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -225,7 +222,12 @@ class BlockStream(IterableDataset):
         return self.plan.n_batches(len(self.dataset), self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the augmentation of the next epoch."""
+        """Choose the order and the augmentation of the next epoch.
+
+        Parameters
+        ----------
+        epoch : 0 or more
+        """
         self._epoch[0] = epoch
 
     def __iter__(self) -> Iterator[Any]:
@@ -234,7 +236,7 @@ class BlockStream(IterableDataset):
         arenas: list[Arena] = []
 
         def allocator(n_bytes: int) -> Allocate:
-            arenas[:] = [Arena(n_bytes + n_bytes // 8 + _SLACK_BYTES)]
+            arenas[:] = [self._channel.arena(n_bytes + n_bytes // 8 + _SLACK_BYTES)]
             return arenas[0].allocate
 
         batches = self.dataset.iter_batches(
@@ -244,10 +246,10 @@ class BlockStream(IterableDataset):
             n_ranks=self.world_size,
             worker=number,
             n_workers=n_workers,
-            allocator=None if worker is None else allocator,
+            allocator=None if worker is None or not AVAILABLE else allocator,
         )
         for batch in batches:
-            yield send(batch, arenas.pop() if arenas else None)
+            yield send(batch, self._channel, arenas.pop() if arenas else None)
 
 
 _SLACK_BYTES = 64 * 1024
@@ -268,6 +270,10 @@ def to_geometric(item: Item) -> Any:
 
     Nodes are faces and `edge_index` (2, n_arcs) the arcs of the graph; every array is an attribute named ``<array>``,
     or ``<group>_<array>`` where two groups have the name. The loader of PyTorch Geometric batches such objects.
+
+    Parameters
+    ----------
+    item : what an item of a `CADDataset` is
     """
     try:
         data_class = importlib.import_module("torch_geometric.data").Data
@@ -277,5 +283,10 @@ def to_geometric(item: Item) -> Any:
 
 
 def geometric_fields(item: Item) -> dict[str, Any]:
-    """A sample as the keywords of `torch_geometric.data.Data`: tensors, and `num_nodes` as a number."""
+    """A sample as the keywords of `torch_geometric.data.Data`: tensors, and `num_nodes` as a number.
+
+    Parameters
+    ----------
+    item : what an item of a `CADDataset` is
+    """
     return {key: value if key == "num_nodes" else to_tensors(value) for key, value in graph_fields(item).items()}

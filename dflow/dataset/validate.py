@@ -36,6 +36,11 @@ def validate_dataset(
     Reads every byte once: the manifest's files and checksums, offsets against row counts, the ids of every row, and
     the two tables (found beside the dataset unless named; a table that is not there is a problem only when named).
     Memory stays at a few chunks. Raises nothing of its own.
+
+    Parameters
+    ----------
+    path : the `.dataset`
+    infoset, attribset : its tables, where they do not lie beside it
     """
     path = Path(path)
     try:

@@ -122,7 +122,12 @@ def create_flow(
 
 
 class Flow:
-    """A pipeline of tasks. `process` may be called again and again, by one thread at a time; `cancel` by any thread."""
+    """A pipeline of tasks. `process` may be called again and again, by one thread at a time; `cancel` by any thread.
+
+    Parameters
+    ----------
+    settings : checked by `create_flow`, which makes flows
+    """
 
     def __init__(self, settings: FlowSettings) -> None:
         self.settings = settings
@@ -153,7 +158,7 @@ class Flow:
             What the tasks start from, by name: ``{"sources": ["/path/to/cad"]}``. A single text or path is a list of
             one.
         clean_output_dir
-            Delete all that earlier runs left, and start afresh; nothing is deleted before the sources are found.
+            Delete all that earlier runs left, and start afresh.
         clean_ouput_dir
             The same, as HOOPS AI spells it.
         progress
@@ -182,6 +187,10 @@ class Flow:
         progress: Listener | bool | None = None,
     ) -> RunningFlow:
         """Run the flow in the background; the arguments are those of `process`.
+
+        Parameters
+        ----------
+        inputs, clean_output_dir, progress : as in `process`
 
         Returns
         -------

@@ -71,6 +71,12 @@ class FlowOutput:
 
     `flow_spec` are the flow's settings, `task_instances` its tasks in order (the export last), `time_to_process` the
     wall time in seconds.
+
+    Parameters
+    ----------
+    flow_name : the flow's
+    counts : items submitted, succeeded, skipped, failed and reused, and samples
+    summary_data : what ``Flow.process`` returns second
     """
 
     flow_name: str
@@ -108,7 +114,12 @@ class FlowOutput:
         return "\n".join(lines)
 
     def generate_flow_summary(self, file_path: str | os.PathLike[str]) -> None:
-        """Write the summary dictionary as JSON."""
+        """Write the summary dictionary as JSON.
+
+        Parameters
+        ----------
+        file_path : of the new file
+        """
         with open(file_path, "w", encoding="utf-8") as handle:
             json.dump(dict(self.summary_data), handle, indent=2)
             handle.write("\n")

@@ -22,6 +22,12 @@ class ProgressEvent:
     says what is counted; `n_bytes` is what the task has written so far (samples, or the dataset's shards); `seconds` is
     its wall time so far; `errors` are those since the task's last event, and `dashboard` the link to the Dask
     dashboard, "" where there is none.
+
+    Parameters
+    ----------
+    flow, task : their names
+    phase : "started", "running", "finished" or what ended the task
+    succeeded, skipped, failed : items so far
     """
 
     flow: str

@@ -34,10 +34,23 @@ def print_task_registry(tasks: Sequence[Callable[..., Any]] | None = None) -> No
 def validate_function_signature(function: Callable[..., Any]) -> list[str]:
     """What is wrong with a decorated function's definition, as sentences; empty when nothing is.
 
+    Parameters
+    ----------
+    function : decorated by one of `flowtask`
+
     Raises
     ------
     TaskDefinitionError
         If `function` is no task at all.
+
+    Examples
+    --------
+    >>> from dflow.flowmanager import flowtask, validate_function_signature
+    >>> @flowtask.transform(name="encode")
+    ... def encode():
+    ...     return None
+    >>> validate_function_signature(encode)
+    ["Task 'encode' takes no parameter; its first parameter receives the input."]
     """
     spec = spec_of(function)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -65,7 +78,12 @@ def validate_function_signature(function: Callable[..., Any]) -> list[str]:
 
 
 def validate_tasks(tasks: Sequence[Callable[..., Any]]) -> list[str]:
-    """What is wrong with a list of tasks, as sentences: undecorated functions, duplicate names, bad signatures."""
+    """What is wrong with a list of tasks, as sentences: undecorated functions, duplicate names, bad signatures.
+
+    Parameters
+    ----------
+    tasks : as `create_flow` takes them
+    """
     if isinstance(tasks, str) or not isinstance(tasks, Sequence):
         return [f"`tasks` is a list of decorated functions; found {type(tasks).__name__}."]
     if not tasks:

@@ -77,6 +77,10 @@ class CADViewer:
     def load_cad_file(self, path: str | os.PathLike[str]) -> None:
         """Read a CAD file and tessellate it.
 
+        Parameters
+        ----------
+        path : a STEP, IGES or BREP file
+
         Raises
         ------
         CadError
@@ -88,7 +92,12 @@ class CADViewer:
         self._take(pack_glb(arrays), arrays.n_faces, path)
 
     def load_scs_file(self, path: str | os.PathLike[str]) -> None:
-        """Take a mesh that a flow left in ``stream_cache`` (binary glTF). A damaged one is shown as missing."""
+        """Take a mesh that a flow left in ``stream_cache`` (binary glTF). A damaged one is shown as missing.
+
+        Parameters
+        ----------
+        path : a ``.glb`` file
+        """
         try:
             n_faces = read_glb(path).n_faces
         except ValueError:
@@ -110,6 +119,11 @@ class CADViewer:
     def set_face_color(self, face_ids: Iterable[int] | int, color: Sequence[int]) -> None:
         """Colour faces by index.
 
+        Parameters
+        ----------
+        face_ids : face indices
+        color : red, green and blue, 0 to 255
+
         Raises
         ------
         IndexError
@@ -127,7 +141,13 @@ class CADViewer:
     def color_faces_by_groups(
         self, groups: Iterable[tuple[Iterable[int], Sequence[int], str]], *, clear_first: bool = True
     ) -> None:
-        """Colour groups of (face indices, colour, description), as `group_predictions_by_label` gives them."""
+        """Colour groups of (face indices, colour, description), as `group_predictions_by_label` gives them.
+
+        Parameters
+        ----------
+        groups : triples of face indices, colour (r, g, b) of 0 to 255, description
+        clear_first : whether earlier colours go
+        """
         if clear_first:
             self.clear_face_colors()
         for faces, color, description in groups:
@@ -138,6 +158,11 @@ class CADViewer:
 
     def color_faces_by_labels(self, labels: Sequence[Hashable] | npt.NDArray[Any], palette: ColorPalette) -> None:
         """Colour every face by its label, in face-index order.
+
+        Parameters
+        ----------
+        labels : (n_faces,), keys of the palette
+        palette : the colours
 
         Raises
         ------
@@ -161,18 +186,33 @@ class CADViewer:
 
     @staticmethod
     def validate_color(color: Sequence[int]) -> Rgb:
-        """The colour as three integers; ValueError if it is none."""
+        """The colour as three integers; ValueError if it is none.
+
+        Parameters
+        ----------
+        color : red, green and blue, 0 to 255
+        """
         return checked_color(color)
 
     # Showing
 
     def show(self, width: int = 600, height: int = 500) -> None:
-        """Show the part in the notebook."""
+        """Show the part in the notebook.
+
+        Parameters
+        ----------
+        width, height : of the view, pixels
+        """
         shown = self._display_mode != "none"
         show_together([self], size=(width, height), legend=self._legend, display=shown)
 
     def to_html(self, width: int = 600, height: int = 500, *, served: bool = False) -> str:
-        """The view as a complete page; a `served` one reports clicks to the server it came from."""
+        """The view as a complete page; a `served` one reports clicks to the server it came from.
+
+        Parameters
+        ----------
+        width, height : of the view, pixels
+        """
         return part_page([self.page_part()], size=(width, height), legend=self._legend, served=served)
 
     def get_viewer_url(self) -> str:
@@ -198,7 +238,13 @@ class CADViewer:
         self._selected = sorted(face for face in faces if face < self._n_faces)
 
     def save_html(self, path: str | os.PathLike[str], width: int = 900, height: int = 700) -> None:
-        """Save the view as a page that any browser opens, without a server or a network."""
+        """Save the view as a page that any browser opens, without a server or a network.
+
+        Parameters
+        ----------
+        path : of the new file
+        width, height : of the view, pixels
+        """
         _write_text(path, self.to_html(width, height))
 
     def _repr_html_(self) -> str:
@@ -236,7 +282,13 @@ class CADViewer:
 
 
 def quick_view(path: str | os.PathLike[str], *, width: int = 600, height: int = 500) -> CADViewer:
-    """Read a CAD file (or a mesh of ``stream_cache``) and show it in the notebook."""
+    """Read a CAD file (or a mesh of ``stream_cache``) and show it in the notebook.
+
+    Parameters
+    ----------
+    path : a STEP, IGES or BREP file, or a ``.glb`` of a flow
+    width, height : of the view, pixels
+    """
     viewer = CADViewer()
     if os.fspath(path).lower().endswith(".glb"):
         viewer.load_scs_file(path)

@@ -20,6 +20,13 @@ class ColorPalette:
     ----------
     colors : label to (red, green, blue), 0 to 255
     descriptions : label to what a legend says of it; the label's own text where absent
+
+    Examples
+    --------
+    >>> from dflow.insights import ColorPalette
+    >>> palette = ColorPalette({0: (200, 0, 0), 1: (0, 0, 200)}, {0: "hole"})
+    >>> palette.get_color(0), palette.get_description(0), palette.get_color(7)
+    ((200, 0, 0), 'hole', (190, 196, 204))
     """
 
     def __init__(
@@ -56,15 +63,30 @@ class ColorPalette:
         return cls({label: reserved.get(label, spread.get(label, NEUTRAL)) for label in unique}, descriptions)
 
     def get_color(self, label: Hashable, default: Sequence[int] = NEUTRAL) -> Rgb:
-        """The label's colour, `default` for a label that is not in the palette."""
+        """The label's colour, `default` for a label that is not in the palette.
+
+        Parameters
+        ----------
+        label : a key of the palette
+        """
         return self._colors.get(label, checked_color(default))
 
     def get_description(self, label: Hashable) -> str:
-        """What a legend says of the label."""
+        """What a legend says of the label.
+
+        Parameters
+        ----------
+        label : a key of the palette
+        """
         return self._descriptions.get(label, str(label))
 
     def colors_of(self, labels: Sequence[Hashable] | npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """The colours of many labels, (n, 3) uint8; unknown labels get the neutral one."""
+        """The colours of many labels, (n, 3) uint8; unknown labels get the neutral one.
+
+        Parameters
+        ----------
+        labels : (n,), any mix of known and unknown ones
+        """
         values = labels.tolist() if isinstance(labels, np.ndarray) else labels
         return np.array([self.get_color(label) for label in values], np.uint8).reshape(-1, 3)
 

@@ -53,7 +53,12 @@ class DatasetViewer:
 
     @classmethod
     def from_explorer(cls, explorer: Any) -> DatasetViewer:
-        """A viewer of all parts of an opened dataset (`DatasetExplorer`); labels use the source files' names."""
+        """A viewer of all parts of an opened dataset (`DatasetExplorer`); labels use the source files' names.
+
+        Parameters
+        ----------
+        explorer : an opened `DatasetExplorer`
+        """
         paths = explorer.get_stream_cache_paths()
         sources = explorer.get_file_info_all()["description"].astype(str)
         names = [source.rpartition("/")[2] for source in sources]
@@ -134,7 +139,15 @@ class DatasetViewer:
         label_format: LabelFormat = "id",
         save_path: str | os.PathLike[str] | None = None,
     ) -> PreviewFigure:
-        """Two groups of parts in two rows (two single parts beside each other), the first `k` of each."""
+        """Two groups of parts in two rows (two single parts beside each other), the first `k` of each.
+
+        Parameters
+        ----------
+        a, b : file ids
+        titles : of the two rows
+        label_format : what stands below each picture
+        save_path : where the picture goes; None for nowhere
+        """
         groups = [self._parts.entries(_as_ids(ids)[:k]) for ids in (a, b)]
         single = all(len(group) == 1 for group in groups)
         columns = 2 if single else max(1, *(len(group) for group in groups))
@@ -160,6 +173,11 @@ class DatasetViewer:
 
         `hits` are file ids, (id, score) pairs, dictionaries with ``id`` and ``score``, or objects with such attributes.
         `query_file` is a file id of the dataset or the path of a picture.
+
+        Parameters
+        ----------
+        grid_cols : pictures a row; as many as fit by default
+        save_path : where the picture goes; None for nowhere
         """
         tiles = [] if query_file is None else [self._query_tile(query_file)]
         tiles += [self._hit_tile(hit) for hit in read_hits(hits)]
@@ -220,7 +238,12 @@ class DatasetViewer:
     # What is there
 
     def get_file_info(self, file_id: int) -> dict[str, Any]:
-        """Id, name, paths and availability of one part."""
+        """Id, name, paths and availability of one part.
+
+        Parameters
+        ----------
+        file_id : of the part
+        """
         entry = self._parts.entry(file_id)
         return {
             "id": entry.file_id,
@@ -238,7 +261,13 @@ class DatasetViewer:
     def filter_by_availability(
         self, file_ids: Iterable[int] | int, require_png: bool = True, require_3d: bool = False
     ) -> list[int]:
-        """Those ids whose picture, whose mesh, or both are there."""
+        """Those ids whose picture, whose mesh, or both are there.
+
+        Parameters
+        ----------
+        file_ids : those to look at
+        require_png, require_3d : what must be there
+        """
         return self._parts.select(
             _as_ids(file_ids),
             lambda entry: (entry.has_png or not require_png) and (entry.has_3d or not require_3d),

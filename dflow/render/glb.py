@@ -28,14 +28,24 @@ _WIDTHS = {"SCALAR": 1, "VEC3": 3}
 
 
 def write_glb(mesh: RenderMesh, path: str | os.PathLike[str]) -> int:
-    """Write `mesh` as binary glTF (not atomically; `render_sample` does that); returns the size in bytes."""
+    """Write `mesh` as binary glTF (not atomically; `render_sample` does that); returns the size in bytes.
+
+    Parameters
+    ----------
+    path : of the new file
+    """
     content = pack_glb(clean_arrays(mesh))
     with open(path, "wb") as file:
         return file.write(content)
 
 
 def pack_glb(mesh: MeshArrays) -> bytes:
-    """The bytes of a binary glTF file. Cost: a fraction of a millisecond, 16 bytes a vertex and 6 a triangle."""
+    """The bytes of a binary glTF file. Cost: a fraction of a millisecond, 16 bytes a vertex and 6 a triangle.
+
+    Parameters
+    ----------
+    mesh : a settled one, see `clean_arrays`
+    """
     everything = np.concatenate([mesh.vertices, mesh.edge_points])
     low = everything.min(axis=0).astype(np.float64)
     scale = max(float((everything.max(axis=0) - low).max()), 1e-12) / STEPS
@@ -143,6 +153,10 @@ def _assemble(document: dict[str, Any], binary: bytes) -> bytes:
 
 def read_glb(path: str | os.PathLike[str]) -> MeshArrays:
     """Read a mesh that `write_glb` wrote; vertices come back split at faces and rounded to the 16-bit grid.
+
+    Parameters
+    ----------
+    path : of a ``.glb`` file
 
     Raises
     ------

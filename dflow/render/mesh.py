@@ -13,34 +13,44 @@ IntArray = npt.NDArray[np.int32]
 
 
 class RenderMesh(Protocol):
-    """A tessellated part, as `dflow.cadaccess` gives it; any object with these arrays will do.
-
-    vertices : (V, 3) float32, mm; normals : (V, 3) float32, unit, out of the material
-    triangles : (T, 3) int32, vertex indices; triangle_faces : (T,) int32, face index of each triangle
-    edge_points : (P, 3) float32, mm; edge_offsets : (L+1,) int, where each of the L polylines begins in `edge_points`
-    """
+    """A tessellated part, as `dflow.cadaccess` gives it; any object with these arrays will do."""
 
     @property
-    def vertices(self) -> npt.NDArray[np.floating]: ...
+    def vertices(self) -> npt.NDArray[np.floating]:
+        """(V, 3) float32, mm."""
+
     @property
-    def normals(self) -> npt.NDArray[np.floating]: ...
+    def normals(self) -> npt.NDArray[np.floating]:
+        """(V, 3) float32, unit, out of the material."""
+
     @property
-    def triangles(self) -> npt.NDArray[np.integer]: ...
+    def triangles(self) -> npt.NDArray[np.integer]:
+        """(T, 3) int32, vertex indices."""
+
     @property
-    def triangle_faces(self) -> npt.NDArray[np.integer]: ...
+    def triangle_faces(self) -> npt.NDArray[np.integer]:
+        """(T,) int32, face index of each triangle."""
+
     @property
-    def edge_points(self) -> npt.NDArray[np.floating]: ...
+    def edge_points(self) -> npt.NDArray[np.floating]:
+        """(P, 3) float32, mm."""
+
     @property
-    def edge_offsets(self) -> npt.NDArray[np.integer]: ...
+    def edge_offsets(self) -> npt.NDArray[np.integer]:
+        """(L+1,) int, where each of the L polylines begins in `edge_points`."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeshArrays:
     """A settled `RenderMesh`: dtypes, finite coordinates, no vertex of two faces, segments instead of polylines.
 
-    vertices, normals : (V, 3) float32; vertex_faces : (V,) int32, the face that each vertex belongs to
+    Parameters
+    ----------
+    vertices, normals : (V, 3) float32, mm and unit
+    vertex_faces : (V,) int32, the face that each vertex belongs to
     triangles : (T, 3) int32
-    edge_points : (P, 3) float32; edge_segments : (S, 2) int32, point indices of each straight piece
+    edge_points : (P, 3) float32, mm
+    edge_segments : (S, 2) int32, point indices of each straight piece
     """
 
     vertices: FloatArray

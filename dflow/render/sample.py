@@ -90,6 +90,14 @@ def render_image(
 ) -> Image:
     """The picture of a part, (height, width, 3) uint8; all white for a mesh without triangles and edges.
 
+    Parameters
+    ----------
+    mesh : triangles and edges of the part
+    size : width and height in pixels
+    face_colors : (n_faces, 3) uint8, or None for one colour
+
+    Notes
+    -----
     Drawn at twice the size and averaged: smoother than a preview, at four times its cost.
     """
     arrays = clean_arrays(mesh)

@@ -22,6 +22,7 @@ from dflow.schema.standard import (
     standard_array,
     standard_group,
     standard_groups,
+    value_nan_policy,
 )
 from dflow.schema.templates import SchemaTemplates
 
@@ -57,4 +58,5 @@ __all__ = [
     "standard_array",
     "standard_group",
     "standard_groups",
+    "value_nan_policy",
 ]

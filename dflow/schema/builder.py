@@ -20,7 +20,15 @@ from dflow.schema.templates import template
 
 
 class Group:
-    """A group under construction. Made by `SchemaBuilder.create_group`; every call is checked at once."""
+    """A group under construction. Made by `SchemaBuilder.create_group`; every call is checked at once.
+
+    Parameters
+    ----------
+    name : of the group
+    primary_dimension : the dimension of its rows
+    description : a sentence
+    special_processing : "matrix_flattening", "nested_edges" or None
+    """
 
     def __init__(
         self, name: str, primary_dimension: str, description: str | None = None, special_processing: str | None = None
@@ -53,6 +61,10 @@ class Group:
 
         Parameters
         ----------
+        name
+            without the group
+        description
+            a sentence, with the unit
         dimensions
             Names of its dimensions, the group's primary dimension first; only that one when left out.
         dtype
@@ -91,7 +103,12 @@ class Group:
         return self
 
     def get_array(self, name: str) -> dict[str, Any] | None:
-        """The array's declaration, None where there is none."""
+        """The array's declaration, None where there is none.
+
+        Parameters
+        ----------
+        name : without the group
+        """
         found = self._arrays.get(name)
         return dict(found) if found is not None else None
 
@@ -104,7 +121,12 @@ class Group:
         return list(self._arrays)
 
     def remove_array(self, name: str) -> bool:
-        """Take a declaration back; False where there is none."""
+        """Take a declaration back; False where there is none.
+
+        Parameters
+        ----------
+        name : without the group
+        """
         return self._arrays.pop(name, None) is not None
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +142,23 @@ class Group:
 
 
 class SchemaBuilder:
-    """Declares groups of arrays and metadata fields, and builds the schema dictionary that storages take."""
+    """Declares groups of arrays and metadata fields, and builds the schema dictionary that storages take.
+
+    Parameters
+    ----------
+    domain : what the data is about, e.g. "machining"
+    version : of the schema
+    description : a sentence
+
+    Examples
+    --------
+    >>> from dflow.schema import SchemaBuilder
+    >>> builder = SchemaBuilder(domain="machining")
+    >>> faces = builder.create_group("faces", "face")
+    >>> _ = faces.create_array("wear", ["face"], "float32", "share of the area that is worn", min_value=0, max_value=1)
+    >>> builder.build()["groups"]["faces"]["primary_dimension"]
+    'face'
+    """
 
     def __init__(self, domain: str = "", version: str = "1.0", description: str | None = None) -> None:
         self.domain = domain
@@ -142,6 +180,13 @@ class SchemaBuilder:
     ) -> Group:
         """Declare a group of arrays that share their rows; `base_dimension` is the quick reference's word.
 
+        Parameters
+        ----------
+        name : of the group
+        primary_dimension : the dimension of its rows, e.g. ``face``
+        description : a sentence
+        special_processing : "matrix_flattening", "nested_edges" or None
+
         Raises
         ------
         SchemaError
@@ -158,11 +203,21 @@ class SchemaBuilder:
         return group
 
     def get_group(self, name: str) -> Group | None:
-        """The group under construction, None where there is none."""
+        """The group under construction, None where there is none.
+
+        Parameters
+        ----------
+        name : of the group
+        """
         return self._groups.get(name)
 
     def remove_group(self, name: str) -> bool:
-        """Take a group back; False where there is none."""
+        """Take a group back; False where there is none.
+
+        Parameters
+        ----------
+        name : of the group
+        """
         return self._groups.pop(name, None) is not None
 
     def list_groups(self) -> list[str]:
@@ -170,10 +225,33 @@ class SchemaBuilder:
         return list(self._groups)
 
     def define_file_metadata(
-        self, name: str, dtype: str, description: str | None = None, required: bool = False, **validation_rules: Any
+        self,
+        name: str,
+        dtype: str,
+        description: str | None = None,
+        required: bool = False,
+        *,
+        nan_policy: NanPolicy | None = None,
+        **validation_rules: Any,
     ) -> SchemaBuilder:
-        """Declare a number (or text) per sample: a column of the infoset and an array on dimension ``file``."""
-        document = {"dtype": dtype, "description": description, "required": required, **validation_rules}
+        """Declare a number (or text) per sample: a column of the infoset and an array on dimension ``file``.
+
+        Parameters
+        ----------
+        name : of the field
+        dtype : one of `dflow.schema.DTYPES`
+        description : a sentence, with the unit
+        required : whether a sample without it is an error
+        nan_policy : what happens to NaN and inf, as in arrays; in the dataset NaN is also what samples without it have
+        **validation_rules : as in `Group.create_array`
+        """
+        document = {
+            "dtype": dtype,
+            "description": description,
+            "required": required,
+            "nan_policy": nan_policy,
+            **validation_rules,
+        }
         return self._define(self._file_level, name, document)
 
     def define_categorical_metadata(
@@ -186,7 +264,16 @@ class SchemaBuilder:
         required: bool = False,
         **validation_rules: Any,
     ) -> SchemaBuilder:
-        """Declare a class per sample; its vocabulary (`values` and their `labels`) goes to the attribset."""
+        """Declare a class per sample; its vocabulary (`values` and their `labels`) goes to the attribset.
+
+        Parameters
+        ----------
+        name : of the field
+        dtype : of its codes, or ``str``
+        description : a sentence
+        required : whether a sample without it is an error
+        **validation_rules : as in `Group.create_array`
+        """
         document = {
             "dtype": dtype,
             "description": description,
@@ -212,7 +299,14 @@ class SchemaBuilder:
         default_categorical: Route = "categorical",
         default_string: Route = "categorical",
     ) -> SchemaBuilder:
-        """Say where undeclared metadata goes: wildcard patterns first, then by type."""
+        """Say where undeclared metadata goes: wildcard patterns first, then by type.
+
+        Parameters
+        ----------
+        file_level_patterns : names that become file values
+        categorical_patterns : names that become categories
+        default_numeric, default_categorical, default_string : where the others go, by type
+        """
         routing = {
             "file_level_patterns": list(file_level_patterns),
             "categorical_patterns": list(categorical_patterns),
@@ -233,7 +327,12 @@ class SchemaBuilder:
         return {"file_level": list(self._file_level), "categorical": list(self._categorical)}
 
     def validate_metadata_field(self, name: str, value: Any) -> bool:
-        """Whether `value` fits the field's declaration; anything fits a field that is not declared."""
+        """Whether `value` fits the field's declaration; anything fits a field that is not declared.
+
+        Parameters
+        ----------
+        name : of the field
+        """
         try:
             check_field(self.schema(), name, value)
         except SchemaError:
@@ -257,11 +356,20 @@ class SchemaBuilder:
 
     @staticmethod
     def from_template(name: str) -> SchemaBuilder:
-        """A builder that starts with a template of `SchemaTemplates`."""
+        """A builder that starts with a template of `SchemaTemplates`.
+
+        Parameters
+        ----------
+        name : of a template
+        """
         return _builder_of(parse_schema(template(name)))
 
     def extend_template(self, name: str) -> SchemaBuilder:
         """Add a template's groups and fields to this builder.
+
+        Parameters
+        ----------
+        name : of a template
 
         Raises
         ------
@@ -280,16 +388,30 @@ class SchemaBuilder:
         return schema_to_dict(self.schema())
 
     def to_json(self, indent: int | None = 2) -> str:
-        """The built schema as JSON text."""
+        """The built schema as JSON text.
+
+        Parameters
+        ----------
+        indent : spaces a level; None for one line
+        """
         return json.dumps(self.build(), indent=indent, ensure_ascii=False, allow_nan=False)
 
     def save_to_file(self, path: str | os.PathLike[str]) -> None:
-        """Write the built schema to a JSON file."""
+        """Write the built schema to a JSON file.
+
+        Parameters
+        ----------
+        path : of the new file
+        """
         Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
 
     @staticmethod
     def load_from_file(path: str | os.PathLike[str]) -> SchemaBuilder:
         """A builder with the schema of a JSON file, HOOPS AI's doubled nesting included.
+
+        Parameters
+        ----------
+        path : of a JSON file
 
         Raises
         ------

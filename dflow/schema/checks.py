@@ -16,7 +16,12 @@ from dflow.schema.model import ArraySpec, FieldSpec, Schema
 
 @lru_cache(maxsize=64)
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """The dtype's name as schemas say it: numpy's, and ``str`` for text of any kind."""
+    """The dtype's name as schemas say it: numpy's, and ``str`` for text of any kind.
+
+    Parameters
+    ----------
+    dtype : numpy's
+    """
     return "str" if dtype.kind in "UT" else dtype.name  # numpy composes the name at every call
 
 
@@ -30,6 +35,12 @@ def fit_array(array: NDArray[Any], spec: ArraySpec, where: str) -> NDArray[Any]:
 
     Casts that keep the meaning are made: numbers and bools to a float (integers beyond 2**24 lose digits in float32),
     floats of another width, integers and bools to an integer that holds all values, whole floats to an integer.
+
+    Parameters
+    ----------
+    array : of any dtype
+    spec : its declaration
+    where : names the array in errors
 
     Raises
     ------
@@ -47,7 +58,14 @@ def fit_array(array: NDArray[Any], spec: ArraySpec, where: str) -> NDArray[Any]:
 
 
 def cast_array(array: NDArray[Any], dtype: str, where: str) -> NDArray[Any]:
-    """The array in the declared dtype; see `fit_array` for what is cast and what is refused."""
+    """The array in the declared dtype; see `fit_array` for what is cast and what is refused.
+
+    Parameters
+    ----------
+    array : of any dtype
+    dtype : the declared one
+    where : names the array in errors
+    """
     if dtype_name(array.dtype) == dtype:
         return array
     target = np.dtype(np.str_ if dtype == "str" else dtype)
@@ -103,6 +121,12 @@ def check_field(schema: Schema, name: str, value: Any) -> Any:
 
     A categorical field declared as an integer also takes text: a declared label becomes its code, other text is kept
     where no labels or values are declared and gets its code at the merge. None always passes: the value is missing.
+
+    Parameters
+    ----------
+    schema : which may declare the field
+    name : of the field
+    value : what a user saves
 
     Raises
     ------

@@ -15,6 +15,10 @@ _T = TypeVar("_T")
 def merge_schemas(first: Schema, second: Schema) -> Schema:
     """The union of two schemas; texts (version, domain, descriptions) are the first one's where both have them.
 
+    Parameters
+    ----------
+    first, second : schemas that do not contradict each other
+
     Raises
     ------
     SchemaError
@@ -82,6 +86,7 @@ def _merge_field(first: FieldSpec, second: FieldSpec) -> FieldSpec:
         values=_agree_listed(f"{where}: values", first.values, second.values),
         labels=_agree_listed(f"{where}: labels", first.labels, second.labels),
         required=first.required or second.required,
+        nan_policy=_agree(f"{where}: nan_policy", first.nan_policy, second.nan_policy),
         rules={**second.rules, **first.rules},
     )
 

@@ -15,7 +15,7 @@ from dflow.schema.names import name_fault
 SPECIAL_PROCESSING = ("matrix_flattening", "nested_edges")
 
 _ARRAY_KEYS = frozenset({"dims", "dimensions", "dtype", "description", "fill_value", "nan_policy", "validation_rules"})
-_FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "validation_rules"})
+_FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "nan_policy", "validation_rules"})
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -23,6 +23,10 @@ def parse_schema(document: Mapping[str, Any]) -> Schema:
     """The schema behind the public dictionary, checked.
 
     HOOPS AI nests ``metadata`` twice in what it really writes; both forms are read.
+
+    Parameters
+    ----------
+    document : what `SchemaBuilder.build` gives, or a JSON file's content
 
     Raises
     ------
@@ -50,7 +54,12 @@ def parse_schema(document: Mapping[str, Any]) -> Schema:
 
 
 def schema_to_dict(schema: Schema) -> dict[str, Any]:
-    """The public dictionary: the inverse of `parse_schema`, always with flat metadata and only JSON values."""
+    """The public dictionary: the inverse of `parse_schema`, always with flat metadata and only JSON values.
+
+    Parameters
+    ----------
+    schema : any
+    """
     routing = schema.routing
     return {
         "version": schema.version,
@@ -72,7 +81,12 @@ def schema_to_dict(schema: Schema) -> dict[str, Any]:
 
 
 def canonical_json(schema: Schema) -> str:
-    """One text for equal schemas: sorted keys, no white space, no non-finite numbers."""
+    """One text for equal schemas: sorted keys, no white space, no non-finite numbers.
+
+    Parameters
+    ----------
+    schema : any
+    """
     try:
         return json.dumps(
             schema_to_dict(schema), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -98,6 +112,8 @@ def field_to_dict(spec: FieldSpec) -> dict[str, Any]:
         document["values"] = list(spec.values)
     if spec.labels:
         document["labels"] = list(spec.labels)
+    if spec.nan_policy is not None:
+        document["nan_policy"] = spec.nan_policy
     return document | dict(spec.rules)
 
 
@@ -194,6 +210,7 @@ def _parse_field(name: Any, document: Any) -> FieldSpec:
         values=values,
         labels=tuple(str(label) for label in labels),
         required=bool(document.get("required", False)),
+        nan_policy=_literal(document.get("nan_policy"), NanPolicy, "nan_policy", where),
         rules=_parse_rules(document, _FIELD_KEYS, where),
     )
 

@@ -17,6 +17,11 @@ def route(schema: Schema, field: str, value: Any) -> Route:
 
     Patterns are wildcards without regard to case; a field that file-level and categorical patterns both match is
     file-level. By type, numbers are file-level; text and bools are categorical.
+
+    Parameters
+    ----------
+    schema : which may declare the field
+    value : the field's, whose type counts
     """
     if field in schema.categorical:
         return "categorical"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from dflow.schema.model import ArraySpec, GroupSpec, NanPolicy, Schema
+from dflow.schema.model import FILE_GROUP, ArraySpec, GroupSpec, NanPolicy, Schema
 
 _Row = tuple[str, tuple[str, ...], str, str] | tuple[str, tuple[str, ...], str, str, NanPolicy]
 
@@ -96,7 +96,12 @@ def standard_groups() -> tuple[str, ...]:
 
 @cache
 def standard_group(name: str) -> GroupSpec | None:
-    """The standard group of that name with all its arrays, None where there is none."""
+    """The standard group of that name with all its arrays, None where there is none.
+
+    Parameters
+    ----------
+    name : of the group
+    """
     if name not in _DIMENSIONS:
         return None
     arrays = {row[0]: ArraySpec(*row[:4], nan_policy=row[4] if len(row) == 5 else None) for row in _ARRAYS[name]}
@@ -104,13 +109,24 @@ def standard_group(name: str) -> GroupSpec | None:
 
 
 def standard_array(group: str, name: str) -> ArraySpec | None:
-    """The standard array ``group/name``, None where there is none."""
+    """The standard array ``group/name``, None where there is none.
+
+    Parameters
+    ----------
+    group, name : of the array
+    """
     spec = standard_group(group)
     return spec.arrays.get(name) if spec else None
 
 
 def resolve_group(schema: Schema, group: str) -> GroupSpec | None:
-    """What is known of a group: the schema's declaration, else the standard one."""
+    """What is known of a group: the schema's declaration, else the standard one.
+
+    Parameters
+    ----------
+    schema : which may declare the group
+    group : its name
+    """
     return schema.groups.get(group) or standard_group(group)
 
 
@@ -119,6 +135,11 @@ def resolve_array(schema: Schema, group: str, name: str) -> ArraySpec | None:
 
     A declaration that says nothing about NaN takes the standard array's policy. A standard array in a group for
     which the schema declares another row dimension takes that dimension.
+
+    Parameters
+    ----------
+    schema : which may declare the array
+    group, name : of the array
     """
     standard = standard_array(group, name)
     declared = schema.array(group, name)
@@ -131,7 +152,22 @@ def resolve_array(schema: Schema, group: str, name: str) -> ArraySpec | None:
     return standard
 
 
+def value_nan_policy(schema: Schema, name: str) -> NanPolicy | None:
+    """The policy for NaN and inf in a flat metadata value: declared, else the standard file value's, else None."""
+    field = schema.field(name)
+    if field is not None and field.nan_policy is not None:
+        return field.nan_policy
+    standard = standard_array(FILE_GROUP, name)
+    return standard.nan_policy if standard else None
+
+
 def row_dimension(schema: Schema, group: str) -> str:
-    """The name of a group's row dimension: declared, standard, or ``<group>_row``."""
+    """The name of a group's row dimension: declared, standard, or ``<group>_row``.
+
+    Parameters
+    ----------
+    schema : which may declare the group
+    group : its name
+    """
     spec = resolve_group(schema, group)
     return spec.dimension if spec else f"{group}_row"

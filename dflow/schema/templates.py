@@ -84,6 +84,10 @@ class SchemaTemplates:
     def get_template_description(name: str) -> str:
         """One sentence on what a template holds.
 
+        Parameters
+        ----------
+        name : of a template
+
         Raises
         ------
         SchemaError

@@ -24,7 +24,7 @@ from dflow.schema import (
     schema_to_dict,
 )
 from dflow.storage.dimensions import sample_dimensions
-from dflow.storage.fitting import check_finite, fit_to_schema
+from dflow.storage.fitting import check_finite, check_finite_value, fit_to_schema
 from dflow.storage.keys import locate
 from dflow.storage.tree import MetadataTree
 from dflow.storage.values import storable_array
@@ -43,7 +43,8 @@ class DataStorage(ABC):
     Parameters
     ----------
     nan_policy
-        What happens to NaN and inf in arrays that neither the schema nor the table of standard arrays speaks of.
+        What happens to NaN and inf in arrays and flat metadata values that neither the schema nor the table of standard
+        arrays speaks of.
     """
 
     def __init__(self, *, nan_policy: NanPolicy = "raise") -> None:
@@ -104,6 +105,11 @@ class DataStorage(ABC):
         The array is cast to the declared dtype where that keeps the meaning (see `dflow.schema.fit_array`); without
         a declaration it is stored as it is. In groups with ``matrix_flattening``, (F, F, …) is stored as (F², …).
 
+        Parameters
+        ----------
+        key : ``group/array``, or a group's name for a dictionary
+        data : an array, or what numpy makes one of; a dictionary of arrays
+
         Raises
         ------
         BadKeyError
@@ -126,6 +132,10 @@ class DataStorage(ABC):
     def load_data(self, key: str) -> Any:
         """The array under a key, or for a group's name the dictionary of its arrays; a copy.
 
+        Parameters
+        ----------
+        key : ``group/array``, or a group's name
+
         Raises
         ------
         KeyNotFoundError
@@ -142,7 +152,12 @@ class DataStorage(ABC):
         return {k.partition("/")[2]: np.array(self._get_array(k)) for k in below}
 
     def has_data(self, key: str) -> bool:
-        """Whether there is an array under the key."""
+        """Whether there is an array under the key.
+
+        Parameters
+        ----------
+        key : ``group/array``
+        """
         self._check_open()
         return self._has_array(self._located(key))
 
@@ -173,8 +188,13 @@ class DataStorage(ABC):
         """Store a value, or merge a dictionary, under a key that nests with slashes.
 
         A flat key with a scalar is a value of the sample: it becomes a column of the dataset's tables, and is
-        checked against the schema's field of that name. None means missing. numpy scalars, dates, paths and tuples
-        are converted.
+        checked against the schema's field of that name. None means missing. NaN and inf in such a value follow the
+        policy for arrays; in lists and branches they are kept. numpy scalars, dates, paths and tuples are converted.
+
+        Parameters
+        ----------
+        key : a name, or names with slashes between
+        value : what JSON knows, or what is converted to it
 
         Raises
         ------
@@ -184,15 +204,24 @@ class DataStorage(ABC):
             If the value is of a type that JSON does not know and dflow does not convert.
         SchemaError
             If it does not fit the declared field.
+        NonFiniteError
+            If it is NaN or inf and the policy for it is ``raise``, or a list holds them among other things.
         """
         self._check_open()
-        self._metadata.put(key, value if "/" in str(key) else check_field(self._schema, key, value))
+        if "/" not in str(key):
+            value = check_field(self._schema, key, value)
+            check_finite_value(self._schema, key, value, policy=self.nan_policy)
+        self._metadata.put(key, value)
         self._metadata_changed()
 
     def load_metadata(self, key: str) -> Any:
         """The value under a key, or the branch as a dictionary; a copy.
 
         ``file_sizes_KB/<group>/<array>`` gives the size of an array's data in units of 1024 bytes.
+
+        Parameters
+        ----------
+        key : a name, or names with slashes between
 
         Raises
         ------
@@ -224,6 +253,10 @@ class DataStorage(ABC):
     def set_schema(self, schema: Mapping[str, Any] | Schema | SchemaBuilder) -> None:
         """Set the schema, in place of an earlier one; data and metadata that are there already are made to fit it.
 
+        Parameters
+        ----------
+        schema : a builder, what it builds, or a parsed schema
+
         Raises
         ------
         SchemaError
@@ -254,6 +287,10 @@ class DataStorage(ABC):
     def extend_schema(self, schema: Mapping[str, Any] | Schema | SchemaBuilder) -> None:
         """Add another schema's groups and fields to the one that is set.
 
+        Parameters
+        ----------
+        schema : a builder, what it builds, or a parsed schema
+
         Raises
         ------
         SchemaError
@@ -283,14 +320,24 @@ class DataStorage(ABC):
         return self._schema_text
 
     def get_group_for_array(self, name: str) -> str | None:
-        """The one group that declares an array of this name, else the one that holds it; None otherwise."""
+        """The one group that declares an array of this name, else the one that holds it; None otherwise.
+
+        Parameters
+        ----------
+        name : without a group
+        """
         declared = self._schema.groups_with_array(name)
         if not declared:
             declared = tuple(key.partition("/")[0] for key in self.array_keys() if key.partition("/")[2] == name)
         return declared[0] if len(declared) == 1 else None
 
     def validate_data_against_schema(self, key: str, data: Any) -> bool:
-        """Whether `save_data` would find the data in keeping with the schema; true where nothing is declared."""
+        """Whether `save_data` would find the data in keeping with the schema; true where nothing is declared.
+
+        Parameters
+        ----------
+        key, data : as `save_data` takes them
+        """
         self._check_open()
         group, name = self._locate(key)
         try:

@@ -55,7 +55,12 @@ def convert_storage(source: DataStorage | str | os.PathLike[str], target: DataSt
 
 
 def open_storage(path: str | os.PathLike[str]) -> DataStorage:
-    """The storage that lies at a path; a HOOPS AI store is read into a `MemoryStorage`. Raises as `convert_storage`."""
+    """The storage that lies at a path; a HOOPS AI store is read into a `MemoryStorage`. Raises as `convert_storage`.
+
+    Parameters
+    ----------
+    path : of a `.data` file, a folder of JSON files, or a HOOPS AI store
+    """
     path = os.fspath(path)
     if os.path.isdir(path):
         if METADATA_FILE in os.listdir(path) and not os.path.exists(os.path.join(path, ".zgroup")):

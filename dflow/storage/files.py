@@ -26,6 +26,10 @@ class StorageProvider(ABC):
 class LocalStorageProvider(StorageProvider):
     """All files below a folder of this machine. Links to folders are not followed, so there are no endless loops.
 
+    Parameters
+    ----------
+    directory_path : of the folder
+
     Raises
     ------
     SourceNotFoundError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflow.errors import NonFiniteError
-from dflow.schema import NanPolicy, Schema, cast_array, fit_array, resolve_array, resolve_group
+from dflow.schema import NanPolicy, Schema, cast_array, fit_array, resolve_array, resolve_group, value_nan_policy
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,27 @@ def check_finite(schema: Schema, group: str, name: str, array: NDArray[Any], *, 
         return
     count = int(array.size - np.count_nonzero(np.isfinite(array)))
     fault = f"array '{group}/{name}' holds {count} NaN or inf of {array.size} values"
+    _raise_or_warn(fault, "where they are meant, declare the array with nan_policy='allow'", policy)
+
+
+def check_finite_value(schema: Schema, name: str, value: Any, *, policy: NanPolicy) -> None:
+    """The same for a flat metadata value, one number per sample. Lists and branches are nobody's column: kept as given.
+
+    Raises
+    ------
+    NonFiniteError
+        If it is NaN or inf and the policy is ``raise``.
+    """
+    if not isinstance(value, (float, np.floating)) or math.isfinite(value):
+        return
+    policy = value_nan_policy(schema, name) or policy
+    if policy != "allow":
+        advice = "save None where the value is missing, or declare the field with nan_policy='allow'"
+        _raise_or_warn(f"metadata {name!r} is {value}", advice, policy)
+
+
+def _raise_or_warn(fault: str, advice: str, policy: NanPolicy) -> None:
     if policy == "raise":
-        raise NonFiniteError(f"{fault}; where they are meant, declare the array with nan_policy='allow'")
+        raise NonFiniteError(f"{fault}; {advice}")
     logger.warning("%s", fault)
-    warnings.warn(fault, RuntimeWarning, stacklevel=4)
+    warnings.warn(fault, RuntimeWarning, stacklevel=5)

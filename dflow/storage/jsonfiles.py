@@ -36,6 +36,8 @@ class JsonStorageHandler(DataStorage):
 
     Parameters
     ----------
+    nan_policy
+        of arrays for which the schema says nothing: "raise", "warn" or "allow"
     json_dir_path
         The folder; made where it is missing, read where it is a store already.
 
@@ -91,7 +93,12 @@ class JsonStorageHandler(DataStorage):
         return sorted(self._files)
 
     def get_file_path(self, key: str) -> str:
-        """The file of a key that is there; the folder for any other key, ``""`` among them."""
+        """The file of a key that is there; the folder for any other key, ``""`` among them.
+
+        Parameters
+        ----------
+        key : of an array, or ``""``
+        """
         name = self._files.get(self._located(key)) if key else None
         return os.path.join(self._folder, name) if name else self._folder
 

@@ -45,6 +45,11 @@ class LabelStorage:
     def save(self, entity: Entity, labels: ArrayLike) -> None:
         """Store the labels of all entities of a kind, in index order, as int32.
 
+        Parameters
+        ----------
+        entity : the kind: part, faces or edges
+        labels : integers, one an entity
+
         Raises
         ------
         SchemaError
@@ -60,6 +65,12 @@ class LabelStorage:
 
     def save_sparse(self, entity: Entity, indices: Sequence[int], labels: ArrayLike) -> None:
         """Store labels of some entities; the others are `UNLABELLED`.
+
+        Parameters
+        ----------
+        entity : the kind: faces or edges
+        indices : of the labelled ones
+        labels : integers, one an index
 
         Raises
         ------
@@ -77,16 +88,31 @@ class LabelStorage:
         self.save(entity, dense)
 
     def load(self, entity: Entity) -> NDArray[np.int32]:
-        """The labels of a kind, in index order. Raises `KeyNotFoundError` where none were saved."""
+        """The labels of a kind, in index order. Raises `KeyNotFoundError` where none were saved.
+
+        Parameters
+        ----------
+        entity : the kind: part, faces or edges
+        """
         labels: NDArray[np.int32] = self._storage.load_data(self._KEYS[entity])
         return labels
 
     def save_metadata(self, key: str, value: Any) -> None:
-        """Store what the labels mean, such as ``descriptions/face_labels``."""
+        """Store what the labels mean, such as ``descriptions/face_labels``.
+
+        Parameters
+        ----------
+        key, value : as in `DataStorage.save_metadata`
+        """
         self._storage.save_metadata(key, value)
 
     def load_metadata(self, key: str) -> Any:
-        """What `save_metadata` took."""
+        """What `save_metadata` took.
+
+        Parameters
+        ----------
+        key : as in `save_metadata`
+        """
         return self._storage.load_metadata(key)
 
     def get_file_path(self) -> str:

@@ -11,7 +11,21 @@ from dflow.storage.base import DataStorage
 
 
 class MemoryStorage(DataStorage):
-    """Keeps everything in dictionaries; `close` drops it. Its arrays are never written."""
+    """Keeps everything in dictionaries; `close` drops it. Its arrays are never written.
+
+    Parameters
+    ----------
+    nan_policy : of arrays for which the schema says nothing: "raise", "warn" or "allow"
+
+    Examples
+    --------
+    >>> from dflow.storage import MemoryStorage
+    >>> storage = MemoryStorage()
+    >>> storage.save_data("faces/wear", [0.5, 0.25])
+    >>> storage.save_metadata("material", "steel")
+    >>> storage.load_data("faces/wear").mean().item(), storage.load_metadata("material")
+    (0.375, 'steel')
+    """
 
     def __init__(self, *, nan_policy: NanPolicy = "raise") -> None:
         super().__init__(nan_policy=nan_policy)
@@ -33,7 +47,12 @@ class MemoryStorage(DataStorage):
         return sorted(self._arrays)
 
     def get_file_path(self, key: str) -> str:
-        """Always ``""``: nothing lies in a file."""
+        """Always ``""``: nothing lies in a file.
+
+        Parameters
+        ----------
+        key : any
+        """
         return ""
 
     def format(self) -> str:

@@ -28,6 +28,8 @@ class OptStorage(DataStorage):
 
     Parameters
     ----------
+    nan_policy
+        of arrays for which the schema says nothing: "raise", "warn" or "allow"
     store_path
         The path without `compress_extension` (with it is the same).
     compress_extension
@@ -82,7 +84,12 @@ class OptStorage(DataStorage):
         return sorted(self._arrays)
 
     def get_file_path(self, key: str) -> str:
-        """The final file, for every key: all of them lie in it."""
+        """The final file, for every key: all of them lie in it.
+
+        Parameters
+        ----------
+        key : any
+        """
         return self._path
 
     def format(self) -> str:

@@ -36,6 +36,13 @@ _Typed = tuple[str, tuple[int, ...], tuple[str, ...]]
 def describe(storage: DataStorage, name: str, source: str, body: int = -1) -> SampleRecord:
     """The record of a storage's sample; write an `OptStorage` first, so that the record names the file's checksum.
 
+    Parameters
+    ----------
+    storage : whose sample it is
+    name : the sample's
+    source : the CAD file's path, relative to the flow's folder
+    body : the body's index, -1 for the whole file
+
     Raises
     ------
     SchemaError
@@ -64,6 +71,11 @@ def describe_file(
     """The record of a `.data` file; no array is read.
 
     `name` is the file's stem and `source` the metadata ``Item`` where they are not given.
+
+    Parameters
+    ----------
+    path : of the `.data` file
+    body : the body's index, -1 for the whole file
 
     Raises
     ------
@@ -96,7 +108,13 @@ def describe_file(
 
 
 def read_arrays(path: str | os.PathLike[str], keys: Iterable[str]) -> dict[str, NDArray[Any]]:
-    """Only these arrays of a `.data` file, by key, their checksums verified. Raises as `read_zip_store`."""
+    """Only these arrays of a `.data` file, by key, their checksums verified. Raises as `read_zip_store`.
+
+    Parameters
+    ----------
+    path : of the `.data` file
+    keys : ``group/array``
+    """
     return {key: stored.data for key, stored in read_zip_store(path, keys).arrays.items()}
 
 

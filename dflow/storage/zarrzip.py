@@ -31,7 +31,13 @@ MAX_DOCUMENT_BYTES = 256 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class StoredArray:
-    """An array with its dimension names. `data` is numeric, bool or numpy's `StringDType`, C-contiguous."""
+    """An array with its dimension names. `data` is numeric, bool or numpy's `StringDType`, C-contiguous.
+
+    Parameters
+    ----------
+    dims : names of the dimensions; None for none
+    attributes : of the array, JSON values
+    """
 
     data: NDArray[Any]
     dims: tuple[str, ...] | None = None
@@ -40,7 +46,13 @@ class StoredArray:
 
 @dataclass(frozen=True, slots=True)
 class WrittenStore:
-    """A finished file: its size in bytes and the CRC-32 of its zip directory, which holds every member's CRC-32."""
+    """A finished file: its size in bytes and the CRC-32 of its zip directory, which holds every member's CRC-32.
+
+    Parameters
+    ----------
+    n_bytes : the file's size
+    crc : of the zip directory
+    """
 
     n_bytes: int
     crc: int
@@ -73,6 +85,11 @@ def write_zip_store(
 
     `attributes` are the root's, as a dictionary or as JSON text with sorted keys.
 
+    Parameters
+    ----------
+    path : of the new file
+    arrays : by key ``group/array``
+
     Raises
     ------
     OSError
@@ -92,6 +109,10 @@ def read_zip_store(
     path: str | os.PathLike[str], keys: Iterable[str] | None = None, *, max_bytes: int = MAX_STORE_BYTES
 ) -> StoreContents:
     """Read a store's arrays, all or those under `keys`, and its attributes.
+
+    Parameters
+    ----------
+    path : of the file
 
     Raises
     ------
@@ -125,7 +146,12 @@ def outline_zip_store(path: str | os.PathLike[str], *, max_bytes: int = MAX_STOR
 
 
 def store_crc(path: str | os.PathLike[str]) -> int:
-    """The CRC-32 of a store's zip directory: what `SampleRecord.data_crc` holds. Raises as `read_zip_store`."""
+    """The CRC-32 of a store's zip directory: what `SampleRecord.data_crc` holds. Raises as `read_zip_store`.
+
+    Parameters
+    ----------
+    path : of the file
+    """
     with ZipReader(path) as reader:
         return reader.crc
 

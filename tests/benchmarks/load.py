@@ -25,12 +25,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dflow.dataset import DatasetLoader
+from dflow.dataset.channel import Channel
 from dflow.dataset.collate import collate, collate_samples
 from dflow.dataset.items import SampleReader
 from dflow.dataset.layout import MergeSettings
 from dflow.dataset.shuffle import BlockPlan
 from dflow.dataset.store import open_store
-from dflow.dataset.torch import Collate, to_tensors
+from dflow.dataset.torch import Collate, send, to_tensors
 from dflow.storage.paths import FlowPaths
 from tests.dataset.synthetic import Parts, write_parts
 
@@ -140,6 +141,7 @@ class InMemoryBatches(torch.utils.data.IterableDataset):
         self.samples = reader.read_many(np.arange(n_samples))
         self.plan = plan
         self.ids = np.arange(n_samples)
+        self.channel = Channel()
 
     def __iter__(self) -> Any:
         worker = torch.utils.data.get_worker_info()
@@ -147,7 +149,14 @@ class InMemoryBatches(torch.utils.data.IterableDataset):
         for i, fetch in enumerate(self.plan.fetches(self.ids, 0)):
             if i % n_workers == number:
                 for positions in self.plan.batches(fetch, 0, i):
-                    yield to_tensors(collate_samples(self.samples.select(fetch[positions])))
+                    yield self.batch(fetch[positions], in_worker=worker is not None)
+
+    def batch(self, ids: Array, *, in_worker: bool) -> Any:
+        """On the same way as the stream's."""
+        if not in_worker:
+            return to_tensors(collate_samples(self.samples.select(ids)))
+        arena = self.channel.arena(self.samples.bytes_of(ids) * 9 // 8 + 2**16)
+        return send(collate_samples(self.samples.select(ids, arena.allocate)), self.channel, arena)
 
 
 @dataclass(frozen=True)
@@ -218,6 +227,38 @@ def run(paths: FlowPaths, files: list[str], *, workers: int, batch: int, epochs:
         return [measure(name, make(), n_samples, epochs) for name, make in ways.items()]
 
 
+def check_equal(paths: FlowPaths, files: list[str], *, workers: int, batch: int) -> int:
+    """Compare what the sides deliver, a batch at a time: files and items in order, blocks and columns in the plan's.
+
+    Returns how many batches were compared; raises where they differ.
+    """
+    with DatasetLoader(paths.dataset) as loader:
+        loader.load_split()
+        dataset = loader.get_dataset("train").to_torch()
+        memory = InMemoryBatches(SampleReader(open_store(paths.dataset)), BlockPlan(batch), len(files))
+        pairs = [
+            (
+                DataLoader(Files(files), batch, collate_fn=Collate(collate), num_workers=workers),
+                dataset.get_dataloader(batch, num_workers=workers),
+            ),
+            (
+                DataLoader(memory, batch_size=None, num_workers=workers),
+                dataset.get_block_loader(batch, num_workers=workers),
+            ),
+        ]
+        compared = 0
+        for first, second in pairs:
+            for one, other in zip(first, second, strict=True):
+                if one.keys() != other.keys() or not all(_same(one[key], other[key]) for key in one):
+                    raise RuntimeError(f"batch {compared} differs between the two sides")
+                compared += 1
+        return compared
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one.dtype == other.dtype and torch.allclose(one, other, rtol=0, atol=0, equal_nan=one.is_floating_point())
+
+
 def memory_over_epochs(paths: FlowPaths, batch: int, epochs: int = 4) -> list[float]:
     """Resident MiB after every block-shuffled epoch in this process."""
     with DatasetLoader(paths.dataset) as loader:
@@ -260,10 +301,10 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--chunk-kib", type=int, help="another chunk size than the merge's own")
+    parser.add_argument("--chunk-kib", type=int, help="another size of the grids' chunks than the merge's own")
     parser.add_argument("--folder", type=Path, help="keep the samples here, and use them again")
     options = parser.parse_args()
-    chunks = {} if options.chunk_kib is None else {"chunk_bytes": options.chunk_kib * 1024}
+    chunks = {} if options.chunk_kib is None else {"wide_chunk_bytes": options.chunk_kib * 1024}
     with tempfile.TemporaryDirectory(prefix="dflow-load-") as temporary:
         folder = options.folder or Path(temporary)
         paths = FlowPaths.of(folder, "load")
@@ -271,6 +312,8 @@ def main() -> int:
             write_parts(make_parts(options.samples), folder, "load", MergeSettings(**chunks))
         files = write_files(paths, folder / "npz", options.samples)
         missed = report(run(paths, files, workers=options.workers, batch=options.batch, epochs=options.epochs))
+        compared = check_equal(paths, files, workers=options.workers, batch=options.batch)
+        print(f"{compared} batches compared: the sides deliver the same")
         print("MiB after each epoch:", " ".join(f"{m:.0f}" for m in memory_over_epochs(paths, options.batch)))
     return int(missed > 0)
 

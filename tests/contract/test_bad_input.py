@@ -172,10 +172,12 @@ def test_nan_is_an_error_where_nobody_declared_it(tmp_path):
 
     def save(item, storage):
         storage.save_data("rows/gaps", np.array([np.nan, 1]))
-        storage.save_data("rows/whole", np.array([np.inf if item else 0.0, 1]))
+        storage.save_data("rows/whole", np.array([np.inf if item == 1 else 0.0, 1]))
 
-    run = save_each(tmp_path, save, [0, 1], builder.build())
-    assert [(error.file, error.kind) for error in run.output.errors] == [("1", "non_finite")]
+        storage.save_metadata("cost", np.nan if item == 2 else 1.0)
+
+    run = save_each(tmp_path, save, [0, 1, 2], builder.build())
+    assert [(error.file, error.kind) for error in run.output.errors] == [("1", "non_finite"), ("2", "non_finite")]
     assert np.isnan(run.group("rows")["gaps"].values).tolist() == [True, False]
 
 

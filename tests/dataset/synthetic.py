@@ -207,7 +207,15 @@ def _targets(group: str, arrays: Mapping[str, Array], n_files: int, settings: Me
         fill = json_fill(fill_scalar(str(values.dtype), None, what=name))
         found.append(
             ArrayTarget(
-                group, name, str(values.dtype), dims, values.shape, chunk, max(rows, chunk), fill, settings.level
+                group,
+                name,
+                str(values.dtype),
+                dims,
+                values.shape,
+                chunk,
+                max(rows, chunk),
+                fill,
+                settings.level_of(str(values.dtype)),
             )
         )
     return found

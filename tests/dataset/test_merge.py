@@ -716,4 +716,4 @@ def test_settings_bound_the_chunks(paths: FlowPaths) -> None:
     ]
     plan = plan_merge(records, MergeSettings())
     rows = {a.target.name: a.target.chunk_rows for a in plan.groups["faces"].arrays}
-    assert rows == {"face_uv_grids": 128, "face_types": 1024, "file_id_code_faces": 1024}
+    assert rows == {"face_uv_grids": 32, "face_types": 1024, "file_id_code_faces": 1024}

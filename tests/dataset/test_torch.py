@@ -11,6 +11,8 @@ import pytest
 
 from dflow.dataset import DatasetLoader
 from dflow.dataset.caddataset import CADDataset
+from dflow.dataset.channel import MAX_ARENAS
+from dflow.dataset.transforms import Standardise
 from tests.dataset.synthetic import Parts, random_parts, write_parts
 
 torch = pytest.importorskip("torch")
@@ -69,6 +71,38 @@ def test_workers_give_every_sample_once(train: CADDataset, parts: Parts, context
         batches = list(loader)
     assert len(batches) == len(loader)
     check_epoch(batches, train, parts)
+
+
+def test_batches_that_are_held_are_never_overwritten(train: CADDataset, parts: Parts) -> None:
+    """More of them than a worker keeps arenas for, over two epochs of workers that live on."""
+    loader = train.to_torch().get_block_loader(2, num_workers=1, persistent_workers=True, block_size=4, fetch_blocks=2)
+    epochs = [list(loader), list(loader)]
+    assert len(epochs[0]) > MAX_ARENAS
+    for batches in epochs:
+        check_epoch(batches, train, parts)
+    del epochs, batches
+    check_epoch(list(loader), train, parts)
+
+
+def test_two_iterators_of_one_loader_do_not_meet(train: CADDataset, parts: Parts) -> None:
+    loader = train.to_torch().get_block_loader(8, num_workers=1, block_size=4, fetch_blocks=2)
+    first, second = zip(*zip(loader, loader, strict=True), strict=True)
+    check_epoch(list(first), train, parts)
+    check_epoch(list(second), train, parts)
+
+
+def test_workers_standardise_too(train: CADDataset, parts: Parts) -> None:
+    """A transform of whole batches, and one of single items, both sent from a worker."""
+
+    def double(item: dict[str, Any]) -> dict[str, Any]:
+        return {**item, "faces/face_areas": item["faces/face_areas"] * 2}
+
+    statistics = {"faces/face_areas": (np.float64(0.0), np.float64(0.5))}
+    for transform in (Standardise(statistics), double):
+        dataset = CADDataset(train.source, train.get_file_codes(), transform=transform).to_torch()
+        for batch in dataset.get_block_loader(8, num_workers=1, block_size=4, fetch_blocks=2):
+            expected = [parts.of_file("faces", "face_areas", int(i)) * 2 for i in batch["id"]]
+            np.testing.assert_allclose(batch["faces/face_areas"].numpy(), np.concatenate(expected), rtol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_order(train: CADDataset) -> None:

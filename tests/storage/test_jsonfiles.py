@@ -17,7 +17,7 @@ from dflow.storage import JsonStorageHandler, open_storage
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    with JsonStorageHandler(tmp_path / "s") as storage:
+    with JsonStorageHandler(tmp_path / "s", nan_policy="allow") as storage:
         storage.save_data("faces/face_areas", np.array([1.5, 2], np.float32))
         storage.save_metadata("a/b", 1)
         storage.save_metadata("c", math.nan)

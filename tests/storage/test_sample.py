@@ -27,6 +27,7 @@ def fill(storage: DataStorage) -> None:
     storage.save_data("file/bounding_box", np.arange(6.0))
     storage.save_data("notes/text", np.array([["a", "b"]]))
     storage.save_metadata("category", 5)
+    storage.nan_policy = "allow"
     storage.save_metadata("weight", math.inf)
     storage.save_metadata("nothing", None)
     storage.save_metadata("size_cadfile", 1234)
