@@ -23,6 +23,7 @@ from dflow.flowmanager.findings import (
     judge_answers,
     judge_files,
     judge_kernels,
+    judge_loading,
     judge_memory,
     judge_resources,
     judge_versions,
@@ -36,6 +37,7 @@ from dflow.flowmanager.hostfacts import (
     Question,
     SourceKind,
     kind_of_source,
+    load_kernel_on_worker,
     look,
     look_at_kernel,
     look_at_kernel_on_worker,
@@ -48,7 +50,9 @@ MAX_SOURCES = 50
 """Sources that each host is asked for: spread evenly over all, so that every mount is likely among them."""
 
 
-def check_cluster(client: Client, sources: Iterable[Any], folder: str | os.PathLike[str]) -> None:
+def check_cluster(
+    client: Client, sources: Iterable[Any], folder: str | os.PathLike[str], *, kernel: bool = False
+) -> None:
     """See that every worker reads the sources, shares the flow's folder and runs the same versions.
 
     Parameters
@@ -57,6 +61,8 @@ def check_cluster(client: Client, sources: Iterable[Any], folder: str | os.PathL
         A flow's inputs; those that are no paths are left out.
     folder
         The flow's folder, which exists on the client.
+    kernel
+        Also see that the CAD kernel loads on each host; takes a second, once for each worker that is asked.
 
     Raises
     ------
@@ -67,7 +73,9 @@ def check_cluster(client: Client, sources: Iterable[Any], folder: str | os.PathL
         if fault:
             raise OutputFolderError(f"{os.fspath(folder)} {fault}")
         question = Question(_seen_here(sources), os.fspath(folder), token)
-        _, findings = _examine_workers(client, question, look(Question()))
+        facts, findings = _examine_workers(client, question, look(Question()))
+    if kernel and not any(finding.level == "problem" for finding in findings):
+        findings += judge_loading(_loaded_kernels(client, facts))
     problems = [finding for finding in unique(findings) if finding.level == "problem"]
     if problems:
         shown = "; ".join(map(str, problems[:3]))
@@ -175,6 +183,13 @@ def _kernels(client: Client | None, facts: Sequence[HostFacts]) -> list[KernelFa
         answers = client.run(look_at_kernel_on_worker, workers=list(one_each.values()), on_error="return")
         kernels += [answer for answer in answers.values() if isinstance(answer, KernelFacts)]
     return kernels
+
+
+def _loaded_kernels(client: Client, facts: Sequence[HostFacts]) -> list[KernelFacts]:
+    """Whether the kernel loads in each environment of each host, the client's own host included."""
+    one_each = {(each.host, each.versions.get("executable")): each.address for each in facts}
+    answers = client.run(load_kernel_on_worker, workers=list(one_each.values()), on_error="return")
+    return [answer for answer in answers.values() if isinstance(answer, KernelFacts)]
 
 
 def _workers_of(client: Client) -> dict[str, int]:

@@ -7,6 +7,7 @@ Nothing here judges; `dflow.flowmanager.doctor` does.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import resource
 import shutil
@@ -141,6 +142,23 @@ def look_at_kernel() -> KernelFacts:
 async def look_at_kernel_on_worker() -> KernelFacts:
     """`look_at_kernel` for `Client.run`."""
     return await asyncio.to_thread(look_at_kernel)
+
+
+async def load_kernel_on_worker() -> KernelFacts:
+    """Whether the kernel loads, for `Client.run`; a worker where it has loaded once is not asked to prove it again."""
+    fault = ""
+    try:
+        await asyncio.to_thread(_load_kernel)
+    except ImportError as error:
+        fault = str(error)
+    return KernelFacts(socket.gethostname(), fault)
+
+
+@functools.cache  # keeps what was returned, not what was raised: a kernel that is mended is found mended
+def _load_kernel() -> None:
+    fault = kernel_problem()
+    if fault:
+        raise ImportError(fault)
 
 
 def free_bytes(folder: str) -> int:

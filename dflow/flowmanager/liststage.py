@@ -86,8 +86,7 @@ def _gather_roots(run: FlowRun, step: Step, sources: list[Any]) -> list[Root]:
 
 def _isolation(run: FlowRun, step: Step, engine: Engine) -> Isolation:
     """Looking for files needs no child: where no cluster runs it happens right here, unless it opens CAD files."""
-    opens_files = any(feed.kind == "cad_loader" for feed in step.feeds)
-    return "inline" if isinstance(engine, SynchronousEngine) and not opens_files else run.engines.isolation
+    return "inline" if isinstance(engine, SynchronousEngine) and not step.opens_files else run.engines.isolation
 
 
 def _name(source: Any, folder: Any) -> str:

@@ -36,8 +36,17 @@ _NO_CALL = TaskCall("", "custom", b"", ())
 class Engines:
     """The engines of one run. The cluster is started when the first stage needs it, and closed by `close`."""
 
-    def __init__(self, settings: FlowSettings, progress: Progress, log: FlowLog, sources: Sequence[Any] = ()) -> None:
+    def __init__(
+        self,
+        settings: FlowSettings,
+        progress: Progress,
+        log: FlowLog,
+        sources: Sequence[Any] = (),
+        *,
+        opens_files: bool = False,
+    ) -> None:
         self._sources = sources
+        self._opens_files = opens_files
         self._settings = settings
         self._progress = progress
         self._log = log
@@ -81,7 +90,7 @@ class Engines:
             self._connection = resolve(self._settings.cluster, max_workers=self._settings.max_workers)
             client = self._connection.client
             if foreign:
-                check_cluster(client, self._sources, self._settings.paths.root)
+                check_cluster(client, self._sources, self._settings.paths.root, kernel=self._opens_files)
             self._names = NodeNames(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
             self._cluster = ClusterEngine(client, retries=self._settings.limits.max_retries, on_wait=self._tell)
             self._progress.dashboard = self.dashboard

@@ -139,7 +139,9 @@ def _opened_run(
     journal = Journal(settings.paths.state)
     timeline = Timeline()
     progress = Progress(settings.paths.name, [timeline, *listeners])
-    engines = Engines(settings, progress, log, [each for value in inputs.values() for each in listed(value)])
+    sources = [each for value in inputs.values() for each in listed(value)]
+    opens_files = any(step.opens_files for step in plan.steps)
+    engines = Engines(settings, progress, log, sources, opens_files=opens_files)
     run = FlowRun(settings, plan, dict(inputs), journal, pipeline, log, progress, engines, timeline)
     status = "finished"
     try:

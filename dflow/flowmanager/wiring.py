@@ -57,6 +57,11 @@ class Step:
         """Whether its samples' stores are injected."""
         return any(feed.kind == "storage" for feed in self.feeds)
 
+    @property
+    def opens_files(self) -> bool:
+        """Whether the CAD loader is injected."""
+        return any(feed.kind == "cad_loader" for feed in self.feeds)
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:

@@ -71,6 +71,29 @@ def test_an_output_folder_that_the_client_cannot_write_is_its_own_error(tmp_path
         check_cluster(shared_client, [], tmp_path / "gone")
 
 
+def test_a_kernel_that_does_not_load_is_found_before_the_run(tmp_path):
+    (tmp_path / "broken" / "OCP").mkdir(parents=True)
+    (tmp_path / "broken" / "OCP" / "__init__.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')\n"
+    )
+    (tmp_path / "out").mkdir()
+    search = os.pathsep.join([str(tmp_path / "broken"), *sys.path])
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-nanny", "--no-dashboard", "--nthreads", "1"]
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", protocol="tcp", host="127.0.0.1") as cluster:
+        worker = subprocess.Popen(
+            [*command, cluster.scheduler_address], env={**os.environ, "PYTHONPATH": search}, stderr=subprocess.DEVNULL
+        )
+        try:
+            with Client(cluster) as client:
+                client.wait_for_workers(1, timeout=90)
+                check_cluster(client, [], tmp_path / "out")
+                with pytest.raises(ClusterError, match=r"CAD kernel needs the system library libGL\.so\.1.*apt-get"):
+                    check_cluster(client, [], tmp_path / "out", kernel=True)
+        finally:
+            worker.terminate()
+            worker.wait(30)
+
+
 # Workers on other hosts, made of Linux namespaces: another host name, other mounts, other packages.
 
 
