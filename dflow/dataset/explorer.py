@@ -48,7 +48,8 @@ class DatasetExplorer:
     flow_output_file
         The `.flow` file of a finished flow; it names the rest.
     merged_store_path, parquet_file_path, parquet_file_attribs
-        The `.dataset`, `.infoset` and `.attribset`; tables that are not named are looked for beside the dataset.
+        The `.dataset`, `.infoset` and `.attribset`; tables that are not named are looked for beside the dataset. A
+        `.dataset` that HOOPS AI wrote (Zarr v2, a zip or a folder) is opened as it is.
     dask_client_params
         Accepted for scripts written for HOOPS AI; dflow starts no cluster to open a dataset. Start a client yourself
         to use one.

@@ -13,6 +13,7 @@ import numpy as np
 
 from dflow.dataset.direct import RowReader
 from dflow.dataset.store import FILE_GROUP, ID_PREFIX, Column, DatasetStore
+from dflow.dataset.zarr2folder import Zarr2Rows
 from dflow.errors import UnknownKeyError
 
 ID = "id"
@@ -20,6 +21,7 @@ ID = "id"
 CACHE_BYTES = 128 * 1024**2
 """Decoded chunks of narrow columns that a reader keeps: many samples share one."""
 
+Rows = RowReader | Zarr2Rows
 _NARROW_ROW_BYTES = 64
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -185,7 +187,7 @@ class SampleReader:
             else:
                 np.take(reader.read(start, stop), keep, axis=0, out=target, mode="clip")
 
-    def _chunk(self, reader: RowReader, number: int) -> Array:
+    def _chunk(self, reader: Rows, number: int) -> Array:
         """A whole inner chunk, kept."""
         chunk = self._cache.get((reader.path, number))
         if chunk is None:
@@ -195,12 +197,12 @@ class SampleReader:
         return chunk
 
 
-def _keeps_chunks(reader: RowReader) -> bool:
+def _keeps_chunks(reader: Rows) -> bool:
     """Whether decoded chunks of a column are worth keeping: many samples share one."""
     return reader.layout is not None and reader.row_bytes <= _NARROW_ROW_BYTES
 
 
-def _step(reader: RowReader) -> int:
+def _step(reader: Rows) -> int:
     assert reader.layout is not None
     return reader.layout.rows_per_chunk
 

@@ -19,6 +19,7 @@ import numpy as np
 from dflow.dataset.direct import RowReader
 from dflow.dataset.folder import ROOT_METADATA, DatasetFolder
 from dflow.dataset.infotable import label_columns
+from dflow.dataset.zarr2folder import Zarr2Folder, Zarr2Rows, is_zarr2
 from dflow.errors import DamagedDatasetError, DatasetError, UnknownKeyError
 
 FILE_GROUP = "file"
@@ -93,7 +94,7 @@ class DatasetStore:
     Threads may share it. It pickles as its path; the unpickled copy refuses a dataset that was replaced meanwhile.
     """
 
-    def __init__(self, folder: DatasetFolder, infoset: Path | None = None) -> None:
+    def __init__(self, folder: DatasetFolder | Zarr2Folder, infoset: Path | None = None) -> None:
         self.folder = folder
         self.infoset = infoset
         attributes = folder.metadata["attributes"]
@@ -104,7 +105,7 @@ class DatasetStore:
         if FILE_GROUP not in self.columns:
             self.columns[FILE_GROUP] = {}
         self.n_files = int(self.attributes["n_files"])
-        self._readers: dict[str, RowReader] = {}
+        self._readers: dict[str, RowReader | Zarr2Rows] = {}
         self._file_values: dict[str, Array] = {}
         self._spans: dict[str, RowSpan] = {}
 
@@ -169,13 +170,17 @@ class DatasetStore:
         """Rows `start` to `stop` of a column, as a new array."""
         return self.reader(group, name).read(start, stop)
 
-    def reader(self, group: str, name: str) -> RowReader:
+    def reader(self, group: str, name: str) -> RowReader | Zarr2Rows:
         """The cached reader of a column."""
         key = f"{group}/{name}"
         reader = self._readers.get(key)
         if reader is None:
             self.column(group, name)
-            reader = self._readers[key] = RowReader(self.folder, key, self._array_metadata[key])
+            if isinstance(self.folder, Zarr2Folder):
+                reader = self.folder.rows(key)
+            else:
+                reader = RowReader(self.folder, key, self._array_metadata[key])
+            self._readers[key] = reader
         return reader
 
     def file_value(self, name: str) -> Array:
@@ -230,7 +235,8 @@ class DatasetStore:
 
 
 def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
-    """Open a `.dataset` folder; its `.infoset` tells which file values became codes without being declared so.
+    """Open a `.dataset` folder, or a `.dataset` that HOOPS AI wrote; its `.infoset` tells which file values became
+    codes without being declared so.
 
     Raises
     ------
@@ -239,7 +245,7 @@ def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
     DamagedDatasetError
         If it is no dataset of dflow's, or its metadata contradicts itself.
     """
-    folder = DatasetFolder(path)
+    folder = Zarr2Folder(path, infoset) if is_zarr2(path) else DatasetFolder(path)
     try:
         return DatasetStore(folder, infoset)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -249,7 +255,7 @@ def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
         raise DamagedDatasetError(f"the metadata of {folder.path} is damaged: {error!r}") from error
 
 
-def _array_metadata(folder: DatasetFolder) -> dict[str, Mapping[str, Any]]:
+def _array_metadata(folder: DatasetFolder | Zarr2Folder) -> dict[str, Mapping[str, Any]]:
     """Zarr metadata of every array, by ``group/name``: from the consolidated block, else from the single files."""
     consolidated = folder.metadata.get("consolidated_metadata")
     if consolidated is not None:

@@ -11,7 +11,8 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -78,7 +79,9 @@ class Zarr2Store:
         self._files = files
         self._names = frozenset(files.names())
         self._limit = self._left = max_bytes
+        self._documents: dict[str, Mapping[str, Any]] = {}
         self.keys = sorted(name.removesuffix("/.zarray") for name in self._names if name.endswith("/.zarray"))
+        self._names_below = _by_array(self._names, frozenset(self.keys))
         if not self.keys and ".zgroup" not in self._names:
             raise DamagedStoreError(f"{self.path} is no Zarr v2 hierarchy: it has no .zgroup and no .zarray")
 
@@ -101,32 +104,71 @@ class Zarr2Store:
         StoreLimitError
             If all arrays read so far would expand beyond the limit.
         """
-        document = self._json(f"{key}/.zarray")
+        with self._explained(key):
+            document = self.describe(key)
+            self._left -= math.prod(document["shape"]) * np.dtype(document["dtype"]).itemsize
+            self._check_limit(key, self._left)
+            return self._decode(key, document, slice(0, *document["shape"][:1]))
+
+    def read_rows(self, key: str, start: int, stop: int) -> NDArray[Any]:
+        """Rows `start` to `stop` of an array of one dimension or more, decoding the chunks that they touch.
+
+        Raises as `read`; the limit holds for every call by itself.
+        """
+        with self._explained(key):
+            document = self.describe(key)
+            n_bytes = (stop - start) * math.prod(document["shape"][1:]) * np.dtype(document["dtype"]).itemsize
+            self._check_limit(key, self._limit - n_bytes)
+            return self._decode(key, document, slice(start, stop))
+
+    def describe(self, key: str) -> Mapping[str, Any]:
+        """An array's ``.zarray``."""
+        found = self._documents.get(key)
+        if found is None:
+            found = self._documents[key] = self._json(f"{key}/.zarray")
+        return found
+
+    def attributes(self, key: str) -> dict[str, Any]:
+        """An array's ``.zattrs``; empty where it has none."""
+        found = self._json(f"{key}/.zattrs") if f"{key}/.zattrs" in self._names else {}
+        return found if isinstance(found, dict) else {}
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
         try:
-            return self._decode(key, document)
+            yield
         except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, OSError, zlib.error) as error:
             if isinstance(error, (DamagedStoreError, StoreLimitError)):
                 raise
             raise DamagedStoreError(f"{self.path}: array {key!r} cannot be decoded: {error}") from error
 
-    def _decode(self, key: str, document: Mapping[str, Any]) -> NDArray[Any]:
+    def _decode(self, key: str, document: Mapping[str, Any], rows: slice) -> NDArray[Any]:
         shape, chunks = tuple(document["shape"]), tuple(document["chunks"])
         dtype = np.dtype(document["dtype"])
-        self._spend(key, math.prod(shape) * dtype.itemsize)
+        if len(chunks) != len(shape) or min(chunks, default=1) < 1:
+            raise ValueError(f"chunks {chunks} of an array of shape {shape}")
         codecs = self._codecs(key, document, dtype)
+        first = rows.start if shape else 0
+        shape = (rows.stop - first, *shape[1:]) if shape else ()
         array = np.full(shape, _fill_value(document["fill_value"], dtype), dtype=dtype)
         for index, name in self._chunks(key, document.get("dimension_separator", "."), len(shape)):
-            place = tuple(slice(i * step, (i + 1) * step) for i, step in zip(index, chunks, strict=True))
+            if shape and not (index[0] * chunks[0] < rows.stop and first < (index[0] + 1) * chunks[0]):
+                continue
             block = self._decode_chunk(name, codecs, dtype).reshape(chunks, order=document["order"])
+            corner = [i * step for i, step in zip(index, chunks, strict=True)]
+            if shape:
+                skipped = max(0, first - corner[0])
+                block, corner[0] = block[skipped:], corner[0] + skipped - first
+            place = tuple(slice(low, low + size) for low, size in zip(corner, block.shape, strict=True))
             array[place] = block[tuple(slice(0, n) for n in array[place].shape)]
         return np.array(array.tolist(), dtype=np.dtypes.StringDType()) if dtype.kind == "O" else array
 
     def _chunks(self, key: str, separator: str, ndim: int) -> Iterator[tuple[tuple[int, ...], str]]:
         """Indices and names of the chunks that are there."""
         prefix = f"{key}/"
-        for name in sorted(self._names):
+        for name in self._names_below.get(key, ()):
             parts = name.removeprefix(prefix).split(separator)
-            if name.startswith(prefix) and all(part.isdecimal() for part in parts):
+            if all(part.isdecimal() for part in parts):
                 yield (tuple(map(int, parts)) if ndim else ()), name
 
     def _decode_chunk(self, name: str, codecs: Sequence[tuple[str, Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -150,9 +192,8 @@ class Zarr2Store:
             raise DamagedStoreError(f"{self.path}: array {key!r} holds objects without a text codec")
         return [(found["id"], numcodecs.get_codec(found)) for found in reversed(configurations)]
 
-    def _spend(self, key: str, n_bytes: int) -> None:
-        self._left -= n_bytes
-        if self._left < 0:
+    def _check_limit(self, key: str, left: int) -> None:
+        if left < 0:
             raise StoreLimitError(f"{self.path}: array {key!r} would expand the store beyond its limit")
 
     def _json(self, name: str) -> Any:
@@ -160,6 +201,18 @@ class Zarr2Store:
             return json.loads(self._files.read(name))
         except (ValueError, RecursionError) as error:
             raise DamagedStoreError(f"{self.path} cannot be read: {name} is no JSON: {error}") from error
+
+
+def _by_array(names: Iterable[str], keys: frozenset[str]) -> dict[str, list[str]]:
+    """The files of every array, sorted; a chunk may lie in folders of its own below its array."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        folder = name.rpartition("/")[0]
+        while folder and folder not in keys:
+            folder = folder.rpartition("/")[0]
+        if folder:
+            found.setdefault(folder, []).append(name)
+    return found
 
 
 def _stated_bytes(codec_id: str, chunk: Any) -> int:
