@@ -50,22 +50,24 @@ def basis(knots: np.ndarray, degree: int, span: np.ndarray, t: np.ndarray) -> tu
     """The degree + 1 non-zero basis functions and their first derivatives in the knot intervals `span`, (m, degree + 1)
     each.
     """
-    values = np.ones((len(t), 1))
+    near = knots.take(np.arange(1 - degree, degree + 1)[:, None] + span)  # one row a knot, so that rows are contiguous
+    to_right, to_left = near[degree:] - t, t - near[:degree]
+    values = np.ones((1, len(t)))
     lower = values
     for p in range(1, degree + 1):
         lower = values
-        values = np.zeros((len(t), p + 1))
-        for r in range(p):
-            left, right = knots[span + r + 1 - p], knots[span + r + 1]
-            share = lower[:, r] / (right - left)
-            values[:, r] += (right - t) * share
-            values[:, r + 1] += (t - left) * share
+        values = np.empty((p + 1, len(t)))
+        right, left = to_right[:p], to_left[degree - p :]
+        share = lower / (right + left)
+        values[:-1] = right * share
+        values[-1] = 0.0
+        values[1:] += left * share
     slopes = np.zeros_like(values)
-    for r in range(degree):
-        share = degree * lower[:, r] / (knots[span + r + 1] - knots[span + r + 1 - degree])
-        slopes[:, r] -= share
-        slopes[:, r + 1] += share
-    return values, slopes
+    if degree:
+        share = degree * lower / (near[degree:] - near[:degree])
+        slopes[:-1] -= share
+        slopes[1:] += share
+    return values.T, slopes.T
 
 
 def _wrap(t: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dflow.cadaccess import bsplines, curves, extremes, shapecode, surfaces, trimming
+from dflow.cadaccess import bsplines, curves, extremes, lengths, shapecode, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.moments import Moments, cone_moments
 from dflow.cadaccess.sampling import face_points
@@ -96,12 +96,12 @@ def _middle_of_corners(tables: ShapeTables, row: int) -> np.ndarray:
 
 def edge_lengths(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray) -> np.ndarray:
     """(E,) float64, mm."""
-    edges = tables.edges
-    kind, span = edges.kind[edge_rows], edges.last[edge_rows] - edges.first[edge_rows]
-    lengths = span * np.where(kind == shapecode.CIRCLE, edges.radii[edge_rows, 0], 1.0)
-    for i in np.flatnonzero((kind == 0) | (kind > shapecode.CIRCLE)).tolist():
-        lengths[i] = kernel.edge_length(int(edge_rows[i]))
-    return lengths
+    known = tables.edges.evaluable[edge_rows]
+    out = np.empty(len(edge_rows))
+    out[known] = lengths.curve_lengths(tables.edges, edge_rows[known])
+    for i in np.flatnonzero(~known).tolist():
+        out[i] = kernel.edge_length(int(edge_rows[i]))
+    return out
 
 
 def dihedral_angles(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray) -> np.ndarray:
