@@ -158,7 +158,7 @@ class Flow:
             What the tasks start from, by name: ``{"sources": ["/path/to/cad"]}``. A single text or path is a list of
             one.
         clean_output_dir
-            Delete all that earlier runs left, and start afresh.
+            Delete all that earlier runs left, and start afresh; nothing is deleted before the sources are found.
         clean_ouput_dir
             The same, as HOOPS AI spells it.
         progress

@@ -1,4 +1,4 @@
-"""A flow's folder: made, tried, swept and, when asked, emptied."""
+"""A flow's folder: made, tried, swept and, when asked, started afresh."""
 
 from __future__ import annotations
 
@@ -62,16 +62,61 @@ def sweep(paths: FlowPaths) -> int:
     return removed
 
 
-def empty(paths: FlowPaths) -> None:
-    """Remove all that earlier runs of this flow left, except the lock that the caller holds."""
-    for entry in paths.root.iterdir():
-        if entry != paths.state:
-            _remove(entry)
-    for entry in paths.state.iterdir():
-        if not entry.name.startswith("lock."):
-            _remove(entry)
-    for folder in (paths.encoded, paths.stream_cache):
-        folder.mkdir(exist_ok=True)
+def set_aside(paths: FlowPaths) -> None:
+    """Put away all that earlier runs of this flow left, except the lock that the caller holds.
+
+    Nothing is lost before there is something to replace it: `bring_back` undoes it, `drop_aside` makes it final.
+    """
+    aside = _aside(paths)
+    with writing(aside):
+        (aside / paths.state.name).mkdir(parents=True)
+        for entry in _entries(paths.root):
+            if entry != paths.state:
+                os.rename(entry, aside / entry.name)
+        for entry in _entries(paths.state):
+            if entry != aside and not entry.name.startswith("lock."):
+                os.rename(entry, aside / paths.state.name / entry.name)
+        for folder in (paths.encoded, paths.stream_cache):
+            folder.mkdir()
+
+
+def bring_back(paths: FlowPaths) -> None:
+    """Undo `set_aside`, also that of a run that was killed; does nothing where nothing is put away.
+
+    What the fruitless run says of itself, its log and its errors, stays.
+    """
+    aside = _aside(paths)
+    if not aside.exists():
+        return
+    told = [path for path in (paths.log, paths.error_summary) if path.exists()]
+    with writing(aside):
+        for source, target in ((aside / paths.state.name, paths.state), (aside, paths.root)):
+            for entry in _entries(source):
+                if entry.name != paths.state.name and target / entry.name not in told:
+                    _remove(target / entry.name)
+                    os.rename(entry, target / entry.name)
+        _remove(aside)
+
+
+def drop_aside(paths: FlowPaths) -> None:
+    """Delete what `set_aside` put away, if anything; from here on the new run's outputs count."""
+    aside = _aside(paths)
+    if aside.exists():
+        dropped = paths.state / f"{TEMPORARY_PREFIX}{aside.name}"
+        with writing(aside):
+            os.rename(aside, dropped)  # at once: half of what was there must never come back
+            _remove(dropped)
+
+
+def _aside(paths: FlowPaths) -> Path:
+    return paths.state / "earlier"
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def _leftovers(paths: FlowPaths) -> Iterator[Path]:

@@ -2,7 +2,11 @@
 
 The lock is a small JSON file with the owner's process id, its start time and its host. On the same host a dead owner is
 recognised at once (no such process, or another one that took over the id); on another host by a heartbeat: the owner
-touches the file every `BEAT_SECONDS`, and one that has not been touched for `STALE_SECONDS` is taken over.
+touches the file every `BEAT_SECONDS`.
+
+No wall clock is trusted, because it may be stepped while an owner lives: start times are counted from the machine's
+boot where the kernel tells them so, and a file that was not touched for `STALE_SECONDS`, or was touched in the future,
+is watched for a beat before it is taken over.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ import json
 import os
 import secrets
 import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,28 +31,36 @@ from dflow.flowmanager.folder import writing
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
+WATCHED_BEATS = 2.5
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a lock. `started` is the process's start time in seconds since the epoch."""
+    """Who holds a lock. `started` is when the process began, in seconds since the boot that `boot` names (Linux), else
+    since the epoch as the kernel noted it.
+    """
 
     pid: int
     host: str
     started: float
     token: str
+    boot: str = ""
 
     @classmethod
     def here(cls) -> Owner:
         """This process, with a token of its own."""
-        return cls(os.getpid(), socket.gethostname(), _start_time(os.getpid()) or 0.0, secrets.token_hex(8))
+        pid = os.getpid()
+        return cls(pid, socket.gethostname(), _start_time(pid) or 0.0, secrets.token_hex(8), _boot_id())
 
-    def is_alive(self, seconds_since_beat: float) -> bool:
-        """Whether the owner still runs, as far as this host can tell."""
-        if self.host != socket.gethostname():
-            return seconds_since_beat < STALE_SECONDS
+    @property
+    def is_on_this_host(self) -> bool:
+        """Whether this host can tell if the owner's process lives."""
+        return self.host == socket.gethostname()
+
+    def is_running_here(self) -> bool:
+        """Whether the owner's process runs on this host."""
         started = _start_time(self.pid)
-        return started is not None and abs(started - self.started) < 1.0
+        return started is not None and self.boot == _boot_id() and abs(started - self.started) < 1.0
 
 
 class FolderLock:
@@ -116,21 +130,38 @@ class FolderLock:
         owner = _read(self._file)
         if owner is None:
             return None
-        return owner if owner.is_alive(self._seconds_since_beat()) else None
+        alive = owner.is_running_here() if owner.is_on_this_host else self._beats()
+        return owner if alive else None
 
-    def _seconds_since_beat(self) -> float:
+    def _beats(self) -> bool:
+        """Whether an owner on another host still touches the file; takes some beats where the times do not tell."""
+        beat = self._last_beat()
+        if beat is None:
+            return False
         # The guard was just touched: two times of the same file system, so that clocks of hosts do not matter.
+        if 0.0 <= self._guard.stat().st_mtime - beat < STALE_SECONDS:
+            return True
+        deadline = time.monotonic() + WATCHED_BEATS * BEAT_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(BEAT_SECONDS / 10)
+            if self._last_beat() != beat:
+                return self._last_beat() is not None
+        return False
+
+    def _last_beat(self) -> float | None:
         try:
-            return self._guard.stat().st_mtime - self._file.stat().st_mtime
+            return self._file.stat().st_mtime
         except FileNotFoundError:
-            return float("inf")
+            return None
 
     def _keep_beating(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
             try:
                 os.utime(self._file)
-            except OSError:
+            except FileNotFoundError:  # taken over, or the folder is gone
                 return
+            except OSError:  # a file server that is away for a moment: the next beat may reach it
+                continue
 
 
 def _read(path: Path) -> Owner | None:
@@ -142,11 +173,33 @@ def _read(path: Path) -> Owner | None:
 
 
 def _start_time(pid: int) -> float | None:
+    """When a living process began; None for a dead one. What psutil gives on Linux moves with the system's clock."""
+    if sys.platform == "linux":
+        return _start_since_boot(pid)
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except psutil.Error:
         return None
+
+
+def _start_since_boot(pid: int) -> float | None:
+    """Seconds, from the fields ``state`` and ``starttime`` of proc(5)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as handle:
+            fields = handle.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _boot_id() -> str:
+    """What tells one boot of this machine from the next; "" where the system has no such thing."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
+            return handle.read().strip()
+    except OSError:
+        return ""
 
 
 @contextmanager

@@ -116,13 +116,15 @@ def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
 def _owned_folder(paths: FlowPaths, *, clean: bool) -> Iterator[None]:
     folder.prepare(paths)
     with FolderLock(paths.state):
+        folder.bring_back(paths)
         if clean:
-            folder.empty(paths)
+            folder.set_aside(paths)
         folder.sweep(paths)
         try:
             yield
         finally:
             with folder.writing(paths.root):
+                folder.bring_back(paths)
                 folder.sweep(paths)
 
 
@@ -199,10 +201,12 @@ def _run_stages(run: FlowRun) -> None:
             run.results[stage.steps[0].index] = run_gather(run, stage.steps[0])
         else:
             _run_items(run, stage)
+    folder.drop_aside(run.settings.paths)
 
 
 def _run_items(run: FlowRun, stage: Stage) -> None:
     roots = _stage_roots(run, stage)
+    folder.drop_aside(run.settings.paths)  # not before there is something to do
     if stage.steps[0].task.kind == "transform" or not run.n_submitted:
         run.n_submitted = len(roots)
     work = ItemStage(run, stage, roots)

@@ -11,7 +11,7 @@ import pytest
 
 import dflow
 from dflow.errors import EmptySourceError, FlowBusyError, FlowFileError, OutputFolderError, SourceNotFoundError
-from dflow.flowmanager import flowtask
+from dflow.flowmanager import flowtask, folder
 from dflow.flowmanager.lock import FolderLock
 from dflow.flowmanager.outputs import read_flow_file
 from tests.flowmanager import flowparts
@@ -141,6 +141,47 @@ def test_cleaning_starts_afresh(tmp_path):
     output, _, _ = run(flow, sources, clean_ouput_dir=True)
     assert output.counts.reused == 0
     assert len(list(flow.settings.paths.encoded.iterdir())) == 1
+
+
+@pytest.mark.parametrize("sources", ["an empty folder", "no folder"])
+def test_cleaning_deletes_nothing_while_there_is_nothing_to_do(tmp_path, sources):
+    full = write_sources(tmp_path / "in", {"a": "1"})
+    flow = make(tmp_path, debug=True)
+    run(flow, full)
+    root = flow.settings.paths.root
+    before = content_of(root)
+    if sources == "an empty folder":
+        (tmp_path / sources).mkdir()
+    for _ in range(2):
+        with pytest.raises((EmptySourceError, SourceNotFoundError)):
+            run(flow, str(tmp_path / sources), clean_output_dir=True)
+        assert content_of(root) == before
+        assert hidden(root) == []
+        if sources == "an empty folder":  # the other is found before the run begins
+            assert "EmptySourceError" in (root / "flow_log.log").read_text()
+    output, _, _ = run(flow, full)
+    assert output.counts.reused == 1
+
+
+def test_what_a_killed_clean_run_put_away_comes_back(tmp_path):
+    sources = write_sources(tmp_path / "in", {"a": "1"})
+    flow = make(tmp_path, debug=True)
+    run(flow, sources)
+    folder.set_aside(flow.settings.paths)
+    (flow.settings.paths.encoded / "half.data").write_text("x")
+    output, _, _ = run(flow, sources)
+    assert output.counts.reused == 1
+    assert len(list(flow.settings.paths.encoded.iterdir())) == 1
+
+
+def content_of(root):
+    """All files of a flow's folder but what a run says of itself and the lock."""
+    told = {"flow_log.log", "error_summary.json", "lock.guard"}
+    return {
+        path.relative_to(root): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and path.name not in told
+    }
 
 
 def test_leftovers_of_a_killed_run_are_swept(tmp_path):

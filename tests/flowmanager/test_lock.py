@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import psutil
 import pytest
 
 from dflow.errors import FlowBusyError
+from dflow.flowmanager import lock as lock_module
 from dflow.flowmanager.lock import STALE_SECONDS, FolderLock, Owner
+from tests.flowmanager.batches import wait_until
 
 HOLD = """
 import sys, time
@@ -49,22 +54,72 @@ def test_a_killed_owner_does_not_block(tmp_path):
 
 def test_a_process_that_took_over_the_id_is_not_the_owner():
     own = Owner.here()
-    assert own.is_alive(0.0)
-    assert not replace(own, started=own.started - 1000).is_alive(0.0)
+    assert own.is_running_here()
+    assert not replace(own, started=own.started - 1000).is_running_here()
+    assert not replace(own, boot="before the machine was started again").is_running_here()
     assert psutil.pid_exists(own.pid)
 
 
-def test_an_owner_on_another_host_lives_by_its_heartbeat(tmp_path):
-    there = replace(Owner.here(), host="not-" + socket.gethostname(), pid=1)
-    assert there.is_alive(STALE_SECONDS - 1)
-    assert not there.is_alive(STALE_SECONDS + 1)
-    lock = tmp_path / "lock.json"
-    lock.write_text(json.dumps(asdict(there)))
+@pytest.mark.parametrize("step_seconds", [-1_000_000, -2, 2, 1_000_000])
+def test_a_stepped_clock_does_not_make_a_live_owner_look_dead(tmp_path, monkeypatch, step_seconds):
+    """What the system calls a process's start time is its boot time plus an age, and moves with the clock."""
+    with FolderLock(tmp_path):
+        born, now = psutil.Process().create_time(), time.time
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self: born + step_seconds)
+        monkeypatch.setattr(time, "time", lambda: now() + step_seconds)
+        os.utime(tmp_path / "lock.json", (born - step_seconds,) * 2)
+        with pytest.raises(FlowBusyError):
+            FolderLock(tmp_path).acquire()
+
+
+def owner_elsewhere(folder: Path) -> Path:
+    """A lock file as an owner on another host leaves it, just touched."""
+    lock = folder / "lock.json"
+    lock.write_text(json.dumps(asdict(replace(Owner.here(), host="not-" + socket.gethostname(), pid=1))))
+    return lock
+
+
+def test_an_owner_on_another_host_lives_by_its_heartbeat(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock_module, "BEAT_SECONDS", 0.02)
+    lock = owner_elsewhere(tmp_path)
     with pytest.raises(FlowBusyError):
         FolderLock(tmp_path).acquire()
-    os.utime(lock, (1, 1))
+    touched = lock.stat().st_mtime
+    for silent_since in (touched - STALE_SECONDS - 1, touched + 3600):
+        owner_elsewhere(tmp_path)
+        os.utime(lock, (silent_since, silent_since))
+        with FolderLock(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("step_seconds", [-3600, 3600])
+def test_an_owner_on_another_host_whose_file_server_steps_its_clock_is_alive(tmp_path, monkeypatch, step_seconds):
+    monkeypatch.setattr(lock_module, "BEAT_SECONDS", 0.2)
+    lock = owner_elsewhere(tmp_path)
+    before = lock.stat().st_mtime + step_seconds
+    os.utime(lock, (before, before))
+    beat = threading.Timer(0.1, os.utime, (lock,))
+    beat.start()
+    with pytest.raises(FlowBusyError):
+        FolderLock(tmp_path).acquire()
+    beat.join()
+
+
+def test_the_owner_goes_on_beating_when_its_file_server_was_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock_module, "BEAT_SECONDS", 0.02)
+    utime, failures = os.utime, []
+
+    def sometimes(path, *arguments):
+        if path == tmp_path / "lock.json" and len(failures) < 3:
+            failures.append(path)
+            raise OSError(errno.EIO, "the server does not answer")
+        utime(path, *arguments)
+
     with FolderLock(tmp_path):
-        pass
+        os.utime(tmp_path / "lock.json", (1, 1))
+        monkeypatch.setattr(os, "utime", sometimes)
+        assert wait_until(lambda: (tmp_path / "lock.json").stat().st_mtime > 1)
+        assert len(failures) == 3
 
 
 def test_a_torn_lock_file_does_not_block(tmp_path):
