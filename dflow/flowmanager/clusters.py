@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import multiprocessing.spawn
 import os
@@ -19,6 +20,8 @@ from typing import Any
 import dask
 import distributed
 from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError, connect
+from distributed.security import Security
 
 from dflow.errors import ClusterError
 from dflow.flowmanager import profiles
@@ -104,8 +107,41 @@ def _by_text(text: str, max_workers: int | None) -> Connection:
             f"cluster={text!r} is no scheduler's address (tcp://host:8786) and no profile; "
             f"profiles: {list(profiles.profile_names())}."
         )
+    _greet(text)
     client = _connect(text)
     return _checked(Connection(client, (client,)))
+
+
+def _greet(address: str) -> None:
+    """See that a Dask scheduler answers; from what is none, `Client` would wait for a greeting for ever.
+
+    Raises
+    ------
+    ClusterError
+        Saying what is wrong with the address.
+    """
+
+    async def greeted() -> None:
+        arguments = Security().get_connection_args("client")
+        comm = await asyncio.wait_for(connect(address, timeout=CONNECT_SECONDS, **arguments), CONNECT_SECONDS + 1)
+        comm.abort()
+
+    try:
+        with ThreadPoolExecutor(1) as own:  # a notebook's event loop is at work in this thread
+            own.submit(asyncio.run, greeted()).result()
+    except (ValueError, TypeError) as error:
+        raise ClusterError(f"cluster={address!r} is no scheduler's address (tcp://host:8786): {error}") from error
+    except Exception as error:  # whatever unpacking bytes that are no greeting may raise
+        if isinstance(error, OSError) and not isinstance(error, (TimeoutError, CommClosedError)):
+            raise _silence(address, error) from error
+        raise ClusterError(
+            f"What listens at {address} is no Dask scheduler, or one that hangs. Is it the dashboard's port? The "
+            "scheduler's own stands in its log, usually tcp://host:8786."
+        ) from error
+
+
+def _silence(name: str, error: Exception) -> ClusterError:
+    return ClusterError(f"No Dask scheduler answers at {name} within {CONNECT_SECONDS:.0f} s: {error}")
 
 
 def _connect(target: Any) -> Client:
@@ -113,7 +149,7 @@ def _connect(target: Any) -> Client:
         return Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
         name = target if isinstance(target, str) else type(target).__name__
-        raise ClusterError(f"No Dask scheduler answers at {name} within {CONNECT_SECONDS:.0f} s: {error}") from error
+        raise _silence(name, error) from error
 
 
 def _checked(connection: Connection, wait_seconds: float | None = None, explain: Callable[[], str] = str) -> Connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -231,6 +232,33 @@ def test_no_scheduler_and_unknown_profiles_are_told_apart(monkeypatch):
         resolve(3)
 
 
+@pytest.mark.parametrize(
+    "greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2 with more behind\r\n"]
+)
+def test_what_is_no_scheduler_is_not_waited_for(monkeypatch, greeting):
+    monkeypatch.setattr("dflow.flowmanager.clusters.CONNECT_SECONDS", 0.5)
+
+    def serve(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(greeting)
+            while connection.recv(1000):  # says no more until the other end hangs up
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        with pytest.raises(ClusterError, match="no Dask scheduler, or one that hangs"):
+            resolve(f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_an_address_that_cannot_be_one_is_named():
+    with pytest.raises(ClusterError, match=r"is no scheduler's address .* unknown address scheme 'http'"):
+        resolve("http://127.0.0.1:8787")
+
+
 def test_an_active_client_is_used_and_left_open(tmp_path, shared_client):
     @flowtask.transform(inputs=["part"])
     def pid(part):
@@ -247,8 +275,6 @@ def test_an_active_client_is_used_and_left_open(tmp_path, shared_client):
 
 
 def test_a_busy_dashboard_port_gives_another():
-    import socket
-
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
