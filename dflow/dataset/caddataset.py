@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ class CADDataset:
         return int(self._codes[self._position(index)])
 
     def _position(self, index: int) -> int:
-        index = int(index)
+        index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         return index % len(self)

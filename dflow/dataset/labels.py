@@ -29,9 +29,20 @@ def stratification_labels(store: DatasetStore, column: Column, categories: Seque
     Codes, booleans and integers of at most 1,000 values are labels themselves; other numbers are cut at their deciles.
     Files that have none (no rows, NaN, a missing category) share one more label where the column has one value a file.
     `categories` restricts the labels to these.
+
+    Raises
+    ------
+    SplitError
+        If the column has no value, or `categories` are no numbers.
     """
     if categories is not None:
-        binning = category_bins(np.unique(np.asarray(categories)))
+        wanted = np.unique(np.asarray(categories))
+        if wanted.dtype.kind not in "biuf":
+            raise SplitError(
+                f"categories={list(categories)!r} are no numbers, but {column.key} holds numbers: pass the codes; "
+                "DatasetExplorer.get_descriptions tells the code of a word"
+            )
+        binning = category_bins(wanted)
     else:
         binning = _binning(Scan(store, column, parallel=True))
     if not binning.n_bins:

@@ -144,11 +144,14 @@ class DatasetLoader:
         Raises
         ------
         SplitError
-            If the shares do not sum to 1, there are fewer files than subsets, or another split was made already.
+            If the shares are no numbers or do not sum to 1, `random_state` is no whole number from 0 on, `categories`
+            are words, there are fewer files than subsets, or another split was made already.
         UnknownKeyError
             If no group has `key`.
         """
         fractions = Fractions(train, validation, test)
+        if not isinstance(random_state, (int, np.integer)) or random_state < 0:
+            raise SplitError(f"random_state={random_state!r}: a whole number from 0 on was expected")
         request = _request(key, group, categories, fractions, random_state, group_by)
         if self._assigned is not None and self.split_request is not None and not force_reset:
             if request == self.split_request:

@@ -32,7 +32,10 @@ class Fractions:
     test: float
 
     def __post_init__(self) -> None:
-        shares = self.as_array()
+        try:
+            shares = self.as_array()
+        except (TypeError, ValueError) as error:
+            raise SplitError(f"train, validation and test are numbers: {error}") from error
         if not np.all(np.isfinite(shares)) or np.any(shares < 0) or self.train <= 0:
             raise SplitError(
                 f"train={self.train}, validation={self.validation}, test={self.test}: shares of 0 to 1 with a train "

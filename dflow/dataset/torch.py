@@ -109,12 +109,6 @@ class TorchCADDataset(Dataset):
     def __getitem__(self, index: int) -> Any:
         return to_tensors(self.dataset[index])
 
-    def __getitems__(self, indices: Sequence[int]) -> Any:
-        """A whole batch for a `DataLoader`: read together, and left as arrays for our own collate."""
-        if isinstance(self.collate_fn, Collate):
-            return self.dataset.get_items(indices)
-        return [self[index] for index in indices]
-
     def get_file_codes(self) -> Any:
         """(n,) int64 tensor of file ids."""
         return torch.from_numpy(self.dataset.get_file_codes())
@@ -155,7 +149,9 @@ class TorchCADDataset(Dataset):
         if seed is not None:
             options["generator"] = torch.Generator().manual_seed(seed)
         options.setdefault("collate_fn", self.collate_fn)
-        return DataLoader(self, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers, **options)
+        ours = isinstance(options["collate_fn"], Collate)
+        source = _WholeBatches(self.dataset, self.collate_fn) if ours else self
+        return DataLoader(source, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers, **options)
 
     def get_block_loader(
         self,
@@ -196,6 +192,14 @@ class TorchCADDataset(Dataset):
         plan = BlockPlan(batch_size, block_size, fetch_blocks, shuffle, drop_last, seed)
         stream = BlockStream(self.dataset, plan, rank=rank, world_size=world_size)
         return DataLoader(stream, batch_size=None, num_workers=num_workers, **options)
+
+
+class _WholeBatches(TorchCADDataset):
+    """The same samples for our own collate, which takes what was read together as it is."""
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        """A whole batch for a `DataLoader`, as arrays."""
+        return self.dataset.get_items(indices)
 
 
 class BlockStream(IterableDataset):

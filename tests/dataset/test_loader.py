@@ -221,6 +221,13 @@ def test_duplicates_stay_on_one_side(tmp_path: Path) -> None:
 def test_bad_requests(loader: DatasetLoader) -> None:
     with pytest.raises(SplitError, match="not to 1"):
         loader.split("category", train=0.9)
+    with pytest.raises(SplitError, match="are numbers"):
+        loader.split("category", train="most")  # type: ignore[arg-type]
+    for seed in (-1, "x", None, 1.5):
+        with pytest.raises(SplitError, match="a whole number from 0 on"):
+            loader.split("category", random_state=seed)  # type: ignore[arg-type]
+    with pytest.raises(SplitError, match="pass the codes"):
+        loader.split("category", categories=["bolt", "nut"])
     with pytest.raises(UnknownKeyError, match="no array or file value 'colour'"):
         loader.split("colour")
     with pytest.raises(SplitError, match="no subset 'dev'"):
@@ -240,6 +247,8 @@ def test_an_empty_subset_has_no_samples(loader: DatasetLoader) -> None:
     assert list(test) == []
     with pytest.raises(IndexError):
         test[0]
+    with pytest.raises(TypeError):
+        loader.get_dataset("train")[1.5]  # type: ignore[index]
 
 
 def test_a_dataset_that_moved_or_was_damaged(loader: DatasetLoader, paths: FlowPaths) -> None:

@@ -48,6 +48,23 @@ def test_the_plain_dataset_works_in_a_torch_loader_too(train: CADDataset) -> Non
     assert sum(len(batch["id"]) for batch in loader) == len(train)
 
 
+def test_a_collate_of_ones_own_gets_items_in_any_loader(train: CADDataset) -> None:
+    """In a plain `DataLoader`, as an option, and given to `to_torch`: a list of dictionaries of tensors."""
+
+    def collate(items: list[dict[str, Any]]) -> list[int]:
+        assert all(isinstance(item["faces/face_areas"], torch.Tensor) for item in items)
+        return [item["id"] for item in items]
+
+    dataset = train.to_torch()
+    loaders = [
+        torch.utils.data.DataLoader(dataset, 8, collate_fn=collate),
+        dataset.get_dataloader(8, collate_fn=collate),
+        train.to_torch(collate).get_dataloader(8),
+    ]
+    for loader in loaders:
+        assert [i for batch in loader for i in batch] == train.get_file_codes().tolist()
+
+
 def check_epoch(batches: list[dict[str, Any]], train: CADDataset, parts: Parts) -> None:
     assert sorted(int(i) for b in batches for i in b["id"]) == train.get_file_codes().tolist()
     for batch in batches:
