@@ -19,6 +19,7 @@ from dflow.dataset.items import SampleReader
 from dflow.dataset.labels import group_codes, stratification_labels
 from dflow.dataset.location import AnyPath, locate
 from dflow.dataset.moments import Moments, column_moments
+from dflow.dataset.report import split_to_html
 from dflow.dataset.split import SUBSETS, UNASSIGNED, Fractions, stratified_split
 from dflow.dataset.splitfile import StoredSplit, read_split, write_split
 from dflow.dataset.store import FILE_GROUP, ID_PREFIX, DatasetStore, open_store
@@ -99,6 +100,10 @@ class DatasetLoader:
         where = "graph files" if self.location is None else self.location.dataset.name
         sizes = "no split" if self._assigned is None else " / ".join(map(str, self._sizes()))
         return f"<DatasetLoader {where}: {len(self)} samples, {sizes}>"
+
+    def _repr_html_(self) -> str:
+        sizes = None if self._assigned is None else self._sizes()
+        return split_to_html(repr(self), sizes, self.split_request or {})
 
     # The split
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from dflow.dataset.split import SUBSETS
 from dflow.dataset.store import FILE_GROUP, ID_PREFIX, Column, DatasetStore
 
 
@@ -67,3 +69,25 @@ def to_html(store: DatasetStore) -> str:
         summary = f"{html.escape(group)}: {html.escape(title)}"
         parts.append(f"<details><summary>{summary}</summary><table>{head}{rows}</table></details>")
     return "".join([*parts, "</div>"])
+
+
+def split_to_html(title: str, sizes: Sequence[int] | None, request: Mapping[str, Any]) -> str:
+    """How samples are divided, for a notebook.
+
+    Parameters
+    ----------
+    title : a line about the loader
+    sizes : samples of each subset, in the order of `SUBSETS`; None where no split was made
+    request : how the split was asked for; nothing for one that was not
+    """
+    page = f"<div><strong>{html.escape(title.strip('<>'))}</strong>"
+    if sizes is None:
+        return page + "</div>"
+    total = max(sum(sizes), 1)
+    rows = "".join(
+        f"<tr><td>{subset}</td><td>{size:,}</td><td>{size / total:.1%}</td></tr>"
+        for subset, size in zip(SUBSETS, sizes, strict=True)
+    )
+    asked = ", ".join(f"{key}={value!r}" for key, value in request.items() if value is not None)
+    head = "<tr><th>subset</th><th>samples</th><th>share</th></tr>"
+    return f"{page}<table>{head}{rows}</table><div>{html.escape(asked)}</div></div>"

@@ -124,6 +124,9 @@ class FlowOutput:
             json.dump(dict(self.summary_data), handle, indent=2)
             handle.write("\n")
 
+    def __repr__(self) -> str:
+        return self.summary()
+
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(self.summary())}</pre>"
 

@@ -355,6 +355,17 @@ def test_diagnosis(loader: DatasetLoader, paths: FlowPaths) -> None:
     assert repr(loader) == "<DatasetLoader flow.dataset: 100 samples, 70 / 15 / 15>"
 
 
+def test_a_notebook_shows_the_split_and_no_markup_of_its_key(loader: DatasetLoader) -> None:
+    assert "<table>" not in loader._repr_html_()
+    loader.split(key="random", random_state=7)
+    page = loader._repr_html_()
+    assert "<td>validation</td><td>15</td><td>15.0%</td>" in page
+    assert "random_state=7" in page
+    assert loader.split_request is not None
+    loader.split_request["key"] = "<script>alert(1)</script>"
+    assert "<script>" not in loader._repr_html_()
+
+
 def test_torch_is_not_imported_for_a_dataset(paths: FlowPaths) -> None:
     code = (
         "import sys\n"

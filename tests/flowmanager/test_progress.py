@@ -121,6 +121,7 @@ def test_the_report_names_counts_frequent_errors_and_what_to_do(tmp_path):
     assert output.too_slow == ["a & b.step"] * 3
     assert output.too_big == []
     assert "&lt;too&gt;" in output._repr_html_()
+    assert repr(output) == output.summary()  # not one record after another
     output.generate_flow_summary(tmp_path / "s.json")
     assert json.loads((tmp_path / "s.json").read_text()) == {"file_count": 1}
 
