@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dflow.flowmanager.batch import BodyValues, unpack_value
+from dflow.flowmanager.deaths import WorkerDeath, by_host
 from dflow.records import ErrorRecord, ItemRecord
 
 
@@ -77,6 +78,7 @@ class FlowOutput:
     flow_name : the flow's
     counts : items submitted, succeeded, skipped, failed and reused, and samples
     summary_data : what ``Flow.process`` returns second
+    worker_deaths : Dask workers that were lost unasked, whose work others took over
     """
 
     flow_name: str
@@ -85,6 +87,7 @@ class FlowOutput:
     time_to_process: float
     counts: Counts
     summary_data: Mapping[str, Any] = field(default_factory=dict)
+    worker_deaths: tuple[WorkerDeath, ...] = ()
 
     @property
     def errors(self) -> list[ErrorRecord]:
@@ -110,6 +113,7 @@ class FlowOutput:
             f"{counts.samples} samples."
         ]
         lines += [f"  {task.name:20} {task.seconds:8.2f} s  {len(task.errors)} errors" for task in self.task_instances]
+        lines += [f"  {count} workers on {host} were lost: {why}" for host, count, why in by_host(self.worker_deaths)]
         lines += [f"  {count} x {reason}" for reason, count in frequent_errors(self.errors)]
         return "\n".join(lines)
 

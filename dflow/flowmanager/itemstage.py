@@ -251,6 +251,7 @@ class ItemStage:
 
     def _do_again_or_give_up(self, indices: tuple[int, ...], error: BaseException) -> None:
         """A node was lost with its worker: halve the batch until the one file that kills workers is alone."""
+        deaths = self._run.engines.deaths()
         if len(indices) > 1:
             self._run.log.say(
                 f"A batch of {len(indices)} items was lost ({_name_of(error)}); trying its halves", "WARNING"
@@ -261,7 +262,13 @@ class ItemStage:
         task = self._stage.steps[0].task.name
         message = f"The cluster lost this item: {_name_of(error)}. Run the flow again to try it once more."
         record = ErrorRecord(
-            "infrastructure", message, task, self._roots[index].identity, index, exception=type(error).__name__
+            "infrastructure",
+            message,
+            task,
+            self._roots[index].identity,
+            index,
+            exception=type(error).__name__,
+            host=deaths[-1].host if deaths else "",
         )
         failed = ItemRecord(index, self._roots[index].identity, "failed", error=record)
         self._store(index, [failed])

@@ -33,6 +33,11 @@ def renamed(node: Delayed, suffix: str) -> Delayed:
     return Delayed(key, {key: task.substitute({}, key=key)})  # type: ignore[no-untyped-call]  # dask
 
 
+def is_node_of(key: str, tasks: Sequence[str]) -> bool:
+    """Whether a key is one that a flow with these tasks gives its nodes."""
+    return any(key.startswith(f"{_prefix(task)}-") for task in tasks)
+
+
 class NodeNames:
     """Holds the names of a flow's tasks on a scheduler until `release`."""
 

@@ -32,6 +32,7 @@ ADVICE = {
     "non_finite": "NaN or inf where the schema allows none: correct the task, or allow them for the array",
     "damaged_store": "its sample was damaged on disk: run the flow again",
     "infrastructure": "the cluster failed, not the file: run the flow again",
+    "worker_lost": "no file's fault: see the workers' own logs; fewer workers a host, or more memory for each",
     "vanished": "the file disappeared while the flow ran: put it back and run the flow again",
 }
 """What to do about a kind of failure."""

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dflow.flowmanager.deaths import KIND, MANY, by_host
 from dflow.flowmanager.flowoutput import FlowOutput, frequent_errors
 from dflow.flowmanager.outputs import ADVICE
 from dflow.plaintext import plain
@@ -27,6 +28,8 @@ def print_report(output: FlowOutput, console: Console | None = None) -> None:
     )
     if output.errors:
         console.print(_errors_table(output))
+    if output.worker_deaths:
+        console.print(_deaths_table(output))
 
 
 def _tasks_table(output: FlowOutput) -> Table:
@@ -50,4 +53,15 @@ def _errors_table(output: FlowOutput) -> Table:
     for reason, count in frequent_errors(output.errors):
         kind = reason[1 : reason.index("]")]
         table.add_row(str(count), escape(plain(reason)), ADVICE.get(kind, ""))
+    return table
+
+
+def _deaths_table(output: FlowOutput) -> Table:
+    table = Table(title="Workers that were lost", title_justify="left")
+    table.add_column("workers", justify="right")
+    table.add_column("host")
+    table.add_column("causes", overflow="fold")
+    table.add_column("what to do", overflow="fold")
+    for host, count, causes in by_host(output.worker_deaths):
+        table.add_row(str(count), escape(host), escape(causes), ADVICE[KIND] if count >= MANY else "")
     return table

@@ -12,6 +12,7 @@ from dflow.flowmanager import worker
 from dflow.flowmanager.batch import Batch, Isolation, TaskCall, pack_value
 from dflow.flowmanager.clusterclient import ClusterEngine
 from dflow.flowmanager.clusters import Connection, is_foreign, resolve
+from dflow.flowmanager.deaths import DeathWatch, WorkerDeath
 from dflow.flowmanager.doctor import check_cluster
 from dflow.flowmanager.engine import Engine, SynchronousEngine
 from dflow.flowmanager.fingerprint import Fingerprint
@@ -54,6 +55,7 @@ class Engines:
         self._cluster: ClusterEngine | None = None
         self._names: NodeNames | None = None
         self._feed: MonitorFeed | None = None
+        self._watch: DeathWatch | None = None
         self._here = SynchronousEngine()
         self._cancelled = False
         self.run_id = secrets.token_hex(6)
@@ -92,6 +94,7 @@ class Engines:
             if foreign:
                 check_cluster(client, self._sources, self._settings.paths.root, kernel=self._opens_files)
             self._names = NodeNames(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
+            self._watch = DeathWatch(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
             self._cluster = ClusterEngine(client, retries=self._settings.limits.max_retries, on_wait=self._tell)
             self._progress.dashboard = self.dashboard
             self._feed = MonitorFeed(client, self._settings.paths.name, self.run_id)
@@ -104,6 +107,14 @@ class Engines:
         self._progress.flush()
         if self._feed is not None:
             self._feed.flush()
+
+    def deaths(self) -> tuple[WorkerDeath, ...]:
+        """The workers that died in this run so far; each is logged once."""
+        if self._watch is None:
+            return ()
+        for death in self._watch.look():
+            self._log.say(str(death), "WARNING")
+        return tuple(self._watch.deaths)
 
     def cancel(self) -> None:
         """Stop whatever runs; callable from any thread."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
 from dflow.flowmanager import folder
+from dflow.flowmanager.deaths import as_errors
 from dflow.flowmanager.export import damaged_identities, export_dataset, rejected_items
 from dflow.flowmanager.fingerprint import Fingerprint, fingerprint, versions
 from dflow.flowmanager.flowlog import FlowLog
@@ -155,7 +156,7 @@ def _opened_run(
         status = "cancelled" if isinstance(error, (FlowCancelledError, KeyboardInterrupt)) else "failed"
         log.say(f"Stopped by {type(error).__name__}: {error}", "ERROR")
         with suppress(OutputFolderError):  # it may be what stopped the flow
-            write_json(settings.paths.error_summary, error_entries(_errors(run)))
+            write_json(settings.paths.error_summary, error_entries([*_errors(run), *as_errors(engines.deaths())]))
             _report_early_end(run, status, error)
         raise
     finally:
@@ -268,7 +269,8 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
     seconds = time.monotonic() - started
     summary = flow_summary(paths, tasks, counts, specifications=settings.specifications(), seconds=seconds)
     errors = [error for task in tasks for error in task.errors]
-    write_json(paths.error_summary, error_entries(errors))
+    deaths = run.engines.deaths()
+    write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)]))
     facts = _facts(run, tasks, counts, seconds=seconds)
     _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
     write_json(paths.flow_file, summary)
@@ -277,7 +279,7 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
         key: str(paths.root / summary[key]) for key in ("flow_data", "flow_info", "flow_attributes") if summary[key]
     }
     summary = {**summary, **absolute}
-    output = FlowOutput(paths.name, settings.specifications(), tasks, seconds, counts, summary)
+    output = FlowOutput(paths.name, settings.specifications(), tasks, seconds, counts, summary, deaths)
     _compact(run)
     return FlowResult(output, summary)
 

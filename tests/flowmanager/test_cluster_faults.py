@@ -110,6 +110,45 @@ def test_a_worker_that_is_killed_loses_no_item(tmp_path, shared_client):
     assert output.counts.failed == 0
 
 
+def test_workers_that_keep_dying_are_reported(tmp_path, shared_client, capsys):
+    """The file "3" ends every worker that it is given to."""
+
+    @flowtask.transform(inputs=["part"])
+    def work(part):
+        import os
+        import signal
+        import time
+
+        import psutil
+
+        if part == 3:
+            os.kill(psutil.Process().parent().ppid(), signal.SIGKILL)  # the nursery's parent
+            time.sleep(60)
+        return part
+
+    flow = make(tmp_path, work, cluster=shared_client)
+    output, _, _ = flow.process(inputs={"parts": list(range(8))})
+    shared_client.wait_for_workers(2, timeout=60)
+    assert sorted(output.task_instances[0].results) == [0, 1, 2, 4, 5, 6, 7]
+    (lost,) = output.errors
+    host = socket.gethostname()
+    assert (lost.file, lost.kind, lost.host) == ("3", "infrastructure", host)
+    assert len(output.worker_deaths) >= 2
+    assert {death.host for death in output.worker_deaths} == {host}
+    assert any("work-" in node for death in output.worker_deaths for node in death.nodes)
+    log = flow.settings.paths.log.read_text()
+    assert log.count("was lost: its process ended") == len(output.worker_deaths)
+    entries = json.loads(flow.settings.paths.error_summary.read_text())
+    (entry,) = [entry for entry in entries if entry["kind"] == "worker_lost"]
+    assert (entry["file"], entry["host"]) == ("", host)
+    assert entry["message"].startswith(f"{len(output.worker_deaths)} workers on {host} were lost")
+    assert "process ended" in entry["message"]
+    assert "workers' own logs" in entry["advice"]
+    assert "Workers that were lost" in capsys.readouterr().err
+    quiet, _, _ = run(make(tmp_path / "next", work, cluster=shared_client), [0, 1])
+    assert quiet.worker_deaths == ()
+
+
 def test_too_many_failures_stop_the_flow_and_keep_the_rest(tmp_path):
     @flowtask.transform(inputs=["part"])
     def half(part):
