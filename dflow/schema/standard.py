@@ -153,7 +153,13 @@ def resolve_array(schema: Schema, group: str, name: str) -> ArraySpec | None:
 
 
 def value_nan_policy(schema: Schema, name: str) -> NanPolicy | None:
-    """The policy for NaN and inf in a flat metadata value: declared, else the standard file value's, else None."""
+    """The policy for NaN and inf in a flat metadata value: declared, else the standard file value's, else None.
+
+    Parameters
+    ----------
+    schema : which may declare the field
+    name : the value's
+    """
     field = schema.field(name)
     if field is not None and field.nan_policy is not None:
         return field.nan_policy

@@ -125,7 +125,7 @@ def test_the_owner_goes_on_beating_when_its_file_server_was_away(tmp_path, monke
 def test_a_torn_lock_file_does_not_block(tmp_path):
     (tmp_path / "lock.json").write_text('{"pid": 1')
     with FolderLock(tmp_path):
-        pass
+        assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
 
 
 def test_of_many_who_find_a_dead_owner_one_gets_the_lock(tmp_path):

@@ -99,6 +99,7 @@ def test_sweeping_takes_what_the_item_left_and_nothing_else(paths):
 
 def test_sweeping_before_there_is_anything_is_fine(tmp_path):
     sweep_item(FlowPaths(tmp_path / "nowhere", "test"), "a.step", ())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_names_tell_the_body():
