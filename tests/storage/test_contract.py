@@ -1,26 +1,16 @@
-"""What every storage must do, run over all of them; and every storage against a plain dictionary."""
+"""What every storage must do with arrays and schemas, run over all of them."""
 
 from __future__ import annotations
 
-import datetime
-import enum
-import json
 import math
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dflow.errors import (
     BadKeyError,
-    DflowError,
     KeyNotFoundError,
     NonFiniteError,
     SchemaError,
@@ -28,35 +18,8 @@ from dflow.errors import (
     UnsupportedDataError,
 )
 from dflow.schema import SchemaBuilder
-from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage, describe
-
-Maker = Callable[[Path], DataStorage]
-
-MAKERS: dict[str, Maker] = {
-    "memory": lambda folder: MemoryStorage(),
-    "zarr": lambda folder: OptStorage(folder / "sample"),
-    "json": lambda folder: JsonStorageHandler(folder / "sample"),
-}
-ON_DISK = ("zarr", "json")
-
-
-@pytest.fixture(params=sorted(MAKERS))
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DataStorage]:
-    made = MAKERS[request.param](tmp_path)
-    yield made
-    made.discard()
-
-
-@pytest.fixture(params=ON_DISK)
-def maker(request: pytest.FixtureRequest) -> Maker:
-    return MAKERS[request.param]
-
-
-def schema(**array: Any) -> dict[str, Any]:
-    builder = SchemaBuilder("test")
-    builder.create_group("rows", "row").create_array("x", **array)
-    return builder.build()
-
+from dflow.storage import DataStorage, convert_storage, describe
+from tests.storage.stores import MAKERS, Maker, schema
 
 ARRAYS = {
     "int32": np.arange(6, dtype=np.int32),
@@ -281,141 +244,6 @@ def test_the_storages_own_policy_is_for_arrays_that_say_nothing(storage: DataSto
         storage.save_data("rows/x", [math.nan])
 
 
-# Metadata
-
-
-class Colour(enum.Enum):
-    RED = "red"
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (5, 5),
-        (np.int32(5), 5),
-        (np.uint64(2**63), 2**63),
-        (1.5, 1.5),
-        (np.float32(0.5), 0.5),
-        (True, True),
-        (np.bool_(False), False),
-        (None, None),
-        ("größer \ud83d", "größer \ud83d"),
-        (np.str_("a"), "a"),
-        (datetime.date(2026, 1, 2), "2026-01-02"),
-        (datetime.datetime(2026, 1, 2, 3), "2026-01-02T03:00:00"),
-        (np.datetime64("2026-01-02"), "2026-01-02"),
-        (np.datetime64("NaT", "s"), None),
-        (Path("a/b"), "a/b"),
-        (Colour.RED, "red"),
-        ((1, 2), [1, 2]),
-        (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
-        (np.array(2.5), 2.5),
-        ({0: "Plane", "b": {"c": (1,)}}, {"0": "Plane", "b": {"c": [1]}}),
-        ([], []),
-        ({}, {}),
-        ([1.0, -math.inf], [1.0, -math.inf]),
-    ],
-)
-def test_metadata_of_many_types_becomes_plain(storage: DataStorage, given: Any, expected: Any) -> None:
-    storage.save_metadata("m", given)
-    found = storage.load_metadata("m")
-    assert found == expected
-    assert type(found) is type(expected)
-
-
-@pytest.mark.parametrize("bad", [math.nan, -math.inf, np.float32("nan")])
-def test_a_non_finite_value_of_the_sample_is_refused_by_default(storage: DataStorage, bad: float) -> None:
-    with pytest.raises(NonFiniteError, match=r"metadata 'cost' is .*; save None .*nan_policy='allow'"):
-        storage.save_metadata("cost", bad)
-    assert storage.get_metadata() == {}
-    storage.save_metadata("volume", math.nan)  # the standard table says so
-    storage.nan_policy = "allow"
-    storage.save_metadata("cost", bad)
-    assert not math.isfinite(storage.load_metadata("cost"))
-
-
-def test_a_declared_field_decides_about_nan(storage: DataStorage) -> None:
-    builder = SchemaBuilder("test")
-    builder.define_file_metadata("maybe", "float32", nan_policy="allow")
-    builder.define_file_metadata("odd", "float32", nan_policy="warn")
-    builder.define_file_metadata("volume", "float64", nan_policy="raise")
-    storage.set_schema(builder)
-    assert storage.get_schema() == builder.build()
-    storage.save_metadata("maybe", math.nan)
-    with pytest.warns(RuntimeWarning, match="metadata 'odd' is inf"):
-        storage.save_metadata("odd", math.inf)
-    storage.nan_policy = "allow"
-    with pytest.raises(NonFiniteError, match="volume"):
-        storage.save_metadata("volume", math.nan)
-
-
-@pytest.mark.parametrize(
-    "value", [math.nan, {"a": math.nan, "b": 1}, [math.nan, 1.0], {"a/b": {"..": math.inf}}, {"%": -math.inf}]
-)
-def test_non_finite_metadata_survives_the_disk(maker: Maker, tmp_path: Path, value: Any) -> None:
-    with maker(tmp_path) as written:
-        written.nan_policy = "allow"
-        written.save_metadata("größe", value)
-        written.save_metadata("größe_/m", value)
-        written.save_metadata("n", 1)
-    found = maker(tmp_path)
-    for key in ("größe", "größe_/m"):
-        assert json.dumps(found.load_metadata(key), sort_keys=True) == json.dumps(value, sort_keys=True)
-    assert found.load_metadata("n") == 1
-
-
-@pytest.mark.parametrize(
-    "value", [object(), b"bytes", 1j, {1, 2}, 2**64, -(2**63) - 1, {(1, 2): 3}, {True: 1}, lambda: 0]
-)
-def test_metadata_that_json_does_not_know_is_refused(storage: DataStorage, value: Any) -> None:
-    with pytest.raises(UnsupportedDataError):
-        storage.save_metadata("m", value)
-    with pytest.raises(KeyNotFoundError):
-        storage.load_metadata("m")
-
-
-def test_metadata_that_holds_itself_is_refused(storage: DataStorage) -> None:
-    endless: list[Any] = []
-    endless.append(endless)
-    with pytest.raises(UnsupportedDataError, match="nested more than"):
-        storage.save_metadata("m", endless)
-
-
-def test_nan_in_a_mixed_list_is_refused(storage: DataStorage) -> None:
-    with pytest.raises(NonFiniteError):
-        storage.save_metadata("m", ["a", math.nan])
-
-
-def test_metadata_nests_and_merges(storage: DataStorage) -> None:
-    storage.save_metadata("a/b", 1)
-    storage.save_metadata("a", {"c": {"d": 2}})
-    storage.save_metadata("a/c/e", 3)
-    storage.save_metadata("a/b", 4)
-    assert storage.load_metadata("a") == {"b": 4, "c": {"d": 2, "e": 3}}
-    assert storage.load_metadata("a/c/d") == 2
-    storage.load_metadata("a")["b"] = 9
-    assert storage.load_metadata("a/b") == 4
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("a/b/c", 1), ("a", 1), ("a", {"b": {"x": 1}}), ("", 1), ("a//b", 1), (3, 1)]
-)
-def test_a_value_and_a_branch_cannot_share_a_metadata_key(storage: DataStorage, key: Any, value: Any) -> None:
-    storage.save_metadata("a/b", 0)
-    with pytest.raises(BadKeyError):
-        storage.save_metadata(key, value)
-    assert storage.get_metadata() == {"a": {"b": 0}}
-
-
-def test_sizes_of_arrays_are_kept_as_metadata(storage: DataStorage) -> None:
-    storage.save_data("rows/x", np.zeros(256, np.float64))
-    assert storage.load_metadata("file_sizes_KB/rows/x") == 2
-    storage.save_data("rows/x", np.zeros(128, np.float64))
-    assert storage.load_metadata("file_sizes_KB") == {"rows": {"x": 1}}
-    storage.save_metadata("file_sizes_KB", {"rows": 7, "visu": 3})
-    assert storage.load_metadata("file_sizes_KB") == {"rows": {"x": 1}, "visu": 3}
-
-
 # Schema
 
 
@@ -635,101 +463,3 @@ def test_a_copy_equals_its_source_whatever_the_formats(storage: DataStorage, tar
     )
     with pytest.raises(NonFiniteError):
         copy.save_data("other/y", [math.nan])
-
-
-# Every storage against a dictionary
-
-names = st.sampled_from(["a", "b", "c_d", "größe", "x y"])
-keys = st.tuples(names, names).map("/".join)
-dtypes = st.sampled_from(["bool", "int8", "<i4", ">i8", "uint16", "<f4", ">f8", "float16"])
-shapes = hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4)
-FINITE = {"allow_nan": False, "allow_infinity": False}
-arrays = dtypes.flatmap(lambda d: hnp.arrays(d, shapes, elements=FINITE if np.dtype(d).kind == "f" else None))
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=5,
-)
-
-
-class StorageMachine(RuleBasedStateMachine):
-    """Two storages on disk and one in memory agree with dictionaries, also after they are closed and opened."""
-
-    known = Bundle("known")
-
-    @initialize()
-    def start(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        self.storages = {name: make(Path(self.folder.name)) for name, make in MAKERS.items()}
-        self.arrays: dict[str, np.ndarray] = {}
-        self.values: dict[str, Any] = {}
-
-    @rule(target=known, key=keys, array=arrays)
-    def save(self, key: str, array: np.ndarray) -> str:
-        for storage in self.storages.values():
-            storage.save_data(key, array)
-        self.arrays[key] = array
-        return key
-
-    @rule(key=known)
-    def load(self, key: str) -> None:
-        for storage in self.storages.values():
-            found = storage.load_data(key)
-            assert found.dtype == self.arrays[key].dtype.newbyteorder("=")
-            assert np.array_equal(found, self.arrays[key])
-            assert storage.load_metadata(f"file_sizes_KB/{key}") * 1024 == found.nbytes
-
-    @rule(key=st.sampled_from(["m", "n", "p/q", "p/r"]), value=json_values)
-    def save_metadata(self, key: str, value: Any) -> None:
-        before = {name: storage.get_metadata() for name, storage in self.storages.items()}
-        outcomes = set()
-        for name, storage in self.storages.items():
-            try:
-                storage.save_metadata(key, value)
-                outcomes.add("saved")
-            except DflowError as error:
-                outcomes.add(type(error).__name__)
-                assert storage.get_metadata() == before[name]
-        assert len(outcomes) == 1
-        if outcomes == {"saved"} and not isinstance(value, dict):
-            self.values[key] = value
-
-    @precondition(lambda self: not self._rows_disagree())
-    @rule()
-    def reopen(self) -> None:
-        for name in ON_DISK:
-            self.storages[name].close()
-            self.storages[name] = MAKERS[name](Path(self.folder.name))
-
-    @rule()
-    def compress(self) -> None:
-        for name in ON_DISK:
-            if name == "zarr" and self._rows_disagree():
-                with pytest.raises(SchemaError, match="disagree on their rows"):
-                    self.storages[name].compress_store()
-            else:
-                assert self.storages[name].compress_store() > 0 or name == "json"
-
-    def _rows_disagree(self) -> bool:
-        rows: dict[str, set[int]] = {}
-        for key, array in self.arrays.items():
-            rows.setdefault(key.partition("/")[0], set()).add(len(array))
-        return any(len(found) > 1 for found in rows.values())
-
-    @invariant()
-    def all_agree(self) -> None:
-        for storage in getattr(self, "storages", {}).values():
-            assert storage.array_keys() == sorted(self.arrays)
-            assert storage.get_metadata() == self.storages["memory"].get_metadata()
-            for key, value in self.values.items():
-                assert storage.load_metadata(key) == value
-
-    def teardown(self) -> None:
-        if hasattr(self, "folder"):
-            for storage in self.storages.values():
-                storage.discard()
-            self.folder.cleanup()
-
-
-TestStorageMachine = StorageMachine.TestCase
-TestStorageMachine.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
