@@ -149,7 +149,7 @@ def span_breaks(spline: Spline, low: float, high: float) -> np.ndarray:
     if spline.periodic and (low < knots[0] or high > knots[-1]):
         period = knots[-1] - knots[0]
         turns = np.arange(np.floor((low - knots[0]) / period), np.floor((high - knots[0]) / period) + 1)
-        knots = np.unique(knots + period * turns[:, None])
+        knots = (knots[:-1] + period * turns[:, None]).ravel()  # a period's end is the next one's beginning
     return np.concatenate([[low], knots[(knots > low) & (knots < high)], [high]])
 
 
@@ -162,14 +162,38 @@ def trim(spline: Spline, first: float, last: float) -> np.ndarray | None:
         return spline.poles
     if spline.periodic or not low < high:
         return None
-    poles = spline.poles if spline.weights is None else _homogeneous(spline.poles, spline.weights)
+    poles = spline.poles if spline.weights is None else _homogeneous(spline)
+    poles = _between(knots, poles, degree, low, high)
+    return poles if spline.weights is None else poles[:, :-1] / poles[:, -1:]
+
+
+def bezier_poles(spline: Spline, breaks: np.ndarray) -> np.ndarray:
+    """(n, degree + 1, d + 1) the homogeneous Bézier poles of the pieces between `breaks`, as `span_breaks` gives
+    them.
+    """
+    degree = spline.degree
+    low, high = breaks[:-1], breaks[1:]
+    middle = 0.5 * (low + high)
+    knots, index, moved = _open_form(spline.knots, degree, len(spline.poles), spline.periodic, middle)
+    spans = find_spans(knots, degree, len(index), moved)
+    poles, pieces = _homogeneous(spline)[index], []
+    for span, start, end in zip(spans.tolist(), low + moved - middle, high + moved - middle, strict=True):
+        # A spline of this span alone, so that an end beyond it by a rounding error takes no part of the next.
+        near = knots[np.clip(np.arange(span - degree, span + degree + 2), span - degree + 1, span + degree)]
+        pieces.append(_between(near, poles[span - degree : span + 1], degree, start, end))
+    return np.stack(pieces)
+
+
+def _homogeneous(spline: Spline) -> np.ndarray:
+    """(n, d + 1) the poles times their weights, and these."""
+    weights = np.ones(len(spline.poles)) if spline.weights is None else spline.weights
+    return np.column_stack([spline.poles * weights[:, None], weights])
+
+
+def _between(knots: np.ndarray, poles: np.ndarray, degree: int, low: float, high: float) -> np.ndarray:
+    """The poles of the part between two parameters."""
     knots, poles = _trim_start(knots, poles, degree, low)
-    knots, poles = _trim_start(-knots[::-1], poles[::-1], degree, -high)
-    return poles[::-1] if spline.weights is None else (poles[:, :-1] / poles[:, -1:])[::-1]
-
-
-def _homogeneous(poles: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return np.column_stack([poles * weights[:, None], weights])
+    return _trim_start(-knots[::-1], poles[::-1], degree, -high)[1][::-1]
 
 
 def _trim_start(knots: np.ndarray, poles: np.ndarray, degree: int, t: float) -> tuple[np.ndarray, np.ndarray]:
@@ -183,47 +207,6 @@ def _trim_start(knots: np.ndarray, poles: np.ndarray, degree: int, t: float) -> 
         level = (1.0 - share) * level[:-1] + share * level[1:]
         last.append(level[-1])
     return np.append(np.full(degree + 1, t), knots[span + 1 :]), np.concatenate([last[::-1], poles[span + 1 :]])
-
-
-def bezier_poles(splines: Sequence[Spline], low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pieces [low, high] of splines of one degree as Bézier curves; each piece within one knot span.
-
-    Returns
-    -------
-    poles (n, degree + 1, d), multiplied with the weights (n, degree + 1).
-    """
-    degree = splines[0].degree
-    middle = 0.5 * (low + high)
-    near, knots = [], []
-    shift = np.zeros(len(splines))
-    for i, spline in enumerate(splines):
-        at = middle[i : i + 1]
-        flat, index, moved = _open_form(spline.knots, degree, len(spline.poles), spline.periodic, at)
-        shift[i] = moved[0] - at[0]
-        span = int(find_spans(flat, degree, len(index), moved)[0])
-        chosen = index[span - degree : span + 1]
-        weights = np.ones(degree + 1) if spline.weights is None else spline.weights[chosen]
-        near.append(_homogeneous(spline.poles[chosen], weights))
-        knots.append(flat[span - degree + 1 : span + degree + 1])
-    poles = _blossom(np.array(near), np.array(knots), low + shift, high + shift)
-    return poles[..., :-1], poles[..., -1]
-
-
-def _blossom(near: np.ndarray, knots: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Bézier poles as values of the spline's polar form: `near` : (n, p + 1, d) poles and `knots` : (n, 2 p) around a
-    knot span.
-    """
-    degree = near.shape[1] - 1
-    out = np.empty_like(near)
-    for n_high in range(degree + 1):
-        poles = near
-        for level in range(degree):
-            t = (high if level < n_high else low)[:, None]
-            left, right = knots[:, level:degree], knots[:, degree : 2 * degree - level]
-            share = ((t - left) / (right - left))[..., None]
-            poles = (1.0 - share) * poles[:, :-1] + share * poles[:, 1:]
-        out[:, n_high] = poles[:, 0]
-    return out
 
 
 def evaluate_grid(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

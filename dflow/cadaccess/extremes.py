@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from dflow.cadaccess import bsplines, curves, shapecode
 from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.shapecode import Spline
 
-_RELATIVE = 1e-13
+_RELATIVE = 1e-12
 _MAX_HALVINGS = 50
 
 
@@ -25,60 +23,39 @@ def arc_extremes(table: CurveTable, arcs: np.ndarray) -> np.ndarray:
 
 
 def spline_box(spline: Spline, first: float, last: float) -> np.ndarray:
-    """(2, d) lowest and highest coordinates of a spline between two parameters."""
-    breaks = bsplines.span_breaks(spline, min(first, last), max(first, last))
-    n = len(breaks) - 1
-    box = np.full((2, 1, spline.poles.shape[1]), np.inf)
-    box[1] = -np.inf
-    widen_by_splines([spline] * n, breaks[:-1], breaks[1:], np.zeros(n, int), box[0], box[1])
-    return box[:, 0]
-
-
-def widen_by_splines(
-    splines: Sequence[Spline],
-    low_t: np.ndarray,
-    high_t: np.ndarray,
-    owner: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-) -> None:
-    """Widen boxes by pieces of splines, in place, to about 1e-13 of the pieces' coordinates.
-
-    Parameters
-    ----------
-    splines : n of them; low_t, high_t : (n,) float64, a piece of each that lies within one knot span.
-    owner : (n,) int, the box that a piece belongs to; low, high : (boxes, d) float64.
+    """(2, d) lowest and highest coordinates of a spline between two parameters, to about 1e-12 of the largest.
 
     Notes
     -----
-    A piece lies in the hull of its Bézier poles. It is halved until that reaches no farther than the box that the ends
-    of the pieces have made; a hull's excess falls by four with each halving.
+    A piece lies in the hull of its Bézier poles. It is halved until that reaches no farther than the ends of the pieces
+    do; a hull's excess falls by four with each halving.
     """
-    degrees = np.fromiter((spline.degree for spline in splines), int, len(splines))
-    for degree in np.unique(degrees).tolist():
-        chosen = np.flatnonzero(degrees == degree)
-        poles, weights = bsplines.bezier_poles([splines[i] for i in chosen.tolist()], low_t[chosen], high_t[chosen])
-        for axis in range(low.shape[1]):
-            for sign, bound in ((1.0, high), (-1.0, low)):
-                peak = sign * bound[:, axis]
-                _raise_peaks(sign * poles[..., axis], weights, owner[chosen], peak)
-                bound[:, axis] = sign * peak
+    breaks = bsplines.span_breaks(spline, min(first, last), max(first, last))
+    poles = np.moveaxis(bsplines.bezier_poles(spline, breaks), -1, 0)
+    poles, weights = poles[:-1], poles[-1]
+    n_axes, n_pieces = poles.shape[:2]
+    sides = np.concatenate([-poles, poles]).reshape(-1, poles.shape[2])
+    owner = np.repeat(np.arange(2 * n_axes), n_pieces)
+    slack = _RELATIVE * float(np.abs(poles / weights).max())
+    peak = _peaks(sides, np.tile(weights, (2 * n_axes, 1)), owner, slack)
+    return np.stack([-peak[:n_axes], peak[n_axes:]])
 
 
-def _raise_peaks(poles: np.ndarray, weights: np.ndarray, owner: np.ndarray, peak: np.ndarray) -> None:
-    """Raise `peak` : (boxes,) to the largest value of any Bézier polynomial of its owner.
+def _peaks(poles: np.ndarray, weights: np.ndarray, owner: np.ndarray, slack: float) -> np.ndarray:
+    """(owners,) the largest value of any of an owner's Bézier polynomials.
 
-    poles : (n, degree + 1), already multiplied with weights : (n, degree + 1) > 0.
+    poles : (n, degree + 1), already multiplied with weights : (n, degree + 1) > 0; slack : how much may be missing.
     """
+    peak = np.full(int(owner[-1]) + 1, -np.inf)
     for _ in range(_MAX_HALVINGS):
         value = poles / weights
         np.maximum.at(peak, owner, np.maximum(value[:, 0], value[:, -1]))
-        slack = _RELATIVE * np.abs(value).max(axis=1)
         above = np.flatnonzero(value.max(axis=1) > peak[owner] + slack)
         if not len(above):
-            return
+            break
         poles, weights = _halve(poles[above]), _halve(weights[above])
         owner = np.tile(owner[above], 2)
+    return peak
 
 
 def _halve(poles: np.ndarray) -> np.ndarray:
