@@ -70,6 +70,8 @@ def locate(
 
 def read_flow_file(path: Path) -> dict[str, Path | None]:
     """The paths that a `.flow` file names, absolute, by its keys."""
+    if path.suffix == DATASET_SUFFIX and path.exists():
+        raise FlowFileError(f"{path} is a dataset, not a .flow file; pass it as merged_store_path=")
     try:
         flow: Any = json.loads(path.read_bytes())
     except FileNotFoundError as error:

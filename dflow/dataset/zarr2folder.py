@@ -29,8 +29,8 @@ from dflow.storage.zarr2 import FolderReader, Zarr2Store, ZipFiles
 
 logger = logging.getLogger(__name__)
 
-MAX_READ_BYTES = 64 * 1024**3
-"""One read of rows may take that much, and so may all members of a zip together; more is a bomb."""
+MAX_ZIP_BYTES = 64 * 1024**3
+"""What all members of a zip may expand to together. One read, and each chunk, is bounded by `MAX_STORE_BYTES`."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -68,8 +68,8 @@ class Zarr2Folder:
         self._files: ZipFiles | None = None
         try:
             if self.path.is_file():
-                self._files = ZipFiles(self.path, max_bytes=MAX_READ_BYTES)
-            self._store = Zarr2Store(self._files or FolderReader(self.path), max_bytes=MAX_READ_BYTES)
+                self._files = ZipFiles(self.path, max_bytes=MAX_ZIP_BYTES)
+            self._store = Zarr2Store(self._files or FolderReader(self.path))
             self._rows, self.n_files = self._find_arrays()
         except FileNotFoundError as error:
             raise DatasetNotFoundError(f"the dataset {self.path} does not exist") from error

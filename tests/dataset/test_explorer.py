@@ -242,6 +242,9 @@ def test_damaged_flow_files(tmp_path: Path, content: str, message: str) -> None:
         DatasetExplorer(tmp_path / "x.flow")
     with pytest.raises(FlowFileError, match="is a folder"):
         DatasetExplorer(tmp_path)
+    (tmp_path / "x.dataset").mkdir()
+    with pytest.raises(FlowFileError, match="pass it as merged_store_path="):
+        DatasetExplorer(tmp_path / "x.dataset")
 
 
 def test_damaged_and_missing_tables(tmp_path: Path) -> None:
