@@ -209,7 +209,7 @@ def _pack_entry(entry: Entry, number: Callable[[SampleLayout], int]) -> dict[str
     for record in entry.records:
         try:
             value = _pack_value(record.value)
-        except TypeError:
+        except Exception:  # no JSON, or the user's own class that cannot be unpickled, or a list that holds itself
             value, lost = None, True
         records.append(_pack_record(record, value, number))
     return {
