@@ -34,8 +34,10 @@ function headlineOf(run, n_workers) {
 // Only what has changed is set: each change makes Bokeh draw.
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)
 function setData(source, data) {
-  if (!same(source.data, data))
-    source.data = data
+  if (!same(source.data, data)) {
+    source.data = Object.fromEntries(Object.keys(data).map((name) => [name, []]))
+    source.data = data // after none: a table with as many rows as before keeps showing the old ones
+  }
 }
 function setNames(figure, names) {
   const factors = [...names].reverse() // top to bottom, as a reader goes

@@ -134,8 +134,9 @@ def test_browser_shows_the_same_numbers(client: Client) -> None:
         assert browser.console_errors(driver) == []
         assert browser.requested_hosts(driver) == {"127.0.0.1"}
         more: events.TaskState = {**STATE, "succeeded": 2234}
-        client.log_event(events.TOPIC, events.progress_made("run-1", [more], {"crash": 3, "timeout": 2}))
+        client.log_event(events.TOPIC, events.progress_made("run-1", [more], {"crash": 345, "timeout": 2}))
         browser.wait_for_text(driver, "2,239 of 5,000 files")
+        browser.wait_for_text(driver, "crash 345")  # the table, with as many rows as before
         driver.get(base(client) + "/individual-dflow")
         browser.wait_for_text(driver, "2,239 of 5,000 files")
         assert browser.console_errors(driver) == []
