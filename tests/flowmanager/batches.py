@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import numpy as np
 
 from dflow.flowmanager.batch import Batch, Feed, FeedKind, Item, Limits, TaskCall
+from dflow.records import BatchResult, ErrorRecord
+from dflow.storage import DataStorage
 from dflow.storage.paths import FlowPaths, item_identity
 
 QUICK = Limits(timeout_seconds=20.0, max_retries=0)
@@ -48,6 +51,32 @@ def make_batch(
     )
     items = tuple(Item(index, item_identity(value, root), value) for index, value in enumerate(values))
     return Batch(0, call, items, FlowPaths(root, "test"), limits, **options)
+
+
+def errors_of(result: BatchResult) -> list[ErrorRecord]:
+    """The errors of a batch's items, in order."""
+    return [record.error for record in result.items if record.error is not None]
+
+
+def statuses(result: BatchResult) -> list[str]:
+    """Each item's status, in order."""
+    return [record.status for record in result.items]
+
+
+def data_files(batch: Batch) -> set[str]:
+    """The names of the samples that a batch left."""
+    return {path.name for path in batch.paths.encoded.iterdir()}
+
+
+def double(value: float) -> float:
+    """A task without a store."""
+    return 2 * value
+
+
+def areas(path: str, storage: DataStorage) -> str:
+    """A task with one."""
+    storage.save_data("faces/areas", np.arange(5, dtype=np.float32))
+    return storage.get_file_path("")
 
 
 def is_running(pid: int) -> bool:
