@@ -76,3 +76,12 @@ def test_the_licence_is_apache():
 @pytest.mark.parametrize("minor", [11, 12, 13])
 def test_the_classifiers_name_the_tested_pythons(minor):
     assert f"Programming Language :: Python :: 3.{minor}" in PROJECT["classifiers"]
+
+
+@pytest.mark.parametrize("package", ["dataset", "flowmanager"])
+def test_the_map_of_a_large_package_names_each_of_its_modules_once(package):
+    folder = ROOT / "dflow" / package
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+    assert sorted(re.findall(r"(?<!`)`(\w+)`(?!`)", str(text))) == sorted(
+        path.stem for path in folder.glob("*.py") if path.stem != "__init__"
+    )

@@ -1,4 +1,20 @@
-"""Merged datasets: made from samples, described, queried, split and served to training."""
+"""Merged datasets: made from samples, described, queried, split and served to training.
+
+Where to look:
+
+* What users hold: `explorer`, `loader`, `caddataset` (one subset), `torch`, `merger` (a merge by hand, with
+  `sources`), `validate`.
+* What a dataset is on disk: `layout`, `manifest`, `location` (its four parts), `splitfile`.
+* The merge, planned from records alone by pure functions: `resolve`, `values`, `plan`; then done, a shard a task:
+  `blocks` (read samples), `words` (codes of text), `shards` (write), `nodes` (the Dask nodes), `merge` (all of it),
+  `tables`, `reuse`, `publish`; before it is written: `unmerged`.
+* An opened dataset: `folder`, `store`, `columns` (a column by the user's name for it), `direct` (rows from shard
+  files), `lazy` (xarray), `infotable`, `zarr2folder` (HOOPS AI's own).
+* Questions: `query`, `textguard`, `reduce`, `distribution`, `sql`, `report`.
+* Training: `labels`, `split`, `shuffle` (which samples when), `items` (read), `collate`, `channel` (from worker to
+  trainer), `transforms`, `moments`.
+* Other formats: `export`, `exportforms`, `hdf5`.
+"""
 
 from __future__ import annotations
 

@@ -20,13 +20,13 @@ from dflow.flowmanager.flowlog import FlowLog
 from dflow.flowmanager.flowoutput import TaskOutcome, listed
 from dflow.flowmanager.functions import pack_function, pack_here
 from dflow.flowmanager.journal import Journal
+from dflow.flowmanager.monitorfeed import MonitorFeed
 from dflow.flowmanager.nodenames import NodeNames
 from dflow.flowmanager.progress import Progress
 from dflow.flowmanager.roots import Root
 from dflow.flowmanager.settings import FlowSettings
 from dflow.flowmanager.tasks import EXPORT_TASK, TaskSpec
 from dflow.flowmanager.timeline import Timeline
-from dflow.flowmanager.watching import MonitorFeed
 from dflow.flowmanager.wiring import FLOW_INPUT, Plan, Source, Step
 from dflow.records import ItemRecord, SampleLayout
 

@@ -30,8 +30,8 @@ from distributed import Client, Scheduler
 from distributed.protocol import dumps, loads
 
 import dflow
+from dflow.flowmanager import monitorfeed
 from dflow.flowmanager import run as flow_run
-from dflow.flowmanager import watching
 from dflow.monitor import events
 from tests.benchmarks.pipeline import encode, gather, make_sources, noop
 
@@ -119,7 +119,7 @@ class _Nobody:
 def costs(watched: Watched) -> dict[str, float]:
     """CPU seconds of the scheduler for one message, one request of an open page, and what rides on one heartbeat."""
     client = watched.client
-    feed = watching.MonitorFeed(client, "probe", "probe")
+    feed = monitorfeed.MonitorFeed(client, "probe", "probe")
     state: Any = {"task": "encode", "unit": "files", "total": 10**6, "skipped": 0, "failed": 9, "reused": 0}
     state |= {"succeeded": 0, "bytes": 10**9, "seconds": 1.5, "finished": False}
     before = watched.cpu()
@@ -150,13 +150,13 @@ def run_flow(watched: Watched, flow: Any, inputs: dict[str, Any]) -> tuple[float
 
 def compare(watched: Watched, cost: dict[str, float], flow: Any, inputs: dict[str, Any], n_workers: int) -> None:
     """Run the flow watched and not, in alternation, and print what watching cost."""
-    label, send = flow.name, watching.MonitorFeed._send
+    label, send = flow.name, monitorfeed.MonitorFeed._send
     run_flow(watched, flow, inputs)  # warm
     shares, open_shares, plain, with_page = [], [], [], []
     for _ in range(N_ROUNDS):
         with mock.patch.object(flow_run, "MonitorFeed", _Nobody):
             plain.append(run_flow(watched, flow, inputs)[0])
-        counting = mock.patch.object(watching.MonitorFeed, "_send", autospec=True, side_effect=send)
+        counting = mock.patch.object(monitorfeed.MonitorFeed, "_send", autospec=True, side_effect=send)
         with open_page(watched) as requests, counting as messages:
             cpu, wall = run_flow(watched, flow, inputs)
         with_page.append(cpu)

@@ -16,9 +16,9 @@ import pytest
 from distributed import Client, LocalCluster
 
 import dflow
-from dflow.flowmanager import flowtask, watching
+from dflow.flowmanager import flowtask, monitorfeed
+from dflow.flowmanager.monitorfeed import MonitorFeed
 from dflow.flowmanager.progress import ProgressEvent
-from dflow.flowmanager.watching import MonitorFeed
 from dflow.monitor import events
 from dflow.records import ErrorRecord
 from tests import browser
@@ -107,7 +107,7 @@ def told(client: mock.Mock) -> list[Any]:
 
 def test_the_feed_sends_at_most_one_message_a_second_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(watching.time, "monotonic", lambda: now)
+    monkeypatch.setattr(monitorfeed.time, "monotonic", lambda: now)
     client = mock.Mock(status="running")
     feed = MonitorFeed(client, "flow", "r")
     error = ErrorRecord("crash", "died", "encode", "a", 0)
