@@ -52,11 +52,14 @@ def encode(cad_file: str, cad_loader: Any, storage: Any) -> str:
 
 @dataclass
 class Measured:
-    """Wall and CPU seconds of a block, and how much the client's memory grew, in bytes."""
+    """Wall and CPU seconds of a block, how much the client's memory grew, in bytes, and what share of all processors
+    other programs took meanwhile.
+    """
 
     wall: float = 0.0
     cpu: float = 0.0
     grown: int = 0
+    others: float = 0.0
 
 
 def family_cpu() -> float:
@@ -71,14 +74,23 @@ def family_cpu() -> float:
     return total
 
 
+def machine_cpu() -> float:
+    """CPU seconds that all programs of this machine have used."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0)
+
+
 @contextmanager
 def measured() -> Iterator[Measured]:
     """Measure a block."""
     result = Measured()
-    memory, cpu, wall = psutil.Process().memory_info().rss, family_cpu(), time.perf_counter()
+    memory, cpu, machine = psutil.Process().memory_info().rss, family_cpu(), machine_cpu()
+    wall = time.perf_counter()
     yield result
     result.wall = time.perf_counter() - wall
     result.cpu = family_cpu() - cpu
+    others = machine_cpu() - machine - result.cpu
+    result.others = max(others, 0.0) / (result.wall * (os.cpu_count() or 1))
     result.grown = psutil.Process().memory_info().rss - memory
 
 
@@ -118,6 +130,9 @@ def pipeline(folder: Path, client: Any, n_files: int, n_workers: int) -> None:
     encode_cpu = sum(record.cpu_seconds for record in output.task_instances[1].records)
     merge = output.task_instances[-1].seconds
     print(f"{n_files} files, recipe uvnet: {output.counts.succeeded} succeeded, {n_files / first.wall:.1f} files/s")
+    per_file = f"{1000 * encode_cpu / n_files:.2f} ms encode CPU, {1000 * merge / n_files:.2f} ms merge"
+    print(f"  a file: {1000 * first.wall / n_files:.2f} ms wall, {per_file}")
+    print(f"  taken by other programs meanwhile    {100 * first.others:8.1f} % of the machine")
     ideal = encode_cpu / n_workers
     print(f"  wall / (encode CPU / workers)        {first.wall / ideal:8.3f}   wanted <= 1.15 on an idle machine")
     print(f"  CPU of all processes / encode CPU    {first.cpu / encode_cpu:8.3f}")
@@ -127,6 +142,7 @@ def pipeline(folder: Path, client: Any, n_files: int, n_workers: int) -> None:
     assert again.counts.reused == n_files
     print(f"  again, unchanged: wall               {100 * second.wall / first.wall:8.2f} % wanted < 2 %")
     print(f"  again, unchanged: CPU                {100 * second.cpu / first.cpu:8.2f} %")
+    print(f"  again, unchanged: a file             {1000 * second.wall / n_files:8.3f} ms")
     part = sources / "part000000.step"
     part.write_text(part.read_text(encoding="latin-1") + "\n", encoding="latin-1")
     third, _, _ = flow.process(inputs=inputs, progress=False)
@@ -151,7 +167,10 @@ def main() -> None:
         costs = {n: orchestration(folder, connection.client, n) for n in (1_000, arguments.items)}
         for n, (cost, n_nodes) in costs.items():
             per_item = f"{1000 * cost.wall / n:.3f} ms wall, {1000 * cost.cpu / n:.3f} ms CPU an item"
-            print(f"{n:7d} no-op items: {per_item}, {n_nodes} nodes; client grew {cost.grown / n:.0f} bytes an item")
+            print(
+                f"{n:7d} no-op items: {per_item}, {n_nodes} nodes; client grew {cost.grown / n:.0f} bytes an item; "
+                f"others {cost.others:.0%}"
+            )
         if arguments.files and SHARED_DATA.is_dir():
             pipeline(folder, connection.client, arguments.files, arguments.workers)
     finally:
