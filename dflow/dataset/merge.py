@@ -6,6 +6,12 @@ The plan is made from the records alone (`dflow.dataset.plan`). Each block of it
 
 What the client holds already (file values, offsets) it writes itself. Everything goes into a build beside the
 dataset, which is published when every file is there (`dflow.dataset.publish`).
+
+The merge does not begin while files are still being encoded, because it would not pay. It keeps all workers busy as
+it is: of 2,000 machined parts on 2 workers (`uvnet`) it takes 0.42 s, of which the shards' own work fills 0.36 s on
+both workers, so overlapping could hide 0.06 s, 0.03 ms a sample. It would cost more: a shard is ready when the sorted
+prefix behind it is, so files would have to be encoded in the order of their paths, and the largest could no longer go
+first; and one sample that fails or is found damaged moves all ids, and with them the rows, of the shards behind it.
 """
 
 from __future__ import annotations
