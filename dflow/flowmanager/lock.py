@@ -36,31 +36,31 @@ WATCHED_BEATS = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a lock. `started` is when the process began, in seconds since the boot that `boot` names (Linux), else
-    since the epoch as the kernel noted it.
+    """Who holds a lock. `started` is when the process began, in seconds since the machine's boot (Linux), else since
+    the epoch as the kernel noted it; `space` names that boot and the space in which `pid` means something.
     """
 
     pid: int
     host: str
     started: float
     token: str
-    boot: str = ""
+    space: str = ""
 
     @classmethod
     def here(cls) -> Owner:
         """This process, with a token of its own."""
         pid = os.getpid()
-        return cls(pid, socket.gethostname(), _start_time(pid) or 0.0, secrets.token_hex(8), _boot_id())
+        return cls(pid, socket.gethostname(), _start_time(pid) or 0.0, secrets.token_hex(8), _process_space())
 
     @property
     def is_on_this_host(self) -> bool:
-        """Whether this host can tell if the owner's process lives."""
-        return self.host == socket.gethostname()
+        """Whether this process can tell if the owner's lives: hosts and containers may share a name."""
+        return self.host == socket.gethostname() and self.space == _process_space()
 
     def is_running_here(self) -> bool:
-        """Whether the owner's process runs on this host."""
+        """Whether the owner's process runs, if it is on this host."""
         started = _start_time(self.pid)
-        return started is not None and self.boot == _boot_id() and abs(started - self.started) < 1.0
+        return started is not None and abs(started - self.started) < 1.0
 
 
 class FolderLock:
@@ -193,11 +193,11 @@ def _start_since_boot(pid: int) -> float | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
-def _boot_id() -> str:
-    """What tells one boot of this machine from the next; "" where the system has no such thing."""
+def _process_space() -> str:
+    """What tells this machine since its last boot, and this container in it, from others; "" where nothing does."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
-            return handle.read().strip()
+            return f"{handle.read().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
 

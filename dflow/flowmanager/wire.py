@@ -231,6 +231,8 @@ class Inbox:
             message = self._unpack(bytes(self._buffer[_HEADER.size : end]))
             del self._buffer[:end]
             if isinstance(message, NewLayout):
+                if type(message.number) is not int or type(message.layout) is not SampleLayout:
+                    raise WireError("a message tells of a layout that is none")
                 self._layouts[message.number] = message.layout
             else:
                 messages.append(message)

@@ -56,7 +56,7 @@ def test_a_process_that_took_over_the_id_is_not_the_owner():
     own = Owner.here()
     assert own.is_running_here()
     assert not replace(own, started=own.started - 1000).is_running_here()
-    assert not replace(own, boot="before the machine was started again").is_running_here()
+    assert own.is_on_this_host
     assert psutil.pid_exists(own.pid)
 
 
@@ -70,6 +70,18 @@ def test_a_stepped_clock_does_not_make_a_live_owner_look_dead(tmp_path, monkeypa
         os.utime(tmp_path / "lock.json", (born - step_seconds,) * 2)
         with pytest.raises(FlowBusyError):
             FolderLock(tmp_path).acquire()
+
+
+def test_an_owner_in_another_container_of_the_same_name_lives_by_its_heartbeat(tmp_path, monkeypatch):
+    """Its process id means nothing here; the same goes for one that was there before the machine was started again."""
+    monkeypatch.setattr(lock_module, "BEAT_SECONDS", 0.02)
+    lock = tmp_path / "lock.json"
+    lock.write_text(json.dumps(asdict(replace(Owner.here(), space="another", pid=2**22 - 1))))
+    with pytest.raises(FlowBusyError):
+        FolderLock(tmp_path).acquire()
+    os.utime(lock, (1, 1))
+    with FolderLock(tmp_path):
+        pass
 
 
 def owner_elsewhere(folder: Path) -> Path:

@@ -126,6 +126,12 @@ def test_a_layout_is_sent_to_the_worker_once():
     assert one.sample.layout is other.sample.layout
 
 
+@pytest.mark.parametrize("message", [wire.NewLayout([], LAYOUT), wire.NewLayout(0, ERROR)])  # type: ignore[arg-type]
+def test_a_layout_that_is_none_is_nonsense(message):
+    with pytest.raises(wire.WireError, match="layout"):
+        wire.Inbox().feed(frames(message))
+
+
 def test_a_layout_that_was_never_sent_is_nonsense():
     layout = SampleLayout((), schema="s")
     _, later = outbox_frames([unit_with(layout, 0)], [unit_with(layout, 1)])
