@@ -93,7 +93,7 @@ class Brep:
 
     def face_types(self) -> np.ndarray:
         """(F,) int32, see `FACE_TYPES`."""
-        return _FACE_CODE[self._tables.faces.kind]
+        return _FACE_CODE[self._tables.face_named]
 
     def face_areas(self) -> np.ndarray:
         """(F,) float64, mm²."""
@@ -109,7 +109,9 @@ class Brep:
 
     def face_uv_bounds(self) -> np.ndarray:
         """(F, 4) float64: u_min, u_max, v_min, v_max of the trimmed faces, as ``BRepTools::UVBounds`` gives them."""
-        return self._uv_bounds
+        bounds = self._uv_bounds
+        start = self._tables.face_v_start
+        return bounds + np.stack([0.0 * start, 0.0 * start, start, start], axis=1) if start.any() else bounds
 
     def face_samples(self, n_u: int, n_v: int) -> np.ndarray:
         """A grid on every face, uniform in (u, v) over its bounds, both ends included.

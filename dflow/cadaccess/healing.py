@@ -4,6 +4,9 @@
 cost.
 ``light``: what curved faces need and no more (curves on surfaces, seams, degenerate edges, natural bounds).
 ``full``: the kernel's defaults, most of whose time goes into self-intersection checks of every wire.
+
+Two more say that nothing was healed: ``none``, a shape as it was stored, and ``text``, a STEP file that dflow read
+itself.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Literal
 from OCP.collections import DataMap_TCollection_AsciiString_TCollection_AsciiString as StringMap
 from OCP.TCollection import TCollection_AsciiString
 
-Healing = Literal["none", "planar", "light", "full"]
+Healing = Literal["none", "text", "planar", "light", "full"]
 
 _MODES = [
     "FixFreeShellMode",
@@ -110,7 +113,7 @@ def first_level(content: bytes) -> Healing:
 @cache
 def parameters(level: Healing) -> StringMap | None:
     """The reader's shape-fix parameters of a level; None leaves the reader's own defaults."""
-    if level in ("full", "none"):
+    if level in ("full", "none", "text"):
         return None
     chosen = _LIGHT if level == "light" else frozenset()
     values = StringMap()

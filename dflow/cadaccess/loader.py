@@ -12,7 +12,8 @@ from typing import Any
 
 from OCP.BinTools import BinTools, BinTools_FormatVersion
 
-from dflow.cadaccess import checking, formats, reading, shapecode, stated, stepnames
+from dflow.cadaccess import checking, formats, reading, shapecode, stated, stepnames, textmodel
+from dflow.cadaccess.bodies import CodedBodies
 from dflow.cadaccess.exploring import Places
 from dflow.cadaccess.formats import CadFormat
 from dflow.cadaccess.kernel import KernelShape
@@ -89,11 +90,17 @@ class CadLoader:
 
 
 def open_model(path: Path, started: float) -> CadModel:
-    """The model of one file, its whole-file brep already made; read again with full healing where the light read is not
-    sound.
+    """The model of one file, its whole-file brep already made.
+
+    A STEP file is read from its text where that leaves no doubt, else by the kernel with light healing, and by the
+    kernel with full healing where that is not sound.
     """
     content = formats.read_bytes(path)
     cad_format = formats.sniff(path, content)
+    if cad_format is CadFormat.STEP:
+        from_text = textmodel.open_text(path, content, started)
+        if from_text is not None:
+            return from_text
     moved = reading.transfer(path, content, cad_format)
     defect = ""
     try:
@@ -117,15 +124,13 @@ def _build_model(
     code = shapecode.parse_shape(_encode_shape(path, moved))
     if not (code.faces or code.edges or code.points):
         raise NoGeometryError(f"{path}: the file is readable but holds no faces, edges or points")
-    places = Places(code)
-    shape = KernelShape(moved.shape)
     is_step = cad_format is CadFormat.STEP
+    reader = moved.reader if is_step else None
     source = Source(
         path=str(path),
-        shape=shape,
-        code=code,
-        places=places,
-        names=functools.partial(stepnames.face_names, moved.reader if is_step else None),
+        shape=KernelShape(moved.shape),
+        bodies=CodedBodies(code, Places(code)),
+        names=lambda kernel, body: stepnames.face_names(reader, kernel),
         stated=functools.partial(stated.read_stated, content if is_step else b""),
     )
     report = ReadReport(

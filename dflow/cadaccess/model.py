@@ -7,15 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dflow.cadaccess import exploring, meshing, writing
+from dflow.cadaccess import meshing, writing
+from dflow.cadaccess.bodies import Bodies
 from dflow.cadaccess.brep import Brep
-from dflow.cadaccess.exploring import Node, Places
 from dflow.cadaccess.healing import Healing
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.meshing import Mesh
-from dflow.cadaccess.shapecode import ShapeCode
 from dflow.cadaccess.stated import StatedProperties
-from dflow.cadaccess.tables import build_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,8 @@ class ReadReport:
     Attributes
     ----------
     format : "step", "iges", "brep" or "binary_brep".
-    healing : how far the kernel healed it, see `dflow.cadaccess.healing`.
+    healing : how far the kernel healed it, see `dflow.cadaccess.healing`; "text" where dflow read the file without the
+        kernel.
     fallback : why light reading was not good enough, "" where it was (or was not tried).
     unit : the file's length unit in its own words, "" where it states none; the shape is in mm.
     schema : the STEP schema.
@@ -42,13 +41,15 @@ class ReadReport:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a model came from, and what can still be asked of its file."""
+    """Where a model came from, and what can still be asked of its file.
+
+    `names` gives the names of the faces of one body, or of the whole file.
+    """
 
     path: str
     shape: KernelShape
-    code: ShapeCode
-    places: Places
-    names: Callable[[KernelShape], list[str]]
+    bodies: Bodies
+    names: Callable[[KernelShape, int | None], list[str]]
     stated: Callable[[], StatedProperties]
 
 
@@ -71,7 +72,6 @@ class CadModel:
     ) -> None:
         self._source = source
         self._breps: dict[int | None, Brep] = {} if brep is None else {None: brep}
-        self._bodies: list[Node] | None = None
         self._body_index = body_index
         self.read_report = read_report
 
@@ -89,7 +89,7 @@ class CadModel:
 
     def get_body_count(self) -> int:
         """Solids, and shells and faces that belong to none; 0 for a file of wires only. 1 for a view of one body."""
-        return len(self._body_nodes()) if self._body_index is None else 1
+        return self._source.bodies.count if self._body_index is None else 1
 
     def get_face_count(self) -> int:
         """Faces of the model (of the body, for a view of one)."""
@@ -113,7 +113,7 @@ class CadModel:
         """
         key = self._resolve(body_index)
         if key not in self._breps:
-            alone = key is not None and exploring.is_nothing_but(self._source.code, self._node(key))
+            alone = key is not None and self._source.bodies.is_alone(key)
             self._breps[key] = self._whole() if alone else self._build(key)
         return self._breps[key]
 
@@ -175,9 +175,9 @@ class CadModel:
         IndexError
             No body of that index.
         """
-        self._node(body_index)
+        self._check(body_index)
         view = CadModel(self._source, self.read_report, body_index=body_index)
-        view._breps, view._bodies = self._breps, self._bodies
+        view._breps = self._breps
         return view
 
     def _whole(self) -> Brep:
@@ -187,35 +187,29 @@ class CadModel:
 
     def _resolve(self, body_index: int | None) -> int | None:
         if self._body_index is None:
+            if body_index is not None:
+                self._check(body_index)
             return body_index
         if body_index not in (None, 0):
             raise IndexError(f"{self!r} is a view of one body; get_brep({body_index}) asks for another")
         return self._body_index
 
-    def _body_nodes(self) -> list[Node]:
-        if self._bodies is None:
-            self._bodies = exploring.find_bodies(self._source.code, self._source.places)
-        return self._bodies
-
-    def _node(self, body_index: int) -> Node:
-        nodes = self._body_nodes()
-        if not 0 <= body_index < len(nodes):
-            raise IndexError(f"{self._source.path}: no body {body_index}; the file has {len(nodes)}")
-        return nodes[body_index]
+    def _check(self, body_index: int) -> None:
+        count = self._source.bodies.count
+        if not 0 <= body_index < count:
+            raise IndexError(f"{self._source.path}: no body {body_index}; the file has {count}")
 
     def _kernel_shape(self, body_index: int | None) -> KernelShape:
-        if body_index is None:
-            return self._source.shape
-        return KernelShape(self._source.shape.bodies[body_index])
+        whole = self._source.shape
+        return whole if body_index is None else KernelShape(lambda: whole.bodies[body_index])
 
     def _build(self, body_index: int | None) -> Brep:
-        code, places = self._source.code, self._source.places
+        bodies, names = self._source.bodies, self._source.names
         whole = body_index is None
-        node = exploring.root_node(code, places) if body_index is None else self._node(body_index)
         return Brep(
-            build_tables(code, places, node),
+            bodies.tables(body_index),
             self._kernel_shape(body_index),
-            n_bodies=len(self._body_nodes()) if whole else 1,
-            names=self._source.names,
-            stated=self._source.stated if whole or len(self._body_nodes()) == 1 else None,
+            n_bodies=bodies.count if whole else 1,
+            names=lambda kernel: names(kernel, body_index),
+            stated=self._source.stated if whole or bodies.count == 1 else None,
         )

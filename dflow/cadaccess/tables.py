@@ -26,6 +26,8 @@ class ShapeTables:
     ----------
     faces : the faces' surfaces, F rows.
     face_reversed, face_natural : (F,) bool; face_loops : (F,) int32.
+    face_named : (F,) int8, the kernel's kind of each surface, where `faces` may have a simpler equal; face_v_start :
+        (F,) float64, the kernel's v where the v of `faces` is 0.
     edges : the edges' curves in space, K rows; kind 0 where an edge has none.
     edge_degenerate : (K,) bool; edge_vertices : (K, 2) int32, -1 where missing.
     use_face, use_edge, use_loop : (U,) int32, by face and loop in stored order.
@@ -42,6 +44,8 @@ class ShapeTables:
     face_reversed: np.ndarray
     face_natural: np.ndarray
     face_loops: np.ndarray
+    face_named: np.ndarray
+    face_v_start: np.ndarray
     edges: CurveTable
     edge_degenerate: np.ndarray
     edge_vertices: np.ndarray
@@ -81,6 +85,8 @@ def build_tables(code: ShapeCode, places: Places, root: Node) -> ShapeTables:
         face_reversed=np.array([o == shapecode.REVERSED for o, _, _ in found.faces], bool),
         face_natural=natural,
         face_loops=np.array(found.loops_of_face, np.int32),
+        face_named=faces.kind,
+        face_v_start=np.zeros(len(natural)),
         edges=edges,
         edge_degenerate=degenerate,
         edge_vertices=np.array(found.vertices, np.int32).reshape(-1, 2),
@@ -150,7 +156,7 @@ class _Builder:
                 first[row], last[row] = pcurve.first, pcurve.last
         table = curves.build_table(found, first, last, 2)
         missing = np.flatnonzero((table.kind == 0) & (faces.kind[uses[:, 0]] == shapecode.PLANE))
-        _project_on_planes(table, missing, faces, uses[missing, 0], edges, uses[missing, 1])
+        project_on_planes(table, missing, faces, uses[missing, 0], edges, uses[missing, 1])
         return table
 
     def _pcurve(self, edge: EdgeCode, face: shapecode.FaceCode, face_row: int, edge_row: int) -> PCurve | None:
@@ -174,7 +180,7 @@ class _Builder:
         return out
 
 
-def _project_on_planes(
+def project_on_planes(
     table: CurveTable, rows: np.ndarray, faces: SurfaceTable, face: np.ndarray, edges: CurveTable, edge: np.ndarray
 ) -> None:
     """Fill `rows` with the edges' curves in the coordinates of the planes they lie in (``BRep_Tool::CurveOnPlane``)."""

@@ -11,6 +11,7 @@ import argparse
 import json
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from OCP.BRepGProp import BRepGProp
 from OCP.GProp import GProp_GProps
 
-from dflow.cadaccess import Brep, CadLoader, checking, formats, loader, reading, surfaces
+from dflow.cadaccess import Brep, CadLoader, CadModel, formats, loader, reading, surfaces
 from dflow.errors import CadError
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -59,6 +60,7 @@ def diagonal(brep: Brep) -> float:
 @dataclass
 class LightTally:
     n_files: int = 0
+    healing: Counter[str] = field(default_factory=Counter)
     fallbacks: list[str] = field(default_factory=list)
     other_counts: list[str] = field(default_factory=list)
     area: Worst = field(default_factory=Worst)
@@ -67,7 +69,7 @@ class LightTally:
 
 
 def compare_light(files: list[Path]) -> LightTally:
-    """Accepted light reads against full healing of the same bytes."""
+    """Accepted reads, by text or light healing, against full healing of the same bytes."""
     tally = LightTally()
     for path in files:
         try:
@@ -77,9 +79,11 @@ def compare_light(files: list[Path]) -> LightTally:
         if pair is None:
             continue
         tally.n_files += 1
-        light, full, defect = pair
-        if defect:
-            tally.fallbacks.append(f"{path.name}: {defect}")
+        model, full = pair
+        light, report = model.get_brep(), model.read_report
+        tally.healing[report.healing] += 1
+        if report.fallback:
+            tally.fallbacks.append(f"{path.name}: {report.fallback}")
         elif _counts(light) != _counts(full):
             tally.other_counts.append(f"{path.name}: {light.n_faces} faces, {light.n_edges} | {full.n_edges} edges")
         else:
@@ -87,16 +91,15 @@ def compare_light(files: list[Path]) -> LightTally:
     return tally
 
 
-def _both_readings(path: Path) -> tuple[Brep, Brep, str] | None:
+def _both_readings(path: Path) -> tuple[CadModel, Brep] | None:
+    """As `CadLoader` reads the file, and as the kernel's default healing leaves it."""
     content = formats.read_bytes(path)
     cad_format = formats.sniff(path, content)
     if cad_format is not formats.CadFormat.STEP:
         return None
-    light, full = (
-        loader._build_model(path, content, cad_format, reading.transfer(path, content, cad_format, level), "", 0.0)
-        for level in (None, "full")
-    )
-    return light.get_brep(), full.get_brep(), checking.find_defect(light.get_brep())
+    moved = reading.transfer(path, content, cad_format, "full")
+    full = loader._build_model(path, content, cad_format, moved, "", 0.0)
+    return CadLoader().create_from_file(path), full.get_brep()
 
 
 def _counts(brep: Brep) -> tuple[object, ...]:
@@ -346,6 +349,7 @@ def main() -> None:
         files = corpus(name, every)
         light = compare_light(files)
         print(f"\n{name}: {len(files)} files; light reading against full healing, {light.n_files} STEP files")
+        print("  read by:", dict(light.healing))
         print(f"  fell back to full healing: {len(light.fallbacks)}", *light.fallbacks, sep="\n    ")
         print(f"  accepted with other counts or types: {len(light.other_counts)}", *light.other_counts, sep="\n    ")
         print(f"  worst: area {light.area}, volume {light.volume}, centroid/diagonal {light.centroid}")

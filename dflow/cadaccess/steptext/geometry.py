@@ -1,0 +1,261 @@
+"""The numbers behind a walk's rows: coordinates, frames, curves with their ranges, and surfaces; all rows at once.
+
+Conventions are the kernel's (``StepToGeom``, ``gp_Ax2``): a frame's x is the reference direction made normal to the
+axis, directions are unit vectors, a conic's range begins at the angle of its first vertex in [0, 2π).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from dflow.cadaccess.curves import CurveTable
+from dflow.cadaccess.shapecode import CIRCLE, CONE, ELLIPSE, LINE, TORUS, Spline
+from dflow.cadaccess.steptext.records import RefusedError
+from dflow.cadaccess.steptext.units import Units
+from dflow.cadaccess.steptext.walk import Rows, Walk
+from dflow.cadaccess.surfaces import SurfaceTable
+
+FULL_TURN = 2 * np.pi
+
+TOLERANCE = 1e-5
+"""mm, for parts of up to a metre, and in proportion beyond: how far a vertex may lie from its edge's curve, and an edge
+from its face's surface. Beyond that the kernel decides what is meant.
+"""
+
+_ANGULAR = 1e-9
+"""Radians within which two angles are one."""
+
+_CONFUSION = 1e-7
+"""mm, the kernel's own ``Precision::Confusion``."""
+
+_SPLINE = re.compile(
+    rb"B_SPLINE_CURVE_WITH_KNOTS\('[^']*',(\d+),\(([#\d,]+)\),\.[A-Z_]+\.,\.([TFU])\.,\.[TFU]\.,\(([\d,]+)\),\(([-+.\dE,]+)\),\.[A-Z_]+\.\)"
+)
+_RATIONAL = re.compile(
+    rb"\(BOUNDED_CURVE\(\)B_SPLINE_CURVE\((\d+),\(([#\d,]+)\),\.[A-Z_]+\.,\.([TFU])\.,\.[TFU]\.\)"
+    rb"B_SPLINE_CURVE_WITH_KNOTS\(\(([\d,]+)\),\(([-+.\dE,]+)\),\.[A-Z_]+\.\)"
+    rb"CURVE\(\)GEOMETRIC_REPRESENTATION_ITEM\(\)RATIONAL_B_SPLINE_CURVE\(\(([-+.\dE,]+)\)\)REPRESENTATION_ITEM\('[^']*'\)\)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """V vertices, E edges, F faces, in mm.
+
+    Attributes
+    ----------
+    points : (V, 3) float64.
+    edges : E curves over the ranges of their edges; edge_axes : (E, 3) float64, the axes of conics.
+    edge_vertices : (E, 2) int64, along the curve.
+    faces : F surfaces; a circle about an axis stands as the torus that it is.
+    face_named, face_v_start : see `tables.ShapeTables`.
+    tolerance : mm, see `TOLERANCE`.
+    """
+
+    points: np.ndarray
+    edges: CurveTable
+    edge_axes: np.ndarray
+    edge_vertices: np.ndarray
+    faces: SurfaceTable
+    face_named: np.ndarray
+    face_v_start: np.ndarray
+    tolerance: float
+
+
+def build_geometry(walk: Walk, units: Units) -> Geometry:
+    """The geometry of a walk's rows.
+
+    Raises
+    ------
+    RefusedError
+        Numbers that are none, frames without directions, vertices off their curves.
+    """
+    rows = walk.rows
+    splines = {row: _parse_spline(walk, text) for row, text in rows.edge_splines.items()}
+    places = parse_reals(rows.point_texts, 3) * units.length
+    directions = _unit(parse_reals(rows.direction_texts, 3))
+    frames = _frames(np.array(rows.placements, np.intp).reshape(-1, 3), places, directions)
+    points = places[rows.vertices]
+    tolerance = TOLERANCE * max(1.0, float(np.abs(points).max(initial=0.0)) / 1000.0)
+    ends = np.array(rows.edge_vertices, np.intp).reshape(-1, 2)
+    ends = np.where(np.array(rows.edge_forward, bool)[:, None], ends, ends[:, ::-1])
+    edges, axes = _edge_table(rows, splines, (places, directions, frames), units)
+    _set_ranges(edges, points[ends], ends[:, 0] == ends[:, 1], tolerance)
+    named = np.array(rows.face_kinds, np.int8)
+    faces, v_start = _face_table(rows, named, (places, directions, frames), units)
+    return Geometry(points, edges, axes, ends, faces, named, v_start, tolerance)
+
+
+def parse_reals(texts: list[bytes], width: int) -> np.ndarray:
+    """(n, width) float64 from as many texts with commas.
+
+    Raises
+    ------
+    RefusedError
+        One has another number of reals, or they are no finite numbers.
+    """
+    if not texts:
+        return np.zeros((0, width))
+    if any(text.count(b",") != width - 1 for text in texts):
+        raise RefusedError(f"a list of other than {width} numbers")
+    try:
+        numbers = np.array(b",".join(texts).split(b","), np.bytes_).astype(np.float64)
+    except ValueError as error:
+        raise RefusedError("a number that is none") from error
+    if not np.isfinite(numbers).all():
+        raise RefusedError("a number that is not finite")
+    return numbers.reshape(-1, width)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    sizes = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    if not (sizes > 1e-12).all():
+        raise RefusedError("a direction without length")
+    return vectors / sizes[:, None]
+
+
+def _frames(placements: np.ndarray, places: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """(n, 4, 3) float64: origin, z, x, y."""
+    z, across = directions[placements[:, 1]], directions[placements[:, 2]]
+    x = across - np.einsum("ij,ij->i", across, z)[:, None] * z
+    if len(x) and float(np.abs(x).max(axis=1).min()) < 1e-6:
+        raise RefusedError("a placement whose directions are parallel")
+    x = _unit(x)
+    return np.stack([places[placements[:, 0]], z, x, np.cross(z, x)], axis=1)
+
+
+_Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Points, directions and frames by row."""
+
+
+def _face_table(rows: Rows, named: np.ndarray, found: _Found, units: Units) -> tuple[SurfaceTable, np.ndarray]:
+    """The faces' surfaces, and (F,) where their v begins for the kernel."""
+    kinds, frame = named.copy(), found[2][rows.face_places]
+    radii = _parse_radii(rows.face_radii)
+    angled = kinds == CONE
+    radii *= units.length
+    radii[angled, 1] *= units.angle / units.length
+    v_start, handed = np.zeros(len(kinds)), np.ones(len(kinds))
+    turned = np.array(list(rows.face_axes), np.intp)
+    if len(turned):
+        axes = np.array(list(rows.face_axes.values()), np.intp)
+        frame[turned], radii[turned], v_start[turned], handed[turned] = _as_tori(
+            frame[turned], radii[turned, 0], found[0][axes[:, 0]], found[1][axes[:, 1]]
+        )
+        kinds[turned] = TORUS
+    if not (radii >= 0).all() or (radii[angled, 1] > 1.57).any() or (radii[angled, 1] < 1e-6).any():
+        raise RefusedError("a surface with odd radii")
+    rings = kinds == TORUS
+    if (radii[rings, 1] > radii[rings, 0] * (1 + 1e-12)).any() or (radii[rings, 1] <= 0).any():
+        raise RefusedError("a torus that meets itself")
+    origin, z, x, y = (frame[:, i] for i in range(4))
+    return SurfaceTable(kinds, origin, x, y, z, radii, handed, {}, {}), v_start
+
+
+def _as_tori(
+    circles: np.ndarray, radius: np.ndarray, through: np.ndarray, axis: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Circles : (n, 4, 3) frames, turned about axes in their planes: the tori's frames, radii, the circles' parameters
+    where the tori's v begins, and on which hand the frames are.
+    """
+    centre, normal, x, y = (circles[:, i] for i in range(4))
+    offset = centre - through
+    height = np.einsum("ij,ij->i", offset, axis)
+    arm = offset - height[:, None] * axis
+    ring = np.linalg.norm(arm, axis=1)
+    off_plane = np.abs(np.einsum("ij,ij->i", offset, normal)) + ring * np.abs(np.einsum("ij,ij->i", normal, axis))
+    if (ring < 1e-9).any() or (off_plane > 1e-9 * (1.0 + ring)).any():
+        raise RefusedError("a circle turned about an axis beside its plane or through its centre")
+    out = arm / ring[:, None]
+    start = np.arctan2(np.einsum("ij,ij->i", out, y), np.einsum("ij,ij->i", out, x))
+    along = np.cos(start)[:, None] * y - np.sin(start)[:, None] * x
+    hand = np.where(np.einsum("ij,ij->i", along, axis) < 0, -1.0, 1.0)
+    frames = np.stack([through + height[:, None] * axis, hand[:, None] * axis, out, np.cross(axis, out)], axis=1)
+    return frames, np.stack([ring, radius], axis=1), start, hand
+
+
+def _parse_radii(texts: list[bytes]) -> np.ndarray:
+    """(n, 2) float64, zeros where a text has fewer."""
+    full = [text if b"," in text else (text + b",0." if text else b"0.,0.") for text in texts]
+    return parse_reals(full, 2)
+
+
+def _edge_table(rows: Rows, splines: dict[int, Spline], found: _Found, units: Units) -> tuple[CurveTable, np.ndarray]:
+    places, directions, frames = found
+    kinds = np.array(rows.edge_kinds, np.int8)
+    n = len(kinds)
+    origin, x, y, axes = np.zeros((n, 3)), np.zeros((n, 3)), np.zeros((n, 3)), np.zeros((n, 3))
+    straight = kinds == LINE
+    if straight.any():
+        lines = np.array(rows.edge_lines, np.intp).reshape(-1, 2)[straight]
+        origin[straight], x[straight] = places[lines[:, 0]], directions[lines[:, 1]]
+    radii = np.zeros((n, 2))
+    round_ = np.flatnonzero((kinds == CIRCLE) | (kinds == ELLIPSE))
+    if len(round_):
+        frame = frames[np.array(rows.edge_places, np.intp)[round_]]
+        origin[round_], axes[round_], x[round_], y[round_] = (frame[:, i] for i in range(4))
+        radii[round_] = _parse_radii([rows.edge_radii[row] for row in round_.tolist()]) * units.length
+        long_enough = np.where(kinds[round_] == ELLIPSE, radii[round_, 1], radii[round_, 0])
+        if not (long_enough > 0).all() or (radii[round_, 1] > radii[round_, 0]).any():
+            raise RefusedError("a conic with odd radii")
+    scaled = {
+        row: Spline(s.degree, s.poles * units.length, s.weights, s.knots, s.periodic) for row, s in splines.items()
+    }
+    return CurveTable(kinds, origin, x, y, radii, np.zeros(n), np.zeros(n), scaled), axes
+
+
+def _set_ranges(edges: CurveTable, ends: np.ndarray, closed: np.ndarray, tolerance: float) -> None:
+    """Fill in `first` and `last` from the edges' end points : (E, 2, 3), which must lie on the curves."""
+    offset = ends - edges.origin[:, None, :]
+    a, b = np.einsum("eij,ej->ei", offset, edges.x), np.einsum("eij,ej->ei", offset, edges.y)
+    t = a
+    turning = (edges.kind == CIRCLE) | (edges.kind == ELLIPSE)
+    if turning.any():
+        small = np.where(edges.kind == ELLIPSE, edges.radii[:, 1], edges.radii[:, 0])[turning, None]
+        angle = np.arctan2(b[turning] / small, a[turning] / edges.radii[turning, :1]) % FULL_TURN
+        # What is a vertex's tolerance short of a full turn is at its beginning.
+        angle[FULL_TURN - angle < np.maximum(_ANGULAR, _CONFUSION / edges.radii[turning, :1])] = 0.0
+        begin, end = angle[:, 0], np.where(closed[turning], angle[:, 0], angle[:, 1])
+        t = t.copy()
+        t[turning, 0], t[turning, 1] = begin, np.where(end - begin < _ANGULAR, end + FULL_TURN, end)
+    for row, spline in edges.splines.items():
+        t[row] = spline.knots[[spline.degree, -1 - spline.degree]]
+    edges.first[:], edges.last[:] = t[:, 0], t[:, 1]
+    if not (t[:, 1] - t[:, 0] > 1e-9).all():
+        raise RefusedError("an edge that runs backwards or has no length")
+    _check_ends(edges, t, ends, tolerance)
+
+
+def _check_ends(edges: CurveTable, t: np.ndarray, ends: np.ndarray, tolerance: float) -> None:
+    from dflow.cadaccess import curves
+
+    found = curves.evaluate(edges, np.arange(len(t)), t)[0]
+    if len(t) and float(np.abs(found - ends).max()) > tolerance:
+        raise RefusedError("a vertex that is not on its edge's curve")
+
+
+def _parse_spline(walk: Walk, text: bytes) -> Spline:
+    """A B-spline curve in the file's unit, by its text."""
+    match = _SPLINE.fullmatch(text) or _RATIONAL.fullmatch(text)
+    if match is None:
+        raise RefusedError("a curve that is neither a line, a conic nor a B-spline with knots")
+    records = walk.records
+    degree, references, _, times, knots, *weights = match.groups()
+    texts = [records.take(r, b"CARTESIAN_POINT(") for r in references.split(b",")]
+    poles = parse_reals([t[t.rindex(b"(") + 1 : -2] for t in texts], 3)
+    counts = np.array(times.split(b","), np.bytes_).astype(np.int64)
+    values = parse_reals([knots], knots.count(b",") + 1)[0]
+    order = int(degree) + 1
+    clamped = counts[0] == order and counts[-1] == order
+    sound = len(values) == len(counts) >= 2 and (np.diff(values) > 1e-12).all() and (counts[1:-1] < order).all()
+    if not (clamped and sound and counts.sum() == len(poles) + order and 2 <= order <= 26):
+        raise RefusedError("a B-spline whose knots do not fit its poles, or that is periodic")
+    ratio = parse_reals([weights[0]], weights[0].count(b",") + 1)[0] if weights else None
+    if ratio is not None and (len(ratio) != len(poles) or not (ratio > 0).all()):
+        raise RefusedError("a rational B-spline with odd weights")
+    if ratio is not None and float(np.ptp(ratio)) < 1e-15:
+        ratio = None
+    return Spline(order - 1, poles, ratio, np.repeat(values, counts), False)

@@ -1,0 +1,134 @@
+"""A STEP file's DATA section as records (ISO 10303-21), for files that use none of its rarer liberties."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_KEYWORD = re.compile(rb"=([A-Z0-9_]+)\(")
+
+_SPACE = b" \t\r\n"
+
+_HARMLESS = frozenset(
+    # Topology and geometry that `walk` understands.
+    b"""ADVANCED_BREP_SHAPE_REPRESENTATION MANIFOLD_SOLID_BREP BREP_WITH_VOIDS CLOSED_SHELL ORIENTED_CLOSED_SHELL
+    ADVANCED_FACE FACE_BOUND FACE_OUTER_BOUND EDGE_LOOP ORIENTED_EDGE EDGE_CURVE VERTEX_POINT CARTESIAN_POINT DIRECTION
+    VECTOR AXIS1_PLACEMENT AXIS2_PLACEMENT_3D LINE CIRCLE ELLIPSE B_SPLINE_CURVE_WITH_KNOTS SURFACE_CURVE SEAM_CURVE
+    INTERSECTION_CURVE PLANE CYLINDRICAL_SURFACE CONICAL_SURFACE SPHERICAL_SURFACE TOROIDAL_SURFACE
+    SURFACE_OF_REVOLUTION
+    SHAPE_DEFINITION_REPRESENTATION SHAPE_REPRESENTATION SHAPE_REPRESENTATION_RELATIONSHIP"""
+    # Curves on surfaces as the file has them: ours are computed.
+    b""" PCURVE DEFINITIONAL_REPRESENTATION AXIS2_PLACEMENT_2D"""
+    # Products, units, styles, layers, properties: no shape.
+    b""" APPLICATION_CONTEXT APPLICATION_PROTOCOL_DEFINITION PRODUCT PRODUCT_CONTEXT MECHANICAL_CONTEXT
+    PRODUCT_DEFINITION PRODUCT_DEFINITION_CONTEXT PRODUCT_DEFINITION_FORMATION
+    PRODUCT_DEFINITION_FORMATION_WITH_SPECIFIED_SOURCE PRODUCT_DEFINITION_SHAPE PRODUCT_RELATED_PRODUCT_CATEGORY
+    PRODUCT_CATEGORY PRODUCT_CATEGORY_RELATIONSHIP DESIGN_CONTEXT PRODUCT_TYPE
+    UNCERTAINTY_MEASURE_WITH_UNIT LENGTH_MEASURE_WITH_UNIT PLANE_ANGLE_MEASURE_WITH_UNIT MASS_MEASURE_WITH_UNIT
+    MEASURE_WITH_UNIT DIMENSIONAL_EXPONENTS
+    DERIVED_UNIT DERIVED_UNIT_ELEMENT
+    MECHANICAL_DESIGN_GEOMETRIC_PRESENTATION_REPRESENTATION STYLED_ITEM PRESENTATION_STYLE_ASSIGNMENT
+    PRESENTATION_STYLE_BY_CONTEXT OVER_RIDING_STYLED_ITEM
+    SURFACE_STYLE_USAGE SURFACE_SIDE_STYLE SURFACE_STYLE_FILL_AREA FILL_AREA_STYLE FILL_AREA_STYLE_COLOUR COLOUR_RGB
+    SURFACE_STYLE_TRANSPARENT SURFACE_STYLE_RENDERING SURFACE_STYLE_RENDERING_WITH_PROPERTIES
+    SURFACE_STYLE_BOUNDARY SURFACE_STYLE_PARAMETER_LINE SURFACE_STYLE_REFLECTANCE_AMBIENT
+    DRAUGHTING_PRE_DEFINED_COLOUR DRAUGHTING_PRE_DEFINED_CURVE_FONT CURVE_STYLE PRESENTATION_LAYER_ASSIGNMENT
+    PRE_DEFINED_POINT_MARKER_SYMBOL POINT_STYLE INVISIBILITY
+    PROPERTY_DEFINITION PROPERTY_DEFINITION_REPRESENTATION REPRESENTATION DESCRIPTIVE_REPRESENTATION_ITEM
+    MEASURE_REPRESENTATION_ITEM VALUE_REPRESENTATION_ITEM GENERAL_PROPERTY GENERAL_PROPERTY_ASSOCIATION
+    MATERIAL_DESIGNATION APPLIED_GROUP_ASSIGNMENT
+    PERSON ORGANIZATION PERSON_AND_ORGANIZATION PERSON_AND_ORGANIZATION_ROLE PERSONAL_ADDRESS ORGANIZATIONAL_ADDRESS
+    CC_DESIGN_PERSON_AND_ORGANIZATION_ASSIGNMENT APPLIED_PERSON_AND_ORGANIZATION_ASSIGNMENT
+    CC_DESIGN_DATE_AND_TIME_ASSIGNMENT APPLIED_DATE_AND_TIME_ASSIGNMENT APPLIED_DATE_ASSIGNMENT
+    DATE_AND_TIME DATE_TIME_ROLE DATE_ROLE LOCAL_TIME CALENDAR_DATE COORDINATED_UNIVERSAL_TIME_OFFSET
+    SECURITY_CLASSIFICATION SECURITY_CLASSIFICATION_LEVEL CC_DESIGN_SECURITY_CLASSIFICATION
+    APPLIED_SECURITY_CLASSIFICATION_ASSIGNMENT
+    APPROVAL APPROVAL_STATUS APPROVAL_ROLE APPROVAL_DATE_TIME APPROVAL_PERSON_ORGANIZATION CC_DESIGN_APPROVAL
+    APPLIED_APPROVAL_ASSIGNMENT
+    DOCUMENT DOCUMENT_TYPE DOCUMENT_FILE DOCUMENT_REFERENCE APPLIED_DOCUMENT_REFERENCE DOCUMENT_REPRESENTATION_TYPE
+    DOCUMENT_PRODUCT_EQUIVALENCE DOCUMENT_PRODUCT_ASSOCIATION APPLIED_EXTERNAL_IDENTIFICATION_ASSIGNMENT
+    EXTERNAL_SOURCE IDENTIFICATION_ROLE OBJECT_ROLE ROLE_ASSOCIATION NAME_ATTRIBUTE DESCRIPTION_ATTRIBUTE ID_ATTRIBUTE
+    """.split()
+)
+"""Entities whose presence leaves no doubt what the kernel would read. Anything else may bring shape with it."""
+
+
+class RefusedError(Exception):
+    """The text holds something that only the kernel knows how to read; says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A DATA section, white space outside and inside of strings removed.
+
+    Attributes
+    ----------
+    text : the section.
+    bodies : by ``b"#12"``, the keyword and its parameters in brackets; a complex instance begins with its bracket.
+    """
+
+    text: bytes
+    bodies: dict[bytes, bytes]
+
+    def take(self, reference: bytes, beginning: bytes) -> bytes:
+        """The body of an instance that must begin with `beginning`, a keyword and its bracket."""
+        body = self.bodies.get(reference, b"")
+        if not body.startswith(beginning):
+            raise self.refuse(reference, beginning)
+        return body
+
+    def keyword(self, reference: bytes) -> bytes:
+        """The keyword of an instance; empty for a complex one, and for one that is missing."""
+        body = self.bodies.get(reference, b"(")
+        return body[: body.index(b"(")]
+
+    def find(self, beginning: bytes) -> list[bytes]:
+        """The instances whose body begins so, in the order of the file."""
+        found: list[bytes] = []
+        at = self.text.find(b"=" + beginning)
+        while at >= 0:
+            found.append(self.text[self.text.rindex(b"#", 0, at) : at])
+            at = self.text.find(b"=" + beginning, at + 1)
+        return found
+
+    def refuse(self, reference: bytes, wanted: bytes) -> RefusedError:
+        """What to raise when an instance is not what it should be."""
+        found = self.keyword(reference).decode("latin-1") or "missing or complex"
+        return RefusedError(f"{reference.decode('latin-1')[:40]} is {found}, {wanted.decode('latin-1')} was expected")
+
+
+def scan(content: bytes) -> Records:
+    """The records of a file's one DATA section.
+
+    Raises
+    ------
+    RefusedError
+        Comments, strings with semicolons, several sections, numbers given twice, or entities that are not known to be
+        harmless.
+    """
+    text = content.translate(None, _SPACE)
+    begin = text.find(b"DATA;#")
+    end = text.rfind(b";ENDSEC;END-ISO-10303-21;")
+    if begin < 0 or end < begin or text.count(b"ENDSEC;") != 2:
+        raise RefusedError("not exactly one header and one DATA section")
+    text = text[begin + 5 : end]
+    if b"/*" in text:
+        raise RefusedError("comments among the data")
+    # Most strings are empty; a pair of quotes leaves what lies between strings as it was.
+    if any(b";" in words for words in text.replace(b"''", b"").split(b"'")[1::2]):
+        raise RefusedError("a string with a semicolon")
+    unknown = set(_KEYWORD.findall(text)) - _HARMLESS
+    if unknown:
+        raise RefusedError(f"{min(unknown).decode('latin-1')[:80]} among the entities")
+    bodies = _split(text)
+    if len(bodies) != text.count(b";") + 1:
+        raise RefusedError("an instance number given twice")
+    return Records(text, bodies)
+
+
+def _split(text: bytes) -> dict[bytes, bytes]:
+    """Instance numbers and bodies. No list of tuples is kept: the collector would walk them all."""
+    if text.count(b"=") == text.count(b";") + 1:
+        parts = text.replace(b";", b"=").split(b"=")
+        return dict(zip(parts[::2], parts[1::2], strict=True))
+    return {number: body for number, _, body in (statement.partition(b"=") for statement in text.split(b";"))}
