@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dflow.cadaccess import bsplines, shapecode
+from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.shapecode import Curve, Spline
 
 NO_CURVE = 0
@@ -154,7 +155,7 @@ def _evaluate_splines(
     free = np.flatnonzero(np.isin(table.kind[rows], (shapecode.BEZIER, shapecode.BSPLINE)))
     if not len(free):
         return
-    begins = np.flatnonzero(np.diff(rows[free], prepend=-1))
+    begins = run_starts(rows[free])
     groups = np.split(free, begins[1:])
     splines = [table.splines[int(rows[group[0]])] for group in groups]
     found = bsplines.evaluate_curves(splines, [t[group].ravel() for group in groups])

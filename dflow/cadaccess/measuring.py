@@ -7,6 +7,7 @@ import numpy as np
 from dflow.cadaccess import bsplines, curves, extremes, lengths, shapecode, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.moments import Moments, cone_moments
+from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.sampling import face_points
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
@@ -38,7 +39,7 @@ def _loop_bounds(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.nd
     low, high = np.zeros((tables.n_faces, 2)), np.zeros((tables.n_faces, 2))
     if not len(chords.face):
         return low, high
-    begins = np.flatnonzero(np.diff(chords.face, prepend=-1))
+    begins = run_starts(chords.face)
     low[chords.face[begins]] = np.minimum.reduceat(np.minimum(chords.start, chords.end), begins, axis=0)
     high[chords.face[begins]] = np.maximum.reduceat(np.maximum(chords.start, chords.end), begins, axis=0)
     kind = tables.use_curves.kind
@@ -112,11 +113,11 @@ def dihedral_angles(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndar
     angles = np.full(len(tables.edge_degenerate), np.nan)
     edge, first, second = _edges_between_two_faces(tables)
     if len(edge):
-        normals = []
-        for use in (first, second):
-            middle = 0.5 * (tables.use_curves.first[use] + tables.use_curves.last[use])
-            uv, _ = curves.evaluate(tables.use_curves, use, middle[:, None])
-            normals.append(face_points(tables, kernel, tables.use_face[use], uv[..., 0], uv[..., 1])[1][:, 0])
+        use = np.concatenate([first, second])
+        middle = 0.5 * (tables.use_curves.first[use] + tables.use_curves.last[use])
+        uv, _ = curves.evaluate(tables.use_curves, use, middle[:, None])
+        both = face_points(tables, kernel, tables.use_face[use], uv[..., 0], uv[..., 1])[1][:, 0]
+        normals = np.split(both, 2)
         tangent = _tangents(tables, kernel, edge)
         along = tables.use_forward[first] != tables.face_reversed[tables.use_face[first]]
         tangent *= np.where(along, 1.0, -1.0)[:, None]
@@ -132,7 +133,7 @@ def _edges_between_two_faces(tables: ShapeTables) -> tuple[np.ndarray, np.ndarra
     uses = np.flatnonzero(tables.use_boundary & ~tables.edge_degenerate[tables.use_edge])
     order = uses[np.lexsort((tables.use_face[uses], tables.use_edge[uses]))]
     edge, face = tables.use_edge[order], tables.use_face[order]
-    start = np.flatnonzero(np.diff(edge, prepend=-1))
+    start = run_starts(edge)
     twice = start[np.diff(np.append(start, len(edge))) == 2]
     twice = twice[face[twice] != face[twice + 1]]
     return edge[twice], order[twice], order[twice + 1]

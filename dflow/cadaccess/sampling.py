@@ -17,12 +17,20 @@ def face_grids(
 ) -> np.ndarray:
     """(F, n_u, n_v, 7) float64: point, outward unit normal, inside."""
     n_u, n_v = shape
-    u = np.linspace(bounds[:, 0], bounds[:, 1], n_u, axis=1)
-    v = np.linspace(bounds[:, 2], bounds[:, 3], n_v, axis=1)
+    u, v = _steps(bounds[:, 0], bounds[:, 1], n_u), _steps(bounds[:, 2], bounds[:, 3], n_v)
     out = np.empty((tables.n_faces, n_u, n_v, 7))
     channels = np.moveaxis(out, -1, 0)
     fill_faces(tables, kernel, np.arange(tables.n_faces), u[:, :, None], v[:, None], channels[:3], channels[3:6])
     channels[6] = grid_inside(tables, kernel, chords, bounds, (u, v))
+    return out
+
+
+def _steps(low: np.ndarray, high: np.ndarray, n: int) -> np.ndarray:
+    """(k, n) each row from low to high: ``linspace`` without its cost for short arrays."""
+    if n == 1:
+        return low[:, None].copy()
+    out: np.ndarray = low[:, None] + np.arange(n) * ((high - low) / (n - 1))[:, None]
+    out[:, -1] = high
     return out
 
 
@@ -100,7 +108,7 @@ def fill_faces(
 def edge_grids(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray, n: int) -> np.ndarray:
     """(E, n, 6) float64: point and unit tangent, uniform in the parameter."""
     edges = tables.edges
-    t = np.linspace(edges.first[edge_rows], edges.last[edge_rows], n, axis=1)
+    t = _steps(edges.first[edge_rows], edges.last[edge_rows], n)
     out = np.empty((len(edge_rows), n, 6))
     out[..., :3], out[..., 3:] = curves.evaluate(edges, edge_rows, t)
     for i in np.flatnonzero(~edges.evaluable[edge_rows]).tolist():

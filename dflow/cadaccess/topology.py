@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.tables import ShapeTables
 
 
@@ -47,7 +48,7 @@ def chain_loops(loop: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndar
     """
     n = len(loop)
     following = np.arange(1, n + 1, dtype=np.int32)
-    first = np.flatnonzero(np.diff(loop, prepend=-1))
+    first = run_starts(loop)
     last = np.append(first[1:], n) - 1
     if n:
         following[last] = first
@@ -106,7 +107,7 @@ def _chain(loop: np.ndarray, start: np.ndarray, end: np.ndarray, backwards: np.n
     n = len(loop)
     if not n:
         return np.zeros(0, np.int32)
-    first = np.flatnonzero(np.diff(loop, prepend=-1))
+    first = run_starts(loop)
     size = np.diff(np.append(first, n))
     mirror = np.repeat(2 * first + size - 1, size) - np.arange(n)
     order = np.where(backwards, mirror, np.arange(n))

@@ -14,6 +14,7 @@ import numpy as np
 
 from dflow.cadaccess import bsplines, curves, shapecode
 from dflow.cadaccess.curves import CurveTable
+from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.shapecode import Spline
 from dflow.cadaccess.tables import ShapeTables
 from dflow.errors import GeometryError
@@ -85,13 +86,13 @@ def _close_loops(tables: ShapeTables, chords: Chords) -> Chords:
     if not len(rows):
         return chords
     start, end, closed = chords.start.copy(), chords.end.copy(), chords.closed.copy()
-    head = np.flatnonzero(np.diff(rows, prepend=-1))
+    head = run_starts(rows)
     tail = np.append(head[1:], len(rows)) - 1
     use = rows[head]
     forward, loop = tables.use_forward[use], tables.use_loop[use]
     leaves = np.where(forward[:, None], end[tail], start[head])
     enters = np.where(forward[:, None], start[head], end[tail])
-    first = np.flatnonzero(np.diff(loop, prepend=-1))
+    first = run_starts(loop)
     number = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(use))))
     follower, gap, pending = _chain(first, leaves, enters, GAP * _loop_size(start, end, head[first]))
     closed[tables.use_face[use[first[pending]]]] = False
@@ -345,7 +346,7 @@ def _parity(lines: _Lines) -> tuple[np.ndarray, np.ndarray]:
     at, v = lines.u[slot, line], lines.v_on(slot, line)
     crosses = (lines.u0[chord] <= at) != (lines.u1[chord] <= at)
     gap = (lines.base[chord] + lines.slope[chord] * at)[:, None] - v  # how far the chord lies above the point
-    first = np.flatnonzero(np.diff(line * len(lines.u) + slot, prepend=-1))
+    first = run_starts(line * len(lines.u) + slot)
     cell = slot[first], line[first]
     parity[cell] = np.bitwise_xor.reduceat(crosses[:, None] & (gap > 0), first, axis=0)
     # Near the line through a chord, and no farther along it than its ends.

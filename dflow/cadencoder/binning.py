@@ -107,10 +107,10 @@ def components(points: Float64, full_scale: float | None = None) -> Float32:
     full_scale
         The length that becomes 1; the longest side of the points' box when not given. When it is 0, so is all.
     """
-    rows = points.reshape(-1, 3).T.copy()
+    rows = np.moveaxis(points, -1, 0).reshape(3, -1)
     low, high = rows.min(axis=1), rows.max(axis=1)
     length = float((high - low).max()) if full_scale is None else full_scale
-    rows -= 0.5 * (low + high)[:, None]
+    rows = rows - 0.5 * (low + high)[:, None]
     rows *= 1.0 / length if length > 0 else 0.0
     return rows.astype(np.float32).reshape(3, *points.shape[:2])
 

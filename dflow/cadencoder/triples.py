@@ -11,7 +11,6 @@ from dflow.cadencoder.binning import (
     Float32,
     Float64,
     Int32,
-    Intp,
     angle_bins,
     components,
     count_cells,
@@ -65,7 +64,7 @@ def point_angle_histograms(points: Float64, areas: Float64, *, bins: int = 64) -
         block, part = out[i, j], SCRATCH.array("part", counts.shape[1:])
         np.multiply(weights[0, i, j], own[i, None], out=block)
         for weight, histogram in zip(weights[1:, i, j], (own[None, j], *counts), strict=True):
-            block += np.multiply(weight, histogram, out=part, casting="same_kind")
+            block += np.multiply(weight, histogram, out=part)
     mirror(out)
     out[np.arange(n_faces), np.arange(n_faces)] = own
     return out
@@ -171,12 +170,12 @@ def _cells(n_pairs: int, width: int, bins: int) -> Int32:
     return cells
 
 
-def _count_block(angles: Float32, cells: Int32, bins: int) -> Intp:
+def _count_block(angles: Float32, cells: Int32, bins: int) -> Float32:
     """Histograms of a block's angles: (2, len(i), len(j), bins), first those with two points on i, then on j."""
     _, n_rows, n_columns, width = angles.shape
     used, room = n_rows * n_columns, cells.shape[1]
     counts = count_cells(angles.reshape(3, used, width), cells[:, :used], 2 * room * bins)
-    return counts.reshape(2, room, bins)[:, :used].reshape(2, n_rows, n_columns, bins)
+    return counts.reshape(2, room, bins)[:, :used].astype(np.float32).reshape(2, n_rows, n_columns, bins)
 
 
 def _weights(areas: Float64, width: int) -> Float32:
