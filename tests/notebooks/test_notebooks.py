@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -12,6 +16,25 @@ NEEDS = {"03_train": "torch"}
 """Optional packages that a lesson needs; without them it says so, and its test is skipped."""
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_what_a_notebook_imports_of_dflow_is_there(path: Path) -> None:
+    """The quick suite's guard: running the lessons takes minutes, a renamed module shows here at once."""
+    cells = (cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    code = "\n".join(line for cell in cells for line in cell.splitlines() if not line.lstrip().startswith(("%", "!")))
+    modules = 0
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "dflow":
+            module = importlib.import_module(str(node.module))
+            modules += 1
+            assert [alias.name for alias in node.names if not found(module, alias.name)] == []
+    assert modules
+
+
+def found(module: ModuleType, name: str) -> bool:
+    """Whether ``from module import name`` works."""
+    return hasattr(module, name) or importlib.util.find_spec(f"{module.__name__}.{name}") is not None
 
 
 @pytest.mark.slow
