@@ -95,3 +95,21 @@ def outputs(paths: FlowPaths) -> dict[str, bytes]:
 def grid(n_rows: int, seed: int) -> np.ndarray:
     """(n_rows, 2, 3) float32 that no other seed has."""
     return (np.arange(n_rows * 6, dtype=np.float32) + 1000 * seed).reshape(n_rows, 2, 3)
+
+
+def make_samples(paths: FlowPaths, sizes: Sequence[tuple[int, int]]) -> list[SampleRecord]:
+    """Samples with the given numbers of faces and edges; every third lacks the grids and names its faces."""
+    records = []
+    for i, (n_faces, n_edges) in enumerate(sizes):
+        arrays: dict[str, Any] = {
+            "faces/face_areas": np.arange(n_faces, dtype=np.float32) + 100 * i,
+            "faces/face_types": np.full(n_faces, i, np.int32),
+            "edges/edge_lengths": np.arange(n_edges, dtype=np.float32) - 100 * i,
+            "file/bounding_box": np.arange(6.0) + i,
+        }
+        if i % 3:
+            arrays["faces/grid"] = grid(n_faces, i)
+        else:
+            arrays["faces/colour"] = np.array([("red", "blue", "grün")[j % 3] for j in range(n_faces)], dtype="U4")
+        records.append(write_sample(paths, f"cad/{i:03d}.step", arrays, {"face_count": n_faces, "family": f"f{i % 2}"}))
+    return records

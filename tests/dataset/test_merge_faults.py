@@ -1,0 +1,365 @@
+"""A merge that is killed, starved of disk or permissions, or fed damage: nothing that was published is harmed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from dask.delayed import Delayed
+
+from dflow.dataset.blocks import InFolder
+from dflow.dataset.layout import MergeSettings
+from dflow.dataset.nodes import shard_nodes
+from dflow.dataset.plan import plan_merge
+from dflow.dataset.publish import Outputs, recover
+from dflow.dataset.validate import validate_dataset
+from dflow.errors import DatasetError, OutputFolderError
+from dflow.records import ShardRecord
+from dflow.storage.paths import FlowPaths
+from tests.dataset.samples import SMALL, make_samples, merge, outputs, write_sample
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> FlowPaths:
+    return FlowPaths.of(tmp_path, "parts")
+
+
+@pytest.mark.parametrize("harm", ["truncated", "missing", "foreign", "swapped", "flipped"])
+def test_damaged_sample_is_reported_and_left_out(paths: FlowPaths, harm: str) -> None:
+    records = make_samples(paths, [(5, 2), (6, 3), (7, 4), (3, 1)])
+    victim = paths.data_file(records[1].name)
+    content = victim.read_bytes()
+    if harm == "truncated":
+        victim.write_bytes(content[: len(content) // 2])
+    elif harm == "missing":
+        victim.unlink()
+    elif harm == "foreign":
+        victim.write_bytes(b"ISO-10303-21;")
+    elif harm == "swapped":
+        victim.write_bytes(paths.data_file(records[2].name).read_bytes())
+    else:
+        at = content.index(b"faces/face_areas/c/0") + len(b"faces/face_areas/c/0") + 2
+        victim.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    report = merge(paths, records)
+    assert report.n_samples == 3
+    ((name, reason),) = report.damaged
+    assert name == records[1].name
+    assert reason
+    assert validate_dataset(paths.dataset) == []
+    types = xr.open_zarr(str(paths.dataset), group="faces")["face_types"].values
+    assert types.tolist() == [0] * 5 + [2] * 7 + [3] * 3
+
+
+def test_losing_every_sample_never_replaces_a_dataset(paths: FlowPaths) -> None:
+    records = make_samples(paths, [(5, 2), (6, 3)])
+    merge(paths, records[:1])
+    before = outputs(paths)
+    paths.encoded.rename(paths.root / "unmounted")
+    with pytest.raises(DatasetError, match="none of the 2 samples can be read"):
+        merge(paths, records)
+    assert outputs(paths) == before
+
+
+def test_trouble_that_is_not_the_files_own_is_no_damage(paths: FlowPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = make_samples(paths, [(5, 2), (6, 3)])
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("dflow.dataset.blocks.read_expected", refuse)
+    with pytest.raises(OutputFolderError, match="Permission denied"):
+        merge(paths, records)
+
+
+class Killed(BaseException):
+    """A process that ends in the middle of something."""
+
+
+def test_a_merge_killed_in_any_shard_leaves_the_old_dataset_and_blocks_nothing(paths: FlowPaths) -> None:
+    records = make_samples(paths, [(9, 3), (8, 5), (7, 2), (9, 9)])
+    merge(paths, records[:3])
+    old = outputs(paths)
+
+    def killed_after(n: int) -> Any:
+        def run(nodes: Sequence[Delayed]) -> Iterator[ShardRecord]:
+            for i, node in enumerate(nodes):
+                if i == n:
+                    raise Killed
+                yield node.compute(scheduler="synchronous")
+
+        return run
+
+    n_nodes = len(shard_nodes(plan_merge(records, SMALL), "", InFolder("")))
+    assert n_nodes > 4
+    for n in range(n_nodes):
+        with pytest.raises(Killed):
+            merge(paths, records, compute=killed_after(n))
+        assert outputs(paths) == old
+        assert validate_dataset(paths.dataset) == []
+    assert merge(paths, records).n_samples == 4
+    assert not list(paths.root.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_process_that_dies_while_publishing_loses_nothing(
+    paths: FlowPaths, monkeypatch: pytest.MonkeyPatch, exchange: bool
+) -> None:
+    """Every call that changes the folder is the last one once; the next merge finds whole data and the same bytes."""
+    records = make_samples(paths, [(9, 3), (8, 5), (7, 2)])
+    merge(paths, records)
+    new = outputs(paths)
+    shutil.rmtree(paths.dataset)
+    merge(paths, records[:2])
+    old = outputs(paths)
+    if not exchange:
+        monkeypatch.setattr("dflow.dataset.publish._exchange", lambda first, second: False)
+    deaths, n = 0, 0
+    while True:
+        with monkeypatch.context() as patch:
+            countdown = _die_at(patch, n)
+            try:
+                merge(paths, records)
+            except Killed:
+                deaths += 1
+        recover(Outputs.of(paths))
+        found = outputs(paths)
+        assert found in (old, new)
+        assert not list(paths.root.glob(".tmp-*"))
+        assert validate_dataset(paths.dataset) == []
+        if not countdown.reached:
+            break
+        n += 1
+        shutil.rmtree(paths.dataset)
+        merge(paths, records[:2])
+    assert deaths > 5
+    assert found == new
+
+
+def test_a_damaged_old_dataset_never_blocks_a_death_while_publishing(
+    paths: FlowPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = make_samples(paths, [(9, 3), (8, 5)])
+    for n in range(9):
+        shutil.rmtree(paths.dataset, ignore_errors=True)
+        merge(paths, records[:1])
+        (paths.dataset / "manifest.json").unlink()
+        with monkeypatch.context() as patch:
+            _die_at(patch, n)
+            with contextlib.suppress(Killed):
+                merge(paths, records)
+        assert merge(paths, records).n_samples == 2
+        assert validate_dataset(paths.dataset) == []
+        assert not list(paths.root.glob(".tmp-*"))
+
+
+class _Countdown:
+    def __init__(self, n: int) -> None:
+        self.left, self.reached = n, False
+
+    def tick(self) -> None:
+        if self.left == 0:
+            self.reached = True
+            raise Killed
+        self.left -= 1
+
+
+def _die_at(patch: pytest.MonkeyPatch, n: int) -> _Countdown:
+    """Die before the n-th rename, exchange or removal of the publishing step."""
+    from dflow.dataset import publish
+
+    countdown = _Countdown(n)
+
+    def dying(function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            countdown.tick()
+            return function(*arguments, **options)
+
+        return call
+
+    class DyingOs:
+        def __getattr__(self, name: str) -> Any:
+            real = getattr(os, name)
+            return dying(real) if name in ("rename", "replace", "unlink") else real
+
+    class DyingShutil:
+        rmtree = staticmethod(dying(shutil.rmtree))
+
+    patch.setattr(publish, "os", DyingOs())
+    patch.setattr(publish, "shutil", DyingShutil())
+    patch.setattr(publish, "_exchange", dying(publish._exchange))
+    patch.setattr(publish.Build, "is_ready", dying(publish.Build.is_ready))
+    return countdown
+
+
+def test_shards_of_a_killed_merge_are_never_trusted(paths: FlowPaths) -> None:
+    records = make_samples(paths, [(9, 3), (8, 5)])
+    torn = paths.root / f".tmp-{paths.dataset.name}-0123" / "dataset" / "faces" / "face_areas"
+    torn.mkdir(parents=True)
+    (torn / "c.0").write_bytes(b"torn")
+    merge(paths, records)
+    assert validate_dataset(paths.dataset) == []
+    assert not torn.exists()
+
+
+def test_a_straggler_of_a_dead_merge_cannot_write(paths: FlowPaths) -> None:
+    records = make_samples(paths, [(9, 3), (8, 5)])
+    straggler: list[Delayed] = []
+
+    def dies(nodes: Sequence[Delayed]) -> Iterator[ShardRecord]:
+        for node in nodes:
+            if node.key.startswith("merge-"):
+                straggler.append(node)
+                raise Killed
+            yield node.compute(scheduler="synchronous")
+
+    with pytest.raises(Killed):
+        merge(paths, records, compute=dies)
+    merge(paths, records)
+    before = outputs(paths)
+    with pytest.raises(FileNotFoundError):
+        straggler[0].compute(scheduler="synchronous")
+    assert outputs(paths) == before
+
+
+_CHILD = """
+import pickle, sys
+from pathlib import Path
+from dflow.dataset.merge import compute_inline, merge_dataset
+from dflow.storage.paths import FlowPaths
+from tests.dataset.samples import SMALL
+if __name__ == "__main__":
+    records = pickle.load(sys.stdin.buffer)
+    print("begin", flush=True)
+    paths = FlowPaths(Path(sys.argv[1]), "parts")
+    merge_dataset(records, paths, flow_name="parts", compute=compute_inline, settings=SMALL)
+    print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_merge_killed_at_ten_random_moments_ends_byte_equal(paths: FlowPaths) -> None:
+    """SIGKILL, from the first file to the last rename; what is published is whole after each."""
+    records = make_samples(paths, [(9, 3), (8, 5), (7, 2), (9, 9)] * 8)
+    merge(paths, records)
+    new = outputs(paths)
+    shutil.rmtree(paths.dataset)
+    merge(paths, records[:20])
+    old = outputs(paths)
+    begin = time.perf_counter()
+    merge(FlowPaths(_copy(paths), "parts"), records)
+    duration = time.perf_counter() - begin
+    rng, finished = random.Random(7), 0
+    for _ in range(10):
+        with subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(paths.root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        ) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write(pickle.dumps(records))
+            child.stdin.close()
+            assert child.stdout.readline() == b"begin\n"
+            time.sleep(rng.uniform(0, 1.2 * duration))
+            child.kill()
+            finished += b"done" in child.stdout.read()
+        problems = validate_dataset(paths.dataset)
+        assert [p for p in problems if "another build" not in p and "ids are not" not in p] == []
+        recover(Outputs.of(paths))
+        assert validate_dataset(paths.dataset) == []
+        assert outputs(paths) in (old, new)
+    merge(paths, records)
+    assert outputs(paths) == new
+    assert finished < 10
+
+
+def _copy(paths: FlowPaths) -> Path:
+    other = paths.root.with_name("copy")
+    shutil.copytree(paths.encoded, other / "encoded")
+    return other
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_read_only_folder_is_a_clear_error_and_harms_nothing(paths: FlowPaths) -> None:
+    """As a user who is not root: root writes anywhere."""
+    records = make_samples(paths, [(5, 2), (6, 3)])
+    merge(paths, records)
+    before = outputs(paths)
+    script = (
+        "import os, pickle, sys\n"
+        "from dflow.storage.paths import FlowPaths\n"
+        "from dflow.dataset.merge import merge_dataset, compute_inline\n"
+        "from pathlib import Path\n"
+        "paths = FlowPaths(Path(sys.argv[1]), 'parts')\n"
+        "records = pickle.load(sys.stdin.buffer)\n"
+        "os.setuid(65534) if os.getuid() == 0 else None\n"
+        "try:\n"
+        "    merge_dataset(records, paths, flow_name='parts', compute=compute_inline)\n"
+        "except OSError as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    os.chmod(paths.root, 0o555)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(paths.root)],
+            input=pickle.dumps(records[:1]),
+            capture_output=True,
+            check=True,
+        )
+    finally:
+        os.chmod(paths.root, 0o755)
+    assert done.stdout.decode().startswith("OutputFolderError")
+    assert outputs(paths) == before
+
+
+def test_a_full_disk_is_a_clear_error_and_harms_nothing(paths: FlowPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = make_samples(paths, [(5, 2), (6, 3)])
+    merge(paths, records[:1])
+    before = outputs(paths)
+
+    def full(nodes: Sequence[Delayed]) -> Iterator[ShardRecord]:
+        raise OSError(28, "No space left on device")
+        yield
+
+    with pytest.raises(OutputFolderError, match="No space left"):
+        merge(paths, records, compute=full)
+    assert outputs(paths) == before
+    assert not list(paths.root.glob(".tmp-*"))
+
+
+def test_a_disk_that_fills_up_while_shards_are_written(tmp_path: Path) -> None:
+    """A tmpfs of 900 KiB: the old dataset stays whole, and the folder is as it was."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("this machine does not allow mounts")
+    try:
+        paths, other = FlowPaths.of(disk, "parts"), FlowPaths.of(tmp_path, "parts")
+        rng = np.random.default_rng(0)
+        records = [write_sample(other, f"{i}.step", {"faces/noise": rng.random((300, 100))}) for i in range(5)]
+        os.makedirs(paths.root)
+        paths.encoded.symlink_to(other.encoded)
+        merge(paths, records[:1], settings=MergeSettings())
+        before = outputs(paths)
+        with pytest.raises(OutputFolderError, match="No space left"):
+            merge(paths, records, settings=MergeSettings())
+        assert outputs(paths) == before
+        assert validate_dataset(paths.dataset) == []
+        assert not list(paths.root.glob(".tmp-*"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
