@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,10 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("real CAD files are absent: ../shared/data")
     return SHARED_DATA
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """pytest's, at its own level again: clusters of earlier tests quiet the handlers that they find."""
+    caplog.handler.setLevel(logging.NOTSET)
+    return caplog
