@@ -12,8 +12,12 @@ import numpy as np
 
 from dflow.cadaccess import curves, extremes, shapecode, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.shapecode import SplineSurface
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
+
+_SLACK = 1e-9
+"""Of the largest coordinate: what a face may reach beyond the box and still not be looked at."""
 
 _RULED = (shapecode.PLANE, shapecode.CYLINDER, shapecode.CONE, shapecode.EXTRUSION)
 
@@ -72,18 +76,26 @@ def _add_free_forms(
             box = _join(box, kernel.edge_box(row))
         elif _sticks_out(spline.poles, box):
             first, last = float(tables.edges.first[row]), float(tables.edges.last[row])
-            box = _join(box, extremes.spline_box(spline, first, last).ravel())
+            box = extremes.widen(box.reshape(2, 3), spline, first, last).ravel()
     for row in np.flatnonzero(~done).tolist():
         surface = tables.faces.splines.get(row)
-        if surface is None or _sticks_out(surface.poles.reshape(-1, 3), box):
+        if surface is None or _reaches_out(surface, box):
             box = _join(box, kernel.face_box(row))
     return box
 
 
 def _sticks_out(poles: np.ndarray, box: np.ndarray) -> bool:
     """Whether the hull of `poles` reaches beyond the box; true for an empty (NaN) box."""
-    slack = 1e-9 * float(np.abs(box).max(initial=0.0))
+    slack = _SLACK * float(np.abs(box).max(initial=0.0))
     return not bool((poles >= box[:3] - slack).all() and (poles <= box[3:] + slack).all())
+
+
+def _reaches_out(surface: SplineSurface, box: np.ndarray) -> bool:
+    """Whether a surface, untrimmed, may reach beyond the box; true for an empty box."""
+    if not _sticks_out(surface.poles.reshape(-1, 3), box):
+        return False
+    slack = _SLACK * float(np.abs(box).max(initial=0.0))
+    return not extremes.lies_within(surface, box[:3] - slack, box[3:] + slack)
 
 
 def _join(box: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -184,6 +184,24 @@ def bezier_poles(spline: Spline, breaks: np.ndarray) -> np.ndarray:
     return np.stack(pieces)
 
 
+def bezier_patches(surface: SplineSurface) -> np.ndarray:
+    """(n, degree_u + 1, degree_v + 1, 4) the homogeneous poles of a surface's Bézier patches."""
+    weights = np.ones(surface.poles.shape[:2]) if surface.weights is None else surface.weights
+    poles = np.concatenate([surface.poles * weights[..., None], weights[..., None]], axis=2)
+    strips = _cut_along(poles, surface.degrees[0], surface.knots_u, surface.periodic[0])
+    across = np.moveaxis(strips, 2, 0)  # (n_v, strips, degree_u + 1, 4)
+    patches = _cut_along(across, surface.degrees[1], surface.knots_v, surface.periodic[1])
+    return np.moveaxis(patches, 1, 3).reshape(-1, surface.degrees[0] + 1, surface.degrees[1] + 1, 4)
+
+
+def _cut_along(poles: np.ndarray, degree: int, knots: np.ndarray, periodic: bool) -> np.ndarray:
+    """(pieces, degree + 1, …) Bézier poles along the first axis of poles : (n, …)."""
+    line = Spline(degree, poles.reshape(len(poles), -1), None, knots, periodic)
+    ends = (knots[0], knots[-1]) if periodic else (knots[degree], knots[-degree - 1])
+    pieces = bezier_poles(line, span_breaks(line, *ends))[..., :-1]
+    return pieces.reshape(len(pieces), degree + 1, *poles.shape[1:])
+
+
 def _homogeneous(spline: Spline) -> np.ndarray:
     """(n, d + 1) the poles times their weights, and these."""
     weights = np.ones(len(spline.poles)) if spline.weights is None else spline.weights

@@ -6,10 +6,11 @@ import numpy as np
 
 from dflow.cadaccess import bsplines, curves, shapecode
 from dflow.cadaccess.curves import CurveTable
-from dflow.cadaccess.shapecode import Spline
+from dflow.cadaccess.shapecode import Spline, SplineSurface
 
 _RELATIVE = 1e-12
 _MAX_HALVINGS = 50
+_MAX_PATCHES = 64
 
 
 def arc_extremes(table: CurveTable, arcs: np.ndarray) -> np.ndarray:
@@ -22,8 +23,9 @@ def arc_extremes(table: CurveTable, arcs: np.ndarray) -> np.ndarray:
     return curves.evaluate(table, arcs, np.minimum(first + np.mod(t - first, 2 * np.pi), last))[0]
 
 
-def spline_box(spline: Spline, first: float, last: float) -> np.ndarray:
-    """(2, d) lowest and highest coordinates of a spline between two parameters, to about 1e-12 of the largest.
+def widen(box: np.ndarray, spline: Spline, first: float, last: float) -> np.ndarray:
+    """`box` : (2, d), lowest and highest coordinates, widened by a spline between two parameters, to about 1e-12 of the
+    largest.
 
     Notes
     -----
@@ -37,29 +39,45 @@ def spline_box(spline: Spline, first: float, last: float) -> np.ndarray:
     sides = np.concatenate([-poles, poles]).reshape(-1, poles.shape[2])
     owner = np.repeat(np.arange(2 * n_axes), n_pieces)
     slack = _RELATIVE * float(np.abs(poles / weights).max())
-    peak = _peaks(sides, np.tile(weights, (2 * n_axes, 1)), owner, slack)
+    peak = np.concatenate([-box[0], box[1]])
+    _raise_peaks(sides, np.tile(weights, (2 * n_axes, 1)), owner, slack, peak)
     return np.stack([-peak[:n_axes], peak[n_axes:]])
 
 
-def _peaks(poles: np.ndarray, weights: np.ndarray, owner: np.ndarray, slack: float) -> np.ndarray:
-    """(owners,) the largest value of any of an owner's Bézier polynomials.
+def _raise_peaks(poles: np.ndarray, weights: np.ndarray, owner: np.ndarray, slack: float, peak: np.ndarray) -> None:
+    """Raise `peak` : (owners,) to the largest value of any of an owner's Bézier polynomials.
 
     poles : (n, degree + 1), already multiplied with weights : (n, degree + 1) > 0; slack : how much may be missing.
     """
-    peak = np.full(int(owner[-1]) + 1, -np.inf)
     for _ in range(_MAX_HALVINGS):
         value = poles / weights
         np.maximum.at(peak, owner, np.maximum(value[:, 0], value[:, -1]))
         above = np.flatnonzero(value.max(axis=1) > peak[owner] + slack)
         if not len(above):
-            break
+            return
         poles, weights = _halve(poles[above]), _halve(weights[above])
         owner = np.tile(owner[above], 2)
-    return peak
+
+
+def lies_within(surface: SplineSurface, low: np.ndarray, high: np.ndarray) -> bool:
+    """Whether a whole spline surface lies in a box; where that takes too much subdivision, False too."""
+    patches = bsplines.bezier_patches(surface)
+    for _ in range(_MAX_HALVINGS):
+        points = patches[..., :3] / patches[..., 3:]
+        outside = (points < low) | (points > high)
+        if outside[:, [0, 0, -1, -1], [0, -1, 0, -1]].any():
+            return False
+        patches = patches[outside.any(axis=(1, 2, 3))]
+        if not len(patches):
+            return True
+        if len(patches) > _MAX_PATCHES:
+            return False
+        patches = np.swapaxes(_halve(np.swapaxes(_halve(patches), 1, 2)), 1, 2)
+    return False
 
 
 def _halve(poles: np.ndarray) -> np.ndarray:
-    """(2 n, p + 1) the poles of the left halves, then of the right ones (de Casteljau's algorithm)."""
+    """(2 n, p + 1, …) the poles of the left halves, then of the right ones (de Casteljau's algorithm)."""
     left, right = np.empty_like(poles), np.empty_like(poles)
     last = poles.shape[1] - 1
     for step in range(last + 1):

@@ -67,10 +67,40 @@ def test_box_of_a_part_is_that_of_its_points(seed: int, periodic: bool) -> None:
     if periodic:
         low, high = high, low + (spline.knots[-1] - spline.knots[0])  # across the end of the period
     points, _ = bsplines.evaluate_curve(spline, np.linspace(low, high, 20001))
-    box = extremes.spline_box(spline, low, high)
+    nothing = np.array([[np.inf] * 3, [-np.inf] * 3])
+    box = extremes.widen(nothing, spline, low, high)
     assert (box[0] <= points.min(axis=0) + 1e-13).all()
     assert (box[1] >= points.max(axis=0) - 1e-13).all()
     np.testing.assert_allclose(box, [points.min(axis=0), points.max(axis=0)], atol=1e-6)
+
+
+def test_box_that_holds_a_spline_stays() -> None:
+    spline, _ = _random_spline(np.random.default_rng(0), periodic=False)
+    ends = bsplines.evaluate_curve(spline, spline.knots[[0, -1]])[0]
+    box = np.array([ends.min(axis=0) - 9.0, ends.max(axis=0) + 9.0])
+    np.testing.assert_array_equal(extremes.widen(box, spline, spline.knots[0], spline.knots[-1]), box)
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_surface_lies_within_its_own_box_only(periodic: bool) -> None:
+    generator = np.random.default_rng(5)
+    knots_u = np.arange(7.0) if periodic else np.array([0, 0, 0, 0, 0.3, 0.6, 1, 1, 1, 1.0])
+    surface = SplineSurface(
+        (3, 2),
+        generator.normal(size=(6, 5, 3)),
+        generator.uniform(0.5, 2, (6, 5)),
+        knots_u,
+        np.array([0, 0, 0, 0.5, 0.5, 1, 1, 1.0]),
+        (periodic, False),
+    )
+    u, v = np.linspace(knots_u[0], knots_u[-1], 801), np.linspace(0, 1, 801)
+    points = bsplines.evaluate_grid(surface, u, v)[0].reshape(-1, 3)
+    low, high = points.min(axis=0), points.max(axis=0)
+    assert extremes.lies_within(surface, low - 1e-4, high + 1e-4)
+    for axis in range(3):
+        inward = 1e-3 * np.eye(3)[axis]
+        assert not extremes.lies_within(surface, low - 1e-4 + inward, high + 1e-4)
+        assert not extremes.lies_within(surface, low - 1e-4, high + 1e-4 - inward)
 
 
 def _random_spline(generator: np.random.Generator, *, periodic: bool) -> tuple[Spline, Geom_BSplineCurve]:
