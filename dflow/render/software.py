@@ -1,9 +1,9 @@
 """A part's picture in numpy alone: a z-buffer of one integer a pixel.
 
 The nearest triangle of a pixel is the largest of the numbers ``depth, triangle`` (high and low bits) that fall on it,
-so one ``maximum.at`` sorts out what hides what; brightness is worked out afterwards, for what is seen. A 256-pixel
-picture of a hundred triangles takes about 0.6 ms, half of what VTK takes with Mesa's software rasteriser, and there is
-no library to load.
+so one ``maximum.at`` sorts out what hides what; brightness is worked out afterwards, for what is seen. With its PNG a
+256-pixel picture costs what it costs in VTK with Mesa's software rasteriser (1.8 and 1.7 ms, mean of 41 real parts),
+and there is no library to load.
 """
 
 from __future__ import annotations
