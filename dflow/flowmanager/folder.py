@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dflow.errors import DflowError, OutputFolderError
 from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
@@ -60,6 +61,25 @@ def sweep(paths: FlowPaths) -> int:
         _remove(leftover)
         removed += 1
     return removed
+
+
+def refuse_sources_inside(paths: FlowPaths, sources: Iterable[Any]) -> None:
+    """A clean start deletes all in the flow's folder, which must not be what the flow is to read.
+
+    Raises
+    ------
+    OutputFolderError
+        Naming the first of `sources` that lies there.
+    """
+    roots = {f"{root}{os.sep}" for root in (str(paths.root), os.path.realpath(paths.root))}
+    for source in sources:
+        if isinstance(source, (str, os.PathLike)):
+            path = os.path.abspath(os.fsdecode(source))
+            if any(path.startswith(root) for root in roots) and os.path.lexists(path):
+                raise OutputFolderError(
+                    f"clean_output_dir=True would delete the source {path}, which lies in the flow's own folder "
+                    f"{paths.root}: move it, or give another flows_outputdir."
+                )
 
 
 def set_aside(paths: FlowPaths) -> None:

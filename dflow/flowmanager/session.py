@@ -68,6 +68,8 @@ def run_flow(
     for task in settings.tasks:
         if not settings.debug and task.kind != "extract" and task.parallel:
             pack_function(task.function, pipeline.modules, task.name)  # what cannot travel is refused before the start
+    if clean:
+        folder.refuse_sources_inside(settings.paths, (each for value in inputs.values() for each in listed(value)))
     with (
         _owned_folder(settings.paths, clean=clean),
         _opened_run(settings, plan, inputs, pipeline, listeners) as run,

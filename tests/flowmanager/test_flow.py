@@ -163,6 +163,22 @@ def test_cleaning_deletes_nothing_while_there_is_nothing_to_do(tmp_path, sources
     assert output.counts.reused == 1
 
 
+def test_cleaning_refuses_to_delete_its_own_sources(tmp_path):
+    flow = make(tmp_path, debug=True)
+    root = flow.settings.paths.root
+    root.mkdir(parents=True)
+    inside = write_sources(root / "in", {"a": "1"})
+    for source in (inside, os.path.relpath(inside), tmp_path / "out" / ".." / inside):
+        with pytest.raises(OutputFolderError, match=r"would delete the source .*move it"):
+            run(flow, source, clean_output_dir=True)
+    assert (inside / "a.txt").read_text() == "1"
+    output, _, _ = run(flow, inside)
+    assert output.counts.succeeded == 1
+    beside = write_sources(tmp_path / "out" / "flows" / "numbers2", {"a": "1"})  # a name that begins alike
+    output, _, _ = run(flow, beside, clean_output_dir=True)
+    assert output.counts.succeeded == 1
+
+
 def test_what_a_killed_clean_run_put_away_comes_back(tmp_path):
     sources = write_sources(tmp_path / "in", {"a": "1"})
     flow = make(tmp_path, debug=True)
