@@ -221,7 +221,8 @@ def _trim_start(knots: np.ndarray, poles: np.ndarray, degree: int, t: float) -> 
     last = [level[-1]]
     for p in range(degree):
         left, right = knots[span - degree + 1 + p : span + 1], knots[span + 1 : span + 1 + degree - p]
-        share = ((t - left) / (right - left))[:, None]
+        # A part of no length, where a range passes the last knot by a rounding error: all its poles are one point.
+        share = np.divide(t - left, right - left, out=np.ones_like(left), where=right != left)[:, None]
         level = (1.0 - share) * level[:-1] + share * level[1:]
         last.append(level[-1])
     return np.append(np.full(degree + 1, t), knots[span + 1 :]), np.concatenate([last[::-1], poles[span + 1 :]])

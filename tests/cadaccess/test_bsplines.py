@@ -74,6 +74,18 @@ def test_box_of_a_part_is_that_of_its_points(seed: int, periodic: bool) -> None:
     np.testing.assert_allclose(box, [points.min(axis=0), points.max(axis=0)], atol=1e-6)
 
 
+@pytest.mark.parametrize(("first", "last"), [(0.0, 1.5), (-0.25, 1.25)])
+def test_a_range_that_passes_the_knots_by_a_rounding_error_changes_no_box(first: float, last: float) -> None:
+    poles = np.random.default_rng(5).normal(size=(6, 3))
+    knots = np.array([first] * 4 + [0.5, 0.75] + [last] * 4)
+    nothing = np.stack([np.full(3, np.inf), np.full(3, -np.inf)])
+    curve = Spline(3, poles, None, knots)
+    exact = extremes.widen(nothing, curve, first, last)
+    for low, high in ((first, np.nextafter(last, 9)), (np.nextafter(first, -9), last), (last, np.nextafter(last, 9))):
+        box = extremes.widen(nothing, curve, low, high)
+        np.testing.assert_allclose(box, np.stack([poles[-1]] * 2) if low == last else exact, atol=1e-12)
+
+
 def test_box_that_holds_a_spline_stays() -> None:
     spline, _ = _random_spline(np.random.default_rng(0), periodic=False)
     ends = bsplines.evaluate_curve(spline, spline.knots[[0, -1]])[0]
