@@ -123,14 +123,15 @@ def scatter(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(F, n) u and v of points on each face; where nothing can be drawn, the middle of the face's bounds."""
     generator = np.random.default_rng(seed)
+    easy = np.bincount(trapezoids.face[trapezoids.area > 0], minlength=tables.n_faces) > 0
+    rows = np.flatnonzero(easy)
+    if easy.all():
+        return _draw_from_trapezoids(trapezoids, rows, n, generator)
     u = np.repeat(0.5 * (bounds[:, 0] + bounds[:, 1]), n).reshape(-1, n)
     v = np.repeat(0.5 * (bounds[:, 2] + bounds[:, 3]), n).reshape(-1, n)
-    easy = np.bincount(trapezoids.face[trapezoids.area > 0], minlength=tables.n_faces) > 0
-    if easy.any():
-        rows = np.flatnonzero(easy)
+    if len(rows):
         u[rows], v[rows] = _draw_from_trapezoids(trapezoids, rows, n, generator)
-    if not easy.all():
-        _draw_by_rejection(tables, kernel, chords, bounds, np.flatnonzero(~easy), (u, v), generator)
+    _draw_by_rejection(tables, kernel, chords, bounds, np.flatnonzero(~easy), (u, v), generator)
     return u, v
 
 
