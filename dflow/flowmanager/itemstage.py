@@ -48,6 +48,8 @@ class ItemStage:
         self._reuse = Reuse()
         self._jobs: dict[int, tuple[int, ...]] = {}
         self._again: deque[tuple[int, ...]] = deque()
+        self._suspects: deque[int] = deque()
+        self._tried_alone: set[int] = set()
         self._next_tag = 0
         self._bars = [run.progress.start(step.task.name, len(roots)) for step in stage.steps]
 
@@ -194,6 +196,9 @@ class ItemStage:
     def __next__(self) -> Job:
         """The next batch; may go on after it stopped, when a batch has to be done again."""
         indices = self._again.popleft() if self._again else self._batcher.take()
+        if not indices and self._suspects and not self._jobs:
+            indices = (self._suspects.popleft(),)
+            self._tried_alone.update(indices)
         if not indices:
             raise StopIteration
         tag, self._next_tag = self._next_tag, self._next_tag + 1
@@ -250,7 +255,11 @@ class ItemStage:
         )
 
     def _do_again_or_give_up(self, indices: tuple[int, ...], error: BaseException) -> None:
-        """A node was lost with its worker: halve the batch until the one file that kills workers is alone."""
+        """A node was lost with its worker: halve the batch until the one file that kills workers is alone.
+
+        Dask charges a worker's death to every node that it held. A single item is therefore tried once more when
+        nothing else runs, and only the one that is lost then has ended its workers itself.
+        """
         deaths = self._run.engines.deaths()
         if len(indices) > 1:
             self._run.log.say(
@@ -259,6 +268,9 @@ class ItemStage:
             self._again.extend(split(indices))
             return
         (index,) = indices
+        if index not in self._tried_alone:
+            self._suspects.append(index)
+            return
         task = self._stage.steps[0].task.name
         message = f"The cluster lost this item: {_name_of(error)}. Run the flow again to try it once more."
         record = ErrorRecord(
