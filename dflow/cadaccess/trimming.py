@@ -448,7 +448,7 @@ def _height_by_newton(
         miss = np.einsum("ij,ij->i", at - start, along) - path
         step = np.divide(miss, speed, out=np.zeros_like(miss), where=np.abs(speed) > 0)
         t = np.clip(t - step, low, high)
-        if np.abs(step / (high - low)).max() <= 1e-7:
+        if (np.abs(step) <= 1e-7 * (high - low)).all():
             break
     off = curves.evaluate(table, rows, t[:, None])[0][:, 0] - start
     return along[:, 0] * off[:, 1] - along[:, 1] * off[:, 0]

@@ -77,7 +77,7 @@ _ARRAYS: dict[str, tuple[_Row, ...]] = {
         ("nonmanifold_edges", (), "int32", "edges with more or fewer than two faces"),
         ("volume", (), "float64", "mm³, NaN where there is no solid", "allow"),
         ("area", (), "float64", "mm²"),
-        ("bounding_box", ("box",), "float64", "xmin, ymin, zmin, xmax, ymax, zmax, mm"),
+        ("bounding_box", ("box",), "float64", "xmin, ymin, zmin, xmax, ymax, zmax, mm; NaN where there is no edge", "allow"),
         ("centroid", ("dim",), "float64", "mm; NaN where there is no solid", "allow"),
         ("stated_volume", (), "float64", "the file's own validation property, mm³", "allow"),
         ("stated_area", (), "float64", "the file's own validation property, mm²", "allow"),

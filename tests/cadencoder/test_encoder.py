@@ -431,3 +431,10 @@ def test_a_stored_graph_counts_the_edges_that_gave_no_arc():
     BrepEncoder(box(), storage).push_face_adjacency_graph()
     assert storage.load_metadata("nonmanifold_edges") == 0
     assert storage.get_schema()["metadata"]["file_level"]["nonmanifold_edges"]["dtype"] == "int32"
+
+
+def test_a_file_without_faces_has_file_attributes_too() -> None:
+    storage = MemoryStorage()
+    found = BrepEncoder(nothing(), storage).push_file_attributes()
+    assert np.isnan(found["bounding_box"]).all()
+    assert np.isnan(storage.load_data("file/bounding_box")).all()

@@ -28,6 +28,7 @@ NAN_ALLOWED = {
     "file/stated_area",
     "file/volume_error",
     "file/area_error",
+    "file/bounding_box",
 }
 
 
