@@ -59,11 +59,12 @@ def flow_document(scheduler: Any, extra: dict[str, Any], document: Any) -> None:
         },
         code=resources.files("dflow.monitor").joinpath("page.js").read_text(encoding="utf-8"),
     )
+    progress = column(progress_figure, _legend(), sizing_mode="stretch_width")
     document.title = "dflow"
     document.add_root(
         column(
             headline,
-            row(progress_figure, _failure_table(failures), sizing_mode="stretch_width"),
+            row(progress, _failure_table(failures), sizing_mode="stretch_width"),
             row(_in_flight_table(in_flight), memory_figure, sizing_mode="stretch_width"),
             sizing_mode="stretch_width",
         )
@@ -75,11 +76,15 @@ def _progress_figure(tasks: Any) -> Any:
         title="Items of each task", y_range=[], height=260, sizing_mode="stretch_width", toolbar_location=None, tools=""
     )
     states = list(COLORS)
-    plot.hbar_stack(states, y="task", height=0.6, color=list(COLORS.values()), source=tasks, legend_label=states)
+    plot.hbar_stack(states, y="task", height=0.6, color=list(COLORS.values()), source=tasks)
     plot.x_range.start = 0
-    plot.legend.orientation = "horizontal"
-    plot.add_layout(plot.legend[0], "below")
     return plot
+
+
+def _legend() -> Any:
+    """The states' colours; a figure's own legend stays without them when its source was empty at first."""
+    swatch = '<span style="color: {}">&#9632;</span>&nbsp;{}'
+    return Div(text="&emsp;".join(swatch.format(color, state) for state, color in COLORS.items()))
 
 
 def _memory_figure(memory: Any) -> Any:

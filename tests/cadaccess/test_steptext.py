@@ -122,6 +122,34 @@ def test_several_bodies_are_the_kernels(tmp_path: Path, kernel_model: Callable[[
         assert model.get_brep(body).face_names() == kernels.get_brep(body).face_names()
 
 
+@pytest.mark.parametrize("unit", ["M", "CM", "UM", "FT", "MIL"])
+def test_units_of_length_are_the_kernels(unit: str, tmp_path: Path, kernel_model: Callable[[Path], CadModel]) -> None:
+    path = solids.write_step(solids.boss(), tmp_path / "part.step", unit=unit)
+    model, kernels = CadLoader().create_from_file(path), kernel_model(path)
+    assert (model.read_report.healing, model.read_report.unit) == ("text", kernels.read_report.unit)
+    assert_same(model.get_brep(), kernels.get_brep())
+
+
+def test_degrees_are_the_kernels(tmp_path: Path, kernel_model: Callable[[Path], CadModel]) -> None:
+    path = solids.write_step(solids.cone(), tmp_path / "part.step")
+    content = path.read_bytes()
+    radians = re.search(rb"#(\d+) = \( NAMED_UNIT\(\*\) PLANE_ANGLE_UNIT\(\) SI_UNIT\(\$,\.RADIAN\.\) \);", content)
+    slope = re.search(rb"CONICAL_SURFACE\('',#\d+,[^,]+,([-+.\dE]+)\)", content)
+    assert radians is not None
+    assert slope is not None
+    degree = b"#%s = ( CONVERSION_BASED_UNIT('DEGREE',#9001) NAMED_UNIT(#9002) PLANE_ANGLE_UNIT() );\n" % radians.group(
+        1
+    )
+    degree += b"#9001 = PLANE_ANGLE_MEASURE_WITH_UNIT(PLANE_ANGLE_MEASURE(1.74532925199E-02),#9003);\n"
+    degree += b"#9002 = DIMENSIONAL_EXPONENTS(0.,0.,0.,0.,0.,0.,0.);\n"
+    degree += b"#9003 = ( NAMED_UNIT(*) PLANE_ANGLE_UNIT() SI_UNIT($,.RADIAN.) );"
+    turned = slope.group(0).replace(slope.group(1), b"%.12f" % np.degrees(float(slope.group(1))))
+    path.write_bytes(content.replace(slope.group(0), turned).replace(radians.group(0), degree))
+    model = CadLoader().create_from_file(path)
+    assert model.read_report.healing == "text"
+    assert_same(model.get_brep(), kernel_model(path).get_brep())
+
+
 def test_inches_and_names_are_the_kernels(tmp_path: Path, kernel_model: Callable[[Path], CadModel]) -> None:
     path = solids.write_step(solids.drilled(), tmp_path / "part.step", unit="INCH")
     content = path.read_bytes()
