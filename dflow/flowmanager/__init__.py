@@ -7,15 +7,16 @@ Where to look, from a user's call down to the child process:
 * Decided before anything runs, by pure functions: `wiring` (who feeds whom), `fanout` (once or once an item), `roots`
   (which items), `freshness` (again or not), `batching` (how many a batch), `nodenames`.
 * One ``process`` call in the client: `session` (the order of things), `run` (what stages share), `liststage` and
-  `itemstage` (the two kinds of stage), `jobs` (items to Dask nodes), `export` (the merge), with `folder` and `lock`;
-  what earlier runs left: `journal`, `fingerprint`, `reuse`, `interning`; users' functions as bytes: `functions`.
+  `itemstage` (the two kinds of stage), `jobs` (items to Dask nodes), `export` (the merge), with `folder`, `lock` and
+  `collector` (of garbage); what earlier runs left: `journal`, `fingerprint`, `reuse`, `interning`; users' functions as
+  bytes: `functions`.
 * Where nodes are computed: `engine`, `clusterclient`, `clusters` (which one), `profiles` (queues), `preload`, `node`
   (what a node calls).
 * On a worker: `worker` (a batch), `batch` (what it is sent), `isolation` (the supervisor of a child), `watch` (one
   request: time, memory, life), `processes`, `nursery` and `child` (the two processes), `wire` (what is said between
   them), `outcome` (what becomes of an item), `limits`, `logtail`, `inflight`, `deaths` (workers that keep dying).
-* In the child, at the user's function: `execution`, `injection` (its arguments), `samples` (its store); what went
-  wrong: `faults`.
+* In the child, at the user's function: `execution`, `injection` (its arguments), `samples` (its store), `listing` (an
+  extract task's result); what went wrong: `faults`.
 * What is told while it runs: `progress` (typed events), `bars`, `notebookbars`, `monitorfeed` (to the dashboard's
   page), `flowlog`; and when it is over: `outputs` (the files), `report` (the table), `runfacts` and `timeline`
   (``run.json``), `runreport` and `runcharts` (``report.html``), `drawing` (the flow as a picture).

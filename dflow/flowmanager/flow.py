@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from dflow.errors import EmptySourceError, WiringError
 from dflow.flowmanager import bars
-from dflow.flowmanager.flowoutput import FlowOutput, listed
+from dflow.flowmanager.flowoutput import FlowOutput
 from dflow.flowmanager.freshness import LASTING_KINDS, LIMIT_KINDS
 from dflow.flowmanager.handle import RunningFlow
+from dflow.flowmanager.listing import listed
 from dflow.flowmanager.notebookbars import is_notebook, notebook_bars
 from dflow.flowmanager.progress import Listener, ProgressEvent
 from dflow.flowmanager.registry import print_task_registry

@@ -12,6 +12,7 @@ from typing import Any
 
 from dflow.flowmanager.batch import BodyValues, unpack_value
 from dflow.flowmanager.deaths import WorkerDeath, by_host
+from dflow.flowmanager.listing import listed
 from dflow.records import ErrorRecord, ItemRecord
 
 
@@ -143,15 +144,6 @@ def record_values(record: ItemRecord, *, flatten: bool = False) -> list[Any]:
     else:
         values = listed(value) if flatten else [value]
     return [each for each in values if each is not None]
-
-
-def listed(value: Any) -> list[Any]:
-    """A value as a list of items: sequences and iterators spread, texts, paths and mappings alone, None empty."""
-    if value is None:
-        return []
-    if isinstance(value, (str, bytes, os.PathLike, Mapping)) or not hasattr(value, "__iter__"):
-        return [value]
-    return list(value)
 
 
 def frequent_errors(errors: Sequence[ErrorRecord], most: int = 10) -> list[tuple[str, int]]:

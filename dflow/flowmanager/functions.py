@@ -11,20 +11,8 @@ from typing import Any
 import cloudpickle
 
 from dflow.errors import TaskDefinitionError
-from dflow.flowmanager.flowoutput import listed
 
 _LOCK = threading.Lock()
-
-
-class Gathering:
-    """An extract function whose result is made a list where it runs, so that generators and arrays travel too."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __call__(self, *arguments: Any, **keywords: Any) -> list[Any]:
-        """Call the user's function."""
-        return listed(self._function(*arguments, **keywords))
 
 
 def pack_function(function: Callable[..., Any], modules: Sequence[str], task: str) -> bytes:

@@ -12,9 +12,9 @@ from dask.delayed import delayed
 
 from dflow.flowmanager.batch import Isolation
 from dflow.flowmanager.engine import Engine, SynchronousEngine, compute_each, compute_here
-from dflow.flowmanager.flowoutput import listed
-from dflow.flowmanager.functions import Gathering, pack_function, pack_here
+from dflow.flowmanager.functions import pack_function, pack_here
 from dflow.flowmanager.jobs import ChainPlan, gather_limits, make_job, task_call
+from dflow.flowmanager.listing import Gathering, listed
 from dflow.flowmanager.node import Follow
 from dflow.flowmanager.nodenames import node_key
 from dflow.flowmanager.roots import Root, sequence_identity

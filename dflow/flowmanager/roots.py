@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dflow.errors import EmptySourceError, SourceNotFoundError, WiringError
-from dflow.flowmanager.flowoutput import listed
+from dflow.flowmanager.listing import listed
 from dflow.storage.paths import item_identity
 
 

@@ -17,9 +17,10 @@ from dflow.flowmanager.doctor import check_cluster
 from dflow.flowmanager.engine import Engine, SynchronousEngine
 from dflow.flowmanager.fingerprint import Fingerprint
 from dflow.flowmanager.flowlog import FlowLog
-from dflow.flowmanager.flowoutput import TaskOutcome, listed
+from dflow.flowmanager.flowoutput import TaskOutcome
 from dflow.flowmanager.functions import pack_function, pack_here
 from dflow.flowmanager.journal import Journal
+from dflow.flowmanager.listing import listed
 from dflow.flowmanager.monitorfeed import MonitorFeed
 from dflow.flowmanager.nodenames import NodeNames
 from dflow.flowmanager.progress import Progress

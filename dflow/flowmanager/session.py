@@ -13,14 +13,16 @@ from typing import Any
 
 from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
 from dflow.flowmanager import folder
+from dflow.flowmanager.collector import rare_full_collections
 from dflow.flowmanager.deaths import as_errors
 from dflow.flowmanager.export import damaged_identities, export_dataset, rejected_items
 from dflow.flowmanager.fingerprint import Fingerprint, fingerprint, versions
 from dflow.flowmanager.flowlog import FlowLog
-from dflow.flowmanager.flowoutput import Counts, FlowOutput, TaskOutcome, listed
+from dflow.flowmanager.flowoutput import Counts, FlowOutput, TaskOutcome
 from dflow.flowmanager.functions import pack_function
 from dflow.flowmanager.itemstage import ItemStage, roots_after
 from dflow.flowmanager.journal import Journal
+from dflow.flowmanager.listing import listed
 from dflow.flowmanager.liststage import run_gather, run_here
 from dflow.flowmanager.lock import FolderLock
 from dflow.flowmanager.outputs import error_entries, flow_summary, write_json, write_text
@@ -71,6 +73,7 @@ def run_flow(
     if clean:
         folder.refuse_sources_inside(settings.paths, (each for value in inputs.values() for each in listed(value)))
     with (
+        rare_full_collections(),
         _owned_folder(settings.paths, clean=clean),
         _opened_run(settings, plan, inputs, pipeline, listeners) as run,
     ):

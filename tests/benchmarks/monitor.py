@@ -33,7 +33,8 @@ import dflow
 from dflow.flowmanager import monitorfeed
 from dflow.flowmanager import run as flow_run
 from dflow.monitor import events
-from tests.benchmarks.pipeline import encode, gather, make_sources, noop
+from tests.benchmarks.pipeline import make_sources
+from tests.benchmarks.tasks import encode, gather, noop
 
 N_MESSAGES = 1000
 N_REQUESTS = 1000

@@ -14,7 +14,8 @@ import pytest
 
 from dflow.errors import TaskDefinitionError
 from dflow.flowmanager.fingerprint import fingerprint
-from dflow.flowmanager.functions import Gathering, pack_function, pack_here
+from dflow.flowmanager.functions import pack_function, pack_here
+from dflow.flowmanager.listing import Gathering
 
 
 def test_modules_that_workers_cannot_import_travel_by_value(tmp_path, monkeypatch):
@@ -84,3 +85,9 @@ def test_tasks_of_a_main_module_run_on_the_cluster(tmp_path):
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=200, check=False)
     assert done.stdout == "[6, 7]\n", done.stderr
+
+
+def test_a_child_imports_no_cluster_for_an_extract_task() -> None:
+    code = "import sys, dflow.flowmanager.listing; print('distributed' in sys.modules, 'dask' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["False", "False"]

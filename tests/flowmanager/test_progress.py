@@ -12,7 +12,8 @@ from rich.console import Console
 import dflow
 from dflow.flowmanager import bars, flowtask
 from dflow.flowmanager.flowlog import FlowLog
-from dflow.flowmanager.flowoutput import Counts, FlowOutput, TaskOutcome, frequent_errors, listed
+from dflow.flowmanager.flowoutput import Counts, FlowOutput, TaskOutcome, frequent_errors
+from dflow.flowmanager.listing import listed
 from dflow.flowmanager.outputs import error_entries
 from dflow.flowmanager.progress import Progress, ProgressEvent
 from dflow.flowmanager.report import print_report
