@@ -91,7 +91,14 @@ def kill_and_wait(process_id: int) -> None:
     """SIGKILL, and wait until the process is gone."""
     process = psutil.Process(process_id)
     process.kill()
-    wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "it lives on", 20)
+    wait_until(lambda: _is_gone(process), "it lives on", 20)
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it went between the two questions
+        return True
 
 
 def _unused_port() -> int:
