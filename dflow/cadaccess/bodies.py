@@ -8,10 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from dflow.cadaccess import exploring
-from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.exploring import Node, Places
 from dflow.cadaccess.shapecode import ShapeCode
-from dflow.cadaccess.surfaces import SurfaceTable
 from dflow.cadaccess.tables import ShapeTables, build_tables
 
 
@@ -95,13 +93,13 @@ def select_solid(tables: ShapeTables, solid: int) -> ShapeTables:
     shells, shell_row = np.unique(tables.shell_row[members], return_inverse=True)
     return replace(
         tables,
-        faces=_surface_rows(tables.faces, faces),
+        faces=tables.faces.take(faces),
         face_reversed=tables.face_reversed[faces],
         face_natural=tables.face_natural[faces],
         face_loops=tables.face_loops[faces],
         face_named=tables.face_named[faces],
         face_v_start=tables.face_v_start[faces],
-        edges=_curve_rows(tables.edges, edges),
+        edges=tables.edges.take(edges),
         edge_degenerate=tables.edge_degenerate[edges],
         edge_vertices=new_ends,
         use_face=face_rank[tables.use_face[uses]],
@@ -109,7 +107,7 @@ def select_solid(tables: ShapeTables, solid: int) -> ShapeTables:
         use_loop=np.unique(tables.use_loop[uses], return_inverse=True)[1].astype(np.int32),
         use_forward=tables.use_forward[uses],
         use_boundary=tables.use_boundary[uses],
-        use_curves=_curve_rows(tables.use_curves, uses),
+        use_curves=tables.use_curves.take(uses),
         points=tables.points[vertices],
         shell_face=face_rank[tables.shell_face[members]],
         shell_reversed=tables.shell_reversed[members],
@@ -124,21 +122,4 @@ def _by_first_use(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct values in the order of their first appearance, and each value's place among them."""
     distinct, first, place = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return distinct[order], rank[place]
-
-
-def _curve_rows(table: CurveTable, rows: np.ndarray) -> CurveTable:
-    splines = {i: table.splines[row] for i, row in enumerate(rows.tolist()) if row in table.splines}
-    columns = (table.kind, table.origin, table.x, table.y, table.radii, table.first, table.last)
-    kind, origin, x, y, radii, first, last = (column[rows] for column in columns)
-    return CurveTable(kind, origin, x, y, radii, first, last, splines)
-
-
-def _surface_rows(table: SurfaceTable, rows: np.ndarray) -> SurfaceTable:
-    columns = (table.kind, table.origin, table.x, table.y, table.z, table.radii, table.handed)
-    kind, origin, x, y, z, radii, handed = (column[rows] for column in columns)
-    splines = {i: table.splines[row] for i, row in enumerate(rows.tolist()) if row in table.splines}
-    sweeps = {i: table.sweeps[row] for i, row in enumerate(rows.tolist()) if row in table.sweeps}
-    return SurfaceTable(kind, origin, x, y, z, radii, handed, splines, sweeps)
+    return distinct[order], np.argsort(order)[place]

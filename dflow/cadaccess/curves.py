@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from dflow.cadaccess import bsplines, shapecode
 from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.shapecode import Curve, Spline
+
+T = TypeVar("T")
 
 NO_CURVE = 0
 
@@ -39,10 +42,21 @@ class CurveTable:
     last: np.ndarray
     splines: dict[int, Spline]
 
+    def take(self, rows: np.ndarray) -> CurveTable:
+        """The table of these rows, in their order."""
+        columns = (self.kind, self.origin, self.x, self.y, self.radii, self.first, self.last)
+        kind, origin, x, y, radii, first, last = (column[rows] for column in columns)
+        return CurveTable(kind, origin, x, y, radii, first, last, rows_of(self.splines, rows))
+
     @property
     def evaluable(self) -> np.ndarray:
         """(n,) bool: the rows that numpy can evaluate."""
         return (self.kind != NO_CURVE) & (self.kind != shapecode.OFFSET_CURVE)
+
+
+def rows_of(kept: dict[int, T], rows: np.ndarray) -> dict[int, T]:
+    """What is kept for some rows, by their place in `rows`."""
+    return {place: kept[row] for place, row in enumerate(rows.tolist()) if row in kept} if kept else {}
 
 
 def build_table(

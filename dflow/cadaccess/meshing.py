@@ -19,6 +19,7 @@ from OCP.TopLoc import TopLoc_Location
 from dflow.cadaccess import curves, shapecode, slabs, surfaces
 from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.slabs import Outline
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
@@ -129,7 +130,7 @@ def _outline(tables: ShapeTables, chords: Chords, known: np.ndarray, n_pieces: n
     if not len(kept):
         return slabs.box(chords.face[kept], chords.start[kept], chords.end[kept], tables.n_faces)
     use, gap = chords.use[kept], chords.t0[kept] == chords.t1[kept]  # `trimming` bridges gaps by chords of their own
-    begin = np.flatnonzero(np.diff(2 * use + gap, prepend=-1))
+    begin = run_starts(2 * use + gap)
     end = np.append(begin[1:], len(kept)) - 1
     first, last = kept[begin], kept[end]
     face, starts, ends = chords.face[first], chords.start[first], chords.end[last]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dflow.cadaccess.runs import run_starts
+
 _STEPS = 1 << 22
 """Resolution of u within a face: corners closer than that share a line."""
 _V_STEPS = 1 << 40
@@ -67,7 +69,7 @@ def box(face: np.ndarray, start: np.ndarray, end: np.ndarray, n_faces: int) -> O
     """Pieces as an outline."""
     low, high = np.zeros((n_faces, 2)), np.zeros((n_faces, 2))
     if len(face):
-        first = np.flatnonzero(np.diff(face, prepend=-1))
+        first = run_starts(face)
         low[face[first]] = np.minimum.reduceat(np.minimum(start, end), first, axis=0)
         high[face[first]] = np.maximum.reduceat(np.maximum(start, end), first, axis=0)
     return Outline(face, start, end, low, high)

@@ -45,6 +45,13 @@ class SurfaceTable:
     splines: dict[int, SplineSurface]
     sweeps: dict[int, CurveTable]
 
+    def take(self, rows: np.ndarray) -> SurfaceTable:
+        """The table of these rows, in their order."""
+        columns = (self.kind, self.origin, self.x, self.y, self.z, self.radii, self.handed)
+        kind, origin, x, y, z, radii, handed = (column[rows] for column in columns)
+        splines, sweeps = curves.rows_of(self.splines, rows), curves.rows_of(self.sweeps, rows)
+        return SurfaceTable(kind, origin, x, y, z, radii, handed, splines, sweeps)
+
     @property
     def evaluable(self) -> np.ndarray:
         """(n,) bool: rows that numpy can evaluate."""

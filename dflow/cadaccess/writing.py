@@ -23,6 +23,7 @@ from OCP.TCollection import TCollection_HAsciiString
 from OCP.TopoDS import TopoDS_Shape
 
 from dflow.cadaccess.meshing import Mesh
+from dflow.cadaccess.runs import run_starts
 from dflow.errors import CadError, KernelError
 
 _NO_DATE = "1970-01-01T00:00:00"
@@ -112,7 +113,7 @@ def _obj_parts(mesh: Mesh) -> Iterator[bytes]:
         line = f"{word} %.9g %.9g %.9g\n"
         yield "".join([line % tuple(row) for row in rows.tolist()]).encode()
     numbers = mesh.triangles + 1
-    starts = np.flatnonzero(np.diff(mesh.triangle_faces, prepend=-1))
+    starts = run_starts(mesh.triangle_faces)
     for start, stop in zip(starts, [*starts[1:], len(numbers)], strict=True):
         lines = ["f {0}//{0} {1}//{1} {2}//{2}\n".format(*row) for row in numbers[start:stop].tolist()]
         yield f"g face_{mesh.triangle_faces[start]}\n{''.join(lines)}".encode()

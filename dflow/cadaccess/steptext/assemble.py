@@ -148,15 +148,13 @@ def _insert_poles(tables: ShapeTables, poles: list[Pole]) -> ShapeTables:
     np.minimum.at(first_use, tables.use_edge, np.arange(n_uses))
     edge_order = np.argsort(np.append(first_use, before - 0.5), kind="stable")
     use_order = np.argsort(np.append(np.arange(n_uses), before - 0.5), kind="stable")
-    rank = np.empty_like(edge_order)
-    rank[edge_order] = np.arange(len(edge_order))
+    rank = np.argsort(edge_order)
     vertex = np.array([pole.vertex for pole in poles], np.int32)
     ends = np.concatenate([tables.edge_vertices, np.stack([vertex, vertex], axis=1)])[edge_order]
     first_edge = np.full(len(tables.points), len(ends))
     np.minimum.at(first_edge, ends, np.arange(len(ends))[:, None])
     vertex_order = np.argsort(first_edge, kind="stable")
-    vertex_rank = np.empty(len(vertex_order), np.int32)
-    vertex_rank[vertex_order] = np.arange(len(vertex_order))
+    vertex_rank = np.argsort(vertex_order).astype(np.int32)
     n = len(poles)
 
     def use_rows(column: np.ndarray, more: np.ndarray) -> np.ndarray:
@@ -179,14 +177,11 @@ def _insert_poles(tables: ShapeTables, poles: list[Pole]) -> ShapeTables:
 
 def _extend(table: CurveTable, n: int, order: np.ndarray) -> CurveTable:
     """The table with n empty rows behind, in another order."""
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
     kind, origin, x, y, radii, first, last = (
-        np.concatenate([column, np.zeros((n, *column.shape[1:]), column.dtype)])[order]
+        np.concatenate([column, np.zeros((n, *column.shape[1:]), column.dtype)])
         for column in (table.kind, table.origin, table.x, table.y, table.radii, table.first, table.last)
     )
-    splines = {int(rank[row]): spline for row, spline in table.splines.items()}
-    return CurveTable(kind, origin, x, y, radii, first, last, splines)
+    return CurveTable(kind, origin, x, y, radii, first, last, table.splines).take(order)
 
 
 def _with_poles(table: CurveTable, rows: np.ndarray, poles: list[Pole]) -> CurveTable:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dflow.cadaccess import curves
 from dflow.cadaccess.curves import CurveTable
+from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.shapecode import BSPLINE, CIRCLE, CONE, CYLINDER, ELLIPSE, LINE, PLANE, SPHERE, TORUS, Spline
 from dflow.cadaccess.steptext.geometry import FULL_TURN, Geometry
 from dflow.cadaccess.steptext.records import RefusedError
@@ -280,7 +281,7 @@ def _unroll(geometry: Geometry, uses: Uses, rows: np.ndarray, ends: np.ndarray, 
     n = len(rows)
     forward = uses.forward[rows][:, None]
     enters, leaves = np.where(forward, ends[:, 0], ends[:, 1]), np.where(forward, ends[:, 1], ends[:, 0])
-    head = np.flatnonzero(np.diff(loop, prepend=-1))
+    head = run_starts(loop)
     number = np.repeat(np.arange(len(head)), np.diff(np.append(head, n)))
     before = np.arange(n) - 1
     before[head] = np.append(head[1:], n) - 1
@@ -384,7 +385,7 @@ def _align(
     low, high = np.minimum.reduceat(low + shift, head, axis=0), np.maximum.reduceat(high + shift, head, axis=0)
     owner = face[head]
     out = np.zeros_like(low)
-    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    first = run_starts(owner)
     for begin, end in zip(first.tolist(), [*first[1:].tolist(), len(owner)], strict=True):
         window = begin + int(np.argmax((high - low)[begin:end].prod(axis=1)))
         periods = (FULL_TURN, FULL_TURN if faces.kind[owner[begin]] == TORUS else 0.0)
