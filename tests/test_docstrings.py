@@ -15,7 +15,7 @@ import pytest
 
 import dflow
 from dflow.cadaccess.parts import write_parts
-from dflow.flowmanager import registry
+from dflow.flowmanager.plan import registry
 
 PUBLIC = (
     "dflow",

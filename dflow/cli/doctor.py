@@ -41,8 +41,8 @@ def doctor(
       dflow doctor --cluster tcp://10.0.0.1:8786 --sources /data/cad --out /shared/out
       dflow doctor --cluster slurm --workers 2 --out ~/out --json
     """
-    from dflow.flowmanager.clusters import resolve
-    from dflow.flowmanager.doctor import examine
+    from dflow.flowmanager.cluster.clusters import resolve
+    from dflow.flowmanager.cluster.doctor import examine
 
     connection = resolve(cluster, max_workers=workers) if cluster else None
     try:

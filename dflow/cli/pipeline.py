@@ -19,7 +19,7 @@ from dflow.plaintext import plain
 
 if TYPE_CHECKING:
     from dflow.flowmanager.flow import Flow
-    from dflow.flowmanager.settings import FlowSettings
+    from dflow.flowmanager.plan.settings import FlowSettings
 
 DEFAULT_OUT = "dflow_output"
 
@@ -187,7 +187,7 @@ def _adjusted(flow: Flow, overrides: Overrides) -> Flow:
 
 def adjusted_settings(settings: FlowSettings, overrides: Overrides) -> FlowSettings:
     """A flow's settings with those of the command line in their place, checked as `create_flow` checks them."""
-    from dflow.flowmanager.settings import (
+    from dflow.flowmanager.plan.settings import (
         checked_limits,
         checked_max_failures,
         checked_paths,

@@ -65,8 +65,8 @@ def given_inputs(flow: Flow, sources: tuple[str, ...], inputs: tuple[str, ...]) 
     click.UsageError
         If a source is not there, an input is no ``name=value``, or there is nothing to work on.
     """
-    from dflow.flowmanager.session import remembered_inputs
-    from dflow.flowmanager.wiring import plan
+    from dflow.flowmanager.plan.wiring import plan
+    from dflow.flowmanager.stages.session import remembered_inputs
 
     given: dict[str, Any] = {}
     if sources:

@@ -1,26 +1,14 @@
 """Tasks, their wiring, and the flow that runs them on Dask.
 
-Where to look, from a user's call down to the child process:
+What users hold lies here: `flowtask` (the decorators), `flow`, `handle` (a run in the background), and `preload` for
+workers that users start. Below it, each package importing only those under it:
 
-* What users hold: `flowtask` (the decorators), `flow`, `settings`, `handle` (a run in the background), `flowoutput`,
-  `registry`, `tasks`.
-* Decided before anything runs, by pure functions: `wiring` (who feeds whom), `fanout` (once or once an item), `roots`
-  (which items), `freshness` (again or not), `batching` (how many a batch), `nodenames`.
-* One ``process`` call in the client: `session` (the order of things), `run` (what stages share), `liststage` and
-  `itemstage` (the two kinds of stage), `jobs` (items to Dask nodes), `export` (the merge), with `folder`, `lock` and
-  `collector` (of garbage); what earlier runs left: `journal`, `fingerprint`, `reuse`, `interning`; users' functions as
-  bytes: `functions`.
-* Where nodes are computed: `engine`, `clusterclient`, `clusters` (which one), `profiles` (queues), `preload`, `node`
-  (what a node calls).
-* On a worker: `worker` (a batch), `batch` (what it is sent), `isolation` (the supervisor of a child), `watch` (one
-  request: time, memory, life), `processes`, `nursery` and `child` (the two processes), `wire` (what is said between
-  them), `outcome` (what becomes of an item), `limits`, `logtail`, `inflight`, `deaths` (workers that keep dying).
-* In the child, at the user's function: `execution`, `injection` (its arguments), `samples` (its store), `listing` (an
-  extract task's result); what went wrong: `faults`.
-* What is told while it runs: `progress` (typed events), `bars`, `notebookbars`, `monitorfeed` (to the dashboard's
-  page), `flowlog`; and when it is over: `outputs` (the files), `report` (the table), `runfacts` and `timeline`
-  (``run.json``), `runreport` and `runcharts` (``report.html``), `drawing` (the flow as a picture).
-* Whether hosts can run a flow at all: `doctor`, `hostfacts`, `findings`.
+* `stages`: one ``process`` call in the client;
+* `reports`: what is told of it, meanwhile and afterwards;
+* `cluster`: where nodes are computed, and whether hosts can;
+* `worker`: a batch on a worker, its child process, and the user's function in it;
+* `history`: what earlier runs left, and whether it still holds;
+* `plan`: what is decided before anything runs, by pure functions.
 """
 
 from __future__ import annotations
@@ -31,24 +19,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dflow.flowmanager import flowtask
     from dflow.flowmanager.flow import Flow, create_flow
-    from dflow.flowmanager.flowoutput import FlowOutput
-    from dflow.flowmanager.progress import ProgressEvent
-    from dflow.flowmanager.registry import (
+    from dflow.flowmanager.plan.registry import (
         list_registered_tasks,
         print_task_registry,
         validate_function_signature,
         validate_tasks,
     )
+    from dflow.flowmanager.reports.flowoutput import FlowOutput
+    from dflow.flowmanager.reports.progress import ProgressEvent
 
 _HOMES = {
     "Flow": "dflow.flowmanager.flow",
-    "FlowOutput": "dflow.flowmanager.flowoutput",
-    "ProgressEvent": "dflow.flowmanager.progress",
+    "FlowOutput": "dflow.flowmanager.reports.flowoutput",
+    "ProgressEvent": "dflow.flowmanager.reports.progress",
     "create_flow": "dflow.flowmanager.flow",
-    "list_registered_tasks": "dflow.flowmanager.registry",
-    "print_task_registry": "dflow.flowmanager.registry",
-    "validate_function_signature": "dflow.flowmanager.registry",
-    "validate_tasks": "dflow.flowmanager.registry",
+    "list_registered_tasks": "dflow.flowmanager.plan.registry",
+    "print_task_registry": "dflow.flowmanager.plan.registry",
+    "validate_function_signature": "dflow.flowmanager.plan.registry",
+    "validate_tasks": "dflow.flowmanager.plan.registry",
 }
 
 __all__ = [

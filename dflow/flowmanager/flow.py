@@ -9,17 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dflow.errors import EmptySourceError, WiringError
-from dflow.flowmanager import bars
-from dflow.flowmanager.flowoutput import FlowOutput
-from dflow.flowmanager.freshness import LASTING_KINDS, LIMIT_KINDS
 from dflow.flowmanager.handle import RunningFlow
-from dflow.flowmanager.listing import listed
-from dflow.flowmanager.notebookbars import is_notebook, notebook_bars
-from dflow.flowmanager.progress import Listener, ProgressEvent
-from dflow.flowmanager.registry import print_task_registry
-from dflow.flowmanager.roots import check_sources
-from dflow.flowmanager.session import remembered_inputs, run_flow
-from dflow.flowmanager.settings import (
+from dflow.flowmanager.history.freshness import LASTING_KINDS, LIMIT_KINDS
+from dflow.flowmanager.plan.listing import listed
+from dflow.flowmanager.plan.registry import print_task_registry
+from dflow.flowmanager.plan.roots import check_sources
+from dflow.flowmanager.plan.settings import (
     FlowSettings,
     checked_limits,
     checked_max_failures,
@@ -29,10 +24,15 @@ from dflow.flowmanager.settings import (
     checked_tasks,
     checked_workers,
 )
-from dflow.flowmanager.wiring import FLOW_INPUT, Plan, plan
+from dflow.flowmanager.plan.wiring import FLOW_INPUT, Plan, plan
+from dflow.flowmanager.reports import bars
+from dflow.flowmanager.reports.flowoutput import FlowOutput
+from dflow.flowmanager.reports.notebookbars import is_notebook, notebook_bars
+from dflow.flowmanager.reports.progress import Listener, ProgressEvent
+from dflow.flowmanager.stages.session import remembered_inputs, run_flow
 
 if TYPE_CHECKING:
-    from dflow.flowmanager.drawing import FlowDrawing
+    from dflow.flowmanager.reports.drawing import FlowDrawing
 
 RETRIED_KINDS = LASTING_KINDS | LIMIT_KINDS | {"exception", "bad_return", "damaged_store"}
 """What `Flow.retry` takes up when it is not told; lost and cancelled items are always done again."""
@@ -293,7 +293,7 @@ class Flow:
         filename
             Where to save the drawing (``.svg``, ``.png`` or ``.pdf``). Omitted: it shows itself in a notebook.
         """
-        from dflow.flowmanager.drawing import draw_batches, draw_plan  # here, because matplotlib loads slowly
+        from dflow.flowmanager.reports.drawing import draw_batches, draw_plan  # here, because matplotlib loads slowly
 
         drawing = draw_plan(self._draft) if self._output is None else draw_batches(self._draft, self._output)
         if filename is not None:

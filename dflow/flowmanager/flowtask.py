@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, overload
 
 from dflow.errors import TaskDefinitionError
-from dflow.flowmanager import registry
-from dflow.flowmanager.tasks import TASK_CLASSES, TaskKind
+from dflow.flowmanager.plan import registry
+from dflow.flowmanager.plan.tasks import TASK_CLASSES, TaskKind
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dflow.errors import FlowCancelledError
-from dflow.flowmanager.flowoutput import FlowOutput
-from dflow.flowmanager.progress import Listener, ProgressEvent
+from dflow.flowmanager.reports.flowoutput import FlowOutput
+from dflow.flowmanager.reports.progress import Listener, ProgressEvent
 
 State = Literal["running", "finished", "failed", "cancelled"]
 Result = tuple[FlowOutput, dict[str, Any], str]

@@ -41,7 +41,7 @@ def _version(package: str) -> str:
 
 def dask_setup(worker: Any) -> None:
     """Dask calls this in the new worker's process."""
-    from dflow.flowmanager.worker import prewarm
+    from dflow.flowmanager.worker.worker import prewarm
 
     cap_threads()
     worker.log_event("dflow-worker", describe_worker())

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from dflow.flowmanager import worker
-from dflow.flowmanager.batch import Batch, Limits
-from dflow.flowmanager.isolation import Supervisor
+from dflow.flowmanager.plan.batch import Batch, Limits
+from dflow.flowmanager.worker import worker
+from dflow.flowmanager.worker.isolation import Supervisor
 from tests.flowmanager.batches import make_batch
 
 N_ITEMS = 2000

@@ -30,8 +30,8 @@ from distributed import Client, Scheduler
 from distributed.protocol import dumps, loads
 
 import dflow
-from dflow.flowmanager import monitorfeed
-from dflow.flowmanager import run as flow_run
+from dflow.flowmanager.reports import monitorfeed
+from dflow.flowmanager.stages import run as flow_run
 from dflow.monitor import events
 from tests.benchmarks.pipeline import make_sources
 from tests.benchmarks.tasks import encode, gather, noop

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 import dflow
-from dflow.flowmanager.clusters import resolve
+from dflow.flowmanager.cluster.clusters import resolve
 from tests.benchmarks.tasks import encode, gather, noop
 from tests.conftest import SHARED_DATA
 

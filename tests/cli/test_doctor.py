@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dflow.flowmanager.findings import Finding, Report
+from dflow.flowmanager.cluster.findings import Finding, Report
 from tests.cli.programs import invoke
 
 
@@ -36,7 +36,7 @@ def test_a_source_is_a_path_however_it_looks(tmp_path, monkeypatch):
 
 def test_nothing_hostile_reaches_the_terminal(monkeypatch):
     hostile = Finding("warning", "disk", "is\nfull \x1b[2J", "node\x07", "/data/\x1b]0;x", "make room")
-    monkeypatch.setattr("dflow.flowmanager.doctor.examine", lambda *_, **__: Report((hostile,)))
+    monkeypatch.setattr("dflow.flowmanager.cluster.doctor.examine", lambda *_, **__: Report((hostile,)))
     for options in ([], ["--json"]):
         result = invoke("doctor", *options)
         assert result.exit_code == 0
@@ -44,7 +44,7 @@ def test_nothing_hostile_reaches_the_terminal(monkeypatch):
 
 
 def test_no_scheduler_is_one_line(monkeypatch):
-    monkeypatch.setattr("dflow.flowmanager.clusters.CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr("dflow.flowmanager.cluster.clusters.CONNECT_SECONDS", 1.0)
     result = invoke("doctor", "--cluster", "tcp://127.0.0.1:1")
     assert result.exit_code == 1
     assert result.stderr.startswith("dflow: No Dask scheduler answers at tcp://127.0.0.1:1")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dflow.errors import ClusterError
-from dflow.flowmanager import profiles
+from dflow.flowmanager.cluster import profiles
 from dflow.flowmanager.preload import cap_threads, describe_worker
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ import pytest
 import dflow
 from dflow.cadaccess.parts import write_parts
 from dflow.errors import ClusterError
-from dflow.flowmanager import profiles
+from dflow.flowmanager.cluster import profiles
 from tests.cluster import slurm_node
 from tests.cluster.slow_tasks import encode_slowly, gather
 from tests.trees import tree_digest

@@ -13,7 +13,7 @@ import xarray as xr
 import dflow
 from dflow.dataset import DatasetExplorer
 from dflow.flowmanager import flowtask
-from dflow.flowmanager.flowoutput import FlowOutput
+from dflow.flowmanager.reports.flowoutput import FlowOutput
 
 _NUMBERS = itertools.count()
 

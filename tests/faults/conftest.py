@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from dflow.flowmanager.clusters import resolve
+from dflow.flowmanager.cluster.clusters import resolve
 from tests.faults.cases import Case
 from tests.faults.daskcluster import DaskCluster
 

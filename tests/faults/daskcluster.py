@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from dflow.flowmanager.clusters import free_port
+from dflow.flowmanager.cluster.clusters import free_port
 from tests.faults.gates import wait_until
 
 N_WORKERS = 2

@@ -155,7 +155,7 @@ def test_a_clock_that_jumps_changes_nothing(
     def strike(case: Case) -> None:
         gates.arrival(case.gates, HELD)
         jumped = SimpleNamespace(time=lambda: time.time() + jump_seconds)
-        monkeypatch.setattr("dflow.flowmanager.freshness.time", jumped)
+        monkeypatch.setattr("dflow.flowmanager.history.freshness.time", jumped)
         for source in case.sources.iterdir():
             os.utime(source, (jumped.time(), jumped.time()))
 

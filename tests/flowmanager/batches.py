@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
-from dflow.flowmanager.batch import Batch, Feed, FeedKind, Item, Limits, TaskCall
+from dflow.flowmanager.plan.batch import Batch, Feed, FeedKind, Item, Limits, TaskCall
 from dflow.records import BatchResult, ErrorRecord
 from dflow.storage import DataStorage
 from dflow.storage.paths import FlowPaths, item_identity

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from distributed import Client
 
-from dflow.flowmanager.clusters import resolve
+from dflow.flowmanager.cluster.clusters import resolve
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,10 @@ import pytest
 
 import dflow
 from dflow.errors import EmptySourceError, FlowBusyError, FlowFileError, OutputFolderError, SourceNotFoundError
-from dflow.flowmanager import flowtask, folder
-from dflow.flowmanager.lock import FolderLock
-from dflow.flowmanager.outputs import read_flow_file
+from dflow.flowmanager import flowtask
+from dflow.flowmanager.history import folder
+from dflow.flowmanager.history.lock import FolderLock
+from dflow.flowmanager.reports.outputs import read_flow_file
 from tests.flowmanager import flowparts
 from tests.flowmanager.flowparts import encode, gather, hidden, label, tree_bytes, write_sources
 

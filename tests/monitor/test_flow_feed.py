@@ -16,9 +16,10 @@ import pytest
 from distributed import Client, LocalCluster
 
 import dflow
-from dflow.flowmanager import flowtask, monitorfeed
-from dflow.flowmanager.monitorfeed import MonitorFeed
-from dflow.flowmanager.progress import ProgressEvent
+from dflow.flowmanager import flowtask
+from dflow.flowmanager.reports import monitorfeed
+from dflow.flowmanager.reports.monitorfeed import MonitorFeed
+from dflow.flowmanager.reports.progress import ProgressEvent
 from dflow.monitor import events
 from dflow.records import ErrorRecord
 from tests import browser

@@ -14,8 +14,8 @@ from rich.console import Console
 import dflow
 from dflow.dataset import DatasetExplorer
 from dflow.flowmanager import flowtask
-from dflow.flowmanager.batching import Batcher, Sized
-from dflow.flowmanager.report import print_report
+from dflow.flowmanager.plan.batching import Batcher, Sized
+from dflow.flowmanager.reports.report import print_report
 
 
 def test_c01_files_are_worked_on_by_several_processes(faulty):

@@ -1,0 +1,154 @@
+"""A Dask cluster as an engine: a sliding window of jobs on a `distributed.Client`."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from typing import Any
+
+from distributed import Client
+
+from dflow.errors import ClusterError, FlowCancelledError
+from dflow.flowmanager.cluster.engine import Finished, Job
+
+_LOGGER = logging.getLogger(__name__)
+
+WINDOW = 4
+"""Jobs outstanding for each worker thread: enough that no worker waits, few enough that the scheduler stays small."""
+
+POLL_SECONDS = 0.5
+COUNT_SECONDS = 2.0
+LOST_SECONDS = 20.0
+"""How long the scheduler may be out of reach before the flow gives up."""
+
+
+class ClusterEngine:
+    """Runs jobs on a client's cluster; one flow, one thread at a time (`cancel` from any).
+
+    `retries` is how often Dask runs a node again that raised: the nodes never raise for a file's fault, so this is for
+    faults of the infrastructure. `on_wait` is called every `POLL_SECONDS` in which nothing ends. `has_dropped_jobs`:
+    workers may still be busy with jobs that nobody waits for.
+    """
+
+    def __init__(self, client: Client, *, retries: int = 1, on_wait: Callable[[], None] = lambda: None) -> None:
+        self.client = client
+        self._retries = retries
+        self._on_wait = on_wait
+        self._cancelled = False
+        self.has_dropped_jobs = False
+        self._n_workers = 0
+        self._counted_at = -COUNT_SECONDS
+
+    @property
+    def n_workers(self) -> int:
+        """Worker threads of the cluster, looked up every few seconds; at least 1."""
+        now = time.monotonic()
+        if now - self._counted_at > COUNT_SECONDS:
+            self._counted_at = now
+            self._n_workers = sum(self.client.nthreads().values())
+        return max(1, self._n_workers)
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
+        """Keep `WINDOW` jobs a worker outstanding and yield each when all its nodes have ended."""
+        waiting: dict[int, _Running] = {}
+        done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        source = iter(jobs)
+        try:
+            more = self._fill(source, waiting, done)
+            while waiting:
+                for tag in self._ended(waiting, done):
+                    yield self._collect(tag, waiting.pop(tag))
+                    # Let the window close before the caller's answer (a retry, a smaller batch) is asked for.
+                more = self._fill(source, waiting, done) or more
+        finally:
+            if waiting:
+                self._drop(waiting)
+
+    def cancel(self) -> None:
+        """Make `run` raise soon."""
+        self._cancelled = True
+
+    def _fill(self, source: Iterator[Job], waiting: dict[int, _Running], done: Any) -> bool:
+        started: list[Job] = []
+        while len(waiting) + len(started) < WINDOW * self.n_workers:
+            job = next(source, None)
+            if job is None:
+                break
+            started.append(job)
+        if not started:
+            return False
+        nodes = [node for job in started for node in job.nodes]
+        futures = iter(self.client.compute(nodes, optimize_graph=False, retries=self._retries))
+        for job in started:
+            running = _Running([next(futures) for _ in job.nodes])
+            waiting[job.tag] = running
+            for future in running.futures:
+                future.add_done_callback(lambda _, tag=job.tag: done.put(tag))
+        return True
+
+    def _ended(self, waiting: dict[int, _Running], done: Any) -> list[int]:
+        """Wait for nodes; the tags whose nodes have all ended."""
+        unreachable_since: float | None = None
+        while True:
+            if self._cancelled:
+                raise FlowCancelledError("The flow was cancelled; run it again to go on where it stopped.")
+            try:
+                tags = [done.get(timeout=POLL_SECONDS)]
+            except queue.Empty:
+                self._on_wait()
+                unreachable_since = self._check_scheduler(unreachable_since)
+                continue
+            while not done.empty():
+                tags.append(done.get())
+            for tag in tags:
+                if tag in waiting:
+                    waiting[tag].n_ended += 1
+            ended = [tag for tag in dict.fromkeys(tags) if tag in waiting and waiting[tag].has_ended]
+            if ended:
+                return ended
+
+    def _collect(self, tag: int, running: _Running) -> Finished:
+        try:
+            return Finished(tag, tuple(self.client.gather(running.futures)))
+        except CancelledError as error:
+            raise ClusterError(
+                "The scheduler dropped the flow's work (restarted, or closed); run the flow again."
+            ) from error
+        except Exception as error:
+            return Finished(tag, error=error)
+        finally:
+            running.futures.clear()
+
+    def _check_scheduler(self, since: float | None) -> float | None:
+        if self.client.status == "running":
+            return None
+        now = time.monotonic()
+        since = now if since is None else since
+        if now - since > LOST_SECONDS or self.client.status in ("closed", "closing"):
+            raise ClusterError(f"Lost the scheduler of {self.client!r}; run the flow again to go on where it stopped.")
+        return since
+
+    def _drop(self, waiting: dict[int, _Running]) -> None:
+        self.has_dropped_jobs = True
+        futures = [future for running in waiting.values() for future in running.futures]
+        try:
+            self.client.cancel(futures, force=True)
+        except Exception:
+            _LOGGER.debug("could not cancel %d futures", len(futures), exc_info=True)
+
+
+class _Running:
+    """The futures of one job and how many of them have ended."""
+
+    __slots__ = ("futures", "n_ended")
+
+    def __init__(self, futures: list[Any]) -> None:
+        self.futures = futures
+        self.n_ended = 0
+
+    @property
+    def has_ended(self) -> bool:
+        return self.n_ended >= len(self.futures)

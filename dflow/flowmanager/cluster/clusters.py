@@ -1,0 +1,277 @@
+"""Which cluster a flow runs on: the caller's, the active one, a named profile's, or one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing.spawn
+import os
+import signal
+import socket
+import uuid
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from typing import Any
+
+import dask
+import distributed
+from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError, connect
+from distributed.security import Security
+
+from dflow.errors import ClusterError
+from dflow.flowmanager.cluster import profiles
+from dflow.monitor.preload import offer_pages
+
+CONNECT_SECONDS = 15.0
+WORKER_SECONDS = 60.0
+DASHBOARD_PORT = 8787
+
+
+@dataclass(slots=True)
+class Connection:
+    """A client and what must be closed behind it (nothing that the user opened)."""
+
+    client: Client
+    owned: tuple[Any, ...] = ()
+
+    def close(self) -> None:
+        """Close what this flow opened."""
+        for thing in self.owned:
+            thing.close()
+
+
+def active_client() -> Client | None:
+    """The client that the user has open in this process, if any."""
+    try:
+        client = distributed.get_client()
+    except ValueError:
+        return None
+    return client if client.status == "running" else None
+
+
+def is_foreign(cluster: Any) -> bool:
+    """Whether the flow would use a cluster that somebody else runs: given, or active."""
+    return cluster is not None or active_client() is not None
+
+
+def resolve(cluster: Any = None, *, max_workers: int | None = None) -> Connection:
+    """Connect to the cluster that `cluster` means.
+
+    Parameters
+    ----------
+    cluster
+        A `distributed.Client`, a cluster object, a scheduler's address, a profile's name, or None: the active client,
+        else a local cluster of our own.
+    max_workers
+        Worker processes of a local cluster, jobs of a queue; None for what the machine or the profile says.
+
+    Raises
+    ------
+    ClusterError
+        If there is no scheduler there, or it gets no worker.
+    """
+    if cluster is None:
+        client = active_client()
+        return _checked(Connection(client)) if client is not None else _local(max_workers)
+    if isinstance(cluster, Client):
+        if cluster.status != "running":
+            raise ClusterError(f"{cluster!r} is closed; open it, or leave `cluster` out.")
+        return _checked(Connection(cluster))
+    if isinstance(cluster, str):
+        return _by_text(cluster, max_workers)
+    if hasattr(cluster, "scheduler_address"):
+        client = _connect(cluster)
+        return _checked(Connection(client, (client,)))
+    raise ClusterError(
+        f"cluster={cluster!r} is {type(cluster).__name__}; expected a distributed Client, a cluster object, a "
+        f"scheduler's "
+        f"address or one of {list(profiles.profile_names())}."
+    )
+
+
+def _by_text(text: str, max_workers: int | None) -> Connection:
+    if text == "local":
+        return _local(max_workers)
+    if text in profiles.profile_names():
+        queue = profiles.queue_cluster(text, max_workers=max_workers)
+        client = _connect(queue)
+        wait = profiles.wait_seconds(text)
+        return _checked(Connection(client, (client, queue)), wait, lambda: profiles.queue_says(text))
+    if "://" not in text and ":" not in text:
+        raise ClusterError(
+            f"cluster={text!r} is no scheduler's address (tcp://host:8786) and no profile; "
+            f"profiles: {list(profiles.profile_names())}."
+        )
+    _greet(text)
+    client = _connect(text)
+    return _checked(Connection(client, (client,)))
+
+
+def _greet(address: str) -> None:
+    """See that a Dask scheduler answers; from what is none, `Client` would wait for a greeting for ever.
+
+    Raises
+    ------
+    ClusterError
+        Saying what is wrong with the address.
+    """
+
+    async def greeted() -> None:
+        arguments = Security().get_connection_args("client")
+        comm = await asyncio.wait_for(connect(address, timeout=CONNECT_SECONDS, **arguments), CONNECT_SECONDS + 1)
+        comm.abort()
+
+    try:
+        with ThreadPoolExecutor(1) as own:  # a notebook's event loop is at work in this thread
+            own.submit(asyncio.run, greeted()).result()
+    except (ValueError, TypeError) as error:
+        raise ClusterError(f"cluster={address!r} is no scheduler's address (tcp://host:8786): {error}") from error
+    except Exception as error:  # whatever unpacking bytes that are no greeting may raise
+        if isinstance(error, OSError) and not isinstance(error, (TimeoutError, CommClosedError)):
+            raise _silence(address, error) from error
+        raise ClusterError(
+            f"What listens at {address} is no Dask scheduler, or one that hangs. Is it the dashboard's port? The "
+            "scheduler's own stands in its log, usually tcp://host:8786."
+        ) from error
+
+
+def _silence(name: str, error: Exception) -> ClusterError:
+    return ClusterError(f"No Dask scheduler answers at {name} within {CONNECT_SECONDS:.0f} s: {error}")
+
+
+def _connect(target: Any) -> Client:
+    try:
+        return Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        name = target if isinstance(target, str) else type(target).__name__
+        raise _silence(name, error) from error
+
+
+def _checked(connection: Connection, wait_seconds: float | None = None, explain: Callable[[], str] = str) -> Connection:
+    """The connection, once it has a worker; `explain` adds what is known of why it gets none.
+
+    An adaptive cluster starts workers for work only, so the wait is for the answer to a small task.
+    """
+    wait_seconds = WORKER_SECONDS if wait_seconds is None else wait_seconds
+    client = connection.client
+    if client.nthreads():
+        return connection
+    wake = client.submit(os.getpid, key=f"dflow-wake-{uuid.uuid4().hex}", pure=False)
+    try:
+        wake.result(timeout=wait_seconds)
+    except TimeoutError as error:
+        scheduler, known = client.scheduler.address, explain()
+        wake.cancel()
+        connection.close()
+        raise ClusterError(
+            f"The scheduler at {scheduler} got no worker within {wait_seconds:.0f} s.{known and chr(10)}{known}"
+        ) from error
+    except BaseException:  # Ctrl-C while a queue keeps us waiting
+        connection.close()
+        raise
+    return connection
+
+
+_QUIET = {
+    # Users' code runs in the workers' children; Dask's profiler would only see workers that wait.
+    "distributed.worker.profile.enabled": False,
+    # What every event loop does all the time, of which a cluster of n workers has 2 n + 1 on one machine: by default
+    # fifty times a second a look at its own delay, ten times one at the memory (the children's is watched by us).
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.worker.memory.monitor-interval": "500ms",
+    "distributed.admin.system-monitor.interval": "1s",
+}
+"""Settings of a local cluster: by default its idle loops take 3 % of two cores."""
+
+
+def _local(max_workers: int | None) -> Connection:
+    """A cluster of our own: one thread a process, the dashboard on the loopback interface, closed with the flow."""
+    _keep_main_out_of_workers()
+    offer_pages()
+    with warnings.catch_warnings(), dask.config.set(_QUIET):
+        # Another process may take the port after we looked; distributed then takes another by itself.
+        warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use", category=UserWarning)
+        cluster = _started_or_closed(
+            n_workers=max_workers or default_workers(),
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=f"127.0.0.1:{free_port(DASHBOARD_PORT)}",
+            silence_logs=logging.CRITICAL,
+        )
+    try:
+        client = Client(cluster, set_as_default=False)
+    except BaseException:
+        cluster.close()
+        raise
+    return Connection(client, (client, cluster))
+
+
+def _started_or_closed(**arguments: Any) -> LocalCluster:
+    """A local cluster that Ctrl-C does not reach, and of which nothing is left when Ctrl-C comes while it starts.
+
+    It starts in a thread of its own: an interrupted constructor returns nothing that could be closed, and the workers
+    inherit the thread's signal mask. A terminal interrupts all processes of its session, but ending the workers in
+    order is the flow's affair.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(_start_uninterrupted, arguments)
+        try:
+            return starting.result()
+        except KeyboardInterrupt:
+            with suppress(Exception):  # what failed to start needs no closing
+                starting.result().close()
+            raise
+
+
+def _start_uninterrupted(arguments: dict[str, Any]) -> LocalCluster:
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        resource_tracker.ensure_running()  # its start, which the first spawned process causes, unblocks the signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    return LocalCluster(**arguments)
+
+
+def default_workers() -> int:
+    """Processors that this process may use."""
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except AttributeError:  # not Linux
+        return max(1, os.cpu_count() or 1)
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` where nobody listens on it, else 0: the system's choice."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return 0
+    return wanted
+
+
+def _keep_main_out_of_workers() -> None:
+    """Start our workers without running the user's script again.
+
+    ``spawn`` imports the parent's main module in each child, so that a script without the ``__main__`` guard would
+    start itself in every worker. dflow's workers never need it: tasks travel by value to the workers' own children.
+    """
+    spawn: Any = multiprocessing.spawn
+    original: Callable[[str], dict[str, Any]] = spawn.get_preparation_data
+    if getattr(original, "_dflow", False):
+        return
+
+    def without_main(name: str) -> dict[str, Any]:
+        data = original(name)
+        if name.startswith("Dask Worker process"):
+            data.pop("init_main_from_name", None)
+            data.pop("init_main_from_path", None)
+        return data
+
+    without_main._dflow = True  # type: ignore[attr-defined]  # marks the wrapper, so that it is put on once
+    spawn.get_preparation_data = without_main

@@ -1,0 +1,229 @@
+"""Can these hosts run a flow? What is asked of them, and the check at a flow's start.
+
+`check_cluster` asks every worker once (one ``Client.run``) before a flow uses a cluster that it did not start itself;
+`examine` asks more, for ``dflow doctor``. `dflow.flowmanager.cluster.findings` judges the answers.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from dflow.errors import ClusterError, OutputFolderError
+from dflow.flowmanager.cluster.findings import (
+    Finding,
+    Level,
+    Report,
+    judge_answers,
+    judge_files,
+    judge_kernels,
+    judge_loading,
+    judge_memory,
+    judge_resources,
+    judge_versions,
+    judge_workers,
+    summaries,
+    unique,
+)
+from dflow.flowmanager.cluster.hostfacts import (
+    HostFacts,
+    KernelFacts,
+    Question,
+    SourceKind,
+    kind_of_source,
+    load_kernel_on_worker,
+    look,
+    look_at_kernel,
+    look_at_kernel_on_worker,
+    look_on_worker,
+    probe_path,
+)
+from dflow.flowmanager.plan.roots import looks_like_a_path
+
+MAX_SOURCES = 50
+"""Sources that each host is asked for: spread evenly over all, so that every mount is likely among them."""
+
+
+def check_cluster(
+    client: Client, sources: Iterable[Any], folder: str | os.PathLike[str], *, kernel: bool = False
+) -> None:
+    """See that every worker reads the sources, shares the flow's folder and runs the same versions.
+
+    Parameters
+    ----------
+    sources
+        A flow's inputs; those that are no paths are left out.
+    folder
+        The flow's folder, which exists on the client.
+    kernel
+        Also see that the CAD kernel loads on each host; takes a second, once for each worker that is asked.
+
+    Raises
+    ------
+    ClusterError
+        Naming hosts, paths and what to do. Costs one round trip to the workers (some ms) and a file from each.
+    """
+    with _shared_folder_probe(os.fspath(folder)) as (token, fault):
+        if fault:
+            raise OutputFolderError(f"{os.fspath(folder)} {fault}")
+        question = Question(_seen_here(sources), os.fspath(folder), token)
+        facts, findings = _examine_workers(client, question, look(Question()))
+    if kernel and not any(finding.level == "problem" for finding in findings):
+        findings += judge_loading(_loaded_kernels(client, facts))
+    problems = [finding for finding in unique(findings) if finding.level == "problem"]
+    if problems:
+        shown = "; ".join(map(str, problems[:3]))
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ClusterError(
+            f"This cluster cannot run the flow: {shown}{more}. `dflow doctor --cluster {client.scheduler.address}` "
+            "shows all."
+        )
+
+
+def examine(
+    client: Client | None = None,
+    sources: Iterable[Any] = (),
+    folder: str | os.PathLike[str] = ".",
+    *,
+    kernel: bool = True,
+) -> Report:
+    """Look at this host and, with a client, at every worker's.
+
+    Parameters
+    ----------
+    folder
+        Where flows shall write; where it is not there yet, the nearest folder above it is looked at.
+    kernel
+        Also load the CAD kernel and draw a picture on each host, which takes seconds.
+    """
+    folder = _existing(os.path.abspath(folder))
+    findings: list[Finding] = [*_missing_here(sources)]
+    with _shared_folder_probe(folder) as (token, fault):
+        question = Question(_seen_here(sources), folder, token)
+        here = look(Question(folder=folder))
+        if fault:
+            findings.append(Finding("problem", "output", fault, here.host, folder, "give another folder"))
+        facts: list[HostFacts] = []
+        if client is not None:
+            facts, found = _examine_workers(client, question, here)
+            findings += [*found, *judge_memory(_workers_of(client), facts)]
+    n_workers = len(facts)
+    findings += judge_resources(here, n_workers)
+    for each in facts:
+        findings += judge_resources(each)
+    if kernel:
+        findings += judge_kernels(_kernels(client, facts))
+    findings += summaries(findings, question, n_workers)
+    order: dict[Level, int] = {"problem": 0, "warning": 1, "ok": 2}
+    return Report(tuple(sorted(unique(findings), key=lambda finding: order[finding.level])))
+
+
+@contextmanager
+def _shared_folder_probe(folder: str) -> Iterator[tuple[str, str]]:
+    """A file in `folder` for the time of the question: its token, or "" and why there is none."""
+    token = uuid.uuid4().hex
+    path = probe_path(folder, token)
+    try:
+        with open(path, "x", encoding="ascii") as file:
+            file.write(token)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        yield "", f"cannot be written: {error.strerror}"
+        return
+    try:
+        yield token, ""
+    finally:
+        Path(path).unlink(missing_ok=True)
+
+
+def _take_answers(question: Question, facts: Sequence[HostFacts]) -> set[str]:
+    """The workers' answers that are seen here; they are removed (another user's are left to the flow's sweep)."""
+    seen = set()
+    for answer in (each.answer for each in facts if each.answer):
+        path = Path(question.folder, os.path.basename(answer))
+        try:
+            if path.read_text(encoding="ascii") == question.token:
+                seen.add(answer)
+            path.unlink()
+        except (OSError, ValueError):
+            continue
+    return seen
+
+
+def _examine_workers(client: Client, question: Question, here: HostFacts) -> tuple[list[HostFacts], list[Finding]]:
+    """What each worker says, and what that means for the files and the versions."""
+    facts, broken = _ask_workers(client, question)
+    seen = _take_answers(question, facts)
+    findings = [*judge_workers(broken), *judge_files(facts), *judge_answers(question, facts, seen)]
+    return facts, [*findings, *judge_versions(here, facts)]
+
+
+def _ask_workers(client: Client, question: Question) -> tuple[list[HostFacts], dict[str, BaseException]]:
+    """Every worker's facts in the order of addresses, and the errors of those that could not say."""
+    try:
+        answers = client.run(look_on_worker, question, on_error="return")
+    except OSError as error:
+        raise ClusterError(f"The scheduler {client.scheduler.address} does not answer: {error}") from error
+    facts = [answers[address] for address in sorted(answers) if isinstance(answers[address], HostFacts)]
+    return facts, {a: answers[a] for a in sorted(answers) if isinstance(answers[a], BaseException)}
+
+
+def _kernels(client: Client | None, facts: Sequence[HostFacts]) -> list[KernelFacts]:
+    """The client's kernel and that of one worker on each further host."""
+    kernels = [look_at_kernel()]
+    one_each = {each.host: each.address for each in facts if each.host != kernels[0].host}
+    if client is not None and one_each:
+        answers = client.run(look_at_kernel_on_worker, workers=list(one_each.values()), on_error="return")
+        kernels += [answer for answer in answers.values() if isinstance(answer, KernelFacts)]
+    return kernels
+
+
+def _loaded_kernels(client: Client, facts: Sequence[HostFacts]) -> list[KernelFacts]:
+    """Whether the kernel loads in each environment of each host, the client's own host included."""
+    one_each = {(each.host, each.versions.get("executable")): each.address for each in facts}
+    answers = client.run(load_kernel_on_worker, workers=list(one_each.values()), on_error="return")
+    return [answer for answer in answers.values() if isinstance(answer, KernelFacts)]
+
+
+def _workers_of(client: Client) -> dict[str, int]:
+    """Memory limit of each worker in bytes, 0 where it has none."""
+    workers = client.scheduler_info(n_workers=-1).get("workers", {})
+    return {address: int(state.get("memory_limit") or 0) for address, state in workers.items()}
+
+
+def _seen_here(sources: Iterable[Any]) -> tuple[tuple[str, SourceKind], ...]:
+    """Those of the sources that are paths and can be read here, thinned out evenly."""
+    paths = _paths(sources)
+    seen = []
+    for path in paths[:: -(-len(paths) // MAX_SOURCES) or 1]:
+        try:
+            seen.append((path, kind_of_source(path)))
+        except OSError:
+            continue  # the client's own fault: `check_sources` and `_missing_here` say so
+    return tuple(seen)
+
+
+def _missing_here(sources: Iterable[Any]) -> Iterator[Finding]:
+    host = os.uname().nodename
+    for path in _paths(sources):
+        try:
+            kind_of_source(path)
+        except OSError as error:
+            yield Finding("problem", "sources", f"cannot be read: {error.strerror}", host, path, "check the path")
+
+
+def _paths(sources: Iterable[Any]) -> list[str]:
+    return [os.path.abspath(os.path.expanduser(each)) for each in sources if looks_like_a_path(each)]
+
+
+def _existing(folder: str) -> str:
+    while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    return folder

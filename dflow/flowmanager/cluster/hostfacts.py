@@ -1,0 +1,202 @@
+"""What one host says of itself and of the files it should see: gathered on each worker, and on the client alike.
+
+`look` asks the file system, so it runs in a thread with a time limit: a mount whose server is gone blocks for ever.
+Nothing here judges; `dflow.flowmanager.cluster.doctor` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import resource
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from distributed.system import MEMORY_LIMIT
+
+from dflow.cadaccess.kernel_check import kernel_problem
+from dflow.flowmanager.preload import describe_worker
+from dflow.render.probe import available_renderer
+from dflow.storage.paths import TEMPORARY_PREFIX
+
+LOOK_SECONDS = 30.0
+"""A file system that takes longer for a handful of names would stall a flow."""
+
+SourceKind = Literal["file", "folder", "empty folder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a host is asked: whether it sees `sources` (path and what the client sees there) and shares `folder`.
+
+    `token` is the content of the file `probe_path` that the client left in `folder`; without one only the room in
+    `folder` is told.
+    """
+
+    sources: tuple[tuple[str, SourceKind], ...] = ()
+    folder: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """One process's answer.
+
+    `address` is the worker's, "" for the client; `unseen` pairs sources with what is wrong with them; `folder_fault`
+    says why the folder is not the client's, "" where it is; `answer` names the file that was left there; the bytes are
+    -1 where unknown; `open_files` is the soft limit of file descriptors; `hung` is true where the file system did not
+    answer in time (then the rest is unknown); `folder` is the one that was asked about.
+    """
+
+    host: str
+    address: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    unseen: tuple[tuple[str, str], ...] = ()
+    folder_fault: str = ""
+    answer: str = ""
+    folder: str = ""
+    folder_free_bytes: int = -1
+    temporary_folder: str = ""
+    temporary_free_bytes: int = -1
+    memory_bytes: int = -1
+    open_files: int = -1
+    hung: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFacts:
+    """Whether the CAD kernel loads on a host (`fault` says why not) and what draws previews there."""
+
+    host: str
+    fault: str = ""
+    renderer: str = ""
+    renderer_reason: str = ""
+
+
+def kind_of_source(path: str) -> SourceKind:
+    """What a source is here.
+
+    Raises
+    ------
+    OSError
+        If it is not there, or cannot be read.
+    """
+    if not os.path.isdir(path):
+        with open(path, "rb", buffering=0) as file:
+            file.read(1)
+        return "file"
+    with os.scandir(path) as entries:
+        return "empty folder" if next(entries, None) is None else "folder"
+
+
+def probe_path(folder: str, token: str) -> str:
+    """The file that the client leaves in a folder for others to find."""
+    return os.path.join(folder, f"{TEMPORARY_PREFIX}probe-{token}")
+
+
+def look(question: Question, address: str = "") -> HostFacts:
+    """Answer on this host; leaves one small file in the folder, which the client removes."""
+    folder_fault, answer = _look_at_folder(question) if question.token else ("", "")
+    faults = ((path, _source_fault(path, kind)) for path, kind in question.sources)
+    temporary = tempfile.gettempdir()
+    return HostFacts(
+        host=socket.gethostname(),
+        address=address,
+        versions=describe_worker(),
+        unseen=tuple((path, fault) for path, fault in faults if fault),
+        folder_fault=folder_fault,
+        answer=answer,
+        folder=question.folder,
+        folder_free_bytes=free_bytes(question.folder),
+        temporary_folder=temporary,
+        temporary_free_bytes=free_bytes(temporary),
+        memory_bytes=int(MEMORY_LIMIT),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    )
+
+
+async def look_on_worker(question: Question, dask_worker: Any = None) -> HostFacts:
+    """`look` for `Client.run`: beside the worker's event loop, which goes on."""
+    address = str(getattr(dask_worker, "address", ""))
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(look, question, address), LOOK_SECONDS)
+    except TimeoutError:
+        return HostFacts(socket.gethostname(), address, hung=True)
+
+
+def look_at_kernel() -> KernelFacts:
+    """Load the kernel and draw in processes of their own; takes seconds."""
+    fault = kernel_problem()
+    if fault:
+        return KernelFacts(socket.gethostname(), fault)
+    renderer = available_renderer()
+    return KernelFacts(socket.gethostname(), "", renderer.name, renderer.reason)
+
+
+async def look_at_kernel_on_worker() -> KernelFacts:
+    """`look_at_kernel` for `Client.run`."""
+    return await asyncio.to_thread(look_at_kernel)
+
+
+async def load_kernel_on_worker() -> KernelFacts:
+    """Whether the kernel loads, for `Client.run`; a worker where it has loaded once is not asked to prove it again."""
+    fault = ""
+    try:
+        await asyncio.to_thread(_load_kernel)
+    except ImportError as error:
+        fault = str(error)
+    return KernelFacts(socket.gethostname(), fault)
+
+
+@functools.cache  # keeps what was returned, not what was raised: a kernel that is mended is found mended
+def _load_kernel() -> None:
+    fault = kernel_problem()
+    if fault:
+        raise ImportError(fault)
+
+
+def free_bytes(folder: str) -> int:
+    """What may still be written below `folder`, -1 where that cannot be told."""
+    try:
+        return shutil.disk_usage(folder).free if folder else -1
+    except OSError:
+        return -1
+
+
+def _source_fault(path: str, expected: SourceKind) -> str:
+    try:
+        found = kind_of_source(path)
+    except FileNotFoundError:
+        return "is not there"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if found == expected:
+        return ""
+    return f"is an {found}" if found == "empty folder" else f"is a {found}, on the client it is a {expected}"
+
+
+def _look_at_folder(question: Question) -> tuple[str, str]:
+    """What is wrong with the shared folder, and the name of the answer that was left in it."""
+    if not os.path.isdir(question.folder):
+        return "is not there", ""
+    try:
+        with open(probe_path(question.folder, question.token), encoding="ascii") as file:
+            if file.read() != question.token:
+                return "shows other contents than the client wrote", ""
+    except FileNotFoundError:
+        return "is another folder than the client's: a file that the client wrote there does not show", ""
+    except OSError as error:
+        return f"cannot be read: {error.strerror}", ""
+    answer = f"{TEMPORARY_PREFIX}answer-{uuid.uuid4().hex}"
+    try:
+        with open(os.path.join(question.folder, answer), "x", encoding="ascii") as file:
+            file.write(question.token)
+    except OSError as error:
+        return f"cannot be written: {error.strerror}", ""
+    return "", answer

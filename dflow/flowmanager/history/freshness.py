@@ -1,0 +1,129 @@
+"""Whether an item must be done again: a pure judgement over its journal entry, its source and the pipeline.
+
+`examine` looks at the source (one ``stat``); `judge` decides; `content_hash` reads the bytes, and is only asked for
+when size and time do not settle the matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dflow.flowmanager.history.journal import Entry
+
+FRESH_SECONDS = 2.0
+"""A file modified so shortly before it was looked at may change again without its time changing."""
+
+LASTING_KINDS = frozenset(
+    {"unreadable", "no_geometry", "no_faces", "geometry", "kernel_error", "too_big", "schema", "non_finite"}
+)
+"""Failures that the same file and the same pipeline repeat: not tried again."""
+
+LIMIT_KINDS = frozenset({"crash", "timeout", "out_of_memory"})
+"""Failures that a larger allowance may cure: tried again when one is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """An item's source as found: size in bytes and modification time in ns; -1 and 0 for what is no file."""
+
+    n_bytes: int = -1
+    mtime_ns: int = 0
+
+    @property
+    def is_file(self) -> bool:
+        """Whether there is something on disk to hash."""
+        return self.n_bytes >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What this run asks of an item. `retry_kinds`, where given, are the only failures to try again."""
+
+    fingerprint: str
+    previews: bool
+    timeout_seconds: float
+    memory_bytes: int
+    needs_value: bool = False
+    retry_kinds: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`reuse` the entry, do the item again (`redo`), or `hash` its source first; `reason` says why."""
+
+    action: Literal["reuse", "redo", "hash"]
+    reason: str = ""
+
+
+def examine(item: Any) -> SourceState:
+    """Look at an item's source: a file, a folder (its whole listing counts) or nothing on disk."""
+    if not isinstance(item, (str, os.PathLike)):
+        return SourceState()
+    try:
+        found = os.stat(item)
+    except (OSError, ValueError):
+        return SourceState()
+    too_fresh = abs(time.time() - found.st_mtime) < FRESH_SECONDS or os.path.isdir(item)
+    return SourceState(found.st_size, 0 if too_fresh else found.st_mtime_ns)
+
+
+def judge(entry: Entry | None, source: SourceState, wanted: Wanted) -> Verdict:
+    """Decide without reading the source; ``hash`` means: compare its `content_hash` with the entry's."""
+    if entry is None:
+        return Verdict("redo", "new")
+    if entry.fingerprint != wanted.fingerprint:
+        return Verdict("redo", "the pipeline changed")
+    if wanted.previews and not entry.previews:
+        return Verdict("redo", "a preview is wanted")
+    if entry.value_lost and wanted.needs_value:
+        return Verdict("redo", "its returned value cannot be kept between runs")
+    error = entry.records[-1].error
+    if error is not None:
+        verdict = _judge_failure(entry, error.kind, wanted)
+        if verdict is not None:
+            return verdict
+    if source.n_bytes != entry.n_bytes:
+        return Verdict("redo", "the source changed")
+    if not source.is_file or (source.mtime_ns and source.mtime_ns == entry.mtime_ns):
+        return Verdict("reuse")
+    return Verdict("hash", "the source was touched")
+
+
+def _judge_failure(entry: Entry, kind: str, wanted: Wanted) -> Verdict | None:
+    if wanted.retry_kinds is not None:
+        return Verdict("redo", f"it failed as {kind!r} before") if kind in wanted.retry_kinds else None
+    if kind in LASTING_KINDS:
+        return None
+    if kind not in LIMIT_KINDS:
+        return Verdict("redo", "it failed before")
+    more_time = wanted.timeout_seconds > entry.timeout_seconds
+    more_memory = wanted.memory_bytes != entry.memory_bytes
+    return Verdict("redo", "it failed before with a smaller allowance") if more_time or more_memory else None
+
+
+def content_hash(item: Any, identity: str) -> str:
+    """BLAKE2b (32 hexadecimal digits) of a file's bytes, of a folder's listing, or of the identity of anything else.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    path = os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
+    if path is not None and os.path.isfile(path):
+        with open(path, "rb", buffering=0) as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    elif path is not None and os.path.isdir(path):
+        for found in sorted(Path(path).rglob("*")):
+            state = found.stat()
+            digest.update(f"{found.relative_to(path)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+    else:
+        digest.update(identity.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

@@ -1,0 +1,326 @@
+"""What earlier runs finished: an append-only file of records, so that a run that was killed anywhere can be continued.
+
+Each line is a CRC-32 in hexadecimal, a blank and JSON. A line that does not check (the torn tail of a killed run, or a
+damaged disk) is left out and counted; its items are simply done again. Layouts and pipelines are written once and
+referred to by number or hash. No pickle: reading a journal executes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dflow.flowmanager.history.folder import writing
+from dflow.flowmanager.plan.batch import BodyValues, unpack_value
+from dflow.records import ArrayLayout, ErrorRecord, ItemRecord, SampleLayout, SampleRecord
+from dflow.storage.paths import TEMPORARY_PREFIX
+
+FORMAT = 1
+JOURNAL_NAME = "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What became of one item in one stage of the flow.
+
+    `stage` names the stage by its tasks; `content_hash`, `n_bytes` and `mtime_ns` are the source's, taken before the
+    work (mtime 0 where it was too fresh to be trusted); `fingerprint` is the pipeline's digest; `previews` says whether
+    previews were wanted; `timeout_seconds` and `memory_bytes` (0: automatic) are the allowance the item had; `records`
+    hold one record a task of the stage, up to the one that ended it.
+    """
+
+    stage: str
+    item: str
+    content_hash: str
+    n_bytes: int
+    mtime_ns: int
+    fingerprint: str
+    previews: bool
+    timeout_seconds: float
+    memory_bytes: int
+    records: tuple[ItemRecord, ...]
+    value_lost: bool = False
+
+
+@dataclass(slots=True)
+class JournalState:
+    """A journal as read: the latest entry of each (stage, item), the pipelines' parts, and what was left out."""
+
+    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    pipelines: dict[str, dict[str, str]] = field(default_factory=dict)
+    n_lines: int = 0
+    n_damaged: int = 0
+
+
+class Journal:
+    """The open journal of one flow's folder. Used by one thread of the process that holds the folder's lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / JOURNAL_NAME
+        self.state = read_journal(self.path)
+        self._layouts: dict[SampleLayout, int] = {}
+        self._numbers: dict[int, tuple[SampleLayout, int]] = {}  # by id: hashing a layout costs more than a line
+        self._handle: BinaryIO | None = None
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """Write finished items; they survive this process from here on."""
+        lines: list[bytes] = []
+        for entry in entries:
+            lines.extend(self._lines_of(entry))
+        self._write(lines)
+
+    def note_pipeline(self, digest: str, parts: dict[str, str]) -> None:
+        """Remember what a fingerprint was made of, once."""
+        if digest not in self.state.pipelines:
+            self.state.pipelines[digest] = parts
+            self._write([_line({"pipeline": digest, "parts": parts})])
+
+    def close(self) -> None:
+        """Flush to the disk.
+
+        Raises
+        ------
+        OutputFolderError
+            As everything here that writes: the disk is full, or may not be written any more.
+        """
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            with writing(self.path), handle:
+                handle.flush()
+                os.fsync(handle.fileno())
+
+    def rewrite(self, entries: Iterable[Entry]) -> None:
+        """Replace the file by one that holds only `entries` and the pipelines they name (atomic)."""
+        self.close()
+        self._layouts.clear()
+        self._numbers.clear()
+        kept: set[str] = set()
+        temporary = self.path.with_name(TEMPORARY_PREFIX + self.path.name)
+        with writing(self.path), temporary.open("wb") as handle:
+            handle.write(_line({"journal": FORMAT}))
+            for entry in entries:
+                kept.add(entry.fingerprint)
+                handle.writelines(self._lines_of(entry))
+            for digest, parts in self.state.pipelines.items():
+                if digest in kept:
+                    handle.write(_line({"pipeline": digest, "parts": parts}))
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, self.path)
+
+    def _lines_of(self, entry: Entry) -> Iterator[bytes]:
+        for record in entry.records:
+            for sample in record.samples:
+                known = len(self._layouts)
+                if self._number(sample.layout) == known:
+                    yield _line({"layout": known, **_pack_layout(sample.layout)})
+        yield _line(_pack_entry(entry, self._number))
+
+    def _number(self, layout: SampleLayout) -> int:
+        """The number of a layout in this session's lines; a new one gets the next."""
+        found = self._numbers.get(id(layout))
+        if found is None:
+            found = layout, self._layouts.setdefault(layout, len(self._layouts))
+            self._numbers[id(layout)] = found
+        return found[1]
+
+    def _write(self, lines: list[bytes]) -> None:
+        if not lines:
+            return
+        with writing(self.path):
+            if self._handle is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                # A new session numbers its layouts afresh; the newline closes a torn last line.
+                lines = [b"\n", _line({"journal": FORMAT}), *lines]
+                self._handle = self.path.open("ab")
+            self._handle.write(b"".join(lines))
+            self._handle.flush()
+
+
+def read_journal(path: Path) -> JournalState:
+    """Read a journal; an absent one is empty. Damaged lines are counted and left out."""
+    state = JournalState()
+    layouts: dict[int, SampleLayout] = {}
+    try:
+        handle = path.open("rb")
+    except FileNotFoundError:
+        return state
+    with handle:
+        for line in handle:
+            if line == b"\n":
+                continue
+            state.n_lines += 1
+            content = _checked(line)
+            try:
+                if content is None:
+                    state.n_damaged += 1
+                elif "journal" in content:
+                    layouts.clear()
+                elif "records" in content:
+                    entry = _unpack_entry(content, layouts)
+                    state.entries[entry.stage, entry.item] = entry
+                elif "layout" in content:
+                    layouts[content["layout"]] = _unpack_layout(content)
+                else:
+                    state.pipelines[content["pipeline"]] = content["parts"]
+            except (KeyError, IndexError, TypeError, ValueError):  # of another version: done again
+                state.n_damaged += 1
+    return state
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _checked(line: bytes) -> dict[str, Any] | None:
+    if len(line) < 12 or not line.endswith(b"\n"):
+        return None
+    try:
+        expected = int(line[:8], 16)
+    except ValueError:
+        return None
+    text = line[9:-1]
+    return json.loads(text) if zlib.crc32(text) == expected else None
+
+
+def _pack_layout(layout: SampleLayout) -> dict[str, Any]:
+    arrays = [[a.group, a.name, a.dtype, a.dims, a.trailing, a.fill_value] for a in layout.arrays]
+    return {"arrays": arrays, "schema": layout.schema, "tables": layout.tables}
+
+
+def _unpack_layout(content: dict[str, Any]) -> SampleLayout:
+    arrays = tuple(
+        ArrayLayout(group, name, dtype, tuple(dims), tuple(trailing), fill)
+        for group, name, dtype, dims, trailing, fill in content["arrays"]
+    )
+    tables = tuple((name, tuple((int(i), str(n), str(d)) for i, n, d in rows)) for name, rows in content["tables"])
+    return SampleLayout(arrays, content["schema"], tables)
+
+
+def _pack_entry(entry: Entry, number: Callable[[SampleLayout], int]) -> dict[str, Any]:
+    lost = False
+    records = []
+    for record in entry.records:
+        try:
+            value = _pack_value(record.value)
+        except Exception:  # no JSON, or the user's own class that cannot be unpickled, or a list that holds itself
+            value, lost = None, True
+        records.append(_pack_record(record, value, number))
+    return {
+        "stage": entry.stage,
+        "item": entry.item,
+        "source": [entry.content_hash, entry.n_bytes, entry.mtime_ns],
+        "pipeline": entry.fingerprint,
+        "previews": entry.previews,
+        "allowance": [entry.timeout_seconds, entry.memory_bytes],
+        "records": records,
+        "lost": lost or entry.value_lost,
+    }
+
+
+def _pack_record(record: ItemRecord, value: Any, number: Callable[[SampleLayout], int]) -> list[Any]:
+    error = None if record.error is None else {f: getattr(record.error, f) for f in ErrorRecord.__slots__}
+    samples = [
+        [s.name, s.source, s.body, number(s.layout), s.rows, s.values, s.n_bytes, s.data_crc] for s in record.samples
+    ]
+    return [record.status, value, samples, error, record.seconds, record.cpu_seconds, record.notes]
+
+
+def _unpack_entry(content: dict[str, Any], layouts: dict[int, SampleLayout]) -> Entry:
+    item = content["item"]
+    content_hash, n_bytes, mtime_ns = content["source"]
+    timeout_seconds, memory_bytes = content["allowance"]
+    digest = content["pipeline"]
+    records = tuple(_unpack_record(r, item, digest, content_hash, layouts) for r in content["records"])
+    return Entry(
+        content["stage"],
+        item,
+        content_hash,
+        n_bytes,
+        mtime_ns,
+        digest,
+        content["previews"],
+        timeout_seconds,
+        memory_bytes,
+        records,
+        content["lost"],
+    )
+
+
+def _unpack_record(
+    packed: list[Any], item: str, digest: str, content_hash: str, layouts: dict[int, SampleLayout]
+) -> ItemRecord:
+    status, value, samples, error, seconds, cpu_seconds, notes = packed
+    return ItemRecord(
+        item_index=-1,
+        item=item,
+        status=status,
+        samples=tuple(
+            SampleRecord(
+                name,
+                item if source == item else source,
+                body,
+                layouts[layout],
+                tuple(rows),
+                tuple((k, v) for k, v in values),
+                n_bytes,
+                crc,
+            )
+            for name, source, body, layout, rows, values, n_bytes, crc in samples
+        ),
+        error=None if error is None else ErrorRecord(**{**error, "logs": tuple(error["logs"])}),
+        value=_unpack_value(value),
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        reused=True,
+        fingerprint=digest,
+        content_hash=content_hash,
+        notes=tuple(notes),
+    )
+
+
+def _pack_value(value: Any) -> Any:
+    """A returned value as JSON that comes back equal.
+
+    Raises
+    ------
+    TypeError
+        For values that JSON cannot bring back.
+    """
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    value = unpack_value(value)
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value) is list:
+        return {"list": [_pack_value(v) for v in value]}
+    if type(value) is tuple:
+        return {"tuple": [_pack_value(v) for v in value]}
+    if type(value) is dict and all(type(k) is str for k in value):
+        return {"dict": {k: _pack_value(v) for k, v in value.items()}}
+    if isinstance(value, BodyValues):
+        return {"bodies": [[body, _pack_value(v)] for body, v in value.values]}
+    if isinstance(value, Path):
+        return {"path": os.fspath(value)}
+    raise TypeError(f"{type(value).__name__} cannot be kept as JSON")
+
+
+def _unpack_value(packed: Any) -> Any:
+    if not isinstance(packed, dict):
+        return packed
+    ((kind, content),) = packed.items()
+    if kind == "list":
+        return [_unpack_value(v) for v in content]
+    if kind == "tuple":
+        return tuple(_unpack_value(v) for v in content)
+    if kind == "dict":
+        return {k: _unpack_value(v) for k, v in content.items()}
+    if kind == "bodies":
+        return BodyValues(tuple((body, _unpack_value(v)) for body, v in content))
+    return Path(content)

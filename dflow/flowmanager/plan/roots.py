@@ -1,0 +1,100 @@
+"""A stage's items: what they are called, what they are worth, and which of them are the same."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dflow.errors import EmptySourceError, SourceNotFoundError, WiringError
+from dflow.flowmanager.plan.listing import listed
+from dflow.storage.paths import item_identity
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """One item: its `identity` names it in records and stores, `value` is what the task gets."""
+
+    identity: str
+    value: Any
+
+
+def roots_of(values: Iterable[Any], folder: str | os.PathLike[str], task: str) -> tuple[list[Root], list[str]]:
+    """Items from plain values, each once; and the identities of those that came again.
+
+    Raises
+    ------
+    WiringError
+        If a value is neither a path nor JSON.
+    """
+    roots: dict[str, Root] = {}
+    repeated: list[str] = []
+    for position, value in enumerate(values):
+        try:
+            identity = item_identity(value, folder)
+        except (TypeError, ValueError) as error:
+            raise WiringError(
+                f"Item {position} for task {task!r} is {type(value).__name__}: items are paths, or values that "
+                f"JSON can "
+                f"hold ({error})."
+            ) from error
+        if identity in roots:
+            repeated.append(identity)
+        else:
+            roots[identity] = Root(identity, value)
+    return list(roots.values()), repeated
+
+
+def check_sources(sources: Any, *, are_folders: bool = False) -> None:
+    """Refuse sources that look like a path and are not there, before anything starts.
+
+    With `are_folders`, where one of them is there, a bare name beside it is meant as a path as well.
+
+    Raises
+    ------
+    EmptySourceError
+        If one is an empty text, which would mean the whole file system to a pattern such as ``f"{source}/**"``.
+    SourceNotFoundError
+        Naming the first missing one.
+    """
+    sources = listed(sources)
+    if any(isinstance(source, str) and not source.strip() for source in sources):
+        raise EmptySourceError(f"One of the flow's inputs is an empty text: {sources!r:.200}; name a file or folder.")
+    are_paths = are_folders and any(_could_be_a_path(source) and _is_there(source) for source in sources)
+    for source in sources:
+        if (looks_like_a_path(source) or (are_paths and _could_be_a_path(source))) and not _is_there(source):
+            raise SourceNotFoundError(f"There is no file or folder {os.fspath(source)}; check the flow's inputs.")
+
+
+def _is_there(source: str | os.PathLike[str]) -> bool:
+    return os.path.exists(os.path.expanduser(source))
+
+
+def _could_be_a_path(source: Any) -> bool:
+    """Whether a source is a path or a text that is no address and no pattern."""
+    if isinstance(source, os.PathLike):
+        return True
+    return isinstance(source, str) and "://" not in source and not re.search(r"[*?\[\]{}\n]", source)
+
+
+def looks_like_a_path(source: Any) -> bool:
+    """Whether a source can only be meant as a path here: no query, no pattern, no address."""
+    if isinstance(source, os.PathLike):
+        return True
+    if not _could_be_a_path(source):
+        return False
+    return os.path.isabs(source) or source.startswith(("./", "../", "~")) or (os.sep in source and " " not in source)
+
+
+def sequence_identity(values: Sequence[Any], folder: str | os.PathLike[str]) -> str:
+    """What a whole list is called where it is one item."""
+    names = []
+    for value in values[:3]:
+        try:
+            names.append(item_identity(value, folder))
+        except (TypeError, ValueError):
+            names.append(type(value).__name__)
+    more = f" and {len(values) - 3} more" if len(values) > 3 else ""
+    return ", ".join(names) + more

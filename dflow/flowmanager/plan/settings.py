@@ -1,0 +1,166 @@
+"""A flow's settings: what `create_flow` was asked for, checked and frozen."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from dask.utils import parse_bytes
+
+from dflow.config import TIMEOUT_SECONDS
+from dflow.errors import FlowError, OutputFolderError, TaskDefinitionError, WiringError
+from dflow.flowmanager.plan.batch import Limits, SampleKind, StorageKind
+from dflow.flowmanager.plan.registry import validate_tasks
+from dflow.flowmanager.plan.tasks import TaskSpec, spec_of
+from dflow.storage.paths import FlowPaths
+
+
+class SettingError(FlowError, ValueError):
+    """A value of `create_flow` that cannot be."""
+
+    kind = "setting"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSettings:
+    """What one flow is. `max_failures` is a count of files, a share of them below 1.0, or None for any."""
+
+    paths: FlowPaths
+    tasks: tuple[TaskSpec, ...]
+    max_workers: int | None = None
+    debug: bool = False
+    export: bool = True
+    ml_task: str = ""
+    previews: bool = True
+    storage_type: StorageKind = "optimized"
+    sample: SampleKind = "file"
+    cluster: Any = None
+    limits: Limits = field(default_factory=Limits)
+    max_failures: float | None = None
+    task_options: Mapping[str, Any] | None = None
+
+    def specifications(self) -> dict[str, Any]:
+        """``Flow Specifications`` of the ``.flow`` file."""
+        return {
+            "max_workers": self.max_workers,
+            "sequential_mode": self.debug,
+            "storage_type": self.storage_type,
+            "ml_task": self.ml_task,
+            "auto_dataset_export": self.export,
+            "export_visualization": self.previews,
+            "sample": self.sample,
+            "timeout_seconds": self.limits.timeout_seconds,
+            "memory_limit": self.limits.memory_bytes,
+            "max_retries": self.limits.max_retries,
+            "max_failures": self.max_failures,
+            "tasks": [task.name for task in self.tasks],
+        }
+
+
+def checked_tasks(tasks: Sequence[Callable[..., Any]]) -> tuple[TaskSpec, ...]:
+    """The tasks' specifications.
+
+    Raises
+    ------
+    TaskDefinitionError
+        Naming everything that is wrong with them.
+    """
+    problems = validate_tasks(tasks)
+    if any("both named" in problem for problem in problems):
+        raise WiringError(" ".join(problems))
+    if problems:
+        raise TaskDefinitionError(" ".join(problems))
+    return tuple(spec_of(function) for function in tasks)
+
+
+def checked_paths(name: str, flows_outputdir: Any) -> FlowPaths:
+    """Where the flow writes.
+
+    Raises
+    ------
+    SettingError
+        If the name cannot be a folder's.
+    OutputFolderError
+        If `flows_outputdir` is no path.
+    """
+    if not isinstance(name, str) or not name.strip() or name != name.strip():
+        raise SettingError(f"A flow's name is text without blanks around it; found {name!r}.")
+    if re.search(r'[/\\:*?"<>|\0-\x1f]', name) or name.startswith(".") or len(name.encode()) > 200:
+        raise SettingError(
+            f"The flow's name {name!r} names its files: leave out / \\ : * ? \" < > | and a dot in front."
+        )
+    try:
+        return FlowPaths.of(flows_outputdir, name)
+    except TypeError as error:
+        raise OutputFolderError(f"flows_outputdir={flows_outputdir!r} is no path.") from error
+
+
+def checked_storage(storage_type: str, export: bool) -> tuple[StorageKind, bool]:
+    """The kind of store, and whether a dataset can be exported from it."""
+    kind: Any = getattr(storage_type, "value", storage_type)
+    if kind not in get_args(StorageKind):
+        raise SettingError(f"storage_type={storage_type!r}; expected one of {list(get_args(StorageKind))}.")
+    if kind == "memory" and export:
+        warnings.warn(
+            f"storage_type={kind!r} leaves nothing to merge: auto_dataset_export is switched off.",
+            UserWarning,
+            stacklevel=3,
+        )
+        export = False
+    return kind, export
+
+
+def checked_sample(sample: str) -> SampleKind:
+    """The words "file" or "body"."""
+    if sample not in get_args(SampleKind):
+        raise SettingError(f"sample={sample!r}; expected one of {list(get_args(SampleKind))}.")
+    return sample  # type: ignore[return-value]  # just checked
+
+
+def checked_workers(max_workers: Any) -> int | None:
+    """A positive count, or None for as many as there are processors."""
+    if max_workers is None:
+        return None
+    if isinstance(max_workers, bool) or not isinstance(max_workers, int) or max_workers < 1:
+        raise SettingError(f"max_workers={max_workers!r}; expected a whole number from 1, or None.")
+    return max_workers
+
+
+def checked_max_failures(max_failures: Any) -> float | None:
+    """A count, a share below 1.0, or None."""
+    if max_failures is None:
+        return None
+    if isinstance(max_failures, bool) or not isinstance(max_failures, (int, float)) or max_failures < 0:
+        raise SettingError(f"max_failures={max_failures!r}; expected a count of files, a share such as 0.1, or None.")
+    return float(max_failures)
+
+
+def checked_limits(
+    timeout_seconds: float | None,
+    memory_limit: int | float | str | None,
+    max_retries: int,
+    options: Mapping[str, Any] | None,
+) -> Limits:
+    """What one file may use; HOOPS AI's ``time_limit_overall`` counts where no `timeout_seconds` is given."""
+    if timeout_seconds is None:
+        timeout_seconds = (options or {}).get("time_limit_overall", TIMEOUT_SECONDS)
+    if not isinstance(timeout_seconds, (int, float)) or isinstance(timeout_seconds, bool) or not timeout_seconds > 0:
+        raise SettingError(f"timeout_seconds={timeout_seconds!r}; expected a positive number of seconds.")
+    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+        raise SettingError(f"max_retries={max_retries!r}; expected a whole number from 0.")
+    return Limits(timeout_seconds=float(timeout_seconds), memory_bytes=_bytes_of(memory_limit), max_retries=max_retries)
+
+
+def _bytes_of(limit: int | float | str | None) -> int | None:
+    if limit is None:
+        return None
+    try:
+        n_bytes = int(parse_bytes(limit))
+    except (ValueError, TypeError) as error:
+        raise SettingError(f'memory_limit={limit!r}; expected bytes, "2GB", or None.') from error
+    if n_bytes <= 0:
+        raise SettingError(f"memory_limit={limit!r}; expected more than no memory.")
+    return n_bytes

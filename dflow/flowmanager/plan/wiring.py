@@ -1,0 +1,271 @@
+"""Which task is fed by what: a pure plan from the tasks' declarations and the names of the flow's inputs.
+
+Rules
+-----
+* A name that an earlier task gives out, or that the flow's inputs hold, is fed from there (the nearest earlier one).
+* A task's first input that nothing produces is fed from the nearest earlier task's output, the flow's input for the
+  first.
+* ``cad_loader`` and ``storage`` are injected: by name, or by position behind HOOPS AI's single input.
+* Any other unknown name is a `WiringError` that names the gap.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from dflow.errors import WiringError
+from dflow.flowmanager.plan.batch import Feed
+from dflow.flowmanager.plan.fanout import takes_whole_list
+from dflow.flowmanager.plan.tasks import INJECTED, TaskSpec, positional_parameters
+
+FLOW_INPUT = -1
+"""The step index of what the user passes to ``process(inputs=…)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value comes from: the output `key` of step `step`, or the flow's input `key`."""
+
+    step: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One task in its place.
+
+    `item` is what its first input is fed from; `feeds` fill its parameters in order; `extras` say where the further
+    named inputs come from. `whole` tasks get the list, others one item a call; `here` tasks run in the calling process.
+    `stage` counts the storage-taking steps before this one; `is_last_stage` marks the last of them.
+    """
+
+    index: int
+    task: TaskSpec
+    item: Source
+    feeds: tuple[Feed, ...]
+    extras: tuple[tuple[str, Source], ...] = ()
+    whole: bool = False
+    here: bool = False
+    stage: int = 0
+    is_last_stage: bool = False
+
+    @property
+    def takes_storage(self) -> bool:
+        """Whether its samples' stores are injected."""
+        return any(feed.kind == "storage" for feed in self.feeds)
+
+    @property
+    def opens_files(self) -> bool:
+        """Whether the CAD loader is injected."""
+        return any(feed.kind == "cad_loader" for feed in self.feeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Steps that follow each other item by item: one batch goes through all of them without waiting for the others.
+
+    `kind` "gather": an extract task, whose returned lists become items; "here": one call in the calling process;
+    "items": a chain of per-item tasks.
+    """
+
+    kind: Literal["gather", "here", "items"]
+    steps: tuple[Step, ...]
+
+    @property
+    def root(self) -> Source:
+        """What the stage's items are."""
+        return self.steps[0].item
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole flow, decided."""
+
+    steps: tuple[Step, ...]
+    stages: tuple[Stage, ...]
+    input_keys: tuple[str, ...]
+
+    @property
+    def writes_samples(self) -> bool:
+        """Whether any task gets a store."""
+        return any(step.takes_storage for step in self.steps)
+
+
+def plan(tasks: Sequence[TaskSpec], input_keys: Iterable[str] | None = None) -> Plan:
+    """Wire `tasks`, which run in list order, to each other and to the flow's inputs.
+
+    Parameters
+    ----------
+    tasks
+        The flow's tasks, in order.
+    input_keys
+        Names in ``process(inputs=…)``; None before they are known: then names that nothing produces are taken to be
+        inputs.
+
+    Raises
+    ------
+    WiringError
+        Naming the task, the name it asks for, and what there is.
+    """
+    keys = None if input_keys is None else tuple(input_keys)
+    if keys is not None and not keys:
+        raise WiringError('The flow has no inputs: call process(inputs={"sources": [...]}) with at least one entry.')
+    steps: list[Step] = []
+    for task in tasks:
+        steps.append(_wire(len(steps), task, steps, keys))
+    steps = _number_stages(steps)
+    found = keys if keys is not None else _assumed_keys(steps)
+    _check_all_inputs_used(steps, found)
+    return Plan(tuple(steps), _chain(steps), found)
+
+
+def _wire(index: int, task: TaskSpec, earlier: Sequence[Step], keys: tuple[str, ...] | None) -> Step:
+    declared, bound = _bind(task)
+    first = next((name for name in declared if name not in INJECTED), None)
+    if first is None:
+        raise WiringError(f"Task {task.name!r} has no input beside {' and '.join(INJECTED)}; name what it works on.")
+    item = _first_source(task, first, earlier, keys)
+    extras = tuple(
+        (name, _further_source(task, name, earlier, keys))
+        for name in declared
+        if name not in INJECTED and name != first
+    )
+    feeds = tuple(replace(feed, kind="item", key="") if feed.key == first else feed for feed in bound)
+    whole = takes_whole_list(task, item.key)
+    step = Step(index, task, item, feeds, extras, whole=whole, here=not task.parallel and task.kind != "transform")
+    if step.takes_storage and (step.here or task.kind == "extract"):
+        raise WiringError(f"Task {task.name!r} asks for storage, which belongs to tasks that are called once an item.")
+    if step.here and any(feed.kind == "cad_loader" for feed in feeds):
+        raise WiringError(f"Task {task.name!r} asks for cad_loader, but is sequential; leave parallel_execution on.")
+    return step
+
+
+def _bind(task: TaskSpec) -> tuple[tuple[str, ...], list[Feed]]:
+    """The task's input names, and a feed for each parameter that gets one, in the order of the parameters."""
+    parameters = positional_parameters(task.function)
+    declared = task.inputs
+    if declared is None:
+        declared = tuple(p.name for p in parameters if p.default is inspect.Parameter.empty or p.name in INJECTED)
+    named = {} if set(declared) & set(INJECTED) else {p.name: p.name for p in parameters if p.name in INJECTED}
+    waiting = list(declared)
+    spare = [name for name in INJECTED if name not in declared and name not in named]
+    feeds: list[Feed] = []
+    skipped = False
+    for parameter in parameters:
+        name = named.get(parameter.name) or (waiting.pop(0) if waiting else None)
+        if name is None and parameter.name in INJECTED:
+            name = parameter.name
+        if name is None and parameter.default is not inspect.Parameter.empty:
+            skipped = True
+            continue
+        if name is None and task.kind == "transform" and spare:
+            name = spare.pop(0)
+        if name is None:
+            raise WiringError(
+                f"Task {task.name!r}: nothing feeds its parameter {parameter.name!r}; its inputs are {list(declared)}."
+            )
+        feeds.append(_feed(name, parameter.name if skipped else ""))
+    feeds.extend(_feed(name, "") for name in waiting)  # a function that takes *args
+    return declared, feeds
+
+
+def _feed(name: str, keyword: str) -> Feed:
+    if name == "cad_loader":
+        return Feed("cad_loader", keyword=keyword)
+    if name == "storage":
+        return Feed("storage", keyword=keyword)
+    return Feed("key", name, keyword)
+
+
+def _known(name: str, earlier: Sequence[Step], keys: tuple[str, ...] | None) -> Source | None:
+    for step in reversed(earlier):
+        if name in step.task.outputs:
+            return Source(step.index, name)
+    return Source(FLOW_INPUT, name) if keys is not None and name in keys else None
+
+
+def _first_source(task: TaskSpec, name: str, earlier: Sequence[Step], keys: tuple[str, ...] | None) -> Source:
+    known = _known(name, earlier, keys)
+    if known is not None:
+        return known
+    if earlier:
+        return Source(earlier[-1].index, earlier[-1].task.outputs[0])
+    if keys is None:
+        return Source(FLOW_INPUT, name)
+    if len(keys) == 1:
+        return Source(FLOW_INPUT, keys[0])
+    raise WiringError(
+        f"Task {task.name!r} takes {name!r}, which is not among the flow's inputs {list(keys)}; "
+        "with more than one input, use the task's own name for it."
+    )
+
+
+def _further_source(task: TaskSpec, name: str, earlier: Sequence[Step], keys: tuple[str, ...] | None) -> Source:
+    known = _known(name, earlier, keys)
+    if known is not None:
+        return known
+    if keys is None:
+        return Source(FLOW_INPUT, name)
+    available = [*keys, *(output for step in earlier for output in step.task.outputs)]
+    raise WiringError(
+        f"Task {task.name!r} takes {name!r}, which nothing provides. Available to it: {available}; "
+        f"injected: {list(INJECTED)}."
+    )
+
+
+def _number_stages(steps: Sequence[Step]) -> list[Step]:
+    takers = [step.index for step in steps if step.takes_storage]
+    return [
+        replace(
+            step,
+            stage=sum(index < step.index for index in takers),
+            is_last_stage=bool(takers) and step.index == takers[-1],
+        )
+        for step in steps
+    ]
+
+
+def _assumed_keys(steps: Sequence[Step]) -> tuple[str, ...]:
+    asked = [
+        source.key
+        for step in steps
+        for source in (step.item, *(s for _, s in step.extras))
+        if source.step == FLOW_INPUT
+    ]
+    return tuple(dict.fromkeys(asked))
+
+
+def _check_all_inputs_used(steps: Sequence[Step], keys: tuple[str, ...]) -> None:
+    unused = [key for key in keys if key not in _assumed_keys(steps)]
+    if unused:
+        takes = {step.task.name: [step.item.key, *(name for name, _ in step.extras)] for step in steps}
+        raise WiringError(f"No task takes the flow's input {unused[0]!r}. The tasks take: {takes}.")
+
+
+def _chain(steps: Sequence[Step]) -> tuple[Stage, ...]:
+    """Group consecutive per-item steps that go through the same items."""
+    stages: list[list[Step]] = []
+    for step in steps:
+        if stages and _continues(stages[-1], step):
+            stages[-1].append(step)
+        else:
+            stages.append([step])
+    return tuple(Stage(_kind(group[0]), tuple(group)) for group in stages)
+
+
+def _kind(step: Step) -> Literal["gather", "here", "items"]:
+    if step.here:
+        return "here"
+    return "gather" if step.task.kind == "extract" else "items"
+
+
+def _continues(group: Sequence[Step], step: Step) -> bool:
+    if _kind(group[0]) != "items" or _kind(step) != "items":
+        return False
+    if step.task.kind != group[0].task.kind:  # a custom task runs every time, a transform only when its item changed
+        return False
+    inside = {member.index for member in group}
+    return step.item == group[0].item or step.item.step in inside

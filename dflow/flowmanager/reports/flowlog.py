@@ -1,0 +1,69 @@
+"""``flow_log.log``: what the flow did, one line a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from dflow.flowmanager.history.folder import writing
+from dflow.plaintext import plain
+from dflow.records import ItemRecord
+
+_LOGGER = logging.getLogger("dflow.flow")
+Level = Literal["INFO", "WARNING", "ERROR"]
+
+
+class FlowLog:
+    """Writes the log of one run from one thread; each call leaves whole lines on disk.
+
+    A line that cannot be written (the disk is full) is lost and ends nothing: the journal, which is written more often,
+    decides whether the flow can go on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = path.open("w", encoding="utf-8", errors="backslashreplace")
+
+    def say(self, text: str, level: Level = "INFO") -> None:
+        """A line of the flow's own, also passed to the logger ``dflow.flow``."""
+        self._write((f"{_now()} {level} FLOW {one_line(text)}\n",))
+        _LOGGER.log(logging.getLevelName(level), "%s", text)
+
+    def items(self, task: str, records: Iterable[ItemRecord]) -> None:
+        """One line an item of `task`."""
+        now = _now()
+        self._write(_item_line(now, task, record) for record in records)
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            self._handle.close()
+
+    def _write(self, lines: Iterable[str]) -> None:
+        with suppress(OSError):
+            self._handle.writelines(lines)
+            self._handle.flush()
+
+
+def one_line(text: str) -> str:
+    """Text with its line breaks made visible, so that one event stays one line, and nothing that a terminal obeys."""
+    return plain(text.replace("\r", "").replace("\n", " | "))
+
+
+def _item_line(now: str, task: str, record: ItemRecord) -> str:
+    error = record.error
+    if error is not None:
+        what = f"{one_line(record.item)} [{error.kind}] {one_line(error.message)}"
+        return f"{now} ERROR {task} failed {record.seconds:.3f}s {what}\n"
+    word = "reused" if record.reused else record.status
+    notes = f" ({one_line('; '.join(record.notes))})" if record.notes else ""
+    return f"{now} INFO {task} {word} {record.seconds:.3f}s {one_line(record.item)}{notes}\n"
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -1,0 +1,158 @@
+"""What a finished flow hands back: its tasks' results and errors, and counts that add up."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dflow.flowmanager.cluster.deaths import WorkerDeath, by_host
+from dflow.flowmanager.plan.batch import BodyValues, unpack_value
+from dflow.flowmanager.plan.listing import listed
+from dflow.records import ErrorRecord, ItemRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the submitted files: ``submitted = succeeded + skipped + failed``.
+
+    `reused` are those of the succeeded, skipped and failed ones whose earlier result still held; `samples` are the
+    stores in the dataset (more than the files where bodies are samples).
+    """
+
+    submitted: int = 0
+    succeeded: int = 0
+    skipped: int = 0
+    failed: int = 0
+    reused: int = 0
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """One task of a finished flow.
+
+    `records` hold one record an item in item order; `value` is what a task in the calling process returned; `seconds`
+    is wall time (tasks of one chain share theirs in proportion to the work done in each); `n_nodes` is how many Dask
+    nodes it took.
+    """
+
+    name: str
+    kind: str
+    task_class: str
+    seconds: float
+    records: tuple[ItemRecord, ...] = ()
+    value: Any = None
+    flatten: bool = False
+    n_nodes: int = 0
+
+    @property
+    def results(self) -> list[Any]:
+        """What the function returned, in item order: without failed and skipped items, lists of an extract joined."""
+        if not self.records:
+            return listed(self.value)
+        values: list[Any] = []
+        for record in self.records:
+            if record.status == "succeeded":
+                values.extend(record_values(record, flatten=self.flatten))
+        return values
+
+    @property
+    def errors(self) -> list[ErrorRecord]:
+        """Why items failed, in item order."""
+        return [record.error for record in self.records if record.error is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOutput:
+    """The first value of ``Flow.process``.
+
+    `flow_spec` are the flow's settings, `task_instances` its tasks in order (the export last), `time_to_process` the
+    wall time in seconds.
+
+    Parameters
+    ----------
+    flow_name : the flow's
+    counts : items submitted, succeeded, skipped, failed and reused, and samples
+    summary_data : what ``Flow.process`` returns second
+    worker_deaths : Dask workers that were lost unasked, whose work others took over
+    """
+
+    flow_name: str
+    flow_spec: Mapping[str, Any]
+    task_instances: Sequence[TaskOutcome]
+    time_to_process: float
+    counts: Counts
+    summary_data: Mapping[str, Any] = field(default_factory=dict)
+    worker_deaths: tuple[WorkerDeath, ...] = ()
+
+    @property
+    def errors(self) -> list[ErrorRecord]:
+        """The errors of all tasks."""
+        return [error for task in self.task_instances for error in task.errors]
+
+    @property
+    def too_slow(self) -> list[str]:
+        """The files that took longer than they were allowed; `Flow.retry` with more `timeout_seconds` takes them up."""
+        return [error.file for error in self.errors if error.kind == "timeout"]
+
+    @property
+    def too_big(self) -> list[str]:
+        """The files that needed more memory than they were allowed, or whose arrays would pass their limit."""
+        return [error.file for error in self.errors if error.kind in ("out_of_memory", "too_big")]
+
+    def summary(self) -> str:
+        """A few lines of text: counts, seconds a task, and the most frequent errors."""
+        counts = self.counts
+        lines = [
+            f"Flow {self.flow_name!r}: {counts.submitted} files in {self.time_to_process:.1f} s: "
+            f"{counts.succeeded} succeeded ({counts.reused} reused), {counts.skipped} skipped, {counts.failed} failed; "
+            f"{counts.samples} samples."
+        ]
+        lines += [f"  {task.name:20} {task.seconds:8.2f} s  {len(task.errors)} errors" for task in self.task_instances]
+        lines += [f"  {count} workers on {host} were lost: {why}" for host, count, why in by_host(self.worker_deaths)]
+        lines += [f"  {count} x {reason}" for reason, count in frequent_errors(self.errors)]
+        return "\n".join(lines)
+
+    def generate_flow_summary(self, file_path: str | os.PathLike[str]) -> None:
+        """Write the summary dictionary as JSON.
+
+        Parameters
+        ----------
+        file_path : of the new file
+        """
+        with open(file_path, "w", encoding="utf-8") as handle:
+            json.dump(dict(self.summary_data), handle, indent=2)
+            handle.write("\n")
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.summary())}</pre>"
+
+
+def record_values(record: ItemRecord, *, flatten: bool = False) -> list[Any]:
+    """The values behind a record: one, one a body, or a returned list's members; None is left out."""
+    value = unpack_value(record.value)
+    if isinstance(value, BodyValues):
+        values = [unpack_value(each) for _, each in value.values]
+    else:
+        values = listed(value) if flatten else [value]
+    return [each for each in values if each is not None]
+
+
+def frequent_errors(errors: Sequence[ErrorRecord], most: int = 10) -> list[tuple[str, int]]:
+    """The most frequent reasons: ``[kind] first line of the message``, without the file's own path, and how often."""
+    reasons = Counter(f"[{error.kind}] {_reason(error)}"[:160] for error in errors)
+    return sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
+
+
+def _reason(error: ErrorRecord) -> str:
+    first = error.message.splitlines()[0] if error.message else ""
+    path, colon, rest = first.partition(": ")
+    return rest if colon and os.path.basename(path) == os.path.basename(error.file) else first

@@ -1,0 +1,89 @@
+"""Progress for the monitor on the scheduler: the page ``/dflow`` counts what it is sent."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+
+from distributed import Client
+
+from dflow.flowmanager.reports.progress import ProgressEvent
+from dflow.monitor import events
+from dflow.monitor.plugin import DflowMonitor
+from dflow.plaintext import plain
+
+_LOGGER = logging.getLogger(__name__)
+
+SEND_SECONDS = 1.0
+"""Between two messages of a run: the page is drawn once a second, so more would cost the scheduler and show nothing."""
+
+ANSWER_SECONDS = 5.0
+"""How long the flow waits for a scheduler that does not answer, before it goes on without telling."""
+
+
+class MonitorFeed:
+    """A listener that passes a flow's progress on to its scheduler. A flow runs without it, too. One thread."""
+
+    def __init__(self, client: Client, flow: str, run: str) -> None:
+        self._client = client
+        self._run = run
+        self._news: dict[str, ProgressEvent] = {}
+        self._failures: dict[str, Counter[str]] = {}
+        self._sent_at = time.monotonic()
+        self._is_open = self._register()
+        self._send(events.run_started(self._run, flow))
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Note what is new, and send it where the last message is old enough."""
+        self._news[event.task] = event
+        if event.phase == "started":  # perhaps once more: a task whose stores were found damaged runs again
+            self._failures.pop(event.task, None)
+        self._failures.setdefault(event.task, Counter()).update(error.kind for error in event.errors)
+        self.flush()
+
+    def flush(self, *, now: bool = False) -> None:
+        """Send what is new, unless the last message is too young."""
+        if self._news and (now or time.monotonic() - self._sent_at >= SEND_SECONDS):
+            states = [_state(event) for event in self._news.values()]
+            self._news.clear()
+            failures = sum(self._failures.values(), Counter[str]())
+            self._send(events.progress_made(self._run, states, failures))
+
+    def close(self, status: str) -> None:
+        """The run is over: "finished", "failed" or "cancelled"."""
+        self.flush(now=True)
+        self._send(events.run_ended(self._run, status))
+
+    def _register(self) -> bool:
+        try:
+            self._client.register_plugin(DflowMonitor())
+        except Exception:
+            _LOGGER.warning("This scheduler takes no monitor: the page /dflow is missing.", exc_info=True)
+            return False
+        return True
+
+    def _send(self, event: events.Event) -> None:
+        self._sent_at = time.monotonic()
+        if not self._is_open or self._client.status != "running":
+            return
+        try:
+            log_event = self._client.scheduler.log_event
+            self._client.sync(log_event, topic=events.TOPIC, msg=event, callback_timeout=ANSWER_SECONDS)
+        except (OSError, TimeoutError) as error:  # the engine notices a scheduler that stays away
+            _LOGGER.debug("the monitor was not told: %s", error)
+
+
+def _state(event: ProgressEvent) -> events.TaskState:
+    return {
+        "task": plain(event.task),
+        "unit": event.unit,
+        "total": event.total,
+        "succeeded": event.succeeded,
+        "skipped": event.skipped,
+        "failed": event.failed,
+        "reused": event.reused,
+        "bytes": event.n_bytes,
+        "seconds": round(event.seconds, 3),
+        "finished": event.phase == "finished",
+    }

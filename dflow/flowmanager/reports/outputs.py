@@ -1,0 +1,147 @@
+"""The files that a flow leaves beside its dataset: ``.flow``, ``error_summary.json`` and ``run.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dflow.errors import FlowFileError
+from dflow.flowmanager.history.folder import writing
+from dflow.flowmanager.plan.tasks import EXPORT_CLASS
+from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
+from dflow.records import ErrorRecord
+from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
+
+ADVICE = {
+    "timeout": "too slow: raise timeout_seconds, or leave the file out",
+    "out_of_memory": "too big: raise memory_limit, or leave the file out",
+    "too_big": "too big: its arrays would pass the limit; encode fewer face-pair arrays, or leave the file out",
+    "crash": "the CAD kernel died on it: repair or re-export the file",
+    "unreadable": "not a readable CAD file: check that it is complete",
+    "no_geometry": "holds no shape: nothing to encode",
+    "no_faces": "holds no faces (wires or points only): nothing to encode",
+    "geometry": "a shape without an answer to what was asked: repair or re-export the file",
+    "kernel_error": "the CAD kernel refused it: repair or re-export the file",
+    "exception": "your task raised: see the traceback, and try the file alone with debug=True",
+    "bad_return": "your task returned what cannot be handed on: return numbers, texts, lists or dictionaries",
+    "schema": "contradicts the schema or the other files' arrays: see the message, and correct the task or the schema",
+    "non_finite": "NaN or inf where the schema allows none: correct the task, or allow them for the array",
+    "damaged_store": "its sample was damaged on disk: run the flow again",
+    "infrastructure": "the cluster failed, not the file: run the flow again",
+    "worker_lost": "no file's fault: see the workers' own logs; fewer workers a host, or more memory for each",
+    "vanished": "the file disappeared while the flow ran: put it back and run the flow again",
+}
+"""What to do about a kind of failure."""
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all: temporary name, flush, rename.
+
+    Raises
+    ------
+    OutputFolderError
+        If the disk is full, or may not be written any more.
+    """
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file like `write_json`."""
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+    with writing(path):
+        # A name that is no UTF-8 is in Python a lone surrogate: escaped, as JSON does it.
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+
+
+def durations(tasks: Sequence[TaskOutcome], total: float) -> dict[str, float]:
+    """HOOPS AI's ``Duration [seconds]``: total, its wrapper classes' names, and the user's task names."""
+    seconds: dict[str, float] = {"total": round(total, 3)}
+    for task in tasks:
+        seconds[task.task_class] = round(seconds.get(task.task_class, 0.0) + task.seconds, 3)
+    for task in tasks:
+        if task.task_class != EXPORT_CLASS:
+            seconds.setdefault(task.name, round(task.seconds, 3))
+    return seconds
+
+
+def flow_summary(
+    paths: FlowPaths,
+    tasks: Sequence[TaskOutcome],
+    counts: Counts,
+    *,
+    specifications: Mapping[str, Any],
+    seconds: float,
+) -> dict[str, Any]:
+    """What the ``.flow`` file says; paths are relative to the flow's folder, null where nothing was written."""
+    errors = [error for task in tasks for error in task.errors]
+    return {
+        "flow_name": paths.name,
+        "flow_data": _relative(paths, paths.dataset),
+        "flow_info": _relative(paths, paths.infoset),
+        "flow_attributes": _relative(paths, paths.attribset),
+        "Duration [seconds]": durations(tasks, seconds),
+        "file_count": counts.succeeded,
+        "submitted": counts.submitted,
+        "skipped": counts.skipped,
+        "failed": counts.failed,
+        "samples": counts.samples,
+        "error_distribution": dict(sorted(Counter(e.exception or e.kind for e in errors).items())),
+        "Flow Specifications": dict(specifications),
+    }
+
+
+def error_entries(errors: Sequence[ErrorRecord]) -> list[dict[str, Any]]:
+    """``error_summary.json``: the issue's keys first, HOOPS AI's behind."""
+    return [
+        {
+            "file": error.file,
+            "message": error.message,
+            "task": error.task,
+            "kind": error.kind,
+            "traceback": error.traceback,
+            "seconds": round(error.seconds, 3),
+            "exception": error.exception,
+            "signal": error.signal,
+            "attempts": error.attempts,
+            "host": error.host,
+            "advice": ADVICE.get(error.kind, ""),
+            "item_index": error.item_index,
+            "item": error.file,
+            "error": error.message,
+            "worker_pid": error.worker_pid,
+            "logs": [*([error.traceback] if error.traceback else []), *error.logs],
+        }
+        for error in errors
+    ]
+
+
+def read_flow_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A ``.flow`` file's content.
+
+    Raises
+    ------
+    FlowFileError
+        If the file is missing, no JSON, or no flow's.
+    """
+    try:
+        with open(path, encoding="utf-8") as handle:
+            content = json.load(handle)
+    except FileNotFoundError as error:
+        raise FlowFileError(f"There is no flow file {os.fspath(path)}; run the flow, or check the path.") from error
+    except (OSError, ValueError) as error:
+        raise FlowFileError(f"{os.fspath(path)} is no readable flow file ({error}); run the flow again.") from error
+    if not isinstance(content, dict) or "flow_name" not in content:
+        raise FlowFileError(f"{os.fspath(path)} is JSON, but no flow file: the key 'flow_name' is missing.")
+    return content
+
+
+def _relative(paths: FlowPaths, path: Path) -> str | None:
+    return path.relative_to(paths.root).as_posix() if path.exists() else None

@@ -1,0 +1,88 @@
+"""The last step of a flow: its samples become one dataset."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from dask.delayed import Delayed
+
+from dflow.dataset.merge import MergeReport, merge_dataset
+from dflow.flowmanager.cluster.engine import compute_each
+from dflow.flowmanager.plan.nodenames import renamed
+from dflow.flowmanager.plan.tasks import EXPORT_CLASS, EXPORT_TASK
+from dflow.flowmanager.reports.flowoutput import TaskOutcome
+from dflow.flowmanager.reports.progress import TaskProgress
+from dflow.flowmanager.stages.run import FlowRun
+from dflow.records import ErrorRecord, ItemRecord, ShardRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What the export did: its outcome, and the merge's own report (None when there was nothing to merge)."""
+
+    outcome: TaskOutcome
+    report: MergeReport | None = None
+
+
+def export_dataset(run: FlowRun, items: Sequence[ItemRecord]) -> Export:
+    """Merge the samples of the items that succeeded; `items` hold one final record an item."""
+    started = time.monotonic()
+    samples = [sample for item in items if item.status == "succeeded" for sample in item.samples]
+    if not samples:
+        kept = " The one of an earlier run is kept." if run.settings.paths.dataset.exists() else ""
+        run.log.say(f"No samples to merge: no dataset was written.{kept}", "WARNING")
+        return Export(TaskOutcome(EXPORT_TASK, "export", EXPORT_CLASS, 0.0))
+    bar = run.progress.start(EXPORT_TASK, None, unit="shards")
+    written: list[ShardRecord] = []
+    report = merge_dataset(
+        samples,
+        run.settings.paths,
+        flow_name=run.settings.paths.name,
+        compute=lambda nodes: _compute(run, bar, nodes, written),
+        content_hashes={s.name: i.content_hash for i in items for s in i.samples if i.content_hash},
+    )
+    bar.finish()
+    word = "was up to date" if report.reused else "was written"
+    run.log.say(f"merge: the dataset {word}: {report.n_samples} samples, {report.n_bytes} bytes, {report.seconds:.3f}s")
+    value = [
+        str(path) for path in (run.settings.paths.dataset, run.settings.paths.infoset, run.settings.paths.attribset)
+    ]
+    seconds = time.monotonic() - started
+    return Export(TaskOutcome(EXPORT_TASK, "export", EXPORT_CLASS, seconds, value=value, n_nodes=len(written)), report)
+
+
+def rejected_items(items: Sequence[ItemRecord], report: MergeReport, task: str) -> list[ItemRecord]:
+    """The item records after the merge: those with a rejected or damaged sample are failed ones."""
+    reasons: dict[str, tuple[str, str]] = {name: (kind, why) for name, kind, why in report.rejected}
+    reasons.update({name: ("damaged_store", why) for name, why in report.damaged})
+    return [_judged(item, reasons, task) for item in items]
+
+
+def damaged_identities(items: Sequence[ItemRecord], report: MergeReport) -> set[str]:
+    """The items whose stores the merge could not read."""
+    damaged = {name for name, _ in report.damaged}
+    return {item.item for item in items if any(sample.name in damaged for sample in item.samples)}
+
+
+def _judged(item: ItemRecord, reasons: dict[str, tuple[str, str]], task: str) -> ItemRecord:
+    found = [(sample.name, *reasons[sample.name]) for sample in item.samples if sample.name in reasons]
+    if not found or item.status != "succeeded":
+        return item
+    _, kind, why = found[0]
+    error = ErrorRecord(
+        kind, why, task, item.item, item.item_index, exception="SchemaError" if kind == "schema" else ""
+    )
+    return replace(item, status="failed", error=error)
+
+
+def _compute(
+    run: FlowRun, bar: TaskProgress, nodes: Sequence[Delayed], written: list[ShardRecord]
+) -> Iterator[ShardRecord]:
+    engine = run.engines.heavy()
+    suffix = run.engines.suffix(EXPORT_TASK)
+    for record in compute_each(engine, [renamed(node, suffix) for node in nodes]):
+        bar.advance(succeeded=1, n_bytes=0 if record.reused else record.n_bytes)
+        written.append(record)
+        yield record

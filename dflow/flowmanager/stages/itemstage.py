@@ -1,0 +1,328 @@
+"""A stage that goes item by item: what is up to date is reused, the rest is done in batches on the engine."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from dflow.flowmanager.cluster.engine import Finished, Job
+from dflow.flowmanager.history.fingerprint import with_values
+from dflow.flowmanager.history.freshness import SourceState, Wanted, content_hash, examine, judge
+from dflow.flowmanager.history.interning import share_layouts
+from dflow.flowmanager.history.journal import Entry
+from dflow.flowmanager.history.reuse import Reuse, stores_are_whole
+from dflow.flowmanager.plan.batch import BodyValues
+from dflow.flowmanager.plan.batching import Batcher, Sized, split
+from dflow.flowmanager.plan.roots import Root
+from dflow.flowmanager.plan.wiring import Stage
+from dflow.flowmanager.stages.jobs import ChainPlan, follows_of, make_job, task_call
+from dflow.flowmanager.stages.run import FlowRun, StepResult
+from dflow.records import BatchResult, ErrorRecord, ItemRecord
+
+UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished"})
+"""Failures that say nothing about the item: not written down, so that the next run does it again."""
+
+
+HASHED_HERE_BYTES = 256 * 1024**2
+"""Touched sources up to this much in all are compared in this process: quicker than starting a cluster for it."""
+
+
+class ItemStage:
+    """Runs one stage over its items and keeps a record a step and item. One thread."""
+
+    def __init__(self, run: FlowRun, stage: Stage, roots: Sequence[Root]) -> None:
+        self._started = time.monotonic()
+        self._run = run
+        self._stage = stage
+        self._roots = roots
+        self._name = "+".join(step.task.name for step in stage.steps)
+        self._is_kept = stage.steps[0].task.kind == "transform"
+        self._records: list[list[ItemRecord | None]] = [[None] * len(roots) for _ in stage.steps]
+        self._fingerprint = with_values(run.fingerprint, self._inputs())
+        if self._is_kept:
+            run.journal.note_pipeline(self._fingerprint.digest, dict(self._fingerprint.parts))
+        self._sources = [_examine(root, str(run.settings.paths.root)) for root in roots]
+        self._reuse = Reuse()
+        self._jobs: dict[int, tuple[int, ...]] = {}
+        self._again: deque[tuple[int, ...]] = deque()
+        self._suspects: deque[int] = deque()
+        self._tried_alone: set[int] = set()
+        self._next_tag = 0
+        self._bars = [run.progress.start(step.task.name, len(roots)) for step in stage.steps]
+
+    def execute(self) -> None:
+        """Do what has to be done."""
+        pending = self._reuse_what_holds() if self._is_kept else list(range(len(self._roots)))
+        if pending:
+            self._work(pending)
+        for bar in self._bars:
+            bar.finish()
+
+    def results(self) -> list[StepResult]:
+        """One result a step, of what has ended so far."""
+        work = [sum(r.seconds for r in records if r is not None and not r.reused) for records in self._records]
+        total = sum(work)
+        shares = [part / total for part in work] if total else [1.0, *[0.0] * (len(work) - 1)]
+        seconds = time.monotonic() - self._started
+        return [
+            StepResult(
+                step,
+                roots=self._roots,
+                records=[record for record in records if record is not None],
+                seconds=seconds * share,
+                n_nodes=self._next_tag,
+            )
+            for step, records, share in zip(self._stage.steps, self._records, shares, strict=True)
+        ]
+
+    # -- what earlier runs left ------------------------------------------------------------------------------------
+
+    def _reuse_what_holds(self) -> list[int]:
+        """Take over items whose journal entry still holds; the indices of the others."""
+        run, pending = self._run, []
+        held: list[ItemRecord] = []
+        touched: list[Entry] = []
+        wanted, budget = self._wanted(), HASHED_HERE_BYTES
+        for index, root in enumerate(self._roots):
+            entry = run.journal.state.entries.get((self._name, root.identity))
+            if root.identity in run.distrusted:
+                entry = None
+            verdict = judge(entry, self._sources[index], wanted)
+            reason = verdict.reason
+            if verdict.action != "redo" and entry is not None and not stores_are_whole(entry, run.settings.paths):
+                verdict, reason = replace(verdict, action="redo"), "its .data file is missing or damaged"
+            source = self._sources[index]
+            if verdict.action == "hash" and entry is not None and source.n_bytes <= budget:
+                budget -= source.n_bytes
+                if self._is_same(root, entry):
+                    verdict = replace(verdict, action="reuse")
+                    touched.append(replace(entry, n_bytes=source.n_bytes, mtime_ns=source.mtime_ns))
+                else:
+                    verdict, reason = replace(verdict, action="redo"), "the source changed"
+            if verdict.action == "reuse" and entry is not None:
+                held.append(self._take_over(index, entry))
+                continue
+            if verdict.action == "hash" and entry is not None:
+                self._reuse.hashes[index] = entry.content_hash
+            else:
+                self._reuse.count(reason)
+            pending.append(index)
+        run.journal.append(touched)
+        self._reuse.n_reused = len(held)
+        run.log.items(self._name, held)
+        self._tell_reuse()
+        run.count_failures(sum(record.status == "failed" for record in held))
+        return pending
+
+    def _is_same(self, root: Root, entry: Entry) -> bool:
+        path = os.path.normpath(os.path.join(self._run.settings.paths.root, root.identity))
+        try:
+            return content_hash(path, root.identity) == entry.content_hash
+        except OSError:
+            return False  # the task itself will say what is wrong with the file
+
+    def _wanted(self) -> Wanted:
+        limits = self._run.settings.limits
+        later = {step.index for step in self._run.plan.steps} - {step.index for step in self._stage.steps}
+        sources = [
+            source
+            for step in self._run.plan.steps
+            if step.index in later
+            for source in (step.item, *(source for _, source in step.extras))
+        ]
+        own = {step.index for step in self._stage.steps}
+        return Wanted(
+            fingerprint=self._fingerprint.digest,
+            previews=self._run.settings.previews,
+            timeout_seconds=limits.timeout_seconds,
+            memory_bytes=limits.memory_bytes or 0,
+            needs_value=any(source.step in own for source in sources),
+            retry_kinds=self._run.retry_kinds,
+        )
+
+    def _inputs(self) -> dict[str, object]:
+        """What the stage's tasks are fed with from outside it, besides their items."""
+        own = {step.index for step in self._stage.steps}
+        sources = {key: source for step in self._stage.steps for key, source in step.extras}
+        return {key: self._run.value(source) for key, source in sources.items() if source.step not in own}
+
+    def _tell_reuse(self) -> None:
+        for line in self._reuse.lines(self._name, self._run.journal.state, self._fingerprint):
+            self._run.log.say(line)
+
+    def _take_over(self, index: int, entry: Entry) -> ItemRecord:
+        records = [replace(record, item_index=index) for record in entry.records]
+        self._store(index, records)
+        return records[-1]
+
+    # -- the work --------------------------------------------------------------------------------------------------
+
+    def _work(self, pending: Sequence[int]) -> None:
+        run = self._run
+        functions = [run.packed(step.task) for step in self._stage.steps]
+        engine = run.engines.heavy()
+        calls = tuple(task_call(step, data) for step, data in zip(self._stage.steps, functions, strict=True))
+        self._plan = ChainPlan(
+            template=replace(run.template(self._stage.steps[0]), shared=self._shared()),
+            calls=calls,
+            follows=follows_of(self._stage),
+            needs_values=tuple(run.needs_value(step) for step in self._stage.steps),
+            hashing=self._is_kept,
+            suffixes=tuple(run.engines.suffix(step.task.name) for step in self._stage.steps),
+        )
+        sized = [Sized(index, max(0, self._sources[index].n_bytes)) for index in pending]
+        self._batcher = Batcher(sized, engine.n_workers)
+        finished = engine.run(self)
+        try:
+            for each in finished:
+                self._settle(each)
+        finally:
+            close = getattr(finished, "close", None)
+            if close is not None:
+                close()
+
+    def _shared(self) -> tuple[tuple[str, object], ...]:
+        shared: dict[str, object] = {}
+        for step in self._stage.steps:
+            shared.update(self._run.template(step).shared)
+        return tuple(shared.items())
+
+    def __iter__(self) -> Iterator[Job]:
+        return self
+
+    def __next__(self) -> Job:
+        """The next batch; may go on after it stopped, when a batch has to be done again."""
+        indices = self._again.popleft() if self._again else self._batcher.take()
+        if not indices and self._suspects and not self._jobs:
+            indices = (self._suspects.popleft(),)
+            self._tried_alone.update(indices)
+        if not indices:
+            raise StopIteration
+        tag, self._next_tag = self._next_tag, self._next_tag + 1
+        self._jobs[tag] = indices
+        return make_job(self._plan, tag, {index: self._roots[index] for index in indices}, self._reuse.hashes)
+
+    def _settle(self, finished: Finished) -> None:
+        indices = self._jobs.pop(finished.tag)
+        if finished.error is not None:
+            self._do_again_or_give_up(indices, finished.error)
+            return
+        self._batcher.observe(indices, sum(result.seconds for result in finished.results))
+        known = self._run.layouts
+        by_step = [{r.item_index: r for r in share_layouts(result.items, known)} for result in finished.results]
+        entries = []
+        for index in indices:
+            entry = self._settle_item(index, [records[index] for records in by_step if index in records])
+            if entry is not None:
+                entries.append(entry)
+        if self._is_kept:
+            self._run.journal.append(entries)
+        self._log(finished.results)
+        self._run.count_failures(sum(self._last(index).status == "failed" for index in indices))
+
+    def _settle_item(self, index: int, records: list[ItemRecord]) -> Entry | None:
+        """Keep an item's records; its journal entry, None where there is nothing to write down."""
+        identity = self._roots[index].identity
+        earlier = self._run.journal.state.entries.get((self._name, identity))
+        source = self._sources[index]
+        if records[0].reused and earlier is not None:
+            self._run.log.items(self._name, [self._take_over(index, earlier)])
+            self._reuse.n_reused += 1
+            return replace(earlier, n_bytes=source.n_bytes, mtime_ns=source.mtime_ns)
+        if index in self._reuse.hashes:
+            self._reuse.count("the source changed")
+        self._store(index, records)
+        error = records[-1].error
+        if not self._is_kept or (error is not None and error.kind in UNLASTING_KINDS):
+            return None
+        if not records[0].content_hash:  # nobody knows what was read: the next run does it again
+            return None
+        limits = self._run.settings.limits
+        return Entry(
+            stage=self._name,
+            item=identity,
+            content_hash=records[0].content_hash,
+            n_bytes=source.n_bytes,
+            mtime_ns=source.mtime_ns,
+            fingerprint=self._fingerprint.digest,
+            previews=self._run.settings.previews,
+            timeout_seconds=limits.timeout_seconds,
+            memory_bytes=limits.memory_bytes or 0,
+            records=tuple(records),
+        )
+
+    def _do_again_or_give_up(self, indices: tuple[int, ...], error: BaseException) -> None:
+        """A node was lost with its worker: halve the batch until the one file that kills workers is alone.
+
+        Dask charges a worker's death to every node that it held. A single item is therefore tried once more when
+        nothing else runs, and only the one that is lost then has ended its workers itself.
+        """
+        deaths = self._run.engines.deaths()
+        if len(indices) > 1:
+            self._run.log.say(
+                f"A batch of {len(indices)} items was lost ({_name_of(error)}); trying its halves", "WARNING"
+            )
+            self._again.extend(split(indices))
+            return
+        (index,) = indices
+        if index not in self._tried_alone:
+            self._suspects.append(index)
+            return
+        task = self._stage.steps[0].task.name
+        message = f"The cluster lost this item: {_name_of(error)}. Run the flow again to try it once more."
+        record = ErrorRecord(
+            "infrastructure",
+            message,
+            task,
+            self._roots[index].identity,
+            index,
+            exception=type(error).__name__,
+            host=deaths[-1].host if deaths else "",
+        )
+        failed = ItemRecord(index, self._roots[index].identity, "failed", error=record)
+        self._store(index, [failed])
+        self._run.log.items(task, [failed])
+        self._run.count_failures(1)
+
+    # -- book-keeping ----------------------------------------------------------------------------------------------
+
+    def _store(self, index: int, records: Sequence[ItemRecord]) -> None:
+        for number, record in enumerate(records):
+            self._records[number][index] = record
+            errors = (record.error,) if record.error is not None else ()
+            n_bytes = 0 if record.reused else sum(sample.n_bytes for sample in record.samples)
+            self._bars[number].advance(**{record.status: 1}, reused=int(record.reused), n_bytes=n_bytes, errors=errors)
+
+    def _last(self, index: int) -> ItemRecord:
+        return next(records[index] for records in reversed(self._records) if records[index] is not None)  # type: ignore[return-value]  # filtered
+
+    def _log(self, results: Sequence[BatchResult]) -> None:
+        self._run.timeline.note(results)
+        for step, result in zip(self._stage.steps, results, strict=True):
+            self._run.log.items(step.task.name, [record for record in result.items if not record.reused])
+
+
+def _examine(root: Root, folder: str) -> SourceState:
+    """The state of an item's source; what is plainly no path is not looked for."""
+    if isinstance(root.value, (int, float, Mapping, list, tuple)):
+        return SourceState()
+    return examine(os.path.normpath(os.path.join(folder, root.identity)))
+
+
+def roots_after(result: StepResult) -> list[Root]:
+    """The items that a step hands to a later stage: those that succeeded, with what was returned for them."""
+    identities = {index: root.identity for index, root in enumerate(result.roots)}
+    roots: list[Root] = []
+    for record in result.records:
+        if record.status != "succeeded" or record.value is None:
+            continue
+        values = [v for _, v in record.value.values] if isinstance(record.value, BodyValues) else [record.value]
+        roots.extend(Root(identities[record.item_index], value) for value in values)
+    return roots
+
+
+def _name_of(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -1,0 +1,359 @@
+"""One ``process`` call from lock to report: the only place that knows the order of things."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
+from dflow.flowmanager.cluster.deaths import as_errors
+from dflow.flowmanager.history import folder
+from dflow.flowmanager.history.fingerprint import Fingerprint, fingerprint, versions
+from dflow.flowmanager.history.functions import pack_function
+from dflow.flowmanager.history.journal import Journal
+from dflow.flowmanager.history.lock import FolderLock
+from dflow.flowmanager.plan.listing import listed
+from dflow.flowmanager.plan.roots import Root, looks_like_a_path, roots_of
+from dflow.flowmanager.plan.settings import FlowSettings
+from dflow.flowmanager.plan.tasks import EXPORT_TASK
+from dflow.flowmanager.plan.wiring import FLOW_INPUT, Plan, Stage
+from dflow.flowmanager.reports.flowlog import FlowLog
+from dflow.flowmanager.reports.flowoutput import Counts, FlowOutput, TaskOutcome
+from dflow.flowmanager.reports.outputs import error_entries, flow_summary, write_json, write_text
+from dflow.flowmanager.reports.progress import Listener, Progress
+from dflow.flowmanager.reports.report import print_report
+from dflow.flowmanager.reports.runfacts import run_facts
+from dflow.flowmanager.reports.runreport import report_page
+from dflow.flowmanager.reports.timeline import Timeline
+from dflow.flowmanager.stages.collector import rare_full_collections
+from dflow.flowmanager.stages.export import damaged_identities, export_dataset, rejected_items
+from dflow.flowmanager.stages.itemstage import ItemStage, roots_after
+from dflow.flowmanager.stages.liststage import run_gather, run_here
+from dflow.flowmanager.stages.run import Engines, FlowRun, source_values
+from dflow.records import ErrorRecord, ItemRecord
+from dflow.storage.paths import FlowPaths
+
+INPUTS_NAME = "inputs.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowResult:
+    """What a finished run hands to `Flow.process`."""
+
+    output: FlowOutput
+    summary: dict[str, Any]
+
+    def print_report(self) -> None:
+        """The table of counts and errors."""
+        print_report(self.output)
+
+
+def run_flow(
+    settings: FlowSettings,
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    *,
+    clean: bool,
+    listeners: Sequence[Listener],
+    announce: Callable[[Callable[[], None]], None],
+    retry_kinds: frozenset[str] | None = None,
+) -> FlowResult:
+    """Run a wired flow; `announce` is given what cancels it, `retry_kinds` limits which failures are tried again."""
+    started = time.monotonic()
+    pipeline = pipeline_fingerprint(settings)
+    for task in settings.tasks:
+        if not settings.debug and task.kind != "extract" and task.parallel:
+            pack_function(task.function, pipeline.modules, task.name)  # what cannot travel is refused before the start
+    if clean:
+        folder.refuse_sources_inside(settings.paths, (each for value in inputs.values() for each in listed(value)))
+    with (
+        rare_full_collections(),
+        _owned_folder(settings.paths, clean=clean),
+        _opened_run(settings, plan, inputs, pipeline, listeners) as run,
+    ):
+        announce(run.engines.cancel)
+        run.retry_kinds = retry_kinds
+        remember_inputs(settings.paths, inputs)
+        return _finish(run, _run_stages_and_export(run), started)
+
+
+def remember_inputs(paths: FlowPaths, inputs: Mapping[str, Any]) -> None:
+    """Keep what JSON can hold of a run's inputs, for a later `Flow.retry`; paths from here on absolute."""
+    kept = {
+        key: [_absolute(each) for each in value] if isinstance(value, list) else value for key, value in inputs.items()
+    }
+    try:
+        json.dumps(kept)
+    except (TypeError, ValueError):
+        (paths.state / INPUTS_NAME).unlink(missing_ok=True)
+    else:
+        write_json(paths.state / INPUTS_NAME, kept)
+
+
+def remembered_inputs(paths: FlowPaths) -> dict[str, Any] | None:
+    """The inputs of the last run in this folder, None where they are not known."""
+    try:
+        content = json.loads((paths.state / INPUTS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _absolute(source: Any) -> Any:
+    return os.path.abspath(source) if looks_like_a_path(source) else source
+
+
+def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
+    """The fingerprint of the flow's transforms, of custom tasks before them, and of what shapes their samples."""
+    last = max((number for number, task in enumerate(settings.tasks) if task.kind == "transform"), default=-1)
+    return fingerprint(
+        [task.function for task in settings.tasks[: last + 1] if task.kind != "extract"],
+        {"sample": settings.sample, "storage_type": settings.storage_type, "versions": versions()},
+    )
+
+
+@contextmanager
+def _owned_folder(paths: FlowPaths, *, clean: bool) -> Iterator[None]:
+    folder.prepare(paths)
+    with FolderLock(paths.state):
+        folder.bring_back(paths)
+        if clean:
+            folder.set_aside(paths)
+        folder.sweep(paths)
+        try:
+            yield
+        finally:
+            with folder.writing(paths.root):
+                folder.bring_back(paths)
+                folder.sweep(paths)
+
+
+@contextmanager
+def _opened_run(
+    settings: FlowSettings,
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    pipeline: Fingerprint,
+    listeners: Sequence[Listener],
+) -> Iterator[FlowRun]:
+    """A run with its log, journal and engines; all are closed, and what failed is told, however it ends."""
+    log = FlowLog(settings.paths.log)
+    journal = Journal(settings.paths.state)
+    timeline = Timeline()
+    progress = Progress(settings.paths.name, [timeline, *listeners])
+    sources = [each for value in inputs.values() for each in listed(value)]
+    opens_files = any(step.opens_files for step in plan.steps)
+    engines = Engines(settings, progress, log, sources, opens_files=opens_files)
+    run = FlowRun(settings, plan, dict(inputs), journal, pipeline, log, progress, engines, timeline)
+    status = "finished"
+    try:
+        log.say(f"Flow {settings.paths.name!r} with the tasks {[task.name for task in settings.tasks]} starts")
+        if journal.state.n_damaged:
+            log.say(f"{journal.state.n_damaged} torn records of an earlier run are left out", "WARNING")
+        yield run
+    except BaseException as error:
+        status = "cancelled" if isinstance(error, (FlowCancelledError, KeyboardInterrupt)) else "failed"
+        log.say(f"Stopped by {type(error).__name__}: {error}", "ERROR")
+        with suppress(OutputFolderError):  # it may be what stopped the flow
+            write_json(settings.paths.error_summary, error_entries([*_errors(run), *as_errors(engines.deaths())]))
+            _report_early_end(run, status, error)
+        raise
+    finally:
+        with closing(log), closing(journal):
+            engines.close(status)
+
+
+@dataclass(slots=True)
+class _Ended:
+    """What the stages and the export left: `items` hold one final record an item of the flow's samples."""
+
+    items: Sequence[ItemRecord]
+    export: TaskOutcome | None
+    n_samples: int
+    is_dataset_new: bool = False
+
+
+def _run_stages_and_export(run: FlowRun) -> _Ended:
+    _run_stages(run)
+    items = final_records(run)
+    if not run.settings.export or not run.plan.writes_samples:
+        return _Ended(items, None, sum(len(item.samples) for item in items if item.status == "succeeded"))
+    export = export_dataset(run, items)
+    if export.report is not None and export.report.damaged:
+        run.distrusted |= damaged_identities(items, export.report)
+        run.log.say(f"{len(run.distrusted)} items have damaged stores and are done again", "WARNING")
+        _run_stages(run)
+        items = final_records(run)
+        export = export_dataset(run, items)
+    n_samples = 0
+    if export.report is not None:
+        items = rejected_items(items, export.report, EXPORT_TASK)
+        n_samples = export.report.n_samples
+    return _Ended(items, export.outcome, n_samples, export.report is not None and not export.report.reused)
+
+
+def _run_stages(run: FlowRun) -> None:
+    run.n_failed = 0
+    for stage in run.plan.stages:
+        if stage.kind == "here":
+            run.results[stage.steps[0].index] = run_here(run, stage.steps[0])
+        elif stage.kind == "gather":
+            run.results[stage.steps[0].index] = run_gather(run, stage.steps[0])
+        else:
+            _run_items(run, stage)
+    folder.drop_aside(run.settings.paths)
+
+
+def _run_items(run: FlowRun, stage: Stage) -> None:
+    roots = _stage_roots(run, stage)
+    folder.drop_aside(run.settings.paths)  # not before there is something to do
+    if stage.steps[0].task.kind == "transform" or not run.n_submitted:
+        run.n_submitted = len(roots)
+    work = ItemStage(run, stage, roots)
+    try:
+        work.execute()
+    finally:  # what failed before an early end is told, too
+        run.results.update({result.step.index: result for result in work.results()})
+
+
+def _stage_roots(run: FlowRun, stage: Stage) -> list[Root]:
+    source, task = stage.root, stage.steps[0].task.name
+    if source.step != FLOW_INPUT:
+        result = run.results[source.step]
+        if result.roots and result.step.task.kind != "extract" and not result.step.here:
+            return roots_after(result)
+    roots, repeated = roots_of(source_values(run, source), run.settings.paths.root, task)
+    if repeated:
+        names = ", ".join(repeated[:3]) + (f" and {len(repeated) - 3} more" if len(repeated) > 3 else "")
+        run.log.say(f"{task}: given more than once and done once: {names}", "WARNING")
+    if not roots:
+        raise EmptySourceError(_why_empty(run, stage))
+    return roots
+
+
+def _why_empty(run: FlowRun, stage: Stage) -> str:
+    given = ", ".join(f"{key}={str(value)[:200]}" for key, value in run.inputs.items())
+    errors = _errors(run)
+    cause = f" {len(errors)} calls failed, the first: {errors[0].message}" if errors else ""
+    return f"Nothing to do for task {stage.steps[0].task.name!r}: no items came from {given}.{cause}"
+
+
+def final_records(run: FlowRun) -> list[ItemRecord]:
+    """One record an item of the flow's files: the last one of the stages that transform it, with its samples.
+
+    An item's samples are those its last store-taking task left; an item that a later task failed or skipped counts as
+    that.
+    """
+    counted = [stage for stage in run.plan.stages if stage.kind == "items" and stage.steps[0].task.kind == "transform"]
+    if not counted:
+        counted = [stage for stage in run.plan.stages if stage.kind == "items"][-1:]
+    final: dict[str, ItemRecord] = {}
+    for stage in counted:
+        for step in stage.steps:
+            result = run.results.get(step.index)  # there is none where a run ended early
+            for record in result.records if result is not None else ():
+                earlier = final.get(record.item)
+                samples = record.samples or (earlier.samples if earlier is not None else ())
+                final[record.item] = replace(record, samples=samples) if samples is not record.samples else record
+    return list(final.values())
+
+
+def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
+    paths, settings = run.settings.paths, run.settings
+    counts = _counts(ended.items, ended.n_samples)
+    tasks = [run.results[step.index].outcome() for step in run.plan.steps]
+    if ended.export is not None:
+        rejected = [i for i in ended.items if i.error is not None and i.error.task == EXPORT_TASK]
+        tasks.append(replace(ended.export, records=tuple(rejected)))
+    seconds = time.monotonic() - started
+    summary = flow_summary(paths, tasks, counts, specifications=settings.specifications(), seconds=seconds)
+    errors = [error for task in tasks for error in task.errors]
+    deaths = run.engines.deaths()
+    write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)]))
+    facts = _facts(run, tasks, counts, seconds=seconds)
+    _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
+    write_json(paths.flow_file, summary)
+    run.log.say(f"Done in {seconds:.3f}s: {dataclasses.asdict(counts)}")
+    absolute = {
+        key: str(paths.root / summary[key]) for key in ("flow_data", "flow_info", "flow_attributes") if summary[key]
+    }
+    summary = {**summary, **absolute}
+    output = FlowOutput(paths.name, settings.specifications(), tasks, seconds, counts, summary, deaths)
+    _compact(run)
+    return FlowResult(output, summary)
+
+
+def _report_early_end(run: FlowRun, status: str, error: BaseException) -> None:
+    """Keep the facts of a run that ended early; the ``.flow`` stays that of the last finished one."""
+    results = [run.results[step.index] for step in run.plan.steps if step.index in run.results]
+    message = f"{type(error).__name__}: {error}"
+    counts = _counts(final_records(run), 0)
+    tasks = [result.outcome() for result in results]
+    facts = _facts(run, tasks, counts, seconds=run.timeline.seconds, status=status, error=message)
+    _write_facts(run.settings.paths, facts, is_work=_did_work(tasks))
+
+
+def _did_work(tasks: Sequence[TaskOutcome]) -> bool:
+    """Whether anything was made; sources are listed in every run."""
+    return any(not record.reused for task in tasks if task.kind != "extract" for record in task.records)
+
+
+def _write_facts(paths: FlowPaths, facts: Mapping[str, Any], *, is_work: bool) -> None:
+    """Write ``run.json``, and the report unless it is of a run that did work and this one did none."""
+    write_json(paths.run_file, facts)
+    if is_work or not paths.report.exists():
+        write_text(paths.report, report_page(facts))
+
+
+def _facts(
+    run: FlowRun,
+    tasks: Sequence[TaskOutcome],
+    counts: Counts,
+    *,
+    seconds: float,
+    status: str = "finished",
+    error: str = "",
+) -> dict[str, Any]:
+    return run_facts(
+        run.settings.paths.name,
+        tasks,
+        counts,
+        status=status,
+        error=error,
+        seconds=seconds,
+        configuration=run.settings.specifications(),
+        cluster=run.engines.describe(ask=status == "finished"),
+        fingerprint=run.fingerprint,
+        timeline=run.timeline,
+    )
+
+
+def _counts(items: Sequence[ItemRecord], n_samples: int) -> Counts:
+    statuses = [item.status for item in items]
+    return Counts(
+        submitted=len(statuses),
+        succeeded=statuses.count("succeeded"),
+        skipped=statuses.count("skipped"),
+        failed=statuses.count("failed"),
+        reused=sum(item.reused for item in items),
+        samples=n_samples,
+    )
+
+
+def _compact(run: FlowRun) -> None:
+    """Rewrite a journal that holds mostly outdated lines."""
+    state = run.journal.state
+    if state.n_lines > 1000 + 3 * len(state.entries) or state.n_damaged:
+        run.journal.close()
+        fresh = Journal(run.settings.paths.state)
+        fresh.rewrite(fresh.state.entries.values())
+
+
+def _errors(run: FlowRun) -> list[ErrorRecord]:
+    return [error for result in run.results.values() for error in result.outcome().errors]

@@ -1,0 +1,144 @@
+"""The child process: runs users' functions on items, one at a time, and answers over its own socket.
+
+Nothing that user code or the kernel prints can reach that socket: descriptors 1 and 2 are a pipe that the worker keeps
+as the item's log. The child is the leader of its own process group, so that whatever the user's code starts is killed
+with it, ignores ``SIGINT`` (Ctrl-C is the worker's affair), dies with its parent, and offers itself first to the
+kernel's out-of-memory killer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import io
+import os
+import resource
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+import numpy as np
+
+from dflow.flowmanager.worker import wire
+from dflow.flowmanager.worker.execution import PreparedCall, prepare_call, run_item
+from dflow.flowmanager.worker.faults import describe_exception
+from dflow.flowmanager.worker.limits import MIN_CHILD_BYTES, data_bytes
+
+PR_SET_PDEATHSIG = 1
+DUMP_SIGNAL = signal.SIGUSR2
+"""Makes the child write the Python stack of its threads to its log, even while native code holds the interpreter."""
+
+_OOM_SCORE = b"500"
+_LIBC = ctypes.CDLL(None)
+
+
+def run_child(connection_fd: int, log_fd: int, *, parent_pid: int) -> NoReturn:
+    """Serve requests until the worker closes the connection. Called in a freshly forked process, which it ends."""
+    status = 1
+    try:
+        _settle(log_fd, parent_pid)
+        connection = socket.socket(fileno=connection_fd)
+        connection.set_inheritable(False)
+        _Child(connection).serve()
+        status = 0
+    except (EOFError, ConnectionError):
+        status = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        _flush_output()
+        os._exit(status)  # no destructors: the kernel's can hang or crash
+
+
+def _settle(log_fd: int, parent_pid: int) -> None:
+    """Make this process a proper child: group, death with the parent, signals, output."""
+    os.setpgid(0, 0)
+    if sys.platform == "linux":
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+            file.write(_OOM_SCORE)
+    if os.getppid() != parent_pid:  # it died between the fork and the line above
+        os._exit(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(log_fd, 1)
+    os.dup2(log_fd, 2)
+    os.close(log_fd)
+    sys.stdout = _text_stream(1)
+    sys.stderr = _text_stream(2)
+    np.random.seed()  # or all children would draw the numbers that follow their common parent's
+    faulthandler.enable(file=2)
+    faulthandler.register(DUMP_SIGNAL, file=2, all_threads=True, chain=False)
+
+
+def _text_stream(descriptor: int) -> io.TextIOWrapper:
+    """A new stream: the parent's may believe that it writes to a file, and seek."""
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def _flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # user code may have replaced or closed them
+            stream.flush()
+    _LIBC.fflush(None)
+
+
+class _Child:
+    """The loop and what it remembers between batches: the functions it has been given."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._outbox = wire.Outbox(connection)
+        self._functions: dict[str, bytes] = {}
+        self._call: PreparedCall | None = None
+        self._held: list[wire.Reply] = []
+        self._data_bytes = data_bytes()
+        self._memory_bytes = 0
+
+    def serve(self) -> NoReturn:
+        """Answer until the connection ends, which raises EOFError."""
+        while True:
+            request = wire.receive(self._connection)
+            if isinstance(request, wire.Prepare):
+                self._reply(self._prepare(request))
+            elif isinstance(request, wire.Run):
+                self._limit_memory(request.memory_bytes)
+                self._reply(run_item(self._require_call(), request.item, request.skip, self._reply))
+            else:
+                raise wire.WireError(f"a worker does not send {type(request).__name__}")
+
+    def _reply(self, message: wire.Reply) -> None:
+        """Answer; the end of a whole file without a preview waits for the item's own, which follows at once."""
+        self._held.append(message)
+        if isinstance(message, wire.UnitDone) and message.body == wire.WHOLE_FILE and not message.preview:
+            return
+        _flush_output()
+        self._outbox.send(*self._held)
+        self._held.clear()
+
+    def _prepare(self, request: wire.Prepare) -> wire.Prepared:
+        sys.path[:] = request.sys_path
+        if request.function:
+            self._functions[request.digest] = request.function
+        self._call = None
+        try:
+            self._call = prepare_call(request.batch, self._functions[request.digest])
+        except BaseException as error:  # the user's module may raise anything, SystemExit too
+            return wire.Prepared(describe_exception(error, request.batch.call.task_name))
+        return wire.Prepared()
+
+    def _require_call(self) -> PreparedCall:
+        if self._call is None:
+            raise wire.WireError("an item came before its task")
+        return self._call
+
+    def _limit_memory(self, memory_bytes: int) -> None:
+        """A stop for single allocations far beyond the allowance; the worker's polling is the fine measure.
+
+        ``RLIMIT_DATA`` counts private writable pages, touched or not, so it is set to twice the allowance.
+        """
+        if memory_bytes != self._memory_bytes:
+            _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (self._data_bytes + 2 * max(memory_bytes, MIN_CHILD_BYTES), hard))
+            self._memory_bytes = memory_bytes

@@ -1,0 +1,136 @@
+"""What went wrong, in one word and one record: exceptions of user code, and faults that no exception tells of."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import traceback
+from dataclasses import dataclass
+
+from dflow.errors import DflowError, UnreadableFileError
+from dflow.records import ErrorRecord
+
+MAX_TRACEBACK_CHARACTERS = 4096
+MAX_MESSAGE_CHARACTERS = 2048
+
+RETRYABLE_KINDS = frozenset({"crash", "timeout", "out_of_memory"})
+"""These may be the machine's doing as well as the file's: they get another try, alone, with a larger allowance."""
+
+_INFRASTRUCTURE_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENFILE, errno.EMFILE, errno.ENOLINK}
+)
+
+
+_OWN_MODULES = frozenset(
+    {"dflow.flowmanager.worker.execution", "dflow.flowmanager.worker.injection", "dflow.flowmanager.worker.samples"}
+)
+"""Their frames are around a user's, never in it."""
+
+_STACK_HEADS = ("Fatal Python error:", "Current thread 0x", "Thread 0x")
+_STACK_ENDS = ("\nExtension modules:", "/dflow/flowmanager/worker/execution.py")
+"""What follows is of no use to a user."""
+
+
+class BadReturnError(Exception):
+    """A task returned something that cannot travel: unpicklable, or enormous."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The end of a child, or of the worker's patience with it: what no exception tells of."""
+
+    kind: str
+    message: str
+    signal: int = 0
+    traceback: str = ""
+
+    def record(self, task: str) -> ErrorRecord:
+        """As an entry of the error summary, whose item is filled in by `dflow.flowmanager.worker.outcome`."""
+        return ErrorRecord(self.kind, self.message, task, "", 0, traceback=self.traceback, signal=self.signal)
+
+
+def describe_exception(error: BaseException, task: str, source: str | None = None) -> ErrorRecord:
+    """The record of an exception that user code let go; its item is filled in by `dflow.flowmanager.worker.outcome`.
+
+    `source` is the path of the item's file, if it is one: an item whose file is not there any more has "vanished".
+    """
+    kind = error_kind(error)
+    about_file = isinstance(error, (FileNotFoundError, UnreadableFileError))
+    if about_file and source is not None and not os.path.lexists(source):
+        kind = "vanished"
+    return ErrorRecord(
+        kind,
+        _message(error),
+        task,
+        "",
+        0,
+        exception=type(error).__name__,
+        traceback=_traceback(error),
+    )
+
+
+def error_kind(error: BaseException) -> str:
+    """The stable word for an exception (see `dflow.records.ErrorRecord.kind`)."""
+    if isinstance(error, DflowError):
+        return error.kind
+    if isinstance(error, BadReturnError):
+        return "bad_return"
+    if isinstance(error, MemoryError):
+        return "out_of_memory"
+    if isinstance(error, OSError) and error.errno in _INFRASTRUCTURE_ERRNOS:
+        return "infrastructure"
+    return "exception"
+
+
+def describe_death(wait_status: int, output: str) -> Fault:
+    """The fault of a child that ended by itself, from its wait status and what it printed last."""
+    _printed, text = split_stack(output)
+    if "std::bad_alloc" in output:
+        return Fault("out_of_memory", "native code could not allocate memory and aborted", _signal(wait_status), text)
+    number = _signal(wait_status)
+    if number:
+        name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
+        hint = " (killed from outside, or by the system for want of memory)" if number == signal.SIGKILL else ""
+        return Fault("crash", f"the process was ended by {name}{hint}", number, text)
+    code = os.waitstatus_to_exitcode(wait_status)
+    return Fault("crash", f"the process ended itself with exit code {code}", 0, text)
+
+
+def _signal(wait_status: int) -> int:
+    return os.WTERMSIG(wait_status) if os.WIFSIGNALED(wait_status) else 0
+
+
+def split_stack(output: str) -> tuple[str, str]:
+    """What was printed, and the stack that `faulthandler` wrote after it ("" if none), without dflow's own frames."""
+    starts = [start for start in map(output.find, _STACK_HEADS) if start >= 0]
+    if not starts:
+        return output, ""
+    stack = output[min(starts) :].strip()
+    for end in _STACK_ENDS:
+        before, found, _after = stack.partition(end)
+        stack = before.rpartition("\n")[0] if found else stack
+    return output[: min(starts)], _bounded(stack, MAX_TRACEBACK_CHARACTERS)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = "".join(str(error))  # a plain str, even where a user's exception gives a subclass
+    except Exception as failure:  # a user's exception whose __str__ raises
+        text = f"its message cannot be shown: {type(failure).__name__}"
+    return _bounded(text or type(error).__name__, MAX_MESSAGE_CHARACTERS)
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback without dflow's own frames around the user's function, its end where it is too long."""
+    stack = error.__traceback__
+    while stack is not None and stack.tb_frame.f_globals.get("__name__") in _OWN_MODULES:
+        stack = stack.tb_next
+    lines = traceback.format_exception(type(error), error, stack, limit=-30)
+    return _bounded("".join(lines), MAX_TRACEBACK_CHARACTERS, keep_end=True)
+
+
+def _bounded(text: str, limit: int, *, keep_end: bool = False) -> str:
+    if len(text) <= limit:
+        return text
+    return "…" + text[1 - limit :] if keep_end else text[: limit - 1] + "…"

@@ -1,0 +1,214 @@
+"""A sample's store through the stages of a flow: opened, extended, parked for the next stage or sealed.
+
+A sample's file is always ``encoded/<name>.data``, whatever the stage, so that paths which users' functions return stay
+true. What a stage leaves for a later one is kept beside as ``.dflow/work/<name>.<stage>.data`` (a hard link where the
+file system has them), so that a stage that is tried again starts from what its predecessor left, not from its own
+half.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from dflow.errors import StorageError
+from dflow.flowmanager.plan.batch import Batch
+from dflow.records import SampleRecord
+from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage
+from dflow.storage.paths import DATA_SUFFIX, TEMPORARY_PREFIX, FlowPaths, sample_name
+from dflow.storage.sample import describe
+
+ITEM_METADATA = "Item"
+FLOW_METADATA = "Flow name"
+
+
+def work_folder(paths: FlowPaths) -> Path:
+    """Where unfinished samples wait for their next stage. The flow deletes it at its end."""
+    return paths.state / "work"
+
+
+def make_folders(paths: FlowPaths) -> None:
+    """Create the folders that samples go to."""
+    for folder in (paths.encoded, paths.stream_cache, work_folder(paths)):
+        os.makedirs(folder, exist_ok=True)
+
+
+def body_of(name: str) -> int:
+    """The body index in a sample's name; a whole file and its first body have the same."""
+    return int(name.rpartition("_")[2])
+
+
+def _parked_file(paths: FlowPaths, name: str, stage: int) -> Path:
+    return work_folder(paths) / f"{name}.{stage}{DATA_SUFFIX}"
+
+
+class Sample:
+    """One sample's store during one call. Open it, let the user write, then `seal`, `park` or `discard` it."""
+
+    def __init__(self, batch: Batch, name: str, source: str, body: int) -> None:
+        self._paths = batch.paths
+        self._stage = batch.call.stage
+        self._kind = batch.storage_type
+        self._source = source
+        self._body = body
+        self.name = name
+        self.storage = self._open()
+        self._save_metadata = self.storage.save_metadata
+        self._save_metadata(ITEM_METADATA, source)
+        self._save_metadata(FLOW_METADATA, batch.paths.name)
+        self._defaults: dict[str, int] = {}
+        self._writes = _count_writes(self.storage)
+
+    @property
+    def was_written(self) -> bool:
+        """Whether the user saved anything. A schema alone is nothing; compressing the store on purpose is something."""
+        return bool(self._writes)
+
+    def save_default(self, key: str, value: int) -> None:
+        """Save metadata of the framework's own, unless the user has saved something under that key."""
+        known = self.storage.get_metadata().get(key)
+        if known is None or known == self._defaults.get(key):
+            self._save_metadata(key, value)
+            self._defaults[key] = value
+
+    def seal(self) -> SampleRecord | None:
+        """Finish the sample; None for a memory storage, which leaves nothing."""
+        if self._kind == "memory":
+            self.storage.close()
+            return None
+        store = self._as_file()
+        record = describe(store, self.name, self._source, self._body)
+        store.close()
+        return record
+
+    def park(self) -> None:
+        """Leave the sample to the next stage."""
+        self._as_file().close()
+        final = self._paths.data_file(self.name)
+        _link(final, _parked_file(self._paths, self.name, self._stage))
+        if self._kind == "memory":
+            _remove(final)
+
+    def discard(self) -> None:
+        """Leave nothing: the sample failed or is skipped."""
+        self.storage.discard()
+        discard_files(self._paths, self.name)
+
+    def _as_file(self) -> DataStorage:
+        """The store as one whole ``.data`` file on disk, still open."""
+        path = str(self._paths.encoded / self.name)
+        if isinstance(self.storage, OptStorage):
+            store = OptStorage(path) if _is_closed(self.storage) else self.storage
+            store.compress_store()
+            return store
+        _remove(self._paths.data_file(self.name))
+        store = OptStorage(path)
+        convert_storage(path if self._kind == "json" and _is_closed(self.storage) else self.storage, store)
+        self.storage.close()
+        store.compress_store()
+        return store
+
+    def _open(self) -> DataStorage:
+        """A fresh store at stage 0, else one that holds what the stage before left."""
+        path = str(self._paths.encoded / self.name)
+        earlier = _parked_file(self._paths, self.name, self._stage - 1) if self._stage else None
+        if earlier is None:
+            discard_files(self._paths, self.name)
+        if self._kind == "optimized":
+            if earlier is not None:
+                _link(earlier, self._paths.data_file(self.name))
+            return OptStorage(path)
+        shutil.rmtree(path, ignore_errors=True)
+        storage = JsonStorageHandler(path) if self._kind == "json" else MemoryStorage()
+        if earlier is not None:
+            store = OptStorage(str(earlier.with_suffix("")))
+            convert_storage(store, storage)
+            store.close()
+        return storage
+
+
+def _is_closed(storage: DataStorage) -> bool:
+    """Whether the user has closed the store, which is allowed: what was in it lies in its file."""
+    try:
+        storage.get_keys()
+    except StorageError:
+        return True
+    return False
+
+
+def _count_writes(storage: DataStorage) -> list[str]:
+    """A list that grows with every writing call on this very storage from now on."""
+    writes: list[str] = []
+
+    def counting(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            writes.append(name)
+            return method(*arguments, **keywords)
+
+        return call
+
+    for name in ("save_data", "save_metadata", "compress_store"):
+        setattr(storage, name, counting(getattr(storage, name), name))
+    return writes
+
+
+def _link(source: Path, target: Path) -> None:
+    """`target` becomes `source`'s content, whole or not at all."""
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{target.name}")
+    _remove(temporary)
+    try:
+        os.link(source, temporary)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+    _remove(temporary)  # renaming a link onto another link of the same file does nothing (POSIX)
+
+
+def _remove(path: Path) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):  # somebody else's folder under a sample's name; macOS says the latter
+        if not path.is_dir():
+            raise
+        shutil.rmtree(path)
+
+
+def discard_files(paths: FlowPaths, name: str) -> None:
+    """Remove what a sample may have in the output folders."""
+    for path in (paths.data_file(name), paths.preview(name), paths.mesh(name)):
+        _remove(path)
+    folder = paths.encoded / name
+    if folder.is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_item(paths: FlowPaths, identity: str, keep_bodies: Iterable[int]) -> None:
+    """Remove what a child that died has left of an item, temporary files too, but not the finished bodies' samples.
+
+    Reads the whole folders: half a second at a million samples, and only after a death.
+    """
+    digest = sample_name(identity).rpartition("_")[0]
+    keep = {sample_name(identity, body) for body in keep_bodies}
+    for folder in (paths.encoded, paths.stream_cache, work_folder(paths)):
+        for name in _names(folder):
+            if digest not in name or (not name.startswith(TEMPORARY_PREFIX) and folder == work_folder(paths)):
+                continue
+            if name.startswith(TEMPORARY_PREFIX):
+                _remove(folder / name)
+            elif name.partition(".")[0] not in keep:
+                discard_files(paths, name.partition(".")[0])
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,83 @@
+"""When an item is done again, and when it is not."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+import pytest
+
+from dflow.flowmanager.history.freshness import SourceState, Wanted, content_hash, examine, judge
+from dflow.flowmanager.history.journal import Entry
+from dflow.records import ErrorRecord, ItemRecord
+
+WANTED = Wanted("f1", previews=False, timeout_seconds=120.0, memory_bytes=0)
+OLD = SourceState(100, 1_000)
+
+
+def entry(kind: str = "") -> Entry:
+    error = ErrorRecord(kind, "no", "encode", "a", 0) if kind else None
+    record = ItemRecord(0, "a", "failed" if kind else "succeeded", error=error)
+    return Entry("encode", "a", "ff", 100, 1_000, "f1", False, 120.0, 0, (record,))
+
+
+@pytest.mark.parametrize(
+    ("found", "source", "wanted", "action", "reason"),
+    [
+        (None, OLD, WANTED, "redo", "new"),
+        (entry(), OLD, WANTED, "reuse", ""),
+        (entry(), replace(OLD, mtime_ns=2_000), WANTED, "hash", "touched"),
+        (entry(), replace(OLD, mtime_ns=0), WANTED, "hash", "touched"),
+        (entry(), replace(OLD, n_bytes=101), WANTED, "redo", "source changed"),
+        (entry(), SourceState(), WANTED, "redo", "source changed"),
+        (entry(), OLD, replace(WANTED, fingerprint="f2"), "redo", "pipeline"),
+        (entry(), OLD, replace(WANTED, previews=True), "redo", "preview"),
+        (replace(entry(), value_lost=True), OLD, replace(WANTED, needs_value=True), "redo", "value"),
+        (replace(entry(), value_lost=True), OLD, WANTED, "reuse", ""),
+        (entry("unreadable"), OLD, WANTED, "reuse", ""),
+        (entry("exception"), OLD, WANTED, "redo", "failed before"),
+        (entry("timeout"), OLD, WANTED, "reuse", ""),
+        (entry("timeout"), OLD, replace(WANTED, timeout_seconds=600.0), "redo", "allowance"),
+        (entry("out_of_memory"), OLD, replace(WANTED, memory_bytes=10**9), "redo", "allowance"),
+    ],
+)
+def test_judgement(found, source, wanted, action, reason):
+    verdict = judge(found, source, wanted)
+    assert verdict.action == action
+    assert reason in verdict.reason
+
+
+def test_values_that_are_no_files_hold_without_a_time():
+    nowhere = replace(entry(), n_bytes=-1, mtime_ns=0)
+    assert judge(nowhere, SourceState(), WANTED).action == "reuse"
+    assert examine({"part": 3}) == SourceState()
+    assert examine("no such file") == SourceState()
+
+
+def test_a_file_that_was_just_written_is_not_trusted_by_its_time(tmp_path):
+    path = tmp_path / "a.step"
+    path.write_text("x")
+    assert examine(path) == SourceState(1, 0)
+    past = time.time() - 60
+    os.utime(path, (past, past))
+    assert examine(path).mtime_ns == path.stat().st_mtime_ns
+
+
+def test_content_hash_follows_bytes_not_times(tmp_path):
+    path = tmp_path / "a.step"
+    path.write_bytes(b"x" * 3_000_000)
+    before = content_hash(path, "a")
+    os.utime(path, (1, 1))
+    assert content_hash(str(path), "a") == before
+    path.write_bytes(b"x" * 2_999_999 + b"y")
+    assert content_hash(path, "a") != before
+
+
+def test_a_folder_is_its_listing_and_anything_else_its_name(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a").write_text("x")
+    before = content_hash(tmp_path, "f")
+    (tmp_path / "sub" / "b").write_text("x")
+    assert content_hash(tmp_path, "f") != before
+    assert content_hash(3, "3") == content_hash(4, "3") != content_hash(3, "4")

@@ -1,0 +1,238 @@
+"""`Supervisor`: a child is replaced when it is dead, old or fat, and nothing leaks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from dflow.flowmanager.plan.batch import Batch, Limits
+from dflow.flowmanager.worker import processes, worker
+from dflow.flowmanager.worker.faults import Fault
+from dflow.flowmanager.worker.isolation import Supervisor
+from dflow.flowmanager.worker.limits import MIN_CHILD_BYTES, larger_allowance, machine_share_bytes, resident_bytes
+from dflow.flowmanager.worker.watch import Allowance, CancelledError
+from dflow.flowmanager.worker.wire import ItemDone, Reply, Run, UnitDone
+from tests.flowmanager.batches import QUICK, is_running, make_batch, open_descriptors, wait_until
+
+ALLOWANCE = Allowance(20.0, machine_share_bytes())
+
+
+@pytest.fixture(scope="module")
+def shared_supervisor() -> Iterator[Supervisor]:
+    supervisor = Supervisor()
+    yield supervisor
+    supervisor.close()
+
+
+@pytest.fixture
+def supervisor(shared_supervisor) -> Supervisor:
+    shared_supervisor.retire()
+    shared_supervisor.resume()  # an earlier test may have cancelled it
+    return shared_supervisor
+
+
+def child_pid(value):
+    return os.getpid()
+
+
+def abort(value):
+    os.abort()
+
+
+def grow(n_bytes):
+    global _kept
+    _kept = b"x" * n_bytes
+    return os.getpid()
+
+
+def wait_forever(value):
+    print("waiting", flush=True)
+    time.sleep(600)
+
+
+def ask(supervisor: Supervisor, batch: Batch, index: int = 0) -> Fault | int:
+    """The fault, or what the function returned, for one item."""
+    replies: list[Reply] = []
+    fault = supervisor.run(Run(batch.items[index]), ALLOWANCE, replies.append)
+    if fault is not None:
+        return fault
+    unit, end = replies
+    assert isinstance(unit, UnitDone)
+    assert isinstance(end, ItemDone)
+    return unit.value
+
+
+def test_one_child_serves_many_items_and_batches(supervisor, tmp_path):
+    pids = set()
+    for _ in range(3):
+        batch = make_batch(child_pid, range(5), tmp_path)
+        assert supervisor.prepare(batch) is None
+        pids |= {ask(supervisor, batch, index) for index in range(5)}
+    assert pids == {supervisor.child_pid}
+
+
+def test_a_function_is_sent_once_to_a_child(supervisor, tmp_path, monkeypatch):
+    sent = []
+    send = worker.Supervisor._ask
+
+    def spy(self, child, request, *rest):
+        sent.append(getattr(request, "function", None))
+        return send(self, child, request, *rest)
+
+    monkeypatch.setattr(Supervisor, "_ask", spy)
+    batch = make_batch(child_pid, [1], tmp_path)
+    for _ in range(2):
+        supervisor.prepare(batch)
+        ask(supervisor, batch)
+    supervisor.retire()
+    ask(supervisor, batch)
+    code = batch.call.function
+    assert sent == [code, None, b"", None, code, None]
+
+
+def test_a_child_killed_between_items_is_replaced_without_loss(supervisor, tmp_path):
+    batch = make_batch(child_pid, [1], tmp_path)
+    supervisor.prepare(batch)
+    before = ask(supervisor, batch)
+    os.kill(before, signal.SIGKILL)
+    assert wait_until(lambda: not is_running(before))
+    after = ask(supervisor, batch)
+    assert isinstance(after, int)
+    assert after not in (before, os.getpid())
+    assert supervisor.restarts == 0
+
+
+def test_a_child_killed_during_an_item_is_a_crash(supervisor, tmp_path):
+    batch = make_batch(wait_forever, [1], tmp_path)
+    supervisor.prepare(batch)
+    pid = supervisor.child_pid
+    threading.Timer(0.2, os.kill, (pid, signal.SIGKILL)).start()
+    fault = ask(supervisor, batch)
+    assert isinstance(fault, Fault)
+    assert (fault.kind, fault.signal) == ("crash", 9)
+
+
+def test_losing_the_process_that_children_come_from_costs_one_item(supervisor, tmp_path):
+    batch = make_batch(wait_forever, [1], tmp_path)
+    supervisor.prepare(batch)
+    pid = supervisor.child_pid
+    threading.Timer(0.2, os.kill, (supervisor._nursery.pid, signal.SIGKILL)).start()
+    fault = ask(supervisor, batch)
+    assert isinstance(fault, Fault)
+    assert fault.kind == "crash"
+    assert wait_until(lambda: not is_running(pid))
+    batch = make_batch(child_pid, [1], tmp_path)
+    supervisor.prepare(batch)
+    assert ask(supervisor, batch) == supervisor.child_pid
+
+
+def test_a_silent_process_behind_the_children_is_replaced(supervisor, tmp_path, monkeypatch):
+    batch = make_batch(child_pid, [1], tmp_path)
+    supervisor.prepare(batch)
+    nursery, child = supervisor._nursery.pid, supervisor.child_pid
+    os.kill(nursery, signal.SIGSTOP)
+    monkeypatch.setattr(processes, "_ANSWER_SECONDS", 0.2)
+    supervisor.retire()
+    monkeypatch.undo()
+    assert isinstance(ask(supervisor, batch), int)
+    assert supervisor._nursery.pid != nursery
+    assert not is_running(nursery)
+    assert not is_running(child)
+
+
+def test_a_child_is_replaced_after_its_share_of_items(supervisor, tmp_path):
+    batch = make_batch(child_pid, range(7), tmp_path, limits=replace(QUICK, max_files_per_child=3))
+    supervisor.prepare(batch)
+    pids = [ask(supervisor, batch, index) for index in range(7)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
+    assert wait_until(lambda: not any(map(is_running, pids[:6])))
+
+
+def test_a_child_that_does_not_give_memory_back_is_replaced(supervisor, tmp_path):
+    sizes = [0, 0, 64 * 1024**2, 0]
+    batch = make_batch(grow, sizes, tmp_path, limits=replace(QUICK, max_growth_bytes=32 * 1024**2))
+    supervisor.prepare(batch)
+    pids = [ask(supervisor, batch, index) for index in range(4)]
+    assert pids[0] == pids[1] == pids[2] != pids[3]
+
+
+@pytest.mark.parametrize("n_deaths", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_deaths_leak_no_descriptor_and_no_process(supervisor, tmp_path, n_deaths):
+    batch = make_batch(abort, [1], tmp_path)
+    supervisor.prepare(batch)
+    ask(supervisor, batch)
+    before = open_descriptors()
+    for _ in range(n_deaths):
+        fault = ask(supervisor, batch)
+        assert isinstance(fault, Fault)
+    assert open_descriptors() <= before
+    assert supervisor.restarts == n_deaths + 1
+    nursery = supervisor._nursery.pid
+    with open(f"/proc/{nursery}/task/{nursery}/children") as file:
+        assert file.read().split() == []
+    assert len(os.listdir(f"/proc/{nursery}/fd")) < 10
+
+
+def test_cancelling_ends_the_request_and_its_child(supervisor, tmp_path):
+    batch = make_batch(wait_forever, [1], tmp_path)
+    supervisor.prepare(batch)
+    pid = supervisor.child_pid
+    threading.Timer(0.2, supervisor.cancel).start()
+    started = time.monotonic()
+    with pytest.raises(CancelledError):
+        ask(supervisor, batch)
+    assert time.monotonic() - started < 5
+    assert not is_running(pid)
+
+
+def test_a_cancelled_supervisor_asks_nothing_until_it_is_resumed(supervisor, tmp_path):
+    batch = make_batch(child_pid, [1], tmp_path)
+    supervisor.prepare(batch)
+    supervisor.cancel()
+    for _ in range(20):  # even if the child would answer at once
+        with pytest.raises(CancelledError):
+            ask(supervisor, batch)
+    supervisor.resume()
+    assert ask(supervisor, batch) == supervisor.child_pid
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_whatever_interrupts_the_worker_ends_the_child(supervisor, tmp_path, error):
+    def interrupt(reply):
+        raise error
+
+    batch = make_batch(child_pid, [1], tmp_path)
+    supervisor.prepare(batch)
+    pid, before = supervisor.child_pid, open_descriptors()
+    with pytest.raises(error):
+        supervisor.run(Run(batch.items[0]), ALLOWANCE, interrupt)
+    assert not is_running(pid)
+    assert open_descriptors() < before
+    assert isinstance(ask(supervisor, batch), int)
+
+
+def test_closing_ends_everything(tmp_path):
+    supervisor = Supervisor()
+    supervisor.prewarm(previews=False)
+    child, nursery = supervisor.child_pid, supervisor._nursery.pid
+    assert is_running(child)
+    assert is_running(nursery)
+    supervisor.close()
+    assert not is_running(child)
+    assert not is_running(nursery)
+
+
+def test_limits_are_sound():
+    total = machine_share_bytes() * (os.cpu_count() or 1)
+    assert total > MIN_CHILD_BYTES
+    assert resident_bytes() > 10 * 1024**2
+    assert resident_bytes(2**22 + 1) == 0
+    assert larger_allowance(100, 3.0) == 300
+    assert larger_allowance(1 << 60, 3.0) == 1 << 60
+    assert Limits().max_retries == 1

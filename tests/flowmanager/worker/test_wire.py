@@ -1,0 +1,139 @@
+"""Messages between worker and child: whole, in order, and nothing but messages."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dflow.flowmanager.plan.batch import BodyValues, PackedValue
+from dflow.flowmanager.worker import wire
+from dflow.records import ArrayLayout, ErrorRecord, SampleLayout, SampleRecord
+
+LAYOUT = SampleLayout((ArrayLayout("faces", "areas", "float32", ("face",), ()),))
+SAMPLE = SampleRecord("abc_0", "a.step", -1, LAYOUT, (6,), (("face_count", 6),))
+ERROR = ErrorRecord("exception", "no", "encode", "", 0)
+REPLIES = [
+    wire.Prepared(),
+    wire.Prepared(ERROR),
+    wire.UnitStarted(3),
+    wire.UnitDone(3, "succeeded", PackedValue(b"x" * 5000), SAMPLE, preview=True),
+    wire.UnitDone(-1, "failed", BodyValues(((0, 1),)), error=ERROR),
+    wire.PreviewDone(0.5, "note"),
+    wire.ItemDone(1.0, 0.5, None, 10**9),
+]
+
+
+def frames(*messages: object) -> bytes:
+    """The bytes that `send` puts on the wire."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for message in messages:
+            wire.send(ours, message)
+        ours.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: theirs.recv(1 << 20), b""))
+
+
+def frame(data: bytes) -> bytes:
+    return frames(wire.Prepared())[:4] + struct.pack("<Q", len(data)) + data
+
+
+@given(st.lists(st.sampled_from(REPLIES), max_size=6), st.integers(1, 700))
+def test_messages_survive_any_cutting(replies, step):
+    data = frames(*replies)
+    inbox = wire.Inbox()
+    received = [message for at in range(0, len(data), step) for message in inbox.feed(data[at : at + step])]
+    assert received == replies
+
+
+def test_the_child_receives_what_was_sent_and_notices_the_end():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with ours:
+            wire.send(ours, wire.Run(item=None, skip=(1, 2)))  # type: ignore[arg-type]
+        assert wire.receive(theirs) == wire.Run(None, (1, 2))  # type: ignore[arg-type]
+        with pytest.raises(EOFError):
+            wire.receive(theirs)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello, world, this is a print",
+        frame(b"not a pickle"),
+        frame(b""),
+        frame(pickle.dumps({"a": "dictionary"})),
+        frame(pickle.dumps(wire.Run(None))),  # type: ignore[arg-type]
+        frames(wire.Prepared())[:4] + struct.pack("<Q", 1 << 60),
+    ],
+)
+def test_nonsense_is_recognised(data):
+    with pytest.raises(wire.WireError):
+        wire.Inbox().feed(data)
+
+
+def test_the_worker_calls_nothing_that_a_message_names(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    with pytest.raises(wire.WireError, match="pathlib"):
+        wire.Inbox().feed(frame(pickle.dumps(Trap())))
+    assert not (tmp_path / "sprung").exists()
+
+
+def outbox_frames(*batches: list[object]) -> list[bytes]:
+    """What one `Outbox` writes for each list of replies."""
+    ours, theirs = socket.socketpair()
+    written = []
+    with ours, theirs:
+        outbox = wire.Outbox(ours)
+        for replies in batches:
+            outbox.send(*replies)
+            written.append(theirs.recv(1 << 20))
+    return written
+
+
+def unit_with(layout: SampleLayout, body: int) -> wire.UnitDone:
+    return wire.UnitDone(body, "succeeded", sample=SampleRecord("abc_0", "a.step", body, layout, (6,), ()))
+
+
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.booleans()), max_size=12), st.integers(1, 500))
+def test_layouts_arrive_whole_however_they_are_shared(plan, step):
+    known = {name: SampleLayout((), schema=name * 50) for name in "xyz"}
+    replies = [
+        unit_with(SampleLayout((), schema=name * 50) if fresh else known[name], at)
+        for at, (name, fresh) in enumerate(plan)
+    ]
+    data = b"".join(outbox_frames(*([reply, wire.ItemDone(1.0, 1.0, None, 1)] for reply in replies)))
+    inbox = wire.Inbox()
+    received = [message for at in range(0, len(data), step) for message in inbox.feed(data[at : at + step])]
+    assert [message for message in received if isinstance(message, wire.UnitDone)] == replies
+
+
+def test_a_layout_is_sent_to_the_worker_once():
+    layout = SampleLayout((), schema="s" * 10_000)
+    first, second = outbox_frames([unit_with(layout, 0)], [unit_with(layout, 1)])
+    assert len(first) > 10_000
+    assert len(second) < 500
+    inbox = wire.Inbox()
+    (one,), (other,) = inbox.feed(first), inbox.feed(second)
+    assert one.sample.layout is other.sample.layout
+
+
+@pytest.mark.parametrize("message", [wire.NewLayout([], LAYOUT), wire.NewLayout(0, ERROR)])  # type: ignore[arg-type]
+def test_a_layout_that_is_none_is_nonsense(message):
+    with pytest.raises(wire.WireError, match="layout"):
+        wire.Inbox().feed(frames(message))
+
+
+def test_a_layout_that_was_never_sent_is_nonsense():
+    layout = SampleLayout((), schema="s")
+    _, later = outbox_frames([unit_with(layout, 0)], [unit_with(layout, 1)])
+    with pytest.raises(wire.WireError):
+        wire.Inbox().feed(later)
