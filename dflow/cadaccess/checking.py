@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dflow.cadaccess import measuring, shapecode, surfaces
+from dflow.cadaccess import contacts, measuring, shapecode, surfaces
 from dflow.cadaccess.brep import Brep
 
 _PLANE_GAP = 1e-8
@@ -17,7 +17,7 @@ _PLANE_GAP = 1e-8
 
 def find_defect(brep: Brep) -> str:
     """The first thing wrong with a lightly healed shape, in words; "" where nothing is."""
-    for check in (_missing_curves, _open_loops, _shifted_loops, _loop_directions, _areas, _open_solids, _volumes):
+    for check in _CHECKS:
         defect = check(brep)
         if defect:
             return defect
@@ -64,6 +64,11 @@ def _shifted_loops(brep: Brep) -> str:
     return f"face {wrong[0]} spans more than a full turn" if len(wrong) else ""
 
 
+def _touching_loops(brep: Brep) -> str:
+    face = contacts.find_contact(brep.tables, brep.chords)
+    return f"face {face} has loops that touch" if face >= 0 else ""
+
+
 def _loop_directions(brep: Brep) -> str:
     """A plane's outer loop runs counter-clockwise around its holes, which run clockwise."""
     tables, chords = brep.tables, brep.chords
@@ -106,3 +111,15 @@ def _volumes(brep: Brep) -> str:
     if measuring.solids_point_outward(tables, brep.kernel, brep.moments, brep.chords, bounds):
         return ""
     return "a solid has no positive volume"
+
+
+_CHECKS = (
+    _missing_curves,
+    _open_loops,
+    _shifted_loops,
+    _touching_loops,
+    _loop_directions,
+    _areas,
+    _open_solids,
+    _volumes,
+)

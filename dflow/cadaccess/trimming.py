@@ -69,7 +69,7 @@ def build_chords(tables: ShapeTables) -> Chords:
     sagitta = np.zeros(len(rows))
     bent = np.flatnonzero(curved)
     if len(bent):
-        sagitta[bent] = _sagitta(table, rows[bent], t0[bent], t1[bent], start[bent], end[bent])
+        sagitta[bent] = bound_sagitta(table, rows[bent], t0[bent], t1[bent], start[bent], end[bent])
     face = tables.use_face[rows]
     first = np.searchsorted(face, np.arange(tables.n_faces + 1))
     chords = Chords(face, rows, t0, t1, start, end, sagitta, first, knows(tables))
@@ -237,7 +237,7 @@ def _is_straight(spline: Spline) -> bool:
     return bool(straight.all() and (np.diff(path) >= 0).all())
 
 
-def _sagitta(
+def bound_sagitta(
     table: CurveTable, rows: np.ndarray, t0: np.ndarray, t1: np.ndarray, start: np.ndarray, end: np.ndarray
 ) -> np.ndarray:
     """An upper bound of the distance between chord and curve, from three points of each piece."""
@@ -404,8 +404,7 @@ def _height_on_curve(
     table: CurveTable, chords: Chords, chord: np.ndarray, along: np.ndarray, path: np.ndarray
 ) -> np.ndarray:
     """The curve's height over its chord where it has come `path` along it."""
-    use = chords.use[chord]
-    round_ = (table.kind[use] == shapecode.CIRCLE) & (np.abs(_stretch(table, use)) <= 1e-9)
+    round_ = is_round(table, chords.use[chord])
     if round_.all():
         return _height_on_arc(table, chords, chord, path)
     out = np.empty(len(path))
@@ -415,10 +414,14 @@ def _height_on_curve(
     return out
 
 
-def _stretch(table: CurveTable, use: np.ndarray) -> np.ndarray:
-    """How far a circle's axes are from unit vectors at a right angle, as they are where it is seen at a slant."""
+def is_round(table: CurveTable, use: np.ndarray) -> np.ndarray:
+    """(n,) bool: which uses are circles in (u, v) too: their axes are unit vectors at a right angle, not seen at a
+    slant.
+    """
     x, y = table.x[use], table.y[use]
-    return np.abs((x * x).sum(axis=1) - 1) + np.abs((y * y).sum(axis=1) - 1) + np.abs((x * y).sum(axis=1))
+    slant = np.abs((x * x).sum(axis=1) - 1) + np.abs((y * y).sum(axis=1) - 1) + np.abs((x * y).sum(axis=1))
+    round_: np.ndarray = (table.kind[use] == shapecode.CIRCLE) & (slant <= 1e-9)
+    return round_
 
 
 def _height_on_arc(table: CurveTable, chords: Chords, chord: np.ndarray, path: np.ndarray) -> np.ndarray:

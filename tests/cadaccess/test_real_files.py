@@ -79,6 +79,13 @@ def test_light_reading_that_fails_its_checks_is_read_again(shared_data: Path) ->
     assert _open(shared_data, "foxtrot/cuboid.step").read_report.healing == "text"
 
 
+def test_edges_that_full_healing_cuts_where_loops_touch_are_counted_as_it_cuts_them(shared_data: Path) -> None:
+    path = shared_data / "kicad" / "LED_THT" / "LED_D5.0mm_FlatTop.step"
+    model = CadLoader().create_from_file(path)
+    assert model.read_report.fallback == "face 2 has loops that touch"
+    assert model.get_brep().n_edges == 37
+
+
 @pytest.mark.parametrize(
     "name",
     [
