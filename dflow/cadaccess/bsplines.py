@@ -250,8 +250,29 @@ def evaluate_points(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tup
     if surface.weights is not None:
         weights = surface.weights[..., None]
         poles = np.concatenate([poles * weights, weights], axis=2)
-    point, du, dv = (np.einsum("mi,ijd,mj->md", a, poles, b, optimize=True) for a, b in ((bu, bv), (su, bv), (bu, sv)))
+    point, du, dv = (_at_pairs(a, poles, b) for a, b in ((bu, bv), (su, bv), (bu, sv)))
     return (point, du, dv) if surface.weights is None else _project(point, du, dv)
+
+
+def evaluate_twists(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """The mixed second derivatives (twist vectors) at the pairs (u, v), (m, 3)."""
+    n_u, n_v = surface.poles.shape[:2]
+    bu, su = matrices(surface.knots_u, surface.degrees[0], n_u, surface.periodic[0], u)
+    bv, sv = matrices(surface.knots_v, surface.degrees[1], n_v, surface.periodic[1], v)
+    if surface.weights is None:
+        return _at_pairs(su, surface.poles, sv)
+    weights = surface.weights[..., None]
+    poles = np.concatenate([surface.poles * weights, weights], axis=2)
+    point, du, dv = (_at_pairs(a, poles, b) for a, b in ((bu, bv), (su, bv), (bu, sv)))
+    twist = _at_pairs(su, poles, sv)
+    p, pu, pv = _project(point, du, dv)
+    return (twist[:, :3] - pu * dv[:, 3:] - pv * du[:, 3:] - p * twist[:, 3:]) / point[:, 3:]
+
+
+def _at_pairs(left: np.ndarray, poles: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(m, d) the row of `left` by the poles by the row of `right`, pair by pair."""
+    found: np.ndarray = np.einsum("mi,ijd,mj->md", left, poles, right, optimize=True)
+    return found
 
 
 def _tensor(left: np.ndarray, poles: np.ndarray, right: np.ndarray) -> np.ndarray:

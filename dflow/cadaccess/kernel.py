@@ -50,6 +50,9 @@ RELATIVE_ERROR = 1e-9
 """Asked of the kernel's area and volume integrals: its default rule, without an error bound, is off by up to 1e-3 of a
 curved trim's area. The bound is the area's; a centroid, which the kernel does not watch, was seen 100 times worse."""
 
+_NULL = 1e-9
+"""mm a unit of parameter: a shorter first derivative counts as null."""
+
 _NUDGES = (0.0, 1e-7, 1e-6, 1e-4, 1e-2)
 
 
@@ -155,7 +158,8 @@ class KernelShape:
                 if not nudge:
                     points[i] = at
                 if normal is not None:
-                    normals[i] = [sign * c for c in normal]
+                    exact = _normal_at_pole(surface, u, v, normal) if nudge else None
+                    normals[i] = sign * (normal if exact is None else exact)
                     break
         return points, normals
 
@@ -262,13 +266,32 @@ def _centre(found: GProp_GProps) -> np.ndarray:
 
 def _point_and_normal(
     surface: BRepAdaptor_Surface, u: float, v: float
-) -> tuple[tuple[float, float, float], tuple[float, float, float] | None]:
+) -> tuple[tuple[float, float, float], np.ndarray | None]:
     at, du, dv = gp_Pnt(), gp_Vec(), gp_Vec()
     surface.D1(u, v, at, du, dv)
     point = (at.X(), at.Y(), at.Z())
     cross = du.Crossed(dv)
     size, scale = cross.Magnitude(), du.Magnitude() * dv.Magnitude()
     # Next to a pole the cross product is noise of either sign: a floor on its sine and on du.
-    if not math.isfinite(size) or scale == 0.0 or size < 1e-9 * scale or min(du.Magnitude(), dv.Magnitude()) < 1e-9:
+    if not math.isfinite(size) or scale == 0.0 or size < 1e-9 * scale or min(du.Magnitude(), dv.Magnitude()) < _NULL:
         return point, None
-    return point, (cross.X() / size, cross.Y() / size, cross.Z() / size)
+    return point, np.array([cross.X(), cross.Y(), cross.Z()]) / size
+
+
+def _normal_at_pole(surface: BRepAdaptor_Surface, u: float, v: float, near: np.ndarray) -> np.ndarray | None:
+    """Where Su or Sv is null: the limit ``Suv × Sv`` or ``Su × Suv`` (as in `CSLib::Normal`), on the side of `near`,
+    the normal a nudge away; None where both are null, or that limit is.
+
+    The kernel's first derivatives can be off by 1e-12 of the surface's size: over a step of 1e-7, a normal by 1e-5.
+    """
+    at, du, dv, duu, dvv, duv = gp_Pnt(), gp_Vec(), gp_Vec(), gp_Vec(), gp_Vec(), gp_Vec()
+    surface.D2(u, v, at, du, dv, duu, dvv, duv)
+    null_u, null_v = du.Magnitude() < _NULL, dv.Magnitude() < _NULL
+    if null_u == null_v:
+        return None
+    along, limit = (dv, duv.Crossed(dv)) if null_u else (du, du.Crossed(duv))
+    size = limit.Magnitude()
+    if not size > _NULL * along.Magnitude():
+        return None
+    normal = np.array([limit.X(), limit.Y(), limit.Z()]) / size
+    return normal if normal @ near > 0 else -normal

@@ -286,7 +286,10 @@ def _evaluate_free_form(
 def _approach(
     table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray, normals: np.ndarray, lost: np.ndarray
 ) -> None:
-    """Normals (m, 3) where they are `lost` at u, v : (m,), from ever farther towards the middle; NaN where none is."""
+    """Normals (m, 3) where they are `lost` at u, v : (m,): the limits at poles; elsewhere from ever farther towards the
+    middle; NaN where none is.
+    """
+    singular = np.flatnonzero(lost)
     for nudge in _NUDGES:
         where = np.flatnonzero(lost)
         near_u = u[where] + nudge * (0.5 * (u.min() + u.max()) - u[where])
@@ -294,8 +297,40 @@ def _approach(
         _, du, dv = slopes(table, row, near_u, near_v)
         normals[where], lost[where] = _unit_cross(du, dv)
         if not lost.any():
-            return
+            break
     normals[lost] = np.nan
+    limit, known = _limits_at_poles(table, row, u, v, singular)
+    side = np.sign(np.einsum("ij,ij->i", limit, normals[singular]))
+    known &= np.abs(side) == 1.0  # a nudge has told the side
+    normals[singular[known]] = side[known, None] * limit[known]
+
+
+def _limits_at_poles(
+    table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray, at: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit normals (k, 3), of either sign, at the points `at` of u, v : (m,) where du or dv is null, ``duv × dv`` or
+    ``du × duv`` (as in the kernel's `CSLib::Normal`); and (k,) bool, where that gives a direction.
+    """
+    _, du, dv = slopes(table, row, u[at], v[at])
+    twist = _twists(table, row, u[at], v[at])
+    long_u, long_v, long_twist = (np.sqrt(np.einsum("ij,ij->i", a, a)) for a in (du, dv, twist))
+    null_u, null_v = long_u <= 1e-9 * long_twist * np.ptp(v), long_v <= 1e-9 * long_twist * np.ptp(u)
+    limit = np.where(null_u[:, None], np.cross(twist, dv), np.cross(du, twist))
+    size = np.sqrt(np.einsum("ij,ij->i", limit, limit))
+    known = (null_u != null_v) & (size > 1e-9 * long_twist * np.where(null_u, long_v, long_u))
+    return limit / np.where(known, size, 1.0)[:, None], known
+
+
+def _twists(table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """duv (m, 3) of one B-spline, revolution or extrusion at u, v : (m,)."""
+    spline = table.splines.get(row)
+    if spline is not None:
+        return bsplines.evaluate_twists(spline, u, v)
+    if table.kind[row] == shapecode.EXTRUSION:
+        return np.zeros((len(u), 3))
+    axis = table.z[row]
+    along = curves.evaluate(table.sweeps[row], np.zeros(1, int), v[None])[1][0]
+    return np.cross(axis, _turn(along, axis, np.cos(u)[:, None], np.sin(u)[:, None]))
 
 
 def _unit_cross(du: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

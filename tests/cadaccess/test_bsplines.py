@@ -146,3 +146,21 @@ def test_grid_and_pairs_of_a_surface_agree() -> None:
     behind = bsplines.evaluate_points(surface, np.array([0.4 - step]), np.array([0.2]))[0]
     du = bsplines.evaluate_points(surface, np.array([0.4]), np.array([0.2]))[1]
     np.testing.assert_allclose((ahead - behind) / (2 * step), du, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rational", [False, True])
+@pytest.mark.parametrize("periodic", [False, True])
+def test_twists_are_the_slopes_of_the_slopes(rational: bool, periodic: bool) -> None:
+    generator = np.random.default_rng(3)
+    surface = SplineSurface(
+        (3, 2),
+        generator.normal(size=(6, 5, 3)),
+        generator.uniform(0.5, 2, (6, 5)) if rational else None,
+        np.arange(7.0) if periodic else np.array([0, 0, 0, 0, 0.3, 0.6, 1, 1, 1, 1.0]),
+        np.array([0, 0, 0, 0.5, 0.5, 1, 1, 1.0]),
+        (periodic, False),
+    )
+    u, v = generator.uniform(0.05, 0.25, (2, 9))
+    step = 1e-5
+    ahead, behind = (bsplines.evaluate_points(surface, u, v + side)[1] for side in (step, -step))
+    np.testing.assert_allclose(bsplines.evaluate_twists(surface, u, v), (ahead - behind) / (2 * step), atol=1e-6)
