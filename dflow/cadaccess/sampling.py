@@ -4,12 +4,20 @@ table.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from dflow.cadaccess import curves, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
+
+_SEAM_OVERLAP = 1e-3
+"""radians: how far the ends of a full turn may overlap at a seam."""
+
+_MAX_TURNS = 100
+"""Around an axis: a loop that goes farther is damaged, and not followed to its end."""
 
 
 def face_grids(
@@ -49,6 +57,7 @@ def grid_inside(
     open_ = np.flatnonzero(known & ~full)
     if len(open_):
         out[open_] = trimming.inside(tables, chords, open_, u[open_], v[open_][:, None])
+    _add_turns(tables, chords, bounds, lines, out)
     _join_seams(tables, bounds, out)
     for row in np.flatnonzero(~known).tolist():
         uv = np.stack(np.meshgrid(u[row], v[row], indexing="ij"), axis=-1).reshape(-1, 2)
@@ -56,15 +65,40 @@ def grid_inside(
     return out
 
 
+def _add_turns(
+    tables: ShapeTables,
+    chords: Chords,
+    bounds: np.ndarray,
+    lines: tuple[np.ndarray, np.ndarray],
+    inside: np.ndarray,
+) -> None:
+    """Where loops go around more than once, a point is also inside if they hold it in one of the turns to come.
+
+    The turns before do not count, as they do not for `IntTools_FClass2d`.
+    """
+    turn = np.column_stack(surfaces.periods(tables.faces))
+    more = (bounds[:, 1::2] - bounds[:, ::2] - _SEAM_OVERLAP) // turn
+    more = np.clip(more, 0, _MAX_TURNS).astype(int)
+    for row in np.flatnonzero((more > 0).any(axis=1) & chords.closed).tolist():
+        u, v = (line[row : row + 1] for line in lines)
+        for ahead in itertools.product(*(range(n + 1) for n in more[row].tolist())):
+            at_u, at_v = (n * size if n else 0.0 for n, size in zip(ahead, turn[row].tolist(), strict=True))
+            inside[row] |= trimming.inside(tables, chords, np.array([row]), u + at_u, (v + at_v)[:, None])[0]
+
+
 def _join_seams(tables: ShapeTables, bounds: np.ndarray, inside: np.ndarray) -> None:
     """Where bounds span a whole turn, first and last line are the same points: inside if either is."""
     turn_u, turn_v = surfaces.periods(tables.faces)
-    around = np.flatnonzero(bounds[:, 1] - bounds[:, 0] >= turn_u - trimming.ON_TOLERANCE)
+    around = _is_one_turn(bounds[:, 1] - bounds[:, 0], turn_u)
     inside[around, 0] |= inside[around, -1]
     inside[around, -1] = inside[around, 0]
-    around = np.flatnonzero(bounds[:, 3] - bounds[:, 2] >= turn_v - trimming.ON_TOLERANCE)
+    around = _is_one_turn(bounds[:, 3] - bounds[:, 2], turn_v)
     inside[around, :, 0] |= inside[around, :, -1]
     inside[around, :, -1] = inside[around, :, 0]
+
+
+def _is_one_turn(span: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    return np.flatnonzero((span >= turn - trimming.ON_TOLERANCE) & (span <= turn + _SEAM_OVERLAP))
 
 
 def face_points(

@@ -105,7 +105,12 @@ def test_bounds_of_faces_with_splines_are_the_kernels_without_asking_it(name: st
 
 
 def test_masks_agree_with_the_kernels_classifier(shared_data: Path) -> None:
-    for name in ("asitus_pockets/pockets_2.stp", "aagnet/partA.step", "asitus_canrec/canrec_005.stp"):
+    for name in (
+        "asitus_pockets/pockets_2.stp",
+        "aagnet/partA.step",
+        "asitus_canrec/canrec_005.stp",
+        "asitus_anomalies/Cylinder_1_COMPOUND.brep",  # a loop that goes around twice
+    ):
         brep = _open(shared_data, name).get_brep()
         bounds, grid = brep.face_uv_bounds(), brep.face_samples(6, 5)[..., 6]
         for row in range(0, brep.n_faces, 3):
