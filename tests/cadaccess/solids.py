@@ -124,12 +124,14 @@ def write_brep(shape: TopoDS_Shape, path: Path) -> Path:
     return path
 
 
-def write_step(shape: TopoDS_Shape, path: Path, unit: str = "MM") -> Path:
+def write_step(shape: TopoDS_Shape, path: Path, unit: str = "MM", *, pcurves: bool = True) -> Path:
     writer = STEPControl_Writer()
     Interface_Static.SetCVal_s("write.step.unit", unit)
+    Interface_Static.SetIVal_s("write.surfacecurve.mode", int(pcurves))
     writer.Transfer(shape, STEPControl_StepModelType.STEPControl_AsIs)
     writer.Write(str(path))
     Interface_Static.SetCVal_s("write.step.unit", "MM")
+    Interface_Static.SetIVal_s("write.surfacecurve.mode", 1)
     return path
 
 

@@ -56,6 +56,28 @@ SHAPES: dict[str, Callable[[], TopoDS_Shape]] = {
 }
 
 
+def _dome() -> TopoDS_Shape:
+    return BRepPrimAPI_MakeSphere(gp_Ax2(gp_Pnt(0, 0, -1), gp_Dir(0, 0, 1)), 2.5, 0.0, np.pi / 2).Shape()
+
+
+def _lying_pin(x: float, radius: float, length: float) -> TopoDS_Shape:
+    return solids.BRepPrimAPI_MakeCylinder(gp_Ax2(gp_Pnt(x, 0.3, 0.2), gp_Dir(1, 0.1, 0.2)), radius, length).Shape()
+
+
+def _cut_at_a_slant(shape: TopoDS_Shape) -> TopoDS_Shape:
+    above = solids.BRepPrimAPI_MakeCylinder(gp_Ax2(gp_Pnt(0, 0, 5), gp_Dir(0.2, 0.1, 1)), 30.0, 40.0).Shape()
+    return BRepAlgoAPI_Cut(shape, above).Shape()
+
+
+FREE_CURVES: dict[str, Callable[[], TopoDS_Shape]] = {
+    "crossing cylinders": _crossing_cylinders,
+    "cylinder cut at a slant": lambda: _cut_at_a_slant(solids.cylinder(2.0, 9.0)),
+    "cone cut at a slant": lambda: _cut_at_a_slant(solids.cone(3.0, 1.0, 9.0)),
+    "dome with a pin": lambda: BRepAlgoAPI_Fuse(_dome(), _lying_pin(0.4, 0.7, 6.0)).Shape(),
+    "ring with a pin": lambda: BRepAlgoAPI_Fuse(solids.torus(), _lying_pin(5.0, 0.4, 4.0)).Shape(),
+}
+
+
 @pytest.fixture
 def kernel_model(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], CadModel]:
     """Opens a file with the kernel, whatever its text would allow."""
@@ -202,13 +224,35 @@ def test_free_form_surfaces_are_left_to_the_kernel(tmp_path: Path) -> None:
     assert CadLoader().create_from_file(path).get_brep().volume() == pytest.approx(4 * np.pi * 7, rel=1e-5)
 
 
-def test_a_window_that_follows_a_free_curve_is_left_to_the_kernel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["at_origin", "placed", "mirrored"])
+@pytest.mark.parametrize("name", FREE_CURVES)
+def test_windows_follow_free_curves_as_the_kernels(
+    name: str, how: str, tmp_path: Path, kernel_model: Callable[[Path], CadModel]
+) -> None:
+    path = solids.write_step(solids.place(FREE_CURVES[name](), how), tmp_path / "part.step", pcurves=False)
+    model, kernels = CadLoader().create_from_file(path), kernel_model(path)
+    turned = (name, how) == ("ring with a pin", "mirrored")  # as "torus" above
+    assert model.read_report.healing == ("full" if turned else "text")
+    assert_same(model.get_brep(), kernels.get_brep())
+    bounds, wanted = model.get_brep().face_uv_bounds(), kernels.get_brep().face_uv_bounds()
+    turns = np.round((bounds - wanted) / (2 * np.pi))
+    np.testing.assert_allclose(bounds - 2 * np.pi * turns, wanted, atol=1e-9)
+
+
+def test_a_window_that_follows_a_stored_curve_is_left_to_the_kernel(tmp_path: Path) -> None:
     path = solids.write_step(_crossing_cylinders(), tmp_path / "part.step")
     with pytest.raises(RefusedError, match="beyond its corners"):
         read_step(path.read_bytes())
     model = CadLoader().create_from_file(path)
     assert model.read_report.healing == "light"
     assert model.get_brep().n_faces == 4
+
+
+def test_a_ball_with_a_free_curve_is_left_to_the_kernel(tmp_path: Path) -> None:
+    shape = BRepAlgoAPI_Fuse(solids.sphere(), _lying_pin(0.4, 0.7, 6.0)).Shape()
+    path = solids.write_step(solids.place(shape, "placed"), tmp_path / "part.step", pcurves=False)
+    with pytest.raises(RefusedError, match="a ball with a free curve"):
+        read_step(path.read_bytes())
 
 
 @pytest.mark.parametrize("how", solids.PLACES)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dflow.cadaccess import curves
 from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.shapecode import CIRCLE, CONE, ELLIPSE, LINE, TORUS, Spline
 from dflow.cadaccess.steptext.records import RefusedError
@@ -49,7 +50,7 @@ class Geometry:
     ----------
     points : (V, 3) float64.
     edges : E curves over the ranges of their edges; edge_axes : (E, 3) float64, the axes of conics.
-    edge_vertices : (E, 2) int64, along the curve.
+    edge_vertices : (E, 2) int64, along the curve; edge_stored : (E,) bool, the file has curves on surfaces for it.
     faces : F surfaces; a circle about an axis stands as the torus that it is.
     face_named, face_v_start : see `tables.ShapeTables`.
     tolerance : mm, see `TOLERANCE`.
@@ -59,6 +60,7 @@ class Geometry:
     edges: CurveTable
     edge_axes: np.ndarray
     edge_vertices: np.ndarray
+    edge_stored: np.ndarray
     faces: SurfaceTable
     face_named: np.ndarray
     face_v_start: np.ndarray
@@ -86,7 +88,8 @@ def build_geometry(walk: Walk, units: Units) -> Geometry:
     _set_ranges(edges, points[ends], ends[:, 0] == ends[:, 1], tolerance)
     named = np.array(rows.face_kinds, np.int8)
     faces, v_start = _face_table(rows, named, (places, directions, frames), units)
-    return Geometry(points, edges, axes, ends, faces, named, v_start, tolerance)
+    stored = np.array(rows.edge_stored, bool)
+    return Geometry(points, edges, axes, ends, stored, faces, named, v_start, tolerance)
 
 
 def parse_reals(texts: list[bytes], width: int) -> np.ndarray:
@@ -221,17 +224,32 @@ def _set_ranges(edges: CurveTable, ends: np.ndarray, closed: np.ndarray, toleran
         begin, end = angle[:, 0], np.where(closed[turning], angle[:, 0], angle[:, 1])
         t = t.copy()
         t[turning, 0], t[turning, 1] = begin, np.where(end - begin < _ANGULAR, end + FULL_TURN, end)
-    for row, spline in edges.splines.items():
-        t[row] = spline.knots[[spline.degree, -1 - spline.degree]]
+    if edges.splines:
+        rows = np.array(list(edges.splines), np.intp)
+        t[rows] = _spline_ranges(edges, rows, ends[rows])
     edges.first[:], edges.last[:] = t[:, 0], t[:, 1]
     if not (t[:, 1] - t[:, 0] > 1e-9).all():
         raise RefusedError("an edge that runs backwards or has no length")
     _check_ends(edges, t, ends, tolerance)
 
 
-def _check_ends(edges: CurveTable, t: np.ndarray, ends: np.ndarray, tolerance: float) -> None:
-    from dflow.cadaccess import curves
+def _spline_ranges(edges: CurveTable, rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(n, 2): where the vertices are on their splines, which the kernel cuts off where they end beyond them."""
+    whole = np.array([s.knots[[s.degree, -1 - s.degree]] for s in edges.splines.values()])
+    t = whole
+    for _ in range(3):
+        at, slope = curves.evaluate(edges, rows, t)
+        short = ends - at
+        step = np.einsum("nij,nij->ni", short, slope) / np.maximum(np.einsum("nij,nij->ni", slope, slope), 1e-300)
+        if t is whole:
+            apart = np.sqrt(np.einsum("nij,nij->ni", short, short)) > _CONFUSION
+            if not apart.any():
+                return whole
+        t = np.where(apart, np.clip(t + step, whole[:, :1], whole[:, 1:]), whole)
+    return t
 
+
+def _check_ends(edges: CurveTable, t: np.ndarray, ends: np.ndarray, tolerance: float) -> None:
     found = curves.evaluate(edges, np.arange(len(t)), t)[0]
     if len(t) and float(np.abs(found - ends).max()) > tolerance:
         raise RefusedError("a vertex that is not on its edge's curve")

@@ -1,9 +1,9 @@
 """Where every edge runs in its faces' (u, v): on planes projected, on surfaces of revolution solved in closed form.
 
-A line or circle that is an iso-curve becomes a line in (u, v), with the edge's own parameter; any other curve a cubic
-that agrees in place and direction with the exact one at its knots, and to `_CUBIC_ERROR` between them. Loops are then
-unrolled: each curve is moved by whole turns to begin where the one before it ends. Where neighbours meet at a pole or
-apex with different angles, an edge without length lies between them, as the kernel has it.
+A line or circle that is an iso-curve becomes a line in (u, v), with the edge's own parameter; any other curve the
+kernel's cubic (`cubics`). Loops are then unrolled: each curve is moved by whole turns to begin where the one before it
+ends. Where neighbours meet at a pole or apex with different angles, an edge without length lies between them, as the
+kernel has it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from dflow.cadaccess import curves
 from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.shapecode import BSPLINE, CIRCLE, CONE, CYLINDER, ELLIPSE, LINE, PLANE, SPHERE, TORUS, Spline
+from dflow.cadaccess.steptext import cubics
 from dflow.cadaccess.steptext.geometry import FULL_TURN, Geometry
+from dflow.cadaccess.steptext.projection import Look, look
 from dflow.cadaccess.steptext.records import RefusedError
 from dflow.cadaccess.surfaces import SurfaceTable
 
@@ -24,13 +26,18 @@ _LOOKS = np.linspace(0.0, 1.0, 5)
 _STRAIGHT = 1e-8
 """How far the rates of an iso-curve may vary."""
 
-_CUBIC_ERROR = 1e-8
-"""mm a mm of the face's size: how far a cubic may stray from the exact curve."""
+_MAX_STRAY = 100.0
+"""In tolerances: how far the kernel's cubics, which follow a whole ellipse to about 1e-5 of its size, may leave the
+curve."""
 
-_PIECES = (8, 32, 128)
-_NEAR_AXIS = 1e-6
+_UNEVEN = 1000.0
+"""Ratio of speeds along a spline beyond which the kernel may take other points of it."""
+
 _BULGE = 1e-7
 """In (u, v)."""
+
+_NEAR_AXIS = 1e-5
+"""mm, closer to which the kernel corrects angles."""
 
 _SLACK = 1e-4
 
@@ -76,7 +83,8 @@ def trace(geometry: Geometry, uses: Uses) -> tuple[CurveTable, list[Pole]]:
     if len(curved):
         ends = _trace_curved(geometry, uses, curved, table)
         poles = _unroll(geometry, uses, curved, ends, table)
-        _check_windows(uses, curved, table)
+        _check_windows(geometry.edge_stored, uses, curved, table)
+        _check_balls(uses, curved, table, poles)
     return table, poles
 
 
@@ -97,66 +105,14 @@ def _check_planes(geometry: Geometry, uses: Uses, rows: np.ndarray) -> None:
         raise RefusedError("an edge that is not on its plane")
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """Curves seen from their surfaces at parameters t : (n, m): u, v, their rates, distance from the axis, and how far
-    off the surface; (n, m) each.
-    """
-
-    u: np.ndarray
-    v: np.ndarray
-    du: np.ndarray
-    dv: np.ndarray
-    rho: np.ndarray
-    off: np.ndarray
-
-
-def _look(geometry: Geometry, face: np.ndarray, edge: np.ndarray, t: np.ndarray) -> _Look:
-    """Orthogonal projection onto cylinders, cones, spheres and tori (``ElSLib::Parameters``), with its derivative."""
-    faces = geometry.faces
-    points, slopes = curves.evaluate(geometry.edges, edge, t)
-    frame = np.stack([faces.x[face], faces.y[face], faces.z[face]], axis=2)
-    at = (points - faces.origin[face][:, None]) @ frame
-    go = slopes @ frame
-    x, y, z = at[..., 0], at[..., 1], at[..., 2]
-    rho = np.sqrt(x * x + y * y)
-    safe = np.maximum(rho, 1e-300)
-    cos, sin = x / safe, y / safe
-    outward, round_ = go[..., 0] * cos + go[..., 1] * sin, (go[..., 1] * cos - go[..., 0] * sin) / safe
-    u, up = np.arctan2(y, x), go[..., 2]
-    v, dv, off = np.empty_like(u), np.empty_like(u), np.empty_like(u)
-    kind, radii = faces.kind[face], faces.radii[face]
-    for value in np.unique(kind).tolist():
-        k = kind == value
-        big, small = radii[k, :1], radii[k, 1:]
-        if value == CYLINDER:
-            v[k], dv[k], off[k] = z[k], up[k], rho[k] - big
-        elif value == CONE:
-            # On the far side of the apex the radius counts as negative and the angle turns by half.
-            beyond = big + z[k] * np.tan(small) < 0
-            side = np.where(beyond, -1.0, 1.0)
-            u[k] += np.where(beyond, np.pi, 0.0)
-            reach, pull = side * rho[k] - big, side * outward[k]
-            v[k], dv[k] = reach * np.sin(small) + z[k] * np.cos(small), pull * np.sin(small) + up[k] * np.cos(small)
-            off[k] = reach * np.cos(small) - z[k] * np.sin(small)
-        else:
-            reach = rho[k] - big if value == TORUS else rho[k]
-            v[k], length = np.arctan2(z[k], reach), reach**2 + z[k] ** 2
-            dv[k] = (up[k] * reach - outward[k] * z[k]) / np.maximum(length, 1e-300)
-            off[k] = np.sqrt(length) - (small if value == TORUS else big)
-    return _Look(u, v, round_, dv, rho, off)
-
-
 def _trace_curved(geometry: Geometry, uses: Uses, rows: np.ndarray, table: CurveTable) -> np.ndarray:
     """Fill in the curves `rows`; returns (n, 2, 2): (u, v) at the beginning and end of the edges' ranges."""
     face, edge = uses.face[rows], uses.edge[rows]
     first, last = geometry.edges.first[edge], geometry.edges.last[edge]
     t = first[:, None] + (last - first)[:, None] * _LOOKS
-    seen = _look(geometry, face, edge, t)
+    seen = look(geometry, face, edge, t)
     if not np.abs(seen.off).max() <= geometry.tolerance:
         raise RefusedError("an edge that is not on its surface")
-    size = np.where(geometry.faces.kind[face] == SPHERE, geometry.faces.radii[face, 0], 1.0)[:, None]
-    apart = seen.rho > np.maximum(_NEAR_AXIS * size, 1e-7)
     inner = seen.rho > 1e-3 * seen.rho.max(axis=1, keepdims=True)
     iso, rate = _iso_rates(geometry.edges.kind[edge], seen, inner)
     ends = np.empty((len(rows), 2, 2))
@@ -166,23 +122,23 @@ def _trace_curved(geometry: Geometry, uses: Uses, rows: np.ndarray, table: Curve
             table,
             rows[straight],
             t[straight],
-            _rows(seen, straight),
+            seen.take(straight),
             inner[straight],
             rate[straight],
             geometry.faces.kind[face[straight]] == TORUS,
         )
-    for i in np.flatnonzero(~iso).tolist():
-        if not apart[i].all():
-            raise RefusedError("a curve through a pole")
-        ends[i] = _fill_cubic(geometry, table, int(rows[i]), int(face[i]), int(edge[i]))
+    free = np.flatnonzero(~iso)
+    ranges = zip(edge[free].tolist(), first[free].tolist(), last[free].tolist(), strict=True)
+    n_points = np.array([cubics.count_points(geometry.edges.splines.get(e), *span) for e, *span in ranges], np.intp)
+    for n in np.unique(n_points).tolist():
+        if n > cubics.MOST_POINTS:
+            raise RefusedError("a curve of very many knots")
+        i = free[n_points == n]
+        ends[i] = _fill_cubics(geometry, table, rows[i], face[i], edge[i], n)
     return ends
 
 
-def _rows(seen: _Look, rows: np.ndarray) -> _Look:
-    return _Look(seen.u[rows], seen.v[rows], seen.du[rows], seen.dv[rows], seen.rho[rows], seen.off[rows])
-
-
-def _iso_rates(kind: np.ndarray, seen: _Look, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _iso_rates(kind: np.ndarray, seen: Look, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which lines and circles run along u or v alone, (n,) bool, and their rates du, dv, (n, 2), one of them 0."""
     count = inner.sum(axis=1)
     du, dv = np.where(inner, seen.du, 0.0), np.where(inner, seen.dv, 0.0)  # at poles the rates are noise
@@ -201,7 +157,7 @@ def _fill_lines(
     table: CurveTable,
     rows: np.ndarray,
     t: np.ndarray,
-    seen: _Look,
+    seen: Look,
     inner: np.ndarray,
     rate: np.ndarray,
     wraps: np.ndarray,
@@ -222,56 +178,38 @@ def _fill_lines(
     return table.origin[rows][:, None] + rate[:, None] * np.stack([t[:, 0], t[:, -1]], axis=1)[..., None]
 
 
-def _fill_cubic(geometry: Geometry, table: CurveTable, use: int, face: int, edge: int) -> np.ndarray:
-    """A curve that is no iso-curve, as a cubic B-spline of continuity 1."""
-    one_face, one_edge = np.array([face]), np.array([edge])
-    torus = geometry.faces.kind[face] == TORUS
-    scale = max(geometry.tolerance, _CUBIC_ERROR * float(np.abs(geometry.faces.radii[face]).max()))
-    for pieces in _PIECES:
-        knots = _places(geometry.edges, edge, pieces)
-        middle = 0.5 * (knots[1:] + knots[:-1])
-        seen = _look(geometry, one_face, one_edge, np.concatenate([knots, middle])[None])
-        n = len(knots)
-        if not np.abs(seen.off).max() <= geometry.tolerance:
-            raise RefusedError("an edge that is not on its surface")
-        u, v = np.unwrap(seen.u[0, :n]), seen.v[0, :n]
-        v = np.unwrap(v) if torus else v
-        step = np.diff(knots)
-        at, go = np.stack([u, v], axis=1), np.stack([seen.du[0, :n], seen.dv[0, :n]], axis=1)
-        guess = 0.5 * (at[1:] + at[:-1]) + (step / 8)[:, None] * (go[:-1] - go[1:])
-        wrong = guess - np.stack([seen.u[0, n:], seen.v[0, n:]], axis=1)
-        wrong[:, 0] -= FULL_TURN * np.round(wrong[:, 0] / FULL_TURN)
-        if torus:
-            wrong[:, 1] -= FULL_TURN * np.round(wrong[:, 1] / FULL_TURN)
-        stray = np.abs(wrong[:, 0] * seen.rho[0, n:]).max() + np.abs(wrong[:, 1]).max() * _v_size(geometry, face)
-        if stray <= scale:
-            break
-    else:
+def _fill_cubics(
+    geometry: Geometry, table: CurveTable, rows: np.ndarray, face: np.ndarray, edge: np.ndarray, n: int
+) -> np.ndarray:
+    """Curves that are no iso-curves, as cubics through `n` points; returns (k, 2, 2) as `_trace_curved`."""
+    first, last = geometry.edges.first[edge], geometry.edges.last[edge]
+    t = first[:, None] + (last - first)[:, None] * np.linspace(0.0, 1.0, 2 * n - 1)
+    seen = look(geometry, face, edge, t)
+    if not np.abs(seen.off).max() <= geometry.tolerance:
+        raise RefusedError("an edge that is not on its surface")
+    if not seen.rho.min() > _NEAR_AXIS:
+        raise RefusedError("a curve through a pole")
+    if (seen.speed.max(axis=1) > _UNEVEN * seen.speed.min(axis=1)).any():
+        raise RefusedError("a curve of uneven speed")
+    uv = np.stack([np.unwrap(seen.u), seen.v], axis=2)
+    rings = geometry.faces.kind[face] == TORUS
+    uv[rings, :, 1] = np.unwrap(uv[rings, :, 1])
+    poles, middles = cubics.interpolate(uv[:, ::2])
+    stray = np.abs(middles - uv[:, 1::2])
+    stray[..., 0] *= seen.rho[:, 1::2]
+    stray[..., 1] *= _v_size(geometry.faces, face)[:, None]
+    if not stray.max() <= _MAX_STRAY * geometry.tolerance:
         raise RefusedError("a curve on a surface that no cubic follows")
-    inner = np.stack([at[:-1] + (step / 3)[:, None] * go[:-1], at[1:] - (step / 3)[:, None] * go[1:]], axis=1)
-    poles = np.concatenate([at[:1], inner.reshape(-1, 2), at[-1:]])
-    times = np.full(n, 2)
-    times[[0, -1]] = 4
-    table.kind[use] = BSPLINE
-    table.splines[use] = Spline(3, poles, None, np.repeat(knots, times))
-    return at[[0, -1]]
+    table.kind[rows] = BSPLINE
+    for row, own, low, high in zip(rows.tolist(), poles, first.tolist(), last.tolist(), strict=True):
+        table.splines[row] = Spline(3, own, None, cubics.flat_knots(low, high, n))
+    return uv[:, [0, -1]]
 
 
-def _v_size(geometry: Geometry, face: int) -> float:
-    kind, radii = geometry.faces.kind[face], geometry.faces.radii[face]
-    return float(radii[0] if kind == SPHERE else radii[1] if kind == TORUS else 1.0)
-
-
-def _places(edges: CurveTable, edge: int, pieces: int) -> np.ndarray:
-    """Parameters along an edge, its own knots among them."""
-    first, last = float(edges.first[edge]), float(edges.last[edge])
-    spline = edges.splines.get(edge)
-    if spline is None:
-        return np.linspace(first, last, pieces + 1)
-    own = np.unique(spline.knots)
-    share = max(1, -(-pieces // (len(own) - 1)))
-    steps = np.arange(share) / share
-    return np.append((own[:-1, None] + np.diff(own)[:, None] * steps).ravel(), own[-1])
+def _v_size(faces: SurfaceTable, face: np.ndarray) -> np.ndarray:
+    """(n,) mm a unit of v."""
+    kind, radii = faces.kind[face], faces.radii[face]
+    return np.where(kind == SPHERE, radii[:, 0], np.where(kind == TORUS, radii[:, 1], 1.0))
 
 
 def _unroll(geometry: Geometry, uses: Uses, rows: np.ndarray, ends: np.ndarray, table: CurveTable) -> list[Pole]:
@@ -299,7 +237,7 @@ def _unroll(geometry: Geometry, uses: Uses, rows: np.ndarray, ends: np.ndarray, 
     moves = np.cumsum(jump, axis=0)
     moves -= moves[head][number]
     shift = FULL_TURN * moves
-    shift += _align(faces, face, rows, table, shift, head, number)
+    shift += _align(geometry, face, rows, table, shift, head, number)
     _apply(table, rows, shift)
     return [
         Pole(
@@ -333,9 +271,8 @@ def _turns_at_poles(
 def _check_gaps(geometry: Geometry, face: np.ndarray, uv: np.ndarray, gap: np.ndarray) -> None:
     """Neighbouring curves must meet, to within the file's tolerance in space."""
     faces = geometry.faces
-    kind, radii = faces.kind[face], faces.radii[face]
-    v_size = np.where(kind == SPHERE, radii[:, 0], np.where(kind == TORUS, radii[:, 1], 1.0))
-    far = np.maximum(np.abs(gap[:, 0]) * np.abs(_radius_at(faces, face, uv)), np.abs(gap[:, 1]) * v_size)
+    around, up = np.abs(gap[:, 0] * _radius_at(faces, face, uv)), np.abs(gap[:, 1]) * _v_size(faces, face)
+    far = np.maximum(around, up)
     if not (far <= 10 * geometry.tolerance).all():
         raise RefusedError("a loop whose curves do not meet on its surface")
 
@@ -372,7 +309,7 @@ def _radius_at(faces: SurfaceTable, face: np.ndarray, uv: np.ndarray) -> np.ndar
 
 
 def _align(
-    faces: SurfaceTable,
+    geometry: Geometry,
     face: np.ndarray,
     rows: np.ndarray,
     table: CurveTable,
@@ -388,14 +325,15 @@ def _align(
     first = run_starts(owner)
     for begin, end in zip(first.tolist(), [*first[1:].tolist(), len(owner)], strict=True):
         window = begin + int(np.argmax((high - low)[begin:end].prod(axis=1)))
-        periods = (FULL_TURN, FULL_TURN if faces.kind[owner[begin]] == TORUS else 0.0)
-        for axis, period in enumerate(periods):
+        torus = geometry.faces.kind[owner[begin]] == TORUS
+        starts = (0.0, geometry.face_v_start[owner[begin]])
+        for axis, (period, start) in enumerate(zip((FULL_TURN, FULL_TURN if torus else 0.0), starts, strict=True)):
             if not period:
                 continue
             middle = 0.5 * (low[:, axis] + high[:, axis])
             out[begin:end, axis] = period * np.round((middle[window] - middle[begin:end]) / period)
-            # As the kernel's healing: the middle lies in [0, 2π).
-            base = -period * np.floor((middle[window] + 1e-6) / period)
+            # As the kernel's healing: the middle lies in [0, 2π), where the kernel's parameter begins.
+            base = -period * np.floor((middle[window] + start + 1e-6) / period)
             out[begin:end, axis] += base
             lows, highs = low[begin:end, axis] + out[begin:end, axis], high[begin:end, axis] + out[begin:end, axis]
             if lows.min() < low[window, axis] + base - _SLACK or highs.max() > high[window, axis] + base + _SLACK:
@@ -417,13 +355,14 @@ def _spans(table: CurveTable, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return low, high
 
 
-def _check_windows(uses: Uses, rows: np.ndarray, table: CurveTable) -> None:
-    """A face's extent in (u, v) must be that of its corners and iso-curves.
+def _check_windows(stored: np.ndarray, uses: Uses, rows: np.ndarray, table: CurveTable) -> None:
+    """Where the file has curves on surfaces itself, a face's extent in (u, v) must be that of its corners and
+    iso-curves.
 
     Where a free curve reaches farther, the extent that the kernel states, and every grid on the face with it, follows
-    the poles of the kernel's own approximation of the curve.
+    the poles of the file's curve, which is not read.
     """
-    free = np.flatnonzero(table.kind[rows] == BSPLINE)
+    free = np.flatnonzero((table.kind[rows] == BSPLINE) & stored[uses.edge[rows]])
     if not len(free):
         return
     low, high = _spans(table, rows)
@@ -436,3 +375,12 @@ def _check_windows(uses: Uses, rows: np.ndarray, table: CurveTable) -> None:
     np.maximum.at(most, face, corner_high)
     if (low < least[face] - _BULGE).any() or (high > most[face] + _BULGE).any():
         raise RefusedError("a face that reaches beyond its corners along a free curve")
+
+
+def _check_balls(uses: Uses, rows: np.ndarray, table: CurveTable, poles: list[Pole]) -> None:
+    """Where a loop runs through both poles of a sphere and along a free curve, rounding errors decide whether the
+    kernel takes its seam out and puts in another.
+    """
+    at_poles = np.bincount(uses.face[[pole.before_use for pole in poles]], minlength=uses.face.max() + 1)
+    if (at_poles[uses.face[rows[table.kind[rows] == BSPLINE]]] > 1).any():
+        raise RefusedError("a ball with a free curve")

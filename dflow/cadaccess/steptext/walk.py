@@ -45,7 +45,8 @@ class Rows:
         normal, uses), and each use an (edge row, forward).
     face_kinds, face_places : `shapecode`'s surface kind and the placement's row (a revolution's is its circle's);
         face_radii : as text, with commas; face_axes : a revolution's axis, as (point, direction) rows.
-    edge_vertices : (start, end) rows in the file's sense; edge_forward : whether that runs along the curve.
+    edge_vertices : (start, end) rows in the file's sense; edge_forward : whether that runs along the curve;
+        edge_stored : whether the file has its curves on surfaces too.
     edge_kinds, edge_places : the curve's kind; its placement's row, or (point, direction) of a line, or the text of a
         spline; edge_radii : as text.
     vertices : rows of points.
@@ -63,6 +64,7 @@ class Rows:
     face_axes: dict[int, tuple[int, int]] = field(default_factory=dict)
     edge_vertices: list[tuple[int, int]] = field(default_factory=list)
     edge_forward: list[bool] = field(default_factory=list)
+    edge_stored: list[bool] = field(default_factory=list)
     edge_kinds: list[int] = field(default_factory=list)
     edge_lines: list[tuple[int, int]] = field(default_factory=list)
     edge_places: list[int] = field(default_factory=list)
@@ -148,6 +150,7 @@ class Walk:
         rows.edge_vertices.append((self._vertex(start), self._vertex(end)))
         rows.edge_forward.append(_SENSES[sense])
         keyword = records.keyword(curve)
+        rows.edge_stored.append(keyword in _ON_SURFACES)
         if keyword in _ON_SURFACES:
             text = records.bodies[curve]
             curve = text[: text.rindex(b",(")].rsplit(b",", 1)[1]
