@@ -46,15 +46,19 @@ def pack_glb(mesh: MeshArrays) -> bytes:
     ----------
     mesh : a settled one, see `clean_arrays`
     """
-    everything = np.concatenate([mesh.vertices, mesh.edge_points])
-    low = everything.min(axis=0).astype(np.float64)
-    scale = max(float((everything.max(axis=0) - low).max()), 1e-12) / STEPS
+    n = len(mesh.vertices)
+    points = np.concatenate([mesh.vertices, mesh.edge_points]).T.astype(np.float64, order="C")
+    low = points.min(axis=1)
+    scale = max(float((points.max(axis=1) - low).max()), 1e-12) / STEPS
+    points -= low[:, None]
+    points /= scale
+    steps = np.minimum(np.rint(points), STEPS).astype(np.uint16)
     parts = _Parts()
     primitives = []
     if len(mesh.triangles):
-        primitives.append(_triangle_primitive(parts, mesh, _steps(mesh.vertices, low, scale)))
+        primitives.append(_triangle_primitive(parts, mesh, steps[:, :n]))
     if len(mesh.edge_segments):
-        primitives.append(_line_primitive(parts, _steps(mesh.edge_points, low, scale), mesh.edge_segments))
+        primitives.append(_line_primitive(parts, steps[:, n:], mesh.edge_segments))
     document = {
         "asset": {"version": "2.0", "generator": "dflow"},
         "extensionsUsed": ["KHR_mesh_quantization"],
@@ -68,10 +72,6 @@ def pack_glb(mesh: MeshArrays) -> bytes:
         "buffers": [{"byteLength": parts.size}],
     }
     return _assemble(document, b"".join(parts.blobs))
-
-
-def _steps(points: npt.NDArray[np.floating], low: npt.NDArray[np.float64], scale: float) -> npt.NDArray[np.uint16]:
-    return np.clip(np.rint((points - low) / scale), 0, STEPS).astype(np.uint16)
 
 
 class _Parts:
@@ -111,12 +111,12 @@ def _triangle_primitive(parts: _Parts, mesh: MeshArrays, positions: npt.NDArray[
     offsets = {"position": 0, "normal": 8, "face": 12}
     formats = [("<u2", 3), ("i1", 3), "<u2" if few else "<f4"]
     layout = np.dtype({"names": list(offsets), "formats": formats, "offsets": list(offsets.values()), "itemsize": 16})
-    record = np.zeros(len(positions), layout)
-    record["position"], record["face"] = positions, mesh.vertex_faces
-    record["normal"] = np.rint(np.clip(mesh.normals, -1, 1) * 127)
+    record = np.zeros(positions.shape[1], layout)
+    record["position"], record["face"] = positions.T, mesh.vertex_faces
+    record["normal"] = np.rint(np.minimum(np.maximum(mesh.normals, -1.0), 1.0) * 127.0)
     view = parts.add_view(record.tobytes(), target=34962, stride=record.itemsize)
     count = len(record)
-    low, high = positions.min(axis=0).tolist(), positions.max(axis=0).tolist()
+    low, high = positions.min(axis=1).tolist(), positions.max(axis=1).tolist()
     attributes = {
         "POSITION": parts.add_accessor(view, UNSIGNED_SHORT, count, "VEC3", byteOffset=0, min=low, max=high),
         "NORMAL": parts.add_accessor(view, BYTE, count, "VEC3", byteOffset=8, normalized=True),
@@ -128,11 +128,11 @@ def _triangle_primitive(parts: _Parts, mesh: MeshArrays, positions: npt.NDArray[
 def _line_primitive(
     parts: _Parts, positions: npt.NDArray[np.uint16], segments: npt.NDArray[np.int32]
 ) -> dict[str, Any]:
-    padded = np.zeros((len(positions), 4), "<u2")
-    padded[:, :3] = positions
+    padded = np.zeros((positions.shape[1], 4), "<u2")
+    padded[:, :3] = positions.T
     view = parts.add_view(padded.tobytes(), target=34962, stride=8)
-    low, high = positions.min(axis=0).tolist(), positions.max(axis=0).tolist()
-    accessor = parts.add_accessor(view, UNSIGNED_SHORT, len(positions), "VEC3", byteOffset=0, min=low, max=high)
+    low, high = positions.min(axis=1).tolist(), positions.max(axis=1).tolist()
+    accessor = parts.add_accessor(view, UNSIGNED_SHORT, len(padded), "VEC3", byteOffset=0, min=low, max=high)
     return {"attributes": {"POSITION": accessor}, "indices": parts.add_indices(segments), "mode": LINES}
 
 

@@ -62,7 +62,7 @@ def encode_indexed_png(codes: npt.NDArray[np.uint8], palette: npt.NDArray[np.uin
 
 def _assemble(rows: npt.NDArray[np.uint8], width: int, kind: int, between: bytes = b"") -> bytes:
     header = struct.pack(">IIBBBBB", width, len(rows), 8, kind, 0, 0, 0)
-    data = zlib.compress(rows.tobytes(), 1)
+    data = zlib.compress(rows.data, 1)
     return SIGNATURE + _chunk(b"IHDR", header) + between + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 

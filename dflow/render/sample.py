@@ -15,7 +15,7 @@ from dflow.render.glb import pack_glb
 from dflow.render.mesh import MeshArrays, RenderMesh, clean_arrays
 from dflow.render.png import encode_indexed_png, encode_png
 from dflow.render.probe import Renderer, available_renderer
-from dflow.render.software import draw, draw_software, palette
+from dflow.render.software import PALETTE, draw, draw_software
 from dflow.render.view import View, fit_view
 from dflow.storage.atomic import write_whole
 
@@ -115,7 +115,7 @@ def _png(arrays: MeshArrays, size: tuple[int, int], face_colors: Image | None) -
         return encode_png(_window(size).draw(arrays, view, face_colors=face_colors))
     if face_colors is not None:
         return encode_png(draw_software(arrays, view, size, face_colors=face_colors))
-    return encode_indexed_png(draw(arrays, view, size).codes, palette())
+    return encode_indexed_png(draw(arrays, view, size).codes, PALETTE)
 
 
 def _view(arrays: MeshArrays, size: tuple[int, int], face_colors: Image | None) -> View:

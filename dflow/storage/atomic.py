@@ -18,11 +18,15 @@ def write_whole(path: str | os.PathLike[str], parts: Iterable[bytes]) -> None:
         If the folder cannot be written or the disk is full; nothing is left behind, and a file that was there stays as
         it was.
     """
-    folder, name = os.path.split(os.path.abspath(os.fspath(path)))
-    os.makedirs(folder, exist_ok=True)
+    folder, name = os.path.split(os.fspath(path))
     temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{name}-{secrets.token_hex(4)}")
     try:
-        with open(temporary, "xb") as file:
+        file = open(temporary, "xb")  # noqa: SIM115, closed below
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)
+        file = open(temporary, "xb")  # noqa: SIM115
+    try:
+        with file:
             file.writelines(parts)
         os.replace(temporary, path)
     except BaseException:

@@ -23,7 +23,7 @@ from dflow.errors import CadError
 from dflow.render.glb import pack_glb
 from dflow.render.mesh import clean_arrays
 from dflow.render.png import encode_indexed_png
-from dflow.render.software import draw, palette
+from dflow.render.software import PALETTE, draw
 from dflow.render.view import fit_view
 from dflow.storage import OptStorage
 from dflow.storage.atomic import write_whole
@@ -49,7 +49,7 @@ def measure_part(path: Path, folder: Path) -> np.ndarray:
     arrays = clean_arrays(mesh)
     drawing = draw(arrays, fit_view(arrays, SIZE[0] / SIZE[1]), SIZE)
     marks.append(time.process_time())
-    png, glb = encode_indexed_png(drawing.codes, palette()), pack_glb(arrays)
+    png, glb = encode_indexed_png(drawing.codes, PALETTE), pack_glb(arrays)
     marks.append(time.process_time())
     write_whole(folder / f"{path.stem}.png", [png])
     write_whole(folder / f"{path.stem}.glb", [glb])

@@ -1,0 +1,251 @@
+"""What is seen where: runs of pixels, not pixels.
+
+A shape (a triangle, or the triangles of a flat face together) covers runs of pixels in each picture row. The ends of
+all runs cut the picture into pieces. Most are covered once; elsewhere what is nearest at both ends of a piece is
+nearest all along it, because depth is linear along a row. Only pieces whose ends differ, where solids pass through each
+other, are cut at every pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+PIECES_AT_ONCE = 1_000_000
+"""Comparisons per step, about 60 MB: bounds the memory of meshes with many layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corners:
+    """Triangles in the picture, (3, T) float64 each, a row a corner: column and row in pixels, and depth."""
+
+    x: Floats
+    y: Floats
+    depth: Floats
+
+    def take(self, rows: Ints) -> Corners:
+        """These triangles."""
+        return Corners(self.x[:, rows], self.y[:, rows], self.depth[:, rows])
+
+    def twice_area(self) -> Floats:
+        """(T,) square pixels; negative for triangles that face the viewer (rows run down)."""
+        x, y = self.x, self.y
+        area: Floats = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
+        return area
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """Quantities that change evenly over the picture, one row a triangle: value = x * column + y * row + at.
+
+    Columns and rows are counted from the first pixel's centre.
+    """
+
+    x: Floats
+    y: Floats
+    at: Floats
+
+    def with_nothing(self) -> Planes:
+        """One more row, zero all over the picture."""
+        return Planes(*(np.append(values, 0.0) for values in (self.x, self.y, self.at)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Directed sides of shapes, (n,) int64 each: from one point to another, with the shape on one and the same side.
+
+    Seen by the viewer the shape lies to the left (rows run down): a side that runs down is where it begins in a row.
+    Every shape's sides are closed, so that in each row it begins as often as it ends.
+    """
+
+    begin: Ints
+    end: Ints
+    shape: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Runs of pixels that shapes cover, (n,) int64 each; flat indices, `stop` left out. Some are of no pixels."""
+
+    shape: Ints
+    start: Ints
+    stop: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """A picture in runs of pixels with the same shape in sight.
+
+    begin : (n + 1,) int64, the flat index where each begins, and the number of pixels
+    layer : (n,) int64: 0 where there is nothing, else one more than the shape
+    """
+
+    begin: Ints
+    layer: Ints
+
+    def layers(self) -> npt.NDArray[np.int32]:
+        """(n_pixels,) the layer of every pixel."""
+        return np.repeat(self.layer.astype(np.int32), np.diff(self.begin))
+
+
+def planes(corners: Corners, twice_area: Floats, values: Floats) -> Planes:
+    """`values` (3, T) at the corners as planes over the picture."""
+    left, top = corners.x[0], corners.y[0]
+    x1, x2, y1, y2 = corners.x[1] - left, corners.x[2] - left, corners.y[1] - top, corners.y[2] - top
+    rise, rise2 = values[1] - values[0], values[2] - values[0]
+    x = (rise * y2 - rise2 * y1) / twice_area
+    y = (rise2 * x1 - rise * x2) / twice_area
+    return Planes(x, y, values[0] + x * (0.5 - left) + y * (0.5 - top))
+
+
+def count_up(first: Ints, count: Ints) -> tuple[Ints, Ints]:
+    """For each i and each number below ``count[i]``: i, and ``first[i]`` plus the number."""
+    which = np.repeat(np.arange(len(count)), count)
+    shift = first - np.cumsum(count) + count
+    return which, np.arange(len(which)) + shift[which]
+
+
+def boundary(corner: Ints, shape: Ints, n_points: int) -> Sides:
+    """The sides of shapes of triangles, without those along which two triangles of one shape meet.
+
+    Parameters
+    ----------
+    corner : (3, n) int64, the triangles' points, taken round as the viewer sees them counter-clockwise; no point
+        belongs to two shapes of several triangles
+    shape : (n,) int64, each triangle's
+    """
+    alone = np.bincount(shape, minlength=len(shape))[shape] == 1
+    begin, end, owner = corner.ravel(), corner[[1, 2, 0]].ravel(), np.tile(shape, 3)
+    kept, joined = np.flatnonzero(np.tile(alone, 3)), np.flatnonzero(~np.tile(alone, 3))
+    if not len(joined):
+        return Sides(begin, end, owner)
+    low, high = np.minimum(begin, end)[joined], np.maximum(begin, end)[joined]
+    key = low * n_points + high
+    order = np.argsort(key)
+    first = run_starts(key[order])
+    net = np.add.reduceat(np.where(begin[joined] == low, 1, -1)[order], first)
+    times = np.abs(net)
+    left = np.repeat(order[first], times)
+    along = np.repeat(net > 0, times)
+    low, high = low[left], high[left]
+    return Sides(
+        np.concatenate([begin[kept], np.where(along, low, high)]),
+        np.concatenate([end[kept], np.where(along, high, low)]),
+        np.concatenate([owner[kept], owner[joined][left]]),
+    )
+
+
+def cover(x: Floats, y: Floats, sides: Sides, size: tuple[int, int]) -> Spans:
+    """The runs of pixels whose centres shapes cover, by shape.
+
+    Parameters
+    ----------
+    x, y : (V,) columns and rows of the points, in pixels
+    """
+    n_bits = (size[0] * size[1]).bit_length()
+    first_row = _first_centre(y, size[1])
+    rise = y[sides.end] - y[sides.begin]
+    down, up = np.flatnonzero(rise > 0), np.flatnonzero(rise < 0)
+    keys = []
+    for upper, lower, shape in (
+        (sides.begin[down], sides.end[down], sides.shape[down]),
+        (sides.end[up], sides.begin[up], sides.shape[up]),
+    ):
+        # The same sum from top to bottom for both shapes that share a side: neither a gap nor an overlap.
+        slope = (x[lower] - x[upper]) / (y[lower] - y[upper])
+        at = x[upper] + slope * (0.5 - y[upper])
+        side, row = count_up(first_row[upper], first_row[lower] - first_row[upper])
+        pixel = _first_centre(slope[side] * row + at[side], size[0])
+        pixel += row * size[0]
+        pixel += (shape << n_bits)[side]
+        pixel.sort()
+        keys.append(pixel)
+    start, stop = (key & ((1 << n_bits) - 1) for key in keys)  # of a shape and row the n-th begin and the n-th end
+    return Spans(keys[0] >> n_bits, start, np.maximum(start, stop, out=stop))
+
+
+def run_starts(values: Ints) -> Ints:
+    """Where runs of equal values begin."""
+    return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+
+
+def _first_centre(at: Floats, end: int) -> Ints:
+    """The first pixel whose centre does not lie before `at`, from 0 to `end`."""
+    pixel = np.ceil(at - 0.5)
+    np.maximum(pixel, 0.0, out=pixel)
+    np.minimum(pixel, end, out=pixel)
+    return pixel.astype(np.int64)
+
+
+def visible_runs(spans: Spans, depth: Planes, size: tuple[int, int], bits: tuple[int, int]) -> Runs:
+    """What is nearest, all over the picture.
+
+    Parameters
+    ----------
+    depth : a row a shape, larger is nearer, whole numbers matter
+    bits : how many bits of a 64-bit number the depth takes, and how many the shape, counted from 1
+    """
+    n_pixels = size[0] * size[1]
+    cut = np.zeros(n_pixels + 1, bool)
+    cut[0] = cut[-1] = cut[spans.start] = cut[spans.stop] = True
+    while True:
+        begin = np.flatnonzero(cut)
+        layer, undecided = _nearest(spans, begin, depth, size[0], bits)
+        if not len(undecided):
+            return Runs(begin, layer)
+        cut[count_up(begin[undecided], begin[undecided + 1] - begin[undecided])[1]] = True
+
+
+def _nearest(spans: Spans, begin: Ints, depth: Planes, width: int, bits: tuple[int, int]) -> tuple[Ints, Ints]:
+    """The layer in sight at the begin of each piece, and the pieces that show another one at their end.
+
+    The nearest is the largest of the numbers ``depth, layer`` (high and low bits).
+    """
+    n_pieces = len(begin) - 1
+    slot = np.empty(int(begin[-1]) + 1, np.int32)  # half the memory of int64: it stays in the cache
+    slot[begin] = np.arange(n_pieces + 1, dtype=np.int32)
+    first, last = slot[spans.start].astype(np.int64), slot[spans.stop].astype(np.int64)
+    changes = np.bincount(first, minlength=n_pieces + 1) - np.bincount(last, minlength=n_pieces + 1)
+    shared = np.cumsum(changes) > 1
+    layer = np.zeros(n_pieces, np.int64)
+    nearest = np.zeros((2, n_pieces), np.int64)
+    for part in _parts(last - first):
+        span, piece = count_up(first[part], (last - first)[part])
+        shape = spans.shape[part][span]
+        layer[piece] = shape + 1
+        contested = np.flatnonzero(shared[piece])
+        if len(contested):
+            _compare(nearest, shape[contested], piece[contested], (begin, depth, width, bits))
+    fought = np.flatnonzero(nearest[0])
+    in_sight = nearest[:, fought] & ((1 << bits[1]) - 1)
+    layer[fought] = in_sight[0]
+    return layer, fought[in_sight[0] != in_sight[1]]
+
+
+def _compare(nearest: Ints, shape: Ints, piece: Ints, where: tuple[Ints, Planes, int, tuple[int, int]]) -> None:
+    """Let shapes compete for the first (row 0) and the last pixel of pieces."""
+    begin, depth, width, (depth_bits, layer_bits) = where
+    start, stop = begin[piece], begin[piece + 1]
+    row = start // width
+    slope = depth.x[shape]
+    in_row = depth.y[shape] * row + depth.at[shape]
+    for side, column in enumerate((start - row * width, stop - 1 - row * width)):
+        near = in_row + slope * column
+        np.maximum(near, 1.0, out=near)
+        np.minimum(near, 2.0**depth_bits - 1, out=near)
+        np.maximum.at(nearest[side], piece, (near.astype(np.int64) << layer_bits) + (shape + 1))
+
+
+def _parts(count: Ints) -> Iterator[slice]:
+    """Stretches of spans with a bounded number of pieces."""
+    ends = np.cumsum(count)
+    total = int(ends[-1]) if len(ends) else 0
+    cuts = np.searchsorted(ends, np.arange(0, total, PIECES_AT_ONCE)[1:]).tolist()
+    for begin, stop in zip([0, *cuts], [*cuts, len(count)], strict=True):
+        yield slice(begin, stop)
