@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import groupby
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dflow.dataset.plan import Block
+from dflow.dataset.runs import TEXT_BYTES, cut_runs
 from dflow.errors import DamagedStoreError, StorageError
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import DATA_SUFFIX
-from dflow.storage.quickread import read_expected
+from dflow.storage.quickread import ChunkForm, join_chunks, read_chunks
 from dflow.storage.zarrzip import read_zip_store
 
 _DAMAGE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO})
 """Errors that say something about one file, not about the process or the file system."""
+
+Piece: TypeAlias = tuple[NDArray[Any] | None, int]
+"""Rows of an array, None where the samples lack it, and their number."""
+
+_Content: TypeAlias = bytes | NDArray[Any] | None
+"""A sample's part of an array: its chunk, its decoded rows where it was read carefully, None where it has none."""
 
 
 class Locator(Protocol):
@@ -53,73 +61,139 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SampleRows:
-    """The part of one sample that lies in a block.
+class Run:
+    """Some samples of a block that follow each other: what is read at once.
 
-    `arrays` maps names to (rows, *trailing); a name that the sample lacks is not there. `n_rows` rows belong to the
-    block, from `start` on in the sample's own count.
+    `ids` (k,) int64 and `counts` (k,) int64, how many rows of each belong to the block. `pieces` maps every array's
+    name to its rows in order, as (rows, *trailing) or, for samples that lack the array, None, with the number of rows.
     """
 
-    sample_id: int
-    start: int
-    n_rows: int
-    arrays: Mapping[str, NDArray[Any]]
+    ids: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    pieces: Mapping[str, Sequence[Piece]]
 
-    def rows(self, name: str) -> NDArray[Any] | None:
-        """The block's rows of one array, None when the sample lacks it."""
-        array = self.arrays.get(name)
-        return None if array is None else array[self.start : self.start + self.n_rows]
+    @property
+    def n_rows(self) -> int:
+        """Rows of all its samples together."""
+        return int(self.counts.sum())
+
+    def sample_ids(self) -> NDArray[np.int64]:
+        """(n_rows,) int64: the sample of each row."""
+        return np.repeat(self.ids, self.counts)
 
 
-def read_block(
-    block: Block, names: tuple[str, ...], locate: Locator, damaged: list[tuple[str, str]]
-) -> Iterator[SampleRows]:
-    """The samples of a block in id order, each with its arrays `names`; one sample is in memory at a time.
+def read_block(block: Block, names: tuple[str, ...], locate: Locator, damaged: list[tuple[str, str]]) -> Iterator[Run]:
+    """The samples of a block in id order, with their arrays `names`; one run of them is in memory at a time.
 
     A sample whose file is missing, damaged or not the one that its record describes is appended to `damaged` with the
-    reason and not yielded; the others are still read, so that one pass finds all damage.
+    reason and left out; the others are still read, so that one pass finds all damage.
     """
-    lacking = [(name, block.absent[name]) for name in names if name in block.absent]
-    for k, sample in enumerate(block.names):
-        missing = {name for name, mask in lacking if mask[k]}
-        wanted = [name for name in names if name not in missing]
+    whole = block.group == FILE_GROUP
+    forms = tuple(ChunkForm(f"{block.group}/{name}", *block.forms[name], whole=whole) for name in names)
+    reader = _Reader(block, names, forms, tuple(form.member for form in forms), locate, damaged)
+    row_bytes = sum(form.row_items * TEXT_BYTES if form.dtype == "str" else form.row_bytes for form in forms)
+    for first, stop in cut_runs(block.counts.tolist(), row_bytes):
+        yield reader.run(first, stop)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reader:
+    """Reads runs of one block. `members` are the names of the arrays' chunks in a sample."""
+
+    block: Block
+    names: tuple[str, ...]
+    forms: tuple[ChunkForm, ...]
+    members: tuple[bytes, ...]
+    locate: Locator
+    damaged: list[tuple[str, str]]
+
+    def run(self, first: int, stop: int) -> Run:
+        """The samples `first` to `stop` of the block."""
+        found = self._samples(first, stop, quick=True)
         try:
-            arrays = _read_sample(locate(sample), block, k, wanted) if wanted else {}
-        except (StorageError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in _DAMAGE:
-                raise
-            damaged.append((sample, f"{type(error).__name__}: {error}"))
-            continue
-        first = int(block.first_rows[k])
-        start = max(block.start - first, 0)
-        stop = min(block.stop - first, int(block.counts[k]))
-        yield SampleRows(int(block.ids[k]), start, stop - start, arrays)
+            pieces = self._pieces(found)
+        except DamagedStoreError:  # a chunk whose checksum holds and that does not expand: find out whose it is
+            found = self._samples(first, stop, quick=False)
+            pieces = self._pieces(found)
+        block, kept = self.block, list(found)
+        counts = block.counts[kept]
+        if kept == [first] and stop == first + 1:
+            start = max(block.start - int(block.first_rows[first]), 0)
+            rows = slice(start, min(block.stop - int(block.first_rows[first]), int(counts[0])))
+            pieces = {name: [_cut(piece, rows) for piece in own] for name, own in pieces.items()}
+            counts = np.array([rows.stop - rows.start])
+        return Run(block.ids[kept], counts, pieces)
+
+    def _samples(self, first: int, stop: int, *, quick: bool) -> dict[int, Sequence[_Content]]:
+        found: dict[int, Sequence[_Content]] = {}
+        for k, sample in enumerate(self.block.names[first:stop], first):
+            try:
+                found[k] = self._contents(k, self.locate(sample), quick=quick)
+            except (StorageError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in _DAMAGE:
+                    raise
+                self.damaged.append((sample, f"{type(error).__name__}: {error}"))
+        return found
+
+    def _contents(self, k: int, path: str, *, quick: bool) -> Sequence[_Content]:
+        absent = self.block.absent
+        if not absent:
+            return self._read(k, path, range(len(self.names)), quick=quick)
+        places = [i for i, name in enumerate(self.names) if name not in absent or not absent[name][k]]
+        found = dict(zip(places, self._read(k, path, places, quick=quick), strict=True))
+        return [found.get(i) for i in range(len(self.names))]
+
+    def _read(self, k: int, path: str, places: Sequence[int], *, quick: bool) -> Sequence[_Content]:
+        if not places:
+            return []
+        chunks = self._read_quickly(k, path, places) if quick and not self.block.odd[k] else None
+        return self._read_carefully(k, path, places) if chunks is None else chunks
+
+    def _read_quickly(self, k: int, path: str, places: Sequence[int]) -> Sequence[bytes] | None:
+        block, n_rows = self.block, int(self.block.counts[k])
+        members = [self.members[i] for i in places]
+        chunks = read_chunks(path, members, n_bytes=int(block.n_bytes[k]), crc=int(block.crcs[k])) or ()
+        fit = [chunk for i, chunk in zip(places, chunks, strict=False) if self.forms[i].fits(chunk, n_rows)]
+        return fit if len(fit) == len(places) else None
+
+    def _read_carefully(self, k: int, path: str, places: Sequence[int]) -> Sequence[NDArray[Any]]:
+        block, names = self.block, [self.names[i] for i in places]
+        contents = read_zip_store(path, [f"{block.group}/{name}" for name in names])
+        if block.crcs[k] and contents.crc != block.crcs[k]:
+            raise DamagedStoreError(
+                f"{path} is not the file that its record describes: its directory has another checksum"
+            )
+        arrays = [contents.arrays[f"{block.group}/{name}"].data for name in names]
+        if block.group == FILE_GROUP:
+            return [array[None] for array in arrays]
+        for name, array in zip(names, arrays, strict=True):
+            if len(array) != block.counts[k]:
+                raise DamagedStoreError(f"{path}: {name} has {len(array)} rows, its record says {block.counts[k]}")
+        return arrays
+
+    def _pieces(self, found: Mapping[int, Sequence[_Content]]) -> dict[str, list[Piece]]:
+        counts = self.block.counts[list(found)].tolist()
+        columns = list(zip(*found.values(), strict=True)) or [()] * len(self.names)
+        return {
+            name: list(_join(form, zip(column, counts, strict=True)))
+            for name, form, column in zip(self.names, self.forms, columns, strict=True)
+        }
 
 
-def _read_sample(path: str, block: Block, k: int, names: list[str]) -> dict[str, NDArray[Any]]:
-    found = None if block.odd[k] else _read_quickly(path, block, k, names)
-    arrays = _read_carefully(path, block, k, names) if found is None else dict(zip(names, found, strict=True))
-    if block.group == FILE_GROUP:
-        return {name: array[None] for name, array in arrays.items()}
-    return arrays
+def _join(form: ChunkForm, contents: Iterable[tuple[_Content, int]]) -> Iterator[Piece]:
+    """One array's pieces: chunks and absent rows that follow each other in one each."""
+    for kind, members in groupby(contents, lambda content: type(content[0])):
+        own, counts = zip(*members, strict=True)
+        if kind is bytes:
+            yield join_chunks(form, own, counts), sum(counts)
+        elif kind is type(None):
+            yield None, sum(counts)
+        else:
+            yield from zip(own, counts, strict=True)
 
 
-def _read_quickly(path: str, block: Block, k: int, names: list[str]) -> list[NDArray[Any]] | None:
-    rows = () if block.group == FILE_GROUP else (int(block.counts[k]),)
-    forms = block.forms
-    expected = [(f"{block.group}/{name}", forms[name][0], rows + forms[name][1]) for name in names]
-    return read_expected(path, expected, n_bytes=int(block.n_bytes[k]), crc=int(block.crcs[k]))
-
-
-def _read_carefully(path: str, block: Block, k: int, names: list[str]) -> dict[str, NDArray[Any]]:
-    contents = read_zip_store(path, [f"{block.group}/{name}" for name in names])
-    if block.crcs[k] and contents.crc != block.crcs[k]:
-        raise DamagedStoreError(f"{path} is not the file that its record describes: its directory has another checksum")
-    arrays = {name: contents.arrays[f"{block.group}/{name}"].data for name in names}
-    for name, array in arrays.items():
-        if block.group != FILE_GROUP and len(array) != block.counts[k]:
-            raise DamagedStoreError(f"{path}: {name} has {len(array)} rows, its record says {block.counts[k]}")
-    return arrays
+def _cut(piece: Piece, rows: slice) -> Piece:
+    return None if piece[0] is None else piece[0][rows], rows.stop - rows.start
 
 
 def encode_words(array: NDArray[Any], words: Mapping[str, int]) -> NDArray[np.int32]:

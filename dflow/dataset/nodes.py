@@ -17,7 +17,7 @@ from typing import overload
 
 from dask.delayed import Delayed, delayed
 
-from dflow.dataset.blocks import Locator, SampleRows, encode_words, read_block
+from dflow.dataset.blocks import Locator, Run, encode_words, read_block
 from dflow.dataset.layout import ArrayTarget, id_array
 from dflow.dataset.manifest import Manifest
 from dflow.dataset.plan import Block, GroupPlan, MergePlan
@@ -145,32 +145,33 @@ def _write(job: ShardJob, damaged: list[tuple[str, str]]) -> list[WrittenFile]:
     """The written files; none when samples are `damaged`, which then names all of the block."""
     with ExitStack() as stack:
         writers = [stack.enter_context(ShardWriter(job.root, target, job.block.index)) for target in job.targets]
-        for sample in read_block(job.block, job.names_to_read(), job.locate, damaged):
+        for run in read_block(job.block, job.names_to_read(), job.locate, damaged):
             if not damaged:
-                _append(writers, sample, job.codes)
+                _append(writers, run, job.codes)
         return [] if damaged else [writer.finish() for writer in writers]
 
 
-def _append(writers: Sequence[ShardWriter], sample: SampleRows, codes: Mapping[str, Mapping[str, int]]) -> None:
+def _append(writers: Sequence[ShardWriter], run: Run, codes: Mapping[str, Mapping[str, int]]) -> None:
     for writer in writers:
         target = writer.target
-        rows = sample.rows(target.name)
         if target.name == id_array(target.group):
-            writer.repeat(sample.sample_id, sample.n_rows)
-        elif rows is None:
-            writer.repeat(target.fill_scalar(), sample.n_rows)
-        else:
-            writer.append(encode_words(rows, codes[target.path]) if target.path in codes else rows)
+            writer.append(run.sample_ids())
+            continue
+        for rows, n_rows in run.pieces[target.name]:
+            if rows is None:
+                writer.repeat(target.fill_scalar(), n_rows)
+            else:
+                writer.append(encode_words(rows, codes[target.path]) if target.path in codes else rows)
 
 
 def gather_words(job: ShardJob) -> ShardRecord:
     """The distinct words of the group's text arrays in one block."""
     damaged: list[tuple[str, str]] = []
     words: dict[str, set[str]] = {target.name: set() for target in job.targets}
-    for sample in read_block(job.block, tuple(words), job.locate, damaged):
+    for run in read_block(job.block, tuple(words), job.locate, damaged):
         for name, found in words.items():
-            rows = sample.rows(name)
-            if rows is not None:
-                found.update(map(str, rows.ravel().tolist()))
+            for rows, _ in run.pieces[name]:
+                if rows is not None:
+                    found.update(map(str, rows.ravel().tolist()))
     gathered = {target.path: tuple(sorted(words[target.name])) for target in job.targets}
     return ShardRecord(job.block.group, job.block.index, 0, damaged=tuple(damaged), words=gathered)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from dflow.dataset import layout as disk
 from dflow.dataset.layout import ArrayTarget, MergeSettings
 from dflow.dataset.resolve import ResolvedArray, resolve_arrays, take_census, union_schema
+from dflow.dataset.runs import TEXT_BYTES, run_rows
 from dflow.dataset.values import FileColumn, Vocabulary, build_columns, gather_values, resolve_fields
 from dflow.errors import DatasetError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
@@ -30,9 +31,6 @@ logger = logging.getLogger(__name__)
 
 _BASE_BYTES = 4 * 1024**2
 """What a shard task holds beside its arrays: the compressor's window, file buffers, the block's columns."""
-
-_TEXT_BYTES = 256
-"""What one text takes while it becomes a code: in the file's chunk, in numpy and in Python."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -399,8 +397,8 @@ def _union_tables(records: Sequence[SampleRecord]) -> dict[str, Vocabulary]:
 def predict_peak_bytes(plan: MergePlan) -> int:
     """The most bytes one shard task holds at once, whatever the size of the dataset.
 
-    A task streams: it holds one sample at a time (its `.data` file, the group's arrays decoded, one array's decoding
-    buffer) and one inner chunk an array (raw, and compressed while it is written), never a shard.
+    A task streams: it holds a run of samples (a `.data` file, the run's chunks, its decoded arrays, one array's chunks
+    again as one piece) and one inner chunk an array (raw, and compressed while it is written), never a shard.
     """
     return max((_group_peak(plan, group) for group in plan.groups.values()), default=0) + _BASE_BYTES
 
@@ -410,10 +408,10 @@ def _group_peak(plan: MergePlan, group: GroupPlan) -> int:
         return 0
     chunks = sum(array.target.chunk_bytes for array in group.arrays)
     largest_chunk = max((array.target.chunk_bytes for array in group.arrays), default=0)
-    rows = int(group.counts().max())
-    sample = sum(array.target.row_bytes for array in group.arrays) * rows
-    largest_array = max((array.target.row_bytes for array in group.arrays), default=0) * rows
-    text = sum(math.prod(array.target.trailing) for array in group.arrays if array.coded) * rows * _TEXT_BYTES
+    row = sum(array.target.row_bytes for array in group.arrays)
+    largest_row = max((array.target.row_bytes for array in group.arrays), default=0)
+    text = sum(math.prod(array.target.trailing) for array in group.arrays if array.coded) * TEXT_BYTES
+    rows = run_rows(group.counts(), row + text)
     samples_per_shard = min(len(plan.samples), -(-len(plan.samples) * group.shard_rows // max(group.n_rows, 1)) + 1)
-    held = chunks + 2 * largest_chunk + sample + largest_array + text
+    held = chunks + 2 * largest_chunk + rows * (2 * row + largest_row + text)
     return held + int(plan.samples.n_bytes.max()) + 400 * samples_per_shard

@@ -63,13 +63,11 @@ class LazyArray:
         is_ids = name == id_array(self._group)
         damaged: list[tuple[str, str]] = []
         at = 0
-        for sample in read_block(block, () if is_ids else (name,), self._locate, damaged):
-            rows = sample.rows(name)
-            if is_ids:
-                out[at : at + sample.n_rows] = sample.sample_id
-            elif rows is not None:
-                out[at : at + sample.n_rows] = rows if self._codes is None else encode_words(rows, self._codes)
-            at += sample.n_rows
+        for run in read_block(block, () if is_ids else (name,), self._locate, damaged):
+            for rows, n_rows in [(run.sample_ids(), run.n_rows)] if is_ids else run.pieces[name]:
+                if rows is not None:
+                    out[at : at + n_rows] = rows if self._codes is None else encode_words(rows, self._codes)
+                at += n_rows
         if damaged:
             raise DamagedStoreError("; ".join(reason for _, reason in damaged))
         return out

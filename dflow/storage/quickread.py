@@ -2,8 +2,11 @@
 
 A merge opens every `.data` file once a group and knows from the sample's record what is in it. The record also holds
 the CRC-32 of the zip directory: where that matches, the directory is the one that dflow wrote, and looking up four
-members in it is enough. Opening a file of 25 members costs 0.05 ms this way, 0.3 ms through `read_zip_store`, which
+members in it is enough. Opening a file of 25 members costs 0.01 ms this way, 0.3 ms through `read_zip_store`, which
 checks every member and parses every document.
+
+Chunks are read first and decoded later, those of many samples in one call: a call of zstd makes a context, which
+takes 0.01 ms, a sixth of what a sample's grids take to expand.
 """
 
 from __future__ import annotations
@@ -11,34 +14,75 @@ from __future__ import annotations
 import math
 import os
 import struct
-import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
+from numcodecs import zstd
 from numpy.typing import NDArray
 
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import DamagedStoreError
-from dflow.storage.chunks import RAW_BYTES, decode_chunk
+from dflow.storage.chunks import RAW_BYTES, decode_chunk, frame_content_bytes
 from dflow.storage.documents import chunk_key
 
 _LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES = 30, 46, 22
 _CENTRAL_MAGIC, _END_MAGIC = b"PK\1\2", b"PK\5\6"
-_SIZES = struct.Struct("<3L3H")
-_U32 = struct.Struct("<L")
+_ENTRY = struct.Struct("<4s12x3LH12xL")
+"""Of a member's entry in the directory: magic, CRC-32, stored and expanded bytes, length of the name, offset."""
+
 _TAIL_BYTES = 32 * 1024
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
-Expected = tuple[str, str, tuple[int, ...]]
-"""An array's key, dtype and shape."""
+
+@dataclass(frozen=True)
+class ChunkForm:
+    """How an array lies in the samples: its key, dtype, the shape behind the rows, and whether a sample is one row of
+    it.
+
+    Parameters
+    ----------
+    key : ``group/array``
+    dtype : as `StoredArray` names it
+    trailing : the shape behind the rows
+    whole : the stored array has no row dimension; it counts as one row
+    """
+
+    key: str
+    dtype: str
+    trailing: tuple[int, ...]
+    whole: bool = False
+
+    @cached_property
+    def member(self) -> bytes:
+        """The name of its chunk in the zip."""
+        return f"{self.key}/{chunk_key(len(self.trailing) + (not self.whole))}".encode()
+
+    @property
+    def row_items(self) -> int:
+        """Values of one row."""
+        return math.prod(self.trailing)
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """Bytes of one row; 0 of text, whose bytes nobody knows."""
+        return 0 if self.dtype == "str" else self.row_items * np.dtype(self.dtype).itemsize
+
+    def fits(self, chunk: bytes, n_rows: int) -> bool:
+        """Whether a chunk is of this form; what is in text only its decoding tells."""
+        if self.dtype == "str":
+            return True
+        n_bytes = n_rows * self.row_bytes
+        return (len(chunk) if n_bytes < RAW_BYTES else frame_content_bytes(chunk)) == n_bytes
 
 
-def read_expected(path: str, arrays: Sequence[Expected], *, n_bytes: int, crc: int) -> list[NDArray[Any]] | None:
-    """The arrays, each member's checksum verified; None where the file is not of the plain form that this reads.
-
-    Small arrays are read-only views of what was read.
+def read_chunks(path: str, members: Iterable[bytes], *, n_bytes: int, crc: int) -> list[bytes] | None:
+    """The content of some members, their checksums verified; None where the file is not of the plain form that this
+    reads.
 
     `n_bytes` and `crc` are what the sample's record says of the file. None means nothing about damage: whoever gets
     it reads the file through `read_zip_store`, which says what is wrong or reads it after all.
@@ -50,19 +94,19 @@ def read_expected(path: str, arrays: Sequence[Expected], *, n_bytes: int, crc: i
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        if os.fstat(handle).st_size != n_bytes:
-            return None
         start = max(n_bytes - _TAIL_BYTES, 0)
-        tail = os.pread(handle, n_bytes - start, start)
+        tail = os.pread(handle, n_bytes - start + 1, start)
+        if len(tail) != n_bytes - start:
+            return None
         central = _directory(tail, start)
         if central is None or zlib.crc32(central) != crc:
             return None
         found = []
-        for key, dtype, shape in arrays:
-            array = _read_array(handle, tail, start, central, (key, dtype, shape))
-            if array is None:
+        for name in members:
+            content = _read_member(handle, tail, start, central, name)
+            if content is None:
                 return None
-            found.append(array)
+            found.append(content)
         return found
     finally:
         os.close(handle)
@@ -77,31 +121,12 @@ def _directory(tail: bytes, start: int) -> bytes | None:
     return tail[offset - start : offset - start + size] if offset >= start else None
 
 
-def _read_array(handle: int, tail: bytes, start: int, central: bytes, expected: Expected) -> NDArray[Any] | None:
-    key, dtype, shape = expected
-    if 0 in shape:
-        return np.empty(shape, np.dtypes.StringDType() if dtype == "str" else dtype)
-    content = _read_member(handle, tail, start, central, f"{key}/{chunk_key(len(shape))}".encode())
-    if content is None:
-        return None
-    n_bytes = 0 if dtype == "str" else math.prod(shape) * np.dtype(dtype).itemsize
-    if 0 < n_bytes < RAW_BYTES and n_bytes == len(content) and sys.byteorder == "little":
-        return np.frombuffer(content, dtype).reshape(shape)
-    # Text begins with its count, and zstd's magic would be four thousand million.
-    compressed = content[:4] == _ZSTD_MAGIC if dtype == "str" else n_bytes >= RAW_BYTES
-    try:
-        return decode_chunk(content, dtype, shape, compressed=compressed, where=key, max_bytes=MAX_STORE_BYTES)
-    except DamagedStoreError:
-        return None
-
-
 def _read_member(handle: int, tail: bytes, start: int, central: bytes, name: bytes) -> bytes | None:
     at = central.find(name) - _CENTRAL_BYTES
     while at >= 0:
-        crc, stored, size, name_length, _, _ = _SIZES.unpack_from(central, at + 16)
-        if central[at : at + 4] == _CENTRAL_MAGIC and name_length == len(name):
-            (offset,) = _U32.unpack_from(central, at + 42)
-            begin = offset + _LOCAL_BYTES + len(name)
+        magic, crc, stored, size, name_length, offset = _ENTRY.unpack_from(central, at)
+        if magic == _CENTRAL_MAGIC and name_length == len(name):
+            begin = offset + _LOCAL_BYTES + name_length
             if begin >= start:
                 content = tail[begin - start : begin - start + stored]
             else:
@@ -109,3 +134,42 @@ def _read_member(handle: int, tail: bytes, start: int, central: bytes, name: byt
             return content if stored == size == len(content) and zlib.crc32(content) == crc else None
         at = central.find(name, at + _CENTRAL_BYTES + 1) - _CENTRAL_BYTES
     return None
+
+
+def join_chunks(form: ChunkForm, chunks: Sequence[bytes], n_rows: Sequence[int]) -> NDArray[Any]:
+    """The rows of chunks that fit `form`, one behind the other; `n_rows` of each. Writable.
+
+    Raises
+    ------
+    DamagedStoreError
+        If a chunk does not hold its rows after all.
+    """
+    if form.dtype == "str":
+        parts = [_texts(chunk, n, form) for chunk, n in zip(chunks, n_rows, strict=True)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    rows = np.empty((sum(n_rows), *form.trailing), np.dtype(form.dtype).newbyteorder("<"))
+    at = 0
+    for is_coded, members in groupby(zip(chunks, n_rows, strict=True), lambda m: m[1] * form.row_bytes >= RAW_BYTES):
+        own, counts = zip(*members, strict=True)
+        part = rows[at : at + sum(counts)]
+        at += len(part)
+        if is_coded:
+            _expand(b"".join(own), part, form.key)
+        else:
+            part[:] = np.frombuffer(b"".join(own), rows.dtype).reshape(part.shape)
+    return rows
+
+
+def _texts(chunk: bytes, n_rows: int, form: ChunkForm) -> NDArray[Any]:
+    # Text begins with its count, and zstd's magic would be four thousand million.
+    shape = form.trailing if form.whole else (n_rows, *form.trailing)
+    compressed = chunk[:4] == _ZSTD_MAGIC
+    texts = decode_chunk(chunk, "str", shape, compressed=compressed, where=form.key, max_bytes=MAX_STORE_BYTES)
+    return texts.reshape((n_rows, *form.trailing))
+
+
+def _expand(frames: bytes, rows: NDArray[Any], key: str) -> None:
+    try:
+        zstd.decompress(frames, rows)
+    except (RuntimeError, ValueError) as error:
+        raise DamagedStoreError(f"{key}: its chunk cannot be expanded: {error}") from error

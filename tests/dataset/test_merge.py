@@ -91,6 +91,19 @@ def test_merged_rows_equal_the_samples_rows(tmp_path: Path, sizes: list[tuple[in
     assert validate_dataset(paths.dataset) == []
 
 
+def test_runs_of_many_samples_coded_and_not_give_the_samples_rows(paths: FlowPaths) -> None:
+    """Arrays stored raw and compressed in one run, some absent; blocks that begin and end inside a sample."""
+    draw = random.Random(3)
+    sizes = [(draw.choice((0, 1, 30, 84, 86, 511, 513, 700)), draw.choice((0, 3, 511, 512, 900))) for _ in range(90)]
+    settings = MergeSettings(chunk_bytes=4096, shard_bytes=(200_000, 400_000), shards=2)
+    report = merge(paths, make_samples(paths, sizes), settings=settings)
+    assert (report.n_samples, report.damaged) == (90, ())
+    root = zarr.open_group(str(paths.dataset), mode="r")
+    for key, expected in expected_rows(sizes).items():
+        np.testing.assert_array_equal(root[key][...], expected, err_msg=key)  # type: ignore[index]
+    assert validate_dataset(paths.dataset) == []
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=SIZES, seed=st.integers(0, 5))
 def test_bytes_do_not_depend_on_arrival_or_working_order(

@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,8 @@ from dflow.dataset.validate import validate_dataset
 from dflow.errors import DatasetError, OutputFolderError
 from dflow.records import ShardRecord
 from dflow.storage.paths import FlowPaths
-from tests.dataset.samples import SMALL, make_samples, merge, outputs, write_sample
+from dflow.storage.zarrzip import store_crc
+from tests.dataset.samples import SMALL, grid, make_samples, merge, outputs, write_sample
 
 
 @pytest.fixture
@@ -62,6 +65,26 @@ def test_damaged_sample_is_reported_and_left_out(paths: FlowPaths, harm: str) ->
     assert types.tolist() == [0] * 5 + [2] * 7 + [3] * 3
 
 
+def test_a_chunk_with_a_right_checksum_that_does_not_expand_is_its_own_samples_damage(paths: FlowPaths) -> None:
+    """Only decoding finds it, and many samples are decoded in one call."""
+    records = [write_sample(paths, f"{i}.step", {"faces/grid": grid(400, i)}) for i in range(6)]
+    victim = paths.data_file(records[3].name)
+    content = victim.read_bytes()
+    at = content.index(b"faces/grid/c/0/0/0") + len(b"faces/grid/c/0/0/0")
+    size = int.from_bytes(content[at - 18 - 12 : at - 18 - 8], "little")  # in the local header, before the name
+    chunk = content[at : at + size]
+    torn = chunk[:40] + bytes(size - 40)
+    old, new = (zlib.crc32(part).to_bytes(4, "little") for part in (chunk, torn))
+    victim.write_bytes(content.replace(chunk, torn).replace(old, new))
+    records[3] = replace(records[3], data_crc=store_crc(victim))
+    report = merge(paths, records)
+    ((name, reason),) = report.damaged
+    assert name == records[3].name
+    assert "expand" in reason
+    assert report.n_samples == 5
+    assert validate_dataset(paths.dataset) == []
+
+
 def test_losing_every_sample_never_replaces_a_dataset(paths: FlowPaths) -> None:
     records = make_samples(paths, [(5, 2), (6, 3)])
     merge(paths, records[:1])
@@ -78,7 +101,7 @@ def test_trouble_that_is_not_the_files_own_is_no_damage(paths: FlowPaths, monkey
     def refuse(*arguments: Any, **options: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("dflow.dataset.blocks.read_expected", refuse)
+    monkeypatch.setattr("dflow.dataset.blocks.read_chunks", refuse)
     with pytest.raises(OutputFolderError, match="Permission denied"):
         merge(paths, records)
 
@@ -238,6 +261,7 @@ import pickle, sys
 from pathlib import Path
 from dflow.dataset.merge import compute_inline, merge_dataset
 from dflow.storage.paths import FlowPaths
+from dflow.storage.zarrzip import store_crc
 from tests.dataset.samples import SMALL
 if __name__ == "__main__":
     records = pickle.load(sys.stdin.buffer)

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dflow.errors import DamagedStoreError
 from dflow.schema import dtype_name
 from dflow.storage import StoredArray, read_zip_store, write_zip_store
-from dflow.storage.quickread import read_expected
+from dflow.storage.chunks import encode_chunk
+from dflow.storage.quickread import ChunkForm, join_chunks, read_chunks
 
 TEXT = np.dtypes.StringDType()
 ATTRIBUTES = {"dflow": {"format": 1}, "schema": {}, "metadata": {"pad": "x" * 3000}}
@@ -37,13 +39,52 @@ def test_it_reads_what_the_careful_reader_reads(tmp_path_factory: Any, kinds: li
     arrays = {f"g/a{'x' * i}": make(random, kind, rows) for i, kind in enumerate(kinds)}
     path = tmp_path_factory.mktemp("quick") / "s.data"
     written = write_zip_store(path, {key: StoredArray(array) for key, array in arrays.items()}, ATTRIBUTES)
-    expected = [(key, dtype_name(array.dtype), array.shape) for key, array in arrays.items()]
-    quick = read_expected(str(path), expected, n_bytes=written.n_bytes, crc=written.crc)
+    forms = [ChunkForm(key, dtype_name(array.dtype), array.shape[1:]) for key, array in arrays.items()]
+    quick = read_chunks(str(path), [form.member for form in forms], n_bytes=written.n_bytes, crc=written.crc)
     careful = read_zip_store(path).arrays
-    assert quick is not None or written.n_bytes > 32 * 1024
-    for (key, _, _), found in zip(expected, quick or [], strict=False):
-        assert found.dtype == careful[key].data.dtype
-        assert np.array_equal(found, careful[key].data)
+    assert quick is not None or written.n_bytes > 32 * 1024 or rows == 0
+    for form, chunk in zip(forms, quick or [], strict=False):
+        assert form.fits(chunk, rows)
+        found = join_chunks(form, [chunk], [rows])
+        assert found.dtype == careful[form.key].data.dtype
+        assert np.array_equal(found, careful[form.key].data)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["text", "grid", "int8", "int64", "bool"]),
+    sizes=st.lists(st.sampled_from([1, 3, 255, 256, 257, 2047, 2048, 5000]), min_size=1, max_size=8),
+    seed=st.integers(0, 100),
+)
+def test_chunks_of_many_samples_are_joined_coded_or_not(
+    tmp_path_factory: Any, kind: str, sizes: list[int], seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    arrays = [make(random, kind, rows) for rows in sizes]
+    form = ChunkForm("g/a", dtype_name(arrays[0].dtype), arrays[0].shape[1:])
+    folder, chunks = tmp_path_factory.mktemp("join"), []
+    for i, array in enumerate(arrays):
+        path = folder / f"{i}.data"
+        written = write_zip_store(path, {"g/a": StoredArray(array)}, {})
+        found = read_chunks(str(path), [form.member], n_bytes=written.n_bytes, crc=written.crc)
+        assert found is not None
+        chunks += found
+    joined = join_chunks(form, chunks, sizes)
+    assert joined.dtype == arrays[0].dtype
+    assert np.array_equal(joined, np.concatenate(arrays))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "str"])
+def test_a_chunk_that_does_not_expand_is_damage(dtype: str) -> None:
+    array = np.arange(4000).astype(np.float32 if dtype == "float32" else TEXT)
+    chunk, is_coded = encode_chunk(array)
+    assert is_coded
+    torn = chunk[:40] + bytes(len(chunk) - 40)
+    form = ChunkForm("g/a", dtype, ())
+    assert form.fits(torn, 4000)
+    assert np.array_equal(join_chunks(form, [chunk, chunk], [4000, 4000]), np.concatenate([array, array]))
+    with pytest.raises(DamagedStoreError, match="g/a"):
+        join_chunks(form, [chunk, torn], [4000, 4000])
 
 
 def test_damage_and_other_files_give_none_or_the_right_values(tmp_path: Path) -> None:
@@ -51,12 +92,15 @@ def test_damage_and_other_files_give_none_or_the_right_values(tmp_path: Path) ->
     path = tmp_path / "s.data"
     written = write_zip_store(path, {"g/a": StoredArray(array)}, {"dflow": {"format": 1}})
     whole = path.read_bytes()
-    expected = [("g/a", "int32", (40,))]
+    form = ChunkForm("g/a", "int32", ())
 
     def quick(**changes: int) -> Any:
-        return read_expected(str(path), expected, **{"n_bytes": written.n_bytes, "crc": written.crc, **changes})
+        return read_chunks(str(path), [form.member], **{"n_bytes": written.n_bytes, "crc": written.crc, **changes})
 
-    assert np.array_equal(quick()[0], array)
+    def decoded(chunks: list[bytes]) -> Any:
+        return join_chunks(form, chunks, [40])
+
+    assert np.array_equal(decoded(quick()), array)
     assert quick(n_bytes=written.n_bytes + 1) is None
     assert quick(crc=written.crc ^ 1) is None
     for position in range(len(whole)):
@@ -64,7 +108,7 @@ def test_damage_and_other_files_give_none_or_the_right_values(tmp_path: Path) ->
         broken[position] ^= 0x10
         path.write_bytes(broken)
         found = quick()
-        assert found is None or np.array_equal(found[0], array)
+        assert found is None or np.array_equal(decoded(found), array)
     for length in range(0, len(whole), 50):
         path.write_bytes(whole[:length])
         assert quick() is None
@@ -74,9 +118,23 @@ def test_damage_and_other_files_give_none_or_the_right_values(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "wrong", [("g/b", "int32", (40,)), ("g/a", "int32", (41,)), ("g/a", "int64", (40,)), ("g/a", "str", (40,))]
+    ("form", "rows"),
+    [
+        (ChunkForm("g/b", "int32", ()), 40),
+        (ChunkForm("g/a", "int32", (2,)), 40),
+        (ChunkForm("g/a", "int32", ()), 41),
+        (ChunkForm("g/a", "int64", ()), 40),
+        (ChunkForm("g/a", "int32", (40,), whole=True), 2),
+        (ChunkForm("g/a", "str", ()), 40),
+    ],
 )
-def test_a_record_that_says_something_else_gives_none(tmp_path: Path, wrong: Any) -> None:
+def test_a_record_that_says_something_else_is_noticed(tmp_path: Path, form: ChunkForm, rows: int) -> None:
     path = tmp_path / "s.data"
     written = write_zip_store(path, {"g/a": StoredArray(np.arange(40, dtype=np.int32))}, ATTRIBUTES)
-    assert read_expected(str(path), [wrong], n_bytes=written.n_bytes, crc=written.crc) is None
+    found = read_chunks(str(path), [form.member], n_bytes=written.n_bytes, crc=written.crc)
+    if form.dtype == "str":  # what is in text only its decoding tells
+        assert found is not None
+        with pytest.raises(DamagedStoreError, match="g/a"):
+            join_chunks(form, found, [rows])
+    else:
+        assert found is None or not form.fits(found[0], rows)
