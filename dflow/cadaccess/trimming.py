@@ -64,8 +64,7 @@ def build_chords(tables: ShapeTables) -> Chords:
     table = tables.use_curves
     uses = np.flatnonzero(tables.use_boundary & table.evaluable)
     rows, t0, t1, curved = _cut(table, uses)
-    start = curves.evaluate(table, rows, t0[:, None])[0][:, 0]
-    end = curves.evaluate(table, rows, t1[:, None])[0][:, 0]
+    start, end = _chord_ends(table, uses, rows, t0, t1)
     sagitta = np.zeros(len(rows))
     bent = np.flatnonzero(curved)
     if len(bent):
@@ -74,6 +73,18 @@ def build_chords(tables: ShapeTables) -> Chords:
     first = np.searchsorted(face, np.arange(tables.n_faces + 1))
     chords = Chords(face, rows, t0, t1, start, end, sagitta, first, knows(tables))
     return _close_loops(tables, chords)
+
+
+def _chord_ends(
+    table: CurveTable, uses: np.ndarray, rows: np.ndarray, t0: np.ndarray, t1: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 2) each: where chords begin and end. A use's chord begins where the one before it ends."""
+    last = np.append(run_starts(rows)[1:], len(rows)) - 1
+    start = curves.evaluate(table, rows, t0[:, None])[0][:, 0]
+    end = np.empty_like(start)
+    end[:-1] = start[1:]
+    end[last] = curves.evaluate(table, uses, t1[last, None])[0][:, 0]
+    return start, end
 
 
 def _close_loops(tables: ShapeTables, chords: Chords) -> Chords:

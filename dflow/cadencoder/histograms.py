@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from dflow.cadaccess.runs import run_starts
 from dflow.cadencoder.binning import (
     SCRATCH,
     Float32,
     Float64,
+    Intp,
     angle_bins,
     close_last_bin,
     components,
@@ -52,13 +54,16 @@ def distance_histograms(points: Float64, *, diagonal: float, bins: int = 64) -> 
     scaled = components(points, diagonal / bins)
     longest = float(np.linalg.norm(np.ptp(scaled.reshape(3, -1), axis=1)))
     spare = 1 if longest < bins + 1 else 0  # a bin for what rounding leaves above the upper end
-    for i, j in pair_blocks(n_faces, pairs_per_block(n_samples, bins)):
+    one, other = np.triu_indices(n_faces, 1)
+    n_pairs = pairs_per_block(n_samples, bins)
+    for low in range(0, len(one), n_pairs):
+        i, j = one[low : low + n_pairs], other[low : low + n_pairs]
         squares = _squared_distances(scaled, i, j)
         distances = np.sqrt(squares, out=squares)
         counts = count_rows(distances if spare else close_last_bin(distances, bins), bins + spare)
         if spare:
             counts[..., -2] += counts[..., -1]
-        np.copyto(out[i, j], counts[..., :bins], casting="unsafe")
+        out[i, j] = counts[..., :bins]
     mirror(out)
     inside = scaled - np.roll(scaled, n_samples // 2, axis=-1)
     distances = close_last_bin(np.sqrt(np.einsum("cis,cis->is", inside, inside)), bins)
@@ -67,12 +72,14 @@ def distance_histograms(points: Float64, *, diagonal: float, bins: int = 64) -> 
     return out
 
 
-def _squared_distances(points: Float32, i: slice, j: slice) -> Float32:
-    """(len(i), len(j), n_samples) float32 of points (3, n_faces, n_samples)."""
-    shape = (i.stop - i.start, j.stop - j.start, points.shape[-1])
-    differences = SCRATCH.array("differences", (3, *shape))
-    np.subtract(points[:, None, j], points[:, i, None], out=differences)
-    return dots(differences, differences, SCRATCH.array("squares", shape))
+def _squared_distances(points: Float32, one: Intp, other: Intp) -> Float32:
+    """(n_pairs, n_samples) float32 of points (3, n_faces, n_samples), for pairs of faces in ascending order."""
+    differences = SCRATCH.array("differences", (3, len(one), points.shape[-1]))
+    first = run_starts(one)
+    for begin, end in zip(first.tolist(), [*first[1:].tolist(), len(one)], strict=True):
+        others = points[:, other[begin] : other[end - 1] + 1]
+        np.subtract(others, points[:, one[begin], None], out=differences[:, begin:end])
+    return dots(differences, differences, SCRATCH.array("squares", differences.shape[1:]))
 
 
 def normal_angle_histograms(normals: Float64, *, bins: int = 64) -> Float32:

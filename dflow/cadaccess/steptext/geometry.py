@@ -104,8 +104,11 @@ def parse_reals(texts: list[bytes], width: int) -> np.ndarray:
         return np.zeros((0, width))
     if any(text.count(b",") != width - 1 for text in texts):
         raise RefusedError(f"a list of other than {width} numbers")
+    joined = b",".join(texts)
+    if b"_" in joined:  # which Python's numbers may have
+        raise RefusedError("a number that is none")
     try:
-        numbers = np.array(b",".join(texts).split(b","), np.bytes_).astype(np.float64)
+        numbers = np.fromiter(map(float, joined.split(b",")), np.float64)
     except ValueError as error:
         raise RefusedError("a number that is none") from error
     if not np.isfinite(numbers).all():

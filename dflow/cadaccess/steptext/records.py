@@ -112,10 +112,10 @@ def scan(content: bytes) -> Records:
     if begin < 0 or end < begin or text.count(b"ENDSEC;") != 2:
         raise RefusedError("not exactly one header and one DATA section")
     text = text[begin + 5 : end]
-    if b"/*" in text:
+    if b"/" in text and b"/*" in text:  # looking for one byte first costs a fiftieth
         raise RefusedError("comments among the data")
-    # Most strings are empty; a pair of quotes leaves what lies between strings as it was.
-    if any(b";" in words for words in text.replace(b"''", b"").split(b"'")[1::2]):
+    # A doubled quote inside a string ends one piece and begins the next, with nothing between.
+    if b";" in b"".join(text.split(b"'")[1::2]):
         raise RefusedError("a string with a semicolon")
     unknown = set(_KEYWORD.findall(text)) - _HARMLESS
     if unknown:
