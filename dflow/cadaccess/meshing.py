@@ -6,6 +6,7 @@ no table for are given to the kernel, one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.slabs import Outline
+from dflow.cadaccess.surfaces import SurfaceTable
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
 from dflow.errors import CadError
@@ -75,9 +77,10 @@ def mesh_shape(tables: ShapeTables, chords: Chords, kernel: Callable[[], KernelS
     n_pieces = _edge_pieces(tables, size)
     pieces, rest = _table_triangles(tables, chords, n_pieces, size)
     odd = [_kernel_triangles(kernel(), row, size) for row in rest.tolist()]
-    vertices, normals, triangles, owners = _join([pieces, *odd])
-    edge_points, edge_offsets = _edge_lines(tables, kernel, n_pieces)
-    return Mesh(vertices, normals, triangles, owners, edge_points, edge_offsets)
+    vertices, normals, triangles, owners = _join([pieces, *odd]) if odd else pieces
+    edges = _edge_lines(tables, kernel, n_pieces)
+    single, whole = np.float32, np.int32
+    return Mesh(vertices.astype(single), normals.astype(single), triangles.astype(whole), owners.astype(whole), *edges)
 
 
 def _rough_size(tables: ShapeTables) -> float:
@@ -87,11 +90,12 @@ def _rough_size(tables: ShapeTables) -> float:
     reach = edges.radii[arcs].max(axis=1, initial=0.0)[:, None]
     points = [tables.points, edges.origin[arcs] - reach, edges.origin[arcs] + reach]
     points += [spline.poles for spline in edges.splines.values()]
-    every = np.concatenate(points)
-    every = every[np.isfinite(every).all(axis=1)]
-    if not len(every):
+    every = np.concatenate(points).T.copy()  # whose rows are reduced at full speed
+    if not np.isfinite(every).all():
+        every = every[:, np.isfinite(every).all(axis=0)]
+    if not every.size:
         return 1.0
-    return max(float(np.linalg.norm(every.max(axis=0) - every.min(axis=0))), 1e-6)
+    return max(math.hypot(*(every.max(axis=1) - every.min(axis=1)).tolist()), 1e-6)
 
 
 def _chords_an_arc(radius: np.ndarray, size: float) -> np.ndarray:
@@ -134,10 +138,13 @@ def _outline(tables: ShapeTables, chords: Chords, known: np.ndarray, n_pieces: n
     end = np.append(begin[1:], len(kept)) - 1
     first, last = kept[begin], kept[end]
     face, starts, ends = chords.face[first], chords.start[first], chords.end[last]
+    bent = chords.sagitta[first] > 0
+    if not bent.any():
+        return slabs.box(face, starts, ends, tables.n_faces)
     wanted = n_pieces[tables.use_edge[use[begin]]]
     # A curve that hardly bends in space may bend in (u, v): there every piece is cut once more, evenly.
     least = np.where(tables.faces.kind[face] == shapecode.PLANE, 1, np.minimum(end - begin + 1, 16))
-    count = np.where(chords.sagitta[first] > 0, wanted * -(-least // wanted), 1)
+    count = np.where(bent, wanted * -(-least // wanted), 1)
     if (count == 1).all():
         return slabs.box(face, starts, ends, tables.n_faces)
     which = np.repeat(np.arange(len(count)), count)
@@ -146,7 +153,7 @@ def _outline(tables: ShapeTables, chords: Chords, known: np.ndarray, n_pieces: n
     run = which[inner]
     along = step[inner] / count[run]
     t = chords.t0[first[run]] * (1 - along) + chords.t1[last[run]] * along
-    between = curves.evaluate(tables.use_curves, use[begin[run]], t[:, None])[0][:, 0]
+    between = curves.points(tables.use_curves, use[begin[run]], t)
     starts, ends = starts[which], ends[which]
     starts[inner], ends[inner - 1] = between, between
     return slabs.box(face[which], starts, ends, tables.n_faces)
@@ -156,7 +163,7 @@ def _steps(tables: ShapeTables, outline: Outline, size: float) -> tuple[np.ndarr
     """How far a flat piece may reach in u and in v, (F,) each; inf where the surface is straight."""
     table, low, high = tables.faces, outline.low, outline.high
     step_u, step_v = np.full(len(low), np.inf), np.full(len(low), np.inf)
-    axial = np.flatnonzero(np.isin(table.kind, surfaces.AXIAL))
+    axial = np.flatnonzero(surfaces.axial(table.kind))
     if len(axial):
         radii = table.radii[axial]
         ends = np.stack([low[axial, 1], high[axial, 1]], axis=1)
@@ -179,6 +186,8 @@ def _steps(tables: ShapeTables, outline: Outline, size: float) -> tuple[np.ndarr
                 curves.evaluate(sweep, np.zeros(1, int), along[None])[0][0] - table.origin[row], table.z[row]
             )
             step_u[row] = _ARC / _chords_an_arc(np.linalg.norm(arms, axis=1).max(), size)
+    if not (len(axial) or table.splines or table.sweeps):
+        return step_u, step_v
     step_u[step_u <= 0], step_v[step_v <= 0] = np.inf, np.inf
     return step_u, step_v
 
@@ -213,16 +222,34 @@ def _sweep_step(sweep: CurveTable, size: float) -> float:
 
 def _evaluate(tables: ShapeTables, face: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points and outward unit normals (V, 3) on the faces (V,), which are non-decreasing."""
+    table = tables.faces
+    kind = table.kind[face]
+    flat = np.flatnonzero(kind == shapecode.PLANE)
+    outward = np.where(tables.face_reversed, -1.0, 1.0)
+    if len(flat) == len(face):
+        return _on_planes(table, outward * table.handed, face, u, v)
     points, normals = np.empty((len(face), 3)), np.empty((len(face), 3))
-    free = tables.faces.kind[face] > shapecode.TORUS
-    plain = np.flatnonzero(~free) if free.any() else slice(None)
-    at, normal = surfaces.evaluate(tables.faces, face[plain], u[plain, None], v[plain, None])
-    points[plain], normals[plain] = at[:, 0], normal[:, 0]
-    for row in np.unique(face[free]).tolist():
-        own = slice(*np.searchsorted(face, [row, row + 1]))
-        found = surfaces.evaluate(tables.faces, np.array([row]), u[None, own], v[None, own])
-        points[own], normals[own] = found[0][0], found[1][0]
-    return points, np.where(tables.face_reversed[face][:, None], -normals, normals)
+    points[flat], normals[flat] = _on_planes(table, outward * table.handed, face[flat], u[flat], v[flat])
+    round_ = np.flatnonzero(surfaces.axial(kind))
+    if len(round_):
+        found = np.empty((2, 3, len(round_), 1))
+        own = face[round_]
+        surfaces.fill(table, own, u[round_, None], v[round_, None], found[0], found[1], outward[own])
+        points[round_], normals[round_] = found[0, :, :, 0].T, found[1, :, :, 0].T
+    for row in [*table.splines, *table.sweeps]:
+        begin, end = np.searchsorted(face, [row, row + 1])
+        if begin < end:
+            at, normal = surfaces.evaluate(table, np.array([row]), u[None, begin:end], v[None, begin:end])
+            points[begin:end], normals[begin:end] = at[0], outward[row] * normal[0]
+    return points, normals
+
+
+def _on_planes(
+    table: SurfaceTable, side: np.ndarray, face: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points and normals (V, 3) on planes; side : (F,) float64, which way each surface's z points."""
+    points = u[:, None] * table.x[face] + (v[:, None] * table.y[face] + table.origin[face])
+    return points, (side[:, None] * table.z)[face]
 
 
 def _kernel_triangles(kernel: KernelShape, row: int, size: float) -> Triangles:
@@ -258,10 +285,10 @@ def _vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 def _join(pieces: list[Triangles]) -> Triangles:
     begin = np.cumsum([0, *(len(piece[0]) for piece in pieces)])
     return (
-        np.concatenate([piece[0] for piece in pieces]).astype(np.float32),
-        np.concatenate([piece[1] for piece in pieces]).astype(np.float32),
-        np.concatenate([piece[2] + at for piece, at in zip(pieces, begin, strict=False)]).astype(np.int32),
-        np.concatenate([piece[3] for piece in pieces]).astype(np.int32),
+        np.concatenate([piece[0] for piece in pieces]),
+        np.concatenate([piece[1] for piece in pieces]),
+        np.concatenate([piece[2] + at for piece, at in zip(pieces, begin, strict=False)]),
+        np.concatenate([piece[3] for piece in pieces]),
     )
 
 
@@ -294,7 +321,7 @@ def _edge_lines(
     which = np.repeat(np.arange(len(rows)), count + 1)
     along = (np.arange(len(which)) - offsets[which]) / count[which]
     t = edges.first[rows[which]] * (1 - along) + edges.last[rows[which]] * along
-    points = curves.evaluate(edges, rows[which], t[:, None])[0][:, 0]
+    points = curves.points(edges, rows[which], t)
     for i in np.flatnonzero(~edges.evaluable[rows]).tolist():
         row, own = int(rows[i]), slice(offsets[i], offsets[i + 1])
         try:

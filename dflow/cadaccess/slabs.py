@@ -114,6 +114,8 @@ def cut(outline: Outline, step_u: np.ndarray, step_v: np.ndarray) -> Cut:
 
 def _split_steep(outline: Outline, width: np.ndarray, step: np.ndarray) -> Outline:
     """The outline with pieces that run nearly along a line cut by the step in v, which no line would cut."""
+    if np.isinf(step).all():
+        return outline
     rise = np.abs(outline.end[:, 1] - outline.start[:, 1])
     run = np.abs(outline.end[:, 0] - outline.start[:, 0])
     steep = (rise > 1.5 * step[outline.face]) & (run * _STEPS > 0.5 * width[outline.face])
@@ -136,7 +138,10 @@ def _lines(outline: Outline, size: np.ndarray, step: np.ndarray) -> tuple[np.nda
     base, scale = face * (2 * _STEPS), _STEPS / size[face]
     start = base + np.rint((outline.start[:, 0] - low[face]) * scale).astype(np.int64)
     end = base + np.rint((outline.end[:, 0] - low[face]) * scale).astype(np.int64)
-    lines = np.unique(np.concatenate([start, end]))
+    lines = np.sort(np.concatenate([start, end]))
+    lines = lines[run_starts(lines)]
+    if np.isinf(step).all():
+        return lines, (start, end)
     owner = lines[:-1] // (2 * _STEPS)
     gap = np.diff(lines)
     wide = np.flatnonzero((owner == lines[1:] // (2 * _STEPS)) & np.isfinite(step[owner]))
@@ -210,7 +215,11 @@ def _share_points(
     of = face[ends_line]
     key = np.clip(np.rint((ends_v - bottom[of]) * ((_V_STEPS - 1) / size[of])), 0, _V_STEPS - 1).astype(np.int64)
     key += ends_line * _V_STEPS
-    _, where, back = np.unique(key, return_index=True, return_inverse=True)
+    order = np.argsort(key, kind="stable")
+    first = run_starts(key[order])
+    where = order[first]
+    back = np.empty(len(key), np.int64)
+    back[order] = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(key))))
     return ends_line[where], ends_v[where], back[: len(line)], back[len(line) : 2 * len(line)]
 
 
