@@ -81,13 +81,18 @@ return texts(document.body).replace(/\\s+/g, ' ');
 """
 
 
+def text_of(driver: Any) -> str:
+    """The page's text, shadow trees included."""
+    return str(driver.execute_script(DEEP_TEXT).replace("\u00a0", " "))
+
+
 def wait_for_text(driver: Any, wanted: str) -> str:
-    """The page's text, shadow trees included, once it holds `wanted`."""
+    """The page's text, once it holds `wanted`."""
     deadline = time.monotonic() + 30
     text = ""
     while time.monotonic() < deadline:
-        text = driver.execute_script(DEEP_TEXT).replace("\u00a0", " ")
+        text = text_of(driver)
         if wanted in text:
-            return str(text)
+            return text
         time.sleep(0.2)
     raise AssertionError(f"{wanted!r} is not on the page: {text[:2000]}")

@@ -18,7 +18,10 @@ SLOWEST_SHOWN = 10
 
 @dataclass(slots=True)
 class TaskCounts:
-    """One task's items in one run; `started` is when its first event came, by the counting side's clock."""
+    """One task's items in one run; `started` is when its first event came, by the counting side's clock.
+
+    `recent` are the times of the latest events with the items that each brought, `n_recent` these items together.
+    """
 
     started: float
     unit: str = "files"
@@ -31,6 +34,7 @@ class TaskCounts:
     seconds: float = 0.0
     finished: bool = False
     recent: deque[tuple[float, int]] = field(default_factory=deque)
+    n_recent: int = 0
 
     @property
     def done(self) -> int:
@@ -46,20 +50,21 @@ class TaskCounts:
         if int(state["succeeded"]) + int(state["skipped"]) + int(state["failed"]) < self.done:
             self.started, self.succeeded, self.skipped, self.failed, self.reused = now, 0, 0, 0, 0
             self.recent.clear()
+            self.n_recent = 0
         worked = self.done - self.reused
         self.unit, self.finished = str(state["unit"]), bool(state["finished"])
         self.succeeded, self.skipped, self.failed = int(state["succeeded"]), int(state["skipped"]), int(state["failed"])
         self.reused, self.bytes, self.seconds = int(state["reused"]), int(state["bytes"]), float(state["seconds"])
         self.total = self.done if self.finished else max(int(state["total"] or 0), self.done)
         self.recent.append((now, self.done - self.reused - worked))
+        self.n_recent += self.recent[-1][1]
 
     def rate(self, now: float) -> float:
         """Items that needed work and ended in the last `RATE_WINDOW_SECONDS`, per second."""
         horizon = now - RATE_WINDOW_SECONDS
         while self.recent and self.recent[0][0] < horizon:
-            self.recent.popleft()
-        span = max(now - max(self.started, horizon), 1e-3)
-        return sum(n for _, n in self.recent) / span
+            self.n_recent -= self.recent.popleft()[1]
+        return self.n_recent / max(now - max(self.started, horizon), 1e-3)
 
 
 @dataclass(slots=True)
@@ -125,6 +130,12 @@ class FlowCounters:
         over = [r for r in self.runs.values() if r.status != "running"][: max(len(self.runs) - KEPT_RUNS, 0)]
         for run in over:
             del self.runs[run.run]
+
+    @property
+    def latest(self) -> RunCounts | None:
+        """The run that started last among those that are going, or among all where none is."""
+        runs = list(self.runs.values())
+        return next((run for run in reversed(runs) if run.status == "running"), runs[-1] if runs else None)
 
     def snapshot(self, now: float, in_flight: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
         """Everything as JSON-ready values: ``{"runs": [...]}``, the latest run last.
@@ -192,6 +203,8 @@ def _on_progress(run: RunCounts, event: Mapping[str, Any], now: float) -> None:
 
 
 def _on_end(run: RunCounts, event: Mapping[str, Any], now: float) -> None:
+    if "tasks" in event:
+        _on_progress(run, event, now)
     run.status, run.ended = str(event["status"]), now
 
 

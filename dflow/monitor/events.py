@@ -64,6 +64,9 @@ def progress_made(run: str, tasks: Sequence[TaskState], failures: Mapping[str, i
     return {"event": "progress", "run": run, "tasks": list(tasks), "failures": dict(failures or {})}
 
 
-def run_ended(run: str, status: str) -> Event:
-    """The run is over: "finished", "failed" or "cancelled"."""
-    return {"event": "end", "run": run, "status": status}
+def run_ended(
+    run: str, status: str, tasks: Sequence[TaskState] = (), failures: Mapping[str, int] | None = None
+) -> Event:
+    """The run is over: "finished", "failed" or "cancelled"; with what was still to be said of its tasks."""
+    ended: Event = {"event": "end", "run": run, "status": status}
+    return {**progress_made(run, tasks, failures), **ended} if tasks else ended

@@ -1,7 +1,8 @@
-// Puts a snapshot of /dflow.json on the page: the adapter of the page's AjaxDataSource. Arguments, from page.py: the other
-// sources, the figures whose ranges follow the names, and the limits. Returns the columns of the tasks' bars.
-const snapshot = cb_data.response
+// Keeps the page up to date: run once, when the document is there. Arguments, from page.py: the sources, the figures whose
+// ranges follow the names, and the time between two questions.
+const shown = {run: null, in_flight: [], workers: [], n_workers: 0}
 const MB = 1024 * 1024
+const GIVE_UP_MILLISECONDS = 10000
 
 const escaped = (text) => String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
 const count = (n) => Math.round(n).toLocaleString("en-US")
@@ -33,7 +34,12 @@ function headlineOf(run, n_workers) {
 
 // Only what has changed is set: each change makes Bokeh draw.
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)
+const columns = (rows, names) => Object.fromEntries(names.map((name) => [name, rows.map((row) => row[name])]))
 function setData(source, data) {
+  if (!same(source.data, data))
+    source.data = data
+}
+function setTable(source, data) {
   if (!same(source.data, data)) {
     source.data = Object.fromEntries(Object.keys(data).map((name) => [name, []]))
     source.data = data // after none: a table with as many rows as before keeps showing the old ones
@@ -44,28 +50,62 @@ function setNames(figure, names) {
   if (!same(figure.y_range.factors, factors))
     figure.y_range.factors = factors
 }
-const columns = (rows, names) => Object.fromEntries(names.map((name) => [name, rows.map((row) => row[name])]))
 
-const workers = [...snapshot.workers]
-  .sort((a, b) => b.bytes + b.child_bytes - a.bytes - a.child_bytes)
-  .slice(0, workers_shown)
-  .map((w) => ({
-    worker: `${w.host}:${w.worker.split(":").pop()}`,
-    own: Math.round(w.bytes / MB),
-    child: Math.round(w.child_bytes / MB),
-  }))
-  .sort((a, b) => (a.worker < b.worker ? -1 : 1))
-setNames(memory_figure, workers.map((w) => w.worker))
-setData(memory, columns(workers, ["worker", "own", "child"]))
+const draw = {
+  run() {
+    const rows = Object.entries(shown.run?.tasks ?? {}).map(([task, counts]) => ({task, ...counts}))
+    setNames(progress_figure, rows.map((t) => t.task))
+    setData(tasks, columns(rows, ["task", ...states]))
+    setTable(failures, {kind: Object.keys(shown.run?.failures ?? {}), n: Object.values(shown.run?.failures ?? {})})
+  },
+  in_flight() {
+    setTable(in_flight, columns(shown.in_flight, ["seconds", "file", "task", "host"]))
+  },
+  workers() {
+    const workers = [...shown.workers].sort((a, b) => (a.worker < b.worker ? -1 : 1))
+    setNames(memory_figure, workers.map((w) => w.worker))
+    setData(memory, columns(workers, ["worker", "own", "child"]))
+  },
+}
 
-const running = snapshot.runs.filter((run) => run.status === "running")
-const run = (running.length > 0 ? running : snapshot.runs).at(-1)
-const text = headlineOf(run, snapshot.workers.length)
-if (headline.text !== text)
-  headline.text = text
+function take(news) {
+  Object.assign(shown, news)
+  for (const name of Object.keys(news))
+    draw[name]?.()
+  const text = headlineOf(shown.run, shown.n_workers)
+  if (headline.text !== text)
+    headline.text = text
+}
 
-const tasks = Object.entries(run?.tasks ?? {}).map(([task, counts]) => ({task, ...counts}))
-setNames(progress_figure, tasks.map((t) => t.task))
-setData(failures, {kind: Object.keys(run?.failures ?? {}), n: Object.values(run?.failures ?? {})})
-setData(in_flight, columns(run?.in_flight ?? [], ["seconds", "file", "task", "host"]))
-return columns(tasks, ["task", ...states])
+// One question at a time, and none while nobody looks.
+const address = new URL("dflow/live", window.location.href)
+address.protocol = address.protocol.replace("http", "ws")
+let socket = null
+let asked = null // when the question was put that waits for its answer
+
+function ask() {
+  asked = Date.now()
+  socket.send("")
+}
+function connect() {
+  asked = null
+  socket = new WebSocket(address)
+  socket.onopen = ask
+  socket.onmessage = (message) => {
+    asked = null
+    take(JSON.parse(message.data))
+  }
+}
+function update() {
+  if (document.hidden)
+    return
+  if (socket == null || socket.readyState === WebSocket.CLOSED)
+    connect()
+  else if (socket.readyState === WebSocket.OPEN && asked == null)
+    ask()
+  else if (asked != null && Date.now() - asked > GIVE_UP_MILLISECONDS)
+    socket.close()
+}
+setInterval(update, update_milliseconds)
+document.addEventListener("visibilitychange", update)
+update()

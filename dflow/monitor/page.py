@@ -1,9 +1,9 @@
 """The page ``/dflow`` on the Dask dashboard: progress, failures, files in flight and memory, updated every second.
 
-The browser fetches ``dflow.json`` itself and fills the page (``page.js``), so that a page that is open costs the
-scheduler one small request a second, and one that is closed nothing. The address is relative: the page works behind a
-proxy, and as one of the ``/individual-…`` plots. Names are untrusted text: they stand in table cells, which Bokeh
-renders as text, or are escaped.
+The browser asks ``dflow/live`` itself over one WebSocket and fills the page (``page.js``), so that a page that is open
+costs the scheduler one small question a second, and one that is closed or hidden nothing. The address is relative: the
+page works behind a proxy, and as one of the ``/individual-…`` plots. Names are untrusted text: they stand in table
+cells, which Bokeh renders as text, or are escaped.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
+from bokeh.events import DocumentReady
 from bokeh.layouts import column, row
 from bokeh.models import (
-    AjaxDataSource,
     ColumnDataSource,
     CustomJS,
     DataTable,
@@ -29,8 +29,6 @@ PATHS = ("/dflow", "/individual-dflow")
 
 UPDATE_MILLISECONDS = 1000
 COLORS = {"succeeded": "#2a9d8f", "skipped": "#e9c46a", "failed": "#d1495b", "waiting": "#d9dee4"}
-WORKERS_SHOWN = 40
-"""Those with most memory: more bars than this nobody reads."""
 
 
 def flow_document(scheduler: Any, extra: dict[str, Any], document: Any) -> None:
@@ -39,26 +37,21 @@ def flow_document(scheduler: Any, extra: dict[str, Any], document: Any) -> None:
     failures = ColumnDataSource({"kind": [], "n": []})
     in_flight = ColumnDataSource({"seconds": [], "file": [], "task": [], "host": []})
     memory = ColumnDataSource({"worker": [], "own": [], "child": []})
-    tasks = AjaxDataSource(
-        data={"task": [], **{state: [] for state in COLORS}},
-        data_url="dflow.json",
-        method="GET",
-        polling_interval=UPDATE_MILLISECONDS,
-    )
+    tasks = ColumnDataSource({"task": [], **{state: [] for state in COLORS}})
     progress_figure, memory_figure = _progress_figure(tasks), _memory_figure(memory)
-    tasks.adapter = CustomJS(
-        args={
-            "headline": headline,
-            "failures": failures,
-            "in_flight": in_flight,
-            "memory": memory,
-            "progress_figure": progress_figure,
-            "memory_figure": memory_figure,
-            "states": list(COLORS),
-            "workers_shown": WORKERS_SHOWN,
-        },
-        code=resources.files("dflow.monitor").joinpath("page.js").read_text(encoding="utf-8"),
-    )
+    arguments = {
+        "headline": headline,
+        "tasks": tasks,
+        "failures": failures,
+        "in_flight": in_flight,
+        "memory": memory,
+        "progress_figure": progress_figure,
+        "memory_figure": memory_figure,
+        "states": list(COLORS),
+        "update_milliseconds": UPDATE_MILLISECONDS,
+    }
+    code = resources.files("dflow.monitor").joinpath("page.js").read_text(encoding="utf-8")
+    document.js_on_event(DocumentReady, CustomJS(args=arguments, code=code))
     progress = column(progress_figure, _legend(), sizing_mode="stretch_width")
     document.title = "dflow"
     document.add_root(

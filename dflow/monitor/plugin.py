@@ -10,16 +10,21 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
+from heapq import nlargest
 from typing import Any
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from dflow.monitor.counters import FlowCounters
+from dflow.monitor.counters import FlowCounters, run_snapshot
 from dflow.monitor.events import METRIC, TOPIC, WorkerMetric
 
 LOGGER = logging.getLogger(__name__)
 
 PLUGIN_NAME = "dflow-monitor"
+WORKERS_SHOWN = 40
+"""On the page, those with most memory: more bars than this nobody reads."""
+
 _NO_METRIC: WorkerMetric = {"host": "", "child_bytes": 0, "in_flight": []}
 """Of a worker that has not done anything for dflow yet."""
 
@@ -43,7 +48,30 @@ class DflowMonitor(SchedulerPlugin):
             self.counters.apply(msg, time.monotonic())
 
     def snapshot(self) -> dict[str, Any]:
-        """What the page and ``/dflow.json`` show. Costs some microseconds a worker."""
+        """What ``/dflow.json`` says. Costs some microseconds a worker and a run."""
+        workers, in_flight = self._ask_workers()
+        return {**self.counters.snapshot(time.monotonic(), in_flight), "workers": workers}
+
+    def page_parts(self) -> dict[str, Any]:
+        """What the page shows, in parts that change each at its own pace: of one run, and of workers whole megabytes.
+
+        Costs some microseconds a worker.
+        """
+        workers, in_flight = self._ask_workers()
+        latest = self.counters.latest
+        run = None
+        if latest is not None:
+            run = run_snapshot(latest, time.monotonic(), [each for each in in_flight if each["run"] == latest.run])
+            del run["seconds"]
+        return {
+            "in_flight": run.pop("in_flight") if run is not None else [],
+            "run": run,
+            "n_workers": len(workers),
+            "workers": [_bar(worker) for worker in nlargest(WORKERS_SHOWN, workers, key=_resident)],
+        }
+
+    def _ask_workers(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The workers and the files in flight, by the workers' last heartbeats."""
         workers, in_flight = [], []
         now = time.time()
         for address, state in self.scheduler.workers.items():
@@ -62,7 +90,18 @@ class DflowMonitor(SchedulerPlugin):
             for flying in metric["in_flight"]:
                 seconds = round(flying["seconds"] + since, 1)
                 in_flight.append({**flying, "seconds": seconds, "host": host, "worker": address})
-        return {**self.counters.snapshot(time.monotonic(), in_flight), "workers": workers}
+        return workers, in_flight
+
+
+def _resident(worker: Mapping[str, Any]) -> int:
+    return int(worker["bytes"] + worker["child_bytes"])
+
+
+def _bar(worker: Mapping[str, Any]) -> dict[str, Any]:
+    """A worker as the page draws it."""
+    port = str(worker["worker"]).rpartition(":")[2]
+    own, child = (round(worker[name] / 2**20) for name in ("bytes", "child_bytes"))
+    return {"worker": f"{worker['host']}:{port}", "own": own, "child": child}
 
 
 def add_pages(scheduler: Any, monitor: DflowMonitor) -> bool:

@@ -1,12 +1,15 @@
-"""``/dflow.json`` and ``/dflow/metrics`` on the scheduler's HTTP server."""
+"""``/dflow.json``, ``/dflow/live`` and ``/dflow/metrics`` on the scheduler's HTTP server."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlparse
 
-from tornado import web
+import dask
+from tornado import web, websocket
 
 from dflow.monitor.plugin import DflowMonitor, as_json
 
@@ -21,6 +24,32 @@ class SnapshotHandler(web.RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.write(as_json(self.monitor))
+
+
+class LiveHandler(websocket.WebSocketHandler):
+    """Answers the page of one browser tab: each message of the page is a question, the answer what has changed since.
+
+    A question costs the scheduler a third of a request for ``/dflow.json``, and a page that nobody sees asks none.
+    """
+
+    def initialize(self, monitor: DflowMonitor) -> None:
+        self.monitor = monitor
+        self.shown: dict[str, Any] = {}
+
+    def check_origin(self, origin: str) -> bool:
+        """As for the dashboard's own pages."""
+        from bokeh.server.util import check_allowlist, create_hosts_allowlist
+
+        allowed = dask.config.get("distributed.scheduler.dashboard.bokeh-application.allow_websocket_origin")
+        hosts = create_hosts_allowlist(allowed, self.monitor.scheduler.http_server.port)
+        return super().check_origin(origin) or check_allowlist(urlparse(origin).netloc.lower(), hosts)
+
+    def on_message(self, message: str | bytes) -> None:
+        parts = self.monitor.page_parts()
+        news = {name: part for name, part in parts.items() if name not in self.shown or self.shown[name] != part}
+        self.shown = parts
+        sent = self.write_message(json.dumps(news, allow_nan=False))
+        sent.add_done_callback(lambda done: done.exception())  # that of a tab closed meanwhile is nobody's business
 
 
 class MetricsHandler(web.RequestHandler):
@@ -70,7 +99,8 @@ def routes(
     """Handlers for the scheduler's HTTP application, whose pages stand below `prefix`."""
     below = re.escape(prefix)
     found: list[tuple[str, type[web.RequestHandler], dict[str, DflowMonitor]]] = [
-        (rf"{below}/dflow\.json", SnapshotHandler, {"monitor": monitor})
+        (rf"{below}/dflow\.json", SnapshotHandler, {"monitor": monitor}),
+        (rf"{below}/dflow/live", LiveHandler, {"monitor": monitor}),
     ]
     try:
         import prometheus_client  # noqa: F401

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import http.client
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,6 +27,7 @@ from unittest import mock
 import psutil
 from distributed import Client, Scheduler
 from distributed.protocol import dumps, loads
+from tornado.websocket import websocket_connect
 
 import dflow
 from dflow.flowmanager.reports import monitorfeed
@@ -73,24 +73,35 @@ class Watched:
         times = self._process.cpu_times()
         return float(times.user + times.system)
 
-    def requests(self) -> Iterator[None]:
+    def requests(self) -> Generator[str]:
         """Each step fetches the page's numbers once, over one connection, as a browser does."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        while True:
-            connection.request("GET", "/dflow.json")
-            connection.getresponse().read()
-            yield
+
+        async def open_() -> Any:
+            return await websocket_connect(f"ws://127.0.0.1:{self.port}/dflow/live")
+
+        async def ask() -> str:
+            await page.write_message("")
+            return str(await page.read_message())
+
+        with asyncio.Runner() as runner:
+            page = runner.run(open_())
+            try:
+                while True:
+                    yield runner.run(ask())
+            finally:
+                page.close()
 
 
 @contextmanager
-def open_page(watched: Watched) -> Iterator[list[None]]:
+def open_page(watched: Watched) -> Iterator[list[str]]:
     """A page that is open for the time of the block; the list grows with each of its requests."""
-    done, made = threading.Event(), []
+    done = threading.Event()
+    made: list[str] = []
 
     def ask() -> None:
-        requests = watched.requests()
-        while not done.wait(1.0):
-            made.append(next(requests))
+        with closing(watched.requests()) as requests:
+            while not done.wait(1.0):
+                made.append(next(requests))
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -127,11 +138,11 @@ def costs(watched: Watched) -> dict[str, float]:
     for number in range(N_MESSAGES):
         client.log_event(events.TOPIC, events.progress_made("probe", [{**state, "succeeded": number}], {"crash": 9}))
     message = (watched.cpu() - before) / N_MESSAGES
-    requests = watched.requests()
-    before = watched.cpu()
-    for _ in range(N_REQUESTS):
-        next(requests)
-    request = (watched.cpu() - before) / N_REQUESTS
+    with closing(watched.requests()) as requests:
+        before = watched.cpu()
+        answers = [next(requests) for _ in range(N_REQUESTS)]
+        request = (watched.cpu() - before) / N_REQUESTS
+    assert all("run" in answer for answer in answers), "an answer without news: its cost is not a real one's"
     feed.close("finished")
     flying: Any = {"run": "probe", "task": "encode", "file": "some/folder/of/parts/part000123.step", "seconds": 3.5}
     metric: events.WorkerMetric = {"host": "node-0001", "child_bytes": 10**9, "in_flight": [flying]}

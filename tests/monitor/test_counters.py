@@ -113,6 +113,26 @@ def test_the_slowest_files_of_a_running_flow_are_shown_and_none_of_one_that_ende
     assert counters.snapshot(2.0, files)["runs"][0]["in_flight"] == []
 
 
+def test_the_end_of_a_run_brings_its_last_numbers() -> None:
+    state = made(total=9, succeeded=5, failed=1, finished=True)["tasks"]
+    counters = counted((0.0, events.run_started("r", "flow")), (1.0, made(total=9, succeeded=2)))
+    counters.apply(events.run_ended("r", "failed", state, {"crash": 1}), 2.0)
+    run = latest(counters, 3.0)
+    assert (run["status"], run["seconds"], run["files_done"], run["failures"]) == ("failed", 2.0, 6, {"crash": 1})
+
+
+def test_the_latest_run_is_one_that_is_going_where_there_is_one() -> None:
+    counters = FlowCounters()
+    assert counters.latest is None
+    for name in ("a", "b", "c"):
+        counters.apply(events.run_started(name, "flow"), 0.0)
+    counters.apply(events.run_ended("c", "finished"), 1.0)
+    assert counters.latest is counters.runs["b"]
+    for name in ("a", "b"):
+        counters.apply(events.run_ended(name, "finished"), 2.0)
+    assert counters.latest is counters.runs["c"]
+
+
 def test_old_runs_are_forgotten_and_running_ones_are_not() -> None:
     counters = counted((0.0, events.run_started("long", "flow")))
     for i in range(3 * KEPT_RUNS):

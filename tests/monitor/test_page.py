@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import dask
 import pytest
 from distributed import Client, LocalCluster, Scheduler
-from tornado.httpclient import AsyncHTTPClient
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
 
 from dflow.monitor import events
 from dflow.monitor.plugin import DflowMonitor
 from tests import browser
 from tests.monitor.snapshots import base, fetch
 
+HIDDEN = """
+Object.defineProperty(document, 'hidden', {value: arguments[0], configurable: true})
+document.dispatchEvent(new Event('visibilitychange'))
+"""
 HOSTILE = "<script>window.hacked=1</script>.step"
 
 
@@ -76,6 +84,63 @@ def test_json_gives_the_numbers(client: Client) -> None:
     assert worker["bytes"] > 10_000_000
 
 
+def ask_live(client: Client, n: int, between: Callable[[], None], **headers: str) -> list[dict[str, Any]]:
+    """The answers to `n` questions of an open page, with a call between two."""
+
+    async def ask() -> list[dict[str, Any]]:
+        address = base(client).replace("http", "ws") + "/dflow/live"
+        page = await websocket_connect(HTTPRequest(address, headers=headers))
+        answers = []
+        for number in range(n):
+            if number:
+                await asyncio.to_thread(between)
+            await page.write_message("")
+            answers.append(json.loads(str(await page.read_message())))
+        page.close()
+        assert await page.read_message() is None
+        return answers
+
+    return asyncio.run(ask())
+
+
+def test_an_open_page_is_told_everything_once_and_then_what_is_new(client: Client) -> None:
+    first, second = ask_live(client, 2, lambda: None)
+    assert set(first) == {"run", "in_flight", "workers", "n_workers"}
+    run, known = first["run"], fetch(client)["runs"][-1]
+    assert {name: run[name] for name in ("flow", "tasks", "failures", "files_done", "files", "bytes_encoded")} == {
+        name: known[name] for name in ("flow", "tasks", "failures", "files_done", "files", "bytes_encoded")
+    }
+    assert [flying["file"] for flying in first["in_flight"]] == [HOSTILE]
+    (bar,) = first["workers"]
+    assert (bar["worker"].partition(":")[0], bar["child"], first["n_workers"]) == ("node-7", 300, 1)
+    assert bar["own"] > 10
+    assert "n_workers" not in second
+    assert set(second) <= {"run", "in_flight", "workers"}
+
+
+def test_an_answer_brings_the_parts_that_changed(client: Client) -> None:
+    more = {**STATE, "succeeded": 1240}
+
+    def change() -> None:
+        client.log_event(events.TOPIC, events.progress_made("run-1", [more], {"crash": 3, "timeout": 2}))
+
+    try:
+        answer = ask_live(client, 2, change)[1]
+        assert answer["run"]["files_done"] == 1245
+    finally:
+        client.log_event(events.TOPIC, events.progress_made("run-1", [STATE], {"crash": 3, "timeout": 2}))
+
+
+def test_pages_are_answered_where_the_dashboard_lets_them_come_from(client: Client) -> None:
+    setting = "distributed.scheduler.dashboard.bokeh-application.allow_websocket_origin"
+    assert ask_live(client, 1, lambda: None, Origin="http://elsewhere.example")
+    with dask.config.set({setting: ["lab.example:443"]}):
+        assert ask_live(client, 1, lambda: None, Origin="https://lab.example:443")
+        assert ask_live(client, 1, lambda: None, Origin=base(client))
+        with pytest.raises(HTTPClientError, match="403"):
+            ask_live(client, 1, lambda: None, Origin="http://elsewhere.example")
+
+
 def test_metrics_are_served_where_prometheus_client_is_installed(client: Client) -> None:
     pytest.importorskip("prometheus_client")
     with urllib.request.urlopen(base(client) + "/dflow/metrics", timeout=10) as answer:
@@ -90,14 +155,16 @@ def test_a_dashboard_below_a_prefix_has_the_pages_there() -> None:
             port=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", http_prefix="/mine"
         ) as scheduler:
             await scheduler.register_scheduler_plugin(DflowMonitor(), idempotent=True)
-            wanted = ["mine/dflow", "mine/dflow.json", "mine/individual-dflow", "mine/status", "dflow.json"]
+            wanted = ["mine/dflow", "mine/dflow.json", "mine/individual-dflow", "mine/status"]
+            wanted += ["dflow.json", "mine/dflow/live", "dflow/live"]
             found = {}
             for path in wanted:
                 url = f"http://127.0.0.1:{scheduler.http_server.port}/{path}"
                 found[path] = (await AsyncHTTPClient().fetch(url, raise_error=False)).code
             return found
 
-    assert list(asyncio.run(paths()).values()) == [200, 200, 200, 200, 404]
+    found = list(asyncio.run(paths()).values())
+    assert found == [200, 200, 200, 200, 404, 400, 404]  # 400: it is there, and wants a WebSocket
 
 
 def test_a_scheduler_whose_dashboard_is_off_still_gives_the_numbers() -> None:
@@ -137,6 +204,12 @@ def test_browser_shows_the_same_numbers(client: Client) -> None:
         client.log_event(events.TOPIC, events.progress_made("run-1", [more], {"crash": 345, "timeout": 2}))
         browser.wait_for_text(driver, "2,239 of 5,000 files")
         browser.wait_for_text(driver, "crash 345")  # the table, with as many rows as before
+        driver.execute_script(HIDDEN, True)
+        client.log_event(events.TOPIC, events.progress_made("run-1", [{**more, "succeeded": 3234}], {"crash": 346}))
+        time.sleep(2.5)
+        assert "2,239 of 5,000 files" in browser.text_of(driver)  # nobody looks: nothing is asked
+        driver.execute_script(HIDDEN, False)
+        browser.wait_for_text(driver, "3,239 of 5,000 files")
         driver.get(base(client) + "/individual-dflow")
-        browser.wait_for_text(driver, "2,239 of 5,000 files")
+        browser.wait_for_text(driver, "3,239 of 5,000 files")
         assert browser.console_errors(driver) == []

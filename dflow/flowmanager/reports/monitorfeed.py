@@ -45,15 +45,16 @@ class MonitorFeed:
     def flush(self, *, now: bool = False) -> None:
         """Send what is new, unless the last message is too young."""
         if self._news and (now or time.monotonic() - self._sent_at >= SEND_SECONDS):
-            states = [_state(event) for event in self._news.values()]
-            self._news.clear()
-            failures = sum(self._failures.values(), Counter[str]())
-            self._send(events.progress_made(self._run, states, failures))
+            self._send(events.progress_made(self._run, *self._take_news()))
 
     def close(self, status: str) -> None:
         """The run is over: "finished", "failed" or "cancelled"."""
-        self.flush(now=True)
-        self._send(events.run_ended(self._run, status))
+        self._send(events.run_ended(self._run, status, *self._take_news()))
+
+    def _take_news(self) -> tuple[list[events.TaskState], Counter[str]]:
+        states = [_state(event) for event in self._news.values()]
+        self._news.clear()
+        return states, sum(self._failures.values(), Counter[str]())
 
     def _register(self) -> bool:
         try:
