@@ -262,9 +262,12 @@ def _fill_axial(
 
 def _axis_side(kind: np.ndarray, rho: np.ndarray) -> np.ndarray:
     """+1 or -1: which way ``Su × Sv`` points; on the axis (apex, pole) as in the middle of the row."""
-    size = np.abs(rho).reshape(len(rho), -1)
-    scale = per_row(size.max(axis=1, initial=0.0), rho)
-    middle = per_row(np.where(rho.reshape(len(rho), -1).sum(axis=1) < 0, -1.0, 1.0), rho)
+    if rho.size == len(rho):  # one a row, as meshes ask: their sums are themselves, and reducing them would be slow
+        scale, total = np.abs(rho), rho
+    else:
+        scale = per_row(np.abs(rho).reshape(len(rho), -1).max(axis=1, initial=0.0), rho)
+        total = per_row(rho.reshape(len(rho), -1).sum(axis=1), rho)
+    middle = np.where(total < 0, -1.0, 1.0)
     side = np.where(np.abs(rho) <= 1e-9 * scale, middle, np.sign(rho))
     side[kind == shapecode.SPHERE] = 1.0
     return side

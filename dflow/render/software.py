@@ -92,7 +92,8 @@ def draw(mesh: MeshArrays, view: View, size: tuple[int, int], *, edge_width: int
     n_bits = len(mesh.triangles).bit_length()
     depth_bits = min(_KEY_BITS - n_bits, 50)
     stage = _Stage(view, size, depth_bits)
-    x, y, near = stage.place(mesh.vertices)
+    placed = stage.place(np.concatenate([mesh.vertices, mesh.edge_points]))
+    x, y, near = placed[:, : len(mesh.vertices)]
     light = BRIGHTEST * look.light(to_camera(mesh.normals))
     # Rows are the vertices a, b, c of all triangles: contiguous, where (T, 3) would be strided.
     corner = np.ascontiguousarray(mesh.triangles.T, np.intp)
@@ -108,8 +109,9 @@ def draw(mesh: MeshArrays, view: View, size: tuple[int, int], *, edge_width: int
     codes = _shade(runs, lit, shades, width)
     if len(mesh.edge_segments):
         # A line lies in the surface: let it win over whatever is before it by less than three pixels' worth of depth.
-        ends = stage.place(mesh.edge_points, nearer=3.0 * edge_width)
-        column, row, near = _line_points(ends[:, mesh.edge_segments.T])
+        ends = placed[:, mesh.edge_segments.T + len(mesh.vertices)]
+        column, row, near = _line_points(ends)
+        near += 3.0 * edge_width * stage.pixel
         front = _Front(runs.layers(), depth.with_nothing(), size)
         for right, down in np.ndindex(edge_width, edge_width):
             codes[front.seen(column + right, row + down, near)] = EDGE
@@ -125,29 +127,22 @@ class _Stage:
     depth_bits: int
 
     @property
-    def depth_scale(self) -> float:
-        """Of a millimetre."""
-        return 2.0**self.depth_bits / (2 * self._reach)
+    def _reach(self) -> float:
+        return 1.01 * self.view.half_depth + 1e-3 * self.view.half_height
 
     @property
     def pixel(self) -> float:
         """The depth of a pixel's side."""
-        return 2 * self.view.half_height / self.size[1] * self.depth_scale
+        return float(self.view.half_height / self.size[1] / self._reach * 2.0**self.depth_bits)
 
-    @property
-    def _reach(self) -> float:
-        return 1.01 * self.view.half_depth + 1e-3 * self.view.half_height
-
-    def place(self, points: npt.NDArray[np.floating], *, nearer: float = 0.0) -> Floats:
-        """Columns, rows and depths (3, n): pixels, and numbers below ``2 ** depth_bits``, larger is nearer.
-
-        nearer : pixels that the points are taken towards the viewer
-        """
-        (width, height), view = self.size, self.view
-        scale = height / (2 * view.half_height)
-        depth = self.depth_scale
-        placed = to_camera(points - view.center).T * np.array([[scale], [-scale], [depth]])
-        placed += np.array([[width / 2], [height / 2], [self._reach * depth + nearer * self.pixel]])
+    def place(self, points: npt.NDArray[np.floating]) -> Floats:
+        """Columns, rows and depths (3, n): pixels, and numbers below ``2 ** depth_bits``, larger is nearer."""
+        width, height = self.size
+        scale = height / (2 * self.view.half_height)
+        middle = np.array([width / 2, height / 2, 0.5 * 2.0**self.depth_bits])
+        turn = look.AXES * np.array([[scale], [-scale], [middle[2] / self._reach]])
+        placed: Floats = turn @ points.T.astype(np.float64, order="C")
+        placed += (middle - turn @ self.view.center)[:, None]
         return placed
 
 
@@ -162,7 +157,7 @@ def _shapes(
     area = np.abs(twice_area)
     largest = np.zeros(int(face.max(initial=-1)) + 1)
     np.maximum.at(largest, face, area)
-    first = np.flatnonzero(area == largest[face])
+    first = (area == largest[face]).nonzero()[0]
     found = np.zeros(len(largest), np.int64)
     found[face[first]] = first
     shape = found[face]
@@ -177,27 +172,38 @@ def _shade(runs: Runs, light: Floats, shades: Planes, width: int) -> Image:
     """Codes of all pixels: light (3, n) at the corners of the triangles that were drawn, and as planes."""
     table = np.zeros(light.shape[1] + 1, np.uint8)
     table[1:] = _code(light[0])
-    code, count = table[runs.layer], np.diff(runs.begin)
-    smooth = np.append(False, np.ptp(light, axis=0) > _EVEN)
-    bent = np.flatnonzero(smooth[runs.layer])
+    code, count = table[runs.layer], runs.lengths
+    smooth = np.zeros(len(table), bool)
+    smooth[1:] = light.max(axis=0) - light.min(axis=0) > _EVEN
+    bent = smooth[runs.layer].nonzero()[0]
     if not len(bent):
-        return np.repeat(code, count)
+        return code.repeat(count)
     first, length, triangle = runs.begin[bent], count[bent], runs.layer[bent] - 1
     row = first // width
     step = shades.x[triangle]
-    at = shades.y[triangle] * row + shades.at[triangle] - step * (row * width)
-    code[bent] = _code(at + step * (first + 0.5 * (length - 1)))
-    codes = np.repeat(code, count)
-    steep = np.flatnonzero(np.abs(step) * length > 1.0)
+    start = shades.y[triangle] * row + shades.at[triangle] + step * (first - row * width)
+    stop = start + step * (length - 1)
+    code[bent] = _code(0.5 * (start + stop))
+    codes = code.repeat(count)
+    steep = (np.abs(step) * length > 1.0).nonzero()[0]
     if len(steep):
-        which, pixel = count_up(first[steep], length[steep])
-        codes[pixel] = _code(at[steep][which] + step[steep][which] * pixel)
+        # Between its ends a run is as bright as they are: with them in bounds no pixel need be looked at.
+        start, stop, length = _bound(start[steep]), _bound(stop[steep]), length[steep]
+        step = ((stop - start) / np.maximum(length - 1, 1)).astype(np.float32)
+        which, along = count_up(np.zeros(len(steep), np.int64), length)
+        bright = step[which] * along.astype(np.float32) + start.astype(np.float32)[which]
+        codes[first[steep][which] + along] = bright.astype(np.uint8)
     return codes
+
+
+def _bound(light: Floats) -> Floats:
+    """Brightness times `BRIGHTEST`, so that whole parts are codes of faces."""
+    return np.minimum(np.maximum(light + 0.5, 1.0), BRIGHTEST + 0.49)
 
 
 def _code(light: Floats) -> Image:
     """Brightness times `BRIGHTEST` as codes of faces."""
-    return np.minimum(np.maximum(light + 0.5, 1.0), BRIGHTEST).astype(np.uint8)
+    return _bound(light).astype(np.uint8)
 
 
 def _facing(corners: Corners, twice_area: Floats, middle: float) -> Ints:
@@ -207,18 +213,17 @@ def _facing(corners: Corners, twice_area: Floats, middle: float) -> Ints:
     """
     size = np.abs(twice_area)
     shift = float(twice_area.sum())
-    volume = float((twice_area * (corners.depth.mean(axis=0) - middle)).sum())
+    volume = float((twice_area * (corners.depth.sum(axis=0) * (1 / 3) - middle)).sum())
     if abs(shift) < 1e-3 * float(size.sum()) and volume < 0:
-        return np.flatnonzero(twice_area < -_FLAT)
-    return np.flatnonzero(size > _FLAT)
+        return (twice_area < -_FLAT).nonzero()[0]
+    return (size > _FLAT).nonzero()[0]
 
 
 def _line_points(ends: Floats) -> tuple[Ints, Ints, Floats]:
     """Columns, rows and depths of a point in every column or row, whichever are more, of segments `ends` (3, 2, S)."""
     run = ends[:, 1] - ends[:, 0]
     n_steps = np.ceil(np.abs(run[:2]).max(axis=0)).astype(np.int64) + 1
-    segment = np.repeat(np.arange(len(n_steps)), n_steps)
-    along = np.arange(len(segment)) - (np.cumsum(n_steps) - n_steps)[segment]
+    segment, along = count_up(np.zeros(len(n_steps), np.int64), n_steps)
     step = run / np.maximum(n_steps - 1, 1)
     column, row, near = (ends[i, 0][segment] + along * step[i][segment] for i in range(3))
     return column.astype(np.int64), row.astype(np.int64), near
@@ -235,8 +240,10 @@ class _Front:
     def seen(self, column: Ints, row: Ints, near: Floats) -> Ints:
         """Flat indices of those pixels that lie in the picture and, at depth `near`, before it."""
         width, height = self.size
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        pixel = np.where(inside, row * width + column, 0)
+        pixel = row * width + column
+        inside = (column.view(np.uint64) < width) & (row.view(np.uint64) < height)  # what is negative is large so
+        if not inside.all():
+            column, row, near, pixel = column[inside], row[inside], near[inside], pixel[inside]
         layer, depth = self.layers[pixel] - 1, self.depth
         there = depth.x[layer] * column + depth.y[layer] * row + depth.at[layer]
-        return pixel[(near > there) & inside]
+        return pixel[near > there]

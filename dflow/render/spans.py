@@ -53,7 +53,9 @@ class Planes:
 
     def with_nothing(self) -> Planes:
         """One more row, zero all over the picture."""
-        return Planes(*(np.append(values, 0.0) for values in (self.x, self.y, self.at)))
+        more = np.zeros((3, len(self.x) + 1))
+        more[:, :-1] = self.x, self.y, self.at
+        return Planes(*more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,14 @@ class Runs:
     begin: Ints
     layer: Ints
 
+    @property
+    def lengths(self) -> Ints:
+        """(n,) int64."""
+        return self.begin[1:] - self.begin[:-1]
+
     def layers(self) -> npt.NDArray[np.int32]:
         """(n_pixels,) the layer of every pixel."""
-        return np.repeat(self.layer.astype(np.int32), np.diff(self.begin))
+        return self.layer.astype(np.int32).repeat(self.lengths)
 
 
 def planes(corners: Corners, twice_area: Floats, values: Floats) -> Planes:
@@ -106,8 +113,8 @@ def planes(corners: Corners, twice_area: Floats, values: Floats) -> Planes:
 
 def count_up(first: Ints, count: Ints) -> tuple[Ints, Ints]:
     """For each i and each number below ``count[i]``: i, and ``first[i]`` plus the number."""
-    which = np.repeat(np.arange(len(count)), count)
-    shift = first - np.cumsum(count) + count
+    which = np.arange(len(count)).repeat(count)
+    shift = first - count.cumsum() + count
     return which, np.arange(len(which)) + shift[which]
 
 
@@ -120,25 +127,28 @@ def boundary(corner: Ints, shape: Ints, n_points: int) -> Sides:
         belongs to two shapes of several triangles
     shape : (n,) int64, each triangle's
     """
-    alone = np.bincount(shape, minlength=len(shape))[shape] == 1
-    begin, end, owner = corner.ravel(), corner[[1, 2, 0]].ravel(), np.tile(shape, 3)
-    kept, joined = np.flatnonzero(np.tile(alone, 3)), np.flatnonzero(~np.tile(alone, 3))
-    if not len(joined):
-        return Sides(begin, end, owner)
-    low, high = np.minimum(begin, end)[joined], np.maximum(begin, end)[joined]
-    key = low * n_points + high
-    order = np.argsort(key)
-    first = run_starts(key[order])
-    net = np.add.reduceat(np.where(begin[joined] == low, 1, -1)[order], first)
-    times = np.abs(net)
-    left = np.repeat(order[first], times)
-    along = np.repeat(net > 0, times)
-    low, high = low[left], high[left]
-    return Sides(
-        np.concatenate([begin[kept], np.where(along, low, high)]),
-        np.concatenate([end[kept], np.where(along, high, low)]),
-        np.concatenate([owner[kept], owner[joined][left]]),
-    )
+    single = np.bincount(shape, minlength=len(shape))[shape] == 1
+    alone, joined = single.nonzero()[0], (~single).nonzero()[0]
+    begin, end, owner = _turns(corner[:, alone], shape[alone])
+    if len(joined):
+        begin2, end2, owner2 = _turns(corner[:, joined], shape[joined])
+        low, high = np.minimum(begin2, end2), np.maximum(begin2, end2)
+        key = low * n_points + high
+        order = key.argsort()
+        first = run_starts(key[order])
+        net = np.add.reduceat(np.where(begin2 == low, 1, -1)[order], first)
+        times = np.abs(net)
+        left, along = order[first].repeat(times), (net > 0).repeat(times)
+        low, high = low[left], high[left]
+        begin = np.concatenate([begin, np.where(along, low, high)])
+        end = np.concatenate([end, np.where(along, high, low)])
+        owner = np.concatenate([owner, owner2[left]])
+    return Sides(begin, end, owner)
+
+
+def _turns(corner: Ints, shape: Ints) -> tuple[Ints, Ints, Ints]:
+    """Begin, end and shape of all sides of triangles."""
+    return corner.ravel(), corner[[1, 2, 0]].ravel(), np.concatenate([shape, shape, shape])
 
 
 def cover(x: Floats, y: Floats, sides: Sides, size: tuple[int, int]) -> Spans:
@@ -151,7 +161,7 @@ def cover(x: Floats, y: Floats, sides: Sides, size: tuple[int, int]) -> Spans:
     n_bits = (size[0] * size[1]).bit_length()
     first_row = _first_centre(y, size[1])
     rise = y[sides.end] - y[sides.begin]
-    down, up = np.flatnonzero(rise > 0), np.flatnonzero(rise < 0)
+    down, up = (rise > 0).nonzero()[0], (rise < 0).nonzero()[0]
     keys = []
     for upper, lower, shape in (
         (sides.begin[down], sides.end[down], sides.shape[down]),
@@ -172,7 +182,10 @@ def cover(x: Floats, y: Floats, sides: Sides, size: tuple[int, int]) -> Spans:
 
 def run_starts(values: Ints) -> Ints:
     """Where runs of equal values begin."""
-    return np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    new = np.empty(len(values), bool)
+    new[:1] = True
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    return new.nonzero()[0]
 
 
 def _first_centre(at: Floats, end: int) -> Ints:
@@ -195,7 +208,7 @@ def visible_runs(spans: Spans, depth: Planes, size: tuple[int, int], bits: tuple
     cut = np.zeros(n_pixels + 1, bool)
     cut[0] = cut[-1] = cut[spans.start] = cut[spans.stop] = True
     while True:
-        begin = np.flatnonzero(cut)
+        begin = cut.nonzero()[0]
         layer, undecided = _nearest(spans, begin, depth, size[0], bits)
         if not len(undecided):
             return Runs(begin, layer)
@@ -212,17 +225,17 @@ def _nearest(spans: Spans, begin: Ints, depth: Planes, width: int, bits: tuple[i
     slot[begin] = np.arange(n_pieces + 1, dtype=np.int32)
     first, last = slot[spans.start].astype(np.int64), slot[spans.stop].astype(np.int64)
     changes = np.bincount(first, minlength=n_pieces + 1) - np.bincount(last, minlength=n_pieces + 1)
-    shared = np.cumsum(changes) > 1
+    shared = changes.cumsum() > 1
     layer = np.zeros(n_pieces, np.int64)
     nearest = np.zeros((2, n_pieces), np.int64)
     for part in _parts(last - first):
         span, piece = count_up(first[part], (last - first)[part])
         shape = spans.shape[part][span]
         layer[piece] = shape + 1
-        contested = np.flatnonzero(shared[piece])
+        contested = shared[piece].nonzero()[0]
         if len(contested):
             _compare(nearest, shape[contested], piece[contested], (begin, depth, width, bits))
-    fought = np.flatnonzero(nearest[0])
+    fought = nearest[0].nonzero()[0]
     in_sight = nearest[:, fought] & ((1 << bits[1]) - 1)
     layer[fought] = in_sight[0]
     return layer, fought[in_sight[0] != in_sight[1]]
@@ -244,8 +257,11 @@ def _compare(nearest: Ints, shape: Ints, piece: Ints, where: tuple[Ints, Planes,
 
 def _parts(count: Ints) -> Iterator[slice]:
     """Stretches of spans with a bounded number of pieces."""
-    ends = np.cumsum(count)
+    ends = count.cumsum()
     total = int(ends[-1]) if len(ends) else 0
+    if total <= PIECES_AT_ONCE:
+        yield slice(0, len(count))
+        return
     cuts = np.searchsorted(ends, np.arange(0, total, PIECES_AT_ONCE)[1:]).tolist()
     for begin, stop in zip([0, *cuts], [*cuts, len(count)], strict=True):
         yield slice(begin, stop)
