@@ -72,22 +72,25 @@ class ClusterEngine:
         self._cancelled = True
 
     def _fill(self, source: Iterator[Job], waiting: dict[int, _Running], done: Any) -> bool:
-        started: list[Job] = []
-        while len(waiting) + len(started) < WINDOW * self.n_workers:
+        started = False
+        while len(waiting) < WINDOW * self.n_workers:
             job = next(source, None)
             if job is None:
                 break
-            started.append(job)
-        if not started:
-            return False
-        nodes = [node for job in started for node in job.nodes]
-        futures = iter(self.client.compute(nodes, optimize_graph=False, retries=self._retries))
-        for job in started:
-            running = _Running([next(futures) for _ in job.nodes])
-            waiting[job.tag] = running
-            for future in running.futures:
-                future.add_done_callback(lambda _, tag=job.tag: done.put(tag))
-        return True
+            waiting[job.tag] = self._start(job, done)
+            started = True
+        return started
+
+    def _start(self, job: Job, done: Any) -> _Running:
+        """Hand a job to the scheduler, behind all before it.
+
+        Dask goes by the place in its own call first for calls within `fifo_timeout`. With the usual 60 s, or with
+        several jobs in one call, the later of two jobs waits for all single ones after it: a large batch for the end.
+        """
+        futures = self.client.compute(list(job.nodes), optimize_graph=False, retries=self._retries, fifo_timeout=0)
+        for future in futures:
+            future.add_done_callback(lambda _: done.put(job.tag))
+        return _Running(futures)
 
     def _ended(self, waiting: dict[int, _Running], done: Any) -> list[int]:
         """Wait for nodes; the tags whose nodes have all ended."""
