@@ -1,9 +1,12 @@
 """The child process: runs users' functions on items, one at a time, and answers over its own socket.
 
 Nothing that user code or the kernel prints can reach that socket: descriptors 1 and 2 are a pipe that the worker keeps
-as the item's log. The child is the leader of its own process group, so that whatever the user's code starts is killed
-with it, ignores ``SIGINT`` (Ctrl-C is the worker's affair), dies with its parent, and offers itself first to the
-kernel's out-of-memory killer.
+as the items' log, with a mark at each item's end. The worker does not wake at every answer; the child rings where it is
+asked to, and before an answer that may not fit into the socket's buffer.
+
+The child is the leader of its own process group, so that whatever the user's code starts is killed with it, ignores
+``SIGINT`` (Ctrl-C is the worker's affair), dies with its parent, and offers itself first to the kernel's out-of-memory
+killer.
 """
 
 from __future__ import annotations
@@ -25,23 +28,27 @@ from dflow.flowmanager.worker import wire
 from dflow.flowmanager.worker.execution import PreparedCall, prepare_call, run_item
 from dflow.flowmanager.worker.faults import describe_exception
 from dflow.flowmanager.worker.limits import MIN_CHILD_BYTES, data_bytes
+from dflow.flowmanager.worker.logtail import end_mark
 
 PR_SET_PDEATHSIG = 1
 DUMP_SIGNAL = signal.SIGUSR2
 """Makes the child write the Python stack of its threads to its log, even while native code holds the interpreter."""
 
+QUIET_BYTES = 32 * 1024
+"""Replies up to this much wait in the connection for the worker to wake; before more it is woken to read them."""
+
 _OOM_SCORE = b"500"
 _LIBC = ctypes.CDLL(None)
 
 
-def run_child(connection_fd: int, log_fd: int, *, parent_pid: int) -> NoReturn:
+def run_child(connection_fd: int, log_fd: int, bell_fd: int, *, parent_pid: int) -> NoReturn:
     """Serve requests until the worker closes the connection. Called in a freshly forked process, which it ends."""
     status = 1
     try:
         _settle(log_fd, parent_pid)
-        connection = socket.socket(fileno=connection_fd)
-        connection.set_inheritable(False)
-        _Child(connection).serve()
+        for descriptor in (connection_fd, log_fd, bell_fd):
+            os.set_inheritable(descriptor, False)
+        _Child(socket.socket(fileno=connection_fd), log_fd, bell_fd).serve()
         status = 0
     except (EOFError, ConnectionError):
         status = 0
@@ -64,7 +71,6 @@ def _settle(log_fd: int, parent_pid: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)
-    os.close(log_fd)
     sys.stdout = _text_stream(1)
     sys.stderr = _text_stream(2)
     np.random.seed()  # or all children would draw the numbers that follow their common parent's
@@ -84,15 +90,24 @@ def _flush_output() -> None:
     _LIBC.fflush(None)
 
 
+def _write(descriptor: int, data: bytes) -> None:
+    """Write to the worker, who does without where user code has closed all descriptors that it found."""
+    with contextlib.suppress(OSError):
+        os.write(descriptor, data)
+
+
 class _Child:
     """The loop and what it remembers between batches: the functions it has been given."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, log_fd: int, bell_fd: int) -> None:
         self._connection = connection
-        self._outbox = wire.Outbox(connection)
+        self._log_fd = log_fd  # the end marks' own: the user's code may do what it likes to 1 and 2
+        self._bell_fd = bell_fd
+        self._outbox = wire.Outbox()
         self._functions: dict[str, bytes] = {}
         self._call: PreparedCall | None = None
         self._held: list[wire.Reply] = []
+        self._n_answered = self._quiet_bytes = 0
         self._data_bytes = data_bytes()
         self._memory_bytes = 0
 
@@ -100,11 +115,13 @@ class _Child:
         """Answer until the connection ends, which raises EOFError."""
         while True:
             request = wire.receive(self._connection)
-            if isinstance(request, wire.Prepare):
-                self._reply(self._prepare(request))
-            elif isinstance(request, wire.Run):
+            if isinstance(request, wire.Run):
                 self._limit_memory(request.memory_bytes)
                 self._reply(run_item(self._require_call(), request.item, request.skip, self._reply))
+            elif isinstance(request, wire.Prepare):
+                self._reply(self._prepare(request))
+            elif isinstance(request, wire.Ring):
+                self._ring()
             else:
                 raise wire.WireError(f"a worker does not send {type(request).__name__}")
 
@@ -114,8 +131,20 @@ class _Child:
         if isinstance(message, wire.UnitDone) and message.body == wire.WHOLE_FILE and not message.preview:
             return
         _flush_output()
-        self._outbox.send(*self._held)
+        if isinstance(message, wire.LAST):
+            _write(self._log_fd, end_mark(self._n_answered))
+            self._n_answered += 1
+        data = self._outbox.pack(self._held)
         self._held.clear()
+        self._quiet_bytes += len(data)
+        if self._quiet_bytes > QUIET_BYTES:
+            self._ring()
+        self._connection.sendall(data)
+
+    def _ring(self) -> None:
+        """Wake the worker."""
+        _write(self._bell_fd, b"!")
+        self._quiet_bytes = 0
 
     def _prepare(self, request: wire.Prepare) -> wire.Prepared:
         sys.path[:] = request.sys_path

@@ -32,20 +32,26 @@ class Flight:
         self._entries: dict[object, tuple[Any, Batch, str, float]] = {}
 
     @contextmanager
-    def of(self, batch: Batch, identity: str) -> Iterator[None]:
-        """While the block lasts, this thread is at the item `identity`; nothing where nobody watches."""
+    def of(self, batch: Batch) -> Iterator[Callable[[str], None]]:
+        """While the block lasts, this thread is at the item of `batch` whose identity it told the yielded function.
+
+        Nothing where nobody watches.
+        """
         worker = _dask_worker() if batch.monitor_run else None
         if worker is None:
-            yield
+            yield lambda _: None
             return
         if METRIC not in worker.metrics:  # replaced, not changed: the worker's loop may be walking through it
             worker.metrics = {**worker.metrics, METRIC: self._metric}
         token = object()
-        self._entries[token] = (worker, batch, identity, time.monotonic())
+
+        def begin(identity: str) -> None:
+            self._entries[token] = (worker, batch, identity, time.monotonic())
+
         try:
-            yield
+            yield begin
         finally:
-            del self._entries[token]
+            self._entries.pop(token, None)
 
     def _metric(self, worker: Any) -> WorkerMetric:
         """What `worker`'s next heartbeat says; runs in its event loop, takes some 20 µs a child."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from dflow.flowmanager.plan.batch import Batch, Limits
@@ -67,22 +68,29 @@ class Supervisor:
 
     def run(
         self,
-        request: wire.Run,
+        requests: Iterable[wire.Run],
         allowance: Allowance,
         on_reply: Callable[[wire.Reply], None],
     ) -> Fault | None:
-        """One item. Replies go to `on_reply`; None when the last one was an `ItemDone`, a fault when the child is gone.
+        """Some items, one after the other, in one child or several.
 
-        Afterwards `output` is what the item printed. Raises like `prepare`.
+        Replies go to `on_reply`, those of an item before those of the next; with an item's last one, an `ItemDone`,
+        `output` is what the item printed. None when all are done, a fault when the child is gone: the first item
+        without an `ItemDone` is its cause, `output` what that one printed, and the later ones were not begun. Raises
+        like `prepare`.
         """
-        child = self._living_child()
-        if child.preparation is not self._preparation:
-            problem = self._prepare(child)
-            if problem is not None:  # it could be loaded a moment ago
-                message = f"while loading the task's function: {problem.message}"
-                return problem if isinstance(problem, Fault) else Fault(problem.kind, message)
-        child.n_items += 1
-        return self._ask(child, request, allowance, on_reply)
+        waiting = deque(requests)
+        while waiting:
+            child = self._living_child()
+            if child.preparation is not self._preparation:
+                problem = self._prepare(child)
+                if problem is not None:  # it could be loaded a moment ago
+                    message = f"while loading the task's function: {problem.message}"
+                    return problem if isinstance(problem, Fault) else Fault(problem.kind, message)
+            fault = self._ask(child, self._until_spent(child, waiting), allowance, on_reply)
+            if fault is not None:
+                return fault
+        return None
 
     def retire(self) -> None:
         """End the child; the next item gets a fresh one."""
@@ -105,25 +113,37 @@ class Supervisor:
         """Forget that `cancel` was called."""
         self._cancelled.clear()
 
+    def _until_spent(self, child: Child, waiting: deque[wire.Run]) -> Iterator[wire.Run]:
+        """What `child` is to do of what waits, which it leaves."""
+        while waiting and not self._is_spent(child):
+            child.n_items += 1
+            yield waiting.popleft()
+
     def _ask(
         self,
         child: Child,
-        request: wire.Prepare | wire.Run,
+        requests: Iterator[wire.Request],
         allowance: Allowance,
         on_reply: Callable[[wire.Reply], None],
     ) -> Fault | None:
         if self._cancelled.is_set():  # or a child that answers at once would be asked all the same
             raise CancelledError
+
+        def take(reply: wire.Reply) -> None:
+            if isinstance(reply, wire.LAST):
+                self.output = _lines(child.log.take())
+            on_reply(reply)
+
         self._child, self._busy = None, child  # whatever happens now, a child that has not answered is not used again
         try:
-            fault = converse(child, request, allowance, on_reply, self._cancelled)
+            fault = converse(child, requests, allowance, take, self._cancelled)
         finally:
             self._busy = None
-        self.output = tuple(split_stack(child.log.text())[0].strip().splitlines())
         self.peak_bytes = max(self.peak_bytes, child.peak_bytes)
         if fault is None:
             self._child = child
         else:
+            self.output = _lines(child.log.text())
             self.restarts += 1
         return fault
 
@@ -136,7 +156,7 @@ class Supervisor:
             message = preparation
         replies: list[wire.Reply] = []
         allowance = Allowance(self._limits.startup_seconds, machine_share_bytes())
-        fault = self._ask(child, message, allowance, replies.append)
+        fault = self._ask(child, iter((message,)), allowance, replies.append)
         if fault is not None:
             return fault
         child.functions.add(preparation.digest)
@@ -162,11 +182,19 @@ class Supervisor:
         return self._child
 
     def _is_worn(self, child: Child) -> bool:
-        """Whether its time has come: too many items, too much memory that it does not give back, or it is dead."""
+        return self._is_spent(child) or not child.is_alive()
+
+    def _is_spent(self, child: Child) -> bool:
+        """Whether its time has come: too many items, or too much memory that it does not give back."""
         limits = self._limits
-        if child.n_items >= limits.max_files_per_child or not child.is_alive():
+        if child.n_items >= limits.max_files_per_child:
             return True
         if child.peak_bytes - child.first_bytes <= limits.max_growth_bytes:
             return False
         child.peak_bytes = resident_bytes(child.pid)
         return child.peak_bytes - child.first_bytes > limits.max_growth_bytes
+
+
+def _lines(printed: str) -> tuple[str, ...]:
+    """What a request printed, without stacks."""
+    return tuple(split_stack(printed)[0].strip().splitlines()) if printed else ()

@@ -4,10 +4,10 @@ Importing the kernel takes seconds, a fork milliseconds: a folder full of files 
 time. Started by the worker (see `dflow.flowmanager.worker.processes`); it has one thread, opens no file, and runs no
 user code.
 
-Over the control socket (``SOCK_SEQPACKET``) it takes ``fork`` with two descriptors (the child's connection and the end
-of the pipe that its output goes to) and answers the child's process id; ``reap <pid>`` waits for a child that has
-ended and answers its wait status. When the control socket closes because the worker is gone, however it went, it kills
-its children's process groups and ends. Children die with it (``PR_SET_PDEATHSIG``).
+Over the control socket (``SOCK_SEQPACKET``) it takes ``fork`` with three descriptors (the child's connection, the end
+of the pipe that its output goes to, and that of its bell) and answers the child's process id; ``reap <pid>`` waits for
+a child that has ended and answers its wait status. When the control socket closes because the worker is gone, however
+it went, it kills its children's process groups and ends. Children die with it (``PR_SET_PDEATHSIG``).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def serve(control: socket.socket) -> None:
     children: set[int] = set()
     try:
         while True:
-            request, descriptors, _flags, _address = socket.recv_fds(control, 64, 2)
+            request, descriptors, _flags, _address = socket.recv_fds(control, 64, 3)
             if not request:
                 return
             if request == b"fork":

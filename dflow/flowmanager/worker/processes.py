@@ -3,7 +3,7 @@
 ::
 
     worker (Dask, one thread) ── control ──▶ nursery (kernel imported, one thread) ── fork ──▶ child (user code, its
-    own group) └────────────── connection (messages) and log pipe (what it prints) ─────────────────────┘
+    own group) └────── connection (messages), log pipe (what it prints), bell (wakes the worker) ───────┘
 
 The worker never blocks on a child: every wait is a poll with a deadline, during which the child's output is drained.
 The end of a child is the end of its whole process group.
@@ -26,7 +26,7 @@ from dflow.flowmanager.worker import wire
 from dflow.flowmanager.worker.child import DUMP_SIGNAL
 from dflow.flowmanager.worker.faults import split_stack
 from dflow.flowmanager.worker.limits import descendants, resident_bytes
-from dflow.flowmanager.worker.logtail import LogTail
+from dflow.flowmanager.worker.logtail import RequestLog
 from dflow.flowmanager.worker.nursery import PREVIEWS
 
 _STACK_SECONDS = 0.3
@@ -34,6 +34,9 @@ _STACK_SECONDS = 0.3
 
 _ANSWER_SECONDS = 30.0
 _READ_BYTES = 1 << 16
+_MOST_READS = 16
+"""What is taken at once: a flood cannot keep the worker from looking at clock and memory."""
+
 _BOOT = """import sys
 sys.path.insert(0, sys.argv[1])
 import dflow
@@ -74,15 +77,17 @@ class Nursery:
         """Its process id."""
         return self._process.pid
 
-    def fork(self, connection: socket.socket, log_fd: int) -> int:
-        """The process id of a new child that serves `connection` and prints to `log_fd`; both stay open here.
+    def fork(self, connection: socket.socket, log_fd: int, bell_fd: int) -> int:
+        """The process id of a new child that serves `connection`, prints to `log_fd` and rings `bell_fd`.
+
+        All three stay open here.
 
         Raises
         ------
         ChildStartError
         """
         try:
-            socket.send_fds(self._control, [b"fork"], [connection.fileno(), log_fd])
+            socket.send_fds(self._control, [b"fork"], [connection.fileno(), log_fd, bell_fd])
         except OSError as error:
             raise self._lost(str(error)) from error
         return int(self._answer(_ANSWER_SECONDS))
@@ -140,23 +145,27 @@ class Child:
         self._nursery = nursery
         self._connection, theirs = socket.socketpair()
         self._log_fd, log_write = os.pipe()
-        os.set_blocking(self._log_fd, False)
+        self._bell_fd, bell_write = os.pipe()
         self._connection.setblocking(False)
+        os.set_blocking(self._log_fd, False)
+        os.set_blocking(self._bell_fd, False)
         try:
             with theirs:
-                self.pid = nursery.fork(theirs, log_write)
+                self.pid = nursery.fork(theirs, log_write, bell_write)
         except ChildStartError:
-            self._connection.close()
-            os.close(self._log_fd)
+            self._close()
             raise
         finally:
             os.close(log_write)
+            os.close(bell_write)
         self._poll = select.poll()
-        self._poll.register(self._connection, select.POLLIN)
-        self._poll.register(self._log_fd, select.POLLIN)
+        self._events: dict[int, int] = {}
+        self._listen(self._connection.fileno(), 0)  # its end is told all the same
+        self._listen(self._log_fd, 0)
+        self._listen(self._bell_fd, select.POLLIN)
         self._inbox = wire.Inbox()
-        self._log_bytes = log_bytes
-        self.log = LogTail(log_bytes)
+        self._is_loud = False
+        self.log = RequestLog(log_bytes)
         self.functions: set[str] = set()
         self.preparation: wire.Prepare | None = None
         self.n_items = 0
@@ -172,23 +181,22 @@ class Child:
             return False
         return False
 
-    def ask(self, message: object, seconds: float) -> None:
-        """Send a request.
+    def ask(self, data: bytes, seconds: float) -> None:
+        """Send requests.
 
         Raises
         ------
         OSError
-            If the child is gone, or does not take it within `seconds`.
+            If the child is gone, or does not take them within `seconds`.
         """
-        self.log = LogTail(self._log_bytes)
         self._connection.settimeout(seconds)
         try:
-            wire.send(self._connection, message)
+            self._connection.sendall(data)
         finally:
             self._connection.setblocking(False)
 
     def wait(self, seconds: float) -> list[wire.Reply]:
-        """What arrives within `seconds`; output is drained meanwhile.
+        """What has arrived when the child rings or ends, or after `seconds`; output is drained, too.
 
         Raises
         ------
@@ -197,39 +205,70 @@ class Child:
         wire.WireError
             When it sends nonsense.
         """
-        replies: list[wire.Reply] = []
-        for fd, _event in self._poll.poll(max(seconds, 0.0) * 1000.0):
-            if fd == self._log_fd:
-                self.drain_log()
-            else:
-                replies = self._inbox.feed(self._read())
-        if replies:
-            self.drain_log()  # the child flushes before it answers: what it printed has arrived
+        events = dict(self._poll.poll(max(seconds, 0.0) * 1000.0))
+        has_rung = self._bell_fd in events and self._hear()
+        replies = self._read()
+        # The child also rings before a large answer, and is held up until we have taken it, piece by piece.
+        self._is_loud = self._inbox.has_begun or (not replies and (has_rung or self._is_loud))
+        self._listen(self._connection.fileno(), select.POLLIN if self._is_loud or self._is_mute else 0)
+        self.drain_log()  # the child flushes before it answers: what it printed has arrived
         return replies
 
-    def _read(self) -> bytes:
-        try:
-            data = self._connection.recv(_READ_BYTES)
-        except BlockingIOError:
-            return b""
-        except OSError as error:
-            raise EOFError("the child is gone") from error
-        if not data:
-            raise EOFError("the child is gone")
-        return data
+    @property
+    def _is_mute(self) -> bool:
+        """Whether there is no bell any more: user code may have closed all descriptors that it found."""
+        return self._bell_fd not in self._events
+
+    def _listen(self, fd: int, events: int | None) -> None:
+        """From now on wake for these events of a descriptor, None for not even its end."""
+        if self._events.get(fd) == events:
+            return
+        if events is None:
+            del self._events[fd]
+            self._poll.unregister(fd)
+        else:
+            self._events[fd] = events
+            self._poll.register(fd, events)
+
+    def _hear(self) -> bool:
+        """Take in a ring; False when it was none but the bell's end."""
+        if os.read(self._bell_fd, _READ_BYTES):
+            return True
+        self._listen(self._bell_fd, None)
+        return False
+
+    def _read(self) -> list[wire.Reply]:
+        """What lies in the connection; an end or nonsense behind an answer is told by the next call."""
+        replies = self._inbox.feed(b"")
+        for _ in range(_MOST_READS):
+            try:
+                data = self._connection.recv(_READ_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                if replies:
+                    break
+                raise EOFError("the child is gone")
+            replies += self._inbox.feed(data)
+        return replies
 
     def drain_log(self) -> None:
         """Take what has been printed so far; at most as much as a pipe holds, so that a flood cannot keep us here."""
-        for _ in range(16):
+        n_bytes = 0
+        for _ in range(_MOST_READS):
             try:
                 data = os.read(self._log_fd, _READ_BYTES)
             except BlockingIOError:
-                return
+                break
             if not data:  # its end is closed in the child and in all that it started
-                with contextlib.suppress(KeyError):
-                    self._poll.unregister(self._log_fd)
+                self._listen(self._log_fd, None)
                 return
+            n_bytes += len(data)
             self.log.feed(data)
+        if self._log_fd in self._events:  # a full pipe holds the child up
+            self._listen(self._log_fd, select.POLLIN if n_bytes >= _READ_BYTES else 0)
 
     def stack(self) -> str:
         """Where the child is now, as Python's stack; "" if it cannot say."""
@@ -259,5 +298,9 @@ class Child:
         except ChildStartError:
             return None
         finally:
-            self._connection.close()
-            os.close(self._log_fd)
+            self._close()
+
+    def _close(self) -> None:
+        self._connection.close()
+        os.close(self._log_fd)
+        os.close(self._bell_fd)

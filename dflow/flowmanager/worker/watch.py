@@ -1,13 +1,15 @@
-"""One request to a child under watch: time, memory, life."""
+"""Requests to a child under watch: time, memory, life."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from dflow.flowmanager.worker import wire
+from dflow.flowmanager.worker.ahead import Ahead
 from dflow.flowmanager.worker.faults import Fault, describe_death
 from dflow.flowmanager.worker.limits import MIN_CHILD_BYTES, descendants, resident_bytes
 from dflow.flowmanager.worker.processes import Child
@@ -34,38 +36,44 @@ class Allowance:
 
 def converse(
     child: Child,
-    request: wire.Prepare | wire.Run,
+    requests: Iterator[wire.Request],
     allowance: Allowance,
     on_reply: Callable[[wire.Reply], None],
     cancelled: threading.Event,
 ) -> Fault | None:
-    """Ask `child` and hand each reply to `on_reply` until the last one.
+    """Ask `child`, somewhat ahead of its answers, and hand each reply to `on_reply` until the last request is done.
 
-    Returns None then, or the fault that ended the child, which must not be used again.
+    The allowance is each request's. Returns None at the end, or the fault that ended the child, which must not be used
+    again: its cause is the oldest request without a last reply, the later ones were not begun.
 
     Raises
     ------
     CancelledError
         When `cancelled` is set meanwhile.
     """
-    clock = _Clock(allowance)
-    memory = _Memory(child, allowance.memory_bytes)
+    ahead = Ahead(requests)
+    clock, memory = _Clock(allowance), _Memory(child, allowance.memory_bytes)
+    woken = time.monotonic()
     try:
-        child.ask(request, allowance.seconds)
-        while True:
-            replies = child.wait(min(POLL_SECONDS, clock.remaining()))
-            for reply in replies:
+        while _ask(child, ahead, allowance):
+            n_done = 0
+            for reply in child.wait(min(POLL_SECONDS, clock.remaining())):
                 clock.note(reply)
                 if isinstance(reply, wire.ItemDone):
                     child.peak_bytes = max(child.peak_bytes, reply.peak_bytes)
+                if isinstance(reply, wire.LAST):
+                    memory.begin()
+                    ahead.answered()
+                    n_done += 1
                 on_reply(reply)
-                if isinstance(reply, (wire.Prepared, wire.ItemDone)):
-                    return None
-            if cancelled.is_set():
+            if cancelled.is_set() and (ahead.n_under_way or not n_done):
                 raise CancelledError
             fault = memory.fault() or clock.fault()
             if fault:
                 return _ended(child, fault)
+            if n_done:
+                before, woken = woken, time.monotonic()
+                ahead.adapt(n_done * POLL_SECONDS / (woken - before))
     except (EOFError, OSError):
         return _died(child)
     except wire.WireError as error:
@@ -73,6 +81,16 @@ def converse(
     except BaseException:  # cancelled, or Ctrl-C where the batch runs in the main thread
         child.end()
         raise
+    return None
+
+
+def _ask(child: Child, ahead: Ahead, allowance: Allowance) -> bool:
+    """Send what can be sent; whether there is anything to wait for."""
+    data = ahead.take()
+    if data:
+        with contextlib.suppress(OSError):  # it is gone, but may have answered before: `wait` will tell
+            child.ask(data, allowance.seconds)
+    return ahead.n_under_way > 0
 
 
 def _ended(child: Child, fault: Fault) -> Fault:
@@ -90,11 +108,17 @@ def _died(child: Child) -> Fault:
 
 
 class _Clock:
-    """Counts wall time down; stands still during previews, which have their own."""
+    """Counts each request's wall time down; stands still during previews, which have their own.
+
+    A request begins when the answer to the one before is seen: up to `POLL_SECONDS` late, never early.
+    """
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
-        self._deadline = time.monotonic() + allowance.seconds
+        self._begin()
+
+    def _begin(self) -> None:
+        self._deadline = time.monotonic() + self._allowance.seconds
         self._left: float | None = None
 
     def remaining(self) -> float:
@@ -107,6 +131,8 @@ class _Clock:
         elif isinstance(message, wire.PreviewDone) and self._left is not None:
             self._deadline = time.monotonic() + self._left
             self._left = None
+        elif isinstance(message, wire.LAST):
+            self._begin()
 
     def fault(self) -> Fault | None:
         if self.remaining() > 0.0:
@@ -121,6 +147,10 @@ class _Memory:
     def __init__(self, child: Child, budget_bytes: int) -> None:
         self._child = child
         self._budget_bytes = budget_bytes
+        self.begin()
+
+    def begin(self) -> None:
+        """The next request's turn: what is done within a moment is not looked at."""
         now = time.monotonic()
         self._next_look = now + POLL_SECONDS
         self._next_tree = now + TREE_SECONDS

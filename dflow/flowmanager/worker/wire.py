@@ -2,7 +2,7 @@
 
 The worker asks with `Prepare` (once a batch) and `Run` (once an item). The child answers `Prepare` with `Prepared` and
 `Run` with any number of unit messages and one `ItemDone`. A *unit* is what becomes one sample: the whole file (body
--1) or one body.
+-1) or one body. The worker asks for some items ahead and sleeps meanwhile; `Ring` says where it is to be woken.
 
 The worker reads with an unpickler that knows the classes of these messages only: a child whose memory a broken file has
 scribbled over can send nonsense, but cannot make the worker call anything else.
@@ -17,7 +17,7 @@ import io
 import pickle
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,11 @@ class Run:
     item: Item
     skip: tuple[int, ...] = ()
     memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Wake the worker when all requests before this one are answered. Has no answer of its own."""
 
 
 @pickled_by_place
@@ -111,7 +116,10 @@ class ItemDone:
     peak_bytes: int = 0
 
 
+Request = Prepare | Run
 Reply = Prepared | UnitStarted | UnitDone | PreviewDone | ItemDone
+LAST = (Prepared, ItemDone)
+"""The replies that end a request."""
 
 
 @pickled_by_place
@@ -131,9 +139,9 @@ _CLASSES = {(known.__module__, known.__name__): known for known in _KNOWN}
 """All that a reply may be made of, builtin values aside."""
 
 
-def send(connection: socket.socket, *messages: object) -> None:
-    """Write messages, in one go; blocks until they are taken."""
-    connection.sendall(b"".join(_framed(pickle.dumps(message, pickle.HIGHEST_PROTOCOL)) for message in messages))
+def packed(message: Request | Ring) -> bytes:
+    """A message to the child as bytes."""
+    return _framed(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
 
 def _framed(data: bytes) -> bytes:
@@ -141,20 +149,19 @@ def _framed(data: bytes) -> bytes:
 
 
 class Outbox:
-    """The child's way to send replies. Remembers which layouts the worker knows. One thread."""
+    """The child's side of its replies. Remembers which layouts the worker knows. One thread."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
+    def __init__(self) -> None:
         self._numbers: dict[int, tuple[int, SampleLayout]] = {}  # by id, which the kept reference keeps from recurring
 
-    def send(self, *messages: Reply) -> None:
-        """Write replies, in one go; blocks until they are taken."""
+    def pack(self, messages: Iterable[Reply]) -> bytes:
+        """Replies as bytes, which must be sent in this order."""
         frames: list[bytes] = []
         for message in messages:
             buffer = io.BytesIO()
             _ReplyPickler(buffer, self._number, frames).dump(message)
             frames.append(_framed(buffer.getvalue()))
-        self._connection.sendall(b"".join(frames))
+        return b"".join(frames)
 
     def _number(self, layout: SampleLayout, frames: list[bytes]) -> int:
         known = self._numbers.get(id(layout))
@@ -213,6 +220,7 @@ class Inbox:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._layouts: dict[int, SampleLayout] = {}
+        self._problem: WireError | None = None
 
     def feed(self, data: bytes) -> list[Reply]:
         """The messages that `data` completes.
@@ -220,10 +228,27 @@ class Inbox:
         Raises
         ------
         WireError
-            If the bytes are no messages.
+            If the bytes are no messages; where whole ones came before, not until the next call, even with b"".
         """
+        if self._problem is not None:
+            raise self._problem
         self._buffer += data
         messages: list[Reply] = []
+        try:
+            self._cut(messages)
+        except WireError as problem:
+            self._problem = problem
+            if not messages:
+                raise
+        return messages
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a part of a message."""
+        return bool(self._buffer)
+
+    def _cut(self, messages: list[Reply]) -> None:
+        """Move whole messages from the buffer to `messages`."""
         while len(self._buffer) >= _HEADER.size:
             end = _HEADER.size + _frame_length(bytes(self._buffer[: _HEADER.size]))
             if len(self._buffer) < end:
@@ -236,7 +261,6 @@ class Inbox:
                 self._layouts[message.number] = message.layout
             else:
                 messages.append(message)
-        return messages
 
     def _unpack(self, data: bytes) -> Reply | NewLayout:
         try:

@@ -13,7 +13,8 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from dflow.flowmanager.plan.batch import Batch
@@ -26,6 +27,7 @@ from dflow.flowmanager.worker.outcome import ItemOutcome
 from dflow.flowmanager.worker.processes import ChildStartError
 from dflow.flowmanager.worker.samples import sweep_item
 from dflow.flowmanager.worker.watch import Allowance, CancelledError
+from dflow.flowmanager.worker.wire import ItemDone, Reply
 from dflow.records import BatchResult, ErrorRecord, ItemRecord
 
 
@@ -163,8 +165,7 @@ def _run_isolated(batch: Batch, outcomes: list[ItemOutcome], supervisor: Supervi
             _fail_all(outcomes, problem.record(batch.call.task_name) if isinstance(problem, Fault) else problem)
             return
         normal = _allowance(batch)
-        for outcome in outcomes:
-            _run_until_settled(outcome, supervisor, batch, normal)
+        _run_until_settled(outcomes, supervisor, batch, normal)
         for outcome in outcomes:
             if outcome.state == "retry":
                 _run_alone(outcome, supervisor, batch, normal)
@@ -181,23 +182,40 @@ def _run_alone(outcome: ItemOutcome, supervisor: Supervisor, batch: Batch, norma
     )
     while outcome.state == "retry":
         supervisor.retire()
-        _run_until_settled(outcome, supervisor, batch, larger)
+        _run_until_settled([outcome], supervisor, batch, larger)
     supervisor.retire()
 
 
-def _run_until_settled(outcome: ItemOutcome, supervisor: Supervisor, batch: Batch, allowance: Allowance) -> None:
-    """Ask until the item is finished or wants to be tried again alone; body by body that can take several children."""
-    while True:
-        started = time.monotonic()
-        with _flight.of(batch, outcome.identity):
-            fault = supervisor.run(outcome.request(allowance.memory_bytes), allowance, outcome.event)
-        outcome.log(supervisor.output)
-        if fault is not None:
-            outcome.fault(fault, time.monotonic() - started)
-            if batch.call.takes_storage:
-                sweep_item(batch.paths, outcome.identity, outcome.finished_bodies)
-        if outcome.state != "open":
-            return
+def _run_until_settled(
+    outcomes: Iterable[ItemOutcome], supervisor: Supervisor, batch: Batch, allowance: Allowance
+) -> None:
+    """Ask until each item is finished or wants to be tried again alone; body by body one can take several children."""
+    open_ones = deque(outcomes)
+    began = time.monotonic()
+
+    def take(reply: Reply) -> None:
+        nonlocal began
+        open_ones[0].event(reply)
+        if isinstance(reply, ItemDone):
+            open_ones.popleft().log(supervisor.output)
+            began = time.monotonic()
+            if open_ones:
+                tell(open_ones[0].identity)
+
+    with _flight.of(batch) as tell:
+        while open_ones:
+            began = time.monotonic()
+            tell(open_ones[0].identity)
+            requests = [outcome.request(allowance.memory_bytes) for outcome in open_ones]
+            fault = supervisor.run(requests, allowance, take)
+            if fault is not None:
+                culprit = open_ones[0]
+                culprit.log(supervisor.output)
+                culprit.fault(fault, time.monotonic() - began)
+                if batch.call.takes_storage:
+                    sweep_item(batch.paths, culprit.identity, culprit.finished_bodies)
+                if culprit.state != "open":
+                    open_ones.popleft()
 
 
 def _allowance(batch: Batch) -> Allowance:

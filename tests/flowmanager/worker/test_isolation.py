@@ -16,7 +16,7 @@ from dflow.flowmanager.worker import processes, worker
 from dflow.flowmanager.worker.faults import Fault
 from dflow.flowmanager.worker.isolation import Supervisor
 from dflow.flowmanager.worker.limits import MIN_CHILD_BYTES, larger_allowance, machine_share_bytes, resident_bytes
-from dflow.flowmanager.worker.watch import Allowance, CancelledError
+from dflow.flowmanager.worker.watch import POLL_SECONDS, Allowance, CancelledError
 from dflow.flowmanager.worker.wire import ItemDone, Reply, Run, UnitDone
 from tests.flowmanager.batches import QUICK, is_running, make_batch, open_descriptors, wait_until
 
@@ -56,10 +56,44 @@ def wait_forever(value):
     time.sleep(600)
 
 
+def letters(n_bytes):
+    return "x" * n_bytes
+
+
+def length(text):
+    return len(text)
+
+
+def print_letters(n_bytes):
+    print("x" * n_bytes)
+    return n_bytes
+
+
+def close_pipes(value):
+    """All descriptors that are pipes: the output's, and those that dflow keeps."""
+    import stat
+
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            is_pipe = stat.S_ISFIFO(os.fstat(int(name)).st_mode)
+        except OSError:
+            continue
+        if is_pipe:
+            os.close(int(name))
+    return value
+
+
+def ask_all(supervisor: Supervisor, batch: Batch) -> list[object]:
+    """What the function returned for each item, asked for together."""
+    replies: list[Reply] = []
+    assert supervisor.run(map(Run, batch.items), ALLOWANCE, replies.append) is None
+    return [reply.value for reply in replies if isinstance(reply, UnitDone)]
+
+
 def ask(supervisor: Supervisor, batch: Batch, index: int = 0) -> Fault | int:
     """The fault, or what the function returned, for one item."""
     replies: list[Reply] = []
-    fault = supervisor.run(Run(batch.items[index]), ALLOWANCE, replies.append)
+    fault = supervisor.run([Run(batch.items[index])], ALLOWANCE, replies.append)
     if fault is not None:
         return fault
     unit, end = replies
@@ -77,13 +111,65 @@ def test_one_child_serves_many_items_and_batches(supervisor, tmp_path):
     assert pids == {supervisor.child_pid}
 
 
+@pytest.fixture
+def waits(monkeypatch) -> list[bool]:
+    """One entry for each wait for a child: whether it lasted until the worker looks anyway, and brought nothing."""
+    found: list[bool] = []
+    wait = processes.Child.wait
+
+    def watched(self, seconds):
+        began = time.monotonic()
+        replies = wait(self, seconds)
+        found.append(not replies and time.monotonic() - began > 0.9 * POLL_SECONDS)
+        return replies
+
+    monkeypatch.setattr(processes.Child, "wait", watched)
+    return found
+
+
+def test_the_worker_sleeps_while_a_child_works_through_short_items(supervisor, tmp_path, waits):
+    batch = make_batch(child_pid, range(400), tmp_path)
+    supervisor.prepare(batch)
+    assert ask_all(supervisor, batch) == [supervisor.child_pid] * 400
+    assert len(waits) < 200
+
+
+def test_answers_too_large_to_wait_in_the_connection_are_taken_at_once(supervisor, tmp_path, waits):
+    batch = make_batch(letters, [20_000_000] * 3, tmp_path)
+    supervisor.prepare(batch)
+    assert [len(each) for each in ask_all(supervisor, batch)] == [20_000_000] * 3
+    assert sum(waits) < 40  # 3, and 137 where the worker does not wake for the rest
+
+
+def test_a_flood_of_output_is_taken_at_once(supervisor, tmp_path, waits):
+    batch = make_batch(print_letters, [20_000_000, 10], tmp_path)
+    supervisor.prepare(batch)
+    assert ask_all(supervisor, batch) == [20_000_000, 10]
+    assert sum(waits) < 20  # 1, and 47 where the worker does not wake for a full pipe
+    assert supervisor.output == ("x" * 10,)
+
+
+def test_a_child_whose_bell_is_closed_by_user_code_goes_on(supervisor, tmp_path):
+    batch = make_batch(close_pipes, range(100), tmp_path)
+    supervisor.prepare(batch)
+    assert ask_all(supervisor, batch) == list(range(100))
+
+
+def test_a_request_that_cannot_wait_in_the_connection_does_not_hold_up_answers(supervisor, tmp_path):
+    values = ["x", "y" * 1_000_000, "z", *["w" * 100_000] * 20]
+    batch = make_batch(length, values, tmp_path)
+    supervisor.prepare(batch)
+    assert ask_all(supervisor, batch) == [len(value) for value in values]
+
+
 def test_a_function_is_sent_once_to_a_child(supervisor, tmp_path, monkeypatch):
     sent = []
     send = worker.Supervisor._ask
 
-    def spy(self, child, request, *rest):
-        sent.append(getattr(request, "function", None))
-        return send(self, child, request, *rest)
+    def spy(self, child, requests, *rest):
+        requests = list(requests)
+        sent.extend(getattr(request, "function", None) for request in requests)
+        return send(self, child, iter(requests), *rest)
 
     monkeypatch.setattr(Supervisor, "_ask", spy)
     batch = make_batch(child_pid, [1], tmp_path)
@@ -211,7 +297,7 @@ def test_whatever_interrupts_the_worker_ends_the_child(supervisor, tmp_path, err
     supervisor.prepare(batch)
     pid, before = supervisor.child_pid, open_descriptors()
     with pytest.raises(error):
-        supervisor.run(Run(batch.items[0]), ALLOWANCE, interrupt)
+        supervisor.run([Run(batch.items[0])], ALLOWANCE, interrupt)
     assert not is_running(pid)
     assert open_descriptors() < before
     assert isinstance(ask(supervisor, batch), int)
