@@ -120,7 +120,8 @@ def _table_triangles(
     outline = _outline(tables, chords, known, n_pieces)
     step_u, step_v = _steps(tables, outline, size)
     cut = slabs.cut(outline, step_u, step_v)
-    known[cut.torn] = False
+    if len(cut.torn):
+        known[cut.torn] = False
     points, normals = _evaluate(tables, cut.face, cut.u, cut.v)
     owners = cut.face[cut.corners[:, 0]]
     backwards = tables.face_reversed[owners][:, None]

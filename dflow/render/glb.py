@@ -25,6 +25,7 @@ STEPS = 65535
 
 _DTYPES: dict[int, str] = {BYTE: "i1", UNSIGNED_SHORT: "<u2", UNSIGNED_INT: "<u4", FLOAT: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC3": 3}
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
 def write_glb(mesh: RenderMesh, path: str | os.PathLike[str]) -> int:
@@ -48,7 +49,7 @@ def pack_glb(mesh: MeshArrays) -> bytes:
     """
     n = len(mesh.vertices)
     points = np.concatenate([mesh.vertices, mesh.edge_points]).T.astype(np.float64, order="C")
-    low = points.min(axis=1)
+    low = points.min(axis=1) + 0.0  # no zero with a sign, which would be written
     scale = max(float((points.max(axis=1) - low).max()), 1e-12) / STEPS
     points -= low[:, None]
     points /= scale
@@ -137,7 +138,7 @@ def _line_primitive(
 
 
 def _assemble(document: dict[str, Any], binary: bytes) -> bytes:
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    text = _ENCODER.encode(document).encode()
     text += b" " * (-len(text) % 4)
     total = 12 + 8 + len(text) + 8 + len(binary)
     return b"".join(

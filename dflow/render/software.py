@@ -45,8 +45,8 @@ class Drawing:
     chosen: Ints
 
     @property
-    def layers(self) -> npt.NDArray[np.int32]:
-        """(height, width) int32: 0 where there is no face."""
+    def layers(self) -> npt.NDArray[np.unsignedinteger]:
+        """(height, width) unsigned integers: 0 where there is no face."""
         return self.runs.layers().reshape(self.codes.shape)
 
 
@@ -233,7 +233,7 @@ def _line_points(ends: Floats) -> tuple[Ints, Ints, Floats]:
 class _Front:
     """What is drawn already: the layer of each pixel, flat, and the depth of each layer, the last one's of nothing."""
 
-    layers: npt.NDArray[np.int32]
+    layers: npt.NDArray[np.unsignedinteger]
     depth: Planes
     size: tuple[int, int]
 
@@ -244,6 +244,6 @@ class _Front:
         inside = (column.view(np.uint64) < width) & (row.view(np.uint64) < height)  # what is negative is large so
         if not inside.all():
             column, row, near, pixel = column[inside], row[inside], near[inside], pixel[inside]
-        layer, depth = self.layers[pixel] - 1, self.depth
+        layer, depth = self.layers[pixel].astype(np.int64) - 1, self.depth
         there = depth.x[layer] * column + depth.y[layer] * row + depth.at[layer]
         return pixel[near > there]

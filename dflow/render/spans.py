@@ -96,9 +96,10 @@ class Runs:
         """(n,) int64."""
         return self.begin[1:] - self.begin[:-1]
 
-    def layers(self) -> npt.NDArray[np.int32]:
-        """(n_pixels,) the layer of every pixel."""
-        return self.layer.astype(np.int32).repeat(self.lengths)
+    def layers(self) -> npt.NDArray[np.unsignedinteger]:
+        """(n_pixels,) the layer of every pixel, in as few bytes as hold it."""
+        small: npt.NDArray[np.unsignedinteger] = self.layer.astype(np.min_scalar_type(int(self.layer.max())))
+        return small.repeat(self.lengths)
 
 
 def planes(corners: Corners, twice_area: Floats, values: Floats) -> Planes:
