@@ -29,6 +29,9 @@ from its face's surface. Beyond that the kernel decides what is meant.
 _ANGULAR = 1e-9
 """Radians within which two angles are one."""
 
+_STEEPEST = np.pi / 2 - 1e-5
+"""Radians, the largest half angle of a cone."""
+
 _CONFUSION = 1e-7
 """mm, the kernel's own ``Precision::Confusion``."""
 
@@ -152,7 +155,7 @@ def _face_table(rows: Rows, named: np.ndarray, found: _Found, units: Units) -> t
             frame[turned], radii[turned, 0], found[0][axes[:, 0]], found[1][axes[:, 1]]
         )
         kinds[turned] = TORUS
-    if not (radii >= 0).all() or (radii[angled, 1] > 1.57).any() or (radii[angled, 1] < 1e-6).any():
+    if not (radii >= 0).all() or (radii[angled, 1] > _STEEPEST).any() or (radii[angled, 1] < 1e-6).any():
         raise RefusedError("a surface with odd radii")
     rings = kinds == TORUS
     if (radii[rings, 1] > radii[rings, 0] * (1 + 1e-12)).any() or (radii[rings, 1] <= 0).any():
