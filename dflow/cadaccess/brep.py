@@ -268,7 +268,7 @@ class Brep:
 
     @cached_property
     def moments(self) -> Moments:
-        """Closed-form integrals over the planes, cylinders, cones, spheres and tori."""
+        """Integrals over the planes, cylinders, cones, spheres and tori, and over whole spline surfaces."""
         return moments.integrate(self._tables, self.chords)
 
     @cached_property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dflow.cadaccess import curves, shapecode
+from dflow.cadaccess import curves, patches, shapecode, surfaces, trimming
 from dflow.cadaccess.surfaces import AXIAL, SurfaceTable, profile
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
@@ -39,7 +39,7 @@ class Moments:
 
 
 def integrate(tables: ShapeTables, chords: Chords) -> Moments:
-    """The moments of the faces whose surface is a plane or axial and whose loops close."""
+    """The moments of whole spline surfaces, and of the faces on planes and axial surfaces whose loops close."""
     kind = tables.faces.kind
     known = chords.closed & ((kind == shapecode.PLANE) | np.isin(kind, AXIAL))
     n = tables.n_faces
@@ -53,7 +53,25 @@ def integrate(tables: ShapeTables, chords: Chords) -> Moments:
     for rows, rule in ((rest[short], _SHORT_RULE), (rest[~short], _LONG_RULE)):
         if len(rows):
             _add_curved(tables, chords, rows, rule, sign, sums)
-    return _refer_to_world(tables.faces, known, sums)
+    moments = _refer_to_world(tables.faces, known, sums)
+    _add_patches(tables, chords, moments)
+    return moments
+
+
+def _add_patches(tables: ShapeTables, chords: Chords, moments: Moments) -> None:
+    """Fill in the spline surfaces that their faces are the whole of."""
+    rows = np.array([row for row, spline in tables.faces.splines.items() if not any(spline.periodic)], np.intp)
+    if not len(rows):
+        return
+    low, high = surfaces.limits(tables.faces)
+    bounds = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
+    full = chords.closed & trimming.fill_their_bounds(tables, chords, bounds)
+    for row in rows[full[rows]].tolist():
+        found = patches.integrate(tables.faces.splines[row])
+        if found is not None:
+            moments.known[row] = True
+            moments.area[row], moments.flux[row] = found.area, found.flux
+            moments.first[row], moments.vector_area[row] = found.first, found.vector_area
 
 
 def _refer_to_world(table: SurfaceTable, known: np.ndarray, sums: np.ndarray) -> Moments:
@@ -194,7 +212,11 @@ def cone_moments(tables: ShapeTables, chords: Chords, moments: Moments) -> np.nd
     table = tables.faces
     height = np.einsum("ij,ij->i", table.origin, table.z) * table.handed
     out = np.where((table.kind == shapecode.PLANE)[:, None], height[:, None] * moments.first, 0.0)
-    rows = np.flatnonzero(moments.known[chords.face] & (table.kind[chords.face] != shapecode.PLANE))
+    for row in table.splines:
+        found = patches.integrate(table.splines[row]) if moments.known[row] else None
+        if found is not None:
+            out[row] = 4.0 * found.cone
+    rows = np.flatnonzero(moments.known[chords.face] & np.isin(table.kind[chords.face], AXIAL))
     if len(rows):
         sign = np.where(tables.use_forward, 1.0, -1.0)[chords.use[rows]]
         _add_axial_cones(tables, chords, rows, sign, out)

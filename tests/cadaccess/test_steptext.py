@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from OCP.BRepAlgoAPI import BRepAlgoAPI_Cut, BRepAlgoAPI_Fuse
-from OCP.BRepBuilderAPI import BRepBuilderAPI_NurbsConvert
+from OCP.BRepBuilderAPI import BRepBuilderAPI_MakePolygon, BRepBuilderAPI_NurbsConvert
+from OCP.BRepOffsetAPI import BRepOffsetAPI_ThruSections
 from OCP.BRepPrimAPI import BRepPrimAPI_MakeSphere
 from OCP.gp import gp_Ax2, gp_Dir, gp_Pnt
 from OCP.TopAbs import TopAbs_FACE
@@ -58,6 +59,27 @@ SHAPES: dict[str, Callable[[], TopoDS_Shape]] = {
 
 def _dome() -> TopoDS_Shape:
     return BRepPrimAPI_MakeSphere(gp_Ax2(gp_Pnt(0, 0, -1), gp_Dir(0, 0, 1)), 2.5, 0.0, np.pi / 2).Shape()
+
+
+def _tower(*, ruled: bool) -> TopoDS_Shape:
+    """Through three squares, each turned against the one below: spline surfaces between planes."""
+    maker = BRepOffsetAPI_ThruSections(True, ruled)
+    for height, turn in ((0.0, 0.0), (3.0, 0.4), (7.0, 0.6)):
+        wire = BRepBuilderAPI_MakePolygon()
+        for corner in range(4):
+            angle = turn + corner * np.pi / 2
+            wire.Add(gp_Pnt(4.0 * np.cos(angle), 4.0 * np.sin(angle), height))
+        wire.Close()
+        maker.AddWire(wire.Wire())
+    maker.Build()
+    return maker.Shape()
+
+
+SPLINE_SURFACES: dict[str, Callable[[], TopoDS_Shape]] = {
+    "box of splines": lambda: BRepBuilderAPI_NurbsConvert(solids.box(), True).Shape(),
+    "ruled tower": lambda: _tower(ruled=True),
+    "smooth tower": lambda: _tower(ruled=False),
+}
 
 
 def _lying_pin(x: float, radius: float, length: float) -> TopoDS_Shape:
@@ -216,7 +238,20 @@ def test_what_leaves_doubt_is_refused(name: str, tmp_path: Path) -> None:
         read_step(REFUSED[name](content))
 
 
-def test_free_form_surfaces_are_left_to_the_kernel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["at_origin", "placed", "mirrored"])
+@pytest.mark.parametrize("name", SPLINE_SURFACES)
+def test_whole_spline_surfaces_are_the_kernels(
+    name: str, how: str, tmp_path: Path, kernel_model: Callable[[Path], CadModel]
+) -> None:
+    shape = solids.place(SPLINE_SURFACES[name](), how)
+    path = solids.write_step(shape, tmp_path / "part.step", unit="CM", pcurves=False)
+    model, kernels = CadLoader().create_from_file(path), kernel_model(path)
+    assert model.read_report.healing == "text"
+    assert_same(model.get_brep(), kernels.get_brep())
+    np.testing.assert_allclose(model.get_brep().face_uv_bounds(), kernels.get_brep().face_uv_bounds(), atol=1e-9)
+
+
+def test_cut_off_spline_surfaces_are_left_to_the_kernel(tmp_path: Path) -> None:
     shape = BRepBuilderAPI_NurbsConvert(solids.cylinder(), True).Shape()
     path = solids.write_step(shape, tmp_path / "part.step")
     with pytest.raises(RefusedError):

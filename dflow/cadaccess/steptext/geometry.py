@@ -6,15 +6,15 @@ axis, directions are unit vectors, a conic's range begins at the angle of its fi
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dflow.cadaccess import curves
 from dflow.cadaccess.curves import CurveTable
-from dflow.cadaccess.shapecode import CIRCLE, CONE, ELLIPSE, LINE, TORUS, Spline
-from dflow.cadaccess.steptext.records import RefusedError
+from dflow.cadaccess.shapecode import CIRCLE, CONE, ELLIPSE, LINE, TORUS, Spline, SplineSurface
+from dflow.cadaccess.steptext.records import RefusedError, parse_reals
+from dflow.cadaccess.steptext.splines import parse_curve, parse_surface
 from dflow.cadaccess.steptext.units import Units
 from dflow.cadaccess.steptext.walk import Rows, Walk
 from dflow.cadaccess.surfaces import SurfaceTable
@@ -34,15 +34,6 @@ _STEEPEST = np.pi / 2 - 1e-5
 
 _CONFUSION = 1e-7
 """mm, the kernel's own ``Precision::Confusion``."""
-
-_SPLINE = re.compile(
-    rb"B_SPLINE_CURVE_WITH_KNOTS\('[^']*',(\d+),\(([#\d,]+)\),\.[A-Z_]+\.,\.([TFU])\.,\.[TFU]\.,\(([\d,]+)\),\(([-+.\dE,]+)\),\.[A-Z_]+\.\)"
-)
-_RATIONAL = re.compile(
-    rb"\(BOUNDED_CURVE\(\)B_SPLINE_CURVE\((\d+),\(([#\d,]+)\),\.[A-Z_]+\.,\.([TFU])\.,\.[TFU]\.\)"
-    rb"B_SPLINE_CURVE_WITH_KNOTS\(\(([\d,]+)\),\(([-+.\dE,]+)\),\.[A-Z_]+\.\)"
-    rb"CURVE\(\)GEOMETRIC_REPRESENTATION_ITEM\(\)RATIONAL_B_SPLINE_CURVE\(\(([-+.\dE,]+)\)\)REPRESENTATION_ITEM\('[^']*'\)\)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +70,8 @@ def build_geometry(walk: Walk, units: Units) -> Geometry:
         Numbers that are none, frames without directions, vertices off their curves.
     """
     rows = walk.rows
-    splines = {row: _parse_spline(walk, text) for row, text in rows.edge_splines.items()}
+    splines = {row: parse_curve(walk.records, text) for row, text in rows.edge_splines.items()}
+    patches = {row: parse_surface(walk.records, text) for row, text in rows.face_splines.items()}
     places = parse_reals(rows.point_texts, 3) * units.length
     directions = _unit(parse_reals(rows.direction_texts, 3))
     frames = _frames(np.array(rows.placements, np.intp).reshape(-1, 3), places, directions)
@@ -90,33 +82,9 @@ def build_geometry(walk: Walk, units: Units) -> Geometry:
     edges, axes = _edge_table(rows, splines, (places, directions, frames), units)
     _set_ranges(edges, points[ends], ends[:, 0] == ends[:, 1], tolerance)
     named = np.array(rows.face_kinds, np.int8)
-    faces, v_start = _face_table(rows, named, (places, directions, frames), units)
+    faces, v_start = _face_table(rows, named, patches, (places, directions, frames), units)
     stored = np.array(rows.edge_stored, bool)
     return Geometry(points, edges, axes, ends, stored, faces, named, v_start, tolerance)
-
-
-def parse_reals(texts: list[bytes], width: int) -> np.ndarray:
-    """(n, width) float64 from as many texts with commas.
-
-    Raises
-    ------
-    RefusedError
-        One has another number of reals, or they are no finite numbers.
-    """
-    if not texts:
-        return np.zeros((0, width))
-    if any(text.count(b",") != width - 1 for text in texts):
-        raise RefusedError(f"a list of other than {width} numbers")
-    joined = b",".join(texts)
-    if b"_" in joined:  # which Python's numbers may have
-        raise RefusedError("a number that is none")
-    try:
-        numbers = np.fromiter(map(float, joined.split(b",")), np.float64)
-    except ValueError as error:
-        raise RefusedError("a number that is none") from error
-    if not np.isfinite(numbers).all():
-        raise RefusedError("a number that is not finite")
-    return numbers.reshape(-1, width)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -140,9 +108,13 @@ _Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Points, directions and frames by row."""
 
 
-def _face_table(rows: Rows, named: np.ndarray, found: _Found, units: Units) -> tuple[SurfaceTable, np.ndarray]:
+def _face_table(
+    rows: Rows, named: np.ndarray, patches: dict[int, SplineSurface], found: _Found, units: Units
+) -> tuple[SurfaceTable, np.ndarray]:
     """The faces' surfaces, and (F,) where their v begins for the kernel."""
-    kinds, frame = named.copy(), found[2][rows.face_places]
+    kinds, place = named.copy(), np.array(rows.face_places, np.intp)
+    frame = np.zeros((len(kinds), 4, 3))
+    frame[place >= 0] = found[2][place[place >= 0]]
     radii = _parse_radii(rows.face_radii)
     angled = kinds == CONE
     radii *= units.length
@@ -161,7 +133,8 @@ def _face_table(rows: Rows, named: np.ndarray, found: _Found, units: Units) -> t
     if (radii[rings, 1] > radii[rings, 0] * (1 + 1e-12)).any() or (radii[rings, 1] <= 0).any():
         raise RefusedError("a torus that meets itself")
     origin, z, x, y = (frame[:, i] for i in range(4))
-    return SurfaceTable(kinds, origin, x, y, z, radii, handed, {}, {}), v_start
+    scaled = {row: replace(patch, poles=patch.poles * units.length) for row, patch in patches.items()}
+    return SurfaceTable(kinds, origin, x, y, z, radii, handed, scaled, {}), v_start
 
 
 def _as_tori(
@@ -259,27 +232,3 @@ def _check_ends(edges: CurveTable, t: np.ndarray, ends: np.ndarray, tolerance: f
     found = curves.evaluate(edges, np.arange(len(t)), t)[0]
     if len(t) and float(np.abs(found - ends).max()) > tolerance:
         raise RefusedError("a vertex that is not on its edge's curve")
-
-
-def _parse_spline(walk: Walk, text: bytes) -> Spline:
-    """A B-spline curve in the file's unit, by its text."""
-    match = _SPLINE.fullmatch(text) or _RATIONAL.fullmatch(text)
-    if match is None:
-        raise RefusedError("a curve that is neither a line, a conic nor a B-spline with knots")
-    records = walk.records
-    degree, references, _, times, knots, *weights = match.groups()
-    texts = [records.take(r, b"CARTESIAN_POINT(") for r in references.split(b",")]
-    poles = parse_reals([t[t.rindex(b"(") + 1 : -2] for t in texts], 3)
-    counts = np.array(times.split(b","), np.bytes_).astype(np.int64)
-    values = parse_reals([knots], knots.count(b",") + 1)[0]
-    order = int(degree) + 1
-    clamped = counts[0] == order and counts[-1] == order
-    sound = len(values) == len(counts) >= 2 and (np.diff(values) > 1e-12).all() and (counts[1:-1] < order).all()
-    if not (clamped and sound and counts.sum() == len(poles) + order and 2 <= order <= 26):
-        raise RefusedError("a B-spline whose knots do not fit its poles, or that is periodic")
-    ratio = parse_reals([weights[0]], weights[0].count(b",") + 1)[0] if weights else None
-    if ratio is not None and (len(ratio) != len(poles) or not (ratio > 0).all()):
-        raise RefusedError("a rational B-spline with odd weights")
-    if ratio is not None and float(np.ptp(ratio)) < 1e-15:
-        ratio = None
-    return Spline(order - 1, poles, ratio, np.repeat(values, counts), False)

@@ -15,16 +15,32 @@ import numpy as np
 from dflow.cadaccess import curves
 from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.runs import run_starts
-from dflow.cadaccess.shapecode import BSPLINE, CIRCLE, CONE, CYLINDER, ELLIPSE, LINE, PLANE, SPHERE, TORUS, Spline
+from dflow.cadaccess.shapecode import (
+    BSPLINE,
+    BSPLINE_SURFACE,
+    CIRCLE,
+    CONE,
+    CYLINDER,
+    ELLIPSE,
+    LINE,
+    PLANE,
+    SPHERE,
+    TORUS,
+    Spline,
+)
 from dflow.cadaccess.steptext import cubics
 from dflow.cadaccess.steptext.geometry import FULL_TURN, Geometry
 from dflow.cadaccess.steptext.projection import Look, look
 from dflow.cadaccess.steptext.records import RefusedError
+from dflow.cadaccess.steptext.sides import trace_sides
 from dflow.cadaccess.surfaces import SurfaceTable
 
 _LOOKS = np.linspace(0.0, 1.0, 5)
 _STRAIGHT = 1e-8
 """How far the rates of an iso-curve may vary."""
+
+_MAX_OFF = 5.0
+"""In tolerances: how far an edge may lie from a curved surface; fitted curves stray by 2e-5 mm."""
 
 _MAX_STRAY = 100.0
 """In tolerances: how far the kernel's cubics, which follow a whole ellipse to about 1e-5 of its size, may leave the
@@ -77,8 +93,11 @@ def trace(geometry: Geometry, uses: Uses) -> tuple[CurveTable, list[Pole]]:
     zeros = np.zeros((n, 2))
     first, last = geometry.edges.first[uses.edge], geometry.edges.last[uses.edge]
     table = CurveTable(kind, zeros, zeros.copy(), zeros.copy(), np.zeros((n, 2)), first, last, {})
-    curved = np.flatnonzero(geometry.faces.kind[uses.face] != PLANE)
-    _check_planes(geometry, uses, np.flatnonzero(geometry.faces.kind[uses.face] == PLANE))
+    kinds = geometry.faces.kind[uses.face]
+    curved = np.flatnonzero((kinds != PLANE) & (kinds != BSPLINE_SURFACE))
+    _check_planes(geometry, uses, np.flatnonzero(kinds == PLANE))
+    for face in geometry.faces.splines:
+        _trace_patch(geometry, uses, face, table)
     poles: list[Pole] = []
     if len(curved):
         ends = _trace_curved(geometry, uses, curved, table)
@@ -86,6 +105,14 @@ def trace(geometry: Geometry, uses: Uses) -> tuple[CurveTable, list[Pole]]:
         _check_windows(geometry.edge_stored, uses, curved, table)
         _check_balls(uses, curved, table, poles)
     return table, poles
+
+
+def _trace_patch(geometry: Geometry, uses: Uses, face: int, table: CurveTable) -> None:
+    rows = np.flatnonzero(uses.face == face)
+    if len(rows) != 4 or uses.loop[rows[0]] != uses.loop[rows[-1]]:
+        raise RefusedError("a spline surface that is cut off within its own sides")
+    found = trace_sides(geometry, uses.edge[rows], uses.forward[rows], face)
+    table.kind[rows], table.origin[rows], table.x[rows] = found.kind, found.origin, found.x
 
 
 def _check_planes(geometry: Geometry, uses: Uses, rows: np.ndarray) -> None:
@@ -111,7 +138,7 @@ def _trace_curved(geometry: Geometry, uses: Uses, rows: np.ndarray, table: Curve
     first, last = geometry.edges.first[edge], geometry.edges.last[edge]
     t = first[:, None] + (last - first)[:, None] * _LOOKS
     seen = look(geometry, face, edge, t)
-    if not np.abs(seen.off).max() <= geometry.tolerance:
+    if not np.abs(seen.off).max() <= _MAX_OFF * geometry.tolerance:
         raise RefusedError("an edge that is not on its surface")
     inner = seen.rho > 1e-3 * seen.rho.max(axis=1, keepdims=True)
     iso, rate = _iso_rates(geometry.edges.kind[edge], seen, inner)
@@ -185,7 +212,7 @@ def _fill_cubics(
     first, last = geometry.edges.first[edge], geometry.edges.last[edge]
     t = first[:, None] + (last - first)[:, None] * np.linspace(0.0, 1.0, 2 * n - 1)
     seen = look(geometry, face, edge, t)
-    if not np.abs(seen.off).max() <= geometry.tolerance:
+    if not np.abs(seen.off).max() <= _MAX_OFF * geometry.tolerance:
         raise RefusedError("an edge that is not on its surface")
     if not seen.rho.min() > _NEAR_AXIS:
         raise RefusedError("a curve through a pole")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 _KEYWORD = re.compile(rb"=([A-Z0-9_]+)\(")
 
 _SPACE = b" \t\r\n"
@@ -15,7 +17,7 @@ _HARMLESS = frozenset(
     ADVANCED_FACE FACE_BOUND FACE_OUTER_BOUND EDGE_LOOP ORIENTED_EDGE EDGE_CURVE VERTEX_POINT CARTESIAN_POINT DIRECTION
     VECTOR AXIS1_PLACEMENT AXIS2_PLACEMENT_3D LINE CIRCLE ELLIPSE B_SPLINE_CURVE_WITH_KNOTS SURFACE_CURVE SEAM_CURVE
     INTERSECTION_CURVE PLANE CYLINDRICAL_SURFACE CONICAL_SURFACE SPHERICAL_SURFACE TOROIDAL_SURFACE
-    SURFACE_OF_REVOLUTION
+    SURFACE_OF_REVOLUTION B_SPLINE_SURFACE_WITH_KNOTS
     SHAPE_DEFINITION_REPRESENTATION SHAPE_REPRESENTATION SHAPE_REPRESENTATION_RELATIONSHIP"""
     # Curves on surfaces as the file has them: ours are computed.
     b""" PCURVE DEFINITIONAL_REPRESENTATION AXIS2_PLACEMENT_2D"""
@@ -132,3 +134,27 @@ def _split(text: bytes) -> dict[bytes, bytes]:
         parts = text.replace(b";", b"=").split(b"=")
         return dict(zip(parts[::2], parts[1::2], strict=True))
     return {number: body for number, _, body in (statement.partition(b"=") for statement in text.split(b";"))}
+
+
+def parse_reals(texts: list[bytes], width: int) -> np.ndarray:
+    """(n, width) float64 from as many texts with commas.
+
+    Raises
+    ------
+    RefusedError
+        One has another number of reals, or they are no finite numbers.
+    """
+    if not texts:
+        return np.zeros((0, width))
+    if any(text.count(b",") != width - 1 for text in texts):
+        raise RefusedError(f"a list of other than {width} numbers")
+    joined = b",".join(texts)
+    if b"_" in joined:  # which Python's numbers may have
+        raise RefusedError("a number that is none")
+    try:
+        numbers = np.fromiter(map(float, joined.split(b",")), np.float64)
+    except ValueError as error:
+        raise RefusedError("a number that is none") from error
+    if not np.isfinite(numbers).all():
+        raise RefusedError("a number that is not finite")
+    return numbers.reshape(-1, width)

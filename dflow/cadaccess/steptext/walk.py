@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from dflow.cadaccess.shapecode import (
     BSPLINE,
+    BSPLINE_SURFACE,
     CIRCLE,
     CONE,
     CYLINDER,
@@ -43,8 +44,9 @@ class Rows:
     solids : for each, its shells as (forward, shell row); shells : for each, its faces as (row, forward).
     face_ids : the faces' instance numbers; face_loops : for each, its loops as (along the surface's
         normal, uses), and each use an (edge row, forward).
-    face_kinds, face_places : `shapecode`'s surface kind and the placement's row (a revolution's is its circle's);
-        face_radii : as text, with commas; face_axes : a revolution's axis, as (point, direction) rows.
+    face_kinds, face_places : `shapecode`'s surface kind and the placement's row (a revolution's is its circle's, a
+        spline has none: -1); face_radii : as text, with commas; face_axes : a revolution's axis, as (point, direction)
+        rows; face_splines : as text.
     edge_vertices : (start, end) rows in the file's sense; edge_forward : whether that runs along the curve;
         edge_stored : whether the file has its curves on surfaces too.
     edge_kinds, edge_places : the curve's kind; its placement's row, or (point, direction) of a line, or the text of a
@@ -62,6 +64,7 @@ class Rows:
     face_places: list[int] = field(default_factory=list)
     face_radii: list[bytes] = field(default_factory=list)
     face_axes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    face_splines: dict[int, bytes] = field(default_factory=dict)
     edge_vertices: list[tuple[int, int]] = field(default_factory=list)
     edge_forward: list[bool] = field(default_factory=list)
     edge_stored: list[bool] = field(default_factory=list)
@@ -183,6 +186,8 @@ class Walk:
         keyword = self.records.keyword(reference)
         if keyword == b"SURFACE_OF_REVOLUTION":
             return self._revolution(reference)
+        if keyword == b"B_SPLINE_SURFACE_WITH_KNOTS" or not keyword:
+            return self._spline_surface(reference)
         kind = _SURFACES.get(keyword)
         if kind is None:
             raise self.records.refuse(reference, b"a surface of the simple kinds")
@@ -191,6 +196,14 @@ class Walk:
         self.rows.face_places.append(self._placement(parts[1]))
         self.rows.face_radii.append(b",".join(parts[2:]))
         return kind
+
+    def _spline_surface(self, reference: bytes) -> int:
+        rows = self.rows
+        rows.face_splines[len(rows.face_kinds)] = self.records.bodies.get(reference, b"")
+        rows.face_kinds.append(BSPLINE_SURFACE)
+        rows.face_places.append(-1)
+        rows.face_radii.append(b"")
+        return BSPLINE_SURFACE
 
     def _revolution(self, reference: bytes) -> int:
         """A circle about an axis; other profiles are left to the kernel."""
