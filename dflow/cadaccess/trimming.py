@@ -79,7 +79,7 @@ def _chord_ends(
     table: CurveTable, uses: np.ndarray, rows: np.ndarray, t0: np.ndarray, t1: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(n, 2) each: where chords begin and end. A use's chord begins where the one before it ends."""
-    last = np.append(run_starts(rows)[1:], len(rows)) - 1
+    last = np.append(run_starts(rows)[1:], len(rows))[: len(uses)] - 1
     start = curves.evaluate(table, rows, t0[:, None])[0][:, 0]
     end = np.empty_like(start)
     end[:-1] = start[1:]
