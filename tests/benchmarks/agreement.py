@@ -236,8 +236,16 @@ def compare_manifest(files: list[Path]) -> Iterator[str]:
             yield f"  counts differ, ours | kernel: {path.name} {different}"
         if entry.get("valid") and brep.n_faces:
             exact = _adaptive_area(brep)
-            ours.see(abs(brep.area() / exact - 1), path.name)
             default.see(abs(entry["area"] / exact - 1), path.name)
+            off = abs(brep.area() / exact - 1)
+            by_bound = [exact, *(_adaptive_area(brep, bound) for bound in BOUNDS)] if off > 1e-6 else [exact]
+            if max(by_bound) / min(by_bound) - 1 > 0.3 * off:
+                yield (
+                    f"  the kernel's integral does not settle: {path.name}: {min(by_bound):.10g} to "
+                    f"{max(by_bound):.10g} mm² for error bounds of 1e-3 to 1e-9; ours {brep.area():.10g}"
+                )
+            else:
+                ours.see(off, path.name)
         stated = brep.stated_properties()
         if np.isfinite(stated.volume):
             volume, area = brep.volume() / stated.volume - 1, brep.area() / stated.area - 1
@@ -247,11 +255,15 @@ def compare_manifest(files: list[Path]) -> Iterator[str]:
     yield f"  the same for the kernel's default integral (no error bound; the manifest's values): {default}"
 
 
-def _adaptive_area(brep: Brep) -> float:
+BOUNDS = (1e-3, 1e-5, 1e-9)
+"""Beside 1e-7: an integral that has settled is the same with each, to within them."""
+
+
+def _adaptive_area(brep: Brep, bound: float = 1e-7) -> float:
     total = 0.0
     for row in range(brep.n_faces):
         found = GProp_GProps()
-        BRepGProp.SurfaceProperties_s(brep.kernel.face(row), found, 1e-7)
+        BRepGProp.SurfaceProperties_s(brep.kernel.face(row), found, bound)
         total += found.Mass()
     return total
 
@@ -345,6 +357,8 @@ def _compare_graph(graph: object, brep: Brep, name: str, tally: PeerTally) -> No
 
 EXPLANATIONS = (
     "areas, centroids: its kernel integral has no error bound, off by up to 1e-3 on curved trims; float32 adds 6e-8",
+    "areas of extrusions: ours are integrals along the loops, piece by piece between the curve's knots; the kernel's"
+    " rule takes the curve as a whole, and does not settle on one of many spans or at a slant",
     "grid masks, points: float32; mask points that lie on a boundary to within rounding",
     "masks of faces whose outside the kernel takes for their inside: the loops, around no area, run the wrong way; only"
     " what lies on them is inside for dflow",

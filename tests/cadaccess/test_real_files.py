@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dflow.cadaccess import CadLoader, measuring, shapecode
+from dflow.cadaccess import CadLoader, bsplines, measuring, shapecode
 from dflow.errors import CadError
 
 CRASHING = ("dodgy/U009.stp", "dodgy/Twi044.stp", "broken/segv_line_direction_typeconfusion.step")
@@ -71,6 +71,20 @@ def test_stated_volume_is_met(name: str, shared_data: Path) -> None:
     brep = _open(shared_data, name).get_brep()
     assert brep.stated_properties().volume == pytest.approx(brep.volume(), rel=1e-5)
     assert brep.stated_properties().area == pytest.approx(brep.area(), rel=2e-4)
+
+
+def test_area_over_a_curve_of_many_spans_is_its_seen_length_times_the_height(shared_data: Path) -> None:
+    """The kernel's integral gives 2.7e8 to 3.3e8 mm², by the error that it is allowed."""
+    brep = _open(shared_data, "asitus_anomalies/occSurfLinearExtrusion.brep").get_brep()
+    (spline,) = brep.tables.faces.sweeps[0].splines.values()
+    u = np.unique(spline.knots)
+    u = np.append(np.linspace(u[:-1], u[1:], 2000, endpoint=False, axis=1).ravel(), u[-1])
+    points = bsplines.evaluate_curve(spline, u)[0]
+    flat = points - np.outer(points @ brep.tables.faces.z[0], brep.tables.faces.z[0])
+    length = np.linalg.norm(np.diff(flat, axis=0), axis=1).sum()
+    u_min, u_max, v_min, v_max = brep.face_uv_bounds()[0]
+    assert (u_min, u_max) == pytest.approx((spline.knots[0], spline.knots[-1]))
+    assert brep.area() == pytest.approx(length * (v_max - v_min), rel=1e-6)
 
 
 def test_light_reading_that_fails_its_checks_is_read_again(shared_data: Path) -> None:
@@ -149,7 +163,7 @@ def test_files_that_only_look_broken_are_read(name: str, shared_data: Path) -> N
 
 _PROBE = """
 import sys, numpy as np
-from dflow.cadaccess import CadLoader, measuring, shapecode
+from dflow.cadaccess import CadLoader, bsplines, measuring, shapecode
 from dflow.errors import CadError
 for path in sys.argv[1:]:
     try:

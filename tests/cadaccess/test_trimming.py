@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from OCP.BRep import BRep_Builder
 from OCP.BRepBuilderAPI import (
     BRepBuilderAPI_MakeEdge,
     BRepBuilderAPI_MakeFace,
@@ -17,10 +18,10 @@ from OCP.BRepBuilderAPI import (
 )
 from OCP.BRepLib import BRepLib
 from OCP.collections import Array1_gp_Pnt
-from OCP.Geom import Geom_BezierCurve, Geom_CylindricalSurface, Geom_ToroidalSurface
+from OCP.Geom import Geom_BezierCurve, Geom_CylindricalSurface, Geom_SphericalSurface, Geom_ToroidalSurface
 from OCP.Geom2d import Geom2d_Line
 from OCP.gp import gp_Ax3, gp_Dir, gp_Dir2d, gp_Pln, gp_Pnt, gp_Pnt2d
-from OCP.TopoDS import TopoDS_Shape
+from OCP.TopoDS import TopoDS_Face, TopoDS_Shape
 
 from dflow.cadaccess import trimming
 from tests.cadaccess import solids
@@ -183,3 +184,12 @@ def test_only_the_boundary_of_a_face_without_area_is_inside(tmp_path: Path) -> N
     np.testing.assert_array_equal(mask, ends)
     u, v = np.meshgrid(np.linspace(0, 4, 9), np.linspace(0, 4, 9), indexing="ij")
     assert brep.kernel.inside(0, np.column_stack([u.ravel(), v.ravel()])).sum() > 20
+
+
+def test_a_face_without_edges_has_no_chords(tmp_path: Path) -> None:
+    face = TopoDS_Face()
+    BRep_Builder().MakeFace(face, Geom_SphericalSurface(gp_Ax3(gp_Pnt(0, 0, 0), gp_Dir(0, 0, 1)), 2.0), 1e-7)
+    brep = solids.open_brep(face, tmp_path)
+    assert len(brep.chords.face) == 0
+    assert brep.face_samples(4, 4)[0, ..., 6].all()
+    np.testing.assert_allclose(brep.face_areas(), 16 * np.pi, rtol=1e-6)
