@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.shapecode import Spline, SplineSurface
 
 _SAME_KNOT = 1e-9
@@ -39,7 +40,11 @@ def unroll(knots: np.ndarray, degree: int, n_poles: int) -> tuple[np.ndarray, np
 
 def find_spans(knots: np.ndarray, degree: int, n_poles: int, t: np.ndarray) -> np.ndarray:
     """(m,) int64: the knot interval, of some length, that each parameter lies in."""
-    span = np.clip(np.searchsorted(knots, t, side="right") - 1, degree, n_poles - 1)
+    span = np.searchsorted(knots, t, side="right") - 1
+    np.minimum(span, n_poles - 1, out=span)
+    np.maximum(span, degree, out=span)
+    if knots[n_poles - 1] < knots[n_poles]:  # elsewhere a knot at or below t is followed by one above
+        return span
     # A span of no length (the parameter beyond a repeated end knot) would divide by zero.
     while np.any(empty := (knots[span] == knots[span + 1]) & (span > degree)):
         span = np.where(empty, span - 1, span)
@@ -101,41 +106,52 @@ def matrices(
 
 def evaluate_curve(spline: Spline, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points and first derivatives, (m, d) each."""
-    return evaluate_curves([spline], [t])[0]
+    return evaluate_curves([spline], np.array([len(t)]), t)
 
 
-def evaluate_curves(splines: Sequence[Spline], t: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Points and first derivatives of each spline at its own parameters; those of one degree are computed together."""
-    out: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0), np.empty(0))] * len(splines)
-    for degree in {spline.degree for spline in splines}:
-        chosen = [i for i, spline in enumerate(splines) if spline.degree == degree]
-        points, slopes = _evaluate_together([splines[i] for i in chosen], degree, [t[i] for i in chosen])
-        cuts = np.cumsum([len(t[i]) for i in chosen])[:-1]
-        for i, at, slope in zip(chosen, np.split(points, cuts), np.split(slopes, cuts), strict=True):
-            out[i] = at, slope
-    return out
+def evaluate_curves(splines: Sequence[Spline], sizes: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points and first derivatives, (m, d) each, of several splines at their own parameters.
+
+    Parameters
+    ----------
+    sizes : how many of t : (m,) belong to each spline, one after the other.
+    """
+    degrees = np.array([spline.degree for spline in splines])
+    if (degrees == degrees[0]).all():
+        return _evaluate_together(splines, sizes, t)
+    points, slopes = (np.empty((len(t), splines[0].poles.shape[1])) for _ in range(2))
+    owner = np.repeat(degrees, sizes)
+    for degree in np.unique(degrees).tolist():
+        own, chosen = owner == degree, np.flatnonzero(degrees == degree)
+        points[own], slopes[own] = _evaluate_together([splines[i] for i in chosen.tolist()], sizes[chosen], t[own])
+    return points, slopes
 
 
-def _evaluate_together(
-    splines: Sequence[Spline], degree: int, t: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """All parameters in one array over all knots and poles in one array."""
-    n_knots = n_poles = 0
-    knots, spans, firsts, params = [], [], [], []
-    for spline, own in zip(splines, t, strict=True):
-        flat, index, own = _open_form(spline.knots, degree, len(spline.poles), spline.periodic, own)
-        span = find_spans(flat, degree, len(index), own)
-        knots.append(flat)
-        spans.append(span + n_knots)
-        firsts.append(index[span[:, None] + np.arange(-degree, 1)] + n_poles)
+def _evaluate_together(splines: Sequence[Spline], sizes: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Splines of one degree: all parameters in one array over all knots and poles in one array."""
+    degree = splines[0].degree
+    stops = np.cumsum(sizes)
+    flats, polygons, ratios, spans, params = [], [], [], [], []
+    for spline, begin, end in zip(splines, (stops - sizes).tolist(), stops.tolist(), strict=True):
+        flat, own, poles, weights = spline.knots, t[begin:end], spline.poles, spline.weights
+        if spline.periodic:
+            flat, index, own = _open_form(flat, degree, len(poles), True, own)
+            poles, weights = poles[index], None if weights is None else weights[index]
+        spans.append(find_spans(flat, degree, len(poles), own))
+        flats.append(flat)
+        polygons.append(poles)
+        ratios.append(weights)
         params.append(own)
-        n_knots, n_poles = n_knots + len(flat), n_poles + len(spline.poles)
-    columns = np.concatenate(firsts)
-    value, slope = basis(np.concatenate(knots), degree, np.concatenate(spans), np.concatenate(params))
-    near = np.concatenate([spline.poles for spline in splines])[columns]
-    if all(spline.weights is None for spline in splines):
+    n_poles = np.array([len(poles) for poles in polygons])
+    before = np.repeat(np.cumsum(n_poles) - n_poles, sizes)
+    span = np.concatenate(spans)
+    columns = (span + before)[:, None] + np.arange(-degree, 1)
+    span += before + np.repeat((degree + 1) * np.arange(len(splines)), sizes)
+    value, slope = basis(np.concatenate(flats), degree, span, np.concatenate(params))
+    near = np.concatenate(polygons)[columns]
+    if all(weights is None for weights in ratios):
         return np.einsum("mi,mid->md", value, near), np.einsum("mi,mid->md", slope, near)
-    plain = (np.ones(len(spline.poles)) if spline.weights is None else spline.weights for spline in splines)
+    plain = (np.ones(len(p)) if w is None else w for p, w in zip(polygons, ratios, strict=True))
     weights = np.concatenate(list(plain))[columns]
     value, slope = value * weights, slope * weights
     total = value.sum(axis=1)[:, None]
@@ -145,7 +161,7 @@ def _evaluate_together(
 
 def span_breaks(spline: Spline, low: float, high: float) -> np.ndarray:
     """low, the knots between, high: within each interval the spline is one polynomial."""
-    knots = np.unique(spline.knots)
+    knots = spline.knots[run_starts(spline.knots)]
     if spline.periodic and (low < knots[0] or high > knots[-1]):
         period = knots[-1] - knots[0]
         turns = np.arange(np.floor((low - knots[0]) / period), np.floor((high - knots[0]) / period) + 1)

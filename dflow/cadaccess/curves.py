@@ -185,13 +185,14 @@ def _evaluate_splines(
     table: CurveTable, rows: np.ndarray, t: np.ndarray, points: np.ndarray, slopes: np.ndarray
 ) -> None:
     """Fill in the rows that are splines, neighbouring rows of one spline together."""
-    free = np.flatnonzero(np.isin(table.kind[rows], (shapecode.BEZIER, shapecode.BSPLINE)))
+    kind = table.kind[rows]
+    free = np.flatnonzero((kind == shapecode.BEZIER) | (kind == shapecode.BSPLINE))
     if not len(free):
         return
-    begins = run_starts(rows[free])
-    groups = np.split(free, begins[1:])
-    splines = [table.splines[int(rows[group[0]])] for group in groups]
-    found = bsplines.evaluate_curves(splines, [t[group].ravel() for group in groups])
-    for group, (at, slope) in zip(groups, found, strict=True):
-        points[group] = at.reshape(len(group), -1, at.shape[1])
-        slopes[group] = slope.reshape(len(group), -1, at.shape[1])
+    owners = rows[free]
+    begins = run_starts(owners)
+    splines = [table.splines[row] for row in owners[begins].tolist()]
+    sizes = np.diff(np.append(begins, len(free))) * t.shape[1]
+    at, slope = bsplines.evaluate_curves(splines, sizes, t[free].ravel())
+    points[free] = at.reshape(len(free), t.shape[1], -1)
+    slopes[free] = slope.reshape(len(free), t.shape[1], -1)

@@ -164,3 +164,22 @@ def test_twists_are_the_slopes_of_the_slopes(rational: bool, periodic: bool) -> 
     step = 1e-5
     ahead, behind = (bsplines.evaluate_points(surface, u, v + side)[1] for side in (step, -step))
     np.testing.assert_allclose(bsplines.evaluate_twists(surface, u, v), (ahead - behind) / (2 * step), atol=1e-6)
+
+
+def test_splines_together_are_each_by_itself() -> None:
+    generator = np.random.default_rng(3)
+    splines = [
+        Spline(3, generator.normal(size=(6, 3)), None, np.array([0.0, 0, 0, 0, 1, 2, 3, 3, 3, 3])),
+        Spline(2, generator.normal(size=(3, 3)), np.array([1.0, 0.7, 1.0]), np.array([0.0, 0, 0, 1, 1, 1])),
+        Spline(3, generator.normal(size=(4, 3)), None, np.array([0.0, 1, 2, 3, 4]), periodic=True),
+        Spline(3, generator.normal(size=(5, 3)), np.arange(1.0, 6.0), np.array([-1.0, -1, -1, -1, 0, 2, 2, 2, 2])),
+    ]
+    sizes = np.array([4, 1, 7, 3])
+    t = generator.uniform(0.0, 1.0, sizes.sum())
+    points, slopes = bsplines.evaluate_curves(splines, sizes, t)
+    for spline, own, at, slope in zip(
+        splines, *(np.split(a, np.cumsum(sizes)[:-1]) for a in (t, points, slopes)), strict=True
+    ):
+        alone, alone_slopes = bsplines.evaluate_curve(spline, own)
+        np.testing.assert_allclose(at, alone, rtol=1e-14)
+        np.testing.assert_allclose(slope, alone_slopes, rtol=1e-13, atol=1e-13)
