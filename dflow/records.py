@@ -6,7 +6,7 @@ Batches return these, never arrays. Everything here pickles, compares by value, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
@@ -165,6 +165,13 @@ class ItemRecord:
     parked: tuple[str, ...] = ()
     preview_seconds: float = 0.0
     logs: tuple[str, ...] = ()
+
+    def numbered(self, item_index: int) -> ItemRecord:
+        """The same record of an item that has another number now; a third of the time of ``dataclasses.replace``."""
+        return ItemRecord(item_index, *_behind_index(self))
+
+
+_behind_index: Callable[[ItemRecord], tuple[Any, ...]] = attrgetter(*(each.name for each in fields(ItemRecord)[1:]))
 
 
 @pickled_by_place

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -107,13 +108,27 @@ def item_identity(item: Any, root: str | os.PathLike[str]) -> str:
         If the item is neither a path nor representable as JSON.
     """
     if isinstance(item, (str, os.PathLike)):
-        path = os.path.abspath(os.fspath(item))
+        path, root = os.path.abspath(os.fspath(item)), os.path.abspath(root)
         try:
-            path = os.path.relpath(path, os.path.abspath(root))
+            path = _relative(path, root)
         except ValueError:  # another drive on Windows
             pass
         return path.replace(os.sep, "/")
     return json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _relative(path: str, root: str) -> str:
+    """``os.path.relpath`` of absolute paths, looked up by folder: a flow's files lie in few."""
+    folder, name = os.path.split(path)
+    if not name or root == path or root.startswith(path + os.sep):
+        return os.path.relpath(path, root)
+    way = _way(folder, root)
+    return name if way == os.curdir else f"{way}{os.sep}{name}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _way(folder: str, root: str) -> str:
+    return os.path.relpath(folder, root)
 
 
 def resolve_identity(identity: str, root: str | os.PathLike[str]) -> Path:

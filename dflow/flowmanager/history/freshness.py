@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,9 @@ class Verdict:
     reason: str = ""
 
 
+_REUSE = Verdict("reuse")
+
+
 def examine(item: Any) -> SourceState:
     """Look at an item's source: a file, a folder (its whole listing counts) or nothing on disk."""
     if not isinstance(item, (str, os.PathLike)):
@@ -68,7 +72,7 @@ def examine(item: Any) -> SourceState:
         found = os.stat(item)
     except (OSError, ValueError):
         return SourceState()
-    too_fresh = abs(time.time() - found.st_mtime) < FRESH_SECONDS or os.path.isdir(item)
+    too_fresh = abs(time.time() - found.st_mtime) < FRESH_SECONDS or stat.S_ISDIR(found.st_mode)
     return SourceState(found.st_size, 0 if too_fresh else found.st_mtime_ns)
 
 
@@ -90,7 +94,7 @@ def judge(entry: Entry | None, source: SourceState, wanted: Wanted) -> Verdict:
     if source.n_bytes != entry.n_bytes:
         return Verdict("redo", "the source changed")
     if not source.is_file or (source.mtime_ns and source.mtime_ns == entry.mtime_ns):
-        return Verdict("reuse")
+        return _REUSE
     return Verdict("hash", "the source was touched")
 
 

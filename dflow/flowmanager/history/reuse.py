@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 from dflow.flowmanager.history.fingerprint import Fingerprint, changes
 from dflow.flowmanager.history.journal import Entry, JournalState
-from dflow.storage.paths import DATA_SUFFIX, FlowPaths
+from dflow.storage.paths import DATA_SUFFIX
 
 _END = struct.Struct("<4s4H2LH")
+_TAIL_BYTES = 8192
+"""What is read of a store's end: the directory of twenty arrays and the end record, nearly always."""
 
 
 @dataclass(slots=True)
@@ -39,14 +41,14 @@ class Reuse:
         return lines
 
 
-def stores_are_whole(entry: Entry, paths: FlowPaths) -> bool:
-    """Whether every store that an entry speaks of is there, of its size, with its directory's checksum."""
-    folder = str(paths.encoded)
-    samples = [sample for record in entry.records for sample in record.samples]
-    return all(
-        _size_and_directory_crc(f"{folder}/{sample.name}{DATA_SUFFIX}") == (sample.n_bytes, sample.data_crc)
-        for sample in samples
-    )
+def stores_are_whole(entry: Entry, folder: str) -> bool:
+    """Whether every store that an entry speaks of is in `folder`, of its size, with its directory's checksum."""
+    for record in entry.records:
+        for sample in record.samples:
+            path = f"{folder}/{sample.name}{DATA_SUFFIX}"
+            if _size_and_directory_crc(path) != (sample.n_bytes, sample.data_crc):
+                return False
+    return True
 
 
 def _size_and_directory_crc(path: str) -> tuple[int, int]:
@@ -56,18 +58,23 @@ def _size_and_directory_crc(path: str) -> tuple[int, int]:
     on every run. The end record is the one of PKWARE's APPNOTE 4.3.16, without a comment, as dflow writes it.
     """
     try:
-        with open(path, "rb", buffering=0) as handle:
-            n_bytes = handle.seek(0, os.SEEK_END)
-            if n_bytes < _END.size:
-                return 0, 0
-            handle.seek(n_bytes - _END.size)
-            magic, *_, length, offset, _ = _END.unpack(handle.read(_END.size))
-            if magic != b"PK\5\6" or offset + length + _END.size != n_bytes:
-                return 0, 0
-            handle.seek(offset)
-            return n_bytes, zlib.crc32(handle.read(length))
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return 0, 0
+    try:
+        n_bytes = os.fstat(descriptor).st_size
+        tail = os.pread(descriptor, _TAIL_BYTES, max(0, n_bytes - _TAIL_BYTES))
+        magic, *_, length, offset, _ = _END.unpack_from(tail, len(tail) - _END.size)
+        if magic != b"PK\5\6" or offset + length + _END.size != n_bytes:
+            return 0, 0
+        missing = length + _END.size - len(tail)
+        if missing > 0:
+            tail = os.pread(descriptor, missing, offset) + tail
+        return n_bytes, zlib.crc32(memoryview(tail)[-_END.size - length : -_END.size])
     except (OSError, struct.error):
         return 0, 0
+    finally:
+        os.close(descriptor)
 
 
 def _what_changed(state: JournalState, current: Fingerprint) -> tuple[str, ...]:

@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from importlib import metadata
 from typing import Any
 
 from dflow._version import __version__
-from dflow.flowmanager.history.fingerprint import Fingerprint
+from dflow.flowmanager.history.fingerprint import Fingerprint, version_of
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
 from dflow.flowmanager.reports.timeline import Timeline, WorkerBusy
 from dflow.records import ItemRecord
@@ -55,7 +54,7 @@ def run_facts(
         "host": platform.node(),
         "platform": platform.platform(),
         "python": sys.version.split()[0],
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": {name: version_of(name) for name in PACKAGES},
         "dflow": __version__,
         "cluster": dict(cluster),
         "hosts": _hosts(timeline.workers),

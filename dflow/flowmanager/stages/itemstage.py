@@ -86,13 +86,14 @@ class ItemStage:
         held: list[ItemRecord] = []
         touched: list[Entry] = []
         wanted, budget = self._wanted(), HASHED_HERE_BYTES
+        encoded = str(run.settings.paths.encoded)
         for index, root in enumerate(self._roots):
             entry = run.journal.state.entries.get((self._name, root.identity))
             if root.identity in run.distrusted:
                 entry = None
             verdict = judge(entry, self._sources[index], wanted)
             reason = verdict.reason
-            if verdict.action != "redo" and entry is not None and not stores_are_whole(entry, run.settings.paths):
+            if verdict.action != "redo" and entry is not None and not stores_are_whole(entry, encoded):
                 verdict, reason = replace(verdict, action="redo"), "its .data file is missing or damaged"
             source = self._sources[index]
             if verdict.action == "hash" and entry is not None and source.n_bytes <= budget:
@@ -154,7 +155,7 @@ class ItemStage:
             self._run.log.say(line)
 
     def _take_over(self, index: int, entry: Entry) -> ItemRecord:
-        records = [replace(record, item_index=index) for record in entry.records]
+        records = [record.numbered(index) for record in entry.records]
         self._store(index, records)
         return records[-1]
 
@@ -307,7 +308,7 @@ class ItemStage:
 
 def _examine(root: Root, folder: str) -> SourceState:
     """The state of an item's source; what is plainly no path is not looked for."""
-    if isinstance(root.value, (int, float, Mapping, list, tuple)):
+    if not isinstance(root.value, str) and isinstance(root.value, (int, float, Mapping, list, tuple)):
         return SourceState()
     return examine(os.path.normpath(os.path.join(folder, root.identity)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 from dflow.flowmanager.history.interning import share_layouts
 from dflow.records import ArrayLayout, ItemRecord, SampleLayout, SampleRecord
@@ -18,6 +19,11 @@ def records(n: int) -> list[ItemRecord]:
         for i in range(n)
     ]
     return [pickle.loads(pickle.dumps(record)) for record in made]  # as they come from the children, one by one
+
+
+def test_a_numbered_record_differs_in_its_number_only():
+    (record,) = records(1)
+    assert record.numbered(7) == replace(record, item_index=7)
 
 
 def test_equal_layouts_become_one_object_and_records_stay_equal():

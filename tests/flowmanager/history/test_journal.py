@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,22 @@ def test_rewriting_keeps_the_latest_entries_only(tmp_path):
     assert journal.path.stat().st_size < size / 10
     assert state.entries["encode", "a.step"].n_bytes == 49
     assert set(state.pipelines) == {"f1"}
+
+
+def test_damage_anywhere_in_a_long_journal_costs_the_damaged_lines(tmp_path):
+    journal = Journal(tmp_path)
+    journal.append([entry(f"{number}.step") for number in range(1200)])
+    journal.close()
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    items = [line for line in lines if b'"records"' in line]
+    lines[lines.index(items[0])] = items[0][:-9] + b"\n"
+    lines[lines.index(items[700])] = items[700].replace(b"succeeded", b"suXceeded")
+    no_json, foreign = b"{not: json", b'["an", "array"]'
+    lines[600:600] = [b"%08x %s\n" % (zlib.crc32(text), text) for text in (no_json, foreign)]
+    journal.path.write_bytes(b"".join(lines))
+    state = read_journal(journal.path)
+    assert state.n_damaged == 4
+    assert {item for _, item in state.entries} == {f"{number}.step" for number in range(1200)} - {"0.step", "700.step"}
 
 
 def test_an_absent_journal_is_empty(tmp_path):
