@@ -348,26 +348,27 @@ def _align(
     low, high = _spans(table, rows)
     low, high = np.minimum.reduceat(low + shift, head, axis=0), np.maximum.reduceat(high + shift, head, axis=0)
     owner = face[head]
-    out = np.zeros_like(low)
-    first = run_starts(owner)
-    for begin, end in zip(first.tolist(), [*first[1:].tolist(), len(owner)], strict=True):
-        window = begin + int(np.argmax((high - low)[begin:end].prod(axis=1)))
-        torus = geometry.faces.kind[owner[begin]] == TORUS
-        starts = (0.0, geometry.face_v_start[owner[begin]])
-        for axis, (period, start) in enumerate(zip((FULL_TURN, FULL_TURN if torus else 0.0), starts, strict=True)):
-            if not period:
-                continue
-            middle = 0.5 * (low[:, axis] + high[:, axis])
-            out[begin:end, axis] = period * np.round((middle[window] - middle[begin:end]) / period)
-            # As the kernel's healing: the middle lies in [0, 2π), where the kernel's parameter begins.
-            base = -period * np.floor((middle[window] + start + 1e-6) / period)
-            out[begin:end, axis] += base
-            lows, highs = low[begin:end, axis] + out[begin:end, axis], high[begin:end, axis] + out[begin:end, axis]
-            if lows.min() < low[window, axis] + base - _SLACK or highs.max() > high[window, axis] + base + _SLACK:
-                raise RefusedError("loops of one face that lie in different turns")
-            if high[window, axis] - low[window, axis] > FULL_TURN + _SLACK:
-                raise RefusedError("a face of more than one turn")
+    window = _widest(high - low, owner)
+    turning = np.stack([np.ones(len(owner), bool), geometry.faces.kind[owner] == TORUS], axis=1)
+    start = np.stack([np.zeros(len(owner)), geometry.face_v_start[owner]], axis=1)
+    middle = 0.5 * (low + high)
+    # As the kernel's healing: the middle lies in [0, 2π), where the kernel's parameter begins.
+    base = -FULL_TURN * np.floor((middle[window] + start + 1e-6) / FULL_TURN)
+    out = np.where(turning, FULL_TURN * np.round((middle[window] - middle) / FULL_TURN) + base, 0.0)
+    outside = (low + out < low[window] + base - _SLACK) | (high + out > high[window] + base + _SLACK)
+    if (turning & outside).any():
+        raise RefusedError("loops of one face that lie in different turns")
+    if (turning & (high - low > FULL_TURN + _SLACK)[window]).any():
+        raise RefusedError("a face of more than one turn")
     return out[number]
+
+
+def _widest(size: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """(n,) int64: for each loop the first of its face's loops whose box, of `size` : (n, 2), has the largest area."""
+    area, first = size.prod(axis=1), run_starts(owner)
+    group = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(owner))))
+    largest = np.flatnonzero(area == np.maximum.reduceat(area, first)[group])
+    return largest[run_starts(group[largest])][group]
 
 
 def _spans(table: CurveTable, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
