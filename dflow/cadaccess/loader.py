@@ -97,25 +97,31 @@ def open_model(path: Path, started: float) -> CadModel:
     """
     content = formats.read_bytes(path)
     cad_format = formats.sniff(path, content)
+    model, defect = None, ""
     if cad_format is CadFormat.STEP:
-        from_text = textmodel.open_text(path, content, started)
-        if from_text is not None:
-            return from_text
+        model, defect = textmodel.open_text(path, content, started)
+    if model is None and not defect:
+        model, defect = _open_lightly(path, content, cad_format, started)
+    if model is not None:
+        return model
+    logger.debug("%s: read with full healing: %s", path, defect)
+    moved = reading.transfer(path, content, cad_format, "full")
+    return _build_model(path, content, cad_format, moved, defect, started)
+
+
+def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: float) -> tuple[CadModel | None, str]:
+    """The model with as little healing as its format and surfaces allow; None, and why, where that is not sound."""
     moved = reading.transfer(path, content, cad_format)
-    defect = ""
     try:
         model = _build_model(path, content, cad_format, moved, "", started)
-        if moved.healing in ("planar", "light"):
-            defect = checking.find_defect(model.get_brep())
+        if moved.healing not in ("planar", "light"):
+            return model, ""
+        defect = checking.find_defect(model.get_brep())
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):
             raise
-        defect = str(error)
-    if not defect:
-        return model
-    logger.debug("%s: read again with full healing: %s", path, defect)
-    moved = reading.transfer(path, content, cad_format, "full")
-    return _build_model(path, content, cad_format, moved, defect, started)
+        return None, str(error)
+    return (None, defect) if defect else (model, "")
 
 
 def _build_model(

@@ -24,24 +24,24 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(rb"(#\d+)\s*=\s*ADVANCED_FACE\s*\(\s*'((?:[^']|'')*)'")
 
 
-def open_text(path: Path, content: bytes, started: float) -> CadModel | None:
+def open_text(path: Path, content: bytes, started: float) -> tuple[CadModel | None, str]:
     """The model of a STEP file as its text says, or None where only the kernel can tell.
 
     That is where the text holds anything that dflow does not read with certainty, or where the tables fail the checks
-    of a light read.
+    of a light read: then what is wrong with them, which is wrong with the kernel's light reading too, is returned as
+    well.
     """
     try:
         shape = steptext.read_step(content)
         model = _build(path, content, shape, started)
         defect = checking.find_defect(model.get_brep())
-    except RefusedError as refusal:
-        defect = str(refusal)
-    except (CadError, ArithmeticError, ValueError) as error:
-        defect = str(error)
+    except (RefusedError, CadError, ArithmeticError, ValueError) as error:
+        logger.debug("%s: left to the kernel: %s", path, error)
+        return None, ""
     if not defect:
-        return model
+        return model, ""
     logger.debug("%s: left to the kernel: %s", path, defect)
-    return None
+    return None, defect
 
 
 def _build(path: Path, content: bytes, shape: TextShape, started: float) -> CadModel:

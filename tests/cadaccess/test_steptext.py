@@ -19,6 +19,9 @@ from OCP.TopExp import TopExp_Explorer
 from OCP.TopoDS import TopoDS_Shape
 
 from dflow.cadaccess import Brep, CadLoader, CadModel, loader
+from dflow.cadaccess.formats import CadFormat
+from dflow.cadaccess.healing import Healing
+from dflow.cadaccess.reading import Transfer
 from dflow.cadaccess.steptext import RefusedError, read_step
 from tests.cadaccess import solids
 
@@ -106,7 +109,7 @@ def kernel_model(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], CadModel]:
 
     def open_model(path: Path) -> CadModel:
         with monkeypatch.context() as patched:
-            patched.setattr(loader.textmodel, "open_text", lambda *_: None)
+            patched.setattr(loader.textmodel, "open_text", lambda *_: (None, ""))
             return CadLoader().create_from_file(path)
 
     return open_model
@@ -314,3 +317,17 @@ def test_an_open_shell_is_left_to_the_kernel(tmp_path: Path) -> None:
 
 def _face_of(shape: TopoDS_Shape) -> TopoDS_Shape:
     return TopExp_Explorer(shape, TopAbs_FACE).Current()
+
+
+def test_what_is_wrong_with_the_text_is_healed_fully_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = solids.write_step(solids.box().Reversed(), tmp_path / "part.step")
+    levels = []
+    transfer = loader.reading.transfer
+
+    def note_level(path: Path, content: bytes, cad_format: CadFormat, level: Healing | None = None) -> Transfer:
+        levels.append(level)
+        return transfer(path, content, cad_format, level)
+
+    monkeypatch.setattr(loader.reading, "transfer", note_level)
+    report = CadLoader().create_from_file(path).read_report
+    assert (levels, report.healing, report.fallback) == (["full"], "full", "a solid has no positive volume")
