@@ -102,7 +102,8 @@ def draw(mesh: MeshArrays, view: View, size: tuple[int, int], *, edge_width: int
     chosen = _facing(corners, twice_area, 0.5 * 2**depth_bits)
     corner, corners, twice_area = corner[:, chosen], corners.take(chosen), twice_area[chosen]
     lit = light[corner]
-    depth, shades = planes(corners, twice_area, corners.depth), planes(corners, twice_area, lit)
+    both = planes(corners, twice_area, np.stack([corners.depth, lit]))
+    depth, shades = both.quantity(0), both.quantity(1)
     shape = _shapes(mesh.vertex_faces[corner[0]], lit, (corners, twice_area, depth), stage.pixel)
     sides = boundary(np.where(twice_area < 0, corner, corner[::-1]), shape, len(x))
     runs = visible_runs(cover(x, y, sides, size), depth, size, (depth_bits, n_bits))
@@ -225,8 +226,10 @@ def _line_points(ends: Floats) -> tuple[Ints, Ints, Floats]:
     n_steps = np.ceil(np.abs(run[:2]).max(axis=0)).astype(np.int64) + 1
     segment, along = count_up(np.zeros(len(n_steps), np.int64), n_steps)
     step = run / np.maximum(n_steps - 1, 1)
-    column, row, near = (ends[i, 0][segment] + along * step[i][segment] for i in range(3))
-    return column.astype(np.int64), row.astype(np.int64), near
+    points = ends[:, 0].take(segment, axis=1)
+    points += step.take(segment, axis=1) * along
+    column, row = points[:2].astype(np.int64)
+    return column, row, points[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,10 @@ class Planes:
     y: Floats
     at: Floats
 
+    def quantity(self, index: int) -> Planes:
+        """One of several quantities that were asked for together."""
+        return Planes(self.x[index], self.y[index], self.at[index])
+
     def with_nothing(self) -> Planes:
         """One more row, zero all over the picture."""
         more = np.zeros((3, len(self.x) + 1))
@@ -103,13 +107,14 @@ class Runs:
 
 
 def planes(corners: Corners, twice_area: Floats, values: Floats) -> Planes:
-    """`values` (3, T) at the corners as planes over the picture."""
+    """`values` (…, 3, T) at the corners as planes over the picture, (…, T)."""
     left, top = corners.x[0], corners.y[0]
     x1, x2, y1, y2 = corners.x[1] - left, corners.x[2] - left, corners.y[1] - top, corners.y[2] - top
-    rise, rise2 = values[1] - values[0], values[2] - values[0]
+    base = values[..., 0, :]
+    rise, rise2 = values[..., 1, :] - base, values[..., 2, :] - base
     x = (rise * y2 - rise2 * y1) / twice_area
     y = (rise2 * x1 - rise * x2) / twice_area
-    return Planes(x, y, values[0] + x * (0.5 - left) + y * (0.5 - top))
+    return Planes(x, y, base + x * (0.5 - left) + y * (0.5 - top))
 
 
 def count_up(first: Ints, count: Ints) -> tuple[Ints, Ints]:
@@ -162,23 +167,22 @@ def cover(x: Floats, y: Floats, sides: Sides, size: tuple[int, int]) -> Spans:
     n_bits = (size[0] * size[1]).bit_length()
     first_row = _first_centre(y, size[1])
     rise = y[sides.end] - y[sides.begin]
-    down, up = (rise > 0).nonzero()[0], (rise < 0).nonzero()[0]
-    keys = []
-    for upper, lower, shape in (
-        (sides.begin[down], sides.end[down], sides.shape[down]),
-        (sides.end[up], sides.begin[up], sides.shape[up]),
-    ):
-        # The same sum from top to bottom for both shapes that share a side: neither a gap nor an overlap.
-        slope = (x[lower] - x[upper]) / (y[lower] - y[upper])
-        at = x[upper] + slope * (0.5 - y[upper])
-        side, row = count_up(first_row[upper], first_row[lower] - first_row[upper])
-        pixel = _first_centre(slope[side] * row + at[side], size[0])
-        pixel += row * size[0]
-        pixel += (shape << n_bits)[side]
-        pixel.sort()
-        keys.append(pixel)
-    start, stop = (key & ((1 << n_bits) - 1) for key in keys)  # of a shape and row the n-th begin and the n-th end
-    return Spans(keys[0] >> n_bits, start, np.maximum(start, stop, out=stop))
+    level = rise != 0
+    begin, end, shape, down = sides.begin[level], sides.end[level], sides.shape[level], rise[level] > 0
+    # The same sum from top to bottom for both shapes that share a side: neither a gap nor an overlap.
+    upper, lower = np.where(down, begin, end), np.where(down, end, begin)
+    left, top, first = x[upper], y[upper], first_row[upper]
+    slope = (x[lower] - left) / (y[lower] - top)
+    side, row = count_up(first, first_row[lower] - first)
+    pixel = _first_centre(slope[side] * row + (left + slope * (0.5 - top))[side], size[0])
+    pixel += row * size[0]
+    # Sorted, begins come before ends; of a shape and row the n-th begin and the n-th end belong together.
+    n_shapes = int(shape.max(initial=0)) + 1
+    pixel += (np.where(down, shape, shape + n_shapes) << n_bits)[side]
+    pixel.sort()
+    half = len(pixel) // 2
+    start, stop = pixel[:half] & ((1 << n_bits) - 1), pixel[half:] & ((1 << n_bits) - 1)
+    return Spans(pixel[:half] >> n_bits, start, np.maximum(start, stop, out=stop))
 
 
 def run_starts(values: Ints) -> Ints:
@@ -247,13 +251,14 @@ def _compare(nearest: Ints, shape: Ints, piece: Ints, where: tuple[Ints, Planes,
     begin, depth, width, (depth_bits, layer_bits) = where
     start, stop = begin[piece], begin[piece + 1]
     row = start // width
-    slope = depth.x[shape]
-    in_row = depth.y[shape] * row + depth.at[shape]
-    for side, column in enumerate((start - row * width, stop - 1 - row * width)):
-        near = in_row + slope * column
-        np.maximum(near, 1.0, out=near)
-        np.minimum(near, 2.0**depth_bits - 1, out=near)
-        np.maximum.at(nearest[side], piece, (near.astype(np.int64) << layer_bits) + (shape + 1))
+    columns = np.concatenate([start, stop - 1]).reshape(2, -1) - row * width
+    near = depth.x[shape] * columns
+    near += depth.y[shape] * row + depth.at[shape]
+    np.maximum(near, 1.0, out=near)
+    np.minimum(near, 2.0**depth_bits - 1, out=near)
+    keys = (near.astype(np.int64) << layer_bits) + (shape + 1)
+    for side in range(2):
+        np.maximum.at(nearest[side], piece, keys[side])
 
 
 def _parts(count: Ints) -> Iterator[slice]:
