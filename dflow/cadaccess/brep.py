@@ -268,7 +268,7 @@ class Brep:
 
     @cached_property
     def moments(self) -> Moments:
-        """Integrals over the planes, cylinders, cones, spheres and tori, and over whole spline surfaces."""
+        """Integrals over the faces that numpy knows: all but offsets and faces with open loops."""
         return moments.integrate(self._tables, self.chords)
 
     @cached_property

@@ -270,6 +270,48 @@ def evaluate_points(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tup
     return (point, du, dv) if surface.weights is None else _project(point, du, dv)
 
 
+def evaluate_lines(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, du and dv at u : (m,), v : (m, k), (m, k, 3) each: k points on each of m curves of constant u."""
+    lines, across = _lines(surface, u)
+    value, slope, columns = _local_basis(surface, v)
+    rows = np.arange(len(u))[:, None, None]
+    near = lines[rows, columns]
+    point, dv = np.einsum("mki,mkid->mkd", value, near), np.einsum("mki,mkid->mkd", slope, near)
+    du = np.einsum("mki,mkid->mkd", value, across[rows, columns])
+    return (point, du, dv) if surface.weights is None else _project(point, du, dv)
+
+
+def evaluate_spans(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, du and dv at u : (m,) and v : (s, k), (m, s, k, 3) each; a row of v lies within one knot interval."""
+    lines, across = _lines(surface, u)
+    value, slope, columns = _local_basis(surface, v)
+    columns = columns[:, columns.shape[1] // 2]
+    near = lines[:, columns]
+    point, du, dv = value @ near, value @ across[:, columns], slope @ near
+    return (point, du, dv) if surface.weights is None else _project(point, du, dv)
+
+
+def _lines(surface: SplineSurface, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(m, n_v, 3) the poles of the curves of constant u and their slopes in u; 4 for 3 where there are weights."""
+    n_u, n_v = surface.poles.shape[:2]
+    poles = surface.poles
+    if surface.weights is not None:
+        weights = surface.weights[..., None]
+        poles = np.concatenate([poles * weights, weights], axis=2)
+    both = matrices(surface.knots_u, surface.degrees[0], n_u, surface.periodic[0], u)
+    lines, across = ((b @ poles.reshape(n_u, -1)).reshape(len(u), n_v, -1) for b in both)
+    return lines, across
+
+
+def _local_basis(surface: SplineSurface, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Basis functions in v, their slopes and their poles' places, (…, degree + 1) each."""
+    degree = surface.degrees[1]
+    knots, index, t = _open_form(surface.knots_v, degree, surface.poles.shape[1], surface.periodic[1], v.ravel())
+    span = find_spans(knots, degree, len(index), t)
+    value, slope = (part.reshape(*v.shape, -1) for part in basis(knots, degree, span, t))
+    return value, slope, index[span[:, None] + np.arange(-degree, 1)].reshape(*v.shape, -1)
+
+
 def evaluate_twists(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """The mixed second derivatives (twist vectors) at the pairs (u, v), (m, 3)."""
     n_u, n_v = surface.poles.shape[:2]
@@ -295,7 +337,7 @@ def _tensor(left: np.ndarray, poles: np.ndarray, right: np.ndarray) -> np.ndarra
     """``left @ poles @ right.T`` for poles with trailing coordinates."""
     n_u, n_v, d = poles.shape
     half = (left @ poles.reshape(n_u, n_v * d)).reshape(len(left), n_v, d)
-    return np.einsum("bj,ajd->abd", right, half)
+    return np.matmul(right, half)
 
 
 def _project(point: np.ndarray, du: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dflow.cadaccess import bsplines, curves, extremes, extrusions, lengths, shapecode, surfaces, trimming
+from dflow.cadaccess import bsplines, curves, extremes, lengths, shapecode, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.moments import Moments, cone_moments
 from dflow.cadaccess.runs import run_starts
@@ -81,7 +81,7 @@ def face_moments(
     areas = np.where(good, moments.area, 1.0)
     centroids = moments.first / areas[:, None]
     for row in np.flatnonzero(~good).tolist():
-        area, centroids[row] = extrusions.face_moments(tables, chords, row) or kernel.face_moments(row)
+        area, centroids[row] = kernel.face_moments(row)
         areas[row] = abs(area)  # negative where the loops run the wrong way round
         if not areas[row] > 0:
             centroids[row] = _middle_of_corners(tables, row)

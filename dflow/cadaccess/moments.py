@@ -1,7 +1,8 @@
-"""Area, first moment and flux of trimmed planes, cylinders, cones, spheres and tori, as integrals around their loops.
+"""Area, first moment and flux of trimmed faces, as integrals around their loops.
 
-By Green's theorem, ``∬ f du dv = −∮ (∫ f dv) du``. On these surfaces the inner integral has a closed form (below), so
-that a straight edge of a plane needs its two ends only and any other piece one Gauss-Legendre rule, exact to rounding.
+By Green's theorem, ``∬ f du dv = −∮ (∫ f dv) du``. On planes, cylinders, cones, spheres and tori the inner integral has
+a closed form (below), so that a straight edge of a plane needs its two ends only and any other piece one Gauss-Legendre
+rule, exact to rounding. On free forms both integrals are numeric (`dflow.cadaccess.freemoments`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dflow.cadaccess import curves, patches, shapecode, surfaces, trimming
-from dflow.cadaccess.surfaces import AXIAL, SurfaceTable, profile
+from dflow.cadaccess import curves, freemoments, patches, shapecode, surfaces, trimming
+from dflow.cadaccess.surfaces import AXIAL, SurfaceTable, axial, profile
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
 
@@ -28,7 +29,8 @@ class Moments:
     ----------
     known : (F,) bool; the rows below are only good where it holds.
     area : (F,) float64, mm²; first : (F, 3), ∬ P dA; vector_area : (F, 3), ∬ n dA; flux : (F,), ∬ P·n dA (a third of it
-        is the volume of the cone over the face from the origin).
+        is the volume of the cone over the face from the origin); free_cone : (F, 3), ∬ P (P·n) dA, of free forms only
+        (of others it is had from `cone_moments`, when asked for).
     """
 
     known: np.ndarray
@@ -36,10 +38,11 @@ class Moments:
     first: np.ndarray
     vector_area: np.ndarray
     flux: np.ndarray
+    free_cone: np.ndarray
 
 
 def integrate(tables: ShapeTables, chords: Chords) -> Moments:
-    """The moments of whole spline surfaces, and of the faces on planes and axial surfaces whose loops close."""
+    """The moments of the faces whose loops close and whose surface has no offset."""
     kind = tables.faces.kind
     known = chords.closed & ((kind == shapecode.PLANE) | np.isin(kind, AXIAL))
     n = tables.n_faces
@@ -55,11 +58,14 @@ def integrate(tables: ShapeTables, chords: Chords) -> Moments:
             _add_curved(tables, chords, rows, rule, sign, sums)
     moments = _refer_to_world(tables.faces, known, sums)
     _add_patches(tables, chords, moments)
+    free = np.flatnonzero(~moments.known & chords.closed & (kind > shapecode.TORUS) & tables.faces.evaluable)
+    if len(free):
+        _add_free_forms(tables, free, moments)
     return moments
 
 
 def _add_patches(tables: ShapeTables, chords: Chords, moments: Moments) -> None:
-    """Fill in the spline surfaces that their faces are the whole of."""
+    """Fill in the spline surfaces that their faces are the whole of: the quickest of the free forms."""
     rows = np.array([row for row, spline in tables.faces.splines.items() if not any(spline.periodic)], np.intp)
     if not len(rows):
         return
@@ -72,13 +78,24 @@ def _add_patches(tables: ShapeTables, chords: Chords, moments: Moments) -> None:
             moments.known[row] = True
             moments.area[row], moments.flux[row] = found.area, found.flux
             moments.first[row], moments.vector_area[row] = found.first, found.vector_area
+            moments.free_cone[row] = found.cone
+
+
+def _add_free_forms(tables: ShapeTables, rows: np.ndarray, moments: Moments) -> None:
+    sums, good = freemoments.integrate_faces(tables, rows)
+    rows, sums = rows[good], sums[good]
+    moments.known[rows] = True
+    moments.area[rows], moments.first[rows] = sums[:, 0], sums[:, 1:4]
+    moments.vector_area[rows], moments.flux[rows] = sums[:, 4:7], sums[:, 7]
+    moments.free_cone[rows] = sums[:, 8:]
 
 
 def _refer_to_world(table: SurfaceTable, known: np.ndarray, sums: np.ndarray) -> Moments:
     area, first, vector_area, flux = sums[:, 0], sums[:, 1:4], sums[:, 4:7], sums[:, 7]
     vector_area = vector_area * table.handed[:, None]
     flux = flux * table.handed + np.einsum("ij,ij->i", table.origin, vector_area)
-    return Moments(known, area, first + area[:, None] * table.origin, vector_area, flux)
+    first = first + area[:, None] * table.origin
+    return Moments(known, area, first, vector_area, flux, np.zeros_like(first))
 
 
 def _scatter(sums: np.ndarray, face: np.ndarray, values: np.ndarray) -> None:
@@ -206,17 +223,13 @@ def cone_moments(tables: ShapeTables, chords: Chords, moments: Moments) -> np.nd
     """(F, 3) float64: ``∬ P (P·n) dA / 4`` of the known faces taken forward, the first moment of the cone from the
     origin.
 
-    Their sum over a solid's faces is its volume times its centroid. Planes have it from their first moment; on axial
-    surfaces the inner integral runs by quadrature too.
+    Their sum over a solid's faces is its volume times its centroid. Planes have it from their first moment, free forms
+    from their own quadrature; on axial surfaces the inner integral runs by quadrature too.
     """
     table = tables.faces
     height = np.einsum("ij,ij->i", table.origin, table.z) * table.handed
-    out = np.where((table.kind == shapecode.PLANE)[:, None], height[:, None] * moments.first, 0.0)
-    for row in table.splines:
-        found = patches.integrate(table.splines[row]) if moments.known[row] else None
-        if found is not None:
-            out[row] = 4.0 * found.cone
-    rows = np.flatnonzero(moments.known[chords.face] & np.isin(table.kind[chords.face], AXIAL))
+    out = np.where((table.kind == shapecode.PLANE)[:, None], height[:, None] * moments.first, moments.free_cone)
+    rows = np.flatnonzero(moments.known[chords.face] & axial(table.kind[chords.face]))
     if len(rows):
         sign = np.where(tables.use_forward, 1.0, -1.0)[chords.use[rows]]
         _add_axial_cones(tables, chords, rows, sign, out)

