@@ -19,7 +19,8 @@ from dflow.cadaccess.trimming import Chords
 _SLACK = 1e-9
 """Of the largest coordinate: what a face may reach beyond the box and still not be looked at."""
 
-_RULED = (shapecode.PLANE, shapecode.CYLINDER, shapecode.CONE, shapecode.EXTRUSION)
+_RULED = np.isin(np.arange(128), (shapecode.PLANE, shapecode.CYLINDER, shapecode.CONE, shapecode.EXTRUSION))
+"""By `shapecode`'s surface kinds."""
 
 
 def bounding_box(tables: ShapeTables, kernel: KernelShape, chords: Chords, bounds: np.ndarray) -> np.ndarray:
@@ -68,7 +69,7 @@ def _add_free_forms(
     tables: ShapeTables, kernel: KernelShape, chords: Chords, edges: np.ndarray, box: np.ndarray
 ) -> np.ndarray:
     """`box` widened by the free-form edges and by the faces that may reach beyond their edges."""
-    done = np.isin(tables.faces.kind, _RULED)
+    done = _RULED[tables.faces.kind]
     done |= ((tables.faces.kind == shapecode.SPHERE) | (tables.faces.kind == shapecode.TORUS)) & chords.closed
     for row in edges.tolist():
         spline = tables.edges.splines.get(row)

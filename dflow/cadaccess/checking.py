@@ -57,7 +57,7 @@ def _shifted_loops(brep: Brep) -> str:
     """Loops of one face that lie a full turn apart in u or v."""
     bounds, kind = brep.face_uv_bounds(), brep.tables.faces.kind
     turn = 2 * np.pi + 1e-3
-    around_u = np.isin(kind, (*surfaces.AXIAL, shapecode.REVOLUTION))
+    around_u = surfaces.axial(kind) | (kind == shapecode.REVOLUTION)
     over = around_u & (bounds[:, 1] - bounds[:, 0] > turn)
     over |= (kind == shapecode.TORUS) & (bounds[:, 3] - bounds[:, 2] > turn)
     wrong = np.flatnonzero(over)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dflow.cadaccess import curves, freemoments, patches, shapecode, surfaces, trimming
-from dflow.cadaccess.surfaces import AXIAL, SurfaceTable, axial, profile
+from dflow.cadaccess.surfaces import SurfaceTable, axial, profile
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
 
@@ -44,14 +44,16 @@ class Moments:
 def integrate(tables: ShapeTables, chords: Chords) -> Moments:
     """The moments of the faces whose loops close and whose surface has no offset."""
     kind = tables.faces.kind
-    known = chords.closed & ((kind == shapecode.PLANE) | np.isin(kind, AXIAL))
+    known = chords.closed & ((kind == shapecode.PLANE) | axial(kind))
     n = tables.n_faces
     sign = np.where(tables.use_forward, 1.0, -1.0)
     sums = np.zeros((n, 8))  # area, first moment (3), vector area (3), flux; the frame's origin is the reference
     flat = kind == shapecode.PLANE
     straight = known[chords.face] & flat[chords.face] & (chords.sagitta == 0)
     _add_straight(tables.faces, chords, np.flatnonzero(straight), sign, sums)
-    rest = np.flatnonzero(known[chords.face] & ~straight)
+    table = tables.use_curves
+    along_v = (table.kind == shapecode.LINE) & (table.x[:, 0] == 0) & axial(kind)[tables.use_face]
+    rest = np.flatnonzero(known[chords.face] & ~straight & ~along_v[chords.use])  # without a step in u, nothing adds up
     short = chords.sagitta[rest] > 0
     for rows, rule in ((rest[short], _SHORT_RULE), (rest[~short], _LONG_RULE)):
         if len(rows):
@@ -229,7 +231,7 @@ def cone_moments(tables: ShapeTables, chords: Chords, moments: Moments) -> np.nd
     table = tables.faces
     height = np.einsum("ij,ij->i", table.origin, table.z) * table.handed
     out = np.where((table.kind == shapecode.PLANE)[:, None], height[:, None] * moments.first, moments.free_cone)
-    rows = np.flatnonzero(moments.known[chords.face] & axial(table.kind[chords.face]))
+    rows = np.flatnonzero(moments.known[chords.face] & axial(table.kind)[chords.face])
     if len(rows):
         sign = np.where(tables.use_forward, 1.0, -1.0)[chords.use[rows]]
         _add_axial_cones(tables, chords, rows, sign, out)
