@@ -19,7 +19,7 @@ from typing import Any
 
 import dask
 import distributed
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, SpecCluster
 from distributed.comm import CommClosedError, connect
 from distributed.security import Security
 
@@ -217,6 +217,18 @@ def _local(max_workers: int | None) -> Connection:
     return Connection(client, (client, cluster))
 
 
+class _LastingCluster(LocalCluster):
+    """A local cluster that never gives its workers up: each one's nanny starts it again.
+
+    Dask looks 15 s after a worker's end whether it is back, and closes its nanny for good where it is not: also where
+    it has come back meanwhile and ended again a moment ago. Files that end their workers then left a flow without any,
+    waiting for ever.
+    """
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        super(SpecCluster, self)._update_worker_status(op, msg)
+
+
 def _started_or_closed(**arguments: Any) -> LocalCluster:
     """A local cluster that Ctrl-C does not reach, and of which nothing is left when Ctrl-C comes while it starts.
 
@@ -238,7 +250,7 @@ def _start_uninterrupted(arguments: dict[str, Any]) -> LocalCluster:
     if hasattr(signal, "pthread_sigmask"):  # not on Windows
         resource_tracker.ensure_running()  # its start, which the first spawned process causes, unblocks the signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    return LocalCluster(**arguments)
+    return _LastingCluster(**arguments)
 
 
 def default_workers() -> int:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import signal
 import sys
+import time
 
+import dask
 import pytest
+
+from dflow.flowmanager.cluster.clusters import resolve
 
 
 def _faults_of_arrays() -> int:
@@ -27,3 +33,20 @@ def test_workers_keep_the_memory_of_an_array_for_the_next(shared_client):
     """Dask's own setting returns it to the system: 256 faults an array."""
     for faults in shared_client.run(_faults_of_arrays).values():
         assert faults < 100 * 64
+
+
+def test_a_worker_that_is_away_when_dask_looks_for_it_comes_back_all_the_same():
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "0s"}):  # always between its end and its return
+        connection = resolve("local", max_workers=1)
+        try:
+            pids = [next(iter(connection.client.run(os.getpid).values()))]
+            for _ in range(2):
+                os.kill(pids[-1], signal.SIGKILL)
+                end = time.monotonic() + 60.0
+                while not (found := set(connection.client.run(os.getpid, on_error="ignore").values()) - set(pids)):
+                    assert time.monotonic() < end, "no worker came back"
+                    time.sleep(0.1)
+                pids += found
+            assert len(pids) == 3
+        finally:
+            connection.close()
