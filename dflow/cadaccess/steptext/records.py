@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_KEYWORD = re.compile(rb"=([A-Z0-9_]+)\(")
-
 _SPACE = b" \t\r\n"
 
-_HARMLESS = frozenset(
+_HARMLESS = (
+    # The most frequent first: they are compared in this order.
+    b"""CARTESIAN_POINT DIRECTION LINE VECTOR ORIENTED_EDGE PCURVE DEFINITIONAL_REPRESENTATION EDGE_CURVE
+    AXIS2_PLACEMENT_3D VERTEX_POINT AXIS2_PLACEMENT_2D PLANE ADVANCED_FACE EDGE_LOOP FACE_BOUND CIRCLE"""
     # Topology and geometry that `walk` understands.
-    b"""ADVANCED_BREP_SHAPE_REPRESENTATION MANIFOLD_SOLID_BREP BREP_WITH_VOIDS CLOSED_SHELL ORIENTED_CLOSED_SHELL
+    b""" ADVANCED_BREP_SHAPE_REPRESENTATION MANIFOLD_SOLID_BREP BREP_WITH_VOIDS CLOSED_SHELL ORIENTED_CLOSED_SHELL
     ADVANCED_FACE FACE_BOUND FACE_OUTER_BOUND EDGE_LOOP ORIENTED_EDGE EDGE_CURVE VERTEX_POINT CARTESIAN_POINT DIRECTION
     VECTOR AXIS1_PLACEMENT AXIS2_PLACEMENT_3D LINE CIRCLE ELLIPSE B_SPLINE_CURVE_WITH_KNOTS SURFACE_CURVE SEAM_CURVE
     INTERSECTION_CURVE PLANE CYLINDRICAL_SURFACE CONICAL_SURFACE SPHERICAL_SURFACE TOROIDAL_SURFACE
@@ -53,6 +54,8 @@ _HARMLESS = frozenset(
     """.split()
 )
 """Entities whose presence leaves no doubt what the kernel would read. Anything else may bring shape with it."""
+
+_UNKNOWN = re.compile(rb"=(?!(?:%s)\()([A-Z0-9_]+)\(" % b"|".join(dict.fromkeys(_HARMLESS)))
 
 
 class RefusedError(Exception):
@@ -119,18 +122,19 @@ def scan(content: bytes) -> Records:
     # A doubled quote inside a string ends one piece and begins the next, with nothing between.
     if b";" in b"".join(text.split(b"'")[1::2]):
         raise RefusedError("a string with a semicolon")
-    unknown = set(_KEYWORD.findall(text)) - _HARMLESS
+    unknown = _UNKNOWN.findall(text)
     if unknown:
         raise RefusedError(f"{min(unknown).decode('latin-1')[:80]} among the entities")
-    bodies = _split(text)
-    if len(bodies) != text.count(b";") + 1:
+    n_statements = text.count(b";") + 1
+    bodies = _split(text, n_statements)
+    if len(bodies) != n_statements:
         raise RefusedError("an instance number given twice")
     return Records(text, bodies)
 
 
-def _split(text: bytes) -> dict[bytes, bytes]:
+def _split(text: bytes, n_statements: int) -> dict[bytes, bytes]:
     """Instance numbers and bodies. No list of tuples is kept: the collector would walk them all."""
-    if text.count(b"=") == text.count(b";") + 1:
+    if text.count(b"=") == n_statements:
         parts = text.replace(b";", b"=").split(b"=")
         return dict(zip(parts[::2], parts[1::2], strict=True))
     return {number: body for number, _, body in (statement.partition(b"=") for statement in text.split(b";"))}
