@@ -7,11 +7,10 @@ The plan is made from the records alone (`dflow.dataset.plan`). Each block of it
 What the client holds already (file values, offsets) it writes itself. Everything goes into a build beside the
 dataset, which is published when every file is there (`dflow.dataset.publish`).
 
-The merge does not begin while files are still being encoded, because it would not pay. It keeps all workers busy as
-it is: of 2,000 machined parts on 2 workers (`uvnet`) it takes 0.42 s, of which the shards' own work fills 0.36 s on
-both workers, so overlapping could hide 0.06 s, 0.03 ms a sample. It would cost more: a shard is ready when the sorted
-prefix behind it is, so files would have to be encoded in the order of their paths, and the largest could no longer go
-first; and one sample that fails or is found damaged moves all ids, and with them the rows, of the shards behind it.
+Blocks that are complete while a last slow file is still encoded are made ahead (`dflow.dataset.early`) and taken over
+here. Nothing is made ahead while workers have files to encode, because it would not pay: the merge keeps all workers
+busy as it is, so overlapping hides nothing, and a shard is ready when the sorted prefix behind it is, so files would
+have to be encoded in the order of their paths, and the largest could no longer go first.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from dask.delayed import Delayed
 
 from dflow._version import __version__
 from dflow.dataset.blocks import InFolder, Locator
+from dflow.dataset.early import EarlyBuild
 from dflow.dataset.layout import FORMAT, MANIFEST, MergeSettings, metadata_files
 from dflow.dataset.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
 from dflow.dataset.nodes import Nodes, Published, shard_nodes, word_nodes
@@ -74,10 +74,12 @@ def merge_dataset(
     compute: Compute,
     settings: MergeSettings | None = None,
     content_hashes: Mapping[str, str] | None = None,
+    early: EarlyBuild | None = None,
 ) -> MergeReport:
     """Merge a flow's samples into its `.dataset`, `.infoset` and `.attribset`.
 
-    `content_hashes` maps sample names to the hash of their source. The caller owns the flow's folder.
+    `content_hashes` maps sample names to the hash of their source; `early` holds shards that were made ahead. The
+    caller owns the flow's folder.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def merge_dataset(
     OutputFolderError
         If the folder cannot be written or the disk is full; what was published stays.
     """
-    merger = Merger(Outputs.of(paths), InFolder(str(paths.encoded)), compute, settings or MergeSettings())
+    merger = Merger(Outputs.of(paths), InFolder(str(paths.encoded)), compute, settings or MergeSettings(), early)
     return merger.run(records, flow_name=flow_name, content_hashes=content_hashes or {})
 
 
@@ -104,6 +106,7 @@ class Merger:
     locate: Locator
     compute: Compute
     settings: MergeSettings
+    early: EarlyBuild | None = None
 
     @property
     def stream_cache(self) -> Path:
@@ -115,7 +118,7 @@ class Merger:
         begin = time.perf_counter()
         damaged: dict[str, str] = {}
         try:
-            recover(self.outputs)
+            recover(self.outputs, keep=self.early.folder if self.early else None)
             while True:
                 remaining = [record for record in records if record.name not in damaged]
                 plan = plan_merge(remaining, self.settings)
@@ -180,7 +183,7 @@ class Merger:
             root = str(build.dataset)
             files = prepare(root, plan)
             nodes = shard_nodes(
-                plan, root, self.locate, vocabularies=vocabularies, published=self._published(), suffix=suffix
+                plan, root, self.locate, vocabularies=vocabularies, published=self._existing(), suffix=suffix
             )
             shards = self._undamaged(nodes)
             files += [WrittenFile(path, r.sizes[path], crc) for r in shards for path, crc in r.crcs.items()]
@@ -202,13 +205,15 @@ class Merger:
             if not build.is_ready():
                 build.discard()
 
-    def _published(self) -> Published | None:
-        """The dataset that will be replaced; None where there is none to take shards from."""
+    def _existing(self) -> list[Published]:
+        """Shards to take over: those made ahead, and those of the dataset that will be replaced."""
+        early = self.early.shards() if self.early else None
         try:
             manifest = with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset)
-            return manifest, str(self.outputs.dataset)
         except (DatasetError, OSError, ValueError):
-            return None
+            return [early] if early else []
+        replaced = (manifest, str(self.outputs.dataset))
+        return [early, replaced] if early else [replaced]
 
     def _gather_words(self, plan: MergePlan, suffix: str) -> Vocabularies:
         """The vocabularies of the text arrays: one more pass over the samples, where there are any."""

@@ -27,14 +27,14 @@ from dflow.dataset.words import Vocabularies
 from dflow.records import ShardRecord
 
 Published = tuple[Manifest, str]
-"""The dataset that a merge will replace: its manifest and its folder."""
+"""Shards that may be taken over, of the dataset that a merge will replace or made ahead: manifest and folder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardJob:
     """Everything one node needs; nothing of it grows with the dataset.
 
-    `codes` has an entry for each text array; `old` is the published shard at the same place.
+    `codes` has an entry for each text array; `old` are the shards at the same place that exist already.
     """
 
     root: str
@@ -42,7 +42,7 @@ class ShardJob:
     targets: tuple[ArrayTarget, ...]
     locate: Locator
     codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    old: OldShard | None = None
+    old: tuple[OldShard, ...] = ()
 
     def names_to_read(self) -> tuple[str, ...]:
         """The arrays that come from the `.data` files: all but the ids."""
@@ -74,24 +74,26 @@ def shard_nodes(
     locate: Locator,
     *,
     vocabularies: Vocabularies | None = None,
-    published: Published | None = None,
+    published: Sequence[Published] = (),
     suffix: str = "",
+    blocks: Sequence[tuple[str, int]] | None = None,
 ) -> Nodes:
-    """One node a shard, largest groups first; keys ``merge-<group>-000012`` and `suffix`.
+    """One node a shard, largest groups first, or one for each of `blocks`, (group, index); keys
+    ``merge-<group>-000012`` and `suffix`.
 
-    Of `published`, the manifest and the folder of the dataset that is to be replaced, shards that would come out the
-    same are taken over.
+    Of `published`, the first comes first, shards that would come out the same are taken over.
     """
     vocabularies = vocabularies or Vocabularies()
 
     def make(group: str, index: int) -> Delayed:
         targets = tuple(array.target for array in plan.groups[group].arrays)
         block = plan.block(group, index)
-        old = None if published is None else old_shard(*published, block, targets)
+        found = [old_shard(*each, block, targets) for each in published]
+        old = tuple(shard for shard in found if shard is not None)
         job = ShardJob(root, block, targets, locate, vocabularies.codes(group, index), old)
         return _node(partial(run_shard, job), f"merge-{group}-{index:06d}{suffix}")
 
-    return Nodes([(g.name, i) for g in _by_work(plan) for i in range(g.n_shards)], make)
+    return Nodes([(g.name, i) for g in _by_work(plan) for i in range(g.n_shards)] if blocks is None else blocks, make)
 
 
 def word_nodes(plan: MergePlan, locate: Locator, *, suffix: str = "") -> Nodes:
@@ -116,7 +118,7 @@ def _node(function: Callable[[], ShardRecord], key: str) -> Delayed:
 
 
 def run_shard(job: ShardJob) -> ShardRecord:
-    """Write one shard of every array of the group, or take over the published one where it would come out the same.
+    """Write one shard of every array of the group, or take over one that exists where it would come out the same.
 
     Raises
     ------
@@ -126,7 +128,7 @@ def run_shard(job: ShardJob) -> ShardRecord:
     begin = time.perf_counter()
     block, damaged = job.block, list[tuple[str, str]]()
     digest = block_digest(block, job.targets, job.codes)
-    linked = link_shard(job.old, job.root) if job.old is not None and job.old.digest == digest else None
+    linked = _take_over(job, digest)
     files = _write(job, damaged) if linked is None else linked
     return ShardRecord(
         block.group,
@@ -139,6 +141,12 @@ def run_shard(job: ShardJob) -> ShardRecord:
         digest=digest,
         reused=linked is not None,
     )
+
+
+def _take_over(job: ShardJob, digest: str) -> list[WrittenFile] | None:
+    """The files of the first shard that was made of the same and is still whole."""
+    tries = (link_shard(old, job.root) for old in job.old if old.digest == digest)
+    return next((files for files in tries if files is not None), None)
 
 
 def _write(job: ShardJob, damaged: list[tuple[str, str]]) -> list[WrittenFile]:

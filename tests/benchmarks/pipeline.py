@@ -84,7 +84,7 @@ def orchestration(folder: Path, client: Any, n_items: int) -> tuple[Measured, in
 def make_sources(folder: Path, n_files: int) -> None:
     """`n_files` real machined parts: the 400 of MFCAD, repeated with another header comment each."""
     originals = sorted((SHARED_DATA / "mfcad" / "step").glob("*.st*p"))
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number in range(n_files):
         text = originals[number % len(originals)].read_text(encoding="latin-1")
         copy = folder / f"part{number:06d}.step"

@@ -308,9 +308,9 @@ ROWS: tuple[Row, ...] = (
         "merge",
         "streaming merge while encoding (1.2)",
         "P1",
-        "missing",
-        "measured and left out: the merge fills all workers, overlapping could hide 0.03 ms a sample and would undo "
-        "the order that avoids stragglers (see dflow.dataset.merge); unchanged shards of an earlier run are kept",
+        "done",
+        "blocks in front of a last slow file are merged while it is encoded; before that no worker is free, and files "
+        "go largest first instead of by path (see dflow.dataset.merge)",
     ),
     Row("H10", "merge", "`delete_source_files`", "P1", "done"),
     Row("H11", "merge", "standalone `DatasetMerger` / `DatasetInfo` use", "P1", "done"),

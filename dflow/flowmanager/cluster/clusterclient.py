@@ -41,6 +41,7 @@ class ClusterEngine:
         self.has_dropped_jobs = False
         self._n_workers = 0
         self._counted_at = -COUNT_SECONDS
+        self._unreachable_since: float | None = None
 
     @property
     def n_workers(self) -> int:
@@ -52,17 +53,21 @@ class ClusterEngine:
         return max(1, self._n_workers)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
-        """Keep `WINDOW` jobs a worker outstanding and yield each when all its nodes have ended."""
+        """Keep `WINDOW` jobs a worker outstanding and yield each when all its nodes have ended.
+
+        Where nothing ends, `jobs` is asked again every `POLL_SECONDS`: it may have found more to do.
+        """
         waiting: dict[int, _Running] = {}
         done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         source = iter(jobs)
         try:
-            more = self._fill(source, waiting, done)
+            self._fill(source, waiting, done)
             while waiting:
                 for tag in self._ended(waiting, done):
                     yield self._collect(tag, waiting.pop(tag))
                     # Let the window close before the caller's answer (a retry, a smaller batch) is asked for.
-                more = self._fill(source, waiting, done) or more
+                if self.client.status == "running":
+                    self._fill(source, waiting, done)
         finally:
             if waiting:
                 self._drop(waiting)
@@ -71,15 +76,12 @@ class ClusterEngine:
         """Make `run` raise soon."""
         self._cancelled = True
 
-    def _fill(self, source: Iterator[Job], waiting: dict[int, _Running], done: Any) -> bool:
-        started = False
+    def _fill(self, source: Iterator[Job], waiting: dict[int, _Running], done: Any) -> None:
         while len(waiting) < WINDOW * self.n_workers:
             job = next(source, None)
             if job is None:
                 break
             waiting[job.tag] = self._start(job, done)
-            started = True
-        return started
 
     def _start(self, job: Job, done: Any) -> _Running:
         """Hand a job to the scheduler, behind all before it.
@@ -93,8 +95,7 @@ class ClusterEngine:
         return _Running(futures)
 
     def _ended(self, waiting: dict[int, _Running], done: Any) -> list[int]:
-        """Wait for nodes; the tags whose nodes have all ended."""
-        unreachable_since: float | None = None
+        """Wait for nodes; the tags whose nodes have all ended, none where nothing ends within `POLL_SECONDS`."""
         while True:
             if self._cancelled:
                 raise FlowCancelledError("The flow was cancelled; run it again to go on where it stopped.")
@@ -102,8 +103,8 @@ class ClusterEngine:
                 tags = [done.get(timeout=POLL_SECONDS)]
             except queue.Empty:
                 self._on_wait()
-                unreachable_since = self._check_scheduler(unreachable_since)
-                continue
+                self._check_scheduler()
+                return []
             while not done.empty():
                 tags.append(done.get())
             for tag in tags:
@@ -125,14 +126,14 @@ class ClusterEngine:
         finally:
             running.futures.clear()
 
-    def _check_scheduler(self, since: float | None) -> float | None:
+    def _check_scheduler(self) -> None:
         if self.client.status == "running":
-            return None
+            self._unreachable_since = None
+            return
         now = time.monotonic()
-        since = now if since is None else since
+        self._unreachable_since = since = now if self._unreachable_since is None else self._unreachable_since
         if now - since > LOST_SECONDS or self.client.status in ("closed", "closing"):
             raise ClusterError(f"Lost the scheduler of {self.client!r}; run the flow again to go on where it stopped.")
-        return since
 
     def _drop(self, waiting: dict[int, _Running]) -> None:
         self.has_dropped_jobs = True

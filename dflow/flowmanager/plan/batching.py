@@ -62,7 +62,10 @@ class Batcher:
         self._measured_seconds += seconds
 
     def take(self) -> tuple[int, ...]:
-        """The next batch's item indices, () when all are handed out."""
+        """The next batch's item indices, () when all are handed out.
+
+        The largest comes last, so that no other file of the batch waits for a slow one.
+        """
         if not self._queue:
             return ()
         weight_limit, most = self._limits()
@@ -71,7 +74,7 @@ class Batcher:
         while self._queue and len(taken) < most and weight + self._queue[0].weight <= weight_limit:
             taken.append(self._pop())
             weight += taken[-1].weight
-        return tuple(item.index for item in taken)
+        return tuple(item.index for item in reversed(taken))
 
     def _pop(self) -> Sized:
         item = self._queue.popleft()

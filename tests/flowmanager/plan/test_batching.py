@@ -64,3 +64,11 @@ def test_few_items_are_batches_of_one():
 def test_a_lost_batch_is_halved_down_to_single_items():
     assert split((1, 2, 3)) == ((1,), (2, 3))
     assert split((7,)) == ((7,),)
+
+
+def test_the_largest_of_a_batch_is_its_last():
+    batcher = Batcher([Sized(i, 10 * i) for i in range(200)], n_workers=2)
+    first = batcher.take()
+    assert len(first) > 1
+    assert list(first) == sorted(first)
+    assert first[-1] == 199
