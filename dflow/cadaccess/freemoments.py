@@ -264,7 +264,7 @@ def _integrands(points: np.ndarray, du: np.ndarray, dv: np.ndarray) -> np.ndarra
 
 
 def _choose_rule(table: SurfaceTable, row: int, uv: np.ndarray, size: float) -> _Inner | None:
-    """The cheapest rule that agrees with the next one over all spans at a few u. Spans where none does are halved; None
+    """The cheapest rule that agrees with the next one over all spans at some u. Spans where none does are halved; None
     where that does not help.
     """
     low, high = float(uv[..., 1].min()), float(uv[..., 1].max())
@@ -272,10 +272,10 @@ def _choose_rule(table: SurfaceTable, row: int, uv: np.ndarray, size: float) -> 
         return None
     knots = breaks(table, row, 1, low, high)
     first, last = float(uv[..., 0].min()), float(uv[..., 0].max())
-    u = np.linspace(first, last, 7)[1:-1]
+    n_spans = len(breaks(table, row, 0, first, last)) - 1
+    u = np.linspace(first, last, min(max(5, 2 * n_spans), 100) + 2)[1:-1]
     for _ in range(_MAX_HALVINGS):
-        values = _Inner(table, row, knots, _ALL_RULES, 0.0).at_nodes(u, len(knots) - 1)
-        found = np.stack([values[:, :, part].sum(axis=2) for part in _PARTS])  # (rules, m, spans, 11)
+        found = _by_rules(_Inner(table, row, knots, _ALL_RULES, 0.0), u)
         strip = np.abs(found[-1, :, :, 0].sum(axis=1)).max()
         if not 0.0 < strip < np.inf:
             return None
@@ -287,6 +287,17 @@ def _choose_rule(table: SurfaceTable, row: int, uv: np.ndarray, size: float) -> 
         bad = np.flatnonzero(off[-1] > 0.5 * TOLERANCE / len(off[-1]))
         knots = np.sort(np.append(knots, 0.5 * (knots[bad] + knots[bad + 1])))
     return None
+
+
+def _by_rules(inner: _Inner, u: np.ndarray) -> np.ndarray:
+    """(rules, m, spans, 11) the integrals over all spans at each u : (m,) by each rule, from all of them as one."""
+    n_spans = len(inner.knots) - 1
+    size = max(1, _BATCH // (n_spans * len(inner.rule[0])))
+    found = []
+    for begin in range(0, len(u), size):
+        values = inner.at_nodes(u[begin : begin + size], n_spans)
+        found.append(np.stack([values[:, :, part].sum(axis=2) for part in _PARTS]))
+    return np.concatenate(found, axis=1)
 
 
 def _scale(area: float, size: float, reach: float) -> np.ndarray:

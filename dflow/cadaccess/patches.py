@@ -11,6 +11,8 @@ from dflow.cadaccess.shapecode import SplineSurface
 
 _RULES = tuple(np.polynomial.legendre.leggauss(n) for n in (16, 24))
 _RELATIVE = 1e-9
+_MAX_CELLS = 36
+"""Between the knots; the rules would evaluate millions of points of a large net, and far fewer are enough for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,11 @@ class PatchMoments:
 
 
 def integrate(surface: SplineSurface) -> PatchMoments | None:
-    """The moments of a surface; None where the two rules differ by more than 1e-9 of what they add up."""
+    """The moments of a surface; None where the two rules differ by more than 1e-9 of what they add up, and for
+    large nets of knots.
+    """
+    if (len(np.unique(surface.knots_u)) - 1) * (len(np.unique(surface.knots_v)) - 1) > _MAX_CELLS:
+        return None
     rough, fine = (_integrate(surface, *rule) for rule in _RULES)
     reach = float(np.abs(surface.poles).max())
     allowed = _RELATIVE * fine.area

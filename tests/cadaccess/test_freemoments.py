@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ import pytest
 from OCP.BRepBuilderAPI import BRepBuilderAPI_MakeEdge, BRepBuilderAPI_MakeFace, BRepBuilderAPI_MakeWire
 from OCP.BRepBuilderAPI import BRepBuilderAPI_NurbsConvert as NurbsConvert
 from OCP.BRepPrimAPI import BRepPrimAPI_MakePrism, BRepPrimAPI_MakeRevol
-from OCP.collections import Array1_gp_Pnt
-from OCP.GeomAPI import GeomAPI_PointsToBSpline
+from OCP.collections import Array1_gp_Pnt, Array2_gp_Pnt
+from OCP.GeomAPI import GeomAPI_PointsToBSpline, GeomAPI_PointsToBSplineSurface
 from OCP.gp import gp_Ax1, gp_Dir, gp_Pnt, gp_Vec
 from OCP.TopoDS import TopoDS_Shape
 
-from dflow.cadaccess import Brep, shapecode
+from dflow.cadaccess import Brep, bsplines, shapecode
 from tests.cadaccess import solids
 
 SOLIDS = ("box", "cylinder", "cone", "sphere", "torus", "pocket", "drilled", "boss", "filleted_cylinder")
@@ -108,6 +109,37 @@ def test_a_patch_of_many_spans_whose_lines_nearly_stand_still_by_pappus(tmp_path
     step, middle = np.diff(line, axis=0), 0.5 * (line[1:] + line[:-1])
     assert brep.moments.known[0]
     assert brep.moments.area[0] == pytest.approx(2.0 * (middle[:, 0] * np.hypot(*step.T)).sum(), rel=2e-7)
+
+
+def test_a_terrain_of_many_cells_is_integrated_in_little_memory(tmp_path: Path) -> None:
+    """A net of 60 × 60 cells: sums over a fine grid at the rules' own orders would hold hundreds of megabytes."""
+    n = 61
+    generator = np.random.default_rng(1)
+    points = Array2_gp_Pnt(1, n, 1, n)
+    for i in range(n):
+        for j in range(n):
+            points.SetValue(i + 1, j + 1, gp_Pnt(10.0 * i, 10.0 * j, float(generator.normal(0, 0.5))))
+    surface = GeomAPI_PointsToBSplineSurface()
+    surface.Interpolate(points)
+    brep = solids.open_brep(BRepBuilderAPI_MakeFace(surface.Surface(), 1e-7).Face(), tmp_path)
+    spline = brep.tables.faces.splines[0]
+    tracemalloc.start()
+    assert brep.moments.known[0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150e6
+    u, v = (np.unique(knots) for knots in (spline.knots_u, spline.knots_v))
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    (at_u, share_u), (at_v, share_v) = (
+        (
+            (k[:-1, None] + np.diff(k)[:, None] * (0.5 + 0.5 * nodes)).ravel(),
+            (np.diff(k)[:, None] * weights / 2).ravel(),
+        )
+        for k in (u, v)
+    )
+    _, du, dv = bsplines.evaluate_grid(spline, at_u, at_v)
+    area = share_u @ np.linalg.norm(np.cross(du, dv), axis=-1) @ share_v
+    assert brep.moments.area[0] == pytest.approx(area, rel=2e-7)
 
 
 def test_a_face_whose_loop_runs_the_wrong_way_is_left_to_the_kernel(tmp_path: Path) -> None:
