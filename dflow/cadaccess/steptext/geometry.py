@@ -29,6 +29,9 @@ from its face's surface. Beyond that the kernel decides what is meant.
 _ANGULAR = 1e-9
 """Radians within which two angles are one."""
 
+_MAX_CUT = 1e-3
+"""Of a spline's range: how much of it may lie beyond a vertex."""
+
 _STEEPEST = np.pi / 2 - 1e-5
 """Radians, the largest half angle of a cone."""
 
@@ -213,8 +216,10 @@ def _set_ranges(edges: CurveTable, ends: np.ndarray, closed: np.ndarray, toleran
 
 
 def _spline_ranges(edges: CurveTable, rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """(n, 2): where the vertices are on their splines, which the kernel cuts off where they end beyond them."""
+    """(n, 2): where the vertices are on their splines, of which the kernel cuts off what lies a little beyond."""
     whole = np.array([s.knots[[s.degree, -1 - s.degree]] for s in edges.splines.values()])
+    reach = _MAX_CUT * (whole[:, 1:] - whole[:, :1])
+    low, high = whole - reach * np.array([0.0, 1.0]), whole + reach * np.array([1.0, 0.0])
     t = whole
     for _ in range(3):
         at, slope = curves.evaluate(edges, rows, t)
@@ -224,7 +229,7 @@ def _spline_ranges(edges: CurveTable, rows: np.ndarray, ends: np.ndarray) -> np.
             apart = np.sqrt(np.einsum("nij,nij->ni", short, short)) > _CONFUSION
             if not apart.any():
                 return whole
-        t = np.where(apart, np.clip(t + step, whole[:, :1], whole[:, 1:]), whole)
+        t = np.where(apart, np.clip(t + step, low, high), whole)
     return t
 
 
