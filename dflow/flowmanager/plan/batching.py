@@ -64,7 +64,7 @@ class Batcher:
     def take(self) -> tuple[int, ...]:
         """The next batch's item indices, () when all are handed out.
 
-        The largest comes last, so that no other file of the batch waits for a slow one.
+        The largest comes last, so that no other file of the batch waits for a slow one; equals keep their order.
         """
         if not self._queue:
             return ()
@@ -74,7 +74,7 @@ class Batcher:
         while self._queue and len(taken) < most and weight + self._queue[0].weight <= weight_limit:
             taken.append(self._pop())
             weight += taken[-1].weight
-        return tuple(item.index for item in reversed(taken))
+        return tuple(item.index for item in sorted(taken, key=lambda item: (item.n_bytes, item.index)))
 
     def _pop(self) -> Sized:
         item = self._queue.popleft()

@@ -72,3 +72,8 @@ def test_the_largest_of_a_batch_is_its_last():
     assert len(first) > 1
     assert list(first) == sorted(first)
     assert first[-1] == 199
+
+
+def test_items_of_one_size_keep_their_order():
+    batcher = Batcher([Sized(index, 7) for index in range(200)], n_workers=2)
+    assert list(batcher.take()) == list(range(8))
