@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -157,6 +157,7 @@ def test_any_array_survives_and_zarr_agrees(tmp_path_factory: Any, data: st.Data
 
 
 @settings(max_examples=40, deadline=None)
+@example(texts=np.array("a\0", dtype=object))
 @given(texts=hnp.arrays(object, hnp.array_shapes(min_dims=0, max_dims=2, min_side=0), elements=st.text(max_size=40)))
 def test_any_text_survives_and_zarr_agrees(tmp_path_factory: Any, texts: np.ndarray) -> None:
     path = tmp_path_factory.mktemp("any") / "a.data"
@@ -164,7 +165,9 @@ def test_any_text_survives_and_zarr_agrees(tmp_path_factory: Any, texts: np.ndar
     write_zip_store(path, {"g/a": StoredArray(array)}, ATTRIBUTES)
     with zarr.storage.ZipStore(path, mode="r") as store:
         theirs = np.asarray(zarr.open_group(store, mode="r")["g/a"][...], dtype=object)
-    assert read_arrays(path, ["g/a"])["g/a"].tolist() == theirs.tolist() == texts.tolist()
+    assert read_arrays(path, ["g/a"])["g/a"].tolist() == texts.tolist()
+    # zarr gives a single text as numpy's scalar, which drops NULs from its end.
+    assert theirs.tolist() == (texts.item().rstrip("\0") if texts.ndim == 0 else texts.tolist())
 
 
 def test_big_chunks_are_compressed_and_small_ones_are_not(tmp_path: Path) -> None:
