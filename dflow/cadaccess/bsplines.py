@@ -161,8 +161,13 @@ def _evaluate_together(splines: Sequence[Spline], sizes: np.ndarray, t: np.ndarr
 
 def span_breaks(spline: Spline, low: float, high: float) -> np.ndarray:
     """low, the knots between, high: within each interval the spline is one polynomial."""
-    knots = spline.knots[run_starts(spline.knots)]
-    if spline.periodic and (low < knots[0] or high > knots[-1]):
+    return knots_between(spline.knots, low, high, periodic=spline.periodic)
+
+
+def knots_between(knots: np.ndarray, low: float, high: float, *, periodic: bool) -> np.ndarray:
+    """low, the different ones of flat `knots` between, high."""
+    knots = knots[run_starts(knots)]
+    if periodic and (low < knots[0] or high > knots[-1]):
         period = knots[-1] - knots[0]
         turns = np.arange(np.floor((low - knots[0]) / period), np.floor((high - knots[0]) / period) + 1)
         knots = (knots[:-1] + period * turns[:, None]).ravel()  # a period's end is the next one's beginning
@@ -202,8 +207,9 @@ def bezier_poles(spline: Spline, breaks: np.ndarray) -> np.ndarray:
 
 def bezier_patches(surface: SplineSurface) -> np.ndarray:
     """(n, degree_u + 1, degree_v + 1, 4) the homogeneous poles of a surface's Bézier patches."""
-    weights = np.ones(surface.poles.shape[:2]) if surface.weights is None else surface.weights
-    poles = np.concatenate([surface.poles * weights[..., None], weights[..., None]], axis=2)
+    poles = _net(surface)
+    if surface.weights is None:
+        poles = np.concatenate([poles, np.ones((*poles.shape[:2], 1))], axis=2)
     strips = _cut_along(poles, surface.degrees[0], surface.knots_u, surface.periodic[0])
     across = np.moveaxis(strips, 2, 0)  # (n_v, strips, degree_u + 1, 4)
     patches = _cut_along(across, surface.degrees[1], surface.knots_v, surface.periodic[1])
@@ -246,28 +252,18 @@ def _trim_start(knots: np.ndarray, poles: np.ndarray, degree: int, t: float) -> 
 
 def evaluate_grid(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points, du and dv on the grid u × v, each (len(u), len(v), 3)."""
-    n_u, n_v = surface.poles.shape[:2]
-    bu, su = matrices(surface.knots_u, surface.degrees[0], n_u, surface.periodic[0], u)
-    bv, sv = matrices(surface.knots_v, surface.degrees[1], n_v, surface.periodic[1], v)
-    poles = surface.poles
-    if surface.weights is None:
-        return _tensor(bu, poles, bv), _tensor(su, poles, bv), _tensor(bu, poles, sv)
-    weights = surface.weights[..., None]
-    homogeneous = np.concatenate([poles * weights, weights], axis=2)
-    return _project(_tensor(bu, homogeneous, bv), _tensor(su, homogeneous, bv), _tensor(bu, homogeneous, sv))
+    (bu, su), (bv, sv) = _matrices_of(surface, 0, u), _matrices_of(surface, 1, v)
+    poles = _net(surface)
+    found = _tensor(bu, poles, bv), _tensor(su, poles, bv), _tensor(bu, poles, sv)
+    return found if surface.weights is None else _project(*found)
 
 
 def evaluate_points(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points, du and dv at the pairs (u, v), each (m, 3)."""
-    n_u, n_v = surface.poles.shape[:2]
-    bu, su = matrices(surface.knots_u, surface.degrees[0], n_u, surface.periodic[0], u)
-    bv, sv = matrices(surface.knots_v, surface.degrees[1], n_v, surface.periodic[1], v)
-    poles = surface.poles
-    if surface.weights is not None:
-        weights = surface.weights[..., None]
-        poles = np.concatenate([poles * weights, weights], axis=2)
-    point, du, dv = (_at_pairs(a, poles, b) for a, b in ((bu, bv), (su, bv), (bu, sv)))
-    return (point, du, dv) if surface.weights is None else _project(point, du, dv)
+    (bu, su), (bv, sv) = _matrices_of(surface, 0, u), _matrices_of(surface, 1, v)
+    poles = _net(surface)
+    found = _at_pairs(bu, poles, bv), _at_pairs(su, poles, bv), _at_pairs(bu, poles, sv)
+    return found if surface.weights is None else _project(*found)
 
 
 def evaluate_lines(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -294,12 +290,8 @@ def evaluate_spans(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> tupl
 def _lines(surface: SplineSurface, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(m, n_v, 3) the poles of the curves of constant u and their slopes in u; 4 for 3 where there are weights."""
     n_u, n_v = surface.poles.shape[:2]
-    poles = surface.poles
-    if surface.weights is not None:
-        weights = surface.weights[..., None]
-        poles = np.concatenate([poles * weights, weights], axis=2)
-    both = matrices(surface.knots_u, surface.degrees[0], n_u, surface.periodic[0], u)
-    lines, across = ((b @ poles.reshape(n_u, -1)).reshape(len(u), n_v, -1) for b in both)
+    poles = _net(surface).reshape(n_u, -1)
+    lines, across = ((b @ poles).reshape(len(u), n_v, -1) for b in _matrices_of(surface, 0, u))
     return lines, across
 
 
@@ -314,17 +306,28 @@ def _local_basis(surface: SplineSurface, v: np.ndarray) -> tuple[np.ndarray, np.
 
 def evaluate_twists(surface: SplineSurface, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """The mixed second derivatives (twist vectors) at the pairs (u, v), (m, 3)."""
-    n_u, n_v = surface.poles.shape[:2]
-    bu, su = matrices(surface.knots_u, surface.degrees[0], n_u, surface.periodic[0], u)
-    bv, sv = matrices(surface.knots_v, surface.degrees[1], n_v, surface.periodic[1], v)
-    if surface.weights is None:
-        return _at_pairs(su, surface.poles, sv)
-    weights = surface.weights[..., None]
-    poles = np.concatenate([surface.poles * weights, weights], axis=2)
-    point, du, dv = (_at_pairs(a, poles, b) for a, b in ((bu, bv), (su, bv), (bu, sv)))
+    (bu, su), (bv, sv) = _matrices_of(surface, 0, u), _matrices_of(surface, 1, v)
+    poles = _net(surface)
     twist = _at_pairs(su, poles, sv)
+    if surface.weights is None:
+        return twist
+    point, du, dv = _at_pairs(bu, poles, bv), _at_pairs(su, poles, bv), _at_pairs(bu, poles, sv)
     p, pu, pv = _project(point, du, dv)
     return (twist[:, :3] - pu * dv[:, 3:] - pv * du[:, 3:] - p * twist[:, 3:]) / point[:, 3:]
+
+
+def _net(surface: SplineSurface) -> np.ndarray:
+    """(n_u, n_v, 3) the poles; where there are weights (n_u, n_v, 4), the poles times their weights, and these."""
+    if surface.weights is None:
+        return surface.poles
+    weights = surface.weights[..., None]
+    return np.concatenate([surface.poles * weights, weights], axis=2)
+
+
+def _matrices_of(surface: SplineSurface, axis: int, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`matrices` of a surface in u (axis 0) or v (axis 1)."""
+    knots = surface.knots_v if axis else surface.knots_u
+    return matrices(knots, surface.degrees[axis], surface.poles.shape[axis], surface.periodic[axis], t)
 
 
 def _at_pairs(left: np.ndarray, poles: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -10,12 +10,12 @@ simplest.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from dflow.cadaccess import bsplines, curves, shapecode, surfaces
-from dflow.cadaccess.shapecode import Spline
 from dflow.cadaccess.surfaces import SurfaceTable
 from dflow.cadaccess.tables import ShapeTables
 
@@ -66,7 +66,8 @@ _RULES = tuple(np.polynomial.legendre.leggauss(n) for n in (5, 8, 12))
 """Gauss-Legendre rules of the inner integral, ..."""
 
 _ALL_RULES = np.concatenate([nodes for nodes, _ in _RULES]), np.concatenate([weights for _, weights in _RULES])
-_PARTS = (slice(0, 5), slice(5, 13), slice(13, 25))
+_ENDS = np.cumsum([0, *(len(nodes) for nodes, _ in _RULES)]).tolist()
+_PARTS = tuple(slice(begin, end) for begin, end in itertools.pairwise(_ENDS))
 """... all of them as one, to be tried in one call, and where each lies in it."""
 
 
@@ -82,22 +83,22 @@ def integrate_faces(tables: ShapeTables, rows: np.ndarray) -> tuple[np.ndarray, 
     uses = np.flatnonzero(tables.use_boundary)
     uses = uses[np.argsort(tables.use_face[uses], kind="stable")]
     first, last = (np.searchsorted(tables.use_face[uses], rows, side) for side in ("left", "right"))
+    size = float(np.linalg.norm(np.ptp(tables.points, axis=0))) if len(tables.points) else 0.0
     for i, row in enumerate(rows.tolist()):
-        found = _integrate(tables, row, uses[first[i] : last[i]])
+        found = _integrate(tables, row, uses[first[i] : last[i]], size)
         if found is not None and found[0] > 0:
             sums[i], good[i] = found, True
     return sums, good
 
 
-def _integrate(tables: ShapeTables, row: int, uses: np.ndarray) -> np.ndarray | None:
-    """The sums (11,) of one face; None where the quadrature does not converge."""
+def _integrate(tables: ShapeTables, row: int, uses: np.ndarray, size: float) -> np.ndarray | None:
+    """The sums (11,) of one face of a part of this size; None where the quadrature does not converge."""
     use, low, high = _pieces(tables, row, uses)
     uv, step = _along(tables, use, low, high)
     moving = np.abs(step).max(axis=1, initial=0.0) > 0  # nothing comes from where u stands still
     use, low, high, uv, step = (part[moving] for part in (use, low, high, uv, step))
     if not len(use):
         return None
-    size = float(np.linalg.norm(np.ptp(tables.points, axis=0))) if len(tables.points) else 0.0
     inner = _choose_rule(tables.faces, row, uv, size)
     if inner is None:
         return None
@@ -107,8 +108,7 @@ def _integrate(tables: ShapeTables, row: int, uses: np.ndarray) -> np.ndarray | 
         fine, coarse = np.einsum("k,pkc->pc", _WEIGHTS, each), np.einsum("k,pkc->pc", _COARSE, each)
         scale = _scale(float(total[0] + fine[:, 0].sum()), size, inner.reach)
         off = (np.abs(fine - coarse) / scale).max(axis=1)
-        again = off > (0.0 if error + off.sum() > TOLERANCE else np.inf)
-        again &= off > 0.5 * TOLERANCE / len(off)
+        again = (off > 0.5 * TOLERANCE / len(off)) & (error + off.sum() > TOLERANCE)
         total += fine[~again].sum(axis=0)
         error += float(off[~again].sum())
         use, low, high = use[again], low[again], high[again]
@@ -144,11 +144,9 @@ def _pieces(tables: ShapeTables, row: int, uses: np.ndarray) -> tuple[np.ndarray
         else:
             found.append((use, np.linspace(first, last, 5)))
     use = np.array([use for use, cuts in found for _ in cuts[1:]], np.int64)
-    low, high = (np.concatenate([cuts[part] for _, cuts in found] or [np.zeros(0)]) for part in (_START, _END))
+    low = np.concatenate([np.zeros(0), *(cuts[:-1] for _, cuts in found)])
+    high = np.concatenate([np.zeros(0), *(cuts[1:] for _, cuts in found)])
     return use, low, high
-
-
-_START, _END = slice(None, -1), slice(1, None)
 
 
 def _cuts(table: SurfaceTable, row: int, uv: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -180,8 +178,7 @@ def breaks(table: SurfaceTable, row: int, axis: int, low: float, high: float) ->
     surface = table.splines.get(row)
     if surface is not None:
         knots = surface.knots_v if axis else surface.knots_u
-        line = Spline(surface.degrees[axis], surface.poles[:0, 0], None, knots, surface.periodic[axis])
-        return bsplines.span_breaks(line, low, high)
+        return bsplines.knots_between(knots, low, high, periodic=surface.periodic[axis])
     swept = table.sweeps[row].splines.get(0)
     if swept is not None and axis == int(table.kind[row] == shapecode.REVOLUTION):
         return bsplines.span_breaks(swept, low, high)

@@ -30,9 +30,10 @@ def integrate(surface: SplineSurface) -> PatchMoments | None:
     """The moments of a surface; None where the two rules differ by more than 1e-9 of what they add up, and for
     large nets of knots.
     """
-    if (len(np.unique(surface.knots_u)) - 1) * (len(np.unique(surface.knots_v)) - 1) > _MAX_CELLS:
+    lines = np.unique(surface.knots_u), np.unique(surface.knots_v)
+    if (len(lines[0]) - 1) * (len(lines[1]) - 1) > _MAX_CELLS:
         return None
-    rough, fine = (_integrate(surface, *rule) for rule in _RULES)
+    rough, fine = (_integrate(surface, *(_spread(line, *rule) for line in lines)) for rule in _RULES)
     reach = float(np.abs(surface.poles).max())
     allowed = _RELATIVE * fine.area
     settled = (
@@ -44,9 +45,10 @@ def integrate(surface: SplineSurface) -> PatchMoments | None:
     return fine if settled else None
 
 
-def _integrate(surface: SplineSurface, nodes: np.ndarray, weights: np.ndarray) -> PatchMoments:
-    u, share_u = _spread(surface.knots_u, nodes, weights)
-    v, share_v = _spread(surface.knots_v, nodes, weights)
+def _integrate(
+    surface: SplineSurface, rule_u: tuple[np.ndarray, np.ndarray], rule_v: tuple[np.ndarray, np.ndarray]
+) -> PatchMoments:
+    (u, share_u), (v, share_v) = rule_u, rule_v
     points, du, dv = bsplines.evaluate_grid(surface, u, v)
     normals = np.cross(du, dv) * (share_u[:, None] * share_v)[..., None]
     sizes = np.sqrt(np.einsum("abk,abk->ab", normals, normals))
@@ -60,8 +62,7 @@ def _integrate(surface: SplineSurface, nodes: np.ndarray, weights: np.ndarray) -
     )
 
 
-def _spread(knots: np.ndarray, nodes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rule's nodes and weights over every span between different knots."""
-    line = np.unique(knots)
+def _spread(line: np.ndarray, nodes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rule's nodes and weights over every span of a line of different knots."""
     half = 0.5 * np.diff(line)[:, None]
     return (line[:-1, None] + half * (1.0 + nodes)).ravel(), (half * weights).ravel()
