@@ -166,8 +166,10 @@ def test_any_text_survives_and_zarr_agrees(tmp_path_factory: Any, texts: np.ndar
     with zarr.storage.ZipStore(path, mode="r") as store:
         theirs = np.asarray(zarr.open_group(store, mode="r")["g/a"][...], dtype=object)
     assert read_arrays(path, ["g/a"])["g/a"].tolist() == texts.tolist()
-    # zarr gives a single text as numpy's scalar, which drops NULs from its end.
-    assert theirs.tolist() == (texts.item().rstrip("\0") if texts.ndim == 0 else texts.tolist())
+    if texts.ndim:
+        assert theirs.tolist() == texts.tolist()
+    else:  # zarr 3.1 gives a single text as numpy's scalar, which drops NULs from its end
+        assert theirs.item() in (texts.item(), texts.item().rstrip("\0"))
 
 
 def test_big_chunks_are_compressed_and_small_ones_are_not(tmp_path: Path) -> None:
