@@ -23,6 +23,7 @@ from dflow.flowmanager.reports.progress import ProgressEvent
 from dflow.monitor import events
 from dflow.records import ErrorRecord
 from tests import browser
+from tests.clock import Clock
 from tests.monitor import snapshots
 
 N_ITEMS = 60
@@ -107,14 +108,14 @@ def told(client: mock.Mock) -> list[Any]:
 
 
 def test_the_feed_sends_at_most_one_message_a_second_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr(monitorfeed.time, "monotonic", lambda: now)
+    clock = Clock(100.0)
+    monkeypatch.setattr(monitorfeed, "time", clock)
     client = mock.Mock(status="running")
     feed = MonitorFeed(client, "flow", "r")
     error = ErrorRecord("crash", "died", "encode", "a", 0)
     feed(ProgressEvent("flow", "encode", "started", 50))
     for n in range(1, 41):
-        now += 0.1
+        clock.now += 0.1
         feed(ProgressEvent("flow", "encode", "advanced", 50, succeeded=n, n_bytes=10 * n, errors=(error,)))
     assert len(told(client)) <= 1 + 4
     feed.close("cancelled")

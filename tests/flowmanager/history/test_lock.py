@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -64,9 +65,10 @@ def test_a_process_that_took_over_the_id_is_not_the_owner():
 def test_a_stepped_clock_does_not_make_a_live_owner_look_dead(tmp_path, monkeypatch, step_seconds):
     """What the system calls a process's start time is its boot time plus an age, and moves with the clock."""
     with FolderLock(tmp_path):
-        born, now = psutil.Process().create_time(), time.time
+        born = psutil.Process().create_time()
+        stepped = SimpleNamespace(time=lambda: time.time() + step_seconds, monotonic=time.monotonic, sleep=time.sleep)
         monkeypatch.setattr(psutil.Process, "create_time", lambda self: born + step_seconds)
-        monkeypatch.setattr(time, "time", lambda: now() + step_seconds)
+        monkeypatch.setattr(lock_module, "time", stepped)
         os.utime(tmp_path / "lock.json", (born - step_seconds,) * 2)
         with pytest.raises(FlowBusyError):
             FolderLock(tmp_path).acquire()

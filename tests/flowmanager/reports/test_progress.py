@@ -20,6 +20,7 @@ from dflow.flowmanager.reports.outputs import error_entries
 from dflow.flowmanager.reports.progress import Progress, ProgressEvent
 from dflow.flowmanager.reports.report import print_report
 from dflow.records import ErrorRecord, ItemRecord
+from tests.clock import Clock
 from tests.flowmanager.flowparts import encode, gather, label, write_sources
 
 ERROR = ErrorRecord("timeout", "took <too> long\nmore", "encode", "a & b.step", 1, traceback="Trace")
@@ -40,14 +41,14 @@ def test_events_add_up_and_end_with_a_finished_one():
 
 
 def test_what_ended_is_told_when_nothing_else_ends(monkeypatch):
-    now = 100.0
-    monkeypatch.setattr("dflow.flowmanager.reports.progress.time.monotonic", lambda: now)
+    clock = Clock()
+    monkeypatch.setattr("dflow.flowmanager.reports.progress.time", clock)
     events: list[ProgressEvent] = []
     progress = Progress("flow", [events.append])
     task = progress.start("encode", 10)
     task.advance(succeeded=9, n_bytes=70)
     assert events[-1].done == 0  # a moment after the last event
-    now += 0.5
+    clock.now += 0.5
     progress.flush()
     assert (events[-1].done, events[-1].n_bytes) == (9, 70)
     progress.flush()

@@ -23,6 +23,7 @@ from dflow.flowmanager.reports.runreport import report_page
 from dflow.flowmanager.reports.timeline import MAX_POINTS, N_BINS, Timeline
 from dflow.records import BatchResult, ErrorRecord, ItemRecord
 from tests import browser
+from tests.clock import Clock
 from tests.flowmanager.flowparts import encode, gather, write_sources
 
 HOSTILE = (
@@ -179,11 +180,11 @@ def test_a_run_with_too_many_failures_says_why_it_ended(tmp_path) -> None:
 
 
 def test_a_long_run_stays_small(monkeypatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr("dflow.flowmanager.reports.timeline.time.monotonic", lambda: now[0])
+    clock = Clock(0.0)
+    monkeypatch.setattr("dflow.flowmanager.reports.timeline.time", clock)
     timeline = Timeline()
     for number in range(20_000):
-        now[0] += 5.0
+        clock.now += 5.0
         timeline.note([BatchResult("t", number, (), f"host{number % 3}", 1, seconds=3.0)])
         timeline(ProgressEvent("f", "t", "advanced", 20_000, succeeded=number + 1))
     assert len(timeline.done["t"]) <= MAX_POINTS

@@ -20,6 +20,7 @@ from dflow.flowmanager.stages.earlymerge import EarlyMerge
 from dflow.records import ShardRecord
 from dflow.storage import OptStorage, describe
 from dflow.storage.paths import FlowPaths, sample_name
+from tests.clock import Clock
 from tests.faults.programs import finish, kill, start
 from tests.flowmanager.flowparts import hidden
 from tests.flowmanager.slowparts import (
@@ -125,16 +126,6 @@ def test_a_flow_killed_while_it_merges_ahead_goes_on_as_any(tmp_path):
     plain = make_flow(tmp_path / "plain", debug=True)
     process(plain, sources)
     assert published(flow) == published(plain)
-
-
-class Clock:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 class Ahead:
