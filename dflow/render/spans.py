@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dflow.cadaccess.runs import run_starts
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -183,14 +185,6 @@ def cover(x: Floats, y: Floats, sides: Sides, size: tuple[int, int]) -> Spans:
     half = len(pixel) // 2
     start, stop = pixel[:half] & ((1 << n_bits) - 1), pixel[half:] & ((1 << n_bits) - 1)
     return Spans(pixel[:half] >> n_bits, start, np.maximum(start, stop, out=stop))
-
-
-def run_starts(values: Ints) -> Ints:
-    """Where runs of equal values begin."""
-    new = np.empty(len(values), bool)
-    new[:1] = True
-    np.not_equal(values[1:], values[:-1], out=new[1:])
-    return new.nonzero()[0]
 
 
 def _first_centre(at: Floats, end: int) -> Ints:
