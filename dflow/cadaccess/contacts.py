@@ -13,7 +13,7 @@ import numpy as np
 
 from dflow.cadaccess import curves, trimming
 from dflow.cadaccess.curves import CurveTable
-from dflow.cadaccess.runs import run_starts
+from dflow.cadaccess.runs import run_lengths, run_starts
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import ON_TOLERANCE, Chords
 
@@ -86,7 +86,7 @@ def _neighbours(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.nda
     low, high = np.minimum(chords.start, chords.end) - reach, np.maximum(chords.start, chords.end) + reach
     loop = tables.use_loop[chords.use]
     begin = run_starts(loop)
-    size = np.diff(np.append(begin, len(loop)))
+    size = run_lengths(begin, len(loop))
     box_low, box_high = np.minimum.reduceat(low, begin), np.maximum.reduceat(high, begin)
     a, b = _pairs_of_runs(chords.face[begin])
     near = _meet(box_low[a], box_high[a], box_low[b], box_high[b])

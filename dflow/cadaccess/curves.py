@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from dflow.cadaccess import bsplines, shapecode
-from dflow.cadaccess.runs import run_starts
+from dflow.cadaccess.runs import run_lengths, run_starts
 from dflow.cadaccess.shapecode import Curve, Spline
 
 T = TypeVar("T")
@@ -192,7 +192,7 @@ def _evaluate_splines(
     owners = rows[free]
     begins = run_starts(owners)
     splines = [table.splines[row] for row in owners[begins].tolist()]
-    sizes = np.diff(np.append(begins, len(free))) * t.shape[1]
+    sizes = run_lengths(begins, len(free)) * t.shape[1]
     at, slope = bsplines.evaluate_curves(splines, sizes, t[free].ravel())
     points[free] = at.reshape(len(free), t.shape[1], -1)
     slopes[free] = slope.reshape(len(free), t.shape[1], -1)

@@ -7,7 +7,7 @@ import numpy as np
 from dflow.cadaccess import bsplines, curves, extremes, lengths, shapecode, surfaces, trimming
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.moments import Moments, cone_moments
-from dflow.cadaccess.runs import run_starts
+from dflow.cadaccess.runs import run_lengths, run_starts
 from dflow.cadaccess.sampling import face_points
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
@@ -134,7 +134,7 @@ def _edges_between_two_faces(tables: ShapeTables) -> tuple[np.ndarray, np.ndarra
     order = uses[np.lexsort((tables.use_face[uses], tables.use_edge[uses]))]
     edge, face = tables.use_edge[order], tables.use_face[order]
     start = run_starts(edge)
-    twice = start[np.diff(np.append(start, len(edge))) == 2]
+    twice = start[run_lengths(start, len(edge)) == 2]
     twice = twice[face[twice] != face[twice + 1]]
     return edge[twice], order[twice], order[twice + 1]
 

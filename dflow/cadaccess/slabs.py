@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dflow.cadaccess.runs import run_starts
+from dflow.cadaccess.runs import run_numbers, run_starts
 
 _STEPS = 1 << 22
 """Resolution of u within a face: corners closer than that share a line."""
@@ -219,7 +219,7 @@ def _share_points(
     first = run_starts(key[order])
     where = order[first]
     back = np.empty(len(key), np.int64)
-    back[order] = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(key))))
+    back[order] = run_numbers(first, len(key))
     return ends_line[where], ends_v[where], back[: len(line)], back[len(line) : 2 * len(line)]
 
 

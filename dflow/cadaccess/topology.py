@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dflow.cadaccess.runs import run_starts
+from dflow.cadaccess.runs import run_lengths, run_starts
 from dflow.cadaccess.tables import ShapeTables
 
 
@@ -108,7 +108,7 @@ def _chain(loop: np.ndarray, start: np.ndarray, end: np.ndarray, backwards: np.n
     if not n:
         return np.zeros(0, np.int32)
     first = run_starts(loop)
-    size = np.diff(np.append(first, n))
+    size = run_lengths(first, n)
     mirror = np.repeat(2 * first + size - 1, size) - np.arange(n)
     order = np.where(backwards, mirror, np.arange(n))
     following = chain_loops(loop, start[order], end[order])

@@ -14,7 +14,7 @@ import numpy as np
 
 from dflow.cadaccess import bsplines, curves, shapecode
 from dflow.cadaccess.curves import CurveTable
-from dflow.cadaccess.runs import run_starts
+from dflow.cadaccess.runs import run_numbers, run_starts
 from dflow.cadaccess.shapecode import Spline
 from dflow.cadaccess.tables import ShapeTables
 from dflow.errors import GeometryError
@@ -104,7 +104,7 @@ def _close_loops(tables: ShapeTables, chords: Chords) -> Chords:
     leaves = np.where(forward[:, None], end[tail], start[head])
     enters = np.where(forward[:, None], start[head], end[tail])
     first = run_starts(loop)
-    number = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(use))))
+    number = run_numbers(first, len(use))
     follower, gap, pending = _chain(first, leaves, enters, GAP * _loop_size(start, end, head[first]))
     closed[tables.use_face[use[first[pending]]]] = False
     scale = 1.0 + np.maximum(np.abs(leaves), np.abs(enters[follower])).max(axis=1)
@@ -131,7 +131,7 @@ def _chain(
     first: np.ndarray, leaves: np.ndarray, enters: np.ndarray, allowed: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each curve's successor in its loop, the gap to it, and (loops,) bool: loops with a gap wider than `allowed`."""
-    number = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(leaves))))
+    number = run_numbers(first, len(leaves))
     chosen, gaps = np.arange(len(leaves)), np.zeros(len(leaves))
     pending = np.ones(len(first), bool)
     for attempt in (_stored_order, _reverse_order, _nearest_order):

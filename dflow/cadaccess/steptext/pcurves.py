@@ -14,7 +14,7 @@ import numpy as np
 
 from dflow.cadaccess import curves
 from dflow.cadaccess.curves import CurveTable
-from dflow.cadaccess.runs import run_starts
+from dflow.cadaccess.runs import run_numbers, run_starts
 from dflow.cadaccess.shapecode import (
     BSPLINE,
     BSPLINE_SURFACE,
@@ -247,7 +247,7 @@ def _unroll(geometry: Geometry, uses: Uses, rows: np.ndarray, ends: np.ndarray, 
     forward = uses.forward[rows][:, None]
     enters, leaves = np.where(forward, ends[:, 0], ends[:, 1]), np.where(forward, ends[:, 1], ends[:, 0])
     head = run_starts(loop)
-    number = np.repeat(np.arange(len(head)), np.diff(np.append(head, n)))
+    number = run_numbers(head, n)
     before = np.arange(n) - 1
     before[head] = np.append(head[1:], n) - 1
     gap = leaves[before] - enters
@@ -366,7 +366,7 @@ def _align(
 def _widest(size: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """(n,) int64: for each loop the first of its face's loops whose box, of `size` : (n, 2), has the largest area."""
     area, first = size.prod(axis=1), run_starts(owner)
-    group = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(owner))))
+    group = run_numbers(first, len(owner))
     largest = np.flatnonzero(area == np.maximum.reduceat(area, first)[group])
     return largest[run_starts(group[largest])][group]
 
