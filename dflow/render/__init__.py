@@ -4,14 +4,32 @@
 * `render_image`: the picture as an array, faces coloured on request
 * `write_glb`, `read_glb`: the compact mesh with a face index per vertex
 * `available_renderer`: which renderer this process uses, and why
+
+The names load on first use: drawing brings compiled loops, which those who only ask for a renderer do without.
 """
 
 from __future__ import annotations
 
-from dflow.render.glb import pack_glb, read_glb, write_glb
-from dflow.render.mesh import MeshArrays, RenderMesh
-from dflow.render.probe import available_renderer
-from dflow.render.sample import RenderReport, render_image, render_sample
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dflow.render.glb import pack_glb, read_glb, write_glb
+    from dflow.render.mesh import MeshArrays, RenderMesh
+    from dflow.render.probe import available_renderer
+    from dflow.render.sample import RenderReport, render_image, render_sample
+
+_HOMES = {
+    "pack_glb": "dflow.render.glb",
+    "read_glb": "dflow.render.glb",
+    "write_glb": "dflow.render.glb",
+    "MeshArrays": "dflow.render.mesh",
+    "RenderMesh": "dflow.render.mesh",
+    "available_renderer": "dflow.render.probe",
+    "RenderReport": "dflow.render.sample",
+    "render_image": "dflow.render.sample",
+    "render_sample": "dflow.render.sample",
+}
 
 __all__ = [
     "MeshArrays",
@@ -24,3 +42,9 @@ __all__ = [
     "render_sample",
     "write_glb",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dflow.render' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dflow.render import passes
 from dflow.render.mesh import MeshArrays, RenderMesh, clean_arrays
+
+Floats = npt.NDArray[np.float64]
 
 MAGIC = 0x46546C67
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
@@ -25,6 +28,7 @@ STEPS = 65535
 
 _DTYPES: dict[int, str] = {BYTE: "i1", UNSIGNED_SHORT: "<u2", UNSIGNED_INT: "<u4", FLOAT: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC3": 3}
+_WORLD = np.eye(3)
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
@@ -47,19 +51,17 @@ def pack_glb(mesh: MeshArrays) -> bytes:
     ----------
     mesh : a settled one, see `clean_arrays`
     """
-    n = len(mesh.vertices)
-    points = np.concatenate([mesh.vertices, mesh.edge_points]).T.astype(np.float64, order="C")
-    low = points.min(axis=1) + 0.0  # no zero with a sign, which would be written
-    scale = max(float((points.max(axis=1) - low).max()), 1e-12) / STEPS
-    points -= low[:, None]
-    points /= scale
-    steps = np.minimum(np.rint(points), STEPS).astype(np.uint16)
+    box = np.array([[np.inf] * 3, [-np.inf] * 3])
+    passes.widen(_WORLD, mesh.vertices, box)
+    passes.widen(_WORLD, mesh.edge_points, box)
+    low = box[0] + 0.0  # no zero with a sign, which would be written
+    scale = max(float((box[1] - low).max()), 1e-12) / STEPS
     parts = _Parts()
     primitives = []
     if len(mesh.triangles):
-        primitives.append(_triangle_primitive(parts, mesh, steps[:, :n]))
+        primitives.append(_triangle_primitive(parts, mesh, low, scale))
     if len(mesh.edge_segments):
-        primitives.append(_line_primitive(parts, steps[:, n:], mesh.edge_segments))
+        primitives.append(_line_primitive(parts, mesh, low, scale))
     document = {
         "asset": {"version": "2.0", "generator": "dflow"},
         "extensionsUsed": ["KHR_mesh_quantization"],
@@ -99,6 +101,10 @@ class _Parts:
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 
+    def add_positions(self, view: int, count: int, box: npt.NDArray[np.uint16]) -> int:
+        low, high = box.tolist()
+        return self.add_accessor(view, UNSIGNED_SHORT, count, "VEC3", byteOffset=0, min=low, max=high)
+
     def add_indices(self, indices: npt.NDArray[np.integer]) -> int:
         small = int(indices.max(initial=0)) < STEPS  # 65535 itself restarts primitives
         flat = indices.ravel().astype("<u2" if small else "<u4")
@@ -106,35 +112,31 @@ class _Parts:
         return self.add_accessor(view, UNSIGNED_SHORT if small else UNSIGNED_INT, len(flat), "SCALAR")
 
 
-def _triangle_primitive(parts: _Parts, mesh: MeshArrays, positions: npt.NDArray[np.uint16]) -> dict[str, Any]:
-    few = int(mesh.vertex_faces.max(initial=0)) <= STEPS
+def _triangle_primitive(parts: _Parts, mesh: MeshArrays, low: Floats, scale: float) -> dict[str, Any]:
     # Every attribute begins on a multiple of four bytes, and unsigned integers are not allowed for attributes.
-    offsets = {"position": 0, "normal": 8, "face": 12}
-    formats = [("<u2", 3), ("i1", 3), "<u2" if few else "<f4"]
-    layout = np.dtype({"names": list(offsets), "formats": formats, "offsets": list(offsets.values()), "itemsize": 16})
-    record = np.zeros(positions.shape[1], layout)
-    record["position"], record["face"] = positions.T, mesh.vertex_faces
-    record["normal"] = np.rint(np.minimum(np.maximum(mesh.normals, -1.0), 1.0) * 127.0)
-    view = parts.add_view(record.tobytes(), target=34962, stride=record.itemsize)
-    count = len(record)
-    low, high = positions.min(axis=1).tolist(), positions.max(axis=1).tolist()
+    count, few = len(mesh.vertices), int(mesh.vertex_faces.max(initial=0)) <= STEPS
+    record, box = np.zeros((count, 8), np.uint16), np.empty((2, 3), np.uint16)
+    passes.quantise(mesh.vertices, low, scale, record, box)
+    passes.quantise_normals(mesh.normals, record.view(np.int8))
+    if few:
+        record[:, 6] = mesh.vertex_faces
+    else:
+        record.view(np.float32)[:, 3] = mesh.vertex_faces
+    view = parts.add_view(record.tobytes(), target=34962, stride=16)
     attributes = {
-        "POSITION": parts.add_accessor(view, UNSIGNED_SHORT, count, "VEC3", byteOffset=0, min=low, max=high),
+        "POSITION": parts.add_positions(view, count, box),
         "NORMAL": parts.add_accessor(view, BYTE, count, "VEC3", byteOffset=8, normalized=True),
         "_FACE": parts.add_accessor(view, UNSIGNED_SHORT if few else FLOAT, count, "SCALAR", byteOffset=12),
     }
     return {"attributes": attributes, "indices": parts.add_indices(mesh.triangles), "mode": TRIANGLES}
 
 
-def _line_primitive(
-    parts: _Parts, positions: npt.NDArray[np.uint16], segments: npt.NDArray[np.int32]
-) -> dict[str, Any]:
-    padded = np.zeros((positions.shape[1], 4), "<u2")
-    padded[:, :3] = positions.T
-    view = parts.add_view(padded.tobytes(), target=34962, stride=8)
-    low, high = positions.min(axis=1).tolist(), positions.max(axis=1).tolist()
-    accessor = parts.add_accessor(view, UNSIGNED_SHORT, len(padded), "VEC3", byteOffset=0, min=low, max=high)
-    return {"attributes": {"POSITION": accessor}, "indices": parts.add_indices(segments), "mode": LINES}
+def _line_primitive(parts: _Parts, mesh: MeshArrays, low: Floats, scale: float) -> dict[str, Any]:
+    record, box = np.zeros((len(mesh.edge_points), 4), np.uint16), np.empty((2, 3), np.uint16)
+    passes.quantise(mesh.edge_points, low, scale, record, box)
+    view = parts.add_view(record.tobytes(), target=34962, stride=8)
+    position = parts.add_positions(view, len(record), box)
+    return {"attributes": {"POSITION": position}, "indices": parts.add_indices(mesh.edge_segments), "mode": LINES}
 
 
 def _assemble(document: dict[str, Any], binary: bytes) -> bytes:

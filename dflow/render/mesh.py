@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from dflow.render import passes
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -51,6 +53,13 @@ class MeshArrays:
     triangles : (T, 3) int32
     edge_points : (P, 3) float32, mm
     edge_segments : (S, 2) int32, point indices of each straight piece
+
+    Raises
+    ------
+    IndexError
+        A triangle or a segment names a point that there is not: the compiled loops rely on that.
+    ValueError
+        Vertices, normals and faces of different number.
     """
 
     vertices: FloatArray
@@ -59,6 +68,17 @@ class MeshArrays:
     triangles: IntArray
     edge_points: FloatArray
     edge_segments: IntArray
+
+    def __post_init__(self) -> None:
+        n_vertices, n_points = len(self.vertices), len(self.edge_points)
+        if not len(self.normals) == len(self.vertex_faces) == n_vertices:
+            raise ValueError(
+                f"{n_vertices} vertices, {len(self.normals)} normals and {len(self.vertex_faces)} faces of vertices"
+            )
+        if not passes.within(self.triangles, n_vertices):
+            raise IndexError(_out_of_range("triangles", self.triangles, n_vertices))
+        if not passes.within(self.edge_segments, n_points):
+            raise IndexError(_out_of_range("edge segments", self.edge_segments, n_points))
 
     @property
     def is_empty(self) -> bool:
@@ -78,48 +98,64 @@ class MeshArrays:
 
 def segments_of(offsets: npt.NDArray[np.integer], n_points: int) -> IntArray:
     """Point index pairs (S, 2) of polylines that begin at `offsets`; pairs across two polylines are left out."""
-    if n_points < 2:
-        return np.zeros((0, 2), np.int32)
-    starts = np.arange(n_points - 1, dtype=np.int32)
-    inside = np.ones(n_points - 1, bool)
-    inner = np.asarray(offsets)[1:-1]
-    inside[inner[(inner > 0) & (inner < n_points)] - 1] = False
-    starts = starts[inside]
-    return np.stack([starts, starts + 1], axis=1)
+    segments = np.empty((n_points, 2), np.int32)
+    return segments[: passes.connect(np.ascontiguousarray(offsets, np.int32), n_points, segments)]
 
 
 def clean_arrays(mesh: RenderMesh | MeshArrays) -> MeshArrays:
-    """Settle dtypes; drop triangles and segments whose coordinates are not finite (kernel meshes can hold such)."""
+    """Settle dtypes; drop triangles and segments whose coordinates are not finite (kernel meshes can hold such).
+
+    Raises
+    ------
+    IndexError
+        A triangle names a vertex that there is not.
+    ValueError
+        Arrays whose lengths do not go together.
+    """
     if isinstance(mesh, MeshArrays):
         return mesh
-    vertices = np.ascontiguousarray(mesh.vertices, np.float32).reshape(-1, 3)
-    normals = np.ascontiguousarray(mesh.normals, np.float32).reshape(-1, 3)
-    triangles = np.ascontiguousarray(mesh.triangles, np.int32).reshape(-1, 3)
-    faces = np.ascontiguousarray(mesh.triangle_faces, np.int32)
-    points = np.ascontiguousarray(mesh.edge_points, np.float32).reshape(-1, 3)
+    vertices, normals = _rows(mesh.vertices, np.float32), _rows(mesh.normals, np.float32)
+    triangles, faces = _rows(mesh.triangles, np.int32), np.ascontiguousarray(mesh.triangle_faces, np.int32)
+    points = _rows(mesh.edge_points, np.float32)
+    if len(vertices) != len(normals) or faces.shape != (len(triangles),):
+        raise ValueError(
+            f"{len(normals)} normals for {len(vertices)} vertices, faces {faces.shape} for {len(triangles)} triangles"
+        )
+    owner = np.full(len(vertices), -1, np.int32)
+    odd = passes.inspect(vertices, normals, triangles, faces, points, owner)
     segments = segments_of(mesh.edge_offsets, len(points))
-    if not np.isfinite(vertices).all():
+    if odd & passes.OUTSIDE:
+        raise IndexError(_out_of_range("triangles", triangles, len(vertices)))
+    if odd & passes.NEGATIVE:
+        raise IndexError(f"a triangle of face {faces.min()}")
+    if odd & passes.POINTS_NOT_FINITE:
         finite = _finite_rows(vertices)
         keep = finite[triangles].all(axis=1)
         triangles, faces = triangles[keep], faces[keep]
         vertices = np.where(finite[:, None], vertices, _any_finite(vertices, finite)).astype(np.float32)
-    if not np.isfinite(points).all():
+    if odd & passes.EDGES_NOT_FINITE:
         finite = _finite_rows(points)
         segments = segments[finite[segments].all(axis=1)]
         points = np.where(finite[:, None], points, _any_finite(points, finite)).astype(np.float32)
-    if not np.isfinite(normals).all():
+    if odd & passes.NORMALS_NOT_FINITE:
         normals = np.where(np.isfinite(normals), normals, np.float32(0.0))
-    return MeshArrays(*_split_at_faces(vertices, normals, triangles, faces), points, segments)
+    if odd & passes.SHARED:
+        vertices, normals, owner, triangles = _split_at_faces(vertices, normals, triangles, faces)
+    return MeshArrays(vertices, normals, owner, triangles, points, segments)
+
+
+def _out_of_range(what: str, indices: IntArray, n_points: int) -> str:
+    return f"{what} of points {indices.min()} to {indices.max()}, where there are {n_points}"
+
+
+def _rows(values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(values, dtype).reshape(-1, 3)
 
 
 def _split_at_faces(
     vertices: FloatArray, normals: FloatArray, triangles: IntArray, faces: IntArray
 ) -> tuple[FloatArray, FloatArray, IntArray, IntArray]:
     """Vertices that belong to one face each: vertices, normals, their faces, triangles."""
-    owner = np.zeros(len(vertices), np.int32)
-    owner[triangles] = faces[:, None]
-    if (owner[triangles] == faces[:, None]).all():
-        return vertices, normals, owner, triangles
     pairs = triangles.astype(np.int64) + faces[:, None].astype(np.int64) * len(vertices)
     used, flat = np.unique(pairs, return_inverse=True)
     face, vertex = np.divmod(used, len(vertices))

@@ -101,7 +101,7 @@ class OffscreenWindow:
 
     def _shade(self, mesh: MeshArrays, face_colors: Image | None) -> None:
         """Colours of vertices, lit here: the rasteriser's own lighting takes as long again as all the rest."""
-        light = look.light(look.to_camera(mesh.normals))[:, None]
+        light = look.light(mesh.normals)[:, None]
         base = np.array(look.MATERIAL_RGB, np.float64)
         if face_colors is not None:
             base = np.asarray(face_colors, np.float64)[mesh.vertex_faces]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dflow.render import passes
 from dflow.render.mesh import MeshArrays
 
 MARGIN = 0.04
@@ -25,6 +26,8 @@ KEY_LIGHT = (-0.371, 0.743, 0.557)
 KEY_STRENGTH = 0.42
 HEAD_STRENGTH = 0.42
 """A second light at the viewer's eye, so that nothing in sight is black."""
+
+_LAMP = np.array([*KEY_LIGHT, KEY_STRENGTH, HEAD_STRENGTH, AMBIENT])
 
 AXES = np.array(
     [
@@ -46,22 +49,14 @@ class View:
     half_depth: float
 
 
-def to_camera(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """World points (N, 3) in camera coordinates (right, up, to the viewer), same unit.
-
-    The transpose of a contiguous array: its columns are read at full speed, which matters more than its rows.
-    """
-    camera: npt.NDArray[np.float64] = AXES @ np.ascontiguousarray(points.T, np.float64)
-    return camera.T
-
-
 def fit_view(mesh: MeshArrays, aspect: float) -> View:
     """The view that shows all of `mesh` in a picture whose width is `aspect` times its height."""
-    drawn = [mesh.vertices] if len(mesh.triangles) else []
+    box = np.array([[np.inf] * 3, [-np.inf] * 3])
+    if len(mesh.triangles):
+        passes.widen(AXES, mesh.vertices, box)
     if len(mesh.edge_segments):
-        drawn.append(mesh.edge_points)
-    camera = to_camera(np.concatenate(drawn)).T
-    low, high = camera.min(axis=1), camera.max(axis=1)
+        passes.widen(AXES, mesh.edge_points, box)
+    low, high = box
     half = (high - low) / 2
     half_height = max(half[1], half[0] / aspect) / (1 - 2 * MARGIN)
     if half_height <= 0:  # a single point, or a line towards the viewer
@@ -69,10 +64,8 @@ def fit_view(mesh: MeshArrays, aspect: float) -> View:
     return View(((low + high) / 2) @ AXES, float(half_height), float(half[2]))
 
 
-def light(normals: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Brightness, at most 1, of camera-space normals (N, 3); those that point away are seen from behind and turned."""
-    x, y, z = normals.T
-    scale = np.copysign(1.0 / np.maximum(np.sqrt(x * x + y * y + z * z), 1e-12), z)
-    right, up, ahead = KEY_LIGHT
-    key = np.maximum((x * right + y * up + z * ahead) * scale, 0.0)
-    return np.minimum(AMBIENT + KEY_STRENGTH * key + HEAD_STRENGTH * (z * scale), 1.0)
+def light(normals: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Brightness (N,), at most 1, of normals (N, 3); those that point away are seen from behind and turned."""
+    found = np.empty(len(normals))
+    passes.shade(normals, AXES, _LAMP, found)
+    return found

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dflow.render.mesh import clean_arrays
-from dflow.render.view import AXES, MARGIN, fit_view, to_camera
+from dflow.render.view import AXES, MARGIN, fit_view
 from tests.render import shapes
 
 
@@ -21,7 +21,7 @@ def test_axes_are_orthonormal_and_shorten_the_world_axes_equally():
 def test_a_part_touches_the_margin_on_its_tighter_side_and_nowhere_passes_it(aspect):
     mesh = clean_arrays(shapes.box((40, 3, 7), (1000, -2000, 5)))
     view = fit_view(mesh, aspect)
-    drawn = to_camera(mesh.vertices - view.center) / view.half_height
+    drawn = (mesh.vertices - view.center) @ AXES.T / view.half_height
     extent = np.abs(drawn[:, :2]).max(axis=0) / [aspect, 1.0]
     assert extent.max() == pytest.approx(1 - 2 * MARGIN, rel=1e-5)
     assert np.abs(drawn[:, 2]).max() == pytest.approx(view.half_depth / view.half_height, rel=1e-5)

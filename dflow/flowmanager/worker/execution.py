@@ -25,7 +25,6 @@ from dflow.flowmanager.worker.injection import BodySource, InjectedLoader, fill
 from dflow.flowmanager.worker.samples import Sample, body_of, make_folders
 from dflow.flowmanager.worker.wire import WHOLE_FILE, ItemDone, PreviewDone, Reply, UnitDone, UnitStarted
 from dflow.records import ErrorRecord
-from dflow.render import render_sample
 from dflow.storage.paths import resolve_identity, sample_name
 
 if TYPE_CHECKING:
@@ -208,6 +207,8 @@ class _ItemRun:
         started, started_cpu = time.perf_counter(), time.process_time()
         note = ""
         try:
+            from dflow.render import render_sample  # the nursery has loaded it where previews are wanted
+
             paths = self._batch.paths
             render_sample(model.get_mesh(), paths.preview(name), paths.mesh(name))
         except self._call.passes_through:

@@ -46,10 +46,13 @@ def warm_up() -> None:
 
 
 def warm_up_previews() -> None:
-    """Find out how previews can be drawn, which every child would have to do for itself otherwise."""
-    renderer = available_renderer()
-    if renderer.name == "vtk":
-        importlib.import_module("dflow.render.offscreen")
+    """Load what draws previews, which every child would have to do for itself otherwise."""
+    try:
+        importlib.import_module("dflow.render.sample")
+        if available_renderer().name == "vtk":
+            importlib.import_module("dflow.render.offscreen")
+    except Exception:
+        print(f"previews cannot be drawn:\n{traceback.format_exc()}", file=sys.stderr)
 
 
 def serve(control: socket.socket) -> None:

@@ -1,0 +1,79 @@
+"""Compiled loops: what they may refer to, and that they stay within their arrays."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+import dflow
+
+ROOT = Path(dflow.__file__).parent
+KERNELS = ("tests/render", "tests/cadaccess/test_meshing.py", "tests/cadaccess/test_slabs.py")
+"""The tests of all that is compiled."""
+
+
+def _modules() -> list[str]:
+    """Modules with compiled functions."""
+    names = [module.name for module in pkgutil.walk_packages([str(ROOT)], "dflow.")]
+    sources = {name: ROOT.parent.joinpath(*name.split(".")).with_suffix(".py") for name in names}
+    return [name for name, path in sources.items() if path.is_file() and "import compiled" in path.read_text()]
+
+
+def _assigned(module: ModuleType) -> set[str]:
+    """Names that the module's own source defines."""
+    found = set()
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        for target in node.targets if isinstance(node, ast.Assign) else []:
+            found |= {each.id for each in ast.walk(target) if isinstance(each, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("name", _modules())
+def test_a_kernel_refers_to_its_own_module_only(name):
+    """Kept machine code is dropped when the kernel's module changes, and not when another one does."""
+    module = importlib.import_module(name)
+    kernels = [value for value in vars(module).values() if isinstance(value, Dispatcher)]
+    assert kernels
+    own = _assigned(module)
+    for kernel in kernels:
+        assert kernel.py_func.__module__ == name
+        for used in kernel.py_func.__code__.co_names:
+            known = vars(module).get(used)
+            assert known is None or isinstance(known, ModuleType) or used in own or hasattr(builtins, used), (
+                f"{kernel.py_func.__name__} refers to {used}"
+            )
+
+
+def test_there_are_kernels():
+    assert "dflow.render.raster" in _modules()
+
+
+@pytest.mark.parametrize("statement", ["import dflow.flowmanager.flow", "from dflow.cadaccess import CadLoader"])
+def test_numba_is_loaded_by_those_who_draw_only(statement):
+    code = f"{statement}; import sys; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_no_kernel_leaves_its_arrays(tmp_path):
+    """Their tests once more, with every index checked."""
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    tests = [str(ROOT.parent / path) for path in KERNELS if (ROOT.parent / path).exists()]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", *tests]
+    done = subprocess.run(command, cwd=ROOT.parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert any(tmp_path.rglob("*.nbi"))  # they were compiled here, with the checks
