@@ -13,8 +13,16 @@ from dataclasses import dataclass
 TARGET_SECONDS = 4.0
 """Work in a batch while there is plenty: hides the scheduler's cost, keeps the bars moving."""
 
-LEAST_SECONDS = 0.25
-"""A batch is never cut below this, even at the end."""
+LEAST_SECONDS = 0.05
+"""A batch is never cut below this, even at the end: its own costs are some milliseconds."""
+
+NODE_SECONDS = 0.002
+"""What a node takes the scheduler; in the time of a batch it must be able to give every worker one."""
+
+SHARES = 3
+"""A worker's part of what is left is cut into so many batches: what they take is known for sure when they have ended,
+and the rest makes up for it.
+"""
 
 MOST_ITEMS = 512
 """Keeps a node's message small."""
@@ -82,12 +90,13 @@ class Batcher:
         return item
 
     def _limits(self) -> tuple[float, int]:
-        share = self._weight_left / (4 * self._n_workers)
+        share = self._weight_left / (SHARES * self._n_workers)
         if self._measured_seconds <= 0.0:
             few = max(1, min(FIRST_ITEMS, len(self._queue) // (4 * self._n_workers)))
             return max(share, 1.0), few
         weight_per_second = self._measured_weight / self._measured_seconds
-        seconds = min(TARGET_SECONDS, max(LEAST_SECONDS, share / weight_per_second))
+        least = max(LEAST_SECONDS, NODE_SECONDS * self._n_workers)
+        seconds = min(TARGET_SECONDS, max(least, share / weight_per_second))
         return seconds * weight_per_second, MOST_ITEMS
 
 

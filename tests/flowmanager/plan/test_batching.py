@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +54,31 @@ def test_batches_shrink_towards_the_end():
         batcher.observe(batch, 0.05 * len(batch))
     assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(sizes))
     assert sizes[0] >= 4 * sizes[-1]
-    assert sizes[-1] <= 5  # a quarter of a second
+    assert sizes[-1] == 1  # 0.05 s
+
+
+def test_the_last_batches_of_many_workers_leave_the_scheduler_time():
+    batcher = Batcher([Sized(index, 0) for index in range(100_000)], 500)
+    batcher.observe(batcher.take(), 0.8)
+    sizes = []
+    while batch := batcher.take():
+        sizes.append(len(batch))
+        batcher.observe(batch, 0.1 * len(batch))
+    assert min(sizes[:-1]) in (9, 10)  # a second, in which 500 nodes can be handed out
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 16])
+def test_workers_end_together(n_workers):
+    """Each worker takes the next batch when it is free; items take what their size says, some much longer."""
+    seconds = {index: (0.5 if index % 97 == 0 else 1.0) * 0.003 * (1 + index % 7) for index in range(8_000)}
+    batcher = Batcher([Sized(index, 20_000 * (index % 7)) for index in seconds], n_workers)
+    free = [0.0] * n_workers
+    while batch := batcher.take():
+        worker = free.index(min(free))
+        taken = sum(seconds[index] for index in batch)
+        free[worker] += taken
+        batcher.observe(batch, taken)
+    assert max(free) - min(free) < 0.1
 
 
 def test_few_items_are_batches_of_one():
