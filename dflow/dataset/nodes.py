@@ -9,7 +9,7 @@ than once if need be.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +25,9 @@ from dflow.dataset.reuse import OldShard, block_digest, link_shard, old_shard
 from dflow.dataset.shards import ShardWriter, WrittenFile
 from dflow.dataset.words import Vocabularies
 from dflow.records import ShardRecord
+
+_OPENING_BYTES = 8192
+"""What opening a sample takes, as the bytes that are coded meanwhile."""
 
 Published = tuple[Manifest, str]
 """Shards that may be taken over, of the dataset that a merge will replace or made ahead: manifest and folder."""
@@ -78,7 +81,7 @@ def shard_nodes(
     suffix: str = "",
     blocks: Sequence[tuple[str, int]] | None = None,
 ) -> Nodes:
-    """One node a shard, largest groups first, or one for each of `blocks`, (group, index); keys
+    """One node a shard, the longest first, or one for each of `blocks`, (group, index); keys
     ``merge-<group>-000012`` and `suffix`.
 
     Of `published`, the first comes first, shards that would come out the same are taken over.
@@ -93,7 +96,7 @@ def shard_nodes(
         job = ShardJob(root, block, targets, locate, vocabularies.codes(group, index), old)
         return _node(partial(run_shard, job), f"merge-{group}-{index:06d}{suffix}")
 
-    return Nodes([(g.name, i) for g in _by_work(plan) for i in range(g.n_shards)] if blocks is None else blocks, make)
+    return Nodes(_by_work(plan, plan.groups.values()) if blocks is None else blocks, make)
 
 
 def word_nodes(plan: MergePlan, locate: Locator, *, suffix: str = "") -> Nodes:
@@ -104,12 +107,22 @@ def word_nodes(plan: MergePlan, locate: Locator, *, suffix: str = "") -> Nodes:
         job = ShardJob("", plan.block(group, index), coded[group], locate)
         return _node(partial(gather_words, job), f"words-{group}-{index:06d}{suffix}")
 
-    return Nodes([(g.name, i) for g in _by_work(plan) if coded[g.name] for i in range(g.n_shards)], make)
+    return Nodes(_by_work(plan, [group for group in plan.groups.values() if coded[group.name]]), make)
 
 
-def _by_work(plan: MergePlan) -> list[GroupPlan]:
-    """Groups by bytes, the largest first: long nodes at the end would leave workers idle."""
-    return sorted(plan.groups.values(), key=lambda g: (-sum(a.target.row_bytes for a in g.arrays) * g.n_rows, g.name))
+def _by_work(plan: MergePlan, groups: Iterable[GroupPlan]) -> list[tuple[str, int]]:
+    """All blocks, (group, index), of some groups, those that take longest first: long nodes at the end would leave
+    workers idle.
+    """
+    costs = {(g.name, i): _cost(plan, g, i) for g in groups for i in range(g.n_shards)}
+    return sorted(costs, key=lambda block: (-costs[block], block))
+
+
+def _cost(plan: MergePlan, group: GroupPlan, index: int) -> float:
+    """What a block takes, in bytes that are expanded and coded again; its samples are taken to be of mean size."""
+    rows = min(group.shard_rows, group.n_rows - index * group.shard_rows)
+    row_bytes = sum(array.target.row_bytes for array in group.arrays)
+    return rows * (row_bytes + _OPENING_BYTES * len(plan.samples) / group.n_rows)
 
 
 def _node(function: Callable[[], ShardRecord], key: str) -> Delayed:

@@ -32,7 +32,7 @@ from dflow.errors import DatasetError
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import SchemaBuilder
 from dflow.storage.paths import FlowPaths
-from tests.dataset.samples import SMALL, backwards, grid, make_samples, merge, outputs, write_sample
+from tests.dataset.samples import SMALL, backwards, grid, make_samples, merge, outputs, record_of, write_sample
 
 SIZES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), min_size=0, max_size=12)
 
@@ -301,6 +301,15 @@ def test_one_node_writes_each_shard_and_bears_its_name(paths: FlowPaths) -> None
     assert len(set(keys)) == len(keys) == plan.n_shards
     assert "merge-faces-000001" in keys
     assert all(len(dict(node.dask)) == 1 for node in nodes)
+
+
+def test_the_longest_node_comes_first_and_the_rest_of_a_group_last() -> None:
+    forms = {"faces/grid": ("float32", (10, 10, 7)), "graph/a": ("int32", ())}
+    rows = {"faces": 2, "graph": 1}
+    plan = plan_merge([record_of(f"{i:04d}.step", forms, rows) for i in range(9000)], MergeSettings())
+    keys = [node.key.removeprefix("merge-") for node in shard_nodes(plan, "", InFolder(""))]
+    # The graph's one block is few bytes of all samples: opening them takes longer than coding a block of grids.
+    assert keys == ["graph-000000", "faces-000000", "faces-000001", "faces-000002"]
 
 
 def test_the_lazy_datasets_blocks_are_the_shards_and_hold_the_same(paths: FlowPaths) -> None:
