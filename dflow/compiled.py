@@ -2,7 +2,8 @@
 
 A kernel is a function of arrays and numbers with one signature, compiled once an installation: numba keeps the machine
 code beside the module (like Python its ``.pyc``), or under the user's cache folder where that cannot be written, and
-loads it from there afterwards, in some 20 ms. ``NUMBA_CACHE_DIR`` names another place.
+loads it from there afterwards, in some 20 ms. ``NUMBA_CACHE_DIR`` names another place. Where there is none, each
+process compiles for itself.
 
 Kept code is dropped when its own module changes, not when another does. So a kernel reads no constant and calls no
 kernel of another module: what it needs from there is handed to it.
@@ -10,12 +11,17 @@ kernel of another module: what it needs from there is handed to it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
 
+_log = logging.getLogger(__name__)
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def compiled(signature: str | None = None) -> Callable[[F], F]:
@@ -32,6 +38,15 @@ def compiled(signature: str | None = None) -> Callable[[F], F]:
     zero: inf or nan). Sums are not reordered, so that results are the same on every machine. The interpreter's lock is
     let go.
     """
-    options = {"cache": True, "nogil": True, "error_model": "numpy"}
-    decorate: Callable[[F], F] = numba.njit(signature, **options) if signature else numba.njit(**options)
+
+    def decorate(function: F) -> F:
+        if signature is None:
+            return numba.njit(**_OPTIONS)(function)
+        try:
+            return numba.njit(signature, cache=True, **_OPTIONS)(function)
+        except Exception as error:  # no folder that can be written, a full disk, kept code that is damaged
+            kernel: F = numba.njit(signature, **_OPTIONS)(function)  # raises what is wrong with the function itself
+            _log.warning("machine code of %s is not kept: %s", function.__qualname__, error)
+            return kernel
+
     return decorate

@@ -67,6 +67,47 @@ def test_numba_is_loaded_by_those_who_draw_only(statement):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+DRAW = """
+import numpy as np
+from dflow.render import passes
+box = np.array([[np.inf] * 3, [-np.inf] * 3])
+passes.widen(np.eye(3), np.array([[1, 2, 3], [4, 5, 6]], np.float32), box)
+assert box.tolist() == [[1, 2, 3], [4, 5, 6]]
+"""
+
+
+NOWHERE = """
+from numba.core.caching import CacheImpl
+CacheImpl._locator_classes = []
+"""
+"""As on a machine where neither the package's folder nor the user's can be written."""
+
+
+def _draw(cache: Path, before: str = "") -> str:
+    """What a process says that keeps machine code in a folder; it must end well."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run(
+        [sys.executable, "-c", before + DRAW], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_kernels_do_without_a_place_to_keep_them(tmp_path):
+    assert "machine code of widen is not kept" in _draw(tmp_path, NOWHERE)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_damaged_machine_code_is_compiled_anew(tmp_path, suffix):
+    assert _draw(tmp_path) == ""
+    kept = [path for path in tmp_path.rglob(f"*{suffix}") if "widen" in path.name]
+    assert kept
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:20])
+    _draw(tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_no_kernel_leaves_its_arrays(tmp_path):
