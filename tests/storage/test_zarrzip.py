@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import pickle
 import subprocess
@@ -31,6 +30,7 @@ from dflow.storage import (
     write_zip_store,
 )
 from dflow.storage import chunks as chunk_codec
+from dflow.storage.atomic import write_whole
 from dflow.storage.container import ZipReader, pack_members
 from tests.storage.stores import ARRAYS, ATTRIBUTES, TEXT
 
@@ -186,21 +186,8 @@ def test_big_chunks_are_compressed_and_small_ones_are_not(tmp_path: Path) -> Non
 # Writing
 
 
-class FullDisk(io.RawIOBase):
-    """A file that takes some bytes and then has no space left."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-
-    def __enter__(self) -> FullDisk:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.inner.close()
-
-    def writelines(self, parts: Any) -> None:
-        self.inner.write(b"".join(parts)[:100])
-        raise OSError(errno.ENOSPC, "No space left on device")
+def _no_space(_file: int, _rest: Any) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,15 +195,29 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
         storage.save_data("g/a", [1])
     storage = OptStorage(tmp_path / "s")
     storage.save_data("g/a", [2])
-    real_open = open
+    write = os.write
     with monkeypatch.context() as patch:
-        patch.setattr("dflow.storage.atomic.open", lambda *a: FullDisk(real_open(*a)), raising=False)
+        patch.setattr(os, "writev", lambda file, parts: write(file, b"".join(parts)[:100]))
+        patch.setattr(os, "write", _no_space)
         with pytest.raises(OSError, match="No space left"):
             storage.compress_store()
     assert os.listdir(tmp_path) == ["s.data"]
     assert OptStorage(tmp_path / "s").load_data("g/a").tolist() == [1]
     storage.close()  # the space is back
     assert OptStorage(tmp_path / "s").load_data("g/a").tolist() == [2]
+
+
+@pytest.mark.parametrize("n_parts", [1, 3, 1023, 1024, 1025, 5000])
+def test_many_parts_and_short_writes_make_whole_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_parts: int
+) -> None:
+    parts = [bytes([i % 251]) * (i % 5) for i in range(1, n_parts + 1)]
+    write_whole(tmp_path / "at once", parts)
+    write, writev = os.write, os.writev
+    monkeypatch.setattr(os, "writev", lambda file, some: writev(file, some[: len(some) // 2]))
+    monkeypatch.setattr(os, "write", lambda file, rest: write(file, rest[:997]))
+    write_whole(tmp_path / "bit by bit", parts)
+    assert (tmp_path / "at once").read_bytes() == (tmp_path / "bit by bit").read_bytes() == b"".join(parts)
 
 
 def test_a_small_tmpfs_that_runs_full_is_an_os_error(tmp_path: Path) -> None:
