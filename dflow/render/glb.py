@@ -8,6 +8,7 @@ face index is the application attribute ``_FACE``. Byte-equal for equal meshes.
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 from typing import Any
@@ -29,7 +30,6 @@ STEPS = 65535
 _DTYPES: dict[int, str] = {BYTE: "i1", UNSIGNED_SHORT: "<u2", UNSIGNED_INT: "<u4", FLOAT: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC3": 3}
 _WORLD = np.eye(3)
-_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
 
 
 def write_glb(mesh: RenderMesh, path: str | os.PathLike[str]) -> int:
@@ -56,25 +56,27 @@ def pack_glb(mesh: MeshArrays) -> bytes:
     passes.widen(_WORLD, mesh.edge_points, box)
     low = box[0] + 0.0  # no zero with a sign, which would be written
     scale = max(float((box[1] - low).max()), 1e-12) / STEPS
+    if not math.isfinite(scale):
+        raise ValueError("coordinates that are not finite")
     parts = _Parts()
     primitives = []
     if len(mesh.triangles):
         primitives.append(_triangle_primitive(parts, mesh, low, scale))
     if len(mesh.edge_segments):
         primitives.append(_line_primitive(parts, mesh, low, scale))
-    document = {
-        "asset": {"version": "2.0", "generator": "dflow"},
-        "extensionsUsed": ["KHR_mesh_quantization"],
-        "extensionsRequired": ["KHR_mesh_quantization"],
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "translation": low.tolist(), "scale": [scale] * 3}],
-        "meshes": [{"primitives": primitives}],
-        "accessors": parts.accessors,
-        "bufferViews": parts.views,
-        "buffers": [{"byteLength": parts.size}],
-    }
-    return _assemble(document, b"".join(parts.blobs))
+    x, y, z = low.tolist()
+    # Written out, since json.dumps takes longer than all the arrays.
+    document = (
+        '{"asset":{"version":"2.0","generator":"dflow"},'
+        '"extensionsUsed":["KHR_mesh_quantization"],"extensionsRequired":["KHR_mesh_quantization"],'
+        '"scene":0,"scenes":[{"nodes":[0]}],'
+        f'"nodes":[{{"mesh":0,"translation":[{x!r},{y!r},{z!r}],"scale":[{scale!r},{scale!r},{scale!r}]}}],'
+        f'"meshes":[{{"primitives":[{",".join(primitives)}]}}],'
+        f'"accessors":[{",".join(parts.accessors)}],'
+        f'"bufferViews":[{",".join(parts.views)}],'
+        f'"buffers":[{{"byteLength":{parts.size}}}]}}'
+    )
+    return _assemble(document, parts.blobs)
 
 
 class _Parts:
@@ -83,27 +85,29 @@ class _Parts:
     def __init__(self) -> None:
         self.blobs: list[bytes] = []
         self.size = 0
-        self.views: list[dict[str, Any]] = []
-        self.accessors: list[dict[str, Any]] = []
+        self.views: list[str] = []
+        self.accessors: list[str] = []
 
-    def add_view(self, content: bytes, *, target: int, stride: int | None = None) -> int:
-        padded = content + b"\0" * (-len(content) % 4)
-        view: dict[str, Any] = {"buffer": 0, "byteOffset": self.size, "byteLength": len(content), "target": target}
-        if stride is not None:
-            view["byteStride"] = stride
-        self.views.append(view)
-        self.blobs.append(padded)
-        self.size += len(padded)
+    def add_view(self, content: bytes, *, target: int, stride: int = 0) -> int:
+        every = f',"byteStride":{stride}' if stride else ""
+        self.views.append(
+            f'{{"buffer":0,"byteOffset":{self.size},"byteLength":{len(content)},"target":{target}{every}}}'
+        )
+        padding = -len(content) % 4
+        self.blobs += (content, b"\0" * padding)
+        self.size += len(content) + padding
         return len(self.views) - 1
 
-    def add_accessor(self, view: int, component: int, count: int, kind: str, **more: Any) -> int:
-        accessor = {"bufferView": view, "componentType": component, "count": count, "type": kind, **more}
-        self.accessors.append(accessor)
+    def add_accessor(self, view: int, component: int, count: int, kind: str, more: str = "") -> int:
+        self.accessors.append(
+            f'{{"bufferView":{view},"componentType":{component},"count":{count},"type":"{kind}"{more}}}'
+        )
         return len(self.accessors) - 1
 
     def add_positions(self, view: int, count: int, box: npt.NDArray[np.uint16]) -> int:
-        low, high = box.tolist()
-        return self.add_accessor(view, UNSIGNED_SHORT, count, "VEC3", byteOffset=0, min=low, max=high)
+        (x, y, z), (x2, y2, z2) = box.tolist()
+        reach = f',"byteOffset":0,"min":[{x},{y},{z}],"max":[{x2},{y2},{z2}]'
+        return self.add_accessor(view, UNSIGNED_SHORT, count, "VEC3", reach)
 
     def add_indices(self, indices: npt.NDArray[np.integer]) -> int:
         small = int(indices.max(initial=0)) < STEPS  # 65535 itself restarts primitives
@@ -112,7 +116,7 @@ class _Parts:
         return self.add_accessor(view, UNSIGNED_SHORT if small else UNSIGNED_INT, len(flat), "SCALAR")
 
 
-def _triangle_primitive(parts: _Parts, mesh: MeshArrays, low: Floats, scale: float) -> dict[str, Any]:
+def _triangle_primitive(parts: _Parts, mesh: MeshArrays, low: Floats, scale: float) -> str:
     # Every attribute begins on a multiple of four bytes, and unsigned integers are not allowed for attributes.
     count, few = len(mesh.vertices), int(mesh.vertex_faces.max(initial=0)) <= STEPS
     record, box = np.zeros((count, 8), np.uint16), np.empty((2, 3), np.uint16)
@@ -123,35 +127,29 @@ def _triangle_primitive(parts: _Parts, mesh: MeshArrays, low: Floats, scale: flo
     else:
         record.view(np.float32)[:, 3] = mesh.vertex_faces
     view = parts.add_view(record.tobytes(), target=34962, stride=16)
-    attributes = {
-        "POSITION": parts.add_positions(view, count, box),
-        "NORMAL": parts.add_accessor(view, BYTE, count, "VEC3", byteOffset=8, normalized=True),
-        "_FACE": parts.add_accessor(view, UNSIGNED_SHORT if few else FLOAT, count, "SCALAR", byteOffset=12),
-    }
-    return {"attributes": attributes, "indices": parts.add_indices(mesh.triangles), "mode": TRIANGLES}
+    position = parts.add_positions(view, count, box)
+    normal = parts.add_accessor(view, BYTE, count, "VEC3", ',"byteOffset":8,"normalized":true')
+    face = parts.add_accessor(view, UNSIGNED_SHORT if few else FLOAT, count, "SCALAR", ',"byteOffset":12')
+    indices = parts.add_indices(mesh.triangles)
+    attributes = f'{{"POSITION":{position},"NORMAL":{normal},"_FACE":{face}}}'
+    return f'{{"attributes":{attributes},"indices":{indices},"mode":{TRIANGLES}}}'
 
 
-def _line_primitive(parts: _Parts, mesh: MeshArrays, low: Floats, scale: float) -> dict[str, Any]:
+def _line_primitive(parts: _Parts, mesh: MeshArrays, low: Floats, scale: float) -> str:
     record, box = np.zeros((len(mesh.edge_points), 4), np.uint16), np.empty((2, 3), np.uint16)
     passes.quantise(mesh.edge_points, low, scale, record, box)
     view = parts.add_view(record.tobytes(), target=34962, stride=8)
     position = parts.add_positions(view, len(record), box)
-    return {"attributes": {"POSITION": position}, "indices": parts.add_indices(mesh.edge_segments), "mode": LINES}
+    indices = parts.add_indices(mesh.edge_segments)
+    return f'{{"attributes":{{"POSITION":{position}}},"indices":{indices},"mode":{LINES}}}'
 
 
-def _assemble(document: dict[str, Any], binary: bytes) -> bytes:
-    text = _ENCODER.encode(document).encode()
+def _assemble(document: str, binary: list[bytes]) -> bytes:
+    text = document.encode("ascii")
     text += b" " * (-len(text) % 4)
-    total = 12 + 8 + len(text) + 8 + len(binary)
-    return b"".join(
-        [
-            struct.pack("<III", MAGIC, 2, total),
-            struct.pack("<II", len(text), JSON_CHUNK),
-            text,
-            struct.pack("<II", len(binary), BINARY_CHUNK),
-            binary,
-        ]
-    )
+    size = sum(map(len, binary))
+    head = struct.pack("<IIIII", MAGIC, 2, 12 + 8 + len(text) + 8 + size, len(text), JSON_CHUNK)
+    return b"".join([head, text, struct.pack("<II", size, BINARY_CHUNK), *binary])
 
 
 def read_glb(path: str | os.PathLike[str]) -> MeshArrays:

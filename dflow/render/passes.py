@@ -85,11 +85,14 @@ def connect(offsets: Indices, n_points: int, segments: Indices) -> int:
 
 @compiled("void(float64[:, ::1], float32[:, ::1], float64[:, ::1])")
 def widen(axes: Floats, points: Singles, box: Floats) -> None:
-    """Widen `box` (2, 3), lowest and highest, so that it holds points (n, 3) along the rows of `axes` (3, 3)."""
+    """Widen `box` (2, 3), lowest and highest, to hold points (n, 3) along the rows of `axes` (3, 3); nan if one is."""
     for k in range(3):
         low, high = box[0, k], box[1, k]
         for i in range(len(points)):
             at = axes[k, 0] * points[i, 0] + axes[k, 1] * points[i, 1] + axes[k, 2] * points[i, 2]
+            if np.isnan(at):
+                low = high = at
+                break
             low, high = min(low, at), max(high, at)
         box[0, k], box[1, k] = low, high
 

@@ -54,7 +54,7 @@ def encode_indexed_png(codes: npt.NDArray[np.uint8], palette: npt.NDArray[np.uin
     rows = np.empty((height, 1 + width), np.uint8)
     rows[:, 0] = FILTER_NONE
     rows[:, 1:] = codes
-    return _assemble(rows, width, INDEXED, _chunk(b"PLTE", palette.astype(np.uint8).tobytes()))
+    return _assemble(rows, width, INDEXED, _chunk(b"PLTE", palette.astype(np.uint8, copy=False).tobytes()))
 
 
 def _assemble(rows: npt.NDArray[np.uint8], width: int, kind: int, between: bytes = b"") -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,3 +106,12 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path, damage):
     (tmp_path / "bad.glb").write_bytes(spoiled)
     with pytest.raises(ValueError, match=r"bad\.glb"):
         read_glb(tmp_path / "bad.glb")
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_coordinates_that_are_not_finite_are_refused(value):
+    clean = clean_arrays(shapes.box())
+    points = clean.vertices.copy()
+    points[3, 1] = value
+    with pytest.raises(ValueError, match="not finite"):
+        pack_glb(replace(clean, vertices=points))
