@@ -118,12 +118,11 @@ def _table_triangles(
     """The triangles of all faces that the tables suffice for, and the rows of the others."""
     known = chords.closed & tables.faces.evaluable
     outline = _outline(tables, chords, known, n_pieces)
-    step_u, step_v = _steps(tables, outline, size)
-    cut = slabs.cut(outline, step_u, step_v)
-    if len(cut.torn):
-        known[cut.torn] = False
-    points, normals = _evaluate(tables, cut.face, cut.u, cut.v)
-    owners = cut.face[cut.corners[:, 0]]
+    cut = slabs.cut(outline, np.stack(_steps(tables, outline, size), axis=1))
+    known[cut.torn] = False
+    face = np.repeat(np.arange(tables.n_faces), np.diff(cut.first_point))
+    points, normals = _evaluate(tables, face, *cut.points.T)
+    owners = np.repeat(np.arange(tables.n_faces), np.diff(cut.first_triangle))
     backwards = tables.face_reversed[owners][:, None]
     corners = np.where(backwards, cut.corners[:, ::-1], cut.corners)
     return (points, normals, corners, owners), np.flatnonzero(~known)

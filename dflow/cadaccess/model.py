@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dflow.cadaccess import meshing, writing
+from dflow.cadaccess import writing
 from dflow.cadaccess.bodies import Bodies
 from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.healing import Healing
 from dflow.cadaccess.kernel import KernelShape
-from dflow.cadaccess.meshing import Mesh
 from dflow.cadaccess.stated import StatedProperties
+
+if TYPE_CHECKING:
+    from dflow.cadaccess.meshing import Mesh
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class CadModel:
         ----------
         body_index : 0 to ``get_body_count() - 1``; None for the whole file
         """
+        from dflow.cadaccess import meshing  # brings numba, which reading and encoding do without
+
         brep = self.get_brep(body_index)
         return meshing.mesh_shape(brep.tables, brep.chords, lambda: brep.kernel)
 

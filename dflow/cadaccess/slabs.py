@@ -1,33 +1,46 @@
-"""Trimmed faces cut into triangles in (u, v), all faces of a shape in one sweep.
+"""Trimmed faces cut into triangles in (u, v), all faces of a shape at once.
 
 Every face is cut along lines of constant u through the corners of its boundary (a trapezoidal decomposition); between
-two neighbouring lines the boundary's pieces pair up by the even-odd rule, so that neither their order nor their
-direction matters. Curved faces get more lines, and points along them, so that no triangle is wider than the face's
-steps. Trapezoids that meet at a line share all its points: a face has no cracks.
+two neighbouring lines, in a slab, the boundary's pieces pair up by the even-odd rule, so that neither their order nor
+their direction matters. Curved faces get more lines, and points along them, so that no triangle is wider than the
+face's steps. Trapezoids that meet at a line share all its points: a face has no cracks.
+
+Lines are numbered through the shape, and their u counts steps from the left end of their face.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from dflow.cadaccess.runs import run_numbers, run_starts
+from dflow.cadaccess.runs import run_starts
+from dflow.compiled import compiled
 
 _STEPS = 1 << 22
-"""Resolution of u within a face: corners closer than that share a line."""
+"""Resolution of u within a face: corners closer than that share a line, ..."""
+_FEWEST_STEPS = 1 << 6
+"""... but faces that would be too much work are cut more coarsely, as far as that."""
 _V_STEPS = 1 << 40
 _MAX_LINES = 256
 """Between two corners, and across a face, at most."""
+_MAX_CROSSINGS = 1 << 28
+"""How often the pieces of a flat face may cross slabs: about a second's work, ..."""
+_MAX_POINTS = 1 << 22
+"""... and how many points a curved face may get, and trapezoids any face."""
+_MAX_TRIANGLES = 1 << 24
+"""Of a face; it gets more where its boundary crosses itself everywhere, and then none."""
+_SHORT = 16
+"""Up to that many numbers insertion sorts fastest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """The boundaries of faces in straight pieces.
+    """The boundaries of F faces in straight pieces.
 
     Attributes
     ----------
-    face : (n,) int, non-decreasing; start, end : (n, 2) float64, (u, v) of each piece.
+    face : (n,) int32, non-decreasing; start, end : (n, 2) float64, (u, v) of each piece.
     low, high : (F, 2) float64, lowest and highest (u, v) of each face; 0 for a face without pieces.
     """
 
@@ -44,25 +57,17 @@ class Cut:
 
     Attributes
     ----------
-    face : (p,) int, non-decreasing, of each point; u, v : (p,) float64. Faces share no points.
-    corners : (t, 3) int, points, counter-clockwise in (u, v).
-    torn : (b,) int, faces whose pieces do not close; they have no triangles.
+    first_point, first_triangle : (F + 1,) int64, where each face's points and triangles begin; faces share no points.
+    points : (p, 2) float64, (u, v)
+    corners : (t, 3) int32, points, counter-clockwise in (u, v).
+    torn : (F,) bool, faces whose pieces do not close, are not finite or cross too often; they have no triangles.
     """
 
-    face: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
+    first_point: np.ndarray
+    first_triangle: np.ndarray
+    points: np.ndarray
     corners: np.ndarray
     torn: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """One side of each trapezoid: the line it lies on, and from where to where; (t,) each."""
-
-    line: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
 
 
 def box(face: np.ndarray, start: np.ndarray, end: np.ndarray, n_faces: int) -> Outline:
@@ -75,182 +80,466 @@ def box(face: np.ndarray, start: np.ndarray, end: np.ndarray, n_faces: int) -> O
     return Outline(face, start, end, low, high)
 
 
-def cut(outline: Outline, step_u: np.ndarray, step_v: np.ndarray) -> Cut:
+def cut(outline: Outline, steps: np.ndarray) -> Cut:
     """The triangles of all faces.
 
     Parameters
     ----------
-    step_u, step_v : (F,) float64, how far a triangle may reach; inf both for flat faces, whose trapezoids are then as
-        wide as they can be.
+    steps : (F, 2) float64, how far a triangle may reach in u and in v; inf both for flat faces, whose trapezoids are
+        then as wide as they can be.
 
     Notes
     -----
-    Cost: a sort of as many numbers as pieces and lines meet; for flat faces O(pieces) triangles are left.
+    Cost: a sort of the pieces, and some 5 ns each time that a piece crosses a slab; for flat faces O(pieces) triangles
+    are left. Where that would be too much, a face's lines are moved together.
     """
-    if not len(outline.face):
-        nothing, none = np.zeros(0), np.zeros(0, int)
-        return Cut(none, nothing, nothing, np.zeros((0, 3), int), none)
-    size = outline.high - outline.low
-    size[size <= 0] = 1.0
-    outline = _split_steep(outline, size[:, 0], step_v)
-    lines, keys = _lines(outline, size[:, 0], step_u)
-    piece, slab, v = _crossings(outline, lines, keys)
-    torn = _torn_faces(slab, outline.face[piece], len(lines))
-    if len(torn):
-        kept = ~np.isin(outline.face[piece], torn)
-        piece, slab, v = piece[kept], slab[kept], v[kept]
-    order = np.lexsort((v[:, 0] + v[:, 1], slab))
-    lower, upper = order[0::2], order[1::2]
-    flat = np.isinf(step_u) & np.isinf(step_v)
-    first, last = _merge(piece[lower], piece[upper], slab[lower], flat[outline.face[piece[lower]]])
-    left = _Sides(slab[lower[first]], v[lower[first], 0], v[upper[first], 0])
-    right = _Sides(slab[lower[last]] + 1, v[lower[last], 1], v[upper[last], 1])
-    face, at_u = np.divmod(lines, 2 * _STEPS)
-    points, at_v, begin, stop = _share_points(left, right, face, (outline.low[:, 1], size[:, 1], step_v))
-    owner = face[points]
-    u = outline.low[owner, 0] + at_u[points] * (size[owner, 0] / _STEPS)
-    return Cut(owner, u, at_v, _zip_sides(begin, stop, at_v), torn)
+    return Cut(*_cut_faces(outline.face, outline.start, outline.end, outline.low, outline.high, steps))
 
 
-def _split_steep(outline: Outline, width: np.ndarray, step: np.ndarray) -> Outline:
-    """The outline with pieces that run nearly along a line cut by the step in v, which no line would cut."""
-    if np.isinf(step).all():
-        return outline
-    rise = np.abs(outline.end[:, 1] - outline.start[:, 1])
-    run = np.abs(outline.end[:, 0] - outline.start[:, 0])
-    steep = (rise > 1.5 * step[outline.face]) & (run * _STEPS > 0.5 * width[outline.face])
-    if not steep.any():
-        return outline
-    count = np.ones(len(rise), int)
-    count[steep] = np.minimum(np.ceil(rise[steep] / step[outline.face[steep]]), _MAX_LINES)
-    which = np.repeat(np.arange(len(count)), count)
-    along = ((np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)) / count[which])[:, None]
-    start = outline.start[which] * (1 - along) + outline.end[which] * along
-    end = np.roll(start, -1, axis=0)
-    last = np.cumsum(count) - 1
-    end[last] = outline.end
-    return replace(outline, face=outline.face[which], start=start, end=end)
+# -- sorting
 
 
-def _lines(outline: Outline, size: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Sorted keys ``face * 2 * _STEPS + u in steps`` of all lines, and the keys of the pieces' starts and ends."""
-    face, low = outline.face.astype(np.int64), outline.low[:, 0]
-    base, scale = face * (2 * _STEPS), _STEPS / size[face]
-    start = base + np.rint((outline.start[:, 0] - low[face]) * scale).astype(np.int64)
-    end = base + np.rint((outline.end[:, 0] - low[face]) * scale).astype(np.int64)
-    lines = np.sort(np.concatenate([start, end]))
-    lines = lines[run_starts(lines)]
-    if np.isinf(step).all():
-        return lines, (start, end)
-    owner = lines[:-1] // (2 * _STEPS)
-    gap = np.diff(lines)
-    wide = np.flatnonzero((owner == lines[1:] // (2 * _STEPS)) & np.isfinite(step[owner]))
-    count = np.ceil(gap[wide] * (size[owner[wide]] / _STEPS) / step[owner[wide]] - 1e-6).astype(np.int64)
-    count = np.clip(count, 1, np.minimum(_MAX_LINES, gap[wide]))
-    extra = count - 1
-    if extra.any():
-        which = np.repeat(wide, extra)
-        number = np.arange(1, len(which) + 1) - np.repeat(np.cumsum(extra) - extra, extra)
-        lines = np.sort(np.concatenate([lines, lines[which] + number * gap[which] // np.repeat(count, extra)]))
-    return lines, (start, end)
+@compiled()
+def _insert(order: np.ndarray, keys: np.ndarray) -> None:
+    """Sort the rows `order` by their keys: quick where they are few or hardly out of order."""
+    for i in range(1, len(order)):
+        row, key, j = order[i], keys[order[i]], i
+        while j > 0 and keys[order[j - 1]] > key:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = row
 
 
-def _crossings(
-    outline: Outline, lines: np.ndarray, keys: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where pieces cross slabs: the piece, the slab (by the line on its left), and v at both sides (n, 2)."""
-    begin, stop = np.minimum(*keys), np.maximum(*keys)
-    first, last = np.searchsorted(lines, begin), np.searchsorted(lines, stop)
-    count = last - first
-    piece = np.repeat(np.arange(len(count)), count)
-    slab = np.arange(len(piece)) + np.repeat(first - (np.cumsum(count) - count), count)
-    backward = (keys[0] > keys[1])[:, None]
-    a = np.where(backward, outline.end, outline.start)[:, 1][piece]
-    b = np.where(backward, outline.start, outline.end)[:, 1][piece]
-    origin, run = begin[piece], (stop - begin)[piece]
-    v = np.empty((len(piece), 2))
-    for side in range(2):
-        along = (lines[slab + side] - origin) / run
-        v[:, side] = a * (1 - along) + b * along
-    return piece, slab, v
+@compiled()
+def _sort(order: np.ndarray, keys: np.ndarray, spare: np.ndarray) -> None:
+    """Sort the rows `order` by their keys, stably, by insertion and then by merging; spare : at least as many."""
+    n = len(order)
+    for begin in range(0, n, _SHORT):
+        _insert(order[begin : begin + _SHORT], keys)
+    width = _SHORT
+    while width < n:
+        for k in range(n):
+            spare[k] = order[k]
+        for begin in range(0, n, 2 * width):
+            i, middle, stop = begin, min(begin + width, n), min(begin + 2 * width, n)
+            j = middle
+            for k in range(begin, stop):
+                if i < middle and (j == stop or keys[spare[i]] <= keys[spare[j]]):
+                    order[k] = spare[i]
+                    i += 1
+                else:
+                    order[k] = spare[j]
+                    j += 1
+        width *= 2
 
 
-def _torn_faces(slab: np.ndarray, face: np.ndarray, n_lines: int) -> np.ndarray:
-    odd = np.bincount(slab, minlength=n_lines) % 2 > 0
-    return np.unique(face[odd[slab]]) if odd.any() else np.zeros(0, int)
+# -- numbers and room
 
 
-def _merge(lower: np.ndarray, upper: np.ndarray, slab: np.ndarray, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last trapezoid of each run between the same two pieces of a flat face; others stay alone."""
-    if not flat.any():
-        every = np.arange(len(slab))
-        return every, every
-    order = np.lexsort((slab, upper, lower))
-    lower, upper, slab = lower[order], upper[order], slab[order]
-    goes_on = (np.diff(lower) == 0) & (np.diff(upper) == 0) & (np.diff(slab) == 1) & flat[order][1:]
-    return order[np.append(True, ~goes_on)], order[np.append(~goes_on, True)]
+@compiled()
+def _whole(number: float, low: int, high: int) -> int:
+    """`number` cut off to low … high, as an integer; low for NaN."""
+    if not number > low:
+        return low
+    return high if number > high else int(number)
 
 
-def _share_points(
-    left: _Sides, right: _Sides, face: np.ndarray, across: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The points of all lines, each once: line and v of each, and of every side its lowest and highest point.
-
-    Points lie at the ends of sides and, where a face's step asks for it, at even distances between; sorted by line and
-    v, so that a side is a run of them. Sides are all left ones, then all right ones.
-
-    face : of each line; across : (F,) lowest v, size in v, and step in v
-    """
-    bottom, size, step = across
-    line = np.concatenate([left.line, right.line])
-    low, high = np.concatenate([left.low, right.low]), np.concatenate([left.high, right.high])
-    low, high = np.minimum(low, high), np.maximum(low, high)  # chords of two curves that touch can cross
-    owner = face[line]
-    ends_line, ends_v = np.concatenate([line, line]), np.concatenate([low, high])
-    bent = np.flatnonzero(np.isfinite(step[owner]))
-    if len(bent):
-        rung = size / np.clip(np.ceil(size / step - 1e-6), 1, _MAX_LINES)
-        inner_line, inner_v = _rungs(line[bent], (low[bent], high[bent]), bottom[owner[bent]], rung[owner[bent]])
-        ends_line, ends_v = np.append(ends_line, inner_line), np.append(ends_v, inner_v)
-    of = face[ends_line]
-    key = np.clip(np.rint((ends_v - bottom[of]) * ((_V_STEPS - 1) / size[of])), 0, _V_STEPS - 1).astype(np.int64)
-    key += ends_line * _V_STEPS
-    order = np.argsort(key, kind="stable")
-    first = run_starts(key[order])
-    where = order[first]
-    back = np.empty(len(key), np.int64)
-    back[order] = run_numbers(first, len(key))
-    return ends_line[where], ends_v[where], back[: len(line)], back[len(line) : 2 * len(line)]
+@compiled()
+def _room(array: np.ndarray, least: int) -> np.ndarray:
+    """The array if it has at least so many rows; else a longer one that begins like it."""
+    if len(array) >= least:
+        return array
+    wider = np.empty((2 * least, array.shape[1]))
+    for i in range(len(array)):
+        for c in range(array.shape[1]):
+            wider[i, c] = array[i, c]
+    return wider
 
 
-def _rungs(
-    line: np.ndarray, reach: tuple[np.ndarray, np.ndarray], bottom: np.ndarray, rung: np.ndarray
+# -- pieces and lines
+
+
+@compiled()
+def _split_steep(
+    face: np.ndarray, start: np.ndarray, end: np.ndarray, width: np.ndarray, step: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Line and v of the multiples of `rung` above `bottom` that lie strictly within `reach`."""
-    first = np.floor((reach[0] - bottom) / rung + 1e-6).astype(np.int64) + 1
-    count = np.maximum(np.ceil((reach[1] - bottom) / rung - 1e-6).astype(np.int64) - first, 0)
-    which = np.repeat(np.arange(len(line)), count)
-    number = np.arange(len(which)) + np.repeat(first - (np.cumsum(count) - count), count)
-    return line[which], bottom[which] + number * rung[which]
-
-
-def _zip_sides(begin: np.ndarray, stop: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Triangles (t, 3) between each trapezoid's two sides, which are runs of points.
-
-    Going up both sides at once, each next point, left or right, closes a triangle with the two points reached before.
+    """(n, 4) u, v, u, v: the pieces, those that run nearly along a line, which no line would cut, cut by the step in v;
+    and (F + 1,) where each face's begin. A face without width is left out.
     """
-    n_sides, n = len(begin), len(begin) // 2
-    count = stop - begin
-    side = np.repeat(np.arange(n_sides), count)
-    step = np.arange(len(side)) - np.repeat(np.cumsum(count) - count, count)
-    height = np.where(count > 0, v[stop] - v[begin], 1.0)
-    share = (v[begin[side] + step + 1] - v[begin[side]]) / height[side]
-    trapezoid, on_right = side % n, side >= n
-    order = np.lexsort((share, trapezoid))
-    trapezoid, on_right = trapezoid[order], on_right[order]
-    first = np.searchsorted(trapezoid, np.arange(n))[trapezoid]
-    gone_right: np.ndarray = np.cumsum(on_right) - on_right
-    gone_left = np.arange(len(order)) - gone_right
-    at_left = begin[:n][trapezoid] + gone_left - gone_left[first]
-    at_right = begin[n:][trapezoid] + gone_right - gone_right[first]
-    return np.stack([at_left, at_right, np.where(on_right, at_right, at_left) + 1], axis=1)
+    ends, first = np.empty((len(face), 4)), np.zeros(len(width) + 1, np.int64)
+    at = 0
+    for i in range(len(face)):
+        rise, run, row = abs(end[i, 1] - start[i, 1]), abs(end[i, 0] - start[i, 0]), face[i]
+        count = 1 if width[row] > 0 else 0
+        if rise > 1.5 * step[row] and run * _STEPS > 0.5 * width[row]:
+            count *= _whole(np.ceil(rise / step[row]), 1, _MAX_LINES)
+        ends = _room(ends, at + count)
+        for k in range(count):
+            for c in range(2):
+                ends[at, c], ends[at, 2 + c] = start[i, c], end[i, c]
+                if count == 1:
+                    continue
+                ends[at, c] = start[i, c] * (1 - k / count) + end[i, c] * (k / count)
+                ends[at, 2 + c] = start[i, c] * (1 - (k + 1) / count) + end[i, c] * ((k + 1) / count)
+            at += 1
+        first[row + 1] = at
+    for row in range(len(width)):
+        first[row + 1] = max(first[row + 1], first[row])
+    return ends[:at], first
+
+
+@compiled()
+def _find_lines(
+    ends: np.ndarray, first: np.ndarray, low: np.ndarray, size: np.ndarray, steps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(l, 2) u in steps, and face, of all lines; (F + 1,) where each face's begin; (2 n,) u in steps of the pieces'
+    starts and ends; and (F,) how wide a step is.
+    """
+    keys, corners = np.empty(2 * len(ends)), np.empty(2 * len(ends))
+    order, spare = np.empty(2 * len(ends), np.int64), np.empty(2 * len(ends), np.int64)
+    lines, first_line, unit = np.empty((2 * len(ends), 2)), np.zeros(len(size) + 1, np.int64), np.ones(len(size))
+    for row in range(len(size)):
+        begin, stop = 2 * first[row], 2 * first[row + 1]
+        own, resolution, at = order[begin:stop], _STEPS, first_line[row]
+        searching = begin < stop
+        while searching:
+            scale, unit[row] = resolution / size[row, 0], size[row, 0] / resolution
+            for i in range(begin, stop):
+                keys[i] = np.rint((ends[i // 2, i % 2 * 2] - low[row, 0]) * scale)
+            n_ends = 0
+            for i in range(begin, stop):
+                if i % 2 == 0 or i + 1 == stop or keys[i] != keys[i + 1]:  # pieces mostly end where the next begins
+                    own[n_ends] = i
+                    n_ends += 1
+            _sort(own[:n_ends], keys, spare)
+            n_corners = 0
+            for i in own[:n_ends]:
+                if n_corners == 0 or keys[i] != corners[n_corners - 1]:
+                    corners[n_corners] = keys[i]
+                    n_corners += 1
+            lines, at = _add_lines(corners[:n_corners], row, steps[row, 0] * scale, lines, first_line[row])
+            searching = resolution > _FEWEST_STEPS and _is_too_much(
+                keys[begin:stop], lines[first_line[row] : at], size[row, 1], steps[row]
+            )
+            resolution //= 4
+        first_line[row + 1] = at
+    return lines, first_line, keys, unit
+
+
+@compiled()
+def _add_lines(corners: np.ndarray, row: int, step: float, lines: np.ndarray, at: int) -> tuple[np.ndarray, int]:
+    """Write a face's lines: those through its corners, and others between, at most a step apart."""
+    for i in range(len(corners)):
+        gap = corners[i + 1] - corners[i] if i + 1 < len(corners) else 0.0
+        count = 1 if np.isinf(step) else _whole(np.ceil(gap / step - 1e-6), 1, _MAX_LINES)
+        count = min(count, max(int(gap), 1))
+        lines = _room(lines, at + count)
+        for k in range(count):
+            lines[at, 0], lines[at, 1] = corners[i] + np.floor(k * gap / count), row
+            at += 1
+    return lines, at
+
+
+@compiled()
+def _is_too_much(keys: np.ndarray, lines: np.ndarray, height: float, steps: np.ndarray) -> bool:
+    """Whether a face would take too long (if it is flat) or get too many points."""
+    flat = np.isinf(steps[0]) and np.isinf(steps[1])
+    most = _MAX_CROSSINGS if flat else _MAX_POINTS
+    total = 2 * len(lines) * _whole(np.ceil(height / steps[1]), 1, _MAX_LINES)
+    if total + len(keys) // 2 * len(lines) <= most:
+        return False
+    for i in range(0, len(keys), 2):
+        total += abs(_line_at(lines, keys[i + 1]) - _line_at(lines, keys[i]))
+    return total > most
+
+
+@compiled()
+def _line_at(lines: np.ndarray, key: float) -> int:
+    """The first of a face's lines that is not below `key`."""
+    low, high = 0, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        if lines[middle, 0] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+# -- trapezoids
+
+
+@compiled()
+def _sweep(
+    pieces: np.ndarray,
+    first_piece: np.ndarray,
+    lines: np.ndarray,
+    first_line: np.ndarray,
+    steps: np.ndarray,
+    torn: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(t, 6) left and right line of all trapezoids, and v from where to where on both; (F + 1,) where each face's
+    begin.
+
+    pieces : (n, 4), of each its left and right end: u in steps, u in steps, v, v
+    """
+    n, n_found = len(pieces), 0
+    order, spare, active = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    above, number = np.empty(n, np.int64), np.empty(n, np.int64)  # of each piece that is the lower one of a trapezoid
+    v, key = np.empty((n, 2)), np.empty(n)
+    found, first = np.empty((n + 4, 6)), np.zeros(len(first_line), np.int64)
+    for piece in range(n):
+        order[piece], above[piece], key[piece] = piece, -1, pieces[piece, 0]
+    for row in range(len(first_line) - 1):
+        own = order[first_piece[row] : first_piece[row + 1]]
+        _sort(own, key, spare)
+        flat = np.isinf(steps[row, 0]) and np.isinf(steps[row, 1])
+        n_active = coming = 0
+        for line in range(first_line[row], first_line[row + 1] - 1):
+            left, right = lines[line, 0], lines[line + 1, 0]
+            n_stay = _leave(active[:n_active], pieces, left)
+            n_active, coming = _enter(own, coming, pieces, left, active, n_stay, v)
+            if n_active % 2 or n_found - first[row] > _MAX_POINTS:
+                torn[row], n_found = True, first[row]
+                break
+            _cross(active[:n_active], pieces, right, v, key)
+            if n_active - n_stay > _SHORT:
+                _sort(active[:n_active], key, spare)
+            else:
+                _insert(active[:n_active], key)
+            found = _room(found, n_found + n_active // 2)
+            n_found = _pair(active[:n_active], v, line, flat, above, number, found, n_found)
+        first[row + 1] = n_found
+    return found[:n_found], first
+
+
+@compiled()
+def _to_right(keys: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The pieces as `_sweep` wants them."""
+    pieces = np.empty((len(ends), 4))
+    for i in range(len(ends)):
+        back = keys[2 * i] > keys[2 * i + 1]
+        for k in range(2):
+            pieces[i, k], pieces[i, 2 + k] = keys[2 * i + k ^ back], ends[i, 1 + 2 * (k ^ back)]
+    return pieces
+
+
+@compiled()
+def _leave(active: np.ndarray, pieces: np.ndarray, line: float) -> int:
+    """Take the pieces that end at a line out; how many stay."""
+    kept = 0
+    for piece in active:
+        if pieces[piece, 1] > line:
+            active[kept] = piece
+            kept += 1
+    return kept
+
+
+@compiled()
+def _enter(
+    own: np.ndarray, coming: int, pieces: np.ndarray, line: float, active: np.ndarray, n_active: int, v: np.ndarray
+) -> tuple[int, int]:
+    """Append the pieces that begin at a line; how many there are now, and how many have come."""
+    while coming < len(own) and pieces[own[coming], 0] <= line:
+        piece = own[coming]
+        if pieces[piece, 1] > line:
+            active[n_active], v[piece, 1] = piece, pieces[piece, 2]
+            n_active += 1
+        coming += 1
+    return n_active, coming
+
+
+@compiled()
+def _cross(active: np.ndarray, pieces: np.ndarray, right: float, v: np.ndarray, key: np.ndarray) -> None:
+    """Move v of the active pieces, at the left and right line of a slab, one slab on; their sum is the key to sort
+    by.
+    """
+    for piece in active:
+        along = (right - pieces[piece, 0]) / (pieces[piece, 1] - pieces[piece, 0])
+        v[piece, 0] = v[piece, 1]
+        v[piece, 1] = pieces[piece, 2] * (1 - along) + pieces[piece, 3] * along
+        key[piece] = v[piece, 0] + v[piece, 1]
+
+
+@compiled()
+def _pair(
+    active: np.ndarray,
+    v: np.ndarray,
+    line: int,
+    flat: bool,
+    above: np.ndarray,
+    number: np.ndarray,
+    found: np.ndarray,
+    n_found: int,
+) -> int:
+    """Add the trapezoids of one slab; on flat faces those between the same two pieces as before become wider."""
+    for i in range(0, len(active), 2):
+        lower, upper = active[i], active[i + 1]
+        if not (flat and above[lower] == upper and found[number[lower], 1] == line):
+            above[lower], number[lower] = upper, n_found
+            found[n_found, 0], found[n_found, 2], found[n_found, 3] = line, v[lower, 0], v[upper, 0]
+            n_found += 1
+        one = number[lower]
+        found[one, 1], found[one, 4], found[one, 5] = line + 1, v[lower, 1], v[upper, 1]
+    return n_found
+
+
+# -- points and triangles
+
+
+@compiled()
+def _rungs(low: float, high: float, bottom: float, rung: float) -> tuple[int, int]:
+    """Which multiples of `rung` above `bottom` lie strictly between: the lowest one's number, and how many."""
+    lowest = _whole(np.floor((low - bottom) / rung + 1e-6), 0, _MAX_LINES) + 1
+    return lowest, max(_whole(np.ceil((high - bottom) / rung - 1e-6), 0, _MAX_LINES) - lowest, 0)
+
+
+@compiled()
+def _end_points(
+    trapezoids: np.ndarray, lines: np.ndarray, bottom: np.ndarray, rung: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) line and v of the lower and upper ends of all sides (left, right, left, …), then of the rungs between.
+
+    rung : (F,) how far those are apart; inf for none
+    """
+    n = len(trapezoids)
+    room = 4 * n
+    for one in range(n):
+        for side in range(2):
+            a, b = trapezoids[one, 2 + 2 * side], trapezoids[one, 3 + 2 * side]
+            row = int(lines[int(trapezoids[one, side]), 1])
+            room += _rungs(min(a, b), max(a, b), bottom[row], rung[row])[1]
+    line, v = np.empty(room, np.int64), np.empty(room)
+    at = 4 * n
+    for one in range(n):
+        for side in range(2):
+            a, b = trapezoids[one, 2 + 2 * side], trapezoids[one, 3 + 2 * side]
+            low, high = min(a, b), max(a, b)  # chords of two curves that touch can cross
+            own, i = int(trapezoids[one, side]), 4 * one + 2 * side
+            line[i], v[i], line[i + 1], v[i + 1] = own, low, own, high
+            row = int(lines[own, 1])
+            lowest, count = _rungs(low, high, bottom[row], rung[row])
+            for k in range(count):
+                line[at], v[at] = own, bottom[row] + (lowest + k) * rung[row]
+                at += 1
+    return line, v
+
+
+@compiled()
+def _by_line(line: np.ndarray, n_lines: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows by their lines, in order, and where in there each line's rows stop."""
+    order, stop = np.empty(len(line), np.int64), np.zeros(n_lines + 1, np.int64)
+    for number in line:
+        stop[number + 1] += 1
+    for number in range(n_lines):
+        stop[number + 1] += stop[number]
+    for i in range(len(line)):  # what is their beginning moves to their stop
+        order[stop[line[i]]] = i
+        stop[line[i]] += 1
+    return order, stop
+
+
+@compiled()
+def _share_points(
+    line: np.ndarray, v: np.ndarray, key: np.ndarray, n_lines: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The different points of all lines: (p,) line and v, sorted by these, so that a side is a run of them; and (m,)
+    the point that each of the given ones has become.
+
+    key : (m,) v in steps, by which they are told apart
+    """
+    order, stop = _by_line(line, n_lines)
+    spare, at_line, at_v = np.empty(len(v), np.int64), np.empty(len(v), np.int64), np.empty(len(v))
+    point = np.empty(len(v), np.int64)
+    n_points = 0
+    for number in range(n_lines):
+        on_line = order[stop[number - 1] if number else 0 : stop[number]]
+        _sort(on_line, key, spare)
+        for k in range(len(on_line)):
+            end = on_line[k]
+            if k == 0 or key[end] != key[on_line[k - 1]]:
+                at_line[n_points], at_v[n_points] = number, v[end]
+                n_points += 1
+            point[end] = n_points - 1
+    return at_line[:n_points], at_v[:n_points], point
+
+
+@compiled()
+def _zip_sides(point: np.ndarray, v: np.ndarray, first: np.ndarray, torn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles (t, 3) between each trapezoid's two sides, which are runs of points; (F + 1,) where each face's begin.
+
+    point : the points at the trapezoids' corners, as `_end_points` lists them; first : each face's first trapezoid
+    """
+    first_triangle = np.zeros(len(first), np.int64)
+    for row in range(len(first) - 1):
+        total = 0
+        for i in range(4 * first[row], 4 * first[row + 1], 2):
+            total += point[i + 1] - point[i]
+        torn[row] |= total > _MAX_TRIANGLES
+        first_triangle[row + 1] = first_triangle[row] + (0 if torn[row] else total)
+    corners = np.empty((first_triangle[-1], 3), np.int32)
+    for row in range(len(first) - 1):
+        at = first_triangle[row]
+        for one in range(first[row], first[row] if torn[row] else first[row + 1]):
+            at = _zip_trapezoid(point[4 * one : 4 * one + 4], v, corners, at)
+    return corners, first_triangle
+
+
+@compiled()
+def _zip_trapezoid(point: np.ndarray, v: np.ndarray, corners: np.ndarray, at: int) -> int:
+    """Going up both sides at once, each next point, left or right, closes a triangle with the two points reached
+    before; where the next triangles belong.
+    """
+    left, right = point[0], point[2]
+    low_left, tall_left = v[left], v[point[1]] - v[left]
+    low_right, tall_right = v[right], v[point[3]] - v[right]
+    while left < point[1] or right < point[3]:
+        on_right = left == point[1] or (
+            right < point[3] and (v[right + 1] - low_right) / tall_right < (v[left + 1] - low_left) / tall_left
+        )
+        corners[at, 0], corners[at, 1] = left, right
+        if on_right:
+            right += 1
+        else:
+            left += 1
+        corners[at, 2] = right if on_right else left
+        at += 1
+    return at
+
+
+@compiled(
+    "Tuple((int64[::1], int64[::1], float64[:, ::1], int32[:, ::1], boolean[::1]))"
+    "(int32[::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])"
+)
+def _cut_faces(
+    face: np.ndarray, start: np.ndarray, end: np.ndarray, low: np.ndarray, high: np.ndarray, steps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    n_faces = len(low)
+    size, rung, torn = np.empty((n_faces, 2)), np.empty(n_faces), np.empty(n_faces, np.bool_)
+    for row in range(n_faces):
+        for c in range(2):
+            wide = high[row, c] - low[row, c]
+            size[row, c] = 1.0 if wide <= 0 else wide
+        torn[row] = not (np.isfinite(size[row, 0]) and np.isfinite(size[row, 1]))
+        if torn[row]:
+            size[row, 0] = 0.0
+        count = _whole(np.ceil(size[row, 1] / steps[row, 1] - 1e-6), 1, _MAX_LINES)
+        rung[row] = size[row, 1] / count if np.isfinite(steps[row, 1]) else np.inf
+    ends, first_piece = _split_steep(face, start, end, size[:, 0], steps[:, 1])
+    lines, first_line, keys, unit = _find_lines(ends, first_piece, low, size, steps)
+    trapezoids, first = _sweep(_to_right(keys, ends), first_piece, lines, first_line, steps, torn)
+    line, v = _end_points(trapezoids, lines, low[:, 1], rung)
+    key = np.empty(len(v))
+    for i in range(len(v)):
+        row = int(lines[line[i], 1])
+        key[i] = min(max(np.rint((v[i] - low[row, 1]) * ((_V_STEPS - 1) / size[row, 1])), 0.0), _V_STEPS - 1.0)
+    line, v, point = _share_points(line, v, key, first_line[-1])
+    corners, first_triangle = _zip_sides(point, v, first, torn)
+    points, first_point = np.empty((len(v), 2)), np.zeros(n_faces + 1, np.int64)
+    for i in range(len(v)):
+        row = int(lines[line[i], 1])
+        points[i, 0], points[i, 1] = low[row, 0] + lines[line[i], 0] * unit[row], v[i]
+        first_point[row + 1] = i + 1
+    for row in range(n_faces):
+        first_point[row + 1] = max(first_point[row + 1], first_point[row])
+    return first_point, first_triangle, points, corners, torn

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from OCP.APIHeaderSection import APIHeaderSection_MakeHeader
@@ -22,9 +23,11 @@ from OCP.StepData import StepData_StepModel
 from OCP.TCollection import TCollection_HAsciiString
 from OCP.TopoDS import TopoDS_Shape
 
-from dflow.cadaccess.meshing import Mesh
 from dflow.cadaccess.runs import run_starts
 from dflow.errors import CadError, KernelError
+
+if TYPE_CHECKING:
+    from dflow.cadaccess.meshing import Mesh
 
 _NO_DATE = "1970-01-01T00:00:00"
 _STL_RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])

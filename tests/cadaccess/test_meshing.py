@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dflow.cadaccess import CadLoader, curves, meshing, shapecode
+from dflow.cadaccess import CadLoader, curves, meshing, parts, shapecode
 from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.meshing import Mesh
 from tests.cadaccess import solids
@@ -89,3 +92,55 @@ def test_points_alone_are_those_that_come_with_slopes(kinds):
     np.testing.assert_array_equal(
         curves.points(table, rows, t[: len(rows)]), curves.evaluate(table, rows, t[: len(rows), None])[0][:, 0]
     )
+
+
+MESH_ALL = """
+import sys
+import numpy as np
+from dflow.cadaccess import CadLoader
+for path in sys.argv[1:]:
+    mesh = CadLoader().create_from_file(path).get_mesh()
+    assert mesh.triangles.max() < len(mesh.vertices), path
+    print(path)
+"""
+
+
+@pytest.mark.slow
+def test_kernels_stay_within_their_arrays(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Compiled once more, so that numba checks every index; the tests of slabs go the same way."""
+    paths = [str(path) for path in parts.write_parts(tmp_path, n_parts=12)]
+    real = Path(__file__).parents[3] / "shared" / "data"
+    for pattern, every in (("mfcad/step/*.step", 20), ("kicad/*/*.step", 3)):
+        paths += [str(path) for path in sorted(real.glob(pattern))[::every]]
+    checked = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    done = subprocess.run([sys.executable, "-c", MESH_ALL, *paths], env=checked, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:-1] == paths
+    tests = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(Path(__file__).with_name("test_slabs.py")),
+    ]
+    done = subprocess.run(tests, env=checked, cwd=request.config.rootpath, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_reading_and_encoding_load_no_compiler(tmp_path: Path) -> None:
+    """numba takes longer to import than a part to read."""
+    (path,) = parts.write_parts(tmp_path, n_parts=1)
+    program = (
+        "import sys, dflow\n"
+        "from dflow.cadaccess import CadLoader\n"
+        "from dflow.cadencoder import BrepEncoder\n"
+        "model = CadLoader().create_from_file(sys.argv[1])\n"
+        "BrepEncoder(model.get_brep()).encode('uvnet')\n"
+        "print('numba' in sys.modules)\n"
+        "model.get_mesh()\n"
+        "print('numba' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

@@ -46,8 +46,9 @@ def warm_up() -> None:
 
 
 def warm_up_previews() -> None:
-    """Load what draws previews, which every child would have to do for itself otherwise."""
+    """Load what meshes parts and draws previews, which every child would have to do for itself otherwise."""
     try:
+        importlib.import_module("dflow.cadaccess.meshing")
         importlib.import_module("dflow.render.sample")
         if available_renderer().name == "vtk":
             importlib.import_module("dflow.render.offscreen")

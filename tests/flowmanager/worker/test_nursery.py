@@ -1,0 +1,19 @@
+"""What the process that children come from has loaded before it forks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_children_find_what_previews_need_loaded():
+    program = (
+        "import sys\n"
+        "from dflow.flowmanager.worker import nursery\n"
+        "nursery.warm_up()\n"
+        "print('dflow.cadaccess.meshing' in sys.modules)\n"
+        "nursery.warm_up_previews()\n"
+        "print('dflow.cadaccess.meshing' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["False", "True"]
