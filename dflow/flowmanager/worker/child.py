@@ -113,8 +113,9 @@ class _Child:
 
     def serve(self) -> NoReturn:
         """Answer until the connection ends, which raises EOFError."""
+        requests = wire.Requests(self._connection)
         while True:
-            request = wire.receive(self._connection)
+            request = requests.take()
             if isinstance(request, wire.Run):
                 self._limit_memory(request.memory_bytes)
                 self._reply(run_item(self._require_call(), request.item, request.skip, self._reply))

@@ -19,6 +19,11 @@ class LogTail:
         self._tail = bytearray()
         self._dropped = 0
 
+    @property
+    def has_any(self) -> bool:
+        """Whether there has been any output."""
+        return bool(self._head)
+
     def feed(self, data: bytes) -> None:
         """Append output."""
         room = self._half - len(self._head)
@@ -53,7 +58,8 @@ class RequestLog:
             printed, found, after = rest.partition(mark)
             if not found:
                 break
-            self._log.feed(printed)
+            if printed:
+                self._log.feed(printed)
             self._end()
             rest = after
         keep = min(len(mark) - 1, len(rest))  # it may be the beginning of the mark
@@ -75,6 +81,9 @@ class RequestLog:
         return "".join([*self._ended, self._log.text(), rest.text()])
 
     def _end(self) -> None:
-        self._ended.append(self._log.text())
         self._n_ended += 1
+        if not self._log.has_any:  # most items print nothing
+            self._ended.append("")
+            return
+        self._ended.append(self._log.text())
         self._log = LogTail(self._limit)

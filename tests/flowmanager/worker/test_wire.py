@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 import socket
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dflow.flowmanager.plan.batch import BodyValues, PackedValue
+from dflow.flowmanager.plan.batch import BodyValues, Item, PackedValue
 from dflow.flowmanager.worker import wire
 from dflow.records import ArrayLayout, ErrorRecord, SampleLayout, SampleRecord
 
@@ -50,9 +51,30 @@ def test_the_child_receives_what_was_sent_and_notices_the_end():
     with theirs:
         with ours:
             ours.sendall(wire.packed(wire.Run(item=None, skip=(1, 2))))  # type: ignore[arg-type]
-        assert wire.receive(theirs) == wire.Run(None, (1, 2))  # type: ignore[arg-type]
+        requests = wire.Requests(theirs)
+        assert requests.take() == wire.Run(None, (1, 2))  # type: ignore[arg-type]
         with pytest.raises(EOFError):
-            wire.receive(theirs)
+            requests.take()
+
+
+@pytest.mark.parametrize("sizes", [[0, 1, 2] * 40, [100_000, 0, 70_000, 1, 400_000]])
+def test_the_child_receives_small_and_large_requests_in_their_order(sizes):
+    sent = [wire.Run(Item(at, "x", "v" * size)) for at, size in enumerate(sizes)]
+    ours, theirs = socket.socketpair()
+    with theirs, ours, ThreadPoolExecutor(1) as sender:
+        done = sender.submit(ours.sendall, b"".join(map(wire.packed, sent)))
+        requests = wire.Requests(theirs)
+        assert [requests.take() for _ in sent] == sent
+        done.result()
+
+
+def test_a_request_that_breaks_off_is_the_workers_end():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with ours:
+            ours.sendall(wire.packed(wire.Ring())[:-1])
+        with pytest.raises(EOFError):
+            wire.Requests(theirs).take()
 
 
 @pytest.mark.parametrize(
@@ -62,6 +84,9 @@ def test_the_child_receives_what_was_sent_and_notices_the_end():
         frame(b"not a pickle"),
         frame(b""),
         frame(pickle.dumps({"a": "dictionary"})),
+        frame(pickle.dumps((wire.Prepared(), 3))),
+        frame(pickle.dumps(((wire.Prepared(),),))),
+        frame(pickle.dumps((wire.NewLayout(0, LAYOUT),))),
         frame(pickle.dumps(wire.Run(None))),  # type: ignore[arg-type]
         frames(wire.Prepared())[:4] + struct.pack("<Q", 1 << 60),
     ],
@@ -93,6 +118,14 @@ def outbox_frames(*batches: list[wire.Reply]) -> list[bytes]:
     """What one `Outbox` makes of each list of replies."""
     outbox = wire.Outbox()
     return [outbox.pack(replies) for replies in batches]
+
+
+@given(st.lists(st.lists(st.sampled_from(REPLIES), min_size=1, max_size=3), max_size=5), st.integers(1, 700))
+def test_replies_that_are_packed_together_arrive_one_by_one(batches, step):
+    data = b"".join(outbox_frames(*batches))
+    inbox = wire.Inbox()
+    received = [message for at in range(0, len(data), step) for message in inbox.feed(data[at : at + step])]
+    assert received == [reply for batch in batches for reply in batch]
 
 
 def unit_with(layout: SampleLayout, body: int) -> wire.UnitDone:
