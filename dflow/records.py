@@ -110,6 +110,10 @@ class SampleRecord:
         """The scalar metadata as a dictionary."""
         return dict(self.values)
 
+    def sharing(self, source: str, layout: SampleLayout, values: tuple[tuple[str, Scalar], ...]) -> SampleRecord:
+        """The same record with these parts, which are equal to its own; a fifth of ``dataclasses.replace``'s time."""
+        return SampleRecord(self.name, source, self.body, layout, self.rows, values, self.n_bytes, self.data_crc)
+
 
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
@@ -170,8 +174,13 @@ class ItemRecord:
         """The same record of an item that has another number now; a third of the time of ``dataclasses.replace``."""
         return ItemRecord(item_index, *_behind_index(self))
 
+    def with_samples(self, samples: tuple[SampleRecord, ...]) -> ItemRecord:
+        """The same record with other `samples`, as fast."""
+        return ItemRecord(self.item_index, self.item, self.status, samples, *_behind_samples(self))
+
 
 _behind_index: Callable[[ItemRecord], tuple[Any, ...]] = attrgetter(*(each.name for each in fields(ItemRecord)[1:]))
+_behind_samples: Callable[[ItemRecord], tuple[Any, ...]] = attrgetter(*(each.name for each in fields(ItemRecord)[4:]))
 
 
 @pickled_by_place

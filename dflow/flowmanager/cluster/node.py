@@ -38,17 +38,17 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
         return _trim(run_batch(batch), needs_value)
     same: list[ItemRecord] = []
     changed: list[Item] = []
-    root = str(batch.paths.root)
-    before = {item.index: _state(item, root) for item in batch.items}
+    sources = {item.index: _source(item, str(batch.paths.root)) for item in batch.items}
+    before = {index: _state(path) for index, path in sources.items()}
     for item in batch.items:
-        found = _hash(item, root)
+        found = _hash(sources[item.index], item.identity)
         if found and found == item.content_hash:
             same.append(ItemRecord(item.index, item.identity, "succeeded", reused=True, content_hash=found))
         else:
-            changed.append(replace(item, content_hash=found))
+            changed.append(item.with_hash(found))
     result = run_batch(replace(batch, items=tuple(changed)))
-    touched = [item for item in changed if _state(item, root) != before[item.index]]
-    unsure = {item.index for item in touched if _hash(item, root) != item.content_hash}
+    touched = [item for item in changed if _state(sources[item.index]) != before[item.index]]
+    unsure = {item.index for item in touched if _hash(sources[item.index], item.identity) != item.content_hash}
     if unsure:
         items = tuple(replace(r, content_hash="") if r.item_index in unsure else r for r in result.items)
         result = replace(result, items=items)
@@ -88,18 +88,18 @@ def _source(item: Item, folder: str) -> str:
     return os.path.normpath(os.path.join(folder, item.identity))
 
 
-def _state(item: Item, folder: str) -> tuple[int, int, int] | None:
+def _state(path: str) -> tuple[int, int, int] | None:
     """What changes with a source's content; None for what is no file."""
     try:
-        found = os.stat(_source(item, folder))
+        found = os.stat(path)
     except (OSError, ValueError):
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _hash(item: Item, folder: str) -> str:
+def _hash(path: str, identity: str) -> str:
     try:
-        return content_hash(_source(item, folder), item.identity)
+        return content_hash(path, identity)
     except (OSError, ValueError):
         return ""  # the task itself will say what is wrong with the file
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 
 from dflow.records import ItemRecord, SampleLayout, SampleRecord
 
@@ -21,8 +20,7 @@ def share_layouts(records: Iterable[ItemRecord], known: dict[SampleLayout, Sampl
 def _shared(record: ItemRecord, known: dict[SampleLayout, SampleLayout], by_id: dict[int, SampleLayout]) -> ItemRecord:
     if not record.samples:
         return record
-    samples = tuple(_lean(sample, record.item, known, by_id) for sample in record.samples)
-    return replace(record, samples=samples)
+    return record.with_samples(tuple([_lean(sample, record.item, known, by_id) for sample in record.samples]))
 
 
 def _lean(
@@ -32,9 +30,5 @@ def _lean(
     if layout is None:
         layout = known.setdefault(sample.layout, sample.layout)
         by_id[id(sample.layout)] = layout
-    return replace(
-        sample,
-        layout=layout,
-        source=item if sample.source == item else sample.source,
-        values=tuple((sys.intern(name), value) for name, value in sample.values),
-    )
+    source = item if sample.source == item else sample.source
+    return sample.sharing(source, layout, tuple([(sys.intern(name), value) for name, value in sample.values]))

@@ -194,8 +194,11 @@ class _Reader:
             self.state.pipelines[content["pipeline"]] = content["parts"]
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode  # `json.dumps` makes one at every call
+
+
 def _line(content: dict[str, Any]) -> bytes:
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    text = _encode(content).encode("ascii")
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
