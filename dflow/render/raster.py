@@ -96,7 +96,7 @@ def _code(light: float | np.float32) -> int:
     return int(min(max(light, 1.0), BRIGHTEST + 0.49))
 
 
-@compiled()
+@compiled(inline=True)
 def _fill_run(
     depth: Singles,
     codes: Bytes,
@@ -128,7 +128,7 @@ def _fill_run(
                 depth[first + i], codes[first + i] = here, _code(rise * np.float32(i) + base)
 
 
-@compiled()
+@compiled(inline=True)
 def _fill_rows(
     depth: Singles,
     codes: Bytes,
