@@ -148,25 +148,6 @@ def conic_terms(kind: np.ndarray, t: np.ndarray, radii: np.ndarray) -> tuple[np.
     return a, b, da, db
 
 
-def points(table: CurveTable, rows: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Points alone, one a row : (n, d) float64 at t : (n,); rows without a table are meaningless, as in `evaluate`."""
-    kind = table.kind[rows]
-    if (kind > shapecode.ELLIPSE).any():
-        return evaluate(table, rows, t[:, None])[0][:, 0]
-    turning = np.flatnonzero(kind > shapecode.LINE)
-    along = t
-    if len(turning):
-        along = t.copy()
-        along[turning] = table.radii[rows[turning], 0] * np.cos(t[turning])
-    found = along[:, None] * table.x[rows]
-    if len(turning):
-        own = rows[turning]
-        small = np.where(kind[turning] == shapecode.CIRCLE, table.radii[own, 0], table.radii[own, 1])
-        found[turning] += (small * np.sin(t[turning]))[:, None] * table.y[own]
-    found += table.origin[rows]
-    return found
-
-
 def evaluate(table: CurveTable, rows: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points and first derivatives of the curves `rows` at t : (len(rows), m); both results (len(rows), m, d)
     float64.

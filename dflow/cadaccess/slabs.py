@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dflow.cadaccess.runs import run_starts
 from dflow.compiled import compiled
 
 _STEPS = 1 << 22
@@ -60,7 +59,7 @@ class Cut:
     first_point, first_triangle : (F + 1,) int64, where each face's points and triangles begin; faces share no points.
     points : (p, 2) float64, (u, v)
     corners : (t, 3) int32, points, counter-clockwise in (u, v).
-    torn : (F,) bool, faces whose pieces do not close, are not finite or cross too often; they have no triangles.
+    torn : (b,) int64, faces whose pieces do not close, are not finite or cross too often; they have no triangles.
     """
 
     first_point: np.ndarray
@@ -68,16 +67,6 @@ class Cut:
     points: np.ndarray
     corners: np.ndarray
     torn: np.ndarray
-
-
-def box(face: np.ndarray, start: np.ndarray, end: np.ndarray, n_faces: int) -> Outline:
-    """Pieces as an outline."""
-    low, high = np.zeros((n_faces, 2)), np.zeros((n_faces, 2))
-    if len(face):
-        first = run_starts(face)
-        low[face[first]] = np.minimum.reduceat(np.minimum(start, end), first, axis=0)
-        high[face[first]] = np.maximum.reduceat(np.maximum(start, end), first, axis=0)
-    return Outline(face, start, end, low, high)
 
 
 def cut(outline: Outline, steps: np.ndarray) -> Cut:
@@ -100,31 +89,32 @@ def cut(outline: Outline, steps: np.ndarray) -> Cut:
 
 
 @compiled()
-def _insert(order: np.ndarray, keys: np.ndarray) -> None:
-    """Sort the rows `order` by their keys: quick where they are few or hardly out of order."""
-    for i in range(1, len(order)):
+def _insert(order: np.ndarray, begin: int, stop: int, keys: np.ndarray) -> None:
+    """Sort the rows ``order[begin:stop]`` by their keys: quick where they are few or hardly out of order."""
+    for i in range(begin + 1, stop):
         row, key, j = order[i], keys[order[i]], i
-        while j > 0 and keys[order[j - 1]] > key:
+        while j > begin and keys[order[j - 1]] > key:
             order[j] = order[j - 1]
             j -= 1
         order[j] = row
 
 
 @compiled()
-def _sort(order: np.ndarray, keys: np.ndarray, spare: np.ndarray) -> None:
-    """Sort the rows `order` by their keys, stably, by insertion and then by merging; spare : at least as many."""
-    n = len(order)
-    for begin in range(0, n, _SHORT):
-        _insert(order[begin : begin + _SHORT], keys)
+def _sort(order: np.ndarray, begin: int, stop: int, keys: np.ndarray, spare: np.ndarray) -> None:
+    """Sort the rows ``order[begin:stop]`` by their keys, stably, by insertion and then by merging; spare : as long as
+    `order`.
+    """
+    for low in range(begin, stop, _SHORT):
+        _insert(order, low, min(low + _SHORT, stop), keys)
     width = _SHORT
-    while width < n:
-        for k in range(n):
+    while width < stop - begin:
+        for k in range(begin, stop):
             spare[k] = order[k]
-        for begin in range(0, n, 2 * width):
-            i, middle, stop = begin, min(begin + width, n), min(begin + 2 * width, n)
+        for low in range(begin, stop, 2 * width):
+            i, middle, high = low, min(low + width, stop), min(low + 2 * width, stop)
             j = middle
-            for k in range(begin, stop):
-                if i < middle and (j == stop or keys[spare[i]] <= keys[spare[j]]):
+            for k in range(low, high):
+                if i < middle and (j == high or keys[spare[i]] <= keys[spare[j]]):
                     order[k] = spare[i]
                     i += 1
                 else:
@@ -161,18 +151,18 @@ def _room(array: np.ndarray, least: int) -> np.ndarray:
 
 @compiled()
 def _split_steep(
-    face: np.ndarray, start: np.ndarray, end: np.ndarray, width: np.ndarray, step: np.ndarray
+    face: np.ndarray, start: np.ndarray, end: np.ndarray, size: np.ndarray, steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(n, 4) u, v, u, v: the pieces, those that run nearly along a line, which no line would cut, cut by the step in v;
     and (F + 1,) where each face's begin. A face without width is left out.
     """
-    ends, first = np.empty((len(face), 4)), np.zeros(len(width) + 1, np.int64)
+    ends, first = np.empty((len(face), 4)), np.zeros(len(size) + 1, np.int64)
     at = 0
     for i in range(len(face)):
         rise, run, row = abs(end[i, 1] - start[i, 1]), abs(end[i, 0] - start[i, 0]), face[i]
-        count = 1 if width[row] > 0 else 0
-        if rise > 1.5 * step[row] and run * _STEPS > 0.5 * width[row]:
-            count *= _whole(np.ceil(rise / step[row]), 1, _MAX_LINES)
+        count = 1 if size[row, 0] > 0 else 0
+        if rise > 1.5 * steps[row, 1] and run * _STEPS > 0.5 * size[row, 0]:
+            count *= _whole(np.ceil(rise / steps[row, 1]), 1, _MAX_LINES)
         ends = _room(ends, at + count)
         for k in range(count):
             for c in range(2):
@@ -183,7 +173,7 @@ def _split_steep(
                 ends[at, 2 + c] = start[i, c] * (1 - (k + 1) / count) + end[i, c] * ((k + 1) / count)
             at += 1
         first[row + 1] = at
-    for row in range(len(width)):
+    for row in range(len(size)):
         first[row + 1] = max(first[row + 1], first[row])
     return ends[:at], first
 
@@ -200,7 +190,7 @@ def _find_lines(
     lines, first_line, unit = np.empty((2 * len(ends), 2)), np.zeros(len(size) + 1, np.int64), np.ones(len(size))
     for row in range(len(size)):
         begin, stop = 2 * first[row], 2 * first[row + 1]
-        own, resolution, at = order[begin:stop], _STEPS, first_line[row]
+        resolution, at = _STEPS, first_line[row]
         searching = begin < stop
         while searching:
             scale, unit[row] = resolution / size[row, 0], size[row, 0] / resolution
@@ -209,28 +199,32 @@ def _find_lines(
             n_ends = 0
             for i in range(begin, stop):
                 if i % 2 == 0 or i + 1 == stop or keys[i] != keys[i + 1]:  # pieces mostly end where the next begins
-                    own[n_ends] = i
+                    order[n_ends] = i
                     n_ends += 1
-            _sort(own[:n_ends], keys, spare)
+            _sort(order, 0, n_ends, keys, spare)
             n_corners = 0
-            for i in own[:n_ends]:
-                if n_corners == 0 or keys[i] != corners[n_corners - 1]:
-                    corners[n_corners] = keys[i]
+            for k in range(n_ends):
+                if n_corners == 0 or keys[order[k]] != corners[n_corners - 1]:
+                    corners[n_corners] = keys[order[k]]
                     n_corners += 1
-            lines, at = _add_lines(corners[:n_corners], row, steps[row, 0] * scale, lines, first_line[row])
-            searching = resolution > _FEWEST_STEPS and _is_too_much(
-                keys[begin:stop], lines[first_line[row] : at], size[row, 1], steps[row]
-            )
+            lines, at = _add_lines(corners, n_corners, row, steps[row, 0] * scale, lines, first_line[row])
+            rungs = _whole(np.ceil(size[row, 1] / steps[row, 1]), 1, _MAX_LINES)
+            most = _MAX_CROSSINGS if np.isinf(steps[row, 0]) and np.isinf(steps[row, 1]) else _MAX_POINTS
+            searching = resolution > _FEWEST_STEPS and _crossings(
+                keys, begin, stop, lines, first_line[row], at, most
+            ) > (most - 2 * rungs * (at - first_line[row]))
             resolution //= 4
         first_line[row + 1] = at
     return lines, first_line, keys, unit
 
 
 @compiled()
-def _add_lines(corners: np.ndarray, row: int, step: float, lines: np.ndarray, at: int) -> tuple[np.ndarray, int]:
+def _add_lines(
+    corners: np.ndarray, n_corners: int, row: int, step: float, lines: np.ndarray, at: int
+) -> tuple[np.ndarray, int]:
     """Write a face's lines: those through its corners, and others between, at most a step apart."""
-    for i in range(len(corners)):
-        gap = corners[i + 1] - corners[i] if i + 1 < len(corners) else 0.0
+    for i in range(n_corners):
+        gap = corners[i + 1] - corners[i] if i + 1 < n_corners else 0.0
         count = 1 if np.isinf(step) else _whole(np.ceil(gap / step - 1e-6), 1, _MAX_LINES)
         count = min(count, max(int(gap), 1))
         lines = _room(lines, at + count)
@@ -241,22 +235,20 @@ def _add_lines(corners: np.ndarray, row: int, step: float, lines: np.ndarray, at
 
 
 @compiled()
-def _is_too_much(keys: np.ndarray, lines: np.ndarray, height: float, steps: np.ndarray) -> bool:
-    """Whether a face would take too long (if it is flat) or get too many points."""
-    flat = np.isinf(steps[0]) and np.isinf(steps[1])
-    most = _MAX_CROSSINGS if flat else _MAX_POINTS
-    total = 2 * len(lines) * _whole(np.ceil(height / steps[1]), 1, _MAX_LINES)
-    if total + len(keys) // 2 * len(lines) <= most:
-        return False
-    for i in range(0, len(keys), 2):
-        total += abs(_line_at(lines, keys[i + 1]) - _line_at(lines, keys[i]))
-    return total > most
+def _crossings(keys: np.ndarray, begin: int, stop: int, lines: np.ndarray, first: int, last: int, most: int) -> int:
+    """How often a face's pieces cross slabs; where that cannot be more than half of `most`, an upper bound."""
+    total = (stop - begin) // 2 * (last - first)
+    if total <= most // 2:
+        return total
+    total = 0
+    for i in range(begin, stop, 2):
+        total += abs(_line_at(lines, first, last, keys[i + 1]) - _line_at(lines, first, last, keys[i]))
+    return total
 
 
 @compiled()
-def _line_at(lines: np.ndarray, key: float) -> int:
-    """The first of a face's lines that is not below `key`."""
-    low, high = 0, len(lines)
+def _line_at(lines: np.ndarray, low: int, high: int, key: float) -> int:
+    """The first of the lines low … high - 1 that is not left of `key`."""
     while low < high:
         middle = (low + high) // 2
         if lines[middle, 0] < key:
@@ -291,24 +283,24 @@ def _sweep(
     for piece in range(n):
         order[piece], above[piece], key[piece] = piece, -1, pieces[piece, 0]
     for row in range(len(first_line) - 1):
-        own = order[first_piece[row] : first_piece[row + 1]]
-        _sort(own, key, spare)
+        coming, last = first_piece[row], first_piece[row + 1]
+        _sort(order, coming, last, key, spare)
         flat = np.isinf(steps[row, 0]) and np.isinf(steps[row, 1])
-        n_active = coming = 0
+        n_active = 0
         for line in range(first_line[row], first_line[row + 1] - 1):
             left, right = lines[line, 0], lines[line + 1, 0]
-            n_stay = _leave(active[:n_active], pieces, left)
-            n_active, coming = _enter(own, coming, pieces, left, active, n_stay, v)
+            n_stay = _leave(active, n_active, pieces, left)
+            n_active, coming = _enter(order, coming, last, pieces, left, active, n_stay, v)
             if n_active % 2 or n_found - first[row] > _MAX_POINTS:
                 torn[row], n_found = True, first[row]
                 break
-            _cross(active[:n_active], pieces, right, v, key)
+            _cross(active, n_active, pieces, right, v, key)
             if n_active - n_stay > _SHORT:
-                _sort(active[:n_active], key, spare)
+                _sort(active, 0, n_active, key, spare)
             else:
-                _insert(active[:n_active], key)
+                _insert(active, 0, n_active, key)
             found = _room(found, n_found + n_active // 2)
-            n_found = _pair(active[:n_active], v, line, flat, above, number, found, n_found)
+            n_found = _pair(active, n_active, v, line, flat, above, number, found, n_found)
         first[row + 1] = n_found
     return found[:n_found], first
 
@@ -325,23 +317,30 @@ def _to_right(keys: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 @compiled()
-def _leave(active: np.ndarray, pieces: np.ndarray, line: float) -> int:
+def _leave(active: np.ndarray, n_active: int, pieces: np.ndarray, line: float) -> int:
     """Take the pieces that end at a line out; how many stay."""
     kept = 0
-    for piece in active:
-        if pieces[piece, 1] > line:
-            active[kept] = piece
+    for i in range(n_active):
+        if pieces[active[i], 1] > line:
+            active[kept] = active[i]
             kept += 1
     return kept
 
 
 @compiled()
 def _enter(
-    own: np.ndarray, coming: int, pieces: np.ndarray, line: float, active: np.ndarray, n_active: int, v: np.ndarray
+    order: np.ndarray,
+    coming: int,
+    last: int,
+    pieces: np.ndarray,
+    line: float,
+    active: np.ndarray,
+    n_active: int,
+    v: np.ndarray,
 ) -> tuple[int, int]:
-    """Append the pieces that begin at a line; how many there are now, and how many have come."""
-    while coming < len(own) and pieces[own[coming], 0] <= line:
-        piece = own[coming]
+    """Append the pieces that begin at a line; how many there are now, and which comes next."""
+    while coming < last and pieces[order[coming], 0] <= line:
+        piece = order[coming]
         if pieces[piece, 1] > line:
             active[n_active], v[piece, 1] = piece, pieces[piece, 2]
             n_active += 1
@@ -350,11 +349,12 @@ def _enter(
 
 
 @compiled()
-def _cross(active: np.ndarray, pieces: np.ndarray, right: float, v: np.ndarray, key: np.ndarray) -> None:
+def _cross(active: np.ndarray, n_active: int, pieces: np.ndarray, right: float, v: np.ndarray, key: np.ndarray) -> None:
     """Move v of the active pieces, at the left and right line of a slab, one slab on; their sum is the key to sort
     by.
     """
-    for piece in active:
+    for i in range(n_active):
+        piece = active[i]
         along = (right - pieces[piece, 0]) / (pieces[piece, 1] - pieces[piece, 0])
         v[piece, 0] = v[piece, 1]
         v[piece, 1] = pieces[piece, 2] * (1 - along) + pieces[piece, 3] * along
@@ -364,6 +364,7 @@ def _cross(active: np.ndarray, pieces: np.ndarray, right: float, v: np.ndarray, 
 @compiled()
 def _pair(
     active: np.ndarray,
+    n_active: int,
     v: np.ndarray,
     line: int,
     flat: bool,
@@ -373,7 +374,7 @@ def _pair(
     n_found: int,
 ) -> int:
     """Add the trapezoids of one slab; on flat faces those between the same two pieces as before become wider."""
-    for i in range(0, len(active), 2):
+    for i in range(0, n_active, 2):
         lower, upper = active[i], active[i + 1]
         if not (flat and above[lower] == upper and found[number[lower], 1] == line):
             above[lower], number[lower] = upper, n_found
@@ -396,7 +397,7 @@ def _rungs(low: float, high: float, bottom: float, rung: float) -> tuple[int, in
 
 @compiled()
 def _end_points(
-    trapezoids: np.ndarray, lines: np.ndarray, bottom: np.ndarray, rung: np.ndarray
+    trapezoids: np.ndarray, lines: np.ndarray, low: np.ndarray, rung: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """(m,) line and v of the lower and upper ends of all sides (left, right, left, …), then of the rungs between.
 
@@ -404,25 +405,29 @@ def _end_points(
     """
     n = len(trapezoids)
     room = 4 * n
-    for one in range(n):
-        for side in range(2):
-            a, b = trapezoids[one, 2 + 2 * side], trapezoids[one, 3 + 2 * side]
-            row = int(lines[int(trapezoids[one, side]), 1])
-            room += _rungs(min(a, b), max(a, b), bottom[row], rung[row])[1]
+    for side in range(2 * n):
+        a, b, own = _side(trapezoids, side)
+        row = int(lines[own, 1])
+        room += _rungs(a, b, low[row, 1], rung[row])[1]
     line, v = np.empty(room, np.int64), np.empty(room)
     at = 4 * n
-    for one in range(n):
-        for side in range(2):
-            a, b = trapezoids[one, 2 + 2 * side], trapezoids[one, 3 + 2 * side]
-            low, high = min(a, b), max(a, b)  # chords of two curves that touch can cross
-            own, i = int(trapezoids[one, side]), 4 * one + 2 * side
-            line[i], v[i], line[i + 1], v[i + 1] = own, low, own, high
-            row = int(lines[own, 1])
-            lowest, count = _rungs(low, high, bottom[row], rung[row])
-            for k in range(count):
-                line[at], v[at] = own, bottom[row] + (lowest + k) * rung[row]
-                at += 1
+    for side in range(2 * n):
+        a, b, own = _side(trapezoids, side)
+        line[2 * side], v[2 * side], line[2 * side + 1], v[2 * side + 1] = own, a, own, b
+        row = int(lines[own, 1])
+        lowest, count = _rungs(a, b, low[row, 1], rung[row])
+        for k in range(count):
+            line[at], v[at] = own, low[row, 1] + (lowest + k) * rung[row]
+            at += 1
     return line, v
+
+
+@compiled()
+def _side(trapezoids: np.ndarray, side: int) -> tuple[float, float, int]:
+    """Lower and upper end of a trapezoid's left or right side, and its line."""
+    one, right = side // 2, side % 2
+    a, b = trapezoids[one, 2 + 2 * right], trapezoids[one, 3 + 2 * right]
+    return min(a, b), max(a, b), int(trapezoids[one, right])  # chords of two curves that touch can cross
 
 
 @compiled()
@@ -453,11 +458,11 @@ def _share_points(
     point = np.empty(len(v), np.int64)
     n_points = 0
     for number in range(n_lines):
-        on_line = order[stop[number - 1] if number else 0 : stop[number]]
-        _sort(on_line, key, spare)
-        for k in range(len(on_line)):
-            end = on_line[k]
-            if k == 0 or key[end] != key[on_line[k - 1]]:
+        begin = stop[number - 1] if number else 0
+        _sort(order, begin, stop[number], key, spare)
+        for k in range(begin, stop[number]):
+            end = order[k]
+            if k == begin or key[end] != key[order[k - 1]]:
                 at_line[n_points], at_v[n_points] = number, v[end]
                 n_points += 1
             point[end] = n_points - 1
@@ -481,21 +486,21 @@ def _zip_sides(point: np.ndarray, v: np.ndarray, first: np.ndarray, torn: np.nda
     for row in range(len(first) - 1):
         at = first_triangle[row]
         for one in range(first[row], first[row] if torn[row] else first[row + 1]):
-            at = _zip_trapezoid(point[4 * one : 4 * one + 4], v, corners, at)
+            at = _zip_trapezoid(point, 4 * one, v, corners, at)
     return corners, first_triangle
 
 
 @compiled()
-def _zip_trapezoid(point: np.ndarray, v: np.ndarray, corners: np.ndarray, at: int) -> int:
+def _zip_trapezoid(point: np.ndarray, corner: int, v: np.ndarray, corners: np.ndarray, at: int) -> int:
     """Going up both sides at once, each next point, left or right, closes a triangle with the two points reached
     before; where the next triangles belong.
     """
-    left, right = point[0], point[2]
-    low_left, tall_left = v[left], v[point[1]] - v[left]
-    low_right, tall_right = v[right], v[point[3]] - v[right]
-    while left < point[1] or right < point[3]:
-        on_right = left == point[1] or (
-            right < point[3] and (v[right + 1] - low_right) / tall_right < (v[left + 1] - low_left) / tall_left
+    left, left_stop, right, right_stop = point[corner], point[corner + 1], point[corner + 2], point[corner + 3]
+    low_left, tall_left = v[left], v[left_stop] - v[left]
+    low_right, tall_right = v[right], v[right_stop] - v[right]
+    while left < left_stop or right < right_stop:
+        on_right = left == left_stop or (
+            right < right_stop and (v[right + 1] - low_right) / tall_right < (v[left + 1] - low_left) / tall_left
         )
         corners[at, 0], corners[at, 1] = left, right
         if on_right:
@@ -508,7 +513,7 @@ def _zip_trapezoid(point: np.ndarray, v: np.ndarray, corners: np.ndarray, at: in
 
 
 @compiled(
-    "Tuple((int64[::1], int64[::1], float64[:, ::1], int32[:, ::1], boolean[::1]))"
+    "Tuple((int64[::1], int64[::1], float64[:, ::1], int32[:, ::1], int64[::1]))"
     "(int32[::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1])"
 )
 def _cut_faces(
@@ -525,10 +530,10 @@ def _cut_faces(
             size[row, 0] = 0.0
         count = _whole(np.ceil(size[row, 1] / steps[row, 1] - 1e-6), 1, _MAX_LINES)
         rung[row] = size[row, 1] / count if np.isfinite(steps[row, 1]) else np.inf
-    ends, first_piece = _split_steep(face, start, end, size[:, 0], steps[:, 1])
+    ends, first_piece = _split_steep(face, start, end, size, steps)
     lines, first_line, keys, unit = _find_lines(ends, first_piece, low, size, steps)
     trapezoids, first = _sweep(_to_right(keys, ends), first_piece, lines, first_line, steps, torn)
-    line, v = _end_points(trapezoids, lines, low[:, 1], rung)
+    line, v = _end_points(trapezoids, lines, low, rung)
     key = np.empty(len(v))
     for i in range(len(v)):
         row = int(lines[line[i], 1])
@@ -542,4 +547,4 @@ def _cut_faces(
         first_point[row + 1] = i + 1
     for row in range(n_faces):
         first_point[row + 1] = max(first_point[row + 1], first_point[row])
-    return first_point, first_triangle, points, corners, torn
+    return first_point, first_triangle, points, corners, np.flatnonzero(torn)

@@ -56,8 +56,8 @@ class SurfaceTable:
     def evaluable(self) -> np.ndarray:
         """(n,) bool: rows that numpy can evaluate."""
         table = (self.kind >= shapecode.PLANE) & (self.kind <= shapecode.TORUS)
-        rows = [*self.splines, *(r for r, sweep in self.sweeps.items() if sweep.evaluable[0])]
-        table[rows] = True
+        if self.splines or self.sweeps:
+            table[[*self.splines, *(r for r, sweep in self.sweeps.items() if sweep.evaluable[0])]] = True
         return table
 
 

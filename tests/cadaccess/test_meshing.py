@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dflow.cadaccess import CadLoader, curves, meshing, parts, shapecode
+from dflow.cadaccess import CadLoader, meshing, parts, shapecode
 from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.meshing import Mesh
 from tests.cadaccess import solids
@@ -79,19 +79,6 @@ def test_the_kernel_meshes_the_faces_that_have_no_table(tmp_path: Path) -> None:
     mesh = meshing.mesh_shape(replace(brep.tables, faces=replace(table, kind=kind)), brep.chords, lambda: brep.kernel)
     _check(mesh, brep)
     assert set(odd) <= set(mesh.triangle_faces)
-
-
-@pytest.mark.parametrize("kinds", [(1,), (1, 2, 3), (0, 1, 2, 3), (1, 2, 4, 5)])
-def test_points_alone_are_those_that_come_with_slopes(kinds):
-    rng = np.random.default_rng(len(kinds))
-    kind = np.array([kinds[i % len(kinds)] for i in range(12)], np.int8)
-    origin, x, y = rng.normal(size=(3, 12, 3))
-    table = curves.CurveTable(kind, origin, x, y, rng.uniform(1, 2, (12, 2)), np.zeros(12), np.ones(12), {})
-    rows, t = rng.integers(0, 12, 50), rng.uniform(-3, 3, 50)
-    rows = rows[kind[rows] > 0]
-    np.testing.assert_array_equal(
-        curves.points(table, rows, t[: len(rows)]), curves.evaluate(table, rows, t[: len(rows), None])[0][:, 0]
-    )
 
 
 MESH_ALL = """
