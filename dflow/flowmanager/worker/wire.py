@@ -4,8 +4,8 @@ The worker asks with `Prepare` (once a batch) and `Run` (once an item). The chil
 `Run` with any number of unit messages and one `ItemDone`. A *unit* is what becomes one sample: the whole file (body
 -1) or one body. The worker asks for some items ahead and sleeps meanwhile; `Ring` says where it is to be woken.
 
-The worker reads with an unpickler that knows the classes of these messages only: a child whose memory a broken file has
-scribbled over can send nonsense, but cannot make the worker call anything else.
+The worker reads with an unpickler that knows the few classes of what messages hold: a child whose memory a broken file
+has scribbled over can send nonsense, but cannot make the worker call anything else.
 
 A sample's layout is kilobytes and nearly always that of the sample before: the child sends each once and then its
 number.
@@ -17,13 +17,13 @@ import io
 import pickle
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
 from dflow.flowmanager.plan.batch import Batch, BodyValues, Item, PackedValue
-from dflow.records import ArrayLayout, ErrorRecord, SampleLayout, SampleRecord, Status, pickled_by_place
+from dflow.records import ArrayLayout, ErrorRecord, SampleLayout, SampleRecord, Status
 
 WHOLE_FILE = -1
 """The body index of a unit that is the whole file."""
@@ -38,7 +38,6 @@ class WireError(Exception):
     """Bytes that are no message: the other side is out of its mind."""
 
 
-@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class Prepare:
     """Get ready for `batch`, which comes without items and function; `function` is b"" if the child has it already."""
@@ -49,7 +48,6 @@ class Prepare:
     sys_path: tuple[str, ...]
 
 
-@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """The answer to `Prepare`; `error` if the function could not be loaded."""
@@ -57,7 +55,6 @@ class Prepared:
     error: ErrorRecord | None = None
 
 
-@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class Run:
     """Do one item; leave out the bodies in `skip`. `memory_bytes` is what the child may allocate."""
@@ -72,7 +69,6 @@ class Ring:
     """Wake the worker when all requests before this one are answered. Has no answer of its own."""
 
 
-@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class UnitStarted:
     """A body's turn has come. Not sent for whole files."""
@@ -80,7 +76,6 @@ class UnitStarted:
     body: int
 
 
-@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class UnitDone:
     """One unit is finished and its sample, if any, lies on disk whole.
@@ -98,7 +93,6 @@ class UnitDone:
     preview: bool = False
 
 
-@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class PreviewDone:
     """The preview of the last unit is over, after so many seconds; `note` says what went wrong, "" if nothing."""
@@ -107,7 +101,6 @@ class PreviewDone:
     note: str = ""
 
 
-@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class ItemDone:
     """The item is finished; `error` if it failed before its first unit (a file that cannot be opened body by body)."""
@@ -123,35 +116,7 @@ Reply = Prepared | UnitStarted | UnitDone | PreviewDone | ItemDone
 LAST = (Prepared, ItemDone)
 """The replies that end a request."""
 
-_REPLIES = frozenset({Prepared, UnitStarted, UnitDone, PreviewDone, ItemDone})
 
-
-@pickled_by_place
-@dataclass(frozen=True, slots=True)
-class SampleDone:
-    """A `UnitDone` with a sample, whose layout is named by its number.
-
-    `sample` and `rest` are the fields of the sample and of the unit, without the layout and the sample. Plain tuples
-    are pickled and read in half the time, and a pickler that finds layouts itself is asked about every text in them.
-    """
-
-    layout: int
-    sample: tuple[Any, ...]
-    rest: tuple[Any, ...]
-
-    @staticmethod
-    def of(unit: UnitDone, sample: SampleRecord, layout: int) -> SampleDone:
-        """What is sent for `unit` and its `sample`."""
-        return SampleDone(layout, _without_layout(sample), _without_sample(unit))
-
-    def unit(self, layouts: Mapping[int, SampleLayout]) -> UnitDone:
-        """What was sent."""
-        name, source, body, *others = self.sample
-        done, status, value, *rest = self.rest
-        return UnitDone(done, status, value, SampleRecord(name, source, body, layouts[self.layout], *others), *rest)
-
-
-@pickled_by_place
 @dataclass(frozen=True, slots=True)
 class NewLayout:
     """From now on `number` means `layout`."""
@@ -160,20 +125,44 @@ class NewLayout:
     layout: SampleLayout
 
 
-_without_layout = attrgetter(*(each.name for each in fields(SampleRecord) if each.name != "layout"))
-_without_sample = attrgetter(*(each.name for each in fields(UnitDone) if each.name != "sample"))
+_KINDS = (Prepare, Run, Ring, Prepared, UnitStarted, UnitDone, PreviewDone, ItemDone, NewLayout)
+_REQUESTS = dict(enumerate(_KINDS[:3]))
+_REPLIES = {code: kind for code, kind in enumerate(_KINDS) if code not in _REQUESTS}
 
-_KNOWN = (
-    *(Prepared, UnitStarted, UnitDone, SampleDone, PreviewDone, ItemDone, NewLayout),
-    *(SampleRecord, SampleLayout, ArrayLayout, ErrorRecord, PackedValue, BodyValues),
-)
-_CLASSES = {(known.__module__, known.__name__): known for known in _KNOWN}
-"""All that a reply may be made of, builtin values aside."""
+
+def _getter(kind: type) -> Callable[[Any], tuple[Any, ...]]:
+    """What gives the fields of such a value, in their order; it has none or several."""
+    names = [each.name for each in fields(kind)]
+    if len(names) < 2:
+        return lambda value: tuple([getattr(value, name) for name in names])
+    return attrgetter(*names)
+
+
+_CODES = {kind: (code, _getter(kind)) for code, kind in enumerate(_KINDS)}
+"""A message travels as a row, the code of its class and its fields: the class itself would be looked up by name at
+every message, on both sides, with nothing of that in the processor's cache after a file's work."""
+
+_item_fields = _getter(Item)
+_behind_layout = attrgetter(*[each.name for each in fields(SampleRecord)][4:])
+
+_CLASSES = {
+    (known.__module__, known.__name__): known
+    for known in (SampleRecord, SampleLayout, ArrayLayout, ErrorRecord, PackedValue, BodyValues)
+}
+"""All that a reply's fields may be made of, builtin values aside."""
+
+
+def _row(message: Any) -> tuple[Any, ...]:
+    code, get = _CODES[type(message)]
+    return code, *get(message)
 
 
 def packed(message: Request | Ring) -> bytes:
     """A message to the child as bytes."""
-    return _framed(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+    row = _row(message)
+    if isinstance(message, Run):
+        row = (row[0], _item_fields(message.item), *row[2:])
+    return _framed(pickle.dumps((row,), pickle.HIGHEST_PROTOCOL))
 
 
 def _framed(data: bytes) -> bytes:
@@ -188,23 +177,21 @@ class Outbox:
 
     def pack(self, messages: Iterable[Reply]) -> bytes:
         """Replies as bytes, which must be sent in this order."""
-        frames: list[bytes] = []
-        light = tuple([self._lightened(message, frames) for message in messages])
-        frames.append(_framed(pickle.dumps(light, pickle.HIGHEST_PROTOCOL)))
-        return b"".join(frames)
+        rows: list[tuple[Any, ...]] = []
+        for message in messages:
+            row = _row(message)
+            if isinstance(message, UnitDone) and message.sample is not None:
+                row = (*row[:4], self._light(message.sample, rows), *row[5:])
+            rows.append(row)
+        return _framed(pickle.dumps(tuple(rows), pickle.HIGHEST_PROTOCOL))
 
-    def _lightened(self, message: Reply, frames: list[bytes]) -> Reply | SampleDone:
-        """What is sent for a message; `frames` gets what the worker has to read before."""
-        if not isinstance(message, UnitDone) or message.sample is None:
-            return message
-        return SampleDone.of(message, message.sample, self._number(message.sample.layout, frames))
-
-    def _number(self, layout: SampleLayout, frames: list[bytes]) -> int:
-        known = self._numbers.get(id(layout))
+    def _light(self, sample: SampleRecord, rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """A sample's fields, the number of its layout in the layout's place; `rows` gets what must be read before."""
+        known = self._numbers.get(id(sample.layout))
         if known is None:
-            known = self._numbers[id(layout)] = len(self._numbers), layout
-            frames.append(_framed(pickle.dumps(NewLayout(*known), pickle.HIGHEST_PROTOCOL)))
-        return known[0]
+            known = self._numbers[id(sample.layout)] = len(self._numbers), sample.layout
+            rows.append(_row(NewLayout(*known)))
+        return (sample.name, sample.source, sample.body, known[0], *_behind_layout(sample))
 
 
 class Requests:
@@ -224,7 +211,10 @@ class Requests:
             When the other side is gone.
         """
         length = _frame_length(self._read(_HEADER.size))
-        return pickle.loads(self._read(length))
+        ((code, *values),) = pickle.loads(self._read(length))
+        if _REQUESTS[code] is Run:
+            values[0] = Item(*values[0])
+        return _REQUESTS[code](*values)
 
     def _read(self, n_bytes: int) -> bytes:
         while len(self._buffer) - self._at < n_bytes:
@@ -284,33 +274,33 @@ class Inbox:
             end = _HEADER.size + _frame_length(bytes(self._buffer[: _HEADER.size]))
             if len(self._buffer) < end:
                 break
-            message = self._unpack(bytes(self._buffer[_HEADER.size : end]))
+            data = bytes(self._buffer[_HEADER.size : end])
             del self._buffer[:end]
-            if isinstance(message, NewLayout):
-                if type(message.number) is not int or type(message.layout) is not SampleLayout:
-                    raise WireError("a message tells of a layout that is none")
-                self._layouts[message.number] = message.layout
-            else:
-                messages += message
+            try:
+                for row in _ReplyUnpickler(io.BytesIO(data)).load():
+                    self._take(row, messages)
+            except WireError:
+                raise
+            except Exception as error:  # unpickling garbage raises nearly anything, and so does using it
+                raise WireError(f"a message of {len(data)} bytes cannot be read: {error}") from error
 
-    def _unpack(self, data: bytes) -> tuple[Reply, ...] | NewLayout:
-        try:
-            message = _ReplyUnpickler(io.BytesIO(data)).load()
-            if isinstance(message, NewLayout):
-                return message
-            sent = message if type(message) is tuple else (message,)
-            replies = tuple([m.unit(self._layouts) if type(m) is SampleDone else m for m in sent])
-        except WireError:
-            raise
-        except Exception as error:  # unpickling garbage raises nearly anything, and so does using it
-            raise WireError(f"a message of {len(data)} bytes cannot be read: {error}") from error
-        if not _REPLIES.issuperset(map(type, replies)):
-            raise WireError(f"a message is a {type(message).__name__}")
-        return replies
+    def _take(self, row: tuple[Any, ...], messages: list[Reply]) -> None:
+        code, *values = row
+        kind = _REPLIES[code]
+        if kind is NewLayout:
+            number, layout = values
+            if type(number) is not int or type(layout) is not SampleLayout:
+                raise WireError("a message tells of a layout that is none")
+            self._layouts[number] = layout
+            return
+        if kind is UnitDone and type(values[3]) is tuple:
+            name, source, body, number, *rest = values[3]
+            values[3] = SampleRecord(name, source, body, self._layouts[number], *rest)
+        messages.append(kind(*values))
 
 
 class _ReplyUnpickler(pickle.Unpickler):
-    """Knows the frozen messages and nothing else."""
+    """Knows what replies hold and nothing else."""
 
     def find_class(self, module: str, name: str, /) -> Any:
         found = _CLASSES.get((module, name))

@@ -19,6 +19,7 @@ from dflow.records import ArrayLayout, ErrorRecord, SampleLayout, SampleRecord
 LAYOUT = SampleLayout((ArrayLayout("faces", "areas", "float32", ("face",), ()),))
 SAMPLE = SampleRecord("abc_0", "a.step", -1, LAYOUT, (6,), (("face_count", 6),))
 ERROR = ErrorRecord("exception", "no", "encode", "", 0)
+ITEM = Item(3, "a.step", "/x/a.step", (("k", 2.0),), ("abc_0",), "hash")
 REPLIES = [
     wire.Prepared(),
     wire.Prepared(ERROR),
@@ -50,9 +51,9 @@ def test_the_child_receives_what_was_sent_and_notices_the_end():
     ours, theirs = socket.socketpair()
     with theirs:
         with ours:
-            ours.sendall(wire.packed(wire.Run(item=None, skip=(1, 2))))  # type: ignore[arg-type]
+            ours.sendall(wire.packed(wire.Run(ITEM, skip=(1, 2))))
         requests = wire.Requests(theirs)
-        assert requests.take() == wire.Run(None, (1, 2))  # type: ignore[arg-type]
+        assert requests.take() == wire.Run(ITEM, (1, 2))
         with pytest.raises(EOFError):
             requests.take()
 
@@ -84,10 +85,15 @@ def test_a_request_that_breaks_off_is_the_workers_end():
         frame(b"not a pickle"),
         frame(b""),
         frame(pickle.dumps({"a": "dictionary"})),
-        frame(pickle.dumps((wire.Prepared(), 3))),
-        frame(pickle.dumps(((wire.Prepared(),),))),
-        frame(pickle.dumps((wire.NewLayout(0, LAYOUT),))),
-        frame(pickle.dumps(wire.Run(None))),  # type: ignore[arg-type]
+        frame(pickle.dumps((3, (3, None)))),
+        frame(pickle.dumps((((3, None),),))),
+        frame(pickle.dumps(wire.Run(ITEM))),
+        wire.packed(wire.Run(ITEM)),
+        frame(pickle.dumps((wire.ItemDone(1.0, 0.5),))),
+        frame(pickle.dumps(((7, 1.0),))),
+        frame(pickle.dumps(((7, 1.0, 0.5, None, 10, "more"),))),
+        frame(pickle.dumps(((5, -1, "succeeded", None, (1, 2)),))),
+        frame(pickle.dumps((("x",),))),
         frames(wire.Prepared())[:4] + struct.pack("<Q", 1 << 60),
     ],
 )
@@ -102,6 +108,13 @@ def test_answers_before_nonsense_are_told_before_it():
     for _ in range(2):
         with pytest.raises(wire.WireError, match="hello"):
             inbox.feed(b"")
+
+
+def test_an_answer_before_nonsense_in_one_frame_is_told_before_it():
+    inbox = wire.Inbox()
+    assert inbox.feed(frame(pickle.dumps(((3, None), 3)))) == [wire.Prepared()]
+    with pytest.raises(wire.WireError, match="cannot be read"):
+        inbox.feed(b"")
 
 
 def test_the_worker_calls_nothing_that_a_message_names(tmp_path):
