@@ -198,7 +198,7 @@ class ItemStage:
 
     def __next__(self) -> Job:
         """The next batch; may go on after it stopped, when a batch has to be done again."""
-        indices = self._again.popleft() if self._again else self._batcher.take()
+        indices = self._again.popleft() if self._again else self._batcher.take(len(self._jobs))
         if not indices and self._suspects and not self._jobs and not (self._early and self._early.n_running):
             indices = (self._suspects.popleft(),)
             self._tried_alone.update(indices)

@@ -45,6 +45,17 @@ def test_first_batches_are_small_and_later_ones_fit_the_time():
     assert len(fast.take()) == MOST_ITEMS
 
 
+def test_no_more_than_two_batches_a_worker_are_guessed():
+    batcher = Batcher([Sized(index, 0) for index in range(1_000)], 3)
+    first = [batcher.take(n_running) for n_running in range(6)]
+    assert all(first)
+    assert batcher.take(6) == ()
+    assert len(batcher) == 1_000 - sum(map(len, first))
+    assert batcher.take(5), "one was lost unmeasured"
+    batcher.observe(first[0], 0.1)
+    assert batcher.take(12)
+
+
 def test_batches_shrink_towards_the_end():
     batcher = Batcher([Sized(index, 0) for index in range(2_000)], 4)
     batcher.observe(batcher.take(), 0.4)
