@@ -73,9 +73,7 @@ def _table_triangles(
     tables: ShapeTables, chords: Chords, n_pieces: np.ndarray, size: float
 ) -> tuple[Triangles, list[int]]:
     """The triangles of all faces that the tables suffice for, and the rows of the others."""
-    known = tables.faces.evaluable
-    known &= chords.closed
-    outline = polylines.face_outlines(tables, chords, known, n_pieces)
+    outline, rest = polylines.face_outlines(tables, chords, n_pieces)
     cut = slabs.cut(outline, fineness.face_steps(tables, outline.low, outline.high, size))
     points, normals, corners, owners = facets.place(tables, cut)
     for row in [*tables.faces.splines, *tables.faces.sweeps]:
@@ -85,10 +83,7 @@ def _table_triangles(
             at, normal = surfaces.evaluate(tables.faces, np.array([row]), u, v)
             points[begin:end] = at[0]
             normals[begin:end] = -normal[0] if tables.face_reversed[row] else normal[0]
-    if len(cut.torn) or np.count_nonzero(known) < len(known):
-        known[cut.torn] = False
-        return (points, normals, corners, owners), np.flatnonzero(~known).tolist()
-    return (points, normals, corners, owners), []
+    return (points, normals, corners, owners), sorted(rest.tolist() + cut.torn.tolist())
 
 
 def _kernel_triangles(kernel: KernelShape, row: int, size: float) -> Triangles:

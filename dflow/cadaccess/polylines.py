@@ -19,23 +19,26 @@ from dflow.errors import CadError
 
 CIRCLE, ELLIPSE, PARABOLA, HYPERBOLA, BEZIER, BSPLINE, OFFSET_CURVE = 2, 3, 4, 5, 6, 7, 9
 """Kinds of curves and ..."""
-PLANE = 1
+PLANE, TORUS = 1, 5
 """... of surfaces, as `shapecode` numbers them."""
 
 _FINEST = 16
 """A boundary has as many pieces as it has chords, up to that."""
 
 
-def face_outlines(tables: ShapeTables, chords: Chords, known: np.ndarray, n_pieces: np.ndarray) -> Outline:
-    """The boundaries of the known faces in straight pieces.
+def face_outlines(tables: ShapeTables, chords: Chords, n_pieces: np.ndarray) -> tuple[Outline, np.ndarray]:
+    """The boundaries in straight pieces of the faces that close and have a table; (b,) int64, the rows of the others.
 
     Parameters
     ----------
-    known : (F,) bool; n_pieces : (K,) int64, into how many pieces each edge is cut.
+    n_pieces : (K,) int64, into how many pieces each edge is cut
     """
-    curves = tables.use_curves
+    curves, faces = tables.use_curves, tables.faces
     splines = collect(curves)
-    found = _outlines(
+    free = np.zeros(len(faces.kind), np.bool_)
+    if faces.splines or faces.sweeps:
+        free |= faces.evaluable
+    *outline, rest = _outlines(
         chords.face,
         chords.use,
         chords.t0,
@@ -43,8 +46,9 @@ def face_outlines(tables: ShapeTables, chords: Chords, known: np.ndarray, n_piec
         chords.start,
         chords.end,
         chords.sagitta,
-        known,
-        tables.faces.kind,
+        chords.closed,
+        free,
+        faces.kind,
         tables.use_edge,
         n_pieces,
         curves.kind,
@@ -58,7 +62,7 @@ def face_outlines(tables: ShapeTables, chords: Chords, known: np.ndarray, n_piec
         splines.weights,
         splines.knots,
     )
-    return Outline(*found)
+    return Outline(*outline), rest
 
 
 def edge_lines(
@@ -130,42 +134,7 @@ def _find_span(knots: np.ndarray, first: int, degree: int, n_poles: int, t: floa
 
 
 @compiled()
-def _spline_point(
-    shapes: np.ndarray,
-    one: int,
-    poles: np.ndarray,
-    weights: np.ndarray,
-    knots: np.ndarray,
-    t: float,
-    level: np.ndarray,
-    out: np.ndarray,
-    at: int,
-) -> None:
-    """Write the point of one spline at t by de Boor's algorithm; level : (degree + 1, d + 1), room for its steps."""
-    first_pole, n_poles, first_knot, degree = shapes[one, 1], shapes[one, 2], shapes[one, 3], shapes[one, 4]
-    dim = poles.shape[1]
-    low, high = knots[first_knot + degree], knots[first_knot + n_poles]
-    if shapes[one, 5] and (t < low or t > high):
-        t = low + (t - low) % (high - low)
-    span = _find_span(knots, first_knot, degree, n_poles, t)
-    for i in range(degree + 1):
-        pole = first_pole + span - degree + i
-        level[i, dim] = weights[pole]
-        for c in range(dim):
-            level[i, c] = poles[pole, c] * weights[pole]
-    for step in range(1, degree + 1):
-        for i in range(degree, step - 1, -1):
-            left = knots[first_knot + span - degree + i]
-            right = knots[first_knot + span + 1 + i - step]
-            share = (t - left) / (right - left)
-            for c in range(dim + 1):
-                level[i, c] = (1.0 - share) * level[i - 1, c] + share * level[i, c]
-    for c in range(dim):
-        out[at, c] = level[degree, c] / level[degree, dim]
-
-
-@compiled()
-def _trace(
+def _trace_conic(
     row: int,
     t0: float,
     t1: float,
@@ -175,7 +144,23 @@ def _trace(
     x: np.ndarray,
     y: np.ndarray,
     radii: np.ndarray,
-    number: np.ndarray,
+    out: np.ndarray,
+    at: int,
+) -> None:
+    """Write the count + 1 points that cut a line or conic evenly from t0 to t1."""
+    for k in range(count + 1):
+        along = k / count
+        a, b = _conic_terms(kind[row], t0 * (1 - along) + t1 * along, radii[row, 0], radii[row, 1])
+        for c in range(out.shape[1]):
+            out[at + k, c] = (a * x[row, c] + b * y[row, c]) + origin[row, c]
+
+
+@compiled()
+def _trace_spline(
+    one: int,
+    t0: float,
+    t1: float,
+    count: int,
     shapes: np.ndarray,
     poles: np.ndarray,
     weights: np.ndarray,
@@ -184,21 +169,48 @@ def _trace(
     out: np.ndarray,
     at: int,
 ) -> None:
-    """Write the count + 1 points that cut a curve evenly from t0 to t1; NaN where a spline is missing."""
-    one = -1
-    if kind[row] == BEZIER or kind[row] == BSPLINE:
-        one = number[row] if row < len(number) else -1
-        if one < 0:
-            t0 = np.nan
+    """Write the count + 1 points that cut a spline evenly from t0 to t1, by de Boor's algorithm.
+
+    level : (degree + 1, d + 1), room for the algorithm's steps, whose last coordinate is the weight
+    """
+    first_pole, n_poles, first_knot, degree = shapes[one, 1], shapes[one, 2], shapes[one, 3], shapes[one, 4]
+    low, high = knots[first_knot + degree], knots[first_knot + n_poles]
+    dim = poles.shape[1]
     for k in range(count + 1):
         along = k / count
         t = t0 * (1 - along) + t1 * along
-        if one >= 0:
-            _spline_point(shapes, one, poles, weights, knots, t, level, out, at + k)
-            continue
-        a, b = _conic_terms(kind[row], t, radii[row, 0], radii[row, 1])
+        if shapes[one, 5] and (t < low or t > high):
+            t = low + (t - low) % (high - low)
+        span = _find_span(knots, first_knot, degree, n_poles, t) - degree
+        for i in range(degree + 1):
+            pole = first_pole + span + i
+            level[i, dim] = weights[pole]
+            for c in range(dim):
+                level[i, c] = poles[pole, c] * weights[pole]
+        for step in range(1, degree + 1):
+            for i in range(degree, step - 1, -1):
+                left, right = knots[first_knot + span + i], knots[first_knot + span + degree + 1 + i - step]
+                share = (t - left) / (right - left)
+                for c in range(dim + 1):
+                    level[i, c] = (1.0 - share) * level[i - 1, c] + share * level[i, c]
+        for c in range(dim):
+            out[at + k, c] = level[degree, c] / level[degree, dim]
+
+
+@compiled()
+def _spline_of(row: int, kind: np.ndarray, number: np.ndarray) -> int:
+    """The number of a curve's spline; -1 for lines and conics, -2 for a spline that is missing."""
+    if kind[row] != BEZIER and kind[row] != BSPLINE:
+        return -1
+    return number[row] if row < len(number) and number[row] >= 0 else -2
+
+
+@compiled()
+def _leave_out(count: int, out: np.ndarray, at: int) -> None:
+    """Write count + 1 points that are none."""
+    for k in range(count + 1):
         for c in range(out.shape[1]):
-            out[at + k, c] = (a * x[row, c] + b * y[row, c]) + origin[row, c]
+            out[at + k, c] = np.nan
 
 
 @compiled()
@@ -231,11 +243,24 @@ def _count_pieces(n_chords: int, wanted: int, bent: bool, flat: bool) -> int:
     return wanted * -(-least // wanted) if bent else 1
 
 
+@compiled()
+def _known_faces(closed: np.ndarray, free: np.ndarray, surface: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(F,) bool, faces that close and are planes, axial or `free`; and the rows of the others."""
+    known, rest = np.empty(len(closed), np.bool_), np.empty(len(closed), np.int64)
+    n_rest = 0
+    for row in range(len(closed)):
+        known[row] = closed[row] and (free[row] or PLANE <= surface[row] <= TORUS)
+        if not known[row]:
+            rest[n_rest] = row
+            n_rest += 1
+    return known, rest[:n_rest]
+
+
 @compiled(
-    "Tuple((int32[::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1]))"
+    "Tuple((int32[::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], int64[::1]))"
     "(int32[::1], int64[::1], float64[::1], float64[::1], float64[:, ::1], float64[:, ::1], float64[::1], "
-    "boolean[::1], int8[::1], int32[:], int64[::1], int8[::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], "
-    "float64[:, ::1], int32[::1], int64[:, ::1], float64[:, ::1], float64[::1], float64[::1])"
+    "boolean[::1], boolean[::1], int8[::1], int32[:], int64[::1], int8[::1], float64[:, ::1], float64[:, ::1], "
+    "float64[:, ::1], float64[:, ::1], int32[::1], int64[:, ::1], float64[:, ::1], float64[::1], float64[::1])"
 )
 def _outlines(
     chord_face: np.ndarray,
@@ -245,7 +270,8 @@ def _outlines(
     chord_start: np.ndarray,
     chord_end: np.ndarray,
     sagitta: np.ndarray,
-    known: np.ndarray,
+    closed: np.ndarray,
+    free: np.ndarray,
     surface: np.ndarray,
     use_edge: np.ndarray,
     n_pieces: np.ndarray,
@@ -259,8 +285,9 @@ def _outlines(
     poles: np.ndarray,
     weights: np.ndarray,
     knots: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`Outline`'s arrays."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`Outline`'s arrays, and the rows of the other faces."""
+    known, rest = _known_faces(closed, free, surface)
     total = most = begin = 0
     counts = np.empty(len(use), np.int64)  # at each curve's first chord
     while begin < len(use):
@@ -276,10 +303,13 @@ def _outlines(
     while begin < len(use):
         stop, row, count = _end_of_curve(begin, use, t0, t1), chord_face[begin], counts[begin]
         if count > 1:
-            _trace(
-                use[begin], t0[begin], t1[stop - 1], count,
-                kind, origin, x, y, radii, number, shapes, poles, weights, knots, level, corners, 0,
-            )  # fmt: skip
+            one, t_first, t_last = _spline_of(use[begin], kind, number), t0[begin], t1[stop - 1]
+            if one >= 0:
+                _trace_spline(one, t_first, t_last, count, shapes, poles, weights, knots, level, corners, 0)
+            elif one == -1:
+                _trace_conic(use[begin], t_first, t_last, count, kind, origin, x, y, radii, corners, 0)
+            else:
+                _leave_out(count, corners, 0)
         for c in range(2):
             corners[0, c], corners[count, c] = chord_start[begin, c], chord_end[stop - 1, c]
             if count > 0 and (at == 0 or face[at - 1] != row):
@@ -292,7 +322,7 @@ def _outlines(
                 high[row, c] = max(high[row, c], start[at, c], end[at, c])
             at += 1
         begin = stop
-    return face, start, end, low, high
+    return face, start, end, low, high, rest
 
 
 # -- edges
@@ -335,10 +365,13 @@ def _edge_lines(
         if kind[row] == 0 or kind[row] == OFFSET_CURVE:
             odd[n_odd, 0], odd[n_odd, 1] = place, row
             n_odd += 1
-        _trace(
-            row, first[row], last[row], n_pieces[row],
-            kind, origin, x, y, radii, number, shapes, poles, weights, knots, level, exact, at,
-        )  # fmt: skip
+        one, count = _spline_of(row, kind, number), n_pieces[row]
+        if one >= 0:
+            _trace_spline(one, first[row], last[row], count, shapes, poles, weights, knots, level, exact, at)
+        elif one == -1:
+            _trace_conic(row, first[row], last[row], count, kind, origin, x, y, radii, exact, at)
+        else:
+            _leave_out(count, exact, at)
         place, at = place + 1, at + n_pieces[row] + 1
         offsets[place] = at
     points = np.empty((n_points, 3), np.float32)
