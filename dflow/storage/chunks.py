@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,18 @@ def frame_content_bytes(chunk: bytes) -> int:
         return -1
     size = int.from_bytes(chunk[at : at + width], "little")
     return size + 256 if width == 2 else size
+
+
+@lru_cache(maxsize=4096)
+def usual_frame_head(n_bytes: int) -> bytes:
+    """How zstd begins a frame of so many bytes, at least 256, that it is given in one piece: a single segment of
+    stated size without a checksum. There are other ways to begin one.
+    """
+    if n_bytes < 65536 + 256:
+        return _ZSTD_MAGIC + b"\x60" + (n_bytes - 256).to_bytes(2, "little")
+    if n_bytes < 1 << 32:
+        return _ZSTD_MAGIC + b"\xa0" + n_bytes.to_bytes(4, "little")
+    return _ZSTD_MAGIC + b"\xe0" + n_bytes.to_bytes(8, "little")
 
 
 def _expand(chunk: bytes, where: str, max_bytes: int) -> bytes:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import DamagedStoreError
-from dflow.storage.chunks import RAW_BYTES, decode_chunk, frame_content_bytes
+from dflow.storage.chunks import RAW_BYTES, decode_chunk, frame_content_bytes, usual_frame_head
 from dflow.storage.documents import chunk_key
 
 _LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES = 30, 46, 22
@@ -74,10 +74,10 @@ class ChunkForm:
 
     def fits(self, chunk: bytes, n_rows: int) -> bool:
         """Whether a chunk is of this form; what is in text only its decoding tells."""
-        if self.dtype == "str":
-            return True
         n_bytes = n_rows * self.row_bytes
-        return (len(chunk) if n_bytes < RAW_BYTES else frame_content_bytes(chunk)) == n_bytes
+        if n_bytes < RAW_BYTES:
+            return len(chunk) == n_bytes or self.dtype == "str"
+        return chunk.startswith(usual_frame_head(n_bytes)) or frame_content_bytes(chunk) == n_bytes
 
 
 def read_chunks(path: str, members: Iterable[bytes], *, n_bytes: int, crc: int) -> list[bytes] | None:

@@ -338,3 +338,14 @@ def test_any_bytes_as_a_chunk_decode_or_raise_cleanly(chunk: bytes, compressed: 
 def test_the_stated_size_of_a_frame_is_read_right(size: int) -> None:
     assert chunk_codec.frame_content_bytes(zstd.compress(bytes(size))) == size
     assert chunk_codec.frame_content_bytes(b"PK\3\4 something else") == -1
+
+
+@given(size=st.one_of(st.integers(2048, 200_000), st.integers(2048, 2**40)))
+def test_a_usual_frame_head_states_its_size(size: int) -> None:
+    assert chunk_codec.frame_content_bytes(chunk_codec.usual_frame_head(size)) == size
+
+
+@pytest.mark.parametrize("size", [2048, 65_791, 65_792, 500_000])
+@pytest.mark.parametrize("level", [-1, 3])
+def test_zstd_begins_the_chunks_of_samples_with_the_usual_head(size: int, level: int) -> None:
+    assert zstd.compress(bytes(size), level).startswith(chunk_codec.usual_frame_head(size))
