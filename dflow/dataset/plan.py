@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -373,9 +374,10 @@ def _description(schema: Schema, group: str, name: str) -> dict[str, str]:
 
 def _union_tables(records: Sequence[SampleRecord]) -> dict[str, Vocabulary]:
     """The union of the samples' description tables; where they name an id differently, the most frequent wins."""
-    weight: dict[tuple[tuple[str, tuple[tuple[int, str, str], ...]], ...], int] = {}
-    for record in records:
-        weight[record.layout.tables] = weight.get(record.layout.tables, 0) + 1
+    layouts = {id(record.layout): record.layout for record in records}  # a batch's records share theirs
+    weight: Counter[tuple[tuple[str, tuple[tuple[int, str, str], ...]], ...]] = Counter()
+    for identity, count in Counter(id(record.layout) for record in records).items():
+        weight[layouts[identity].tables] += count
     votes: dict[str, dict[int, dict[tuple[str, str], int]]] = {}
     for tables, count in weight.items():
         for table, rows in tables:

@@ -8,7 +8,8 @@ Zarr stays numeric.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflow.dataset.layout import fill_scalar
-from dflow.dataset.resolve import most_frequent
 from dflow.errors import SchemaError
 from dflow.records import SampleRecord, Scalar
 from dflow.schema import FieldSpec, Schema, route, standard_array
 from dflow.storage.sample import NOT_SET
 
 _INT32 = np.iinfo(np.int32)
+_TYPES = {"str": str, "bool": bool, "int": int, "float": float}
+"""By `ResolvedField.kind`."""
 
 Vocabulary = tuple[tuple[int, str, str], ...]
 """(id, name, description), ascending by id: one table of `.attribset`."""
@@ -83,7 +85,7 @@ def resolve_fields(
     for name in sorted(fields.keys() | schema.file_level.keys() | schema.categorical.keys()):
         values = fields.get(name, {})
         field = resolved[name] = _resolve_field(name, values, schema)
-        for index, value in values.items():
+        for index, value in values.items() if not _surely_fit(field, values.values()) else ():
             if fault := _fault(field, value):
                 faults.setdefault(index, []).append(f"metadata {name!r}: {fault}")
     return resolved, faults
@@ -108,15 +110,24 @@ def _resolve_field(name: str, values: Mapping[int, Scalar], schema: Schema) -> R
 
 def _majority_kind(values: Iterable[Scalar]) -> str:
     """Text or number by majority; of numbers the widest kind present."""
-    kinds = [type(value).__name__ for value in values]
-    if most_frequent("str" if kind == "str" else "number" for kind in kinds) == "str":
+    counts = Counter(map(type, values))
+    if 2 * counts[str] > counts.total():
         return "str"
-    present = set(kinds)
-    return next(kind for kind in ("float", "int", "bool") if kind in present)
+    return next(kind.__name__ for kind in (float, int, bool) if kind in counts)
 
 
 def _kind_of_dtype(dtype: str) -> str:
     return "str" if dtype == "str" else {"b": "bool", "i": "int", "u": "int"}.get(np.dtype(dtype).kind, "float")
+
+
+def _surely_fit(field: ResolvedField, values: Collection[Scalar]) -> bool:
+    """Whether a look at all values together shows that none has a fault; many fields are of one kind throughout."""
+    if set(map(type, values)) != {_TYPES.get(field.kind)}:
+        return False
+    if field.kind != "int" or field.categorical:
+        return True
+    low, high = _limits(field.dtype)
+    return low <= int(min(values)) and int(max(values)) <= high
 
 
 def _fault(field: ResolvedField, value: Scalar) -> str | None:
@@ -148,10 +159,10 @@ def build_columns(
     fields: Mapping[str, Mapping[int, Scalar]], resolved: Mapping[str, ResolvedField], order: NDArray[np.intp]
 ) -> list[FileColumn]:
     """The columns of the samples `order` (indices into the records, in id order), sorted by name."""
-    columns = []
+    columns, indices = [], order.tolist()
     for name in sorted(resolved):
         values = fields.get(name, {})
-        found = [values.get(int(index)) for index in order]
+        found = [values.get(index) for index in indices]
         columns.append(
             _categorical(resolved[name], found) if resolved[name].categorical else _plain(resolved[name], found)
         )
@@ -162,6 +173,8 @@ def _plain(field: ResolvedField, found: Sequence[Scalar | None]) -> FileColumn:
     present = _present(found)
     if field.dtype == "str":
         return FileColumn(field.name, np.array([*found, None], object)[:-1], present)
+    if present is None:
+        return FileColumn(field.name, np.fromiter(found, field.dtype, len(found)), present)
     fill = fill_scalar(field.dtype, None, what=f"metadata {field.name!r}")
     values = np.full(len(found), fill, field.dtype)
     for index, value in enumerate(found):
@@ -171,8 +184,9 @@ def _plain(field: ResolvedField, found: Sequence[Scalar | None]) -> FileColumn:
 
 
 def _present(found: Sequence[Scalar | None]) -> NDArray[np.bool_] | None:
-    mask = np.fromiter((value is not None for value in found), bool, len(found))
-    return None if mask.all() else mask
+    if None not in found:
+        return None
+    return np.fromiter((value is not None for value in found), bool, len(found))
 
 
 def _categorical(field: ResolvedField, found: Sequence[Scalar | None]) -> FileColumn:

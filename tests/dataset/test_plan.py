@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from dflow.dataset.layout import MergeSettings, ceil_power_of_two, chunk_rows, fill_scalar, json_fill, shard_rows
 from dflow.dataset.plan import MergePlan, plan_merge, predict_peak_bytes
+from dflow.dataset.values import _fault as value_fault
+from dflow.dataset.values import resolve_fields
 from dflow.errors import SchemaError
-from dflow.schema import SchemaBuilder, canonical_json, parse_schema
+from dflow.schema import Schema, SchemaBuilder, canonical_json, parse_schema
 from tests.dataset.samples import SMALL, record_of
 
 AREAS = {"faces/areas": ("float32", ())}
@@ -278,3 +280,20 @@ def test_a_block_pickles_small() -> None:
     )
     assert plan.groups["faces"].n_shards > 10
     assert len(pickle.dumps(plan.block("faces", 3), 5)) < 200 * 64
+
+
+@given(
+    values=st.lists(
+        st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.booleans(), st.text(max_size=2)), max_size=6
+    ),
+    declared=st.sampled_from([None, "int32", "int64", "float32", "bool", "str"]),
+)
+def test_fields_that_are_looked_at_together_have_the_faults_of_their_values(values: list[Any], declared: Any) -> None:
+    schema = Schema()
+    if declared is not None:
+        builder = SchemaBuilder(domain="CAD")
+        builder.define_file_metadata("x", declared, "a value")
+        schema = parse_schema(builder.build())
+    resolved, faults = resolve_fields({"x": dict(enumerate(values))}, schema)
+    one_by_one = [i for i, value in enumerate(values) if value_fault(resolved["x"], value)]
+    assert sorted(faults) == one_by_one
