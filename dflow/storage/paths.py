@@ -108,13 +108,23 @@ def item_identity(item: Any, root: str | os.PathLike[str]) -> str:
         If the item is neither a path nor representable as JSON.
     """
     if isinstance(item, (str, os.PathLike)):
-        path, root = os.path.abspath(os.fspath(item)), os.path.abspath(root)
+        path, root = os.path.abspath(os.fspath(item)), _absolute(os.fspath(root))
         try:
             path = _relative(path, root)
         except ValueError:  # another drive on Windows
             pass
         return path.replace(os.sep, "/")
     return json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _absolute(root: str) -> str:
+    """``os.path.abspath``, remembered where it does not depend on the working directory."""
+    return _normal(root) if os.path.isabs(root) else os.path.abspath(root)
+
+
+@functools.lru_cache(maxsize=64)
+def _normal(path: str) -> str:
+    return os.path.normpath(path)
 
 
 def _relative(path: str, root: str) -> str:
@@ -134,6 +144,20 @@ def _way(folder: str, root: str) -> str:
 def resolve_identity(identity: str, root: str | os.PathLike[str]) -> Path:
     """The absolute path behind a path identity: the inverse of `item_identity` for paths."""
     return Path(os.path.normpath(os.path.join(os.path.abspath(root), identity)))
+
+
+def source_path(identity: str, root: str) -> str:
+    """The path behind a path identity, ``..`` taken out; looked up by folder. `root` is absolute."""
+    head, slash, name = identity.rpartition("/")
+    if name in ("", os.curdir, os.pardir):
+        return os.path.normpath(os.path.join(root, identity))
+    folder = _folder(head + slash, root)
+    return folder + name if folder.endswith(os.sep) else f"{folder}{os.sep}{name}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _folder(way: str, root: str) -> str:
+    return os.path.normpath(os.path.join(root, way))
 
 
 def sample_name(identity: str, body: int = -1) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dflow.storage.paths import item_identity, resolve_identity
+from dflow.storage.paths import item_identity, resolve_identity, source_path
 
 PARTS = st.lists(st.sampled_from(["a", "b", "..", ".", "a b", "ä", ""]), max_size=6)
 
@@ -35,3 +35,10 @@ def test_relative_paths_follow_the_working_folder(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
         assert item_identity("part.step", tmp_path) == f"{name}/part.step"
+
+
+@given(st.lists(st.sampled_from(["..", ".", "", "a", "b c", "x.step", '{"k": 1', "ü"]), min_size=1, max_size=6))
+def test_the_path_behind_an_identity_is_the_joined_one_without_dots(parts):
+    for root in ("/x/flows/parts", "/", "/x"):
+        for identity in ("/".join(parts), "/" + "/".join(parts)):
+            assert source_path(identity, root) == os.path.normpath(os.path.join(root, identity))

@@ -14,6 +14,7 @@ from dflow.flowmanager.history.interning import share_layouts
 from dflow.flowmanager.plan.batch import Batch, Item, PackedValue
 from dflow.flowmanager.worker.worker import run_batch
 from dflow.records import BatchResult, ItemRecord
+from dflow.storage.paths import source_path
 
 LARGE_VALUE_BYTES = 16 * 1024
 """Returned values beyond this are dropped on the worker when no later task needs them."""
@@ -38,7 +39,8 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
         return _trim(run_batch(batch), needs_value)
     same: list[ItemRecord] = []
     changed: list[Item] = []
-    sources = {item.index: _source(item, str(batch.paths.root)) for item in batch.items}
+    root = str(batch.paths.root)
+    sources = {item.index: source_path(item.identity, root) for item in batch.items}
     before = {index: _state(path) for index, path in sources.items()}
     for item in batch.items:
         found = _hash(sources[item.index], item.identity)
@@ -82,10 +84,6 @@ def run_next(batch: Batch, follow: Follow, *earlier: BatchResult, needs_value: b
 def _parked(by_index: list[dict[int, ItemRecord]], index: int) -> tuple[str, ...]:
     """What the latest task that left samples named them."""
     return next((records[index].parked for records in reversed(by_index) if records[index].parked), ())
-
-
-def _source(item: Item, folder: str) -> str:
-    return os.path.normpath(os.path.join(folder, item.identity))
 
 
 def _state(path: str) -> tuple[int, int, int] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from dflow.flowmanager.stages.earlymerge import early_merge
 from dflow.flowmanager.stages.jobs import ChainPlan, follows_of, make_job, task_call
 from dflow.flowmanager.stages.run import FlowRun, StepResult
 from dflow.records import BatchResult, ErrorRecord, ItemRecord, SampleRecord
+from dflow.storage.paths import source_path
 
 UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished"})
 """Failures that say nothing about the item: not written down, so that the next run does it again."""
@@ -45,7 +45,8 @@ class ItemStage:
         self._fingerprint = with_values(run.fingerprint, self._inputs())
         if self._is_kept:
             run.journal.note_pipeline(self._fingerprint.digest, dict(self._fingerprint.parts))
-        self._sources = [_examine(root, str(run.settings.paths.root)) for root in roots]
+        folder = str(run.settings.paths.root)
+        self._sources = [_examine(root, folder) for root in roots]
         self._reuse = Reuse()
         self._jobs: dict[int, tuple[int, ...]] = {}
         self._again: deque[tuple[int, ...]] = deque()
@@ -121,7 +122,7 @@ class ItemStage:
         return pending
 
     def _is_same(self, root: Root, entry: Entry) -> bool:
-        path = os.path.normpath(os.path.join(self._run.settings.paths.root, root.identity))
+        path = source_path(root.identity, str(self._run.settings.paths.root))
         try:
             return content_hash(path, root.identity) == entry.content_hash
         except OSError:
@@ -334,7 +335,7 @@ def _examine(root: Root, folder: str) -> SourceState:
     """The state of an item's source; what is plainly no path is not looked for."""
     if not isinstance(root.value, str) and isinstance(root.value, (int, float, Mapping, list, tuple)):
         return SourceState()
-    return examine(os.path.normpath(os.path.join(folder, root.identity)))
+    return examine(source_path(root.identity, folder))
 
 
 def roots_after(result: StepResult) -> list[Root]:
