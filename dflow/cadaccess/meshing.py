@@ -16,7 +16,7 @@ from OCP.BRepTools import BRepTools
 from OCP.TopAbs import TopAbs_REVERSED
 from OCP.TopLoc import TopLoc_Location
 
-from dflow.cadaccess import facets, fineness, polylines, slabs, splines, surfaces
+from dflow.cadaccess import facets, fineness, freeforms, polylines, slabs, splines
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
@@ -76,13 +76,8 @@ def _table_triangles(
     outline, rest = polylines.face_outlines(tables, chords, n_pieces)
     cut = slabs.cut(outline, fineness.face_steps(tables, outline.low, outline.high, size))
     points, normals, corners, owners = facets.place(tables, cut)
-    for row in [*tables.faces.splines, *tables.faces.sweeps]:
-        begin, end = cut.first_point[row], cut.first_point[row + 1]
-        if begin < end:
-            u, v = cut.points[None, begin:end].transpose(2, 0, 1)
-            at, normal = surfaces.evaluate(tables.faces, np.array([row]), u, v)
-            points[begin:end] = at[0]
-            normals[begin:end] = -normal[0] if tables.face_reversed[row] else normal[0]
+    if tables.faces.splines or tables.faces.sweeps:
+        freeforms.place(tables, cut, points, normals)
     return (points, normals, corners, owners), sorted(rest.tolist() + cut.torn.tolist())
 
 

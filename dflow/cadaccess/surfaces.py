@@ -262,7 +262,7 @@ def _fill_axial(
 
 def _axis_side(kind: np.ndarray, rho: np.ndarray) -> np.ndarray:
     """+1 or -1: which way ``Su × Sv`` points; on the axis (apex, pole) as in the middle of the row."""
-    if rho.size == len(rho):  # one a row, as meshes ask: their sums are themselves, and reducing them would be slow
+    if rho.size == len(rho):  # one a row: their sums are themselves, and reducing them would be slow
         scale, total = np.abs(rho), rho
     else:
         scale = per_row(np.abs(rho).reshape(len(rho), -1).max(axis=1, initial=0.0), rho)
@@ -282,11 +282,11 @@ def _evaluate_free_form(
     normals, lost = _unit_cross(du.reshape(-1, 3), dv.reshape(-1, 3))
     if lost.any():
         pairs_u, pairs_v = (a.ravel() for a in np.broadcast_arrays(u, v))
-        _approach(table, row, pairs_u, pairs_v, normals, lost)
+        approach(table, row, pairs_u, pairs_v, normals, lost)
     return points, normals.reshape(points.shape)
 
 
-def _approach(
+def approach(
     table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray, normals: np.ndarray, lost: np.ndarray
 ) -> None:
     """Normals (m, 3) where they are `lost` at u, v : (m,): the limits at poles; elsewhere from ever farther towards the

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dflow.cadaccess import curves, facets, fineness, polylines, shapecode, slabs, splines, surfaces
+from dflow.cadaccess import curves, facets, fineness, freeforms, polylines, shapecode, slabs, splines, surfaces
 from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.shapecode import Spline
 from tests.cadaccess import solids
@@ -90,7 +90,7 @@ def test_a_spline_that_does_not_fit_its_knots_has_no_points(broken):
 
 
 def test_kernels_number_curves_and_surfaces_as_the_format_does():
-    for module in (polylines, fineness, facets):
+    for module in (polylines, fineness, facets, freeforms):
         names = [name for name in dir(module) if hasattr(shapecode, name) and isinstance(getattr(module, name), int)]
         assert names
         assert [getattr(module, name) for name in names] == [getattr(shapecode, name) for name in names]
