@@ -1,6 +1,6 @@
-"""Which renderer does this process use? numpy's, unless VTK is asked for and works.
+"""Which renderer does this process use? dflow's own (`software`), unless VTK is asked for and works.
 
-A preview in numpy costs less than one in VTK with Mesa's software rasteriser, needs no graphics library and is the
+A preview in software costs less than one in VTK with Mesa's software rasteriser, needs no graphics library and is the
 same on every machine; ``DFLOW_RENDERER=vtk`` asks for VTK all the same (a graphics card, large pictures). VTK 9.6 ends
 the process with a segmentation fault when the EGL library is missing or gives no context (measured with libEGL
 hidden), so a short-lived process tries first.

@@ -171,11 +171,11 @@ def judge_kernels(kernels: Sequence[KernelFacts]) -> Iterator[Finding]:
         if each.fault:
             continue
         if each.renderer_reason:
-            message = f"VTK is asked for, and previews are drawn by numpy: {each.renderer_reason}"
+            message = f"VTK is asked for, and previews are drawn in software: {each.renderer_reason}"
             yield Finding("warning", "previews", message, each.host, "", "install libegl1, or unset DFLOW_RENDERER")
         else:
-            by = "VTK off screen" if each.renderer == "vtk" else "numpy"
-            yield Finding("ok", "previews", f"previews are drawn by {by}", each.host)
+            by = "by VTK off screen" if each.renderer == "vtk" else "in software"
+            yield Finding("ok", "previews", f"previews are drawn {by}", each.host)
 
 
 def unique(findings: Iterable[Finding]) -> list[Finding]:
