@@ -82,11 +82,9 @@ def _sweep_step(sweep: CurveTable, size: float) -> float:
 
 
 @compiled()
-def _whole(number: float, low: int, high: int) -> int:
+def _whole(number: float, low: float, high: float) -> int:
     """`number` cut off to low … high, as an integer; low for NaN."""
-    if not number > low:
-        return low
-    return high if number > high else int(number)
+    return int(min(number, high)) if number > low else int(low)
 
 
 @compiled()
@@ -190,12 +188,12 @@ def _edge_pieces(
         count[row] = 1 if kind[row] == LINE else 16
         if kind[row] == CIRCLE or kind[row] == ELLIPSE:
             fine = _chords_an_arc(max(radii[row, 0], radii[row, 1]), size)
-            count[row] = fine * _whole(np.ceil(abs(last[row] - first[row]) / _ARC - 1e-9), 2, 1024)
+            count[row] = fine * _whole(np.ceil(abs(last[row] - first[row]) / _ARC - 1e-9), 2.0, 1024.0)
     for i in range(len(shapes)):
         row, begin, stop = shapes[i, 0], shapes[i, 1], shapes[i, 1] + shapes[i, 2]
         length, turn = _polygon(poles, begin, stop - shapes[i, 4] * shapes[i, 5], 1)  # each pole of a period once
         step = _range_of_chord(length, turn, spans[i], size)
-        count[row] = _whole(np.ceil(abs(last[row] - first[row]) / step - 1e-6), 1, 1024)
+        count[row] = _whole(np.ceil(abs(last[row] - first[row]) / step - 1e-6), 1.0, 1024.0)
     return size, count
 
 

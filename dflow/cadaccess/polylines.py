@@ -214,24 +214,28 @@ def _leave_out(count: int, out: np.ndarray, at: int) -> None:
 
 
 @compiled()
-def _room_for_splines(shapes: np.ndarray, dim: int) -> np.ndarray:
+def _room_for_splines(shapes: np.ndarray, poles: np.ndarray) -> np.ndarray:
     """Room for de Boor's algorithm with any of the splines."""
     degree = 0
     for i in range(len(shapes)):
         degree = max(degree, shapes[i, 4])
-    return np.empty((degree + 1, dim + 1))
+    return np.empty((degree + 1, poles.shape[1] + 1))
 
 
 # -- outlines
 
 
 @compiled()
-def _end_of_curve(begin: int, use: np.ndarray, t0: np.ndarray, t1: np.ndarray) -> int:
-    """Behind the last chord of the use that begins with a chord; `trimming` bridges gaps by chords of their own."""
-    stop, gap = begin + 1, t0[begin] == t1[begin]
-    while stop < len(use) and use[stop] == use[begin] and (t0[stop] == t1[stop]) == gap:
-        stop += 1
-    return stop
+def _first_chords(use: np.ndarray, t0: np.ndarray, t1: np.ndarray) -> np.ndarray:
+    """(curves + 1,) where each use's chords begin; `trimming` bridges gaps by chords of their own, apart from these."""
+    first = np.empty(len(use) + 1, np.int64)
+    n = 0
+    for i in range(len(use)):
+        if i == 0 or use[i] != use[i - 1] or (t0[i] == t1[i]) != (t0[i - 1] == t1[i - 1]):
+            first[n] = i
+            n += 1
+    first[n] = len(use)
+    return first[: n + 1]
 
 
 @compiled()
@@ -288,40 +292,41 @@ def _outlines(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """`Outline`'s arrays, and the rows of the other faces."""
     known, rest = _known_faces(closed, free, surface)
-    total = most = begin = 0
-    counts = np.empty(len(use), np.int64)  # at each curve's first chord
-    while begin < len(use):
-        stop, row = _end_of_curve(begin, use, t0, t1), chord_face[begin]
-        wanted = max(n_pieces[use_edge[use[begin]]], 1)
-        count = _count_pieces(stop - begin, wanted, sagitta[begin] > 0, surface[row] == PLANE) if known[row] else 0
-        counts[begin] = count
-        total, most, begin = total + count, max(most, count), stop
+    first, total = _first_chords(use, t0, t1), 0
+    counts = np.empty(len(first) - 1, np.int64)
+    for curve in range(len(counts)):
+        begin, n_chords = first[curve], first[curve + 1] - first[curve]
+        row, wanted = chord_face[begin], max(n_pieces[use_edge[use[begin]]], 1)
+        count = _count_pieces(n_chords, wanted, sagitta[begin] > 0, surface[row] == PLANE)
+        counts[curve] = count if known[row] else 0
+        total += counts[curve]
     face, start, end = np.empty(total, np.int32), np.empty((total, 2)), np.empty((total, 2))
     low, high = np.zeros((len(known), 2)), np.zeros((len(known), 2))
-    level, corners = _room_for_splines(shapes, 2), np.empty((most + 1, 2))
-    at = begin = 0
-    while begin < len(use):
-        stop, row, count = _end_of_curve(begin, use, t0, t1), chord_face[begin], counts[begin]
+    level, corners = _room_for_splines(shapes, poles), np.empty((total + len(counts), 2))
+    at, corner = 0, first[0]
+    for curve in range(len(counts)):
+        begin, last, count = first[curve], first[curve + 1] - 1, counts[curve]
+        row = chord_face[begin]
         if count > 1:
-            one, t_first, t_last = _spline_of(use[begin], kind, number), t0[begin], t1[stop - 1]
+            one = _spline_of(use[begin], kind, number)
             if one >= 0:
-                _trace_spline(one, t_first, t_last, count, shapes, poles, weights, knots, level, corners, 0)
+                _trace_spline(one, t0[begin], t1[last], count, shapes, poles, weights, knots, level, corners, corner)
             elif one == -1:
-                _trace_conic(use[begin], t_first, t_last, count, kind, origin, x, y, radii, corners, 0)
+                _trace_conic(use[begin], t0[begin], t1[last], count, kind, origin, x, y, radii, corners, corner)
             else:
-                _leave_out(count, corners, 0)
+                _leave_out(count, corners, corner)
         for c in range(2):
-            corners[0, c], corners[count, c] = chord_start[begin, c], chord_end[stop - 1, c]
+            corners[corner, c], corners[corner + count, c] = chord_start[begin, c], chord_end[last, c]
             if count > 0 and (at == 0 or face[at - 1] != row):
-                low[row, c] = high[row, c] = corners[0, c]
-        for k in range(count):
+                low[row, c] = high[row, c] = corners[corner, c]
+        for k in range(corner, corner + count):
             face[at] = row
             for c in range(2):
                 start[at, c], end[at, c] = corners[k, c], corners[k + 1, c]
                 low[row, c] = min(low[row, c], start[at, c], end[at, c])
                 high[row, c] = max(high[row, c], start[at, c], end[at, c])
             at += 1
-        begin = stop
+        corner += count + 1
     return face, start, end, low, high, rest
 
 
@@ -350,32 +355,34 @@ def _edge_lines(
     knots: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points and offsets; (k, 2) place and row of the edges that have no table."""
-    n_edges = n_points = n_odd = 0
+    first_point, odd = np.zeros(len(kind) + 1, np.int64), np.empty((len(kind), 2), np.int64)
+    n_edges = n_odd = 0
     for row in range(len(kind)):
-        if not degenerate[row]:
-            n_edges, n_points = n_edges + 1, n_points + n_pieces[row] + 1
-            n_odd += kind[row] == 0 or kind[row] == OFFSET_CURVE
-    exact, offsets = np.empty((n_points, 3)), np.zeros(n_edges + 1, np.int32)
-    odd = np.empty((n_odd, 2), np.int64)
-    level = _room_for_splines(shapes, 3)
-    place = at = n_odd = 0
-    for row in range(len(kind)):
+        first_point[row + 1] = first_point[row]
         if degenerate[row]:
             continue
         if kind[row] == 0 or kind[row] == OFFSET_CURVE:
-            odd[n_odd, 0], odd[n_odd, 1] = place, row
+            odd[n_odd, 0], odd[n_odd, 1] = n_edges, row
             n_odd += 1
-        one, count = _spline_of(row, kind, number), n_pieces[row]
+        first_point[row + 1] += n_pieces[row] + 1
+        n_edges += 1
+    n_points = first_point[-1]
+    exact, points = np.empty((n_points, 3)), np.empty((n_points, 3), np.float32)
+    offsets, level = np.zeros(n_edges + 1, np.int32), _room_for_splines(shapes, poles)
+    place = 0
+    for row in range(len(kind)):
+        if degenerate[row]:
+            continue
+        at, count, one = first_point[row], n_pieces[row], _spline_of(row, kind, number)
         if one >= 0:
             _trace_spline(one, first[row], last[row], count, shapes, poles, weights, knots, level, exact, at)
         elif one == -1:
             _trace_conic(row, first[row], last[row], count, kind, origin, x, y, radii, exact, at)
         else:
             _leave_out(count, exact, at)
-        place, at = place + 1, at + n_pieces[row] + 1
-        offsets[place] = at
-    points = np.empty((n_points, 3), np.float32)
+        place += 1
+        offsets[place] = first_point[row + 1]
     for i in range(n_points):
         for c in range(3):
             points[i, c] = exact[i, c]
-    return points, offsets, odd
+    return points, offsets, odd[:n_odd]

@@ -21,7 +21,7 @@ _STEPS = 1 << 22
 _FEWEST_STEPS = 1 << 6
 """... but faces that would be too much work are cut more coarsely, as far as that."""
 _V_STEPS = 1 << 40
-_MAX_LINES = 256
+_MAX_LINES = 256.0
 """Between two corners, and across a face, at most."""
 _MAX_CROSSINGS = 1 << 28
 """How often the pieces of a flat face may cross slabs: about a second's work, ..."""
@@ -127,11 +127,9 @@ def _sort(order: np.ndarray, begin: int, stop: int, keys: np.ndarray, spare: np.
 
 
 @compiled()
-def _whole(number: float, low: int, high: int) -> int:
+def _whole(number: float, low: float, high: float) -> int:
     """`number` cut off to low … high, as an integer; low for NaN."""
-    if not number > low:
-        return low
-    return high if number > high else int(number)
+    return int(min(number, high)) if number > low else int(low)
 
 
 @compiled()
@@ -162,7 +160,7 @@ def _split_steep(
         rise, run, row = abs(end[i, 1] - start[i, 1]), abs(end[i, 0] - start[i, 0]), face[i]
         count = 1 if size[row, 0] > 0 else 0
         if rise > 1.5 * steps[row, 1] and run * _STEPS > 0.5 * size[row, 0]:
-            count *= _whole(np.ceil(rise / steps[row, 1]), 1, _MAX_LINES)
+            count *= _whole(np.ceil(rise / steps[row, 1]), 1.0, _MAX_LINES)
         ends = _room(ends, at + count)
         for k in range(count):
             for c in range(2):
@@ -196,19 +194,15 @@ def _find_lines(
             scale, unit[row] = resolution / size[row, 0], size[row, 0] / resolution
             for i in range(begin, stop):
                 keys[i] = np.rint((ends[i // 2, i % 2 * 2] - low[row, 0]) * scale)
-            n_ends = 0
+            last = begin
             for i in range(begin, stop):
                 if i % 2 == 0 or i + 1 == stop or keys[i] != keys[i + 1]:  # pieces mostly end where the next begins
-                    order[n_ends] = i
-                    n_ends += 1
-            _sort(order, 0, n_ends, keys, spare)
-            n_corners = 0
-            for k in range(n_ends):
-                if n_corners == 0 or keys[order[k]] != corners[n_corners - 1]:
-                    corners[n_corners] = keys[order[k]]
-                    n_corners += 1
-            lines, at = _add_lines(corners, n_corners, row, steps[row, 0] * scale, lines, first_line[row])
-            rungs = _whole(np.ceil(size[row, 1] / steps[row, 1]), 1, _MAX_LINES)
+                    order[last] = i
+                    last += 1
+            _sort(order, begin, last, keys, spare)
+            last = _different(order, begin, last, keys, corners)
+            lines, at = _add_lines(corners, begin, last, row, steps[row, 0] * scale, lines, first_line[row])
+            rungs = _whole(np.ceil(size[row, 1] / steps[row, 1]), 1.0, _MAX_LINES)
             most = _MAX_CROSSINGS if np.isinf(steps[row, 0]) and np.isinf(steps[row, 1]) else _MAX_POINTS
             searching = resolution > _FEWEST_STEPS and _crossings(
                 keys, begin, stop, lines, first_line[row], at, most
@@ -219,13 +213,24 @@ def _find_lines(
 
 
 @compiled()
+def _different(order: np.ndarray, begin: int, stop: int, keys: np.ndarray, found: np.ndarray) -> int:
+    """Write the different keys of the sorted rows ``order[begin:stop]``, from `begin` on; where they stop."""
+    at = begin
+    for k in range(begin, stop):
+        if at == begin or keys[order[k]] != found[at - 1]:
+            found[at] = keys[order[k]]
+            at += 1
+    return at
+
+
+@compiled()
 def _add_lines(
-    corners: np.ndarray, n_corners: int, row: int, step: float, lines: np.ndarray, at: int
+    corners: np.ndarray, begin: int, stop: int, row: int, step: float, lines: np.ndarray, at: int
 ) -> tuple[np.ndarray, int]:
     """Write a face's lines: those through its corners, and others between, at most a step apart."""
-    for i in range(n_corners):
-        gap = corners[i + 1] - corners[i] if i + 1 < n_corners else 0.0
-        count = 1 if np.isinf(step) else _whole(np.ceil(gap / step - 1e-6), 1, _MAX_LINES)
+    for i in range(begin, stop):
+        gap = corners[i + 1] - corners[i] if i + 1 < stop else 0.0
+        count = 1 if np.isinf(step) else _whole(np.ceil(gap / step - 1e-6), 1.0, _MAX_LINES)
         count = min(count, max(int(gap), 1))
         lines = _room(lines, at + count)
         for k in range(count):
@@ -275,32 +280,33 @@ def _sweep(
 
     pieces : (n, 4), of each its left and right end: u in steps, u in steps, v, v
     """
-    n, n_found = len(pieces), 0
+    n = len(pieces)
     order, spare, active = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     above, number = np.empty(n, np.int64), np.empty(n, np.int64)  # of each piece that is the lower one of a trapezoid
     v, key = np.empty((n, 2)), np.empty(n)
     found, first = np.empty((n + 4, 6)), np.zeros(len(first_line), np.int64)
+    n_found = first[0]
     for piece in range(n):
         order[piece], above[piece], key[piece] = piece, -1, pieces[piece, 0]
     for row in range(len(first_line) - 1):
-        coming, last = first_piece[row], first_piece[row + 1]
-        _sort(order, coming, last, key, spare)
+        begin, last = first_piece[row], first_piece[row + 1]
+        _sort(order, begin, last, key, spare)
         flat = np.isinf(steps[row, 0]) and np.isinf(steps[row, 1])
-        n_active = 0
+        coming = stop = begin  # of those that come next, and behind those that are active
         for line in range(first_line[row], first_line[row + 1] - 1):
             left, right = lines[line, 0], lines[line + 1, 0]
-            n_stay = _leave(active, n_active, pieces, left)
-            n_active, coming = _enter(order, coming, last, pieces, left, active, n_stay, v)
-            if n_active % 2 or n_found - first[row] > _MAX_POINTS:
+            stay = _leave(active, begin, stop, pieces, left)
+            stop, coming = _enter(order, coming, last, pieces, left, active, stay, v)
+            if (stop - begin) % 2 or n_found - first[row] > _MAX_POINTS:
                 torn[row], n_found = True, first[row]
                 break
-            _cross(active, n_active, pieces, right, v, key)
-            if n_active - n_stay > _SHORT:
-                _sort(active, 0, n_active, key, spare)
+            _cross(active, begin, stop, pieces, right, v, key)
+            if stop - stay > _SHORT:
+                _sort(active, begin, stop, key, spare)
             else:
-                _insert(active, 0, n_active, key)
-            found = _room(found, n_found + n_active // 2)
-            n_found = _pair(active, n_active, v, line, flat, above, number, found, n_found)
+                _insert(active, begin, stop, key)
+            found = _room(found, n_found + (stop - begin) // 2)
+            n_found = _pair(active, begin, stop, v, line, flat, above, number, found, n_found)
         first[row + 1] = n_found
     return found[:n_found], first
 
@@ -317,10 +323,10 @@ def _to_right(keys: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 @compiled()
-def _leave(active: np.ndarray, n_active: int, pieces: np.ndarray, line: float) -> int:
-    """Take the pieces that end at a line out; how many stay."""
-    kept = 0
-    for i in range(n_active):
+def _leave(active: np.ndarray, begin: int, stop: int, pieces: np.ndarray, line: float) -> int:
+    """Take the pieces that end at a line out of ``active[begin:stop]``; where the others stop."""
+    kept = begin
+    for i in range(begin, stop):
         if pieces[active[i], 1] > line:
             active[kept] = active[i]
             kept += 1
@@ -335,25 +341,27 @@ def _enter(
     pieces: np.ndarray,
     line: float,
     active: np.ndarray,
-    n_active: int,
+    stop: int,
     v: np.ndarray,
 ) -> tuple[int, int]:
-    """Append the pieces that begin at a line; how many there are now, and which comes next."""
+    """Append the pieces that begin at a line to ``active[…:stop]``; where these stop now, and which comes next."""
     while coming < last and pieces[order[coming], 0] <= line:
         piece = order[coming]
         if pieces[piece, 1] > line:
-            active[n_active], v[piece, 1] = piece, pieces[piece, 2]
-            n_active += 1
+            active[stop], v[piece, 1] = piece, pieces[piece, 2]
+            stop += 1
         coming += 1
-    return n_active, coming
+    return stop, coming
 
 
 @compiled()
-def _cross(active: np.ndarray, n_active: int, pieces: np.ndarray, right: float, v: np.ndarray, key: np.ndarray) -> None:
+def _cross(
+    active: np.ndarray, begin: int, stop: int, pieces: np.ndarray, right: float, v: np.ndarray, key: np.ndarray
+) -> None:
     """Move v of the active pieces, at the left and right line of a slab, one slab on; their sum is the key to sort
     by.
     """
-    for i in range(n_active):
+    for i in range(begin, stop):
         piece = active[i]
         along = (right - pieces[piece, 0]) / (pieces[piece, 1] - pieces[piece, 0])
         v[piece, 0] = v[piece, 1]
@@ -364,7 +372,8 @@ def _cross(active: np.ndarray, n_active: int, pieces: np.ndarray, right: float, 
 @compiled()
 def _pair(
     active: np.ndarray,
-    n_active: int,
+    begin: int,
+    stop: int,
     v: np.ndarray,
     line: int,
     flat: bool,
@@ -374,7 +383,7 @@ def _pair(
     n_found: int,
 ) -> int:
     """Add the trapezoids of one slab; on flat faces those between the same two pieces as before become wider."""
-    for i in range(0, n_active, 2):
+    for i in range(begin, stop, 2):
         lower, upper = active[i], active[i + 1]
         if not (flat and above[lower] == upper and found[number[lower], 1] == line):
             above[lower], number[lower] = upper, n_found
@@ -391,8 +400,8 @@ def _pair(
 @compiled()
 def _rungs(low: float, high: float, bottom: float, rung: float) -> tuple[int, int]:
     """Which multiples of `rung` above `bottom` lie strictly between: the lowest one's number, and how many."""
-    lowest = _whole(np.floor((low - bottom) / rung + 1e-6), 0, _MAX_LINES) + 1
-    return lowest, max(_whole(np.ceil((high - bottom) / rung - 1e-6), 0, _MAX_LINES) - lowest, 0)
+    lowest = _whole(np.floor((low - bottom) / rung + 1e-6), 0.0, _MAX_LINES) + 1
+    return lowest, max(_whole(np.ceil((high - bottom) / rung - 1e-6), 0.0, _MAX_LINES) - lowest, 0)
 
 
 @compiled()
@@ -528,7 +537,7 @@ def _cut_faces(
         torn[row] = not (np.isfinite(size[row, 0]) and np.isfinite(size[row, 1]))
         if torn[row]:
             size[row, 0] = 0.0
-        count = _whole(np.ceil(size[row, 1] / steps[row, 1] - 1e-6), 1, _MAX_LINES)
+        count = _whole(np.ceil(size[row, 1] / steps[row, 1] - 1e-6), 1.0, _MAX_LINES)
         rung[row] = size[row, 1] / count if np.isfinite(steps[row, 1]) else np.inf
     ends, first_piece = _split_steep(face, start, end, size, steps)
     lines, first_line, keys, unit = _find_lines(ends, first_piece, low, size, steps)

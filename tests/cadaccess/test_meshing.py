@@ -94,7 +94,7 @@ for path in sys.argv[1:]:
 
 @pytest.mark.slow
 def test_kernels_stay_within_their_arrays(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Compiled once more, so that numba checks every index; the tests of slabs go the same way."""
+    """Compiled once more, so that numba checks every index; the kernels' own tests go the same way."""
     paths = [str(path) for path in parts.write_parts(tmp_path, n_parts=12)]
     real = Path(__file__).parents[3] / "shared" / "data"
     for pattern, every in (("mfcad/step/*.step", 20), ("kicad/*/*.step", 3)):
@@ -103,15 +103,8 @@ def test_kernels_stay_within_their_arrays(tmp_path: Path, request: pytest.Fixtur
     done = subprocess.run([sys.executable, "-c", MESH_ALL, *paths], env=checked, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:-1] == paths
-    tests = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        str(Path(__file__).with_name("test_slabs.py")),
-    ]
+    here = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("slabs", "polylines", "freeforms")]
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *here]
     done = subprocess.run(tests, env=checked, cwd=request.config.rootpath, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
