@@ -8,7 +8,7 @@ import numpy as np
 
 from dflow.cadaccess.slabs import Cut
 from dflow.cadaccess.tables import ShapeTables
-from dflow.compiled import compiled
+from dflow.compiled import compiled, inlined
 
 PLANE, CONE, SPHERE, TORUS = 1, 3, 4, 5
 """Kinds of surfaces, as `shapecode` numbers them."""
@@ -35,7 +35,7 @@ def place(tables: ShapeTables, cut: Cut) -> tuple[np.ndarray, np.ndarray, np.nda
     )
 
 
-@compiled()
+@inlined
 def _profile(kind: int, big: float, second: float, v: float) -> tuple[float, float, float, float]:
     """Distance from the axis and height along it, ``rho, zeta``, with unit slopes ``rho', zeta'``."""
     if kind == CONE:

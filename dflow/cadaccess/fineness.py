@@ -15,7 +15,7 @@ from dflow.cadaccess import curves, shapecode
 from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.splines import Splines
 from dflow.cadaccess.tables import ShapeTables
-from dflow.compiled import compiled
+from dflow.compiled import compiled, inlined
 
 LINE, CIRCLE, ELLIPSE = 1, 2, 3
 """Kinds of curves and ..."""
@@ -111,7 +111,7 @@ def _polygon(poles: np.ndarray, begin: int, stop: int, by: int) -> tuple[float, 
     return length, turn
 
 
-@compiled()
+@inlined
 def _range_of_chord(length: float, turn: float, span: float, size: float) -> float:
     """How much of a parameter range `span` one chord may have."""
     if not turn >= 1e-3:
@@ -140,7 +140,7 @@ def _spline_step(poles: np.ndarray, n_columns: int, span: float, size: float) ->
     return _range_of_chord(worst_length, worst_turn, span, size)
 
 
-@compiled()
+@inlined
 def _size(points: np.ndarray, kind: np.ndarray, origin: np.ndarray, radii: np.ndarray, poles: np.ndarray) -> float:
     """About the diagonal of the bounding box of vertices, whole arcs and poles; 1 for nothing."""
     low, high = np.empty(3), np.empty(3)
@@ -159,7 +159,7 @@ def _size(points: np.ndarray, kind: np.ndarray, origin: np.ndarray, radii: np.nd
     return min(max(math.sqrt(square), 1e-6), 1e150)
 
 
-@compiled()
+@inlined
 def _extend(low: np.ndarray, high: np.ndarray, points: np.ndarray, row: int, reach: float) -> None:
     if not np.isfinite(points[row, 0] + points[row, 1] + points[row, 2] + reach):
         return

@@ -12,7 +12,7 @@ from dflow.cadaccess.shapecode import SplineSurface
 from dflow.cadaccess.slabs import Cut
 from dflow.cadaccess.splines import collect
 from dflow.cadaccess.tables import ShapeTables
-from dflow.compiled import compiled
+from dflow.compiled import compiled, inlined
 
 CIRCLE, ELLIPSE, PARABOLA, HYPERBOLA = 2, 3, 4, 5
 """Kinds of curves, as `shapecode` numbers them."""
@@ -129,7 +129,7 @@ def _basis(knots: np.ndarray, degree: int, n_poles: int, wrap: bool, t: float, v
 # -- normals
 
 
-@compiled()
+@inlined
 def _cross(a: np.ndarray, b: np.ndarray, row: int, c: int) -> float:
     """One coordinate of the cross product of two rows."""
     i, j = (c + 1) % 3, (c + 2) % 3
@@ -161,7 +161,7 @@ def _fill_normals(du: np.ndarray, dv: np.ndarray, side: float, normals: np.ndarr
 # -- splines
 
 
-@compiled()
+@inlined
 def _sum_poles(
     net: np.ndarray, first_u: int, first_v: int, values_u: np.ndarray, values_v: np.ndarray, found: np.ndarray
 ) -> None:
@@ -218,7 +218,7 @@ def _place_on_spline(
 # -- sweeps
 
 
-@compiled()
+@inlined
 def _conic_terms(kind: int, t: float, big: float, small: float) -> tuple[float, float, float, float]:
     """``a, b, a', b'`` of a line or conic, as in ``origin + a x + b y``."""
     if kind in (CIRCLE, ELLIPSE):
@@ -231,7 +231,7 @@ def _conic_terms(kind: int, t: float, big: float, small: float) -> tuple[float, 
     return t, 0.0, 1.0, 0.0
 
 
-@compiled()
+@inlined
 def _turn(vectors: np.ndarray, row: int, axis: np.ndarray, cos: float, sin: float) -> None:
     """Rodrigues' rotation of one of the vectors about `axis`."""
     x, y, z = vectors[row, 0], vectors[row, 1], vectors[row, 2]

@@ -14,7 +14,7 @@ from dflow.cadaccess.slabs import Outline
 from dflow.cadaccess.splines import Splines, collect
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
-from dflow.compiled import compiled
+from dflow.compiled import compiled, inlined
 from dflow.errors import CadError
 
 CIRCLE, ELLIPSE, PARABOLA, HYPERBOLA, BEZIER, BSPLINE, OFFSET_CURVE = 2, 3, 4, 5, 6, 7, 9
@@ -104,7 +104,7 @@ def edge_lines(
 # -- points on curves
 
 
-@compiled()
+@inlined
 def _conic_terms(kind: int, t: float, big: float, small: float) -> tuple[float, float]:
     """a and b of ``origin + a x + b y``."""
     if kind == CIRCLE:
@@ -197,7 +197,7 @@ def _trace_spline(
             out[at + k, c] = level[degree, c] / level[degree, dim]
 
 
-@compiled()
+@inlined
 def _spline_of(row: int, kind: np.ndarray, number: np.ndarray) -> int:
     """The number of a curve's spline; -1 for lines and conics, -2 for a spline that is missing."""
     if kind[row] != BEZIER and kind[row] != BSPLINE:
@@ -205,7 +205,7 @@ def _spline_of(row: int, kind: np.ndarray, number: np.ndarray) -> int:
     return number[row] if row < len(number) and number[row] >= 0 else -2
 
 
-@compiled()
+@inlined
 def _leave_out(count: int, out: np.ndarray, at: int) -> None:
     """Write count + 1 points that are none."""
     for k in range(count + 1):
@@ -213,7 +213,7 @@ def _leave_out(count: int, out: np.ndarray, at: int) -> None:
             out[at + k, c] = np.nan
 
 
-@compiled()
+@inlined
 def _room_for_splines(shapes: np.ndarray, poles: np.ndarray) -> np.ndarray:
     """Room for de Boor's algorithm with any of the splines."""
     degree = 0
@@ -225,7 +225,7 @@ def _room_for_splines(shapes: np.ndarray, poles: np.ndarray) -> np.ndarray:
 # -- outlines
 
 
-@compiled()
+@inlined
 def _first_chords(use: np.ndarray, t0: np.ndarray, t1: np.ndarray) -> np.ndarray:
     """(curves + 1,) where each use's chords begin; `trimming` bridges gaps by chords of their own, apart from these."""
     first = np.empty(len(use) + 1, np.int64)
@@ -238,7 +238,7 @@ def _first_chords(use: np.ndarray, t0: np.ndarray, t1: np.ndarray) -> np.ndarray
     return first[: n + 1]
 
 
-@compiled()
+@inlined
 def _count_pieces(n_chords: int, wanted: int, bent: bool, flat: bool) -> int:
     """How many pieces a use is cut into. A curve that hardly bends in space may bend in (u, v): there every piece of
     the edge is cut once more, evenly.
@@ -247,7 +247,7 @@ def _count_pieces(n_chords: int, wanted: int, bent: bool, flat: bool) -> int:
     return wanted * -(-least // wanted) if bent else 1
 
 
-@compiled()
+@inlined
 def _known_faces(closed: np.ndarray, free: np.ndarray, surface: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(F,) bool, faces that close and are planes, axial or `free`; and the rows of the others."""
     known, rest = np.empty(len(closed), np.bool_), np.empty(len(closed), np.int64)

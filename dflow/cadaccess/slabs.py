@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dflow.compiled import compiled
+from dflow.compiled import compiled, inlined
 
 _STEPS = 1 << 22
 """Resolution of u within a face: corners closer than that share a line, ..."""
@@ -88,7 +88,7 @@ def cut(outline: Outline, steps: np.ndarray) -> Cut:
 # -- sorting
 
 
-@compiled()
+@inlined
 def _insert(order: np.ndarray, begin: int, stop: int, keys: np.ndarray) -> None:
     """Sort the rows ``order[begin:stop]`` by their keys: quick where they are few or hardly out of order."""
     for i in range(begin + 1, stop):
@@ -212,7 +212,7 @@ def _find_lines(
     return lines, first_line, keys, unit
 
 
-@compiled()
+@inlined
 def _different(order: np.ndarray, begin: int, stop: int, keys: np.ndarray, found: np.ndarray) -> int:
     """Write the different keys of the sorted rows ``order[begin:stop]``, from `begin` on; where they stop."""
     at = begin
@@ -223,7 +223,7 @@ def _different(order: np.ndarray, begin: int, stop: int, keys: np.ndarray, found
     return at
 
 
-@compiled()
+@inlined
 def _add_lines(
     corners: np.ndarray, begin: int, stop: int, row: int, step: float, lines: np.ndarray, at: int
 ) -> tuple[np.ndarray, int]:
@@ -239,7 +239,7 @@ def _add_lines(
     return lines, at
 
 
-@compiled()
+@inlined
 def _crossings(keys: np.ndarray, begin: int, stop: int, lines: np.ndarray, first: int, last: int, most: int) -> int:
     """How often a face's pieces cross slabs; where that cannot be more than half of `most`, an upper bound."""
     total = (stop - begin) // 2 * (last - first)
@@ -311,7 +311,7 @@ def _sweep(
     return found[:n_found], first
 
 
-@compiled()
+@inlined
 def _to_right(keys: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """The pieces as `_sweep` wants them."""
     pieces = np.empty((len(ends), 4))
@@ -322,7 +322,7 @@ def _to_right(keys: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return pieces
 
 
-@compiled()
+@inlined
 def _leave(active: np.ndarray, begin: int, stop: int, pieces: np.ndarray, line: float) -> int:
     """Take the pieces that end at a line out of ``active[begin:stop]``; where the others stop."""
     kept = begin
@@ -333,7 +333,7 @@ def _leave(active: np.ndarray, begin: int, stop: int, pieces: np.ndarray, line: 
     return kept
 
 
-@compiled()
+@inlined
 def _enter(
     order: np.ndarray,
     coming: int,
@@ -354,7 +354,7 @@ def _enter(
     return stop, coming
 
 
-@compiled()
+@inlined
 def _cross(
     active: np.ndarray, begin: int, stop: int, pieces: np.ndarray, right: float, v: np.ndarray, key: np.ndarray
 ) -> None:
@@ -369,7 +369,7 @@ def _cross(
         key[piece] = v[piece, 0] + v[piece, 1]
 
 
-@compiled()
+@inlined
 def _pair(
     active: np.ndarray,
     begin: int,
@@ -439,7 +439,7 @@ def _side(trapezoids: np.ndarray, side: int) -> tuple[float, float, int]:
     return min(a, b), max(a, b), int(trapezoids[one, right])  # chords of two curves that touch can cross
 
 
-@compiled()
+@inlined
 def _by_line(line: np.ndarray, n_lines: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows by their lines, in order, and where in there each line's rows stop."""
     order, stop = np.empty(len(line), np.int64), np.zeros(n_lines + 1, np.int64)
@@ -499,7 +499,7 @@ def _zip_sides(point: np.ndarray, v: np.ndarray, first: np.ndarray, torn: np.nda
     return corners, first_triangle
 
 
-@compiled()
+@inlined
 def _zip_trapezoid(point: np.ndarray, corner: int, v: np.ndarray, corners: np.ndarray, at: int) -> int:
     """Going up both sides at once, each next point, left or right, closes a triangle with the two points reached
     before; where the next triangles belong.
