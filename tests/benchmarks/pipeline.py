@@ -24,7 +24,6 @@ import psutil
 
 import dflow
 from dflow.flowmanager.cluster.clusters import resolve
-from tests.benchmarks.disk import wait_until_calm
 from tests.benchmarks.tasks import encode, gather, noop
 from tests.conftest import SHARED_DATA
 
@@ -104,7 +103,6 @@ def pipeline(folder: Path, client: Any, n_files: int, n_workers: int) -> None:
     make_sources(sources, n_files)
     flow = dflow.create_flow("parts", [gather, encode], folder, cluster=client, export_visualization=False)
     inputs = {"sources": [str(sources)]}
-    wait_until_calm(folder)
     with measured() as first:
         output, _, _ = flow.process(inputs=inputs, progress=False)
     encode_cpu = sum(record.cpu_seconds for record in output.task_instances[1].records)
