@@ -24,15 +24,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
-def compiled(signature: str | None = None, *, inline: bool = False) -> Callable[[F], F]:
+def compiled(signature: str | None = None) -> Callable[[F], F]:
     """A decorator that compiles a function when its module is imported.
 
     Parameters
     ----------
     signature : numba's notation of the arguments' types, as ``"void(float64[:, ::1], int64)"``; other arguments raise
         TypeError. None for a function that only kernels of its module call.
-    inline : write such a function's body where it is called: for those that are called so often that handing over their
-        arrays takes as long as they do.
 
     Notes
     -----
@@ -43,7 +41,7 @@ def compiled(signature: str | None = None, *, inline: bool = False) -> Callable[
 
     def decorate(function: F) -> F:
         if signature is None:
-            return numba.njit(inline="always" if inline else "never", **_OPTIONS)(function)
+            return numba.njit(**_OPTIONS)(function)
         try:
             return numba.njit(signature, cache=True, **_OPTIONS)(function)
         except Exception as error:  # no folder that can be written, a full disk, kept code that is damaged
@@ -59,7 +57,8 @@ def inlined(function: F) -> F:
 
     Notes
     -----
-    For what is short, or called in one place: it saves compiling the function for itself, some 0.1 s.
+    For what is short, or called in one place: it saves compiling the function for itself, some 0.1 s. And for what is
+    called so often that handing over its arrays takes as long as it does.
     """
     written: F = numba.njit(inline="always", **_OPTIONS)(function)
     return written

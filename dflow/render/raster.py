@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dflow.compiled import compiled
+from dflow.compiled import compiled, inlined
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -96,7 +96,7 @@ def _code(light: float | np.float32) -> int:
     return int(min(max(light, 1.0), BRIGHTEST + 0.49))
 
 
-@compiled(inline=True)
+@inlined
 def _fill_run(
     depth: Singles,
     codes: Bytes,
@@ -128,7 +128,7 @@ def _fill_run(
                 depth[first + i], codes[first + i] = here, _code(rise * np.float32(i) + base)
 
 
-@compiled(inline=True)
+@inlined
 def _fill_rows(
     depth: Singles,
     codes: Bytes,
