@@ -21,6 +21,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ class Merger:
             while True:
                 remaining = [record for record in records if record.name not in damaged]
                 plan = plan_merge(remaining, self.settings)
-                inputs = self._inputs_digest(remaining, flow_name, content_hashes)
+                inputs = cache(partial(self._inputs_digest, remaining, flow_name, content_hashes))
                 reused = self._up_to_date(inputs)
                 try:
                     manifest = reused or self._build(plan, inputs, flow_name, content_hashes, suffix=_suffix(damaged))
@@ -146,14 +147,14 @@ class Merger:
             reused=reused is not None,
         )
 
-    def _up_to_date(self, inputs: str) -> Manifest | None:
+    def _up_to_date(self, inputs: Callable[[], str]) -> Manifest | None:
         """The published manifest, when the same inputs made it and everything is in its place."""
         try:
             manifest = with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset)
             tables = {table_build(path) for path in (self.outputs.infoset, self.outputs.attribset)}
         except (DatasetError, OSError, ValueError):
             return None
-        whole = manifest.inputs == inputs and tables == {manifest.build}
+        whole = manifest.inputs == inputs() and tables == {manifest.build}
         return manifest if whole and not missing_files(self.outputs.dataset, manifest) else None
 
     def _inputs_digest(self, records: Iterable[SampleRecord], flow_name: str, content_hashes: Mapping[str, str]) -> str:
@@ -174,7 +175,13 @@ class Merger:
         return digest.hexdigest()
 
     def _build(
-        self, plan: MergePlan, inputs: str, flow_name: str, content_hashes: Mapping[str, str], *, suffix: str
+        self,
+        plan: MergePlan,
+        inputs: Callable[[], str],
+        flow_name: str,
+        content_hashes: Mapping[str, str],
+        *,
+        suffix: str,
     ) -> Manifest:
         """Build, verify and publish. Raises `_Damaged` when samples cannot be read; nothing is published then."""
         build = Build.begin(self.outputs)
@@ -185,9 +192,9 @@ class Merger:
             nodes = shard_nodes(
                 plan, root, self.locate, vocabularies=vocabularies, published=self._existing(), suffix=suffix
             )
-            shards = self._undamaged(nodes)
+            shards = self._undamaged(nodes, meanwhile=inputs)
             files += [WrittenFile(path, r.sizes[path], crc) for r in shards for path, crc in r.crcs.items()]
-            manifest = make_manifest(files, inputs, {block_name(r.group, r.shard_index): r.digest for r in shards})
+            manifest = make_manifest(files, inputs(), {block_name(r.group, r.shard_index): r.digest for r in shards})
             verify(root, plan, manifest)
             write_file(root, MANIFEST, manifest.to_bytes())
             write_infoset(
@@ -220,9 +227,16 @@ class Merger:
         coded = [array.target.path for group in plan.groups.values() for array in group.arrays if array.coded]
         return unite(coded, self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if coded else ())
 
-    def _undamaged(self, nodes: Nodes) -> list[ShardRecord]:
-        """The records of all nodes; `_Damaged`, once all have run, when some found damage."""
-        done = list(self.compute(nodes))
+    def _undamaged(self, nodes: Nodes, *, meanwhile: Callable[[], object] = lambda: None) -> list[ShardRecord]:
+        """The records of all nodes; `_Damaged`, once all have run, when some found damage.
+
+        `meanwhile` is called once while nodes are running: this process would only wait for them.
+        """
+        done: list[ShardRecord] = []
+        for record in self.compute(nodes):
+            if not done:
+                meanwhile()
+            done.append(record)
         if damaged := {name: reason for record in done for name, reason in record.damaged}:
             raise _Damaged(damaged)
         return done
