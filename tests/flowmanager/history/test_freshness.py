@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from blake3 import blake3
 
 from dflow.flowmanager.history.freshness import SourceState, Wanted, content_hash, examine, judge
 from dflow.flowmanager.history.journal import Entry
@@ -72,6 +73,15 @@ def test_content_hash_follows_bytes_not_times(tmp_path):
     assert content_hash(str(path), "a") == before
     path.write_bytes(b"x" * 2_999_999 + b"y")
     assert content_hash(path, "a") != before
+
+
+def test_content_hash_is_what_b3sum_prints_of_it(tmp_path):
+    """The published test vector of no bytes, and another of what is read in several pieces."""
+    path = tmp_path / "a.step"
+    path.write_bytes(b"")
+    assert content_hash(path, "a") == "af1349b9f5f9a1a6a0404dea36dcc949"
+    path.write_bytes(bytes(i % 251 for i in range(1_000_000)))
+    assert content_hash(path, "a") == blake3(path.read_bytes()).hexdigest()[:32]
 
 
 def test_a_folder_is_its_listing_and_anything_else_its_name(tmp_path):
