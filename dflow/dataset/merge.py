@@ -37,7 +37,7 @@ from dflow.dataset.plan import MergePlan, plan_merge
 from dflow.dataset.publish import Build, Outputs, recover
 from dflow.dataset.reuse import block_name
 from dflow.dataset.shards import WrittenFile, write_whole
-from dflow.dataset.tables import attribute_tables, table_build, with_memory, write_attribset, write_infoset
+from dflow.dataset.tables import attribute_tables, table_build, table_rows, with_memory, write_attribset, write_infoset
 from dflow.dataset.words import Vocabularies, unite
 from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError
 from dflow.records import SampleRecord, ShardRecord
@@ -122,9 +122,11 @@ class Merger:
             recover(self.outputs, keep=self.early.folder if self.early else None)
             while True:
                 remaining = [record for record in records if record.name not in damaged]
-                plan = plan_merge(remaining, self.settings)
                 inputs = cache(partial(self._inputs_digest, remaining, flow_name, content_hashes))
                 reused = self._up_to_date(inputs)
+                if reused and table_rows(self.outputs.infoset) == len(remaining):  # a plan would reject none
+                    return self._report(reused, len(remaining), (), damaged, begin, reused=True)
+                plan = plan_merge(remaining, self.settings)
                 try:
                     manifest = reused or self._build(plan, inputs, flow_name, content_hashes, suffix=_suffix(damaged))
                     break
@@ -138,14 +140,21 @@ class Merger:
                 f"the merge cannot read or write below {self.outputs.dataset.parent}: {error}. What was published and "
                 "what is encoded is untouched; make room or permit access, and run again"
             ) from error
-        return MergeReport(
-            n_samples=len(plan.samples),
-            rejected=tuple((name, "schema", reason) for name, reason in plan.rejected),
-            damaged=tuple(sorted(damaged.items())),
-            n_bytes=manifest.n_bytes,
-            seconds=time.perf_counter() - begin,
-            reused=reused is not None,
-        )
+        rejected = tuple((name, "schema", reason) for name, reason in plan.rejected)
+        return self._report(manifest, len(plan.samples), rejected, damaged, begin, reused=reused is not None)
+
+    @staticmethod
+    def _report(
+        manifest: Manifest,
+        n_samples: int,
+        rejected: tuple[tuple[str, str, str], ...],
+        damaged: Mapping[str, str],
+        begin: float,
+        *,
+        reused: bool,
+    ) -> MergeReport:
+        seconds = time.perf_counter() - begin
+        return MergeReport(n_samples, rejected, tuple(sorted(damaged.items())), manifest.n_bytes, seconds, reused)
 
     def _up_to_date(self, inputs: Callable[[], str]) -> Manifest | None:
         """The published manifest, when the same inputs made it and everything is in its place."""

@@ -210,6 +210,11 @@ def table_build(path: str | os.PathLike[str]) -> str:
     return str(_read_metadata(path).get("dataset", ""))
 
 
+def table_rows(path: str | os.PathLike[str]) -> int:
+    """How many rows a table has; raises as `table_build` does."""
+    return int(pq.read_metadata(path).num_rows)
+
+
 def with_memory(manifest: Manifest, infoset: str | os.PathLike[str]) -> Manifest:
     """The manifest with what `.infoset` remembers of the merge that made it; unchanged where it belongs to another.
 

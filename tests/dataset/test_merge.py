@@ -190,6 +190,9 @@ def test_contradicting_sample_is_rejected_and_the_merge_goes_on(paths: FlowPaths
     assert "faces/grid" in reason
     assert "5" in reason
     assert pq.read_table(paths.infoset)["description"].to_pylist() == [f"cad/{i:03d}.step" for i in range(5)]
+    again = merge(paths, [*records, odd])  # nothing has changed, and it is still told
+    assert again.reused
+    assert (again.n_samples, again.rejected) == (5, report.rejected)
 
 
 def test_narrower_integers_are_widened_not_rejected(paths: FlowPaths) -> None:

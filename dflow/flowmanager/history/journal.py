@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -62,14 +64,29 @@ class JournalState:
 
 
 class Journal:
-    """The open journal of one flow's folder. Used by one thread of the process that holds the folder's lock."""
+    """The open journal of one flow's folder. Used by one thread of the process that holds the folder's lock.
+
+    It is read by a thread of its own: meanwhile the flow looks at its cluster and lists its sources.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / JOURNAL_NAME
-        self.state = read_journal(self.path)
+        self._reading: Future[JournalState] = Future()
+        threading.Thread(target=self._read, name="dflow-journal", daemon=True).start()
         self._layouts: dict[SampleLayout, int] = {}
         self._numbers: dict[int, tuple[SampleLayout, int]] = {}  # by id: hashing a layout costs more than a line
         self._handle: BinaryIO | None = None
+
+    def _read(self) -> None:
+        try:
+            self._reading.set_result(read_journal(self.path))
+        except BaseException as error:  # for whoever asks
+            self._reading.set_exception(error)
+
+    @property
+    def state(self) -> JournalState:
+        """What the file held when the journal was opened, waited for; raises what reading it raised."""
+        return self._reading.result()
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Write finished items; they survive this process from here on."""
@@ -101,6 +118,7 @@ class Journal:
     def rewrite(self, entries: Iterable[Entry]) -> None:
         """Replace the file by one that holds only `entries` and the pipelines they name (atomic)."""
         self.close()
+        pipelines = self.state.pipelines
         self._layouts.clear()
         self._numbers.clear()
         kept: set[str] = set()
@@ -110,7 +128,7 @@ class Journal:
             for entry in entries:
                 kept.add(entry.fingerprint)
                 handle.writelines(self._lines_of(entry))
-            for digest, parts in self.state.pipelines.items():
+            for digest, parts in pipelines.items():
                 if digest in kept:
                     handle.write(_line({"pipeline": digest, "parts": parts}))
             handle.flush()
@@ -138,6 +156,7 @@ class Journal:
             return
         with writing(self.path):
             if self._handle is None:
+                self._reading.exception()  # not before it is read
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # A new session numbers its layouts afresh; the newline closes a torn last line.
                 lines = [b"\n", _line({"journal": FORMAT}), *lines]

@@ -89,9 +89,9 @@ class ItemStage:
         held: list[ItemRecord] = []
         touched: list[Entry] = []
         wanted, budget = self._wanted(), HASHED_HERE_BYTES
-        encoded = str(run.settings.paths.encoded)
+        encoded, entries = str(run.settings.paths.encoded), run.journal.state.entries
         for index, root in enumerate(self._roots):
-            entry = run.journal.state.entries.get((self._name, root.identity))
+            entry = entries.get((self._name, root.identity))
             if root.identity in run.distrusted:
                 entry = None
             verdict = judge(entry, self._sources[index], wanted)

@@ -154,8 +154,6 @@ def _opened_run(
     status = "finished"
     try:
         log.say(f"Flow {settings.paths.name!r} with the tasks {[task.name for task in settings.tasks]} starts")
-        if journal.state.n_damaged:
-            log.say(f"{journal.state.n_damaged} torn records of an earlier run are left out", "WARNING")
         yield run
     except BaseException as error:
         status = "cancelled" if isinstance(error, (FlowCancelledError, KeyboardInterrupt)) else "failed"
@@ -347,8 +345,10 @@ def _counts(items: Sequence[ItemRecord], n_samples: int) -> Counts:
 
 
 def _compact(run: FlowRun) -> None:
-    """Rewrite a journal that holds mostly outdated lines."""
+    """Rewrite a journal that holds mostly outdated lines, or torn ones."""
     state = run.journal.state
+    if state.n_damaged:
+        run.log.say(f"{state.n_damaged} torn records of an earlier run were left out", "WARNING")
     if state.n_lines > 1000 + 3 * len(state.entries) or state.n_damaged:
         run.journal.close()
         fresh = Journal(run.settings.paths.state)

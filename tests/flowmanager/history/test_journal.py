@@ -135,3 +135,21 @@ def test_damage_anywhere_in_a_long_journal_costs_the_damaged_lines(tmp_path):
 
 def test_an_absent_journal_is_empty(tmp_path):
     assert read_journal(tmp_path / "none").entries == {}
+
+
+def test_what_is_written_at_once_is_not_taken_for_what_was_there(tmp_path):
+    first = Journal(tmp_path)
+    first.append([entry(f"{number}.step") for number in range(3000)])
+    first.close()
+    second = Journal(tmp_path)
+    second.append([entry("new.step")])  # while it may still be read
+    second.close()
+    assert len(second.state.entries) == 3000
+
+
+def test_a_journal_that_cannot_be_read_says_so_when_it_is_asked(tmp_path):
+    (tmp_path / JOURNAL_NAME).mkdir()
+    journal = Journal(tmp_path)
+    with pytest.raises(IsADirectoryError):
+        _ = journal.state
+    journal.close()
