@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import google_crc32c
 import numpy as np
+from isal import isal_zlib
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
@@ -130,7 +130,7 @@ class ShardWriter:
 
     def _write(self, content: bytes) -> None:
         self._file.write(content)
-        self._crc = zlib.crc32(content, self._crc)
+        self._crc = isal_zlib.crc32(content, self._crc)
         self._offset += len(content)
 
     def _packed_index(self) -> bytes:

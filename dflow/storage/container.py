@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
+from isal import isal_zlib
+
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import DamagedStoreError, StoreLimitError
 
@@ -57,7 +59,7 @@ def pack_members(members: Iterable[tuple[str, bytes]]) -> tuple[list[bytes], int
     for name, content in members:
         raw = name.encode("utf-8")
         flags = 0 if raw.isascii() else _UTF8
-        crc, size = zlib.crc32(content), len(content)
+        crc, size = isal_zlib.crc32(content), len(content)
         if offset + size > _MAX_BYTES or len(directory) >= _MAX_MEMBERS:
             raise StoreLimitError("a sample's store holds at most 65,534 members and 4 GiB; split the sample")
         header = _LOCAL.pack(_LOCAL_MAGIC, _VERSION, flags, _STORED, _TIME, _DATE, crc, size, size, len(raw), 0)
@@ -68,7 +70,7 @@ def pack_members(members: Iterable[tuple[str, bytes]]) -> tuple[list[bytes], int
     central = b"".join(directory)
     count = len(directory) // 2
     parts += (central, _END.pack(_END_MAGIC, 0, 0, count, count, len(central), offset, 0))
-    return parts, offset + len(central) + _END.size, zlib.crc32(central)
+    return parts, offset + len(central) + _END.size, isal_zlib.crc32(central)
 
 
 class ZipReader:
@@ -94,7 +96,7 @@ class ZipReader:
             self._tail_offset = max(0, self.n_bytes - _TAIL_BYTES)
             self._tail = self._pread(self.n_bytes - self._tail_offset, self._tail_offset)
             central = self._read_directory()
-            self.crc = zlib.crc32(central)
+            self.crc = isal_zlib.crc32(central)
             self.members = self._parse_directory(central)
         except BaseException:
             os.close(self._file)
@@ -127,7 +129,7 @@ class ZipReader:
         extra = int.from_bytes(block[28:30], "little")
         stored = self._at(member.offset + start + extra, member.stored_bytes) if extra else block[start:]
         content = stored if member.method == _STORED else self._inflate(member, stored)
-        if len(content) != member.n_bytes or zlib.crc32(content) != member.crc:
+        if len(content) != member.n_bytes or isal_zlib.crc32(content) != member.crc:
             raise self._damaged(f"the checksum of member {name!r} does not match")
         return content
 

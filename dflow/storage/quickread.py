@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import os
 import struct
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+from isal import isal_zlib
 from numcodecs import zstd
 from numpy.typing import NDArray
 
@@ -99,7 +99,7 @@ def read_chunks(path: str, members: Iterable[bytes], *, n_bytes: int, crc: int) 
         if len(tail) != n_bytes - start:
             return None
         central = _directory(tail, start)
-        if central is None or zlib.crc32(central) != crc:
+        if central is None or isal_zlib.crc32(central) != crc:
             return None
         found = []
         for name in members:
@@ -131,7 +131,7 @@ def _read_member(handle: int, tail: bytes, start: int, central: bytes, name: byt
                 content = tail[begin - start : begin - start + stored]
             else:
                 content = os.pread(handle, stored, begin)
-            return content if stored == size == len(content) and zlib.crc32(content) == crc else None
+            return content if stored == size == len(content) and isal_zlib.crc32(content) == crc else None
         at = central.find(name, at + _CENTRAL_BYTES + 1) - _CENTRAL_BYTES
     return None
 
