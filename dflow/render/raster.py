@@ -160,10 +160,11 @@ def _fill_triangle(
     placed: Floats,
     light: Floats,
     corners: tuple[int, int, int],
+    twice_area: float,
     number: int,
 ) -> None:
     a, b, c = corners
-    scale = 1.0 / _twice_area(placed, a, b, c)
+    scale = 1.0 / twice_area
     near = _plane(placed, corners, (placed[a, 2], placed[b, 2], placed[c, 2]), scale)
     lit = _plane(placed, corners, (light[a], light[b], light[c]), scale)
     if max(light[a], light[b], light[c]) - min(light[a], light[b], light[c]) <= EVEN:
@@ -211,7 +212,7 @@ def fill_triangles(
             corners = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             area = _twice_area(placed, *corners)
             if abs(area) > FLAT and (area > 0) == (back == 1):
-                _fill_triangle(depth, codes, owner, size, placed, light, corners, t)
+                _fill_triangle(depth, codes, owner, size, placed, light, corners, area, t)
 
 
 @compiled("void(float32[::1], uint8[::1], UniTuple(int64, 2), float64[:, ::1], int32[:, ::1], int64)")

@@ -143,7 +143,7 @@ def _way(folder: str, root: str) -> str:
 
 def resolve_identity(identity: str, root: str | os.PathLike[str]) -> Path:
     """The absolute path behind a path identity: the inverse of `item_identity` for paths."""
-    return Path(os.path.normpath(os.path.join(os.path.abspath(root), identity)))
+    return Path(source_path(identity, _absolute(os.fspath(root))))
 
 
 def source_path(identity: str, root: str) -> str:

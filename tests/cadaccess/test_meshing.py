@@ -93,8 +93,8 @@ for path in sys.argv[1:]:
 
 
 @pytest.mark.slow
-def test_kernels_stay_within_their_arrays(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Compiled once more, so that numba checks every index; the kernels' own tests go the same way."""
+def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
+    """Compiled once more, so that numba checks every index; `tests/test_compiled.py` has the kernels' own tests so."""
     paths = [str(path) for path in parts.write_parts(tmp_path, n_parts=12)]
     real = Path(__file__).parents[3] / "shared" / "data"
     for pattern, every in (("mfcad/step/*.step", 20), ("kicad/*/*.step", 3)):
@@ -103,10 +103,6 @@ def test_kernels_stay_within_their_arrays(tmp_path: Path, request: pytest.Fixtur
     done = subprocess.run([sys.executable, "-c", MESH_ALL, *paths], env=checked, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:-1] == paths
-    here = [str(Path(__file__).with_name(f"test_{name}.py")) for name in ("slabs", "polylines", "freeforms")]
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *here]
-    done = subprocess.run(tests, env=checked, cwd=request.config.rootpath, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
 
 
 def test_reading_and_encoding_load_no_compiler(tmp_path: Path) -> None:
