@@ -251,7 +251,12 @@ class Child:
                 if replies:
                     break
                 raise EOFError("the child is gone")
-            replies += self._inbox.feed(data)
+            try:
+                replies += self._inbox.feed(data)
+            except wire.WireError:
+                if replies:
+                    break
+                raise
         return replies
 
     def drain_log(self) -> None:
