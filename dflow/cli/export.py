@@ -6,6 +6,7 @@ import click
 
 from dflow.cli.output import echo, echo_json
 from dflow.cli.target import Target, TargetPath
+from dflow.plaintext import plain
 
 
 @click.command(short_help="Write a dataset as Parquet, npz, PyG or HDF5.")
@@ -18,7 +19,7 @@ from dflow.cli.target import Target, TargetPath
     help="Groups and group/array names, commas or repeated.  [default: all but the face-pair arrays]",
 )
 @click.option("--ids", default=None, help="Only these samples: ids and ranges such as 0,5,10-19, or @FILE with them.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there under that name.")
+@click.option("--overwrite", is_flag=True, help="Replace the export that is there under that name.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def export(
     dataset: Target,
@@ -58,24 +59,27 @@ def export(
         echo(f"{report.path}: {report.n_samples} samples, {report.n_bytes:,} bytes")
 
 
-def parse_ids(text: str) -> list[int]:
-    """``0,5,10-19`` or ``@FILE`` as ascending ids, each once.
+def parse_ids(text: str) -> list[range]:
+    """``0,5,10-19`` or ``@FILE`` as ranges, in the order given.
 
     Raises
     ------
     click.BadParameter
-        If it is something else.
+        If it is something else, or nothing.
     """
     if text.startswith("@"):
         try:
             with open(text[1:], encoding="utf-8") as file:
                 text = file.read()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise click.BadParameter(str(error), param_hint="--ids") from error
-    found: set[int] = set()
+    found = []
     for word in text.replace(",", " ").split():
         first, dash, last = word.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise click.BadParameter(f"{word!r} is neither an id nor a range such as 10-19.", param_hint="--ids")
-        found.update(range(int(first), int(last if dash else first) + 1))
-    return sorted(found)
+        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+            shown = plain(word)
+            raise click.BadParameter(f"{shown!r} is neither an id nor a range such as 10-19.", param_hint="--ids")
+        found.append(range(int(first), int(last or first) + 1))
+    if not found:
+        raise click.BadParameter("there is no id in it.", param_hint="--ids")
+    return found

@@ -57,7 +57,7 @@ def export_dataset(
     form: str,
     *,
     columns: Sequence[str] | None = None,
-    ids: Sequence[int] | None = None,
+    ids: Sequence[int | range] | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
     """Write a dataset, or some of its samples and columns, in another format.
@@ -73,14 +73,15 @@ def export_dataset(
     columns
         Groups and ``group/array`` names; all but the face-pair arrays when omitted.
     ids
-        File ids, in any order; all when omitted. The output is in id order.
+        File ids and ranges of them, in any order; all when omitted. The output is in id order.
     overwrite
-        Replace what is at `out`.
+        Replace what is at `out`: a file, or a folder without folders in it, as exports are. Never what holds the
+        dataset itself.
 
     Raises
     ------
     DatasetError
-        If `out` exists, an unknown format is asked for, or a library is missing.
+        If `out` exists or may not be replaced, an unknown format is asked for, or a library is missing.
     UnknownKeyError
         If there is no such group, array or id.
     """
@@ -90,7 +91,9 @@ def export_dataset(
     try:
         reader = SampleReader(store, columns)
         chosen = _chosen_ids(store, ids)
-        with _published(Path(os.path.abspath(out)), overwrite=overwrite) as unfinished:
+        path = Path(os.path.abspath(out))
+        _check_place(path, form, location, overwrite=overwrite)
+        with _published(path) as unfinished:
             writer = _WRITERS[form](unfinished, reader, chosen)
             try:
                 for block in _blocks(reader, chosen):
@@ -101,17 +104,19 @@ def export_dataset(
             n_bytes = _size(unfinished)
     finally:
         store.close()
-    return ExportReport(Path(os.path.abspath(out)), len(chosen), n_bytes)
+    return ExportReport(path, len(chosen), n_bytes)
 
 
-def _chosen_ids(store: DatasetStore, ids: Sequence[int] | None) -> Array:
+def _chosen_ids(store: DatasetStore, ids: Sequence[int | range] | None) -> Array:
     if ids is None:
         return np.arange(store.n_files, dtype=np.int64)
-    chosen = np.unique(np.asarray(list(ids), np.int64))
-    if len(chosen) and not (chosen[0] >= 0 and chosen[-1] < store.n_files):
-        wrong = chosen[(chosen < 0) | (chosen >= store.n_files)][0]
-        raise UnknownKeyError(f"no file id {wrong}; the dataset has ids 0 to {store.n_files - 1}")
-    return chosen
+    ranges = [i if isinstance(i, range) else range(int(i), int(i) + 1) for i in ids]
+    for wanted in ranges:  # before they become arrays: a slip of the hand may ask for more than the memory holds
+        for end in (wanted[0], wanted[-1]) if wanted else ():
+            if not 0 <= end < store.n_files:
+                known = f"ids 0 to {store.n_files - 1}" if store.n_files else "none"
+                raise UnknownKeyError(f"no file id {end}; the dataset has {known}")
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *(np.arange(r.start, r.stop, r.step) for r in ranges)]))
 
 
 def _blocks(reader: SampleReader, ids: Array) -> Iterator[Array]:
@@ -143,13 +148,31 @@ def _tables(location: DatasetLocation, store: DatasetStore, ids: Array) -> tuple
     return info, labels
 
 
-@contextmanager
-def _published(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A name beside `path` to write to, which becomes `path` at the end; nothing is left after an error."""
-    if not overwrite and (path.exists() or path.is_symlink()):
+def _check_place(path: Path, form: str, location: DatasetLocation, *, overwrite: bool) -> None:
+    """Refuse to write where other data would go: `overwrite` is said of an export, a wrong name must cost no more."""
+    if not overwrite and os.path.lexists(path):
         raise DatasetError(f"{path} exists; remove it, choose another name, or say that it shall be replaced")
-    if path.parent == path:
-        raise DatasetError(f"{path} cannot be replaced by an export")
+    place, dataset = path.resolve(), location.dataset.resolve()
+    sources = [dataset, *(table.resolve() for table in (location.infoset, location.attribset) if table is not None)]
+    held = next((source for source in sources if source.is_relative_to(place)), None)
+    if held is not None:
+        raise DatasetError(f"{path} cannot be replaced by an export: it holds {held}, which is exported")
+    if place.is_relative_to(dataset):
+        raise DatasetError(f"{path} lies inside the dataset; choose another name")
+    if path.is_dir() and not path.is_symlink():
+        with os.scandir(path) as entries:
+            folder = min((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), default=None)
+        if folder is not None:
+            raise DatasetError(
+                f"{path} is no export, it holds the folder {folder!r}; remove it, or choose another name"
+            )
+    elif os.path.lexists(path) and form != "hdf5":
+        raise DatasetError(f"{path} is no folder, which {form} makes; remove it, or choose another name")
+
+
+@contextmanager
+def _published(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, which becomes `path` at the end; nothing is left after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     try:

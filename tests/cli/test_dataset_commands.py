@@ -151,12 +151,22 @@ def test_an_export_says_what_it_wrote_and_does_not_overwrite(made, tmp_path):
 
 
 def test_ids_are_numbers_ranges_and_files(tmp_path):
-    assert parse_ids("5,0 2-4,3") == [0, 2, 3, 4, 5]
+    assert [list(r) for r in parse_ids("5,0 2-4,3")] == [[5], [0], [2, 3, 4], [3]]
     (tmp_path / "ids").write_text("7\n9-10\n")
-    assert parse_ids(f"@{tmp_path / 'ids'}") == [7, 9, 10]
-    for wrong in ("a", "1-", "-3", "1-b", f"@{tmp_path / 'gone'}"):
+    assert [list(r) for r in parse_ids(f"@{tmp_path / 'ids'}")] == [[7], [9, 10]]
+    for wrong in ("a", "1-", "-3", "1-b", "9-3", f"@{tmp_path / 'gone'}"):
         with pytest.raises(Exception, match=r"range|No such file"):
             parse_ids(wrong)
+    (tmp_path / "none").write_text("\n")
+    for nothing in ("", " ,", f"@{tmp_path / 'none'}"):
+        with pytest.raises(Exception, match="no id in it"):
+            parse_ids(nothing)
+
+
+def test_a_range_far_past_the_end_is_refused_without_counting_it_out(made, tmp_path):
+    result = invoke("export", made.flow_file, "--to", "npz", "--out", tmp_path / "a", "--ids", "0-999999999999999")
+    assert result.exit_code == 1
+    assert "no file id 999999999999999; the dataset has ids 0 to 1" in result.stderr
 
 
 def test_explore_serves_the_page_until_it_is_interrupted(made):

@@ -235,6 +235,40 @@ def test_nothing_is_overwritten_unless_told_and_then_at_once(place, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+def test_overwriting_costs_no_more_than_an_export(place, tmp_path):
+    before = tree_bytes(place.root)
+    above = tmp_path / "above"
+    (above / "flows").mkdir(parents=True)
+    link = tmp_path / "link"
+    link.symlink_to(place.root)
+    for target, why in (
+        (place.root, "it holds"),
+        (place.root.parent, "it holds"),
+        (link, "it holds"),
+        (place.dataset, "it holds"),
+        (place.infoset, "it holds"),
+        (place.dataset / "faces", "inside the dataset"),
+        (above, "holds the folder 'flows'"),
+    ):
+        for form in ("npz", "parquet"):
+            with pytest.raises(DatasetError, match=why):
+                export_dataset(place, target, form, overwrite=True)
+    (tmp_path / "notes").write_text("x")
+    with pytest.raises(DatasetError, match="no folder"):
+        export_dataset(place, tmp_path / "notes", "npz", overwrite=True)
+    assert (tmp_path / "notes").read_text() == "x"
+    assert above.is_dir()
+    assert tree_bytes(place.root) == before
+
+
+def test_ids_may_be_ranges(place, tmp_path):
+    export_dataset(place, tmp_path / "out", "npz", ids=[range(3, 6), 4, range(20, 20), 9])
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.npz")) == ["3.npz", "4.npz", "5.npz", "9.npz"]
+    for wrong in (range(20, 10**15), range(-1, 2)):
+        with pytest.raises(UnknownKeyError, match="no file id"):
+            export_dataset(place, tmp_path / "more", "npz", ids=[wrong])
+
+
 def test_a_failed_export_leaves_what_was_there(place, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
