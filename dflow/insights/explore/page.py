@@ -13,6 +13,7 @@ from dflow.insights.explore.export_panel import ExportPanel
 from dflow.insights.explore.failures_panel import FailuresPanel
 from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.histogram_panel import HistogramPanel
+from dflow.insights.explore.lost import come_back
 from dflow.insights.explore.parts_panel import PartsPanel
 from dflow.insights.explore.scatter_panel import ScatterPanel
 from dflow.insights.explore.selection import RangeFilter, Selection
@@ -54,6 +55,7 @@ class ExplorePage:
     def attach(self, document: Document) -> None:
         """Put the page into a document."""
         document.title = f"{self.data.name} – dflow"
+        come_back(document)
         document.add_root(self.layout())
 
     def layout(self) -> Any:

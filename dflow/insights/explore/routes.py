@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Collection
 from typing import Any
 
 from tornado.web import HTTPError, OutputTransform, RequestHandler
@@ -38,16 +37,11 @@ class PolicyHeaders(OutputTransform):
 
 
 class PartHandler(RequestHandler):
-    """Answers about one part, named by the query's integer ``id``; only to pages of this server's own names."""
+    """Answers about one part, named by the query's integer ``id``."""
 
-    def initialize(self, data: FlowData, hosts: Collection[str]) -> None:
+    def initialize(self, data: FlowData) -> None:
         """Called by tornado with the route's arguments."""
-        self.data, self.hosts = data, hosts
-
-    def prepare(self) -> None:
-        """Refuse other host names: a foreign page could point its own name at this machine (DNS rebinding)."""
-        if self.hosts and self.request.host not in self.hosts:
-            raise HTTPError(403, reason="Unknown host name")
+        self.data = data
 
     def entry(self) -> PartEntry:
         """The part that the query names."""
@@ -111,9 +105,9 @@ def asset_text(name: str) -> str:
     return importlib.resources.files("dflow.insights").joinpath(f"static/{name}").read_text("utf-8")
 
 
-def routes(data: FlowData, hosts: Collection[str]) -> list[tuple[Any, ...]]:
+def routes(data: FlowData) -> list[tuple[Any, ...]]:
     """Tornado's routes of a flow."""
-    arguments = {"data": data, "hosts": hosts}
+    arguments = {"data": data}
     return [
         (r"/thumb", PictureHandler, arguments),
         (r"/mesh", MeshHandler, arguments),

@@ -14,12 +14,11 @@ from bokeh.server.server import Server
 
 from dflow.errors import ServerError
 from dflow.insights.explore.flow_data import FlowData
+from dflow.insights.explore.hosts import LOCAL, best_name, in_url, is_local, known_names, refuse_foreign
 from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.routes import PolicyHeaders, routes
 
 _log = logging.getLogger(__name__)
-
-LOCAL = "127.0.0.1"
 
 
 def start_server(
@@ -51,10 +50,11 @@ def start_server(
         server, hosts = _bind(data, port, address)
     except OSError as error:
         data.close()
-        message = f"cannot serve at {address}:{port} ({error.strerror or error}); choose another port with --port"
+        message = (
+            f"cannot serve at {in_url(address)}:{port} ({error.strerror or error}); choose another port with --port"
+        )
         raise ServerError(message) from error
-    names = {address, "localhost", LOCAL} if address == LOCAL else {address, "localhost"}
-    hosts.update(f"{name}:{server.port}" for name in names)
+    hosts.update(f"{name}:{server.port}" for name in known_names(address))
     hosts.update(allow_hosts)
     server._tornado._websocket_origins.update(hosts)
     server.start()
@@ -71,9 +71,9 @@ def serve(
 ) -> None:
     """Serve until interrupted with Ctrl-C. Arguments and errors as `start_server`."""
     server = start_server(flow_file, port, address=address, allow_hosts=allow_hosts)
-    url = f"http://{address}:{server.port}/"
+    url = f"http://{best_name(address)}:{server.port}/"
     print(f"dflow explore: {url}  (Ctrl-C ends it)", flush=True)
-    if address != LOCAL:
+    if not is_local(address):
         _log.warning("%s can be reached from other machines; there is no password", url)
     if open_browser:
         server.io_loop.add_callback(server.show, "/")
@@ -114,9 +114,10 @@ def _bind(data: FlowData, port: int, address: str) -> tuple[Server, set[str]]:
         {"/": Application(FunctionHandler(open_page))},
         port=port,
         address=address,
-        extra_patterns=routes(data, hosts),
+        extra_patterns=routes(data),
         unused_session_lifetime_milliseconds=60_000,
         check_unused_sessions_milliseconds=10_000,
     )
     server._tornado.add_transform(PolicyHeaders)
+    server._tornado.default_router.rules.insert(0, refuse_foreign(hosts))  # bokeh's own routes too
     return server, hosts

@@ -7,20 +7,21 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from dflow.insights.explore import start_server
 
 
 @contextlib.contextmanager
-def running_server(flow_file: Path) -> Iterator[int]:
-    """Serve a flow at 127.0.0.1; yields the port."""
+def running_server(flow_file: Path, port: int = 0, **where: Any) -> Iterator[int]:
+    """Serve a flow, at 127.0.0.1 unless `where` says otherwise (arguments of `start_server`); yields the port."""
     started: threading.Event = threading.Event()
     found: dict = {}
 
     def run() -> None:
         asyncio.set_event_loop(asyncio.new_event_loop())
         try:
-            found["server"] = start_server(flow_file, 0)
+            found["server"] = start_server(flow_file, port, **where)
             found["loop"] = found["server"].io_loop
         except BaseException as error:
             found["error"] = error

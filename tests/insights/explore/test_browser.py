@@ -103,6 +103,22 @@ def test_a_brush_and_a_search_move_the_page(chromium, port):
     _assert_quiet(chromium, port)
 
 
+def test_a_page_says_that_its_server_is_gone_and_comes_back_with_it(chromium, explored_flow):
+    with running_server(explored_flow.flow_file) as port:
+        chromium.get(f"http://127.0.0.1:{port}/")
+        search = _find(chromium, "input[type=text]")[0]
+        search.send_keys("part_00001\n")
+        _wait(lambda: f"<b>{N_PARTS}</b>" not in chromium.execute_script(_STATUS))
+    banner = _wait(lambda: chromium.find_elements("id", "dflow-lost"))[0]
+    assert "server does not answer" in banner.text
+    with running_server(explored_flow.flow_file, port):
+        _wait(lambda: not chromium.find_elements("id", "dflow-lost"))
+        _wait(lambda: f"<b>{N_PARTS}</b>" in (chromium.execute_script(f"try {{ {_STATUS} }} catch {{ return '' }}")))
+        search = _find(chromium, "input[type=text]")[0]
+        search.send_keys("part_00001\n")
+        _wait(lambda: f"<b>{N_PARTS}</b>" not in chromium.execute_script(_STATUS))
+
+
 def test_hostile_names_are_shown_as_text(chromium, port):
     chromium.get(f"http://127.0.0.1:{port}/")
     parts = _find(chromium, "a.dflow-part", 24)
