@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bokeh.document import Document
-from bokeh.events import ConnectionLost
+from bokeh.events import ConnectionLost, DocumentReady
 from bokeh.models import CustomJS
 
 _WAIT = """
@@ -22,6 +22,9 @@ if (!window.dflowWaits) {
 }
 """
 
+# A page that the browser took out of its cache (the back button) has lost its connection without an event.
+_CACHED = 'window.addEventListener("pageshow", event => { if (event.persisted) location.reload(); });'
+
 
 def come_back(document: Document) -> None:
     """Have a document's page load anew after a lost connection.
@@ -30,6 +33,7 @@ def come_back(document: Document) -> None:
     dropped the session of a machine that slept): it would look alive and answer nothing.
     """
     document.js_on_event(ConnectionLost, CustomJS(code=_WAIT))
+    document.js_on_event(DocumentReady, CustomJS(code=_CACHED))
     if hasattr(document, "config"):  # bokeh 3.8 on: older ones connect anew only once, and say nothing
         document.config.reconnect_session = False
         document.config.notify_connection_status = False

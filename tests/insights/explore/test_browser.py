@@ -119,6 +119,20 @@ def test_a_page_says_that_its_server_is_gone_and_comes_back_with_it(chromium, ex
         _wait(lambda: f"<b>{N_PARTS}</b>" not in chromium.execute_script(_STATUS))
 
 
+def test_a_page_that_the_back_button_brings_answers(chromium, port):
+    chromium.get(f"http://127.0.0.1:{port}/")
+    _find(chromium, "a.dflow-part", 24)
+    chromium.get(f"http://127.0.0.1:{port}/part?id=0")
+    chromium.back()
+    for text in ("part_00001\n", "part_000010\n"):
+        _wait(lambda: chromium.execute_script("return typeof Bokeh !== 'undefined' && Bokeh.documents.length > 0"))
+        before = _wait(lambda: chromium.execute_script(f"try {{ {_STATUS} }} catch {{ return '' }}"))
+        search = _find(chromium, "input[type=text]")[0]
+        search.clear()
+        search.send_keys(text)
+        _wait(lambda before=before: chromium.execute_script(_STATUS) != before)
+
+
 def test_hostile_names_are_shown_as_text(chromium, port):
     chromium.get(f"http://127.0.0.1:{port}/")
     parts = _find(chromium, "a.dflow-part", 24)
