@@ -5,6 +5,7 @@ Batches return these, never arrays. Everything here pickles, compares by value, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
@@ -139,6 +140,18 @@ class ErrorRecord:
     host: str = ""
     attempts: int = 1
     logs: tuple[str, ...] = ()
+
+
+def cause(message: str, file: str) -> str:
+    """The first line of a failure's message, without the path of the failed file that it may begin with.
+
+    `file` is as in ``error_summary.json``: relative to the flow's folder, where messages say the absolute path.
+    """
+    folder, name = os.path.split(file)
+    head, found, rest = message.partition(f"{name}: ") if name else (message, "", "")
+    parents = ("", ".", "..", os.path.basename(folder))
+    is_path = bool(found) and (not head or (head[-1] in "/\\" and os.path.basename(head[:-1]) in parents))
+    return (rest if is_path else message).partition("\n")[0]
 
 
 @pickled_by_place

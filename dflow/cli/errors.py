@@ -122,10 +122,10 @@ def _show_messages(entries: list[dict[str, Any]], limit: int, *, tracebacks: boo
     """Equal messages together, numbers in them apart: most differ only in a size or a line."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for entry in entries:
-        line = str(entry.get("message", "")).split("\n")[0].replace(str(entry.get("file", "")) or "\0", "…")
+        line = _cause(entry).replace(str(entry.get("file", "")) or "\0", "…")
         groups.setdefault((str(entry.get("kind", "error")), re.sub(r"\d+", "#", line)), []).append(entry)
     ranked = sorted(groups.values(), key=lambda group: -len(group))
-    rows = [(len(g), g[0].get("kind"), _short(g[0].get("message")), g[0].get("file")) for g in ranked[:limit]]
+    rows = [(len(g), g[0].get("kind"), _short(_cause(g[0])), g[0].get("file")) for g in ranked[:limit]]
     echo_table(("files", "kind", "message", "for example"), rows, numbers=1)
     if len(ranked) > limit:
         echo(f"… and {len(ranked) - limit} more messages (--limit)")
@@ -155,6 +155,11 @@ def _seconds(entry: dict[str, Any]) -> float:
     return float(seconds) if isinstance(seconds, (int, float)) else 0.0
 
 
-def _short(message: object) -> str:
-    line = str(message).split("\n")[0]
+def _cause(entry: dict[str, Any]) -> str:
+    from dflow.records import cause
+
+    return cause(str(entry.get("message", "")), str(entry.get("file", "")))
+
+
+def _short(line: str) -> str:
     return line if len(line) <= MESSAGE_LENGTH else line[: MESSAGE_LENGTH - 1] + "…"

@@ -9,7 +9,7 @@ import pytest
 
 from dflow.flowmanager.history.freshness import LASTING_KINDS, LIMIT_KINDS
 from dflow.flowmanager.reports.outputs import ADVICE, error_entries
-from dflow.records import ErrorRecord
+from dflow.records import ErrorRecord, cause
 from tests.cli.programs import HOSTILE, invoke
 
 
@@ -38,6 +38,31 @@ def test_kinds_come_with_counts_and_advice_and_like_messages_together(flow):
     assert ADVICE["timeout"] in lines[1]
     assert sum("took longer than" in line for line in lines) == 1
     assert "part_0.step took longer than 100 s" in result.output
+
+
+@pytest.mark.parametrize(
+    ("message", "file", "expected"),
+    [
+        ("/a/b/c.step: the file is empty", "../b/c.step", "the file is empty"),
+        ("/a/b/new\nline: x.step: it is odd\nmore", "../b/new\nline: x.step", "it is odd"),
+        ("c.step: it is odd", "c.step", "it is odd"),
+        ("edge 8 has no curve\n  in c.step: see there", "../b/c.step", "edge 8 has no curve"),
+        ("/other/c.step: is missing beside it", "../b/c.step", "/other/c.step: is missing beside it"),
+        ("the process was ended by SIGSEGV", "../b/c.step", "the process was ended by SIGSEGV"),
+        ("", "c.step", ""),
+        ("no file at all: really", "", "no file at all: really"),
+    ],
+)
+def test_the_cause_is_the_message_without_the_files_own_path(message, file, expected):
+    assert cause(message, file) == expected
+
+
+def test_a_long_path_leaves_room_for_the_cause(tmp_path):
+    folder = "deep/" * 40
+    errors = [ErrorRecord("unreadable", f"/{folder}a.step: the file is empty", "encode", f"../{folder}a.step", 0)]
+    (tmp_path / "error_summary.json").write_text(json.dumps(error_entries(errors)))
+    (tmp_path / "f.flow").write_text('{"flow_name": "f"}')
+    assert "  the file is empty  " in invoke("errors", tmp_path).output
 
 
 def test_nothing_hostile_reaches_the_terminal_in_any_form(flow):

@@ -13,7 +13,7 @@ from typing import Any
 from dflow.flowmanager.cluster.deaths import WorkerDeath, by_host
 from dflow.flowmanager.plan.batch import BodyValues, unpack_value
 from dflow.flowmanager.plan.listing import listed
-from dflow.records import ErrorRecord, ItemRecord
+from dflow.records import ErrorRecord, ItemRecord, cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +148,5 @@ def record_values(record: ItemRecord, *, flatten: bool = False) -> list[Any]:
 
 def frequent_errors(errors: Sequence[ErrorRecord], most: int = 10) -> list[tuple[str, int]]:
     """The most frequent reasons: ``[kind] first line of the message``, without the file's own path, and how often."""
-    reasons = Counter(f"[{error.kind}] {_reason(error)}"[:160] for error in errors)
+    reasons = Counter(f"[{error.kind}] {cause(error.message, error.file)}"[:160] for error in errors)
     return sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
-
-
-def _reason(error: ErrorRecord) -> str:
-    first = error.message.splitlines()[0] if error.message else ""
-    path, colon, rest = first.partition(": ")
-    return rest if colon and os.path.basename(path) == os.path.basename(error.file) else first

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dflow.records import cause
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -19,6 +21,12 @@ class Failure:
     task: str
     seconds: float
     traceback: str
+    advice: str = ""
+
+    @property
+    def cause(self) -> str:
+        """The message's first line, without the file's own path."""
+        return cause(self.message, self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +68,5 @@ def _read_entry(entry: dict[str, Any]) -> Failure:
         task=str(entry.get("task", "")),
         seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
         traceback=str(entry.get("traceback", "")),
+        advice=str(entry.get("advice", "")),
     )

@@ -17,9 +17,11 @@ from dflow.insights.explore.lost import come_back
 from dflow.insights.explore.parts_panel import PartsPanel
 from dflow.insights.explore.scatter_panel import ScatterPanel
 from dflow.insights.explore.selection import RangeFilter, Selection
-from dflow.insights.explore.texts import as_html, html_block
+from dflow.insights.explore.texts import as_html, as_label, html_block
 
 N_HISTOGRAMS = 4
+MAX_TOLD, MAX_TOLD_LENGTH = 4, 40
+"""Categories of a filter that are named, and letters of a name."""
 FIRST_ARRAYS = ("faces/face_types", "faces/face_areas", "edges/edge_lengths")
 
 
@@ -118,11 +120,18 @@ class ExplorePage:
 
     def _describe(self) -> str:
         head = f"<b>{self.selection.n_selected:,}</b> of {self.selection.n_files:,} parts selected"
-        filters = [
-            f"{as_html(chosen.variable.key)} from {chosen.low:.5g} to {chosen.high:.5g}"
-            for chosen in self.selection.filters.values()
-        ]
+        filters = [as_html(_told(chosen)) for chosen in self.selection.filters.values()]
         return "; ".join([head, *filters])
+
+
+def _told(chosen: RangeFilter) -> str:
+    """A filter in words: categories by their names, numbers by the ends of the range."""
+    variable = chosen.variable
+    if variable.labels is None:
+        return f"{variable.key} from {chosen.low:.5g} to {chosen.high:.5g}"
+    names = [name for _, name in variable.names_within(chosen.low, chosen.high)]
+    shown = [as_label(name, MAX_TOLD_LENGTH) for name in names[:MAX_TOLD]]
+    return f"{variable.key} is {' or '.join(shown)}{f' or {len(names) - MAX_TOLD} more' if names[MAX_TOLD:] else ''}"
 
 
 def _first_keys(values: list[str], arrays: list[str]) -> list[str]:

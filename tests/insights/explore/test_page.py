@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import io
+import json
 import re
 
 import numpy as np
@@ -15,6 +17,7 @@ from bokeh.models.widgets.markups import Markup
 from dflow.dataset import DatasetExplorer
 from dflow.insights.explore.export import file_list, selection_code
 from dflow.insights.explore.failures import read_failures
+from dflow.insights.explore.failures_panel import FailuresPanel
 from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.part import part_data
 from dflow.insights.explore.texts import as_label
@@ -72,6 +75,18 @@ def test_two_brushes_and_a_search_combine_and_select_all_ends_them(page, data):
     page._clear()
     assert page.selection.n_selected == N_PARTS
     assert page.search.value == ""
+
+
+def test_a_brush_over_categories_is_told_by_their_names(page):
+    page.histograms[1].select.value = "category"
+    page.histograms[1].brush(1.6, 3.4)
+    hostile = html.escape(as_label(HOSTILE, 40))
+    assert f"; category is {hostile} or plate" in page.status.text
+    page.histograms[1].brush(2.6, 3.4)
+    assert page.status.text.endswith("; category is plate")
+    page.histograms[1].select.value = "face_count"
+    page.histograms[1].brush(2.5, 9.5)
+    assert page.status.text.endswith("; face_count from 3 to 9")
 
 
 def test_another_variable_takes_the_panels_filter_away(page):
@@ -150,9 +165,23 @@ def test_failures_are_shown_by_kind_with_their_tracebacks(page):
     assert panel.kind.options[1] == ("timeout", "timeout (2)")
     panel._source.selected.indices = [0]
     assert panel.traceback.text == f"Traceback: {HOSTILE}"
+    assert panel.detail.text == f"{HOSTILE}.step\nunreadable: {HOSTILE}"
     panel.kind.value = "timeout"
     assert panel._source.data["file"] == ["b.step", "c.step"]
     assert panel.traceback.text == ""
+
+
+def test_a_failures_row_begins_with_its_cause_and_its_detail_says_all(tmp_path):
+    message = "/data/deep/folder/a.step: the file is empty\nits size is 0"
+    entry = {"file": "../../folder/a.step", "kind": "unreadable", "message": message, "task": "encode",
+             "traceback": "", "advice": "check that it is complete"}  # fmt: skip
+    (tmp_path / "error_summary.json").write_text(json.dumps([entry]))
+    panel = FailuresPanel(read_failures(tmp_path / "error_summary.json"))
+    assert panel._source.data["message"] == ["the file is empty"]
+    panel._source.selected.indices = [0]
+    assert panel.detail.text == f"../../folder/a.step\nunreadable: {message}\nwhat to do: check that it is complete"
+    panel.kind.value = "unreadable"
+    assert panel.detail.text == ""
 
 
 @pytest.mark.parametrize(
