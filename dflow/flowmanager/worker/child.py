@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
-import io
 import os
 import resource
 import signal
@@ -29,10 +28,13 @@ from dflow.flowmanager.worker.execution import PreparedCall, prepare_call, run_i
 from dflow.flowmanager.worker.faults import describe_exception
 from dflow.flowmanager.worker.limits import MIN_CHILD_BYTES, data_bytes
 from dflow.flowmanager.worker.logtail import end_mark
+from dflow.flowmanager.worker.surroundings import Surroundings
 
 PR_SET_PDEATHSIG = 1
 DUMP_SIGNAL = signal.SIGUSR2
-"""Makes the child write the Python stack of its threads to its log, even while native code holds the interpreter."""
+"""Makes the child write the Python stack of its threads to its log, even while native code holds the interpreter, and
+end as soon as that gives it back: the signal may have cut a native call short, whose result is not to be trusted.
+"""
 
 QUIET_BYTES = 32 * 1024
 """Replies up to this much wait in the connection for the worker to wake; before more it is woken to read them."""
@@ -45,10 +47,11 @@ def run_child(connection_fd: int, log_fd: int, bell_fd: int, *, parent_pid: int)
     """Serve requests until the worker closes the connection. Called in a freshly forked process, which it ends."""
     status = 1
     try:
-        _settle(log_fd, parent_pid)
+        surroundings = Surroundings(log_fd)
+        _settle(parent_pid)
         for descriptor in (connection_fd, log_fd, bell_fd):
             os.set_inheritable(descriptor, False)
-        _Child(socket.socket(fileno=connection_fd), log_fd, bell_fd).serve()
+        _Child(socket.socket(fileno=connection_fd), log_fd, bell_fd, surroundings).serve()
         status = 0
     except (EOFError, ConnectionError):
         status = 0
@@ -59,8 +62,8 @@ def run_child(connection_fd: int, log_fd: int, bell_fd: int, *, parent_pid: int)
         os._exit(status)  # no destructors: the kernel's can hang or crash
 
 
-def _settle(log_fd: int, parent_pid: int) -> None:
-    """Make this process a proper child: group, death with the parent, signals, output."""
+def _settle(parent_pid: int) -> None:
+    """Make this process a proper child: group, death with the parent, signals."""
     os.setpgid(0, 0)
     if sys.platform == "linux":
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -69,18 +72,14 @@ def _settle(log_fd: int, parent_pid: int) -> None:
     if os.getppid() != parent_pid:  # it died between the fork and the line above
         os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(log_fd, 1)
-    os.dup2(log_fd, 2)
-    sys.stdout = _text_stream(1)
-    sys.stderr = _text_stream(2)
     np.random.seed()  # or all children would draw the numbers that follow their common parent's
     faulthandler.enable(file=2)
-    faulthandler.register(DUMP_SIGNAL, file=2, all_threads=True, chain=False)
+    signal.signal(DUMP_SIGNAL, _stop)
+    faulthandler.register(DUMP_SIGNAL, file=2, all_threads=True, chain=True)
 
 
-def _text_stream(descriptor: int) -> io.TextIOWrapper:
-    """A new stream: the parent's may believe that it writes to a file, and seek."""
-    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+def _stop(*_: object) -> NoReturn:
+    os._exit(1)
 
 
 def _flush_output() -> None:
@@ -99,10 +98,13 @@ def _write(descriptor: int, data: bytes) -> None:
 class _Child:
     """The loop and what it remembers between batches: the functions it has been given."""
 
-    def __init__(self, connection: socket.socket, log_fd: int, bell_fd: int) -> None:
+    def __init__(self, connection: socket.socket, log_fd: int, bell_fd: int, surroundings: Surroundings) -> None:
         self._connection = connection
         self._log_fd = log_fd  # the end marks' own: the user's code may do what it likes to 1 and 2
         self._bell_fd = bell_fd
+        self._surroundings = surroundings
+        self._is_copy = False
+        os.register_at_fork(after_in_child=self._part)
         self._outbox = wire.Outbox()
         self._functions: dict[str, bytes] = {}
         self._call: PreparedCall | None = None
@@ -118,7 +120,7 @@ class _Child:
             request = requests.take()
             if isinstance(request, wire.Run):
                 self._limit_memory(request.memory_bytes)
-                self._reply(run_item(self._require_call(), request.item, request.skip, self._reply))
+                self._run(request)
             elif isinstance(request, wire.Prepare):
                 self._reply(self._prepare(request))
             elif isinstance(request, wire.Ring):
@@ -126,9 +128,31 @@ class _Child:
             else:
                 raise wire.WireError(f"a worker does not send {type(request).__name__}")
 
-    def _reply(self, message: wire.Reply) -> None:
+    def _run(self, request: wire.Run) -> None:
+        """Do an item. Where what items left behind hinders the next ones, its answer is the last one."""
+        done = run_item(self._require_call(), request.item, request.skip, self._reply)
+        self._surroundings.restore()
+        if not self._surroundings.is_used_up:
+            self._reply(done)
+            return
+        self._reply(done, wire.Leaving())
+        raise EOFError("a fresh process goes on")
+
+    def _part(self) -> None:
+        """In a copy of this process that user code has forked: it answers nothing, and its life keeps no line open."""
+        self._is_copy = True
+        self._connection.close()
+        for descriptor in (self._log_fd, self._bell_fd):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._log_fd = self._bell_fd = -1
+
+    def _reply(self, message: wire.Reply, *rest: wire.Reply) -> None:
         """Answer; the end of a whole file without a preview waits for the item's own, which follows at once."""
-        self._held.append(message)
+        if self._is_copy:  # the user's function has returned in both
+            _flush_output()
+            os._exit(0)
+        self._held += (message, *rest)
         if isinstance(message, wire.UnitDone) and message.body == wire.WHOLE_FILE and not message.preview:
             return
         _flush_output()
@@ -156,6 +180,8 @@ class _Child:
             self._call = prepare_call(request.batch, self._functions[request.digest])
         except BaseException as error:  # the user's module may raise anything, SystemExit too
             return wire.Prepared(describe_exception(error, request.batch.call.task_name))
+        finally:
+            self._surroundings.remember()
         return wire.Prepared()
 
     def _require_call(self) -> PreparedCall:
@@ -170,5 +196,7 @@ class _Child:
         """
         if memory_bytes != self._memory_bytes:
             _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-            resource.setrlimit(resource.RLIMIT_DATA, (self._data_bytes + 2 * max(memory_bytes, MIN_CHILD_BYTES), hard))
+            wanted = self._data_bytes + 2 * max(memory_bytes, MIN_CHILD_BYTES)
+            soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
             self._memory_bytes = memory_bytes

@@ -75,9 +75,10 @@ class Supervisor:
         """Some items, one after the other, in one child or several.
 
         Replies go to `on_reply`, those of an item before those of the next; with an item's last one, an `ItemDone`,
-        `output` is what the item printed. None when all are done, a fault when the child is gone: the first item
-        without an `ItemDone` is its cause, `output` what that one printed, and the later ones were not begun. Raises
-        like `prepare`.
+        `output` is what the item printed. A fault when the child is gone: the first item without an `ItemDone` is its
+        cause, `output` what that one printed, and the later ones were not begun. None when all are done, or where the
+        child is gone and no item is the cause: what has no `ItemDone` is to be asked for again, and one at least has
+        got one. Raises like `prepare`.
         """
         waiting = deque(requests)
         while waiting:
@@ -88,7 +89,7 @@ class Supervisor:
                     message = f"while loading the task's function: {problem.message}"
                     return problem if isinstance(problem, Fault) else Fault(problem.kind, message)
             fault = self._ask(child, self._until_spent(child, waiting), allowance, on_reply)
-            if fault is not None:
+            if child.has_ended:
                 return fault
         return None
 
@@ -140,9 +141,9 @@ class Supervisor:
         finally:
             self._busy = None
         self.peak_bytes = max(self.peak_bytes, child.peak_bytes)
-        if fault is None:
+        if not child.has_ended:
             self._child = child
-        else:
+        if fault is not None:
             self.output = _lines(child.log.text())
             self.restarts += 1
         return fault
@@ -157,6 +158,8 @@ class Supervisor:
         replies: list[wire.Reply] = []
         allowance = Allowance(self._limits.startup_seconds, machine_share_bytes())
         fault = self._ask(child, iter((message,)), allowance, replies.append)
+        if fault is None and child.has_ended:
+            fault = Fault("crash", "the process did not outlast the loading of the task's function")
         if fault is not None:
             return fault
         child.functions.add(preparation.digest)

@@ -16,12 +16,12 @@ from dflow.flowmanager.worker.faults import RETRYABLE_KINDS, Fault
 from dflow.flowmanager.worker.wire import (
     WHOLE_FILE,
     ItemDone,
-    Prepared,
     PreviewDone,
     Reply,
     Run,
     UnitDone,
     UnitStarted,
+    WireError,
 )
 from dflow.records import ErrorRecord, ItemRecord, Status
 
@@ -67,8 +67,8 @@ class ItemOutcome:
                 self._preview_over(seconds, note)
             case ItemDone():
                 self._item_done(message)
-            case Prepared():
-                raise AssertionError("a child that has been asked for an item answers about a batch")
+            case _:
+                raise WireError(f"{type(message).__name__} where an item was asked for")
 
     def fault(self, fault: Fault, seconds: float) -> None:
         """The child is gone after `seconds`; decide what that means."""

@@ -58,6 +58,7 @@ class Nursery:
 
     def __init__(self, startup_seconds: float, *, previews: bool = False) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs.setblocking(True)  # whatever the default timeout in this process is
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -144,6 +145,7 @@ class Child:
     def __init__(self, nursery: Nursery, log_bytes: int) -> None:
         self._nursery = nursery
         self._connection, theirs = socket.socketpair()
+        theirs.setblocking(True)  # whatever the default timeout in this process is
         self._log_fd, log_write = os.pipe()
         self._bell_fd, bell_write = os.pipe()
         self._connection.setblocking(False)
@@ -164,6 +166,9 @@ class Child:
         self._listen(self._log_fd, 0)
         self._listen(self._bell_fd, select.POLLIN)
         self._inbox = wire.Inbox()
+        self.has_ended = False
+        self._outsiders: list[int] = []
+        self._unread = b""
         self._is_loud = False
         self.log = RequestLog(log_bytes)
         self.functions: set[str] = set()
@@ -276,7 +281,8 @@ class Child:
             self._listen(self._log_fd, select.POLLIN if n_bytes >= _READ_BYTES else 0)
 
     def stack(self) -> str:
-        """Where the child is now, as Python's stack; "" if it cannot say."""
+        """Where the child is now, as Python's stack; "" if it cannot say. It ends with that: `end` must follow."""
+        self._outsiders = descendants(self.pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, DUMP_SIGNAL)
         deadline = time.monotonic() + _STACK_SECONDS
@@ -290,20 +296,43 @@ class Child:
         return stack
 
     def end(self) -> int | None:
-        """Kill it with all it has started; its wait status, None if that cannot be learnt."""
-        outsiders = descendants(self.pid)
+        """Kill it with all it has started; its wait status, None if that cannot be learnt.
+
+        Nothing can be asked of it any more; what it answered before may be had from `last_replies`.
+        """
+        outsiders = self._outsiders or descendants(self.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         for pid in (self.pid, *outsiders):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        self.drain_log()
         try:
             return self._nursery.reap(self.pid)
         except ChildStartError:
             return None
         finally:
+            self.has_ended = True
+            self.drain_log()
+            self._unread = self._drain()
             self._close()
+
+    def last_replies(self) -> list[wire.Reply]:
+        """What it had answered before its `end` and `wait` has not told.
+
+        Raises
+        ------
+        wire.WireError
+            When it sent nonsense, which is told after the replies, if any.
+        """
+        data, self._unread = self._unread, b""
+        return self._inbox.feed(data)
+
+    def _drain(self) -> bytes:
+        pieces: list[bytes] = []
+        with contextlib.suppress(OSError):
+            while len(pieces) < _MOST_READS and (data := self._connection.recv(_READ_BYTES)):
+                pieces.append(data)
+        return b"".join(pieces)
 
     def _close(self) -> None:
         self._connection.close()

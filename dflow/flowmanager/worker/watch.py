@@ -43,68 +43,115 @@ def converse(
 ) -> Fault | None:
     """Ask `child`, somewhat ahead of its answers, and hand each reply to `on_reply` until the last request is done.
 
-    The allowance is each request's. Returns None at the end, or the fault that ended the child, which must not be used
-    again: its cause is the oldest request without a last reply, the later ones were not begun.
+    The allowance is each request's. Returns the fault that ended the child: its cause is the oldest request without a
+    last reply. Otherwise None, at the end or where the child has ended (`Child.has_ended`) and no request is the cause:
+    it left, or had answered by the time it was killed. Of the requests without a last reply the oldest may have been
+    begun and must be done again, the others were not begun.
 
     Raises
     ------
     CancelledError
         When `cancelled` is set meanwhile.
     """
-    ahead = Ahead(requests)
-    clock, memory = _Clock(allowance), _Memory(child, allowance.memory_bytes)
+    talk = _Conversation(child, requests, allowance, on_reply)
     woken = time.monotonic()
     try:
-        while _ask(child, ahead, allowance):
-            n_done = 0
-            for reply in child.wait(min(POLL_SECONDS, clock.remaining())):
-                clock.note(reply)
-                if isinstance(reply, wire.ItemDone):
-                    child.peak_bytes = max(child.peak_bytes, reply.peak_bytes)
-                if isinstance(reply, wire.LAST):
-                    memory.begin()
-                    ahead.answered()
-                    n_done += 1
-                on_reply(reply)
-            if cancelled.is_set() and (ahead.n_under_way or not n_done):
+        while talk.ask():
+            n_done = talk.look()
+            if talk.is_leaving:
+                child.end()
+                return None
+            if cancelled.is_set() and (talk.n_under_way or not n_done):
                 raise CancelledError
-            fault = memory.fault() or clock.fault()
+            fault = talk.fault()
             if fault:
-                return _ended(child, fault)
+                return talk.end(replace(fault, traceback=child.stack()))
             if n_done:
                 before, woken = woken, time.monotonic()
-                ahead.adapt(n_done * POLL_SECONDS / (woken - before))
+                talk.adapt(n_done * POLL_SECONDS / (woken - before))
     except (EOFError, OSError):
-        return _died(child)
+        return talk.died()
     except wire.WireError as error:
-        return _ended(child, Fault("crash", f"the process no longer makes sense: {error}"))
+        fault = Fault("crash", f"the process no longer makes sense: {error}")
+        return talk.end(replace(fault, traceback=child.stack()))
     except BaseException:  # cancelled, or Ctrl-C where the batch runs in the main thread
         child.end()
         raise
     return None
 
 
-def _ask(child: Child, ahead: Ahead, allowance: Allowance) -> bool:
-    """Send what can be sent; whether there is anything to wait for."""
-    data = ahead.take()
-    if data:
-        with contextlib.suppress(OSError):  # it is gone, but may have answered before: `wait` will tell
-            child.ask(data, allowance.seconds)
-    return ahead.n_under_way > 0
+class _Conversation:
+    """Requests to one child and its replies, with clock and scales. One thread."""
 
+    def __init__(
+        self,
+        child: Child,
+        requests: Iterator[wire.Request],
+        allowance: Allowance,
+        on_reply: Callable[[wire.Reply], None],
+    ) -> None:
+        self._child = child
+        self._ahead = Ahead(requests)
+        self._allowance = allowance
+        self._on_reply = on_reply
+        self._clock, self._memory = _Clock(allowance), _Memory(child, allowance.memory_bytes)
+        self.adapt = self._ahead.adapt
+        self.is_leaving = False
 
-def _ended(child: Child, fault: Fault) -> Fault:
-    """`fault` with where the child was, after its end."""
-    stack = child.stack()
-    child.end()
-    return replace(fault, traceback=stack)
+    @property
+    def n_under_way(self) -> int:
+        """Requests that are sent and not answered."""
+        return self._ahead.n_under_way
 
+    def ask(self) -> bool:
+        """Send what can be sent; whether there is anything to wait for."""
+        data = self._ahead.take()
+        if data:
+            with contextlib.suppress(OSError):  # it is gone, but may have answered before: `look` will tell
+                self._child.ask(data, self._allowance.seconds)
+        return self.n_under_way > 0
 
-def _died(child: Child) -> Fault:
-    status = child.end()
-    if status is None:
-        return Fault("crash", "the process is gone, and so is the one that could say why")
-    return describe_death(status, child.log.text())
+    def look(self) -> int:
+        """Wait for replies, for a moment at most, and hand them on; how many requests are done with that."""
+        return self._take(self._child.wait(min(POLL_SECONDS, self._clock.remaining())))
+
+    def fault(self) -> Fault | None:
+        """What the oldest request does wrong by now."""
+        return self._memory.fault() or self._clock.fault()
+
+    def end(self, fault: Fault) -> Fault | None:
+        """End the child, which may have gone on until now; None where an answer to the fault's request came in time."""
+        n_done = 0
+        self._child.end()
+        with contextlib.suppress(wire.WireError):
+            n_done = self._take(self._child.last_replies())
+        return None if n_done else self._blamed(fault)
+
+    def died(self) -> Fault | None:
+        """The fault of a child that has ended by itself, all of whose replies are taken."""
+        status = self._child.end()
+        if status is None:
+            return self._blamed(Fault("crash", "the process is gone, and so is the one that could say why"))
+        return self._blamed(describe_death(status, self._child.log.text()))
+
+    def _blamed(self, fault: Fault) -> Fault | None:
+        return fault if self.n_under_way else None
+
+    def _take(self, replies: list[wire.Reply]) -> int:
+        n_done = 0
+        for reply in replies:
+            if isinstance(reply, wire.Leaving):
+                self.is_leaving = True
+                continue
+            self._clock.note(reply)
+            if isinstance(reply, wire.ItemDone):
+                self._child.peak_bytes = max(self._child.peak_bytes, reply.peak_bytes)
+            if isinstance(reply, wire.LAST):
+                self._memory.begin()
+                self._ahead.answered()
+                n_done += 1
+            self._on_reply(reply)
+        return n_done
 
 
 class _Clock:

@@ -111,8 +111,13 @@ class ItemDone:
     peak_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The child ends, so that a fresh one goes on; no request after the one just answered was begun."""
+
+
 Request = Prepare | Run
-Reply = Prepared | UnitStarted | UnitDone | PreviewDone | ItemDone
+Reply = Prepared | UnitStarted | UnitDone | PreviewDone | ItemDone | Leaving
 LAST = (Prepared, ItemDone)
 """The replies that end a request."""
 
@@ -125,7 +130,7 @@ class NewLayout:
     layout: SampleLayout
 
 
-_KINDS = (Prepare, Run, Ring, Prepared, UnitStarted, UnitDone, PreviewDone, ItemDone, NewLayout)
+_KINDS = (Prepare, Run, Ring, Prepared, UnitStarted, UnitDone, PreviewDone, ItemDone, NewLayout, Leaving)
 _REQUESTS = dict(enumerate(_KINDS[:3]))
 _REPLIES = {code: kind for code, kind in enumerate(_KINDS) if code not in _REQUESTS}
 

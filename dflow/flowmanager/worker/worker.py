@@ -208,14 +208,16 @@ def _run_until_settled(
             tell(open_ones[0].identity)
             requests = [outcome.request(allowance.memory_bytes) for outcome in open_ones]
             fault = supervisor.run(requests, allowance, take)
+            if not open_ones:
+                break
+            first = open_ones[0]
             if fault is not None:
-                culprit = open_ones[0]
-                culprit.log(supervisor.output)
-                culprit.fault(fault, time.monotonic() - began)
-                if batch.call.takes_storage:
-                    sweep_item(batch.paths, culprit.identity, culprit.finished_bodies)
-                if culprit.state != "open":
-                    open_ones.popleft()
+                first.log(supervisor.output)
+                first.fault(fault, time.monotonic() - began)
+            if batch.call.takes_storage:  # the child is gone
+                sweep_item(batch.paths, first.identity, first.finished_bodies)
+            if first.state != "open":
+                open_ones.popleft()
 
 
 def _allowance(batch: Batch) -> Allowance:

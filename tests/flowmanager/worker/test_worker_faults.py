@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import bdb
+import contextlib
 import ctypes
+import io
 import os
 import pickle
+import resource
+import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +23,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dflow.flowmanager.plan.batch import unpack_value
 from dflow.flowmanager.worker import worker
+from dflow.flowmanager.worker.processes import Child
 from dflow.flowmanager.worker.samples import work_folder
 from dflow.records import BatchResult
 from dflow.storage.paths import TEMPORARY_PREFIX
@@ -98,6 +106,120 @@ def test_each_fault_costs_exactly_its_item(tmp_path):
     assert by_name["raise"].traceback.endswith("ValueError: no good\n")
 
 
+def careless(value):
+    what, number = value
+    print("line of", number)
+    match what:
+        case "copies itself":
+            os.fork()  # both return
+        case "alarm":
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        case "slow":
+            time.sleep(0.1)
+        case "lost folder":
+            with tempfile.TemporaryDirectory() as folder:
+                os.chdir(folder)
+        case "closed stream":
+            sys.stdout.close()
+        case "other stream":
+            sys.stdout = io.StringIO()
+        case "closed descriptors":
+            os.close(1)
+            os.close(2)
+        case "silence":
+            with open(os.devnull, "w") as nothing:
+                os.dup2(nothing.fileno(), 1)
+        case "greed":
+            resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+            with contextlib.suppress(OSError):
+                while True:
+                    _kept.append(os.open(os.devnull, os.O_RDONLY))
+    return number, "" if what == "lost folder" else os.getcwd()
+
+
+_kept: list[object] = []
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "copies itself",
+        "alarm",
+        "lost folder",
+        "closed stream",
+        "other stream",
+        "closed descriptors",
+        "silence",
+        "greed",
+    ],
+)
+def test_what_an_item_does_to_its_process_is_not_the_next_items_affair(tmp_path, what):
+    behaviours = ["fine", what, "slow", "fine", "fine"]
+    values = list(zip(behaviours, range(5), strict=True))
+    result = worker.run_batch(make_batch(careless, values, tmp_path, kind="custom"))
+    assert errors_of(result) == []
+    assert result.child_restarts == 0
+    for number, record in enumerate(result.items):
+        assert record.logs == (f"line of {number}",)
+        assert unpack_value(record.value) == (number, "" if behaviours[number] == "lost folder" else os.getcwd())
+
+
+def leave_a_copy_behind(value):
+    if os.fork() == 0:
+        time.sleep(60)
+    os.abort()
+
+
+def test_the_end_of_a_child_is_seen_where_a_copy_of_it_lives_on(tmp_path):
+    began = time.monotonic()
+    result = worker.run_batch(make_batch(leave_a_copy_behind, [1], tmp_path))
+    assert [(error.kind, error.signal) for error in errors_of(result)] == [("crash", 6)]
+    assert time.monotonic() - began < QUICK.timeout_seconds / 2
+
+
+def count_and_sleep(value):
+    seconds, path = value
+    with open(path, "a") as file:
+        file.write("x")
+    time.sleep(seconds)
+    return seconds
+
+
+def test_an_answer_that_comes_while_the_child_is_ended_for_lateness_counts(tmp_path, monkeypatch):
+    def stack_of_a_child_that_goes_on(child):
+        wait_until(lambda: all(Path(path).exists() for _seconds, path in values), 5.0)
+        return ""
+
+    monkeypatch.setattr(Child, "stack", stack_of_a_child_that_goes_on)
+    values = [(0.7 if n == 1 else 0.0, str(tmp_path / str(n))) for n in range(20)]
+    limits = replace(QUICK, timeout_seconds=0.5)
+    result = worker.run_batch(make_batch(count_and_sleep, values, tmp_path, kind="custom", limits=limits))
+    assert errors_of(result) == []
+    assert {Path(path).read_text() for _seconds, path in values[:-1]} == {"x"}
+
+
+WITH_A_LIMIT = """
+import resource
+import socket
+import sys
+from pathlib import Path
+
+from dflow.flowmanager.worker import worker
+from tests.flowmanager.batches import double, errors_of, make_batch
+
+resource.setrlimit(resource.RLIMIT_DATA, (3 << 29, 3 << 29))
+socket.setdefaulttimeout(0.1)
+result = worker.run_batch(make_batch(double, [1, 2], Path(sys.argv[1])))
+print([record.value for record in result.items], errors_of(result))
+"""
+
+
+def test_limits_that_the_machine_or_the_user_has_set_do_not_end_children(tmp_path):
+    command = [sys.executable, "-c", WITH_A_LIMIT, str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout == "[2, 4] []\n", found.stderr
+
+
 def test_the_same_faults_inline_where_no_process_is_at_stake(tmp_path):
     values = ["ok", "raise", "sys.exit", "generator", "ok again"]
     result = worker.run_batch(make_batch(touchy, values, tmp_path, isolation="inline"))
@@ -125,6 +247,21 @@ def test_hangs_end_in_time_even_while_they_hold_the_interpreter(tmp_path):
         assert "in hang" in error.traceback
         assert error.seconds == pytest.approx(0.5, abs=1.0)
     assert len(errors_of(result)) == 3
+
+
+def count_interrupted_calls(path):
+    ctypes.CDLL(None).sleep(60)  # returns early where a signal comes
+    Path(path).write_text("went on")
+
+
+def test_a_hang_that_is_cut_short_by_asking_where_it_is_does_not_go_on(tmp_path):
+    marker = tmp_path / "marker"
+    limits = replace(QUICK, timeout_seconds=0.3)
+    for _ in range(3):
+        result = worker.run_batch(make_batch(count_interrupted_calls, [str(marker)], tmp_path, limits=limits))
+        assert [error.kind for error in errors_of(result)] == ["timeout"]
+        assert "count_interrupted_calls" in errors_of(result)[0].traceback
+    assert not marker.exists()
 
 
 def hog(value):
