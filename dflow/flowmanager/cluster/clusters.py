@@ -199,8 +199,10 @@ def _local(max_workers: int | None) -> Connection:
     _keep_main_out_of_workers()
     offer_pages()
     with warnings.catch_warnings(), dask.config.set(_SETTINGS):
-        # Another process may take the port after we looked; distributed then takes another by itself.
+        # Another process may take the port after we looked; distributed then takes another by itself, and leaves the
+        # socket that got none to the garbage collector.
         warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use", category=UserWarning)
+        warnings.filterwarnings("ignore", message=r"unclosed .*laddr=\('0\.0\.0\.0', 0\)>", category=ResourceWarning)
         cluster = _started_or_closed(
             n_workers=max_workers or default_workers(),
             threads_per_worker=1,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import signal
+import socket
 import sys
 import time
 
 import dask
 import pytest
 
+from dflow.flowmanager.cluster import clusters
 from dflow.flowmanager.cluster.clusters import resolve
 
 
@@ -50,3 +53,18 @@ def test_a_worker_that_is_away_when_dask_looks_for_it_comes_back_all_the_same():
             assert len(pids) == 3
         finally:
             connection.close()
+
+
+def test_a_dashboard_port_that_is_taken_after_we_looked_is_not_worth_a_word(monkeypatch, recwarn):
+    """Two flows that start at the same time; the socket that got no port is nobody's affair either."""
+    monkeypatch.setattr(clusters, "free_port", lambda wanted: wanted)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setattr(clusters, "DASHBOARD_PORT", taken)
+        connection = resolve("local", max_workers=1)
+        try:
+            gc.collect()
+            assert f":{taken}/" not in connection.client.dashboard_link
+        finally:
+            connection.close()
+    assert [str(warning.message) for warning in recwarn] == []
