@@ -7,6 +7,8 @@ that a crash in the third body or in a preview does not take back what was finis
 from __future__ import annotations
 
 import bdb
+import contextlib
+import importlib
 import os
 import pickle
 import resource
@@ -71,9 +73,23 @@ class PreparedCall:
 
 
 def prepare_call(batch: Batch, function: bytes) -> PreparedCall:
-    """Load a batch's function; raises whatever the user's modules raise."""
+    """Load a batch's function and what its previews need; raises whatever the user's modules raise."""
     make_folders(batch.paths)
+    if batch.export_visualization and batch.call.takes_storage:
+        with contextlib.suppress(Exception):  # each preview will say what is wrong
+            load_previews()
     return PreparedCall(batch, pickle.loads(function), dict(batch.shared))
+
+
+def load_previews() -> None:
+    """Import what meshes parts and draws previews.
+
+    Notes
+    -----
+    Takes half a second, and where its loops have to be compiled ten: more than a preview may take.
+    """
+    importlib.import_module("dflow.cadaccess.meshing")
+    importlib.import_module("dflow.render.sample")
 
 
 def run_item(call: PreparedCall, item: Item, skip: tuple[int, ...], emit: Emit) -> ItemDone:
@@ -207,7 +223,7 @@ class _ItemRun:
         started, started_cpu = time.perf_counter(), time.process_time()
         note = ""
         try:
-            from dflow.render import render_sample  # the nursery has loaded it where previews are wanted
+            from dflow.render import render_sample  # loaded already: see `load_previews`
 
             paths = self._batch.paths
             render_sample(model.get_mesh(), paths.preview(name), paths.mesh(name))

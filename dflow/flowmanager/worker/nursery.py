@@ -22,6 +22,7 @@ import sys
 import traceback
 
 from dflow.flowmanager.worker.child import run_child
+from dflow.flowmanager.worker.execution import load_previews
 from dflow.render import available_renderer
 
 PREVIEWS = "previews"
@@ -48,8 +49,7 @@ def warm_up() -> None:
 def warm_up_previews() -> None:
     """Load what meshes parts and draws previews, which every child would have to do for itself otherwise."""
     try:
-        importlib.import_module("dflow.cadaccess.meshing")
-        importlib.import_module("dflow.render.sample")
+        load_previews()
         if available_renderer().name == "vtk":
             importlib.import_module("dflow.render.offscreen")
     except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -364,6 +365,21 @@ def test_previews_are_drawn_and_timed_apart(tmp_path, part, monkeypatch):
     assert batch.paths.mesh(name).read_bytes().startswith(b"glTF")
 
 
+def loaded_for_previews(path, cad_loader, storage):
+    storage.save_metadata("path", str(path))
+    return {"dflow.cadaccess.meshing", "dflow.render.sample"} <= set(sys.modules)
+
+
+@pytest.mark.parametrize("previews", [True, False])
+def test_what_previews_need_is_loaded_before_any_item_s_time_counts(tmp_path, part, previews):
+    """Also in the children of a process that has not loaded it, as nobody had asked for previews so far."""
+    worker.shutdown()
+    worker.prewarm(previews=False)
+    feeds = ("item", "cad_loader", "storage")
+    batch = make_batch(loaded_for_previews, [part], tmp_path, *feeds, export_visualization=previews)
+    assert worker.run_batch(batch).items[0].value is previews
+
+
 def spoil_mesh(path, cad_loader, storage):
     model = cad_loader.create_from_file(path)
     storage.save_metadata("path", str(path))
@@ -374,7 +390,7 @@ def test_a_preview_never_fails_its_item(tmp_path, part):
     paths = [str(tmp_path / f"{what}.step") for what in ("raise", "abort", "hang")]
     for path in paths:
         Path(path).write_bytes(Path(part).read_bytes())
-    limits = replace(QUICK, preview_seconds=1.0)
+    limits = replace(QUICK, preview_seconds=2.0)
     options = {"export_visualization": True, "limits": limits}
     result = worker.run_batch(make_batch(spoil_mesh, paths, tmp_path, "item", "cad_loader", "storage", **options))
     assert statuses(result) == ["succeeded"] * 3, errors_of(result)
