@@ -27,7 +27,7 @@ from dflow.cadaccess import trimming
 from tests.cadaccess import solids
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), corners=st.integers(3, 12))
 @example(seed=974, corners=9)  # one point lies 6e-7 off a side: on it
 def test_star_shaped_polygons_match_their_polar_answer(

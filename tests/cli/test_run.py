@@ -143,7 +143,7 @@ def test_on_workers_of_its_own_a_slow_file_times_out_and_retry_gives_it_more(pip
     slow.write_text("slow")
     options = ("--no-debug", "--workers", "1", "--max-retries", "0")
     done = shell(
-        "run", "pipeline.py:flow", "--sources", "parts", *options, "--timeout-seconds", "2", cwd=pipeline.parent
+        "run", "pipeline.py:flow", "--sources", "parts", *options, "--timeout-seconds", "5", cwd=pipeline.parent
     )
     assert done.returncode == 3, done.stderr
     assert "3 succeeded, 0 skipped, 1 failed" in done.stderr

@@ -105,7 +105,7 @@ def run(tmp_path_factory, cluster, sources):
     before = {path.name: path.read_bytes() for path in sources.iterdir()}
     with Client(cluster) as client:
         flow = dflow.create_flow(
-            "parts & $x^{ 部品$", tasks_with(3), tmp_path_factory.mktemp("out"), timeout_seconds=3, max_retries=0
+            "parts & $x^{ 部品$", tasks_with(3), tmp_path_factory.mktemp("out"), timeout_seconds=8, max_retries=0
         )
         run = Run(*flow.process(inputs={"sources": str(sources)}, progress=False))
         run.client_works = client.status == "running" and client.submit(sum, [1, 2]).result() == 3
@@ -127,7 +127,7 @@ def test_a_fault_costs_its_own_file_and_is_told_with_its_kind(run):
     }
     assert "SIGSEGV" in entries["crash.step"]["message"]
     assert "my own words" in entries["raises.step"]["traceback"]
-    assert entries["slow.step"]["seconds"] >= 3
+    assert entries["slow.step"]["seconds"] >= 8
     assert run.summary["file_count"] == 7
 
 

@@ -76,7 +76,7 @@ def test_any_range_equals_zarr(tmp_path: Path, codec: str, per_shard: int) -> No
         np.testing.assert_array_equal(reader.read(start, stop), values[start:stop])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n_rows=st.integers(0, 70),
     trailing=st.sampled_from([(), (1,), (2, 3)]),

@@ -142,7 +142,7 @@ def test_membership_of_chosen_categories_keeps_their_order(explorer: DatasetExpl
     np.testing.assert_array_equal(some, whole[:, [4, 0]])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60),
     st.integers(1, 20),

@@ -88,7 +88,7 @@ def test_what_was_made_ahead_is_taken_over(paths: FlowPaths) -> None:
     assert [p.name for p in paths.root.iterdir() if p.name.startswith(".tmp-")] == []
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     sizes=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 6)), min_size=2, max_size=14),
     open_places=st.sets(st.integers(0, 13), min_size=1, max_size=4),

@@ -48,7 +48,7 @@ def test_every_sample_is_what_was_stored(store: DatasetStore, parts: Parts) -> N
         assert not any("file_id_code" in key or "row_start" in key for key in item)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(chosen=st.sets(st.integers(0, 59), max_size=25))
 def test_many_at_once_are_the_same_as_one_by_one(store: DatasetStore, parts: Parts, chosen: set[int]) -> None:
     ids = np.array(sorted(chosen), np.int64)

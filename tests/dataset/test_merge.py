@@ -70,7 +70,7 @@ def _joined(parts: Sequence[Any], dtype: str) -> np.ndarray:
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(sizes=SIZES, seed=st.integers(0, 5))
 def test_merged_rows_equal_the_samples_rows(tmp_path: Path, sizes: list[tuple[int, int]], seed: int) -> None:
     paths = FlowPaths.of(tmp_path / "run", "parts")
@@ -104,7 +104,7 @@ def test_runs_of_many_samples_coded_and_not_give_the_samples_rows(paths: FlowPat
     assert validate_dataset(paths.dataset) == []
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(sizes=SIZES, seed=st.integers(0, 5))
 def test_bytes_do_not_depend_on_arrival_or_working_order(
     tmp_path: Path, sizes: list[tuple[int, int]], seed: int

@@ -386,4 +386,4 @@ def test_a_disk_that_fills_up_while_shards_are_written(tmp_path: Path) -> None:
         assert validate_dataset(paths.dataset) == []
         assert not list(paths.root.glob(".tmp-*"))
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

@@ -32,7 +32,7 @@ def prepare(root: Path, target: ArrayTarget) -> Path:
     return folder
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     n_rows=st.integers(0, 70),
     chunk_power=st.integers(0, 3),

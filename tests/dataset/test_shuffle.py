@@ -34,7 +34,7 @@ def epoch_of(plan: BlockPlan, ids: np.ndarray, epoch: int, rank: int = 0, n_rank
     return [fetch[p].tolist() for i, fetch in enumerate(fetches) for p in plan.batches(fetch, epoch, i)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plan=PLANS, n=st.integers(0, 120), n_ranks=st.integers(1, 4))
 def test_ranks_share_every_sample_equally(plan: BlockPlan, n: int, n_ranks: int) -> None:
     ids = np.random.default_rng(n).permutation(500)[:n]
@@ -48,7 +48,7 @@ def test_ranks_share_every_sample_equally(plan: BlockPlan, n: int, n_ranks: int)
         assert len(together) - n < n_ranks
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plan=PLANS, n=st.integers(0, 120))
 def test_batches_have_the_stated_number_and_size(plan: BlockPlan, n: int) -> None:
     batches = epoch_of(plan, np.arange(n), 0)

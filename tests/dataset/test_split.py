@@ -22,7 +22,7 @@ def one_hot(classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return classes[:, None] == np.arange(classes.max() + 1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     n_files=st.integers(3, 300),
     n_labels=st.integers(0, 12),
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_split_and_another_another() -> None:
 GOLDEN = [0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 1, 2, 0, 1, 0, 1, 0, 0, 2, 0, 0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 500), n_groups=st.integers(3, 60))
 def test_groups_stay_together(seed: int, n_groups: int) -> None:
     rng = np.random.default_rng(seed)

@@ -76,6 +76,7 @@ def check_epoch(batches: list[dict[str, Any]], train: CADDataset, parts: Parts) 
         assert torch.equal(batch["faces/batch"][batch["graph/edges_source"].long()], batch["graph/batch"])
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more than one worker on one processor
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_give_every_sample_once(train: CADDataset, parts: Parts, context: str) -> None:
     train[0]  # open files before the fork

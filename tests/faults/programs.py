@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,9 +43,9 @@ def finish(process: subprocess.Popen[str], seconds: float = 100.0) -> list[int]:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """SIGKILL a program, and see that all the processes below it end by themselves."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, signal.SIGKILL)
+    """SIGKILL a program that may have ended already, and see that all the processes below it end by themselves."""
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.kill()  # nothing where it has ended
     process.communicate(timeout=60)
     _, alive = psutil.wait_procs(family, timeout=20)
     alive = [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]

@@ -79,7 +79,8 @@ def test_killed_at_ten_random_moments_a_flow_goes_on_and_ends_byte_equal(
         kill(process)
         if (root_of(folder) / "killed.infoset").exists():  # it was quicker: the next run has to merge again
             (root_of(folder) / "killed.infoset").unlink()
-    assert json.loads((root_of(folder) / ".dflow" / "lock.json").read_text())["pid"] > 0, "the dead owner's lock"
+    if process.returncode == -signal.SIGKILL:
+        assert json.loads((root_of(folder) / ".dflow" / "lock.json").read_text())["pid"] > 0, "the dead owner's lock"
     succeeded, failed, reused = finish(start(script))
     assert (succeeded, failed) == (N_PARTS, 0)
     assert reused >= N_PARTS // 2

@@ -62,7 +62,7 @@ def shards_ahead(flow: Any) -> list[Path]:
     return sorted(root.glob(".tmp-parts.dataset-*/dataset/faces/grid/c.*"))
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 150.0) -> Any:
     """What `condition` gives once it is true."""
     end = time.monotonic() + seconds
     while not (found := condition()):

@@ -116,7 +116,7 @@ def test_h09_blocks_are_merged_while_the_last_file_is_encoded(tmp_path):
         assert not running.done()
         assert len(list(flow.settings.paths.encoded.glob("*.data"))) == N_PARTS - 1
         gate.touch()
-        output, summary, _ = running.result(60)
+        output, summary, _ = running.result(150)
     assert output.counts.samples == N_PARTS
     assert open_group(summary["flow_data"], "faces").sizes["face"] == N_PARTS * 512
 

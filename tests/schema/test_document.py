@@ -133,7 +133,7 @@ def schemas(draw: st.DrawFn) -> Schema:
     return Schema("1.0", draw(names), "", groups, file_level, categorical, routing)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(schemas())
 def test_any_schema_survives_its_dictionary_its_text_and_a_pickle(schema: Schema) -> None:
     text = canonical_json(schema)
@@ -144,7 +144,7 @@ def test_any_schema_survives_its_dictionary_its_text_and_a_pickle(schema: Schema
     assert canonical_json(parse_schema(shuffled)) == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(schemas())
 def test_merging_with_itself_or_nothing_changes_nothing(schema: Schema) -> None:
     text = canonical_json(schema)

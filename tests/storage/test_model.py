@@ -114,4 +114,4 @@ class StorageMachine(RuleBasedStateMachine):
 
 
 TestStorageMachine = StorageMachine.TestCase
-TestStorageMachine.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestStorageMachine.settings = settings(max_examples=25, stateful_step_count=20)

@@ -28,7 +28,7 @@ def make(random: np.random.Generator, kind: str, rows: int) -> np.ndarray:
     return random.integers(0, 100, rows).astype(kind)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kinds=st.lists(st.sampled_from(["text", "grid", "int8", "int64", "float64", "bool"]), min_size=1, max_size=6),
     rows=st.sampled_from([0, 1, 5, 255, 256, 511, 512, 2048, 9000]),
@@ -50,7 +50,7 @@ def test_it_reads_what_the_careful_reader_reads(tmp_path_factory: Any, kinds: li
         assert np.array_equal(found, careful[form.key].data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kind=st.sampled_from(["text", "grid", "int8", "int64", "bool"]),
     sizes=st.lists(st.sampled_from([1, 3, 255, 256, 257, 2047, 2048, 5000]), min_size=1, max_size=8),

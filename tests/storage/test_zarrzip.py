@@ -141,7 +141,7 @@ def test_size_and_checksum_are_those_of_the_file(tmp_path: Path) -> None:
 numeric = st.sampled_from(["bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), dtype=numeric)
 def test_any_array_survives_and_zarr_agrees(tmp_path_factory: Any, data: st.DataObject, dtype: str) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6))
@@ -156,7 +156,7 @@ def test_any_array_survives_and_zarr_agrees(tmp_path_factory: Any, data: st.Data
         assert found.tobytes() == array.tobytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @example(texts=np.array("a\0", dtype=object))
 @given(texts=hnp.arrays(object, hnp.array_shapes(min_dims=0, max_dims=2, min_side=0), elements=st.text(max_size=40)))
 def test_any_text_survives_and_zarr_agrees(tmp_path_factory: Any, texts: np.ndarray) -> None:

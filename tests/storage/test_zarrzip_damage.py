@@ -321,7 +321,7 @@ def test_no_byte_of_a_file_is_ever_unpickled(data: Path, monkeypatch: pytest.Mon
         read_zip_store(data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(chunk=st.binary(max_size=60), compressed=st.booleans(), dtype=st.sampled_from(["float32", "str", "bool"]))
 def test_any_bytes_as_a_chunk_decode_or_raise_cleanly(chunk: bytes, compressed: bool, dtype: str) -> None:
     for prefix in (b"", b"\x28\xb5\x2f\xfd"):

@@ -29,8 +29,8 @@ from dflow.flowmanager.worker.limits import descendants, resident_bytes
 from dflow.flowmanager.worker.logtail import RequestLog
 from dflow.flowmanager.worker.nursery import PREVIEWS
 
-_STACK_SECONDS = 0.3
-"""How long a late child is given to write where it hangs."""
+_STACK_SECONDS = 1.0
+"""How long a late child is given to write where it hangs; it takes milliseconds where a processor is free."""
 
 _ANSWER_SECONDS = 30.0
 _READ_BYTES = 1 << 16

@@ -80,7 +80,7 @@ def numbers(n: int) -> list[Delayed]:
 
 
 @given(n_nodes=st.integers(0, 100), n_workers=st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_each_of_the_independent_nodes_is_done_once_in_calls_for_all_workers(n_nodes, n_workers):
     engine = CountingEngine(n_workers)
     assert list(compute_each(engine, numbers(n_nodes))) == list(range(n_nodes))

@@ -63,7 +63,7 @@ def test_blocks_are_written_before_the_last_file_is_encoded(tmp_path, shared_cli
     assert len(list(flow.settings.paths.encoded.glob("*.data"))) == N_PARTS - 1
     linked = [path.stat().st_ino for path in seen]
     gate.touch()
-    running.join(60)
+    running.join(150)
     assert running.outcome.counts.samples == N_PARTS - (fate == "fails")
     paths = flow.settings.paths
     assert [(paths.dataset / "faces" / "grid" / f"c.{i}.0").stat().st_ino for i in range(2)] == linked
@@ -81,7 +81,7 @@ def test_a_cancelled_flow_publishes_nothing_of_it_and_the_next_run_is_as_any(tmp
     running = Running(flow, sources)
     wait_for(lambda: shards_ahead(flow))
     flow.cancel()
-    running.join(60)
+    running.join(150)
     assert isinstance(running.outcome, FlowCancelledError)
     assert not flow.settings.paths.dataset.exists()
     assert hidden(flow.settings.paths.root) == []
@@ -219,10 +219,10 @@ def test_a_node_that_fails_ends_it_and_is_told(ahead):
     assert "No space left" in ahead.said[0]
 
 
-def test_an_engine_asks_again_for_jobs_where_nothing_ends(shared_client):
+def test_an_engine_asks_again_for_jobs_where_nothing_ends(tmp_path, shared_client):
     from dask.delayed import delayed
 
-    asked = []
+    asked, gate = [], tmp_path / "gate"
 
     class Jobs:
         def __iter__(self):
@@ -231,15 +231,20 @@ def test_an_engine_asks_again_for_jobs_where_nothing_ends(shared_client):
         def __next__(self):
             asked.append(1)
             if len(asked) in (1, 4):
-                sleep = 3.0 if len(asked) == 1 else 0.0
-                node = delayed(_slept, pure=False)(sleep, dask_key_name=f"asked-again-{len(asked):06d}")
+                wait = len(asked) == 1
+                node = delayed(_stood, pure=False)(str(gate), wait, dask_key_name=f"asked-again-{len(asked):06d}")
                 return Job(len(asked), (node,))
             raise StopIteration
 
-    assert [each.tag for each in ClusterEngine(shared_client).run(Jobs())] == [4, 1]
+    ended = ClusterEngine(shared_client).run(Jobs())
+    assert next(ended).tag == 4
+    gate.touch()
+    assert [each.tag for each in ended] == [1]
 
 
-def _slept(seconds):
+def _stood(gate, wait):
     import time
+    from pathlib import Path
 
-    time.sleep(seconds)
+    while wait and not Path(gate).exists():
+        time.sleep(0.02)

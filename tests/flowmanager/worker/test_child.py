@@ -152,7 +152,7 @@ def test_a_worker_that_ends_properly_leaves_no_child():
 
 @pytest.mark.parametrize("function", [subprocess_in_its_group, subprocess_in_its_own_session, subprocess_left_behind])
 def test_what_a_task_started_ends_with_its_child(tmp_path, function):
-    limits = replace(QUICK, timeout_seconds=20.0 if function is subprocess_left_behind else 2.0)
+    limits = replace(QUICK, timeout_seconds=20.0 if function is subprocess_left_behind else 4.0)
     result = worker.run_batch(make_batch(function, [str(tmp_path)], tmp_path, limits=limits))
     assert result.items[0].status == "failed"
     assert wait_until(lambda: not any(map(is_running, pids_in(tmp_path))), 5.0)
