@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol, TypeAlias
 
@@ -21,7 +21,7 @@ from dflow.dataset.runs import TEXT_BYTES, cut_runs
 from dflow.errors import DamagedStoreError, StorageError
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import DATA_SUFFIX
-from dflow.storage.quickread import ChunkForm, join_chunks, read_chunks
+from dflow.storage.quickread import ChunkForm, ChunkReader, join_chunks
 from dflow.storage.zarrzip import read_zip_store
 
 _DAMAGE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO})
@@ -91,7 +91,7 @@ def read_block(block: Block, names: tuple[str, ...], locate: Locator, damaged: l
     whole = block.group == FILE_GROUP
     forms = tuple(ChunkForm(f"{block.group}/{name}", *block.forms[name], whole=whole) for name in names)
     numbers = (block.counts.tolist(), block.n_bytes.tolist(), block.crcs.tolist())
-    reader = _Reader(block, names, forms, tuple(form.member for form in forms), locate, damaged, *numbers)
+    reader = _Reader(block, names, forms, locate, damaged, *numbers)
     row_bytes = sum(form.row_items * TEXT_BYTES if form.dtype == "str" else form.row_bytes for form in forms)
     for first, stop in cut_runs(block.counts.tolist(), row_bytes):
         yield reader.run(first, stop)
@@ -99,19 +99,17 @@ def read_block(block: Block, names: tuple[str, ...], locate: Locator, damaged: l
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Reader:
-    """Reads runs of one block. `members` are the names of the arrays' chunks in a sample; `counts`, `n_bytes` and
-    `crcs` the block's, as Python's numbers.
-    """
+    """Reads runs of one block; `counts`, `n_bytes` and `crcs` are the block's, as Python's numbers."""
 
     block: Block
     names: tuple[str, ...]
     forms: tuple[ChunkForm, ...]
-    members: tuple[bytes, ...]
     locate: Locator
     damaged: list[tuple[str, str]]
     counts: Sequence[int]
     n_bytes: Sequence[int]
     crcs: Sequence[int]
+    readers: dict[tuple[int, ...], ChunkReader] = field(default_factory=dict)
 
     def run(self, first: int, stop: int) -> Run:
         """The samples `first` to `stop` of the block."""
@@ -144,27 +142,29 @@ class _Reader:
     def _contents(self, k: int, path: str, *, quick: bool) -> Sequence[_Content]:
         absent = self.block.absent
         if not absent:
-            return self._read(k, path, range(len(self.names)), quick=quick)
-        places = [i for i, name in enumerate(self.names) if name not in absent or not absent[name][k]]
+            return self._read(k, path, tuple(range(len(self.names))), quick=quick)
+        places = tuple(i for i, name in enumerate(self.names) if name not in absent or not absent[name][k])
         found = dict(zip(places, self._read(k, path, places, quick=quick), strict=True))
         return [found.get(i) for i in range(len(self.names))]
 
-    def _read(self, k: int, path: str, places: Sequence[int], *, quick: bool) -> Sequence[_Content]:
+    def _read(self, k: int, path: str, places: tuple[int, ...], *, quick: bool) -> Sequence[_Content]:
         if not places:
             return []
         chunks = self._read_quickly(k, path, places) if quick and not self.block.odd[k] else None
         return self._read_carefully(k, path, places) if chunks is None else chunks
 
-    def _read_quickly(self, k: int, path: str, places: Sequence[int]) -> Sequence[bytes] | None:
+    def _read_quickly(self, k: int, path: str, places: tuple[int, ...]) -> Sequence[bytes] | None:
         n_rows = self.counts[k]
-        members = [self.members[i] for i in places]
-        chunks = read_chunks(path, members, n_bytes=self.n_bytes[k], crc=self.crcs[k])
+        reader = self.readers.get(places)
+        if reader is None:
+            reader = self.readers[places] = ChunkReader(self.forms[i].member for i in places)
+        chunks = reader.read(path, n_bytes=self.n_bytes[k], crc=self.crcs[k])
         if chunks is None:
             return None
         fit = [self.forms[i].fits(chunk, n_rows) for i, chunk in zip(places, chunks, strict=True)]
         return chunks if all(fit) else None
 
-    def _read_carefully(self, k: int, path: str, places: Sequence[int]) -> Sequence[NDArray[Any]]:
+    def _read_carefully(self, k: int, path: str, places: tuple[int, ...]) -> Sequence[NDArray[Any]]:
         block, names = self.block, [self.names[i] for i in places]
         contents = read_zip_store(path, [f"{block.group}/{name}" for name in names])
         if block.crcs[k] and contents.crc != block.crcs[k]:

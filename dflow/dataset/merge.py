@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import marshal
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -167,7 +168,11 @@ class Merger:
         return manifest if whole and not missing_files(self.outputs.dataset, manifest) else None
 
     def _inputs_digest(self, records: Iterable[SampleRecord], flow_name: str, content_hashes: Mapping[str, str]) -> str:
-        """A digest of all that the outputs depend on; the previews count because `.infoset` names those that exist."""
+        """A digest of all that the outputs depend on; the previews count because `.infoset` names those that exist.
+
+        Rows are fed to it as `marshal` writes them, in half the time of their `repr`. Its format 2 knows no
+        references, so that equal rows give equal bytes; another Python's may differ, which costs one merge.
+        """
         digest = hashlib.blake2b(repr((FORMAT, __version__, self.settings, flow_name)).encode(), digest_size=16)
         layouts: dict[int, bytes] = {}
         previews = set(os.listdir(self.stream_cache)) if self.stream_cache.is_dir() else set()
@@ -180,7 +185,7 @@ class Merger:
             name = record.name
             own = (name, record.source, record.body, record.rows, record.values, record.n_bytes, record.data_crc)
             shown = (f"{name}.png" in previews, f"{name}.glb" in previews, content_hashes.get(name))
-            digest.update(layout + repr((own, shown)).encode("utf-8", "surrogatepass"))
+            digest.update(marshal.dumps((layout, own, shown), 2))
         return digest.hexdigest()
 
     def _build(

@@ -77,10 +77,16 @@ class ShardWriter:
     def append(self, rows: NDArray[Any]) -> None:
         """Take the next rows, (n, *trailing), of a dtype that casts to the array's without loss."""
         at = 0
+        as_stored = rows.dtype == self._chunk.dtype and rows.flags.c_contiguous
         while at < len(rows):
             take = min(self.target.chunk_rows - self._filled, len(rows) - at)
-            self._chunk[self._filled : self._filled + take] = rows[at : at + take]
+            part = rows[at : at + take]
             at += take
+            if as_stored and take == self.target.chunk_rows:  # a whole chunk: nothing to gather
+                self._received += take
+                self._code(part)
+                continue
+            self._chunk[self._filled : self._filled + take] = part
             self._advance(take)
 
     def repeat(self, value: Any, count: int) -> None:
@@ -123,11 +129,14 @@ class ShardWriter:
             self._flush()
 
     def _flush(self) -> None:
-        if self._chunk.size:  # a trailing side of 0 leaves nothing to code
-            coded = self._codec.compress(self._chunk.data)
+        self._code(self._chunk)
+        self._filled = 0
+
+    def _code(self, chunk: NDArray[Any]) -> None:
+        if chunk.size:  # a trailing side of 0 leaves nothing to code
+            coded = self._codec.compress(chunk.data)
             self._index.append((self._offset, len(coded)))
             self._write(coded)
-        self._filled = 0
 
     def _write(self, content: bytes) -> None:
         self._file.write(content)

@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, starmap
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ _ENTRY = struct.Struct("<4s12x3LH12xL")
 """Of a member's entry in the directory: magic, CRC-32, stored and expanded bytes, length of the name, offset."""
 
 _TAIL_BYTES = 32 * 1024
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -80,36 +81,77 @@ class ChunkForm:
         return chunk.startswith(usual_frame_head(n_bytes)) or frame_content_bytes(chunk) == n_bytes
 
 
-def read_chunks(path: str, members: Iterable[bytes], *, n_bytes: int, crc: int) -> list[bytes] | None:
-    """The content of some members, their checksums verified; None where the file is not of the plain form that this
-    reads.
+class ChunkReader:
+    """Reads the same members of one store after another; they usually lie where they lay in the one before. One thread.
 
-    `n_bytes` and `crc` are what the sample's record says of the file. None means nothing about damage: whoever gets
-    it reads the file through `read_zip_store`, which says what is wrong or reads it after all.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened or read.
+    Parameters
+    ----------
+    members : their names in the zip
     """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        start = max(n_bytes - _TAIL_BYTES, 0)
-        tail = os.pread(handle, n_bytes - start + 1, start)
-        if len(tail) != n_bytes - start:
-            return None
-        central = _directory(tail, start)
-        if central is None or isal_zlib.crc32(central) != crc:
-            return None
+
+    def __init__(self, members: Iterable[bytes]) -> None:
+        self._members = tuple(members)
+        self._places: list[int] = []
+        self._marks: list[tuple[bytes, int]] = []
+
+    def read(self, path: str, *, n_bytes: int, crc: int) -> list[bytes] | None:
+        """The members' content, their checksums verified; None where the file is not of the plain form that this reads.
+
+        `n_bytes` and `crc` are what the sample's record says of the file. None means nothing about damage: whoever
+        gets it reads the file through `read_zip_store`, which says what is wrong or reads it after all.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened or read.
+        """
+        handle = os.open(path, _FLAGS)
+        try:
+            start = max(n_bytes - _TAIL_BYTES, 0)
+            tail = os.pread(handle, n_bytes - start + 1, start)
+            if len(tail) != n_bytes - start:
+                return None
+            central = _directory(tail, start)
+            if central is None or isal_zlib.crc32(central) != crc or not self._find(central):
+                return None
+            return self._contents(handle, tail, start, central)
+        finally:
+            os.close(handle)
+
+    def _find(self, central: bytes) -> bool:
+        """Know the places of the members' entries in this directory; False where one has none."""
+        if not (self._places and all(starmap(central.startswith, self._marks))):
+            self._places = [_entry_of(name, central) for name in self._members]
+            if min(self._places, default=0) < 0:
+                self._places = []
+            # The next entry's magic tells a name from a longer one; the stores' root, which is not read, comes last.
+            self._marks = [
+                (name + _CENTRAL_MAGIC, at + _CENTRAL_BYTES)
+                for name, at in zip(self._members, self._places, strict=False)
+            ]
+        return len(self._places) == len(self._members)
+
+    def _contents(self, handle: int, tail: bytes, start: int, central: bytes) -> list[bytes] | None:
         found = []
-        for name in members:
-            content = _read_member(handle, tail, start, central, name)
-            if content is None:
+        for at in self._places:
+            _, crc, stored, size, name_length, offset = _ENTRY.unpack_from(central, at)
+            begin = offset + _LOCAL_BYTES + name_length - start
+            content = tail[begin : begin + stored] if begin >= 0 else os.pread(handle, stored, begin + start)
+            if not stored == size == len(content) or isal_zlib.crc32(content) != crc:
                 return None
             found.append(content)
         return found
-    finally:
-        os.close(handle)
+
+
+def _entry_of(name: bytes, central: bytes) -> int:
+    """Where the entry of the member `name` begins in a directory; negative where there is none."""
+    at = central.find(name) - _CENTRAL_BYTES
+    while at >= 0:
+        magic, _, _, _, name_length, _ = _ENTRY.unpack_from(central, at)
+        if magic == _CENTRAL_MAGIC and name_length == len(name):
+            return at
+        at = central.find(name, at + _CENTRAL_BYTES + 1) - _CENTRAL_BYTES
+    return at
 
 
 def _directory(tail: bytes, start: int) -> bytes | None:
@@ -119,21 +161,6 @@ def _directory(tail: bytes, start: int) -> bytes | None:
         return None
     size, offset = struct.unpack_from("<2L", tail, end + 12)
     return tail[offset - start : offset - start + size] if offset >= start else None
-
-
-def _read_member(handle: int, tail: bytes, start: int, central: bytes, name: bytes) -> bytes | None:
-    at = central.find(name) - _CENTRAL_BYTES
-    while at >= 0:
-        magic, crc, stored, size, name_length, offset = _ENTRY.unpack_from(central, at)
-        if magic == _CENTRAL_MAGIC and name_length == len(name):
-            begin = offset + _LOCAL_BYTES + name_length
-            if begin >= start:
-                content = tail[begin - start : begin - start + stored]
-            else:
-                content = os.pread(handle, stored, begin)
-            return content if stored == size == len(content) and isal_zlib.crc32(content) == crc else None
-        at = central.find(name, at + _CENTRAL_BYTES + 1) - _CENTRAL_BYTES
-    return None
 
 
 def join_chunks(form: ChunkForm, chunks: Sequence[bytes], n_rows: Sequence[int]) -> NDArray[Any]:

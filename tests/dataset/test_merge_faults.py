@@ -101,7 +101,7 @@ def test_trouble_that_is_not_the_files_own_is_no_damage(paths: FlowPaths, monkey
     def refuse(*arguments: Any, **options: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("dflow.dataset.blocks.read_chunks", refuse)
+    monkeypatch.setattr("dflow.dataset.blocks.ChunkReader.read", refuse)
     with pytest.raises(OutputFolderError, match="Permission denied"):
         merge(paths, records)
 

@@ -60,14 +60,27 @@ def test_appending_in_any_pieces_gives_the_same_bytes(tmp_path: Path) -> None:
     target = make_target(50, 8, 64, (3,))
     folder = prepare(tmp_path, target)
     values = np.random.default_rng(0).random((50, 3), np.float32)
+    forms = [values, np.asfortranarray(values), values.astype(">f4"), np.repeat(values, 2, axis=1)[:, ::2]]
     contents = []
-    for pieces in ((50,), (1,) * 50, (7, 0, 20, 23)):
-        with ShardWriter(str(tmp_path), target, 0) as writer:
-            for part in np.split(values, np.cumsum(pieces)[:-1]):
-                writer.append(part)
-            writer.finish()
-        contents.append((folder / "c.0.0").read_bytes())
+    for rows in forms:
+        for pieces in ((50,), (1,) * 50, (7, 0, 20, 23), (8, 16, 26)):
+            with ShardWriter(str(tmp_path), target, 0) as writer:
+                for part in np.split(rows, np.cumsum(pieces)[:-1]):
+                    writer.append(part)
+                writer.finish()
+            contents.append((folder / "c.0.0").read_bytes())
+    assert len(contents) == 16
     assert len(set(contents)) == 1
+
+
+def test_appending_narrower_rows_widens_them(tmp_path: Path) -> None:
+    target = make_target(40, 8, 64, dtype="int64")
+    folder = prepare(tmp_path, target)
+    for dtype in ("int64", "int8"):
+        with ShardWriter(str(tmp_path), target, 0) as writer:
+            writer.append(np.arange(40, dtype=dtype))
+            writer.finish()
+        np.testing.assert_array_equal(zarr.open_array(str(folder), mode="r")[...], np.arange(40))
 
 
 def test_a_torn_shard_is_replaced_without_being_read(tmp_path: Path) -> None:

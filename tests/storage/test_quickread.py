@@ -14,7 +14,7 @@ from dflow.errors import DamagedStoreError
 from dflow.schema import dtype_name
 from dflow.storage import StoredArray, read_zip_store, write_zip_store
 from dflow.storage.chunks import encode_chunk
-from dflow.storage.quickread import ChunkForm, join_chunks, read_chunks
+from dflow.storage.quickread import ChunkForm, ChunkReader, join_chunks
 
 TEXT = np.dtypes.StringDType()
 ATTRIBUTES = {"dflow": {"format": 1}, "schema": {}, "metadata": {"pad": "x" * 3000}}
@@ -40,7 +40,7 @@ def test_it_reads_what_the_careful_reader_reads(tmp_path_factory: Any, kinds: li
     path = tmp_path_factory.mktemp("quick") / "s.data"
     written = write_zip_store(path, {key: StoredArray(array) for key, array in arrays.items()}, ATTRIBUTES)
     forms = [ChunkForm(key, dtype_name(array.dtype), array.shape[1:]) for key, array in arrays.items()]
-    quick = read_chunks(str(path), [form.member for form in forms], n_bytes=written.n_bytes, crc=written.crc)
+    quick = ChunkReader([form.member for form in forms]).read(str(path), n_bytes=written.n_bytes, crc=written.crc)
     careful = read_zip_store(path).arrays
     assert quick is not None or written.n_bytes > 32 * 1024 or rows == 0
     for form, chunk in zip(forms, quick or [], strict=False):
@@ -66,7 +66,7 @@ def test_chunks_of_many_samples_are_joined_coded_or_not(
     for i, array in enumerate(arrays):
         path = folder / f"{i}.data"
         written = write_zip_store(path, {"g/a": StoredArray(array)}, {})
-        found = read_chunks(str(path), [form.member], n_bytes=written.n_bytes, crc=written.crc)
+        found = ChunkReader([form.member]).read(str(path), n_bytes=written.n_bytes, crc=written.crc)
         assert found is not None
         chunks += found
     joined = join_chunks(form, chunks, sizes)
@@ -95,7 +95,7 @@ def test_damage_and_other_files_give_none_or_the_right_values(tmp_path: Path) ->
     form = ChunkForm("g/a", "int32", ())
 
     def quick(**changes: int) -> Any:
-        return read_chunks(str(path), [form.member], **{"n_bytes": written.n_bytes, "crc": written.crc, **changes})
+        return ChunkReader([form.member]).read(str(path), **{"n_bytes": written.n_bytes, "crc": written.crc, **changes})
 
     def decoded(chunks: list[bytes]) -> Any:
         return join_chunks(form, chunks, [40])
@@ -131,10 +131,31 @@ def test_damage_and_other_files_give_none_or_the_right_values(tmp_path: Path) ->
 def test_a_record_that_says_something_else_is_noticed(tmp_path: Path, form: ChunkForm, rows: int) -> None:
     path = tmp_path / "s.data"
     written = write_zip_store(path, {"g/a": StoredArray(np.arange(40, dtype=np.int32))}, ATTRIBUTES)
-    found = read_chunks(str(path), [form.member], n_bytes=written.n_bytes, crc=written.crc)
+    found = ChunkReader([form.member]).read(str(path), n_bytes=written.n_bytes, crc=written.crc)
     if form.dtype == "str":  # what is in text only its decoding tells
         assert found is not None
         with pytest.raises(DamagedStoreError, match="g/a"):
             join_chunks(form, found, [rows])
     else:
         assert found is None or not form.fits(found[0], rows)
+
+
+def test_one_reader_finds_its_members_wherever_the_next_store_has_them(tmp_path: Path) -> None:
+    """Stores of several directories in turn, with names that begin like the wanted ones, and one without them."""
+    others = [(), ("g/a0",), ("f/z",), ("g/a/c", "g/a/c/0"), ("a/a", "g/aa"), ()]
+    form = ChunkForm("g/a", "int32", ())
+    reader = ChunkReader([form.member])
+    for turn in range(3):
+        for number, names in enumerate(others):
+            array = np.arange(5, dtype=np.int32) + 10 * number + turn
+            arrays = {"g/a": array, **{name: np.arange(7) for name in names}}
+            if number == 2 and turn == 1:
+                del arrays["g/a"]
+            path = tmp_path / f"{turn}-{number}.data"
+            written = write_zip_store(path, {key: StoredArray(data) for key, data in arrays.items()}, {})
+            found = reader.read(str(path), n_bytes=written.n_bytes, crc=written.crc)
+            if "g/a" not in arrays:
+                assert found is None
+                continue
+            assert found is not None
+            assert np.array_equal(join_chunks(form, found, [5]), array)
