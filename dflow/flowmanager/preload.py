@@ -6,6 +6,7 @@ not wait for the kernel, and reports what this worker is made of to the schedule
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import logging
 import os
@@ -32,6 +33,7 @@ def describe_worker() -> dict[str, str]:
     return {"host": socket.gethostname(), "python": platform.python_version(), "executable": sys.executable, **versions}
 
 
+@functools.cache  # each costs a walk along `sys.path`, and what is loaded stays what it is
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

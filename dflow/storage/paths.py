@@ -108,12 +108,7 @@ def item_identity(item: Any, root: str | os.PathLike[str]) -> str:
         If the item is neither a path nor representable as JSON.
     """
     if isinstance(item, (str, os.PathLike)):
-        path, root = os.path.abspath(os.fspath(item)), _absolute(os.fspath(root))
-        try:
-            path = _relative(path, root)
-        except ValueError:  # another drive on Windows
-            pass
-        return path.replace(os.sep, "/")
+        return _way_to(os.fspath(item), _absolute(os.fspath(root)))
     return json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -127,18 +122,36 @@ def _normal(path: str) -> str:
     return os.path.normpath(path)
 
 
-def _relative(path: str, root: str) -> str:
-    """``os.path.relpath`` of absolute paths, looked up by folder: a flow's files lie in few."""
-    folder, name = os.path.split(path)
-    if not name or root == path or root.startswith(path + os.sep):
-        return os.path.relpath(path, root)
-    way = _way(folder, root)
-    return name if way == os.curdir else f"{way}{os.sep}{name}"
+def _way_to(path: str, root: str) -> str:
+    """``os.path.relpath`` with forward slashes; `root` is absolute.
+
+    That of an absolute path is looked up by its folder: a flow's files lie in few.
+    """
+    folder, _, name = path.rpartition(os.sep)
+    if name in _odd_names(root) or os.altsep or not os.path.isabs(path):
+        return _relative(path, root)
+    return _lead(folder or os.sep, root) + name
+
+
+@functools.lru_cache(maxsize=64)
+def _odd_names(root: str) -> frozenset[str]:
+    """The last names of paths that may not end in them, or may be folders around `root`."""
+    return frozenset(("", os.curdir, os.pardir, *root.split(os.sep)))
 
 
 @functools.lru_cache(maxsize=1024)
-def _way(folder: str, root: str) -> str:
-    return os.path.relpath(folder, root)
+def _lead(folder: str, root: str) -> str:
+    """What stands before the names of a folder's files."""
+    way = _relative(os.path.normpath(folder), root)
+    return "" if way == os.curdir else f"{way}/"
+
+
+def _relative(path: str, root: str) -> str:
+    try:
+        path = os.path.relpath(path, root)
+    except ValueError:  # another drive on Windows
+        pass
+    return path.replace(os.sep, "/")
 
 
 def resolve_identity(identity: str, root: str | os.PathLike[str]) -> Path:

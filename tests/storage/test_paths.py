@@ -24,7 +24,16 @@ def test_a_path_is_its_way_from_the_flows_folder(item, root, is_absolute):
 
 @pytest.mark.parametrize(
     ("path", "identity"),
-    [("/x", "."), ("/", ".."), ("/x/part", "part"), ("/xy", "../xy"), ("/x/y/part", "y/part"), ("/x/", ".")],
+    [
+        ("/x", "."),
+        ("/", ".."),
+        ("/x/part", "part"),
+        ("/xy", "../xy"),
+        ("/x/y/part", "y/part"),
+        ("/x/", "."),
+        ("//x/part", "part"),
+        ("/x/x", "x"),
+    ],
 )
 def test_ways_from_and_to_the_flows_own_folder(path, identity):
     assert item_identity(path, "/x") == identity

@@ -186,10 +186,21 @@ def _kernels(client: Client | None, facts: Sequence[HostFacts]) -> list[KernelFa
 
 
 def _loaded_kernels(client: Client, facts: Sequence[HostFacts]) -> list[KernelFacts]:
-    """Whether the kernel loads in each environment of each host, the client's own host included."""
-    one_each = {(each.host, each.versions.get("executable")): each.address for each in facts}
+    """Whether the kernel loads in each environment of each host, the client's own host included, where no worker of it
+    has said so.
+    """
+    one_each = {_environment(each): each.address for each in facts}
+    for each in facts:
+        if each.kernel_loads:
+            one_each.pop(_environment(each), None)
+    if not one_each:
+        return []
     answers = client.run(load_kernel_on_worker, workers=list(one_each.values()), on_error="return")
     return [answer for answer in answers.values() if isinstance(answer, KernelFacts)]
+
+
+def _environment(facts: HostFacts) -> tuple[str, str]:
+    return facts.host, facts.versions.get("executable", "")
 
 
 def _workers_of(client: Client) -> dict[str, int]:

@@ -51,7 +51,8 @@ class HostFacts:
     `address` is the worker's, "" for the client; `unseen` pairs sources with what is wrong with them; `folder_fault`
     says why the folder is not the client's, "" where it is; `answer` names the file that was left there; the bytes are
     -1 where unknown; `open_files` is the soft limit of file descriptors; `hung` is true where the file system did not
-    answer in time (then the rest is unknown); `folder` is the one that was asked about.
+    answer in time (then the rest is unknown); `folder` is the one that was asked about; `kernel_loads` is true where
+    the CAD kernel has been loaded for this process before.
     """
 
     host: str
@@ -67,6 +68,7 @@ class HostFacts:
     memory_bytes: int = -1
     open_files: int = -1
     hung: bool = False
+    kernel_loads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def look(question: Question, address: str = "") -> HostFacts:
         temporary_free_bytes=free_bytes(temporary),
         memory_bytes=int(MEMORY_LIMIT),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        kernel_loads=_load_kernel.cache_info().currsize > 0,
     )
 
 

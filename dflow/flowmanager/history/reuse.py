@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections import Counter
 from dataclasses import dataclass, field
+
+from isal import isal_zlib
 
 from dflow.flowmanager.history.fingerprint import Fingerprint, changes
 from dflow.flowmanager.history.journal import Entry, JournalState
@@ -70,7 +71,7 @@ def _size_and_directory_crc(path: str) -> tuple[int, int]:
         missing = length + _END.size - len(tail)
         if missing > 0:
             tail = os.pread(descriptor, missing, offset) + tail
-        return n_bytes, zlib.crc32(memoryview(tail)[-_END.size - length : -_END.size])
+        return n_bytes, isal_zlib.crc32(memoryview(tail)[-_END.size - length : -_END.size])
     except (OSError, struct.error):
         return 0, 0
     finally:

@@ -94,9 +94,12 @@ class TaskProgress:
         errors: Sequence[ErrorRecord] = (),
     ) -> None:
         """Count items that have ended."""
-        more = {"succeeded": succeeded, "skipped": skipped, "failed": failed, "reused": reused, "n_bytes": n_bytes}
-        for name, count in more.items():
-            self._counts[name] += count
+        counts = self._counts
+        counts["succeeded"] += succeeded
+        counts["skipped"] += skipped
+        counts["failed"] += failed
+        counts["reused"] += reused
+        counts["n_bytes"] += n_bytes
         self._errors.extend(errors)
         self._has_news = True
         self.flush()

@@ -95,6 +95,20 @@ def test_a_kernel_that_does_not_load_is_found_before_the_run(tmp_path):
             worker.wait(30)
 
 
+def test_a_kernel_that_has_loaded_is_not_asked_for_again(tmp_path, shared_client, monkeypatch):
+    asked, run = [], shared_client.run
+
+    def noting(function, *arguments, **options):
+        asked.append((function.__name__, len(options.get("workers") or ())))
+        return run(function, *arguments, **options)
+
+    monkeypatch.setattr(shared_client, "run", noting)
+    for _ in range(2):
+        check_cluster(shared_client, [], tmp_path, kernel=True)
+    once = [("look_on_worker", 0)]
+    assert asked in ([*once, ("load_kernel_on_worker", 1), *once], 2 * once)  # other tests share the workers
+
+
 # Workers on other hosts, made of Linux namespaces: another host name, other mounts, other packages.
 
 
