@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from dflow.errors import DatasetNotFoundError, UnknownKeyError
-from dflow.insights.palette import ColorPalette, Rgb
+from dflow.insights.palette import NEUTRAL, ColorPalette, Rgb
 
 QUALITATIVE = ((10, "tab10"), (20, "tab20"))
 """Colour maps for up to so many classes; more are spread over the hues."""
+
+MAX_CLASSES, N_RANGES = 40, 8
+"""More different numbers than so many are measurements: they are coloured by so many ranges."""
+NO_LABEL: Hashable = None
+NO_LABEL_TEXT = "no value"
+FACES = "faces"
 
 Labels = Sequence[Hashable] | npt.NDArray[Any]
 
@@ -68,29 +75,80 @@ def color_faces(
     ------
     UnknownKeyError
         If no array of that name exists, or labels of a part are missing.
+    ValueError
+        If the labels are not one a face.
     """
     if isinstance(color_by, str):
         labels, names = _labels_of_array(file_ids, color_by, source)
     else:
         labels, names = _labels_given(file_ids, color_by), {}
-    if palette is None:
-        palette = default_palette({label for values in labels.values() for label in values}, names)
-    return FaceColoring(labels, palette)
+    distinct = {label for values in labels.values() for label in values}
+    if palette is None and not names and _are_many_numbers(distinct):
+        labels, names = _as_ranges(labels, distinct)
+        palette = ColorPalette.from_labels(names, "viridis", {NO_LABEL: NEUTRAL} if NO_LABEL in distinct else {})
+    return FaceColoring(labels, palette or default_palette(distinct, names))
 
 
 def default_palette(labels: set[Hashable], names: Mapping[Hashable, str]) -> ColorPalette:
-    """Distinct colours in the labels' natural order."""
-    ordered = sorted(labels, key=lambda label: (isinstance(label, str), label))
+    """Distinct colours in the labels' natural order; what has no label is neutral."""
+    ordered = sorted(labels - {NO_LABEL}, key=_order)
     described = {label: names.get(label, str(label)) for label in ordered}
     name = next((name for most, name in QUALITATIVE if len(ordered) <= most), "hsv")
+    if NO_LABEL in labels:
+        return ColorPalette.from_labels({**described, NO_LABEL: NO_LABEL_TEXT}, name, {NO_LABEL: NEUTRAL})
     return ColorPalette.from_labels(described, name)
+
+
+def _order(label: Any) -> tuple[int, Any]:
+    """Numbers by value, then texts, then whatever else by its text."""
+    if isinstance(label, (int, float)):
+        return 0, label
+    return (1, label) if isinstance(label, str) else (2, str(label))
+
+
+def _are_many_numbers(labels: set[Hashable]) -> bool:
+    """Whether these are measurements rather than classes."""
+    return len(labels) > MAX_CLASSES and all(isinstance(label, (int, float)) for label in labels - {NO_LABEL})
+
+
+def _as_ranges(
+    labels: Mapping[int, Sequence[Hashable]], distinct: set[Hashable]
+) -> tuple[dict[int, list[Hashable]], dict[Hashable, str]]:
+    """The number of each value's range, and the ranges' texts: a legend of hundreds of values says nothing."""
+    known = np.array([label for label in distinct if label is not NO_LABEL], np.float64)
+    finite = known[np.isfinite(known)]
+    edges = np.linspace(finite.min(), finite.max(), N_RANGES + 1) if len(finite) else np.array([0.0, 1.0])
+
+    def range_of(label: Any) -> Hashable:
+        if label is NO_LABEL:
+            return NO_LABEL
+        return int(np.clip(np.searchsorted(edges, label, side="right") - 1, 0, len(edges) - 2))
+
+    texts: dict[Hashable, str] = {i: f"{a:.4g} to {b:.4g}" for i, (a, b) in enumerate(pairwise(edges.tolist()))}
+    if NO_LABEL in distinct:
+        texts[NO_LABEL] = NO_LABEL_TEXT
+    return {file_id: [range_of(label) for label in values] for file_id, values in labels.items()}, texts
 
 
 def _labels_given(file_ids: Sequence[int], labels: Mapping[int, Labels]) -> dict[int, list[Hashable]]:
     missing = [file_id for file_id in file_ids if file_id not in labels]
     if missing:
         raise UnknownKeyError(f"color_by has no labels for the parts {missing[:5]}")
-    return {file_id: np.asarray(labels[file_id]).tolist() for file_id in file_ids}
+    return {file_id: _one_each(np.asarray(labels[file_id]), "color_by") for file_id in file_ids}
+
+
+def _one_each(values: npt.NDArray[Any], name: str) -> list[Hashable]:
+    """The labels as a list, NaN as no label.
+
+    Raises
+    ------
+    ValueError
+        If they are more than one a face.
+    """
+    if values.ndim != 1:
+        shape = " × ".join(map(str, values.shape[1:]))
+        raise ValueError(f"{name} cannot colour faces: it has {shape or 'no'} numbers a face, where a label is one")
+    return [NO_LABEL if isinstance(v, float) and v != v else v for v in values.tolist()]  # NaN is no equal of itself
 
 
 def _labels_of_array(
@@ -100,7 +158,9 @@ def _labels_of_array(
         raise UnknownKeyError(f"color_by={name!r} needs a viewer made by DatasetViewer.from_explorer")
     group, _, array = name.rpartition("/")
     group = group or _group_of(array, source)
-    labels = {file_id: source.file_dataset(file_id, group)[array].values.tolist() for file_id in file_ids}
+    labels = {file_id: _one_each(source.file_dataset(file_id, group)[array].values, name) for file_id in file_ids}
+    if group != FACES and FACES in source.available_groups():
+        _check_one_a_face(labels, name, group, source)
     try:
         table = source.get_descriptions(array)
         names = dict(zip(table["id"].tolist(), table["name"].astype(str).tolist(), strict=True))
@@ -109,8 +169,19 @@ def _labels_of_array(
     return labels, names
 
 
+def _check_one_a_face(labels: Mapping[int, Sequence[Hashable]], name: str, group: str, source: LabelSource) -> None:
+    """Labels may have a group of their own; those of edges would colour faces at random."""
+    for file_id, values in labels.items():
+        n_faces = max(source.file_dataset(file_id, FACES).sizes.values(), default=0)
+        if len(values) != n_faces:
+            raise ValueError(
+                f"{name} cannot colour faces: the part {file_id} has {len(values)} of group {group!r}, "
+                f"but {n_faces} faces"
+            )
+
+
 def _group_of(array: str, source: LabelSource) -> str:
     groups = [g for g in source.available_groups() if g != "file" and array in source.available_arrays(g)]
     if not groups:
         raise UnknownKeyError(f"no group of the dataset with rows has an array {array!r}")
-    return "faces" if "faces" in groups else groups[0]
+    return FACES if FACES in groups else groups[0]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
+from matplotlib.colors import to_rgb
 
 from dflow.errors import UnknownKeyError
 from dflow.insights.cad_viewer import CADViewer, DisplayMode, show_together
@@ -14,7 +15,7 @@ from dflow.insights.catalog import PartCatalog, PartEntry
 from dflow.insights.coloring import FaceColoring, Labels, LabelSource, color_faces
 from dflow.insights.grid import MISSING_RGB, PreviewFigure, Tile, draw_grid, load_picture, save_figure
 from dflow.insights.hits import SearchHit, read_hits
-from dflow.insights.palette import ColorPalette, Rgb
+from dflow.insights.palette import ColorPalette, Rgb, checked_color
 from dflow.render import read_glb, render_image
 
 LabelFormat = Literal["id", "name", "both"]
@@ -84,7 +85,7 @@ class DatasetViewer:
         show_labels: bool = True,
         label_format: LabelFormat = "id",
         title: str | None = None,
-        missing_color: Sequence[float] = MISSING_RGB,
+        missing_color: Sequence[float] | str = MISSING_RGB,
         save_path: str | os.PathLike[str] | None = None,
         color_by: str | Mapping[int, Labels] | None = None,
         palette: ColorPalette | None = None,
@@ -99,9 +100,10 @@ class DatasetViewer:
         figsize : width and height in inches
         show_labels, label_format : below each tile its "id", its file "name", or "both"
         title : by default, how many of how many are shown when not all are
-        missing_color : fill of parts without a picture; three numbers from 0 to 255, or from 0 to 1
+        missing_color : fill of parts without a picture; three numbers from 0 to 255, or from 0 to 1, or a name
         save_path : also save the figure there, in the format of the suffix
-        color_by : an array of labels of faces ("face_types"), or labels by file id; pictures are drawn from the meshes
+        color_by : an array with one value a face ("face_types"), or labels by file id; pictures are drawn from the
+            meshes. Many different numbers are shown as ranges
         palette : colours of the labels
 
         Returns
@@ -112,9 +114,11 @@ class DatasetViewer:
         ------
         UnknownKeyError
             If a file id or the array to colour by does not exist.
+        ValueError
+            If the values to colour by are not one a face.
         """
         wanted = _as_ids(file_ids)
-        shown = self._parts.entries(wanted[:k])
+        shown = self._parts.entries(_first(wanted, k))
         coloring = self._coloring([e.file_id for e in shown if e.has_3d], color_by, palette)
         tiles = [self._tile(entry, coloring, label_format if show_labels else None) for entry in shown]
         figure = draw_grid(
@@ -148,7 +152,7 @@ class DatasetViewer:
         label_format : what stands below each picture
         save_path : where the picture goes; None for nowhere
         """
-        groups = [self._parts.entries(_as_ids(ids)[:k]) for ids in (a, b)]
+        groups = [self._parts.entries(_first(_as_ids(ids), k)) for ids in (a, b)]
         single = all(len(group) == 1 for group in groups)
         columns = 2 if single else max(1, *(len(group) for group in groups))
         tiles: list[Tile] = []
@@ -215,7 +219,9 @@ class DatasetViewer:
         color_by, palette : as for `show_preview_as_image`
         save_path : also save all of them as one page, which needs no server and no network
         """
-        shown = self._parts.entries(_as_ids(file_ids)[:k])
+        if display_mode not in get_args(DisplayMode):
+            raise ValueError(f"display_mode is one of {', '.join(get_args(DisplayMode))}, not {display_mode!r}")
+        shown = self._parts.entries(_first(_as_ids(file_ids), k))
         coloring = self._coloring([e.file_id for e in shown if e.has_3d], color_by, palette)
         viewers = []
         for entry in shown:
@@ -336,6 +342,12 @@ def _as_ids(file_ids: Iterable[int] | int) -> list[int]:
     return [int(file_ids)] if isinstance(file_ids, (int, np.integer)) else [int(i) for i in file_ids]
 
 
+def _first(ids: list[int], k: int) -> list[int]:
+    if k < 0:
+        raise ValueError(f"k is how many parts to show, at least 0, not {k}")
+    return ids[:k]
+
+
 def _label(entry: PartEntry, label_format: LabelFormat) -> str:
     if label_format == "both":
         return f"{entry.file_id}: {entry.name}"
@@ -352,8 +364,8 @@ def _colored_tile(entry: PartEntry, coloring: FaceColoring, label: str) -> Tile:
     return Tile(render_image(mesh, face_colors=coloring.colors(entry.file_id)), label)
 
 
-def _rgb(color: Sequence[float]) -> Rgb:
-    red, green, blue = (float(c) for c in color)
-    if max(red, green, blue) <= 1.0:  # matplotlib's way
-        red, green, blue = 255 * red, 255 * green, 255 * blue
-    return round(red), round(green), round(blue)
+def _rgb(color: Sequence[float] | str) -> Rgb:
+    values: Sequence[float] = color if not isinstance(color, str) else to_rgb(color)
+    if len(values) == 3 and max(values) <= 1.0:  # matplotlib's way
+        values = [255 * c for c in values]
+    return checked_color([round(c) for c in values])

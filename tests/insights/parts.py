@@ -15,6 +15,9 @@ from tests.render import shapes
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 
 
+FACE_ARRAYS = ["face_areas", "face_centroids", "face_types"]
+
+
 class FakeExplorer:
     """Four boxes: the second has no picture, the third a damaged one, the last a hostile name and no mesh."""
 
@@ -44,11 +47,20 @@ class FakeExplorer:
         return ["edges", "faces", "file"]
 
     def available_arrays(self, group: str) -> list[str]:
-        return {"faces": ["face_types"], "edges": ["edge_types"], "file": ["volume"]}[group]
+        return {"faces": FACE_ARRAYS, "edges": ["edge_types", "edge_words"], "file": ["volume"]}[group]
 
     def file_dataset(self, file_id_code: int, group: str) -> xr.Dataset:
+        if group == "edges":
+            return xr.Dataset({"edge_types": ("edge", np.zeros(12, np.int32)), "edge_words": ("edge", np.arange(12))})
         assert group == "faces"
-        return xr.Dataset({"face_types": ("face", np.array([0, 0, 1, 1, 0, file_id_code], np.int32))})
+        areas = np.array([np.nan, *range(5)]) + 100.0 * file_id_code
+        return xr.Dataset(
+            {
+                "face_types": ("face", np.array([0, 0, 1, 1, 0, file_id_code], np.int32)),
+                "face_areas": ("face", areas),
+                "face_centroids": (("face", "dim"), np.zeros((6, 3))),
+            }
+        )
 
     def get_descriptions(self, table_name: str) -> pd.DataFrame:
         if table_name != "face_types":

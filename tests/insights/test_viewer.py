@@ -85,6 +85,13 @@ def test_a_figure_shows_itself_in_a_notebook(viewer):
         ({"file_ids": [0], "color_by": "no_such_array"}, UnknownKeyError, "no_such_array"),
         ({"file_ids": [0], "color_by": {1: [0] * 6}}, UnknownKeyError, r"no labels for the parts \[0\]"),
         ({"file_ids": [0], "color_by": {0: [1, 2]}}, ValueError, "2 face colours for 6 faces"),
+        ({"file_ids": [0], "color_by": "edge_types"}, ValueError, "has 12 of group 'edges', but 6 faces"),
+        ({"file_ids": [0], "color_by": "face_centroids"}, ValueError, "has 3 numbers a face"),
+        ({"file_ids": [0], "color_by": {0: np.zeros((6, 2, 2))}}, ValueError, "2 × 2 numbers a face"),
+        ({"file_ids": [0], "k": -1}, ValueError, "k is how many"),
+        ({"file_ids": [1], "missing_color": (300, 0, 0)}, ValueError, "three numbers from 0 to 255"),
+        ({"file_ids": [1], "missing_color": (0, 0, 0, 1)}, ValueError, "three numbers from 0 to 255"),
+        ({"file_ids": [1], "missing_color": "reddish"}, ValueError, "reddish"),
     ],
 )
 def test_what_cannot_be_shown_is_named(viewer, arguments, error, message):
@@ -101,6 +108,29 @@ def test_faces_are_coloured_by_an_array_with_a_legend_of_its_names(viewer):
     for image, color in ((first, plane), (second, hostile)):
         top = image.get_array()[49, 128] / 255.0  # +z, the last face, on top
         np.testing.assert_allclose(top / top.max(), color / color.max(), atol=0.02)
+
+
+def test_labels_may_be_missing_and_of_any_kind(viewer):
+    labels = {0: [np.nan, np.nan, 2.0, 1.0, np.nan, np.nan], 2: np.array(["b", "a", None, 3, "a", "a"], object)}
+    (legend,) = viewer.show_preview_as_image([0], color_by=labels).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["1.0", "2.0", "no value"]
+    (legend,) = viewer.show_preview_as_image([2], color_by=labels).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["3", "a", "b", "no value"]
+
+
+def test_many_numbers_are_coloured_by_ranges(viewer):
+    (few,) = viewer.show_preview_as_image([0, 2], color_by="face_areas").legends
+    assert len(few.get_texts()) == 11
+    many = {0: [*np.linspace(10, 20, 49), np.nan], 1: [5.0] * 6}
+    (legend,) = viewer.show_preview_as_image([0, 1], color_by=many).legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["5 to 6.875", *texts[1:-1], "no value"]
+    assert len(texts) <= 9
+
+
+def test_a_missing_preview_takes_a_named_colour(viewer):
+    pixels = _pixels(viewer.show_preview_as_image([1], missing_color="tab:red"))
+    assert (np.abs(pixels.astype(int) - (214, 39, 40)).max(axis=2) <= 1).mean() > 0.5
 
 
 def test_faces_are_coloured_by_a_prediction(viewer):
@@ -154,6 +184,11 @@ def test_a_viewer_is_made_of_lists_too(explorer, tmp_path):
         viewer.show_preview_as_image([10], color_by="face_types")
     with pytest.raises(ValueError, match="equally long"):
         DatasetViewer([1, 2], [None], [None, None])
+
+
+def test_an_unknown_way_to_display_is_refused(viewer):
+    with pytest.raises(ValueError, match="inline, sidecar, none, not 'window'"):
+        viewer.show_preview_as_3d([0], display_mode="window")
 
 
 def test_three_d_views_are_returned_and_saved_as_one_page(viewer, tmp_path):
