@@ -112,7 +112,7 @@ def rewrite_column(path: Path, column: str, values: Sequence[Any]) -> bool:
     table = table.append_column(column, array) if position is None else table.set_column(position, column, array)
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     try:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """`.infoset` and `.attribset`: the words of a dataset, in Parquet.
 
-Equal content gives equal bytes: fixed column order, fixed row groups, no timings. Rows are written in groups, so that
-ten million samples need no more memory than their plan.
+Equal content gives equal bytes: fixed column order, fixed row groups, no timings. Pages carry checksums. Rows are
+written in groups, so that ten million samples need no more memory than their plan.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dflow.storage.sample import NOT_SET
 
 ROWS_PER_GROUP = 65536
 
-_FIXED = (
+INFOSET_COLUMNS = (
     ("id", pa.int64()),
     ("name", pa.string()),
     ("description", pa.string()),
@@ -45,7 +45,7 @@ ATTRIBSET_SCHEMA = pa.schema(
 
 def info_columns(columns: Sequence[FileColumn]) -> list[str]:
     """The `.infoset` columns of file values: their names, with ``_value`` behind as often as a name is taken."""
-    taken = set(dict(_FIXED))
+    taken = set(dict(INFOSET_COLUMNS))
     names = []
     for column in columns:
         name = column.name
@@ -80,9 +80,9 @@ def write_infoset(
     previews = set(os.listdir(stream_cache)) if stream_cache.is_dir() else set()
     columns = [column for column in plan.columns if not column.derived]
     named = zip(columns, info_columns(columns), strict=True)
-    fields = [*_FIXED, *(field for column, name in named for field in _value_fields(column, name))]
+    fields = [*INFOSET_COLUMNS, *(field for column, name in named for field in _value_fields(column, name))]
     schema = pa.schema(fields, metadata=_memory(manifest) if manifest else _metadata(""))
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for start in range(0, max(len(plan.samples), 1), ROWS_PER_GROUP):
             rows = range(start, min(start + ROWS_PER_GROUP, len(plan.samples)))
             fixed = _fixed_columns(plan, rows, flow_name, table_name, stream_cache.name, previews, content_hashes)
@@ -188,7 +188,8 @@ def write_attribset(path: str | os.PathLike[str], tables: Mapping[str, Vocabular
         _texts([description or NOT_SET for _, _, description in rows]),
     ]
     schema = ATTRIBSET_SCHEMA.with_metadata(_metadata(build))
-    pq.write_table(pa.table(columns, schema=schema), path, compression="zstd", row_group_size=ROWS_PER_GROUP)
+    table = pa.table(columns, schema=schema)
+    pq.write_table(table, path, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
 
 
 def _memory(manifest: Manifest) -> dict[bytes, bytes]:

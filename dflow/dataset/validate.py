@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dflow.dataset.layout import id_array, row_count, row_start
 from dflow.dataset.manifest import Manifest, missing_files, read_manifest
-from dflow.dataset.tables import ATTRIBSET_SCHEMA, table_build
+from dflow.dataset.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, table_build
 from dflow.errors import DatasetError
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX
@@ -132,20 +132,26 @@ def _expected_ids(offsets: NDArray[np.int64], begin: int, end: int) -> NDArray[n
 
 def _check_infoset(file: Path, path: Path, manifest: Manifest) -> Iterator[str]:
     try:
+        _read_whole(file)
         ids = pq.read_table(file, columns=["id"])["id"].to_numpy()
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         yield f"{file.name}: cannot be read: {error}"
         return
     head: Any = zarr.open_group(str(path), mode="r").attrs["dflow"]
     if not np.array_equal(ids, np.arange(int(head["n_files"]))):
         yield f"{file.name}: its ids are not 0 to {int(head['n_files']) - 1} in order"
+    schema = pq.read_schema(file)
+    for name, kind in INFOSET_COLUMNS:
+        if name not in schema.names or schema.field(name).type != kind:
+            yield f"{file.name}: its column {name!r} is missing or no longer {kind}"
     yield from _check_build(file, manifest)
 
 
 def _check_attribset(file: Path, path: Path, manifest: Manifest) -> Iterator[str]:
     try:
+        _read_whole(file)
         schema = pq.read_schema(file)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         yield f"{file.name}: cannot be read: {error}"
         return
     if not schema.equals(ATTRIBSET_SCHEMA):
@@ -153,6 +159,20 @@ def _check_attribset(file: Path, path: Path, manifest: Manifest) -> Iterator[str
     yield from _check_build(file, manifest)
 
 
+def _read_whole(file: Path) -> None:
+    """Read every page against its checksum (tables that other programs wrote may have none), a row group at a time."""
+    with pq.ParquetFile(file, page_checksum_verification=True) as table:
+        n_rows = [table.read_row_group(group).num_rows for group in range(table.num_row_groups)]
+        stated = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]
+        if n_rows != stated or sum(n_rows) != table.metadata.num_rows:
+            raise ValueError(f"its row groups hold {sum(n_rows)} rows, its footer says {table.metadata.num_rows}")
+
+
 def _check_build(file: Path, manifest: Manifest) -> Iterator[str]:
-    if table_build(file) not in ("", manifest.build):
+    try:
+        build = table_build(file)
+    except ValueError as error:  # of JSON or text, in what the table says of itself
+        yield f"{file.name}: what it says of its dataset cannot be read: {error}"
+        return
+    if build not in ("", manifest.build):
         yield f"{file.name}: belongs to another build of the dataset; run the merge again"
