@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import zarr
 from numcodecs import blosc, zstd
@@ -26,7 +27,7 @@ from dflow.dataset.folder import DatasetFolder
 from dflow.errors import DamagedDatasetError, DatasetError
 
 _EMPTY = np.iinfo(np.uint64).max
-_INDEX_CRC_BYTES = 4
+_CRC_BYTES = 4
 _FEW = 3
 _READ_BYTES = 32 * 1024**2
 """At most this much is read in one go, so that a scan's memory stays bounded."""
@@ -50,8 +51,8 @@ _DECODERS: Mapping[str, Decoder] = {"zstd": zstd.decompress, "blosc": blosc.deco
 class ChunkLayout:
     """How an array lies in its files.
 
-    `rows_per_file` and `rows_per_chunk` count rows; they are equal where there is no sharding. `tail_bytes` are
-    checksums behind every encoded chunk.
+    `rows_per_file` and `rows_per_chunk` count rows; they are equal where there is no sharding. `checked` says that a
+    CRC-32C follows every encoded chunk.
     """
 
     rows_per_file: int
@@ -59,7 +60,7 @@ class ChunkLayout:
     sharded: bool
     index_first: bool
     decode: Decoder
-    tail_bytes: int
+    checked: bool
     separator: str
 
     @property
@@ -68,7 +69,7 @@ class ChunkLayout:
 
     @property
     def index_bytes(self) -> int:
-        return 16 * self.chunks_per_file + _INDEX_CRC_BYTES
+        return 16 * self.chunks_per_file + _CRC_BYTES
 
 
 def chunk_layout(metadata: Mapping[str, Any]) -> ChunkLayout | None:
@@ -89,24 +90,23 @@ def chunk_layout(metadata: Mapping[str, Any]) -> ChunkLayout | None:
     whole_rows = all(c >= s for c, s in zip(inner[1:], shape[1:], strict=True))
     if decoder is None or not whole_rows or inner[1:] != shape[1:] or inner[0] < 1:
         return None
-    decode, tail_bytes = decoder
+    decode, checked = decoder
     separator = encoding.get("configuration", {}).get("separator", "/")
-    return ChunkLayout(outer[0], inner[0], sharded, index_first, decode, tail_bytes, separator)
+    return ChunkLayout(outer[0], inner[0], sharded, index_first, decode, checked, separator)
 
 
-def _decoder(codecs: list[Mapping[str, Any]]) -> tuple[Decoder, int] | None:
+def _decoder(codecs: list[Mapping[str, Any]]) -> tuple[Decoder, bool] | None:
     names = [codec["name"] for codec in codecs]
     endian = codecs[0].get("configuration", {}).get("endian", "little") if codecs else ""
     if not names or names.pop(0) != "bytes" or endian != "little":
         return None
-    tail_bytes = 0
-    if names and names[-1] == "crc32c":
+    checked = bool(names) and names[-1] == "crc32c"
+    if checked:
         names.pop()
-        tail_bytes = 4
     if not names:
-        return _decode_nothing, tail_bytes
+        return _decode_nothing, checked
     if len(names) == 1 and names[0] in _DECODERS:
-        return _DECODERS[names[0]], tail_bytes
+        return _DECODERS[names[0]], checked
     return None
 
 
@@ -213,7 +213,9 @@ class RowReader:
             if not present:
                 rows[...] = self._fill
                 continue
-            chunk = data[begin - offset : begin - offset + size - self.layout.tail_bytes]
+            chunk = data[begin - offset : begin - offset + size]
+            if self.layout.checked:
+                chunk = _verified(chunk)
             if b - a == step:
                 self.layout.decode(chunk, rows.reshape(-1))
                 continue
@@ -270,6 +272,14 @@ def _runs(index: Array) -> list[tuple[int, int]]:
 def _single(n_chunks: int) -> list[tuple[int, int]]:
     """Runs of one chunk each: for a few chunks, planning a common read costs more than it saves."""
     return [(i, i + 1) for i in range(n_chunks)]
+
+
+def _verified(chunk: memoryview) -> memoryview:
+    """A chunk without the CRC-32C that follows it."""
+    content, checksum = chunk[:-_CRC_BYTES], int.from_bytes(chunk[-_CRC_BYTES:], "little")
+    if google_crc32c.value(bytes(content)) != checksum:
+        raise ValueError("the checksum of a chunk does not match")
+    return content
 
 
 def _read_at(descriptor: int, offset: int, length: int) -> bytes:

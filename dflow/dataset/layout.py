@@ -31,6 +31,9 @@ from dflow.records import Scalar
 FORMAT = 1
 """Of the dataset's layout; a reader that knows only smaller numbers must refuse."""
 
+CODECS = ("bytes", "zstd", "crc32c")
+"""Of a shard's chunks; shards that were coded otherwise cannot be taken over into a new dataset."""
+
 MANIFEST = "manifest.json"
 METADATA = "zarr.json"
 
@@ -216,14 +219,19 @@ class ArrayTarget:
 def _sharding(chunk_shape: list[int], level: int) -> dict[str, Any]:
     """The ``sharding_indexed`` codec (zarr-specs, codecs/sharding-indexed v1.0), index at the end with its CRC-32C.
 
-    zstd's own checksum finds a flipped bit in a chunk for plain zarr readers too, at no measurable cost.
+    A CRC-32C behind every chunk finds a flipped bit for plain zarr readers too. zstd's own checksum is one over what is
+    expanded, ten times as much for grids: a tenth of the time of coding them, a fourteenth of expanding them.
     """
-    little = {"configuration": {"endian": "little"}, "name": "bytes"}
+    settings: dict[str, dict[str, Any]] = {
+        "bytes": {"configuration": {"endian": "little"}},
+        "zstd": {"configuration": {"checksum": False, "level": level}},
+    }
+    codecs = {name: {"name": name, **settings.get(name, {})} for name in CODECS}
     return {
         "configuration": {
             "chunk_shape": chunk_shape,
-            "codecs": [little, {"configuration": {"checksum": True, "level": level}, "name": "zstd"}],
-            "index_codecs": [little, {"name": "crc32c"}],
+            "codecs": list(codecs.values()),
+            "index_codecs": [codecs["bytes"], codecs["crc32c"]],
             "index_location": "end",
         },
         "name": "sharding_indexed",

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dflow.dataset.layout import FORMAT, ArrayTarget
+from isal import isal_zlib
+
+from dflow.dataset.layout import CODECS, FORMAT, ArrayTarget
 from dflow.dataset.manifest import Manifest
 from dflow.dataset.plan import Block
 from dflow.dataset.shards import WrittenFile
@@ -39,7 +40,8 @@ def block_digest(block: Block, targets: Sequence[ArrayTarget], codes: Mapping[st
     """Everything that a block's shard files depend on; the dataset's size is not among it."""
     digest = hashlib.blake2b(digest_size=16)
     forms = [(t.name, t.dtype, t.trailing, t.chunk_rows, t.shard_rows, t.fill, t.level) for t in targets]
-    digest.update(repr((FORMAT, block.group, block.start, block.stop, forms, sorted(block.forms.items()))).encode())
+    place = (block.group, block.start, block.stop)
+    digest.update(repr((FORMAT, CODECS, *place, forms, sorted(block.forms.items()))).encode())
     for column in (block.ids, block.first_rows, block.counts, block.n_bytes, block.crcs, block.odd):
         digest.update(column.tobytes())
     for name in sorted(block.absent):
@@ -81,5 +83,5 @@ def _checksum(path: str) -> int:
     crc = 0
     with open(path, "rb") as file:
         while block := file.read(_READ_BYTES):
-            crc = zlib.crc32(block, crc)
+            crc = isal_zlib.crc32(block, crc)
     return crc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from dflow.dataset.layout import id_array, row_count, row_start
@@ -74,7 +74,7 @@ def _wrong_checksums(path: Path, manifest: Manifest, skip: set[str]) -> Iterator
         crc = 0
         with open(path / name, "rb") as file:
             while block := file.read(_READ_BYTES):
-                crc = zlib.crc32(block, crc)
+                crc = isal_zlib.crc32(block, crc)
         if crc != expected:
             yield f"{name}: its checksum does not match the manifest"
 

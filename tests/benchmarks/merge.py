@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import zarr
 from dask.delayed import Delayed
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from dflow.dataset.layout import ArrayTarget, MergeSettings
 from dflow.dataset.merge import compute_inline, merge_dataset
@@ -84,7 +84,7 @@ def write_with_zarr(root: str, target: ArrayTarget, values: Any) -> None:
         dtype=target.dtype,
         chunks=(target.chunk_rows, *target.trailing),
         shards=(target.shard_rows, *target.trailing),
-        compressors=ZstdCodec(level=target.level, checksum=True),
+        compressors=[ZstdCodec(level=target.level), Crc32cCodec()],
         fill_value=float("nan"),
         overwrite=True,
     )

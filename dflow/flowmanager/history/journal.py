@@ -11,12 +11,13 @@ import itertools
 import json
 import os
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from isal import isal_zlib
 
 from dflow.flowmanager.history.folder import writing
 from dflow.flowmanager.plan.batch import BodyValues, unpack_value
@@ -218,7 +219,7 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode  # `
 
 def _line(content: dict[str, Any]) -> bytes:
     text = _encode(content).encode("ascii")
-    return b"%08x %s\n" % (zlib.crc32(text), text)
+    return b"%08x %s\n" % (isal_zlib.crc32(text), text)
 
 
 def _checked(line: bytes) -> bytes | None:
@@ -230,7 +231,7 @@ def _checked(line: bytes) -> bytes | None:
     except ValueError:
         return None
     text = line[9:-1]
-    return text if zlib.crc32(text) == expected else None
+    return text if isal_zlib.crc32(text) == expected else None
 
 
 def _parsed(text: bytes) -> Any:
