@@ -113,7 +113,7 @@ def careless(value):
         case "copies itself":
             os.fork()  # both return
         case "alarm":
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            signal.setitimer(signal.ITIMER_REAL, 600.0)
         case "slow":
             time.sleep(0.1)
         case "lost folder":
@@ -134,7 +134,7 @@ def careless(value):
             with contextlib.suppress(OSError):
                 while True:
                     _kept.append(os.open(os.devnull, os.O_RDONLY))
-    return number, "" if what == "lost folder" else os.getcwd()
+    return number, "" if what == "lost folder" else os.getcwd(), signal.getitimer(signal.ITIMER_REAL)[0] > 0.0
 
 
 _kept: list[object] = []
@@ -161,7 +161,8 @@ def test_what_an_item_does_to_its_process_is_not_the_next_items_affair(tmp_path,
     assert result.child_restarts == 0
     for number, record in enumerate(result.items):
         assert record.logs == (f"line of {number}",)
-        assert unpack_value(record.value) == (number, "" if behaviours[number] == "lost folder" else os.getcwd())
+        here = "" if behaviours[number] == "lost folder" else os.getcwd()
+        assert unpack_value(record.value) == (number, here, behaviours[number] == "alarm")
 
 
 def leave_a_copy_behind(value):
@@ -172,9 +173,10 @@ def leave_a_copy_behind(value):
 
 def test_the_end_of_a_child_is_seen_where_a_copy_of_it_lives_on(tmp_path):
     began = time.monotonic()
-    result = worker.run_batch(make_batch(leave_a_copy_behind, [1], tmp_path))
+    limits = replace(QUICK, timeout_seconds=60.0)
+    result = worker.run_batch(make_batch(leave_a_copy_behind, [1], tmp_path, limits=limits))
     assert [(error.kind, error.signal) for error in errors_of(result)] == [("crash", 6)]
-    assert time.monotonic() - began < QUICK.timeout_seconds / 2
+    assert time.monotonic() - began < 30.0
 
 
 def count_and_sleep(value):
@@ -191,8 +193,8 @@ def test_an_answer_that_comes_while_the_child_is_ended_for_lateness_counts(tmp_p
         return ""
 
     monkeypatch.setattr(Child, "stack", stack_of_a_child_that_goes_on)
-    values = [(0.7 if n == 1 else 0.0, str(tmp_path / str(n))) for n in range(20)]
-    limits = replace(QUICK, timeout_seconds=0.5)
+    values = [(2.0 if n == 1 else 0.0, str(tmp_path / str(n))) for n in range(20)]
+    limits = replace(QUICK, timeout_seconds=1.5)
     result = worker.run_batch(make_batch(count_and_sleep, values, tmp_path, kind="custom", limits=limits))
     assert errors_of(result) == []
     assert {Path(path).read_text() for _seconds, path in values[:-1]} == {"x"}
@@ -238,14 +240,14 @@ def hang(value):
 
 
 def test_hangs_end_in_time_even_while_they_hold_the_interpreter(tmp_path):
-    limits = replace(QUICK, timeout_seconds=0.5)
+    limits = replace(QUICK, timeout_seconds=1.0)
     started = time.monotonic()
     result = worker.run_batch(make_batch(hang, ["sleep", "gil", "loop"], tmp_path, kind="custom", limits=limits))
     assert time.monotonic() - started < 30
     for error in errors_of(result):
-        assert (error.kind, error.message) == ("timeout", "not finished within 0.5 s")
+        assert (error.kind, error.message) == ("timeout", "not finished within 1 s")
         assert "in hang" in error.traceback
-        assert 0.5 <= error.seconds < 10
+        assert 1.0 <= error.seconds < 10
     assert len(errors_of(result)) == 3
 
 
@@ -256,7 +258,7 @@ def count_interrupted_calls(path):
 
 def test_a_hang_that_is_cut_short_by_asking_where_it_is_does_not_go_on(tmp_path):
     marker = tmp_path / "marker"
-    limits = replace(QUICK, timeout_seconds=0.3)
+    limits = replace(QUICK, timeout_seconds=1.0)
     for _ in range(3):
         result = worker.run_batch(make_batch(count_interrupted_calls, [str(marker)], tmp_path, limits=limits))
         assert [error.kind for error in errors_of(result)] == ["timeout"]
