@@ -42,7 +42,7 @@ def chromium() -> Iterator[Any]:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-        driver.set_script_timeout(30)
+        driver.set_script_timeout(60)
         try:
             yield driver
         finally:
@@ -88,7 +88,7 @@ def text_of(driver: Any) -> str:
 
 def wait_for_text(driver: Any, wanted: str) -> str:
     """The page's text, once it holds `wanted`."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     text = ""
     while time.monotonic() < deadline:
         text = text_of(driver)

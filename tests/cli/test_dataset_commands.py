@@ -185,7 +185,7 @@ def test_explore_serves_the_page_until_it_is_interrupted(made):
         with urllib.request.urlopen(line.split()[2], timeout=30) as answer:
             assert b"numbers" in answer.read()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
     finally:
         process.kill()

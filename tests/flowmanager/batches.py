@@ -87,7 +87,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def wait_until(fact: Callable[[], bool], seconds: float = 10.0) -> bool:
+def wait_until(fact: Callable[[], bool], seconds: float = 30.0) -> bool:
     """Whether `fact` becomes true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -19,7 +19,7 @@ def base(client: Client) -> str:
 
 def fetch(client: Client) -> Any:
     """The numbers now."""
-    with urllib.request.urlopen(base(client) + "/dflow.json", timeout=10) as answer:
+    with urllib.request.urlopen(base(client) + "/dflow.json", timeout=60) as answer:
         return json.load(answer)
 
 

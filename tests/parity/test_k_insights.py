@@ -68,7 +68,7 @@ def test_k05_faces_are_coloured_and_selected(mesh_file):
         viewer.clear_face_colors()
         assert viewer.get_status()["n_colored_faces"] == 0
         chosen = urllib.request.Request(viewer.get_viewer_url() + "selection", b"[3, 1]", method="POST")
-        with urllib.request.urlopen(chosen, timeout=10):
+        with urllib.request.urlopen(chosen, timeout=60):
             assert viewer.get_selected_faces() == [1, 3]
 
 
@@ -87,7 +87,7 @@ def test_k07_a_running_flow_is_seen_on_the_dashboard(tmp_path):
 
     def snapshot(client):
         address = str(client.dashboard_link).rsplit("/", 1)[0] + "/dflow.json"
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             return json.load(answer)
 
     with (
@@ -98,7 +98,7 @@ def test_k07_a_running_flow_is_seen_on_the_dashboard(tmp_path):
     ):
         flow = dflow.create_flow("watched", [work], tmp_path, cluster=client, export_visualization=False)
         flow.process(inputs={"number": [1, 2, 3]}, progress=False)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while (runs := snapshot(client)["runs"])[-1]["status"] == "running" and time.monotonic() < end:
             time.sleep(0.1)
     assert runs[-1]["flow"] == "watched"

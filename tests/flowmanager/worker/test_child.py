@@ -128,7 +128,7 @@ def test_when_the_worker_dies_everything_below_it_ends_within_seconds(tmp_path, 
         assert all(map(is_running, pids))
         process.send_signal(death)
         process.wait()
-        assert wait_until(lambda: not any(map(is_running, pids)), 5.0)
+        assert wait_until(lambda: not any(map(is_running, pids)), 20.0)
 
 
 def test_an_idle_child_ends_with_its_worker(tmp_path):
@@ -140,7 +140,7 @@ def test_an_idle_child_ends_with_its_worker(tmp_path):
         pid = int(process.stdout.readline())
         nursery = psutil.Process(pid).ppid()
         process.kill()
-        assert wait_until(lambda: not is_running(pid) and not is_running(nursery), 5.0)
+        assert wait_until(lambda: not is_running(pid) and not is_running(nursery), 20.0)
 
 
 def test_a_worker_that_ends_properly_leaves_no_child():
@@ -155,7 +155,7 @@ def test_what_a_task_started_ends_with_its_child(tmp_path, function):
     limits = replace(QUICK, timeout_seconds=20.0 if function is subprocess_left_behind else 4.0)
     result = worker.run_batch(make_batch(function, [str(tmp_path)], tmp_path, limits=limits))
     assert result.items[0].status == "failed"
-    assert wait_until(lambda: not any(map(is_running, pids_in(tmp_path))), 5.0)
+    assert wait_until(lambda: not any(map(is_running, pids_in(tmp_path))), 20.0)
 
 
 def test_an_interrupt_does_not_reach_the_users_code(tmp_path):

@@ -15,5 +15,5 @@ def test_children_find_what_previews_need_loaded():
         "nursery.warm_up_previews()\n"
         "print('dflow.cadaccess.meshing' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=280)
     assert done.stdout.split() == ["False", "True"]
