@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dflow.cli.output import echo, echo_json
-from dflow.cli.target import Target, TargetPath
+from dflow.cli.target import Target, TargetPath, merged
 from dflow.plaintext import plain
 
 
@@ -48,7 +48,7 @@ def export(
     from dflow.dataset.export import export_dataset
     from dflow.dataset.location import locate
 
-    location = locate(dataset.flow_file, dataset=dataset.dataset)
+    location = locate(merged(dataset).flow_file, dataset=dataset.dataset)
     chosen = [name.strip() for text in columns for name in text.split(",") if name.strip()]
     report = export_dataset(
         location, out, form, columns=chosen or None, ids=None if ids is None else parse_ids(ids), overwrite=overwrite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import traceback
 from typing import IO, Any
@@ -90,7 +91,8 @@ class PlainHandler(logging.Handler):
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dflow")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Folders of CAD files become datasets that machines learn from.
 
     \b
@@ -100,6 +102,8 @@ def cli() -> None:
       dflow errors out/flows/parts
       dflow explore out/flows/parts
     """
+    if os.environ.get("NO_COLOR"):  # https://no-color.org, which click does not know
+        ctx.color = False
     logger = logging.getLogger("dflow")
     if not any(isinstance(handler, PlainHandler) for handler in logger.handlers):
         logger.addHandler(PlainHandler(logging.WARNING))

@@ -24,6 +24,19 @@ class Target:
     dataset: Path | None = None
 
 
+def merged(target: Target) -> Target:
+    """The target, for commands that need its dataset.
+
+    Raises
+    ------
+    click.BadParameter
+        If there is none: the flow stopped early, or did not export.
+    """
+    if target.flow_file is None and target.dataset is None:
+        raise click.BadParameter(f"{plain(target.root)} holds no dataset yet; run the flow to its end.")
+    return target
+
+
 class TargetPath(click.ParamType):  # type: ignore[type-arg]  # generic in click's newest releases only
     """A `.flow` file, the folder it lies in, the folder above several (if there is only one flow), or a `.dataset`."""
 

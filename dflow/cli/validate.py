@@ -6,7 +6,7 @@ import click
 
 from dflow.cli.main import EXIT_FAILURE
 from dflow.cli.output import echo, echo_json
-from dflow.cli.target import Target, TargetPath
+from dflow.cli.target import Target, TargetPath, merged
 
 
 @click.command(short_help="Check a finished dataset.")
@@ -26,7 +26,7 @@ def validate(ctx: click.Context, dataset: Target, as_json: bool) -> None:
     from dflow.dataset.location import locate
     from dflow.dataset.validate import validate_dataset
 
-    location = locate(dataset.flow_file, dataset=dataset.dataset)
+    location = locate(merged(dataset).flow_file, dataset=dataset.dataset)
     problems = validate_dataset(location.dataset, infoset=location.infoset, attribset=location.attribset)
     if as_json:
         echo_json({"dataset": str(location.dataset), "sound": not problems, "problems": problems})

@@ -118,6 +118,16 @@ def test_a_flow_without_export_has_its_counts_only(paths):
     assert invoke("validate", paths.root).exit_code == 1
 
 
+@pytest.mark.parametrize("command", [("validate",), ("export", "--to", "npz", "--out", "never")])
+def test_a_flow_that_stopped_early_has_nothing_to_validate_or_export(tmp_path, command):
+    root = tmp_path / "flows" / "numbers"
+    root.mkdir(parents=True)
+    (root / "error_summary.json").write_text("[]")
+    result = invoke(command[0], root, *command[1:])
+    assert result.exit_code == 2
+    assert f"{root} holds no dataset yet; run the flow to its end." in result.output
+
+
 def test_a_sound_dataset_is_valid_and_a_flipped_byte_is_found(paths):
     result = invoke("validate", paths.root)
     assert (result.exit_code, result.output) == (0, f"{paths.dataset}: sound\n")

@@ -37,6 +37,24 @@ def test_every_command_has_help_with_examples(name):
     assert f"dflow {name}" in result.output
 
 
+@pytest.mark.parametrize(("value", "color"), [(None, None), ("", None), ("1", False)])
+def test_no_color_is_heeded(monkeypatch, value, color):
+    """The commands' texts go through click, which takes colours out where its context says so."""
+    seen = []
+
+    @click.command()
+    @click.pass_context
+    def shout(ctx):
+        seen.append(ctx.color)
+
+    monkeypatch.setattr(LazyGroup, "get_command", lambda *_: shout)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NO_COLOR", value)
+    assert invoke("shout").exit_code == 0
+    assert seen == [color]
+
+
 def test_wrong_usage_is_exit_code_two():
     assert invoke("nonsense").exit_code == 2
     assert invoke("run").exit_code == 2
