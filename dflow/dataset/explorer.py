@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -28,7 +29,7 @@ from dflow.dataset.reduce import How, reduce_rows, statistics
 from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.dataset.sql import files_table, mentioned_reductions, run_sql
 from dflow.dataset.store import FILE_GROUP, open_store
-from dflow.errors import QueryError, UnknownKeyError
+from dflow.errors import DatasetError, QueryError, UnknownKeyError
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +90,16 @@ class DatasetExplorer:
         return self._store.n_files
 
     def __repr__(self) -> str:
-        return f"<DatasetExplorer {summary_line(self._store)}>"
+        try:
+            return f"<DatasetExplorer {summary_line(self._store)}>"
+        except (DatasetError, OSError) as error:  # closed, or damaged since: a debugger shows this too
+            return f"<DatasetExplorer {self.location.dataset.name}, {error}>"
 
     def _repr_html_(self) -> str:
-        return to_html(self._store)
+        try:
+            return to_html(self._store)
+        except (DatasetError, OSError):
+            return f"<div>{html.escape(repr(self))}</div>"
 
     # What is there
 

@@ -326,3 +326,12 @@ def test_an_active_client_does_the_work(tmp_path: Path, monkeypatch: pytest.Monk
 def _transitions(client: Any) -> list[tuple[int, dict[str, Any]]]:
     log = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.transition_log))
     return [(i, {"key": entry[0]}) for i, entry in enumerate(log)]
+
+
+def test_a_closed_explorer_still_says_what_it_is(merged: FlowPaths) -> None:
+    explorer = DatasetExplorer(merged.flow_file)
+    explorer.close()
+    assert repr(explorer).startswith("<DatasetExplorer parts.dataset")
+    assert "was closed" in repr(explorer)
+    assert "<DatasetExplorer" not in explorer._repr_html_()
+    assert "was closed" in explorer._repr_html_()
