@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from dflow.insights.coloring import default_palette
@@ -54,7 +55,12 @@ def part_data(data: FlowData, file_id: int) -> dict[str, Any]:
 
 def _values(data: FlowData, file_id: int) -> list[list[str]]:
     row = data.files.iloc[file_id]
-    return [[str(name), _text(value)] for name, value in row.items() if name not in ("table_name", "id")]
+    texts = {name for name, kind in data.files.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)}
+    return [
+        [str(name), "" if name in texts and pd.isna(value) else _text(value)]
+        for name, value in row.items()
+        if name not in ("table_name", "id")
+    ]
 
 
 def _text(value: Any) -> str:
@@ -120,6 +126,8 @@ def _graph(graph: xr.Dataset | None, faces: xr.Dataset | None) -> dict[str, Any]
     if graph is None or faces is None or "edges_source" not in graph or "edges_destination" not in graph:
         return {"note": "This dataset has no face graph.", "places": [], "arcs": []}
     n_faces = int(faces.sizes.get("face", next(iter(faces.sizes.values()), 0)))
+    if not n_faces:
+        return {"note": "This part has no faces.", "places": [], "arcs": []}
     if n_faces > MAX_GRAPH_FACES:
         return {"note": f"{n_faces:,} faces are too many to draw as a graph.", "places": [], "arcs": []}
     arcs = np.stack([graph["edges_source"].values, graph["edges_destination"].values], axis=1)

@@ -79,11 +79,11 @@ async function showSolid() {
       return;
     } catch (error) { at("face").textContent = error.message; }
   } else at("face").textContent = "no 3D data";
-  if (data.hasPicture) {
-    const picture = document.createElement("img");
-    picture.src = "thumb?id=" + data.id;
-    canvas.replaceWith(picture);
-  }
+  const instead = document.createElement(data.hasPicture ? "img" : "div");
+  if (data.hasPicture) instead.src = "thumb?id=" + data.id;
+  else instead.textContent = "no preview";
+  instead.id = "instead";
+  canvas.replaceWith(instead);
 }
 
 document.title = data.name + " – dflow";

@@ -25,6 +25,8 @@ const visit = root => {
 visit(document);
 return found;
 """
+_READ_PIXELS = "GPU stall due to ReadPixels"
+"""Now and then said by the software renderer where a test reads a picture back."""
 _STATUS = "return Bokeh.documents[0].roots()[0].children[0].children[3].text"
 
 
@@ -72,7 +74,8 @@ def _shown(driver) -> list[str]:
 
 def _assert_quiet(driver, port: int) -> None:
     """No warning or error on the console, no request to another host, no script of a file's name."""
-    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")] == []
+    told = [entry for entry in driver.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
+    assert [entry for entry in told if _READ_PIXELS not in entry["message"]] == []
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
@@ -162,6 +165,17 @@ def test_a_parts_page_draws_the_part_and_links_graph_and_faces(chromium, port):
     face = chromium.execute_script("return Array.from(view.selected)")
     assert len(face) == 1
     assert chromium.find_element("id", "face").text.startswith(f"face {face[0]}:")
+    _assert_quiet(chromium, port)
+
+
+def test_a_part_without_preview_and_faces_says_so(chromium, port):
+    chromium.get(f"http://127.0.0.1:{port}/part?id={N_PARTS // 2}")
+    chromium.execute_async_script("const done = arguments[0]; window.ready.then(done, done)")
+    assert chromium.find_element("id", "instead").text == "no preview"
+    assert chromium.find_elements("id", "canvas") == []
+    assert chromium.find_element("id", "graph-note").text == "This part has no faces."
+    cells = [cell.text for cell in chromium.find_elements("css selector", "#values td")]
+    assert "nan" not in cells[: cells.index("content_hash")]
     _assert_quiet(chromium, port)
 
 
