@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -142,7 +142,11 @@ class Journal:
                 known = len(self._layouts)
                 if self._number(sample.layout) == known:
                     yield _line({"layout": known, **_pack_layout(sample.layout)})
-        yield _line(_pack_entry(entry, self._number))
+        try:
+            yield _line(_pack_entry(entry, self._number))
+        except (ValueError, RecursionError):  # an integer of thousands of digits, or lists in lists in lists
+            bare = tuple([replace(record, value=None) for record in entry.records])
+            yield _line(_pack_entry(replace(entry, records=bare, value_lost=True), self._number))
 
     def _number(self, layout: SampleLayout) -> int:
         """The number of a layout in this session's lines; a new one gets the next."""

@@ -205,7 +205,10 @@ def _process_space() -> str:
 @contextmanager
 def _guarded(path: Path) -> Iterator[None]:
     """Only one process at a time between reading and replacing the lock file."""
-    with path.open("a+b") as handle:
+    with writing(path):
+        handle = path.open("a+b")
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        os.utime(path)
+        with writing(path):
+            os.utime(path)
         yield

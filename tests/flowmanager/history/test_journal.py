@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,11 +67,29 @@ def test_returned_values_come_back_equal(tmp_path, value):
     assert not found.value_lost
 
 
-def test_a_value_that_json_cannot_hold_is_marked_as_lost(tmp_path):
+def nested(depth: int) -> list[object]:
+    found: list[object] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    "value", [{1, 2}, 10**5000, [{"a": -(10**5000)}], nested(400)], ids=["set", "large", "larger", "deep"]
+)
+def test_a_value_that_json_cannot_hold_is_marked_as_lost(tmp_path, value):
     journal = Journal(tmp_path)
-    journal.append([entry(value=pack_value({1, 2}))])
+    data = pack_value(value)
+    within(300, lambda: journal.append([entry(value=data)]))
     journal.close()
-    assert read_journal(journal.path).entries["encode", "a.step"].value_lost
+    found = read_journal(journal.path)
+    assert found.entries["encode", "a.step"].value_lost
+    assert found.n_damaged == 0
+
+
+def within(depth: int, act: Callable[[], None]) -> None:
+    """Do something so many calls deep, as from a notebook."""
+    within(depth - 1, act) if depth else act()
 
 
 @given(cut=st.integers(min_value=0, max_value=4000), flip=st.integers(min_value=-1, max_value=4000))

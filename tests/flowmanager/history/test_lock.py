@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from dflow.errors import FlowBusyError
+from dflow.errors import FlowBusyError, OutputFolderError
 from dflow.flowmanager.history import lock as lock_module
 from dflow.flowmanager.history.lock import STALE_SECONDS, FolderLock, Owner
 from tests.flowmanager.batches import wait_until
@@ -38,6 +38,12 @@ def test_two_live_owners_are_refused_and_the_message_names_the_first(tmp_path):
         FolderLock(folder).acquire()
     with FolderLock(folder):
         pass
+
+
+def test_a_guard_that_cannot_be_opened_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "lock.guard").mkdir()  # or another user's file
+    with pytest.raises(OutputFolderError, match=r"Cannot write .*lock\.guard.* permit writing there"):
+        FolderLock(tmp_path).acquire()
 
 
 def test_a_killed_owner_does_not_block(tmp_path):
