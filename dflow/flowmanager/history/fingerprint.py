@@ -1,8 +1,9 @@
 """What a pipeline is, as a hash: when it changes, samples made by the old one are made again.
 
 It covers the tasks' source text, the functions and constants that they reach in the user's own modules or notebook, and
-the parameters that shape a sample. Libraries count as their names; dflow and the CAD kernel as their versions. Worker
-count, batch size and machine do not take part. What cannot be read this way is listed in `Fingerprint.unknown`.
+the parameters that shape a sample; a module of the user's that a function imports as it runs counts as a whole.
+Libraries count as their names; dflow and the CAD kernel as their versions. Worker count, batch size and machine do not
+take part. What cannot be read this way is listed in `Fingerprint.unknown`.
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ import logging
 import os
 import re
 import sys
-import sysconfig
 import textwrap
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dflow._version import __version__
+from dflow.flowmanager.history.imports import Import, imports_in, imports_of, is_installed, is_known, own_modules
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class _Reader:
             self._function(value, label)
         elif isinstance(value, type):
             self._class(value)
+        elif (compiled := _compiled_from(value)) is not None:
+            self.visit(compiled, label)
         elif not isinstance(value, (types.ModuleType, types.BuiltinFunctionType, logging.Logger)):
             self._constant(value, label)
 
@@ -129,9 +133,12 @@ class _Reader:
         wrapped = getattr(function, "__wrapped__", None)
         if wrapped is not None:
             self.visit(wrapped, label)
-        if not _is_own(function.__module__) or not self._first_time(function):
+        for variant in _variants(function):
+            self.visit(variant, label)
+        module = function.__globals__.get("__name__")  # a wrapper's ``__module__`` is that of what it wraps
+        if not _is_own(module) or not self._first_time(function):
             return
-        self._note_module(function.__module__)
+        self._note_module(module)
         name = label if label.startswith("task ") else f"function {function.__module__}.{function.__qualname__}"
         if name in self.parts:  # two lambdas of one scope
             name = f"{name} line {function.__code__.co_firstlineno}"
@@ -143,7 +150,24 @@ class _Reader:
             except ValueError:  # not filled yet
                 continue
             self.visit(content, f"closure {function.__qualname__}.{cell_name}")
-        self._reached(function.__code__, function.__globals__, function.__module__)
+        self._reached(function.__code__, function.__globals__, str(module))
+
+    def _import(self, wanted: Import, package: str) -> None:
+        """What a function or a module imports, by the texts of all that are the user's own."""
+        for name, file in own_modules(wanted, package):
+            label = f"module {name}"
+            if label in self.parts:
+                continue
+            try:
+                data = Path(file).read_bytes()
+            except OSError as error:
+                self.unknown.add(f"{label}: {error}")
+                continue
+            text = data.decode("utf-8", "replace") if file.endswith(".py") else ""
+            self.parts[label] = _digest(_normalised(text) if text else data)
+            inside = name if os.path.basename(file) == "__init__.py" else name.rpartition(".")[0]
+            for each in sorted(imports_in(text)):
+                self._import(each, inside)
 
     def _class(self, cls: type) -> None:
         if not _is_own(cls.__module__) or not self._first_time(cls):
@@ -163,24 +187,22 @@ class _Reader:
 
     def _reached(self, code: types.CodeType, scope: Mapping[str, Any], module: str) -> None:
         names, attributes, imports = _names_in(code)
+        package = scope.get("__package__") or ""
         for name in sorted(names & scope.keys()):
             self._name(scope[name], f"{module}.{name}", attributes)
-        for name in sorted(imports):
-            imported = sys.modules.get(name)
-            if imported is not None:
-                self._name(imported, name, attributes)
+        for wanted in sorted(imports):
+            self._import(wanted, package)
 
-    def _name(self, value: Any, label: str, attributes: set[str]) -> None:
+    def _name(self, value: Any, label: str, attributes: set[str], above: tuple[types.ModuleType, ...] = ()) -> None:
+        """A global of that name, or, `above` being the modules that lead there, a module's member."""
         if not isinstance(value, types.ModuleType):
             self.visit(value, f"constant {label}")
             return
-        if not _is_own(value.__name__):
+        if not _is_own(value.__name__) or value in above:
             return
         self._note_module(value.__name__)
         for attribute in sorted(attributes & vars(value).keys()):
-            member = vars(value)[attribute]
-            if not isinstance(member, types.ModuleType):
-                self.visit(member, f"constant {value.__name__}.{attribute}")
+            self._name(vars(value)[attribute], f"{value.__name__}.{attribute}", attributes, (*above, value))
 
     def _note_module(self, name: str | None) -> None:
         if name and name in sys.modules:
@@ -215,6 +237,10 @@ class _Reader:
         if isinstance(value, (types.FunctionType, types.MethodType, functools.partial, type)):
             self.visit(value, label)
             return f"callable:{getattr(value, '__qualname__', label)}"
+        compiled = _compiled_from(value)
+        if compiled is not None:
+            self.visit(compiled, label)
+            return f"callable:{compiled.__qualname__}"
         if isinstance(value, (np.generic, np.dtype)):
             return f"{type(value).__name__}:{value!r}"
         if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, logging.Logger)):
@@ -227,30 +253,42 @@ class _Reader:
         raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} cannot be fingerprinted")
 
 
-def _names_in(code: types.CodeType) -> tuple[set[str], set[str], set[str]]:
-    """Global names, attribute names and imported module names in a code object and those nested in it."""
+def _compiled_from(value: Any) -> types.FunctionType | None:
+    """The function that numba, or another compiler with its conventions, has made a callable object of."""
+    function = getattr(value, "py_func", None)
+    return function if isinstance(function, types.FunctionType) else None
+
+
+def _variants(function: types.FunctionType) -> list[Any]:
+    """What `functools.singledispatch` chooses from."""
+    registry = getattr(function, "registry", None)
+    return list(registry.values()) if isinstance(registry, types.MappingProxyType) else []
+
+
+def _names_in(code: types.CodeType) -> tuple[set[str], set[str], set[Import]]:
+    """Global names, attribute names and imports in a code object and those nested in it."""
     names: set[str] = set()
     attributes: set[str] = set()
-    imports: set[str] = set()
+    imports = imports_of(code)
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             names.add(str(instruction.argval))
         elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"):
             attributes.add(str(instruction.argval))
-        elif instruction.opname == "IMPORT_NAME":
-            imports.add(str(instruction.argval))
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            for mine, inner in zip((names, attributes, imports), _names_in(constant), strict=True):
-                mine |= inner
+            inner_names, inner_attributes, inner_imports = _names_in(constant)
+            names |= inner_names
+            attributes |= inner_attributes
+            imports |= inner_imports
     return names, attributes, imports
 
 
 def _source(function: types.FunctionType, code: types.CodeType) -> str:
     if code.co_filename == "<string>":  # from Python 3.13 on, `inspect` may answer with lines of another program
         return _code_text(code)
-    try:
-        return _normalised(inspect.getsource(function))
+    try:  # of a wrapper `inspect` would give what it wraps
+        return _normalised(inspect.getsource(code if hasattr(function, "__wrapped__") else function))
     except (OSError, TypeError):
         return _code_text(code)
 
@@ -275,15 +313,12 @@ def _is_own(module_name: str | None) -> bool:
     if module_name is None or module_name == "__main__":
         return True
     top = module_name.partition(".")[0]
-    if top == "dflow" or top in sys.stdlib_module_names or top in sys.builtin_module_names:
+    if is_known(top):
         return False
     file = getattr(sys.modules.get(module_name), "__file__", None)
     if file is None:
         return top not in sys.modules or getattr(sys.modules[top], "__path__", None) is None
-    installed = {sysconfig.get_path(key) for key in ("purelib", "platlib")}
-    return (
-        not any(os.path.abspath(file).startswith(folder + os.sep) for folder in installed) and "-packages" not in file
-    )
+    return not is_installed(file)
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import sys
 import textwrap
 
@@ -106,6 +107,145 @@ def test_comments_layout_and_unreached_constants_do_not_matter(project, old, new
     project.helpers = project.helpers.replace(old, new)
     project.tasks = project.tasks.replace(old, new)
     assert project.read().digest == first.digest
+
+
+REACHED = {
+    "a module imported as the task runs": ("import lazy", "lazy.f()", {"lazy.py": "def f(): return 1"}),
+    "a name imported as the task runs": ("from lazy import f", "f()", {"lazy.py": "def f(): return 1"}),
+    "what such a module imports": (
+        "from lazy import f",
+        "f()",
+        {"lazy.py": "from lazier import f", "lazier.py": "def f(): return 1"},
+    ),
+    "a package's module, by its dots": (
+        "from lazy.one import f",
+        "f()",
+        {
+            "lazy/__init__.py": "",
+            "lazy/one.py": "def f():\n    from .two import g\n    return g()",
+            "lazy/two.py": "def g(): return 1",
+        },
+    ),
+    "a package's own file": ("import lazy.one", "lazy.K", {"lazy/__init__.py": "K = 1", "lazy/one.py": ""}),
+    "a module of a package's members": (
+        "from lazy import one",
+        "one.f()",
+        {"lazy/__init__.py": "", "lazy/one.py": "def f(): return 1"},
+    ),
+}
+
+
+def lazily(folder, monkeypatch, statement, call, files):
+    """The fingerprint of a task with that import inside, each time as in a new process."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    for name in [name for name in sys.modules if name.startswith("laz")]:
+        monkeypatch.delitem(sys.modules, name)
+    importlib.invalidate_caches()
+    (folder / "lazy_task.py").write_text(f"def task(x):\n    import json\n    {statement}\n    return {call}\n")
+    return importlib.import_module("lazy_task").task
+
+
+@pytest.mark.parametrize("what", REACHED)
+def test_modules_that_are_imported_as_a_task_runs_count_before_they_are(tmp_path, monkeypatch, what):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    statement, call, files = REACHED[what]
+    task = lazily(tmp_path, monkeypatch, statement, call, files)
+    first = fingerprint([task], {})
+    assert set(sys.modules) & {name.partition(".")[0].partition("/")[0] for name in files} == set(), "nothing is run"
+    assert task(0) == 1
+    assert fingerprint([task], {}) == first, "whether it is loaded does not matter"
+    commented = {name: text + "  # a comment" for name, text in files.items()}
+    assert fingerprint([lazily(tmp_path, monkeypatch, statement, call, commented)], {}) == first
+    changed = {name: text.replace("1", "2") for name, text in files.items()}
+    second = fingerprint([lazily(tmp_path, monkeypatch, statement, call, changed)], {})
+    assert any("module laz" in each for each in changes(dict(first.parts), dict(second.parts)))
+    assert not any("json" in name for name, _ in first.parts)
+
+
+OTHER_WAYS = {
+    "a wrapper": """
+        import functools
+        def one_more(g):
+            @functools.wraps(g)
+            def wrapper():
+                return g() + 1
+            return wrapper
+        @one_more
+        def f():
+            return 7
+        """,
+    "what a wrapper reaches": """
+        import functools
+        STEP = 1
+        def one_more(g):
+            @functools.wraps(g)
+            def wrapper():
+                return g() + STEP
+            return wrapper
+        @one_more
+        def f():
+            return 7
+        """,
+    "a compiled function": """
+        import numba
+        @numba.njit
+        def f():
+            return 1
+        """,
+    "a function chosen by type": """
+        import functools
+        @functools.singledispatch
+        def by_type(x):
+            return 0
+        @by_type.register
+        def _(x: int):
+            return 1
+        def f():
+            return by_type(3)
+        """,
+}
+
+
+@pytest.mark.parametrize("what", OTHER_WAYS)
+def test_functions_that_are_reached_in_other_ways_count(tmp_path, monkeypatch, what):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def read(text):
+        (tmp_path / "lazy_helpers.py").write_text(textwrap.dedent(text))
+        (tmp_path / "lazy_task.py").write_text("from lazy_helpers import f\ndef task(x):\n    return f()\n")
+        for name in ("lazy_helpers", "lazy_task"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        return fingerprint([importlib.import_module("lazy_task").task], {})
+
+    text = OTHER_WAYS[what]
+    first = read(text)
+    assert first == read(text)
+    assert first.unknown == ()
+    assert first.digest != read(text.replace("1", "2")).digest
+
+
+def test_a_module_of_a_package_counts_by_its_dots(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "lazy_package").mkdir()
+    (tmp_path / "lazy_package" / "__init__.py").write_text("")
+    (tmp_path / "lazy_task.py").write_text("import lazy_package.one\ndef task(x):\n    return lazy_package.one.f()\n")
+
+    def read(number):
+        (tmp_path / "lazy_package" / "one.py").write_text(f"import lazy_package\ndef f():\n    return {number}\n")
+        for name in ("lazy_task", "lazy_package", "lazy_package.one"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        return fingerprint([importlib.import_module("lazy_task").task], {})
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert read(1) == read(1)
+    assert read(1).digest != read(2).digest
 
 
 def test_what_cannot_be_read_is_reported(project):
