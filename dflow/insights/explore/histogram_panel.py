@@ -17,6 +17,7 @@ from bokeh.models import (
     FixedTicker,
     HoverTool,
     NumeralTickFormatter,
+    Range1d,
     Select,
 )
 from bokeh.plotting import figure
@@ -95,7 +96,17 @@ class HistogramPanel:
 
     def _make_figure(self) -> Any:
         box = BoxSelectTool(dimensions="width", continuous=False)
-        bars = figure(width=WIDTH, height=HEIGHT, tools=[box], toolbar_location=None, active_drag=box, name=self.name)
+        # A range that follows the data would go back to its first ends whenever the bars change.
+        along = Range1d(0, 1)
+        bars = figure(
+            width=WIDTH,
+            height=HEIGHT,
+            x_range=along,
+            tools=[box],
+            toolbar_location=None,
+            active_drag=box,
+            name=self.name,
+        )
         for values, color in (("total", ALL_COLOR), ("chosen", SELECTED_COLOR)):
             drawn = bars.quad(
                 left="left", right="right", bottom=0, top=values, source=self._source, color=color, line_color="white"

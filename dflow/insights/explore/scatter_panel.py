@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from bokeh.events import DoubleTap, SelectionGeometry
 from bokeh.layouts import column, row
-from bokeh.models import BoxSelectTool, ColumnDataSource, HoverTool, LinearColorMapper, Select
+from bokeh.models import BoxSelectTool, ColumnDataSource, HoverTool, LinearColorMapper, Range1d, Select
 from bokeh.plotting import figure
 
 from dflow.insights.explore.histogram_panel import SELECTED_COLOR
@@ -87,7 +87,10 @@ class ScatterPanel:
 
     def _make_figure(self) -> Any:
         box = BoxSelectTool(continuous=False)
-        plot = figure(width=WIDTH, height=HEIGHT, tools=[box, "wheel_zoom", "pan", "reset"], active_drag=box)
+        # Ranges that follow the data would go back to their first ends whenever the points change.
+        ranges = {"x_range": Range1d(0, 1), "y_range": Range1d(0, 1)}
+        tools = [box, "wheel_zoom", "pan", "reset"]
+        plot = figure(width=WIDTH, height=HEIGHT, tools=tools, active_drag=box, **ranges)
         greys = LinearColorMapper(["#ffffff00", *(f"#{v:02x}{v:02x}{v + 6:02x}" for v in range(225, 120, -5))], low=0)
         self._mapper = greys
         plot.image(image="image", x="x", y="y", dw="dw", dh="dh", source=self._density, color_mapper=greys)
@@ -113,8 +116,11 @@ class ScatterPanel:
         left, bottom = float(x_edges[0]), float(y_edges[0])
         width, height = float(x_edges[-1]) - left, float(y_edges[-1]) - bottom
         self._density.data = {"image": [shade], "x": [left], "y": [bottom], "dw": [width], "dh": [height]}
-        self._figure.x_range.update(start=left, end=left + width)
-        self._figure.y_range.update(start=bottom, end=bottom + height)
+        for along, start, end in (
+            (self._figure.x_range, left, left + width),
+            (self._figure.y_range, bottom, bottom + height),
+        ):
+            along.update(start=start, end=end, reset_start=start, reset_end=end)
         for axis, select in zip((self._figure.xaxis, self._figure.yaxis), self.selects, strict=True):
             axis.axis_label = as_label(select.value, 60)
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 
+import numpy as np
 import pytest
 
 from tests.insights.explore.flows import HOSTILE, N_PARTS
@@ -65,6 +66,14 @@ def _wait(condition, seconds: float = 60.0):
     return result
 
 
+def _drag(driver, element, start: int, end: int) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    half = (end - start) // 2
+    drag = ActionChains(driver).move_to_element_with_offset(element, start, 0).click_and_hold()
+    drag.move_by_offset(half, 5).move_by_offset(end - start - half, 5).release().perform()
+
+
 def _shown(driver) -> list[str]:
     """Ids of the parts whose pictures are on screen."""
     return driver.execute_script(
@@ -85,15 +94,13 @@ def _assert_quiet(driver, port: int) -> None:
 
 
 def test_a_brush_and_a_search_move_the_page(chromium, port):
-    from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
     chromium.get(f"http://127.0.0.1:{port}/")
     _find(chromium, "a.dflow-part", 24)
     histogram = _find(chromium, ".bk-Figure", 5)[0]
     assert f"<b>{N_PARTS}</b>" in chromium.execute_script(_STATUS)
-    drag = ActionChains(chromium).move_to_element_with_offset(histogram, -40, 0)
-    drag.click_and_hold().move_by_offset(40, 5).move_by_offset(40, 5).release().perform()
+    _drag(chromium, histogram, -40, 40)
     _wait(lambda: "face_count from" in chromium.execute_script(_STATUS))
     _wait(lambda: _shown(chromium) != [str(i) for i in range(24)])
     _wait(lambda: [row.text.split()[0] for row in _find(chromium, ".slick-row", 10)[:10]] == _shown(chromium)[:10])
@@ -103,6 +110,42 @@ def test_a_brush_and_a_search_move_the_page(chromium, port):
     _wait(lambda: len(chromium.execute_script(_FIND, "a.dflow-part")) < 11)
     for tab in _find(chromium, ".bk-tab", 3)[1:]:
         tab.click()
+    _assert_quiet(chromium, port)
+
+
+_RANGES = """
+return [...Bokeh.documents[0]._all_models.values()].filter(model => model.type === "Figure")
+  .map(plot => [plot.x_range.start, plot.x_range.end, plot.y_range.start, plot.y_range.end]);
+"""
+
+
+def test_axes_follow_the_variables_that_are_chosen(chromium, port, data):
+    from selenium.webdriver.support.ui import Select
+
+    chromium.get(f"http://127.0.0.1:{port}/")
+    _find(chromium, "a.dflow-part", 24)
+    menus = _find(chromium, "select", 6)
+    Select(menus[0]).select_by_value("volume")
+    Select(menus[4]).select_by_value("max of faces/face_areas")
+    Select(menus[5]).select_by_value("volume")
+    edges = data.variable("volume").edges
+    areas, volumes = data.numbers("max of faces/face_areas"), data.numbers("volume")
+
+    def ends_fit() -> bool:
+        ranges = chromium.execute_script(_RANGES)
+        x0, x1, y0, y1 = ranges[-1]
+        histogram = np.allclose(ranges[0][:2], [edges[0], edges[-1]])
+        return histogram and all(
+            low < values[np.isfinite(values)].min() and high < 1.1 * values[np.isfinite(values)].max()
+            for values, low, high in ((areas, x0, x1), (volumes, y0, y1))
+        )
+
+    _wait(ends_fit)
+    before = chromium.execute_script(_STATUS)
+    _drag(chromium, _find(chromium, ".bk-Figure", 5)[4], -120, 60)
+    _wait(lambda: chromium.execute_script(_STATUS) != before)
+    time.sleep(0.5)
+    assert ends_fit()  # also after the points have changed
     _assert_quiet(chromium, port)
 
 
