@@ -31,6 +31,7 @@ import numpy as np
 
 from dflow._version import __version__
 from dflow.flowmanager.history.imports import Import, imports_in, imports_of, is_installed, is_known, own_modules
+from dflow.flowmanager.history.loaded import code_text, is_edited, members_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,9 @@ def changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(words)
 
 
+_EDITED = "its file was edited after it was loaded, and what runs is older; import it anew, or restart Python"
+
+
 class _Reader:
     """Walks from functions to everything of the user's that they reach."""
 
@@ -142,7 +146,11 @@ class _Reader:
         name = label if label.startswith("task ") else f"function {function.__module__}.{function.__qualname__}"
         if name in self.parts:  # two lambdas of one scope
             name = f"{name} line {function.__code__.co_firstlineno}"
-        self.parts[name] = _digest(_source(function, function.__code__))
+        if is_edited(function.__code__):
+            self.unknown.add(f"the text of {name}: {_EDITED}")
+            self.parts[name] = _digest(code_text(function.__code__))
+        else:
+            self.parts[name] = _digest(_source(function, function.__code__))
         self._constant([function.__defaults__, function.__kwdefaults__], f"defaults of {function.__qualname__}")
         for cell_name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             try:
@@ -174,8 +182,13 @@ class _Reader:
             return
         self._note_module(cls.__module__)
         label = f"class {cls.__module__}.{cls.__qualname__}"
+        codes = members_of(cls)
         try:
-            self.parts[label] = _digest(_normalised(inspect.getsource(cls)))
+            if any(map(is_edited, codes)):
+                self.unknown.add(f"the text of {label}: {_EDITED}")
+                self.parts[label] = _digest("|".join(map(code_text, codes)))
+            else:
+                self.parts[label] = _digest(_normalised(inspect.getsource(cls)))
         except (OSError, TypeError):
             self.unknown.add(label)
         for base in cls.__bases__:
@@ -286,17 +299,11 @@ def _names_in(code: types.CodeType) -> tuple[set[str], set[str], set[Import]]:
 
 def _source(function: types.FunctionType, code: types.CodeType) -> str:
     if code.co_filename == "<string>":  # from Python 3.13 on, `inspect` may answer with lines of another program
-        return _code_text(code)
+        return code_text(code)
     try:  # of a wrapper `inspect` would give what it wraps
         return _normalised(inspect.getsource(code if hasattr(function, "__wrapped__") else function))
     except (OSError, TypeError):
-        return _code_text(code)
-
-
-def _code_text(code: types.CodeType) -> str:
-    """A function without source (typed at a prompt, made by exec): its bytecode."""
-    constants = [_code_text(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
-    return f"{code.co_code.hex()}|{constants}|{code.co_names}|{code.co_varnames}"
+        return code_text(code)
 
 
 def _normalised(source: str) -> str:

@@ -248,6 +248,50 @@ def test_a_module_of_a_package_counts_by_its_dots(tmp_path, monkeypatch):
     assert read(1).digest != read(2).digest
 
 
+EDITED = """
+class Reader:
+    def read(self):
+        return 1
+
+    @property
+    def size(self):
+        return 2
+
+def outer(x):
+    return x + 3
+
+def task(x):
+    return Reader().read() + Reader().size + outer(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("return 1", "return 4"), ("return 2", "return 4"), ("x + 3", "x + 4"), ("\nclass", "\n\n\nclass")],
+)
+def test_what_is_loaded_counts_not_what_its_file_says_by_now(tmp_path, monkeypatch, old, new):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def load(text):
+        monkeypatch.delitem(sys.modules, "edited_task", raising=False)
+        (tmp_path / "edited_task.py").write_text(text)
+        importlib.invalidate_caches()
+        return importlib.import_module("edited_task").task
+
+    task = load(EDITED)
+    before = fingerprint([task], {})
+    assert before.unknown == ()
+    (tmp_path / "edited_task.py").write_text(EDITED.replace(old, new) + "# longer\n")
+    meanwhile = fingerprint([task], {})
+    assert meanwhile == fingerprint([task], {})
+    assert "edited after it was loaded" in meanwhile.unknown[0]
+    after = fingerprint([load(EDITED.replace(old, new) + "# longer\n")], {})
+    assert after.unknown == ()
+    assert meanwhile.digest != after.digest, "or what the old code made would be taken for the new code's"
+    assert (before.digest == after.digest) == (new.strip() == "class")
+
+
 def test_what_cannot_be_read_is_reported(project):
     project.tasks = project.tasks.replace("HANDLE = None", "HANDLE = object()").replace("# a comment", "print(HANDLE)")
     (unknown,) = project.read().unknown
