@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -51,12 +52,11 @@ class FlowData:
         self.files: pd.DataFrame = self.explorer.files
         self.sources: list[str] = self.files["description"].astype(str).tolist()
         paths = self.explorer.get_stream_cache_paths()
-        names = [source.rpartition("/")[2] for source in self.sources]
         self.parts = PartCatalog(
             paths["id"].tolist(),
             paths["stream_cache_png"].tolist(),
             paths["stream_cache_3d"].tolist(),
-            names=names,
+            names=self.file_names.tolist(),
             root=self.explorer.location.root,
         )
         self.failures: Failures = read_failures(self.flow_file.parent / "error_summary.json")
@@ -74,9 +74,15 @@ class FlowData:
         """The flow's name."""
         return self.flow_file.stem
 
+    @cached_property
+    def file_names(self) -> npt.NDArray[np.object_]:
+        """File names without their folders, (n_files,)."""
+        return np.array([source.rpartition("/")[2] for source in self.sources], object)
+
     def names(self, ids: npt.NDArray[np.int64]) -> list[str]:
-        """File names without their folders."""
-        return [self.sources[i].rpartition("/")[2] for i in ids.tolist()]
+        """File names of some files."""
+        names: list[str] = self.file_names[ids].tolist()
+        return names
 
     def close(self) -> None:
         """Release the dataset."""

@@ -26,6 +26,8 @@ from dflow.insights.explore.texts import as_html, as_label, html_block
 N_THUMBNAILS = 24
 MAX_COLUMNS = 7
 WIDTH = 640
+FILE = "description"
+"""The table shows a file's name without its folder, and sorts by what it shows."""
 # Only the id enters the template, and it is an integer.
 _LINK = '<a href="part?id=<%= value %>" target="_blank"><%= value %></a>'
 
@@ -44,11 +46,11 @@ class PartsPanel:
         self._page = 0
         self._selected: Ids = np.zeros(0, np.int64)
         self._ids: Ids = self._selected
-        sortable = ["id", "description", *self._columns]
+        sortable = ["id", FILE, *self._columns]
         self.sort = Select(
             title="sort by",
             value="id",
-            options=[(c, "file" if c == "description" else as_label(c)) for c in sortable],
+            options=[(c, "file" if c == FILE else as_label(c)) for c in sortable],
             width=190,
         )
         self.descending = Checkbox(label="descending", active=False)
@@ -92,7 +94,7 @@ class PartsPanel:
 
     def _sort(self) -> None:
         key = self.sort.value
-        values = self._data.column(key)
+        values = self._data.file_names if key == FILE else self._data.column(key)
         self._ids = sorted_ids(self._selected, values, descending=bool(self.descending.active))
         self._page = 0
         self._show()

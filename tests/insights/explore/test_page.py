@@ -9,6 +9,8 @@ import json
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from bokeh.core.json_encoder import serialize_json
 from bokeh.document import Document
@@ -18,9 +20,11 @@ from dflow.dataset import DatasetExplorer
 from dflow.insights.explore.export import file_list, selection_code
 from dflow.insights.explore.failures import read_failures
 from dflow.insights.explore.failures_panel import FailuresPanel
+from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.part import part_data
 from dflow.insights.explore.texts import as_label
+from tests.dataset.synthetic import random_parts, write_parts
 from tests.insights.explore.flows import FORMULA, HOSTILE, N_PARTS
 
 
@@ -122,6 +126,20 @@ def test_the_table_is_sorted_and_paged_on_the_server(page, data):
     assert page.parts._where.text == f"201 to {N_PARTS} of {N_PARTS}"
     page.parts.sort.value = "description"
     assert len(_rows(page)["id"]) == 100
+
+
+def test_files_are_sorted_by_the_names_that_are_shown(tmp_path):
+    paths = write_parts(random_parts(6), tmp_path, "folders")
+    table = pq.read_table(paths.infoset)
+    sources = pa.array(["../z/B.step", "../y/c.step", "../x/a.step", "d.step", "../z/a.step", "../a/e.step"])
+    table = table.set_column(table.column_names.index("description"), "description", sources)
+    pq.write_table(table, paths.infoset)
+    data = FlowData(paths.flow_file)
+    page = ExplorePage(data)
+    page.parts.sort.value = "description"
+    assert _rows(page)["file"] == ["a.step", "a.step", "B.step", "c.step", "d.step", "e.step"]
+    assert _rows(page)["id"] == [2, 4, 0, 1, 3, 5]
+    data.close()
 
 
 def test_an_empty_selection_is_shown_as_such(page):
