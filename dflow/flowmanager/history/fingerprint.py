@@ -48,6 +48,12 @@ class Fingerprint:
     unknown: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
 
+    @property
+    def imports(self) -> str:
+        """The state of the user's modules that are imported as tasks run, as a hash; "" where there are none."""
+        parts = [part for part in self.parts if part[0].startswith(_MODULE)]
+        return _digest(json.dumps(parts)) if parts else ""
+
 
 def fingerprint(functions: Iterable[Callable[..., Any]], parameters: Mapping[str, Any]) -> Fingerprint:
     """The fingerprint of user functions together with JSON-able `parameters`."""
@@ -90,6 +96,7 @@ def changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(words)
 
 
+_MODULE = "module "
 _EDITED = "its file was edited after it was loaded, and what runs is older; import it anew, or restart Python"
 
 
@@ -163,7 +170,7 @@ class _Reader:
     def _import(self, wanted: Import, package: str) -> None:
         """What a function or a module imports, by the texts of all that are the user's own."""
         for name, file in own_modules(wanted, package):
-            label = f"module {name}"
+            label = f"{_MODULE}{name}"
             if label in self.parts:
                 continue
             try:

@@ -136,7 +136,8 @@ class Batch:
 
     `sample` "body" calls a transform once for every body of the item's file. `shared` are (key, value) pairs, packed or
     plain, that every call may be fed with. `isolation` "inline" runs in this process (`debug=True`). `monitor_run`
-    is the run's id on the scheduler's monitor, "" where nobody watches.
+    is the run's id on the scheduler's monitor, "" where nobody watches. `imports` stands for the state of the user's
+    modules that tasks import as they run ("" for none): a child that has served another state is not used.
     """
 
     index: int
@@ -150,6 +151,7 @@ class Batch:
     export_visualization: bool = False
     shared: tuple[tuple[str, Any], ...] = ()
     monitor_run: str = ""
+    imports: str = ""
 
 
 @pickled_by_place

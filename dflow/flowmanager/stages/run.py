@@ -218,6 +218,7 @@ class FlowRun:
             storage_type=self.settings.storage_type,
             export_visualization=self.settings.previews,
             monitor_run=self.engines.run_id,
+            imports=self.fingerprint.imports,
             shared=tuple(
                 (key, pack_value(self.value(source))) for key, source in step.extras if self._is_ready(source)
             ),

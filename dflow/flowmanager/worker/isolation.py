@@ -61,6 +61,9 @@ class Supervisor:
         self._limits = batch.limits
         self._previews = batch.export_visualization
         self.restarts = self.peak_bytes = 0
+        served = self._child.preparation if self._child is not None else None
+        if served is not None and served.batch.imports != batch.imports:
+            self.retire()
         call = batch.call
         bare = replace(batch, items=(), call=replace(call, function=b""))
         self._preparation = wire.Prepare(call.digest, call.function, bare, tuple(sys.path))

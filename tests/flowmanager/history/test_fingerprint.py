@@ -162,6 +162,7 @@ def test_modules_that_are_imported_as_a_task_runs_count_before_they_are(tmp_path
     changed = {name: text.replace("1", "2") for name, text in files.items()}
     second = fingerprint([lazily(tmp_path, monkeypatch, statement, call, changed)], {})
     assert any("module laz" in each for each in changes(dict(first.parts), dict(second.parts)))
+    assert "" != first.imports != second.imports
     assert not any("json" in name for name, _ in first.parts)
 
 

@@ -217,6 +217,24 @@ def test_a_function_is_sent_once_to_a_child(supervisor, tmp_path, monkeypatch):
     assert sent == [code, None, b"", None, code, None]
 
 
+def lazily_imported(value):
+    from lazily_imported_module import NUMBER
+
+    return NUMBER
+
+
+def test_a_module_that_a_task_imports_as_it_runs_is_loaded_anew_where_it_has_changed(supervisor, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = []
+    for number, state in [(1, "a"), (22, "b"), (22, "b")]:
+        (tmp_path / "lazily_imported_module.py").write_text(f"NUMBER = {number}\n")
+        batch = make_batch(lazily_imported, [0], tmp_path, imports=state)
+        assert supervisor.prepare(batch) is None
+        found.append((ask(supervisor, batch), supervisor.child_pid))
+    assert [number for number, _ in found] == [1, 22, 22]
+    assert found[1][1] == found[2][1], "the same state, the same child"
+
+
 def test_a_child_killed_between_items_is_replaced_without_loss(supervisor, tmp_path):
     batch = make_batch(child_pid, [1], tmp_path)
     supervisor.prepare(batch)
