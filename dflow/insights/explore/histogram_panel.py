@@ -22,6 +22,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from dflow.errors import DflowError
 from dflow.insights.explore.selection import RangeFilter, Selection
 from dflow.insights.explore.texts import as_label
 from dflow.insights.explore.variables import FileVariable, Floats, RowVariable, is_logarithmic
@@ -41,6 +42,7 @@ class HistogramPanel:
     options : keys that can be chosen, by heading
     choose : gives the variable of a key
     on_filter : called with the panel's name and the new filter, None when it is removed
+    on_error : called when a variable cannot be read any more
     """
 
     def __init__(
@@ -51,12 +53,13 @@ class HistogramPanel:
         *,
         choose: Choose,
         on_filter: Callable[[str, RangeFilter | None], None],
+        on_error: Callable[[DflowError], None],
     ) -> None:
         self.name = name
-        self._choose, self._on_filter = choose, on_filter
+        self._choose, self._on_filter, self._on_error = choose, on_filter, on_error
         grouped = {head: [(k, as_label(k, 60)) for k in keys] for head, keys in options.items() if keys}
         self.select = Select(value=key, options=grouped, width=WIDTH)
-        self.select.on_change("value", lambda _attr, _old, new: self.choose(new))
+        self.select.on_change("value", lambda _attr, _old, new: self._chosen(new))
         self._source = ColumnDataSource(_bars(np.array([0.0, 1.0]), np.zeros(1), np.zeros(1), None))
         self._figure = self._make_figure()
         self.view = column(self.select, self._figure)
@@ -70,6 +73,12 @@ class HistogramPanel:
         self._brush.visible = False
         if not quiet:
             self._on_filter(self.name, None)
+
+    def _chosen(self, key: str) -> None:
+        try:
+            self.choose(key)
+        except DflowError as error:
+            self._on_error(error)
 
     def update(self, selection: Selection) -> None:
         """Draw the counts anew."""

@@ -8,6 +8,7 @@ from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import Button, TabPanel, Tabs, TextInput
 
+from dflow.errors import DflowError
 from dflow.insights.explore.export import file_list, selection_code
 from dflow.insights.explore.export_panel import ExportPanel
 from dflow.insights.explore.failures_panel import FailuresPanel
@@ -38,7 +39,14 @@ class ExplorePage:
         options = {"one value a file": values, "all rows": arrays, "reduced to a file": data.reductions()}
         keys = _first_keys(values, arrays)
         self.histograms = [
-            HistogramPanel(f"histogram {i}", options, key, choose=data.variable, on_filter=self._set_filter)
+            HistogramPanel(
+                f"histogram {i}",
+                options,
+                key,
+                choose=data.variable,
+                on_filter=self._set_filter,
+                on_error=self._show_error,
+            )
             for i, key in enumerate(keys)
         ]
         self.scatter = self._make_scatter(values, options)
@@ -99,6 +107,7 @@ class ExplorePage:
             numbers=self.data.numbers,
             names=self.data.sources,
             on_filter=self._set_filters,
+            on_error=self._show_error,
         )
 
     def _set_filter(self, panel: str, chosen: RangeFilter | None) -> None:
@@ -117,6 +126,9 @@ class ExplorePage:
         self.selection.clear()
         self.search.value = ""
         self.refresh()
+
+    def _show_error(self, error: DflowError) -> None:
+        self.status.text = f"{as_html(error)}; load this page anew to see what is there now"
 
     def _describe(self) -> str:
         head = f"<b>{self.selection.n_selected:,}</b> of {self.selection.n_files:,} parts selected"

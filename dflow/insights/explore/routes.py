@@ -9,8 +9,8 @@ from tornado.web import HTTPError, OutputTransform, RequestHandler
 
 from dflow.errors import UnknownKeyError
 from dflow.insights.catalog import PartEntry
-from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.part import part_data
+from dflow.insights.explore.served import ServedFlow
 from dflow.insights.part_page import script_json
 
 ASSETS = {"part_view.js": "text/javascript", "part.js": "text/javascript", "part.css": "text/css"}
@@ -39,9 +39,9 @@ class PolicyHeaders(OutputTransform):
 class PartHandler(RequestHandler):
     """Answers about one part, named by the query's integer ``id``."""
 
-    def initialize(self, data: FlowData) -> None:
+    def initialize(self, flow: ServedFlow) -> None:
         """Called by tornado with the route's arguments."""
-        self.data = data
+        self.data = flow.current()
 
     def entry(self) -> PartEntry:
         """The part that the query names."""
@@ -105,9 +105,9 @@ def asset_text(name: str) -> str:
     return importlib.resources.files("dflow.insights").joinpath(f"static/{name}").read_text("utf-8")
 
 
-def routes(data: FlowData) -> list[tuple[Any, ...]]:
+def routes(flow: ServedFlow) -> list[tuple[Any, ...]]:
     """Tornado's routes of a flow."""
-    arguments = {"data": data}
+    arguments = {"flow": flow}
     return [
         (r"/thumb", PictureHandler, arguments),
         (r"/mesh", MeshHandler, arguments),

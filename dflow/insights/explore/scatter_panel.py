@@ -11,6 +11,7 @@ from bokeh.layouts import column, row
 from bokeh.models import BoxSelectTool, ColumnDataSource, HoverTool, LinearColorMapper, Range1d, Select
 from bokeh.plotting import figure
 
+from dflow.errors import DflowError
 from dflow.insights.explore.histogram_panel import SELECTED_COLOR
 from dflow.insights.explore.selection import RangeFilter, Selection
 from dflow.insights.explore.texts import as_label
@@ -32,6 +33,7 @@ class ScatterPanel:
     options : keys that can be chosen, by heading
     numbers : gives one number a file, (n_files,) float64
     names : what hovering says, one a file
+    on_error : called when a number cannot be read any more
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class ScatterPanel:
         numbers: Callable[[str], Floats],
         names: Sequence[str],
         on_filter: SetFilters,
+        on_error: Callable[[DflowError], None],
     ) -> None:
-        self._numbers, self._names, self._on_filter = numbers, names, on_filter
+        self._numbers, self._names, self._on_filter, self._on_error = numbers, names, on_filter, on_error
         grouped = {head: [(k, as_label(k, 60)) for k in items] for head, items in options.items() if items}
         self.selects = tuple(
             Select(title=title, value=key, options=grouped, width=WIDTH // 2 - 10)
@@ -79,8 +82,12 @@ class ScatterPanel:
         self._on_filter({"scatter x": None, "scatter y": None})
 
     def _changed(self) -> None:
-        self._show_density()
-        self.clear()
+        try:
+            self._show_density()
+        except DflowError as error:
+            self._on_error(error)
+        else:
+            self.clear()
 
     def _xy(self) -> tuple[Floats, Floats]:
         return self._numbers(self.selects[0].value), self._numbers(self.selects[1].value)

@@ -13,10 +13,10 @@ from bokeh.application.handlers.function import FunctionHandler
 from bokeh.server.server import Server
 
 from dflow.errors import ServerError
-from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.hosts import LOCAL, best_name, in_url, is_local, known_names, refuse_foreign
 from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.routes import PolicyHeaders, routes
+from dflow.insights.explore.served import ServedFlow
 
 _log = logging.getLogger(__name__)
 
@@ -44,12 +44,12 @@ def start_server(
     ServerError
         If the port is in use or the address is not this machine's.
     """
-    data = FlowData(flow_file)
+    flow = ServedFlow(flow_file)
     try:
         _try_port(address, port)
-        server, hosts = _bind(data, port, address)
+        server, hosts = _bind(flow, port, address)
     except OSError as error:
-        data.close()
+        flow.close()
         message = (
             f"cannot serve at {in_url(address)}:{port} ({error.strerror or error}); choose another port with --port"
         )
@@ -104,17 +104,17 @@ def _try_port(address: str, port: int) -> None:
         trial.listen(1)
 
 
-def _bind(data: FlowData, port: int, address: str) -> tuple[Server, set[str]]:
+def _bind(flow: ServedFlow, port: int, address: str) -> tuple[Server, set[str]]:
     hosts: set[str] = set()
 
     def open_page(document: Any) -> None:
-        ExplorePage(data).attach(document)
+        ExplorePage(flow.current()).attach(document)
 
     server = Server(
         {"/": Application(FunctionHandler(open_page))},
         port=port,
         address=address,
-        extra_patterns=routes(data),
+        extra_patterns=routes(flow),
         unused_session_lifetime_milliseconds=60_000,
         check_unused_sessions_milliseconds=10_000,
     )

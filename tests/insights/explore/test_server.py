@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import socket
 
@@ -12,7 +13,10 @@ import pytest
 from dflow.errors import FlowFileError, ServerError
 from dflow.insights.explore import start_server
 from dflow.insights.explore.hosts import best_name, is_local, known_names
+from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.routes import PAGE_POLICY, PART_POLICY
+from dflow.insights.explore.served import ServedFlow
+from tests.dataset.synthetic import random_parts, write_parts
 from tests.insights.explore.flows import HOSTILE, N_PARTS
 from tests.insights.explore.serving import running_server
 
@@ -148,3 +152,26 @@ def test_a_port_in_use_is_named(explored_flow):
 def test_a_missing_flow_is_an_error_before_anything_is_served(tmp_path):
     with pytest.raises(FlowFileError, match="does not exist"):
         start_server(tmp_path / "no.flow", 0)
+
+
+def test_a_run_that_replaces_the_dataset_is_seen_by_the_next_page(tmp_path):
+    paths = write_parts(random_parts(7), tmp_path / "now", "again")
+    flow = ServedFlow(paths.flow_file)
+    old = flow.current()
+    page = ExplorePage(old)
+    assert flow.current() is old
+    with running_server(paths.flow_file) as port:
+        assert _get(port, "/part?id=6")[0] == 200
+        assert _get(port, "/part?id=8")[0] == 404
+        later = write_parts(random_parts(9), tmp_path / "later", "again")
+        os.replace(paths.root, tmp_path / "gone")
+        assert flow.current() is old
+        os.replace(later.root, paths.root)
+        assert _get(port, "/part?id=8")[0] == 200
+    assert flow.current().n_files == 9
+    page.histograms[0].select.value = "std of edges/edge_lengths"
+    assert "load this page anew" in page.status.text
+    page.status.text = ""
+    page.scatter.selects[0].value = "min of edges/edge_lengths"
+    assert "load this page anew" in page.status.text
+    flow.close()
