@@ -289,10 +289,12 @@ def test_a_dataset_of_nothing(tmp_path: Path) -> None:
 
 def test_opening_is_quick_and_starts_nothing(tmp_path: Path) -> None:
     paths = write_parts(random_parts(300), tmp_path, settings=MergeSettings())
-    DatasetExplorer(paths.flow_file).close()
-    start = time.perf_counter()
-    DatasetExplorer(paths.flow_file).close()
-    assert time.perf_counter() - start < 0.3
+    taken = []
+    for _ in range(4):
+        start = time.perf_counter()
+        DatasetExplorer(paths.flow_file).close()
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 0.1  # some 0.01 s
     code = (
         "import sys, threading\n"
         "from dflow.dataset import DatasetExplorer, DatasetLoader\n"
