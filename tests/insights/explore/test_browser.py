@@ -30,6 +30,7 @@ return found;
 """
 _READ_PIXELS = "GPU stall due to ReadPixels"
 """Now and then said by the software renderer where a test reads a picture back."""
+_IDLE = "return Bokeh.documents[0].is_idle"
 _STATUS = "return Bokeh.documents[0].roots()[0].children[0].children[3].text"
 
 
@@ -112,7 +113,7 @@ def test_a_brush_and_a_search_move_the_page(chromium, port):
     _find(chromium, "a.dflow-part", 24)
     histogram = _find(chromium, ".bk-Figure", 5)[0]
     assert f"<b>{N_PARTS}</b>" in chromium.execute_script(_STATUS)
-    _wait(lambda: chromium.execute_script("return Bokeh.documents[0].is_idle"))
+    _wait(lambda: chromium.execute_script(_IDLE))
     _insist(lambda: _drag(chromium, histogram, -40, 40), lambda: "face_count from" in chromium.execute_script(_STATUS))
     _wait(lambda: _shown(chromium) != [str(i) for i in range(24)])
     _wait(lambda: [row.text.split()[0] for row in _find(chromium, ".slick-row", 10)[:10]] == _shown(chromium)[:10])
@@ -136,6 +137,7 @@ def test_axes_follow_the_variables_that_are_chosen(chromium, port, data):
 
     chromium.get(f"http://127.0.0.1:{port}/")
     _find(chromium, "a.dflow-part", 24)
+    _wait(lambda: chromium.execute_script(_IDLE))
     menus = _find(chromium, "select", 6)
     Select(menus[0]).select_by_value("volume")
     Select(menus[4]).select_by_value("max of faces/face_areas")
