@@ -151,7 +151,8 @@ def _put_in_place(new: Path, place: Path) -> None:
             os.rename(new, place)
     except OSError as error:
         raise DatasetError(
-            f"{place} cannot be replaced ({error}); it stays as it was, and {new} holds the new one"
+            f"{place} cannot be replaced ({error}); it stays as it was. Permit writing in it and beside it, which "
+            "moving a folder takes, and run again: what is encoded is kept"
         ) from error
 
 

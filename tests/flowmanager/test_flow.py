@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 import dflow
-from dflow.errors import EmptySourceError, FlowBusyError, FlowFileError, OutputFolderError, SourceNotFoundError
+from dflow.dataset import publish
+from dflow.errors import (
+    DatasetError,
+    EmptySourceError,
+    FlowBusyError,
+    FlowFileError,
+    OutputFolderError,
+    SourceNotFoundError,
+)
 from dflow.flowmanager import flowtask
 from dflow.flowmanager.history import folder
 from dflow.flowmanager.history.lock import FolderLock
@@ -329,6 +339,28 @@ def test_bad_input_is_refused_before_the_start(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(EmptySourceError, match="no items came from sources"):
         run(flow, tmp_path / "empty")
+
+
+def test_a_dataset_that_may_not_be_replaced_is_kept_and_the_message_names_only_what_is_there(tmp_path, monkeypatch):
+    sources = write_sources(tmp_path / "in", {"a": "1 2"})
+    run(make(tmp_path), sources)
+    write_sources(sources, {"b": "3"})
+
+    def refuse(first, second):
+        raise PermissionError(errno.EACCES, "Permission denied", str(second))
+
+    monkeypatch.setattr(publish, "_exchange", refuse)
+    flow = make(tmp_path)
+    dataset = flow.settings.paths.root / f"{flow.name}.dataset"
+    before = tree_bytes(dataset)
+    with pytest.raises(DatasetError, match=r"cannot be replaced .* Permit writing .* run again") as caught:
+        run(flow, sources)
+    assert tree_bytes(dataset) == before
+    named = re.findall(rf"{re.escape(str(tmp_path))}[^' )]*", str(caught.value))
+    assert named
+    assert all(os.path.exists(path.rstrip(".;,")) for path in named)
+    monkeypatch.undo()
+    assert run(make(tmp_path), sources)[0].counts.samples == 2
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
