@@ -11,6 +11,17 @@ from typing import Any
 from dflow.errors import UnknownKeyError
 
 
+def part_names(files: Any) -> list[str]:
+    """What to call the samples of a dataset, from its table of files: the file's name without its folder, and the
+    body's number where a sample is a body.
+    """
+    names = [source.rpartition("/")[2] for source in files["description"].astype(str)]
+    if "body" not in files:
+        return names
+    bodies = files["body"].tolist()
+    return [name if body < 0 else f"{name} [{body}]" for name, body in zip(names, bodies, strict=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class PartEntry:
     """One part: `png` and `glb` are absolute paths that the tables name, whether or not the files are (still) there."""

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 
 from dflow.errors import UnknownKeyError
 from dflow.insights.cad_viewer import CADViewer, DisplayMode, show_together
-from dflow.insights.catalog import PartCatalog, PartEntry
+from dflow.insights.catalog import PartCatalog, PartEntry, part_names
 from dflow.insights.coloring import FaceColoring, Labels, LabelSource, color_faces
 from dflow.insights.grid import MISSING_RGB, PreviewFigure, Tile, draw_grid, load_picture, save_figure
 from dflow.insights.hits import SearchHit, read_hits
@@ -61,8 +61,7 @@ class DatasetViewer:
         explorer : an opened `DatasetExplorer`
         """
         paths = explorer.get_stream_cache_paths()
-        sources = explorer.get_file_info_all()["description"].astype(str)
-        names = [source.rpartition("/")[2] for source in sources]
+        names = part_names(explorer.get_file_info_all())
         viewer = cls(paths["id"].tolist(), paths["stream_cache_png"].tolist(), paths["stream_cache_3d"].tolist(), names)
         viewer._source = explorer
         return viewer

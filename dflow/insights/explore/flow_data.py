@@ -14,7 +14,7 @@ import pandas as pd
 
 from dflow.dataset import DatasetExplorer
 from dflow.errors import DatasetNotFoundError, UnknownKeyError
-from dflow.insights.catalog import PartCatalog
+from dflow.insights.catalog import PartCatalog, part_names
 from dflow.insights.explore.failures import Failures, read_failures
 from dflow.insights.explore.variables import (
     MAX_CATEGORIES,
@@ -76,8 +76,8 @@ class FlowData:
 
     @cached_property
     def file_names(self) -> npt.NDArray[np.object_]:
-        """File names without their folders, (n_files,)."""
-        return np.array([source.rpartition("/")[2] for source in self.sources], object)
+        """File names without their folders, with the body's number where a sample is a body: (n_files,)."""
+        return np.array(part_names(self.files), object)
 
     def names(self, ids: npt.NDArray[np.int64]) -> list[str]:
         """File names of some files."""

@@ -126,6 +126,7 @@ class HistogramPanel:
         bars.y_range.start = 0
         bars.y_range.only_visible = True
         bars.xgrid.visible = False
+        bars.yaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)  # counts: no half, no label twice
         bars.yaxis.formatter = NumeralTickFormatter(format="0,0")
         self._brush = BoxAnnotation(
             fill_color=BRUSH_COLOR, fill_alpha=0.22, line_color=BRUSH_COLOR, visible=False, level="underlay"
