@@ -42,6 +42,16 @@ class Overrides:
     previews: bool | None = None
 
 
+def _checked_memory(_context: click.Context, _parameter: click.Parameter, limit: str | None) -> str | None:
+    from dflow.flowmanager.plan.settings import SettingError, checked_limits
+
+    try:
+        checked_limits(None, limit, 0, None)
+    except SettingError:
+        raise click.BadParameter(f"{plain(str(limit))} is no size; write bytes, or 2GB") from None
+    return limit
+
+
 _OPTIONS = (
     click.option("--name", help="The flow's name, which names its folder and files."),
     click.option("--out", help=f"Write below this folder (a list of tasks: {DEFAULT_OUT})."),
@@ -50,7 +60,9 @@ _OPTIONS = (
     click.option("--debug/--no-debug", default=None, help="Run in this process, where pdb works."),
     click.option("--sample", type=click.Choice(["file", "body"]), help="What is one sample."),
     click.option("--timeout-seconds", type=click.FloatRange(min=0, min_open=True), help="Time limit of one file."),
-    click.option("--memory-limit", metavar="BYTES", help="Memory limit of one file, such as 2GB."),
+    click.option(
+        "--memory-limit", metavar="BYTES", callback=_checked_memory, help="Memory limit of one file, such as 2GB."
+    ),
     click.option("--max-retries", type=click.IntRange(min=0), help="Further tries after a crash or a timeout."),
     click.option("--max-failures", type=click.FloatRange(min=0), help="Stop at more: a count, or a share below 1."),
     click.option("--export/--no-export", default=None, help="Merge the samples into a dataset at the end."),
@@ -102,13 +114,12 @@ def split_target(pipeline: str) -> tuple[str, str]:
 
 def _load_module(place: str) -> ModuleType:
     if not place.endswith(".py"):
+        _search_first(os.getcwd())  # as `python -m` does
         return _running_user_code(place, lambda: importlib.import_module(place))
     path = os.path.abspath(place)
     if not os.path.isfile(path):
         raise click.UsageError(f"There is no file {plain(path)}.")
-    folder = os.path.dirname(path)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # as `python pipeline.py` does, so that the file finds its neighbours
+    _search_first(os.path.dirname(path))  # as `python pipeline.py` does, so that the file finds its neighbours
     name = os.path.basename(path)[: -len(".py")]
     if name in sys.modules or name in sys.stdlib_module_names or not name.isidentifier():
         name = "pipeline_" + "".join(c if c.isalnum() else "_" for c in name)
@@ -119,6 +130,11 @@ def _load_module(place: str) -> ModuleType:
     sys.modules[name] = module  # pickle and the fingerprint look modules up by name
     _running_user_code(place, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]  # checked above
     return module
+
+
+def _search_first(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def _running_user_code(place: str, run: Callable[[], Any]) -> Any:

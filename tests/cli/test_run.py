@@ -82,6 +82,27 @@ def test_nothing_to_work_on_is_wrong_usage(pipeline):
     assert "there is no file or folder" in result.output
 
 
+@pytest.mark.parametrize("limit", ["banana", "0", "-1GB", ""])
+def test_a_memory_limit_that_is_no_size_is_wrong_usage(pipeline, limit):
+    for command in ("run", "retry"):
+        result = invoke(command, f"{pipeline}:flow", "--memory-limit", limit)
+        assert result.exit_code == 2
+        assert "2GB" in result.stderr
+
+
+def test_a_module_is_found_in_the_current_folder(pipeline):
+    package = pipeline.parent / "chosen_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    pipeline.rename(package / "pipeline.py")
+    parts_of(pipeline).rename(package / "parts")
+    program = [sys.executable, "-P", "-c", "from dflow.cli import main; main()"]  # -P: as for the installed `dflow`
+    arguments = ["run", "chosen_package.pipeline:flow", "--sources", "chosen_package/parts"]
+    done = subprocess.run([*program, *arguments], cwd=pipeline.parent, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert "3 succeeded" in done.stderr
+
+
 def test_errors_of_the_flow_are_one_line(pipeline, tmp_path):
     (tmp_path / "empty").mkdir()
     result = invoke("run", f"{pipeline}:flow", "--sources", tmp_path / "empty", "--quiet")

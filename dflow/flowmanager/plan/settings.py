@@ -158,7 +158,7 @@ def _bytes_of(limit: int | float | str | None) -> int | None:
     if limit is None:
         return None
     try:
-        n_bytes = int(parse_bytes(limit))
+        n_bytes = int(parse_bytes(limit)) if limit != "" else 0  # dask reads "" as 1
     except (ValueError, TypeError) as error:
         raise SettingError(f'memory_limit={limit!r}; expected bytes, "2GB", or None.') from error
     if n_bytes <= 0:
