@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -74,16 +75,28 @@ def nested(depth: int) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize(
-    "value", [{1, 2}, 10**5000, [{"a": -(10**5000)}], nested(400)], ids=["set", "large", "larger", "deep"]
-)
+@pytest.mark.parametrize("value", [{1, 2}, 10**5000, [{"a": -(10**5000)}]], ids=["set", "large", "larger"])
 def test_a_value_that_json_cannot_hold_is_marked_as_lost(tmp_path, value):
     journal = Journal(tmp_path)
+    journal.append([entry(value=pack_value(value))])
+    journal.close()
+    found = read_journal(journal.path)
+    assert found.entries["encode", "a.step"].value_lost
+    assert found.n_damaged == 0
+
+
+def test_a_deep_value_is_kept_or_marked_as_lost(tmp_path):
+    """From 3.12 on Python counts its own calls and C's apart: the same value may be too deep for one and not for the
+    other.
+    """
+    journal = Journal(tmp_path)
+    value = nested(400)
     data = pack_value(value)
     within(300, lambda: journal.append([entry(value=data)]))
     journal.close()
     found = read_journal(journal.path)
-    assert found.entries["encode", "a.step"].value_lost
+    kept = found.entries["encode", "a.step"]
+    assert kept.value_lost if sys.version_info < (3, 12) else kept.value_lost or kept.records[0].value == value
     assert found.n_damaged == 0
 
 
