@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from isal import isal_zlib
+
 from dflow.dataset.layout import FORMAT, MANIFEST, json_bytes
 from dflow.dataset.shards import WrittenFile
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+
+_READ_BYTES = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,16 @@ def write_file(root: str, path: str, content: bytes) -> WrittenFile:
     """Write one small file of a dataset that nobody reads yet."""
     with open(os.path.join(root, path), "xb") as file:
         file.write(content)
-    return WrittenFile(path, len(content), zlib.crc32(content))
+    return WrittenFile(path, len(content), isal_zlib.crc32(content))
+
+
+def file_crc(path: str | os.PathLike[str]) -> int:
+    """The CRC-32 of a file, as the manifest states it."""
+    crc = 0
+    with open(path, "rb") as file:
+        while block := file.read(_READ_BYTES):
+            crc = isal_zlib.crc32(block, crc)
+    return crc
 
 
 def read_manifest(dataset: str | os.PathLike[str]) -> Manifest:

@@ -12,14 +12,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from isal import isal_zlib
-
 from dflow.dataset.layout import CODECS, FORMAT, ArrayTarget
-from dflow.dataset.manifest import Manifest
+from dflow.dataset.manifest import Manifest, file_crc
 from dflow.dataset.plan import Block
 from dflow.dataset.shards import WrittenFile
-
-_READ_BYTES = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ def link_shard(old: OldShard, root: str) -> list[WrittenFile] | None:
     for file in old.files:
         source = os.path.join(old.root, file.path)
         try:
-            if _checksum(source) != file.crc:
+            if file_crc(source) != file.crc:
                 return None
             os.link(source, os.path.join(root, file.path))
         except FileExistsError:
@@ -77,11 +73,3 @@ def link_shard(old: OldShard, root: str) -> list[WrittenFile] | None:
         except OSError:  # no hard links on this file system, or the file is gone: it is written instead
             return None
     return list(old.files)
-
-
-def _checksum(path: str) -> int:
-    crc = 0
-    with open(path, "rb") as file:
-        while block := file.read(_READ_BYTES):
-            crc = isal_zlib.crc32(block, crc)
-    return crc

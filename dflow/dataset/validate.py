@@ -11,17 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 from dflow.dataset.layout import id_array, row_count, row_start
-from dflow.dataset.manifest import Manifest, missing_files, read_manifest
+from dflow.dataset.manifest import Manifest, file_crc, missing_files, read_manifest
 from dflow.dataset.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, table_build
 from dflow.errors import DatasetError
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX
 
-_READ_BYTES = 4 * 1024**2
 _ROWS = 4 * 1024**2
 
 
@@ -71,11 +69,7 @@ def _wrong_checksums(path: Path, manifest: Manifest, skip: set[str]) -> Iterator
     for name, (_, expected) in sorted(manifest.files.items()):
         if name in skip:
             continue
-        crc = 0
-        with open(path / name, "rb") as file:
-            while block := file.read(_READ_BYTES):
-                crc = isal_zlib.crc32(block, crc)
-        if crc != expected:
+        if file_crc(path / name) != expected:
             yield f"{name}: its checksum does not match the manifest"
 
 

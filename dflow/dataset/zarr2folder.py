@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dflow.dataset.layout import id_array, row_count, row_start
+from dflow.dataset.tables import table_rows
 from dflow.errors import BadKeyError, DamagedDatasetError, DatasetNotFoundError, StorageError
 from dflow.schema import FILE_GROUP, Schema
 from dflow.storage.convert import STORAGE_SCHEMA
@@ -166,7 +166,7 @@ class Zarr2Folder:
         if self.infoset is None:
             return 0
         try:
-            return int(pq.read_metadata(self.infoset).num_rows)
+            return table_rows(self.infoset)
         except (pa.ArrowException, OSError) as error:
             raise DamagedDatasetError(f"{self.infoset} is damaged, it is not a Parquet table: {error}") from error
 

@@ -150,7 +150,7 @@ def _relative(path: str, root: str) -> str:
     try:
         path = os.path.relpath(path, root)
     except ValueError:  # another drive on Windows
-        pass
+        path = os.path.abspath(path)
     return path.replace(os.sep, "/")
 
 

@@ -12,16 +12,8 @@ from dflow.insights.explore.flow_data import FlowData
 class ServedFlow:
     """Gives the flow as it is now. One thread.
 
-    Pages that were opened before a run keep what they have read, and say so where they need more.
-
-    Parameters
-    ----------
-    flow_file : the `.flow` file
-
-    Raises
-    ------
-    DflowError
-        If the flow file, the dataset or the tables are missing or damaged.
+    Pages that were opened before a run keep what they have read, and say so where they need more. Arguments and errors
+    as `FlowData`.
     """
 
     def __init__(self, flow_file: str | os.PathLike[str]) -> None:
