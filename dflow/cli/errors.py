@@ -78,13 +78,14 @@ def read_errors(root: Path) -> list[dict[str, Any]]:
         If it is missing or damaged.
     """
     from dflow.errors import FlowFileError
+    from dflow.storage.paths import read_regular
 
     path = root / "error_summary.json"
     try:
-        entries = json.loads(path.read_text("utf-8"))
+        entries = json.loads(read_regular(path))
     except FileNotFoundError as error:
         raise FlowFileError(f"There is no {path}: this flow has not run here yet.") from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise FlowFileError(f"{path} is damaged ({error}); run the flow again.") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise FlowFileError(f"{path} is JSON, but no list of failures; run the flow again.")

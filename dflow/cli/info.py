@@ -110,8 +110,10 @@ def _show_flow(summary: dict[str, Any], run: dict[str, Any]) -> None:
 
 def _run_facts(root: Path) -> dict[str, Any]:
     """``run.json`` of the last run; empty where there is none: it is not needed to read a dataset."""
+    from dflow.storage.paths import read_regular
+
     try:
-        content = json.loads((root / "run.json").read_text("utf-8"))
+        content = json.loads(read_regular(root / "run.json"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

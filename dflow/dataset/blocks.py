@@ -20,11 +20,11 @@ from dflow.dataset.plan import Block
 from dflow.dataset.runs import TEXT_BYTES, cut_runs
 from dflow.errors import DamagedStoreError, StorageError
 from dflow.schema import FILE_GROUP
-from dflow.storage.paths import DATA_SUFFIX
+from dflow.storage.paths import DATA_SUFFIX, Below
 from dflow.storage.quickread import ChunkForm, ChunkReader, join_chunks
 from dflow.storage.zarrzip import read_zip_store
 
-_DAMAGE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO})
+_DAMAGE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ESPIPE})
 """Errors that say something about one file, not about the process or the file system."""
 
 Piece: TypeAlias = tuple[NDArray[Any] | None, int]
@@ -47,7 +47,10 @@ class InFolder:
     folder: str
 
     def __call__(self, sample: str) -> str:
-        return f"{self.folder}{os.sep}{sample}{DATA_SUFFIX}"  # `join` takes as long as opening the file
+        path = f"{self.folder}{os.sep}{sample}{DATA_SUFFIX}"  # `join` takes as long as opening the file
+        if (os.sep in sample or os.path.islink(path)) and Below(os.path.dirname(self.folder)).path(path) is None:
+            raise DamagedStoreError(f"{path} leads out of the flow's folder")
+        return path
 
 
 @dataclass(frozen=True, slots=True)

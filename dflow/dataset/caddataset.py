@@ -14,7 +14,8 @@ from dflow.dataset.collate import INDEX_ARRAYS, Batch, collate_samples, stack
 from dflow.dataset.items import Allocate, Item, SampleReader, Samples
 from dflow.dataset.shuffle import BlockPlan
 from dflow.dataset.transforms import Transform, at_epoch
-from dflow.errors import UnknownKeyError
+from dflow.errors import DamagedDatasetError, UnknownKeyError
+from dflow.storage.paths import Below
 
 if TYPE_CHECKING:
     from dflow.dataset.torch import TorchCADDataset
@@ -206,5 +207,15 @@ class CADDataset:
 
 
 def default_graph_files(root: str | os.PathLike[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Where HOOPS AI's scripts keep one graph file a sample: ``<flow>/graph_data/<name>.pt``."""
-    return tuple(os.path.join(root, "graph_data", f"{name}.pt") for name in names)
+    """Where HOOPS AI's scripts keep one graph file a sample: ``<flow>/graph_data/<name>.pt``.
+
+    Raises
+    ------
+    DamagedDatasetError
+        If a name of the table leads out of the flow's folder, also through a link.
+    """
+    below = Below(root)
+    found = [(name, below.path(f"graph_data/{name}.pt")) for name in names]
+    if outside := [name for name, path in found if path is None]:
+        raise DamagedDatasetError(f"the graph file of sample {outside[0]!r} lies outside of the flow's folder {root}")
+    return tuple(path for _, path in found if path is not None)

@@ -167,6 +167,7 @@ class RowReader:
             self._read_file(file_index, low - first, high - first, flat[low - start : high - start])
 
     def _read_through_zarr(self, start: int, stop: int) -> Array:
+        self.folder.check_links(self.path)
         try:
             array = zarr.open_array(str(self.folder.path), path=self.path, mode="r")
             return np.asarray(array[start:stop] if self.shape else array[...])

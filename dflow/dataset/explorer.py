@@ -30,6 +30,7 @@ from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.dataset.sql import files_table, mentioned_reductions, run_sql
 from dflow.dataset.store import FILE_GROUP, open_store
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
+from dflow.storage.paths import Below
 
 logger = logging.getLogger(__name__)
 
@@ -410,6 +411,8 @@ class DatasetExplorer:
     def get_stream_cache_paths(self, file_id_code: int | Sequence[int] | None = None) -> pd.DataFrame:
         """Absolute paths of previews: columns id, name, stream_cache_png, stream_cache_3d; None where there is none.
 
+        Paths that lead out of the flow's folder, also through a link, are None too, and a warning counts them.
+
         Parameters
         ----------
         file_id_code : an id or several; None for all
@@ -421,9 +424,14 @@ class DatasetExplorer:
                 self._store.rows_of(FILE_GROUP, one)
             table = table.iloc[ids]
         found = table[["id", "name"]].copy()
+        below = Below(self.location.root)
         for column in ("stream_cache_png", "stream_cache_3d"):
-            values = table[column] if column in table else [None] * len(table)
-            found[column] = [str(self.location.root / v) if isinstance(v, str) and v else None for v in values]
+            named = table[column] if column in table else [None] * len(table)
+            values = [v if isinstance(v, str) and v else None for v in named]
+            paths = [None if v is None else below.path(v) for v in values]
+            found[column] = pd.Series(paths, found.index, dtype=object)  # pandas would make None NaN
+            if n_refused := paths.count(None) - values.count(None):
+                logger.warning("%s of %d samples lies outside of the flow's folder and is left out", column, n_refused)
         return found.reset_index(drop=True)
 
     def close(self, close_dask: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.storage.paths import Below
 
 ROOT_METADATA = "zarr.json"
 MANIFEST = "manifest.json"
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait
 _DIRECTORY_HANDLES = os.open in os.supports_dir_fd
 
 
@@ -31,6 +34,8 @@ class DatasetFolder:
         if not self.path.is_dir():
             what = "is a file, not a folder" if self.path.exists() else "does not exist"
             raise DatasetNotFoundError(f"the dataset {self.path} {what}; pass the path of a merged .dataset folder")
+        self._below = Below(self.path, top_links=False)
+        self._checked: set[str] = set()
         self._handle = os.open(self.path, os.O_RDONLY) if _DIRECTORY_HANDLES else None
         try:
             self.metadata = self._read_metadata()
@@ -42,18 +47,45 @@ class DatasetFolder:
         return reopen, (str(self.path), self.token)
 
     def open(self, relative: str) -> int:
-        """A read-only descriptor of a file below the folder; the caller closes it."""
-        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+        """A read-only descriptor of a file below the folder; the caller closes it.
+
+        Raises
+        ------
+        DamagedDatasetError
+            When the dataset was closed, or `relative` leads out of the folder, also through a link.
+        """
         if self._handle is None:
-            return os.open(self.path / relative, flags)
+            self._check(relative)
+            return os.open(self.path / relative, _FLAGS)
         if self._handle < 0:
             raise DamagedDatasetError(f"the dataset {self.path} was closed; open it again")
-        return os.open(relative, flags, dir_fd=self._handle)
+        folder = relative.rpartition("/")[0]
+        if folder not in self._checked:
+            self._check(folder)
+            self._checked.add(folder)
+        try:
+            return os.open(relative, _FLAGS | os.O_NOFOLLOW, dir_fd=self._handle)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+        self._check(relative)  # a link, perhaps to another place in the folder
+        return os.open(relative, _FLAGS, dir_fd=self._handle)
 
     def read_bytes(self, relative: str) -> bytes:
         """The whole of a small file below the folder."""
         with os.fdopen(self.open(relative), "rb") as file:
             return file.read()
+
+    def check_links(self, relative: str) -> None:
+        """Raise where a link below the folder `relative` leads out of the dataset: before zarr reads it by itself.
+
+        Raises
+        ------
+        DamagedDatasetError
+            When one does.
+        """
+        for name in self._below.links_out(relative):
+            self._check(name)
 
     def explain_missing(self, relative: str) -> None:
         """Return when a shard may be missing (all fill values); raise where it must exist.
@@ -114,6 +146,10 @@ class DatasetFolder:
     def __del__(self) -> None:
         if hasattr(self, "_handle"):  # copies in workers are dropped, not closed
             self.close()
+
+    def _check(self, relative: str) -> None:
+        if self._below.path(relative) is None:
+            raise DamagedDatasetError(f"{self.path} names {relative!r}, which lies outside of the dataset")
 
     def _read_metadata(self) -> Mapping[str, Any]:
         try:

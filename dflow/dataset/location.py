@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dflow.errors import DatasetError, DatasetNotFoundError, FlowFileError
-from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, INFOSET_SUFFIX
+from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, FlowFileError
+from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, INFOSET_SUFFIX, Below, read_regular
 
 AnyPath = str | os.PathLike[str]
 
@@ -53,6 +53,8 @@ def locate(
         If the `.flow` file is missing or damaged.
     DatasetNotFoundError
         If a part that was named is not there.
+    DamagedDatasetError
+        If a table is not a regular file.
     """
     if flow_file is None and dataset is None:
         raise DatasetError("pass flow_output_file= (the .flow file) or merged_store_path= (the .dataset folder)")
@@ -69,18 +71,24 @@ def locate(
 
 
 def read_flow_file(path: Path) -> dict[str, Path | None]:
-    """The paths that a `.flow` file names, absolute, by its keys."""
+    """The paths that a `.flow` file names, absolute, by its keys.
+
+    Raises
+    ------
+    FlowFileError
+        If the file is missing or damaged, or names a path outside of its own folder.
+    """
     if path.suffix == DATASET_SUFFIX and path.exists():
         raise FlowFileError(f"{path} is a dataset, not a .flow file; pass it as merged_store_path=")
     try:
-        flow: Any = json.loads(path.read_bytes())
+        flow: Any = json.loads(read_regular(path))
     except FileNotFoundError as error:
         raise FlowFileError(
             f"the flow file {path} does not exist; it is the third value that Flow.process returns"
         ) from error
     except IsADirectoryError as error:
         raise FlowFileError(f"{path} is a folder; the .flow file lies inside it") from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise FlowFileError(f"the flow file {path} is damaged, it is not JSON: {error}") from error
     if not isinstance(flow, dict) or "flow_name" not in flow:
         raise FlowFileError(f"{path} is JSON, but not a .flow file: it has no flow_name")
@@ -89,17 +97,24 @@ def read_flow_file(path: Path) -> dict[str, Path | None]:
         value = flow.get(key)
         if value is not None and not isinstance(value, str):
             raise FlowFileError(f"{path}: {key} is {value!r}, a path was expected")
-        found[key] = _resolve(value, path.parent) if value else None
+        found[key] = _resolve(value, path, key) if value else None
     return found
 
 
-def _resolve(value: str, root: Path) -> Path:
+def _resolve(value: str, flow_file: Path, key: str) -> Path:
     """A stored path, relative to the `.flow` file's folder. An absolute one of a moved folder is looked for beside
     the `.flow`.
     """
-    path = Path(os.path.normpath(root / value))
-    beside = root / path.name
-    return beside if not path.exists() and beside.exists() else path
+    below = Below(flow_file.parent)
+    stored, beside = below.path(value), below.path(os.path.basename(os.path.normpath(value)))
+    if beside is not None and os.path.exists(beside) and not (stored is not None and os.path.exists(stored)):
+        return Path(beside)
+    if stored is None:
+        raise FlowFileError(
+            f"{flow_file}: {key} is {value!r}, outside of the flow's folder; if you trust that path, pass it as "
+            "merged_store_path=, parquet_file_path= or parquet_file_attribs="
+        )
+    return Path(stored)
 
 
 def _absolute(path: AnyPath | None) -> Path | None:
@@ -109,7 +124,11 @@ def _absolute(path: AnyPath | None) -> Path | None:
 def _table(named: Path | None, dataset: Path, suffix: str) -> Path | None:
     if named is None:
         beside = dataset.with_suffix(suffix)
-        return beside if beside.exists() else None
+        if not beside.exists():
+            return None
+        named = beside
     if not named.exists():
         raise DatasetNotFoundError(f"{named} does not exist; it belongs to {dataset}")
+    if not named.is_file():  # opening a pipe would wait for ever
+        raise DamagedDatasetError(f"{named} is damaged: it is not a regular file, a Parquet table is expected")
     return named

@@ -18,6 +18,7 @@ from isal import isal_zlib
 from dflow.dataset.layout import FORMAT, MANIFEST, json_bytes
 from dflow.dataset.shards import WrittenFile
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.storage.paths import open_regular, read_regular
 
 _READ_BYTES = 1024**2
 
@@ -66,7 +67,7 @@ def write_file(root: str, path: str, content: bytes) -> WrittenFile:
 def file_crc(path: str | os.PathLike[str]) -> int:
     """The CRC-32 of a file, as the manifest states it."""
     crc = 0
-    with open(path, "rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         while block := file.read(_READ_BYTES):
             crc = isal_zlib.crc32(block, crc)
     return crc
@@ -86,9 +87,7 @@ def read_manifest(dataset: str | os.PathLike[str]) -> Manifest:
     if not os.path.isdir(dataset):
         raise DatasetNotFoundError(f"there is no dataset at {os.fspath(dataset)!r}")
     try:
-        with open(path, "rb") as file:
-            document = json.loads(file.read())
-        return _parse(document, path)
+        return _parse(json.loads(read_regular(path)), path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedDatasetError(
             f"{path} cannot be read ({type(error).__name__}: {error}); run the merge again"
@@ -101,6 +100,9 @@ def _parse(document: Mapping[str, Any], path: str) -> Manifest:
             f"{path} is of format {document['format']}, this version of dflow reads up to {FORMAT}; use a newer dflow"
         )
     files = {str(name): (int(size), int(crc)) for name, (size, crc) in document["files"].items()}
+    for name in files:
+        if os.path.isabs(name) or os.pardir in name.split("/"):
+            raise DamagedDatasetError(f"{path} lists {name!r}, which lies outside of the dataset")
     manifest = Manifest(files)
     if manifest.build != document["build"]:
         raise DamagedDatasetError(f"{path}: its list of files does not match its own digest")

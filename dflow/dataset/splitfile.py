@@ -15,6 +15,7 @@ import numpy as np
 
 from dflow.dataset.split import SUBSETS, UNASSIGNED
 from dflow.errors import SplitError
+from dflow.storage.paths import read_regular
 
 FORMAT = 1
 
@@ -70,13 +71,13 @@ def read_split(path: Path) -> StoredSplit:
         If it is missing, not a split file, or puts a sample into two subsets.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_regular(path))
         subsets = {s: tuple(map(str, document["subsets"][s])) for s in SUBSETS}
         if document["format"] != FORMAT:
             raise SplitError(f"{path} has format {document['format']}; this version reads format {FORMAT}")
     except FileNotFoundError as error:
         raise SplitError(f"no split file {path}; call split() first") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, SplitError):
             raise
         raise SplitError(f"{path} is no split file: {error!r}") from error

@@ -260,9 +260,10 @@ def _array_metadata(folder: DatasetFolder | Zarr2Folder) -> dict[str, Mapping[st
     consolidated = folder.metadata.get("consolidated_metadata")
     if consolidated is not None:
         return {k: m for k, m in consolidated["metadata"].items() if m["node_type"] == "array" and k.count("/") == 1}
+    assert isinstance(folder, DatasetFolder)  # the other reader consolidates by itself
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(folder.path.glob(f"*/*/{ROOT_METADATA}")):
-        metadata = json.loads(path.read_bytes())
+        metadata = json.loads(folder.read_bytes(path.relative_to(folder.path).as_posix()))
         if metadata.get("node_type") == "array":
             found[f"{path.parent.parent.name}/{path.parent.name}"] = metadata
     return found

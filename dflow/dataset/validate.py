@@ -18,7 +18,7 @@ from dflow.dataset.manifest import Manifest, file_crc, missing_files, read_manif
 from dflow.dataset.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, table_build
 from dflow.errors import DatasetError
 from dflow.schema import FILE_GROUP
-from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX
+from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX, Below
 
 _ROWS = 4 * 1024**2
 
@@ -45,6 +45,10 @@ def validate_dataset(
         manifest = read_manifest(path)
     except DatasetError as error:
         return [str(error)]
+    if outside := list(Below(path, top_links=False).links_out()):
+        return [f"{name}: a link that leads out of the dataset" for name in outside]
+    if odd := sorted(file for file in path.rglob("*") if not (file.is_file() or file.is_dir())):  # a pipe would wait
+        return [f"{file.relative_to(path)}: is not a regular file" for file in odd]
     problems = missing_files(path, manifest)
     problems += _wrong_checksums(path, manifest, {problem.split(":")[0] for problem in problems})
     problems += _strangers(path, manifest)
@@ -60,7 +64,9 @@ def validate_dataset(
         (attribset, ATTRIBSET_SUFFIX, _check_attribset),
     ):
         file = Path(table) if table is not None else path.with_suffix(suffix)
-        if table is not None or file.exists():
+        if file.exists() and not file.is_file():
+            problems.append(f"{file.name}: is not a regular file")
+        elif table is not None or file.exists():
             problems += check(file, path, manifest)
     return problems
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import UnknownKeyError
+from dflow.storage.paths import Below
+
+_log = logging.getLogger(__name__)
 
 
 def part_names(files: Any) -> list[str]:
@@ -47,6 +51,11 @@ class PartCatalog:
 
     Guarantees constant-time lookup and that paths are resolved against `root` only when asked, so that a catalog of
     200,000 parts costs only the lists it was given. Immutable.
+
+    Parameters
+    ----------
+    root : the folder that relative paths start from; None is the working directory
+    only_below : take no path that leads out of `root`, also not through a link: for paths that come out of a table
     """
 
     def __init__(
@@ -57,6 +66,7 @@ class PartCatalog:
         *,
         names: Sequence[str] | None = None,
         root: str | os.PathLike[str] | None = None,
+        only_below: bool = False,
     ) -> None:
         lengths = {len(file_ids), len(png_paths), len(glb_paths), len(file_ids if names is None else names)}
         if len(lengths) > 1:
@@ -68,6 +78,7 @@ class PartCatalog:
         self._rows = {file_id: row for row, file_id in enumerate(self._ids)}
         self._png, self._glb, self._names = png_paths, glb_paths, names
         self._root = Path.cwd() if root is None else Path(root).absolute()
+        self._below = Below(self._root) if only_below else None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -104,4 +115,9 @@ class PartCatalog:
         # The tables hold None, and pandas turns that into NaN.
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
             return None
-        return self._root / os.fspath(path)
+        if self._below is None:
+            return self._root / os.fspath(path)
+        found = self._below.path(os.fspath(path))
+        if found is None:
+            _log.warning("the preview %r lies outside of %s and is not shown", path, self._root)
+        return None if found is None else Path(found)

@@ -19,6 +19,7 @@ from isal import isal_zlib
 
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import DamagedStoreError, StoreLimitError
+from dflow.storage.paths import open_regular
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 _CENTRAL = struct.Struct("<4s4B4HL2L5H2L")
@@ -90,7 +91,7 @@ class ZipReader:
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = MAX_STORE_BYTES) -> None:
         self.path = os.fspath(path)
         self.max_bytes = max_bytes
-        self._file = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._file = open_regular(self.path)
         try:
             self.n_bytes = os.fstat(self._file).st_size
             self._tail_offset = max(0, self.n_bytes - _TAIL_BYTES)

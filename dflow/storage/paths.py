@@ -12,10 +12,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
 import os
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,3 +183,81 @@ def sample_name(identity: str, body: int = -1) -> str:
     """
     digest = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return f"{digest}_{max(body, 0)}"
+
+
+class Below:
+    """Finds what a table or a document names below a folder, links resolved; everything else is refused.
+
+    Folders are examined once, so that many names in one folder cost an `lstat` each.
+
+    Parameters
+    ----------
+    root : the folder that relative names start from
+    top_links : whether its own entries may be links that lead elsewhere, such as a dataset kept on another disk
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, top_links: bool = True) -> None:
+        self._root = os.path.abspath(root)
+        self._real = os.path.realpath(root)
+        self._top_links = top_links
+        self._folders: dict[str, bool] = {}
+
+    def path(self, name: str) -> str | None:
+        """The absolute path that `name` means; None where it leads out of the folder."""
+        if "\0" in name:
+            return None
+        path = os.path.normpath(os.path.join(self._root, name))
+        if _is_in(path, self._real) and not _is_in(path, self._root):  # an absolute name, the folder behind a link
+            path = os.path.join(self._root, os.path.relpath(path, self._real))
+        folder = os.path.dirname(path)
+        known = self._folders.get(folder)
+        if known is None:
+            known = self._folders[folder] = self._holds(folder)
+        return path if (known and not os.path.islink(path)) or self._holds(path) else None
+
+    def links_out(self, start: str = "") -> Iterator[str]:
+        """Names below the folder `start` that are links leading out of the root, relative to the root."""
+        if start and self.path(start) is None:
+            yield start
+            return
+        for folder, folders, files in os.walk(os.path.join(self._root, start)):
+            for path in (os.path.join(folder, name) for name in sorted([*folders, *files])):
+                if self.path(path) is None:
+                    yield os.path.relpath(path, self._root).replace(os.sep, "/")
+
+    def _holds(self, path: str) -> bool:
+        if not _is_in(path, self._root):
+            return False
+        real = os.path.realpath(path)
+        if _is_in(real, self._real):
+            return True
+        top = os.path.relpath(path, self._root).partition(os.sep)[0]
+        return self._top_links and _is_in(real, os.path.realpath(os.path.join(self._root, top)))
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def open_regular(path: str | os.PathLike[str]) -> int:
+    """A read-only descriptor of a regular file: opening a pipe would wait for ever, reading a device too.
+
+    Raises
+    ------
+    OSError
+        If it is missing, unreadable, or anything but a regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    raise OSError(errno.ESPIPE, "not a regular file", os.fspath(path))
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """The content of a regular file. Errors as `open_regular`."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.read()

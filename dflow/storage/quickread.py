@@ -40,7 +40,7 @@ _DIRECTORY = struct.Struct("<12x2L")
 """Of the end record: size and offset of the directory. The record is the plain one, without a comment."""
 
 _TAIL_BYTES = 32 * 1024
-_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait
 
 
 class _Thread(threading.local):

@@ -24,6 +24,7 @@ from dflow.config import MAX_STORE_BYTES
 from dflow.errors import DamagedStoreError, StoreLimitError
 from dflow.storage.chunks import frame_content_bytes
 from dflow.storage.container import ZipReader
+from dflow.storage.paths import Below, read_regular
 
 SAFE_CODECS = frozenset(
     {"zstd", "blosc", "lz4", "zlib", "gzip", "delta", "shuffle", "fixedscaleoffset", "astype"}
@@ -49,6 +50,7 @@ class FolderReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.realpath(path)
+        self._below = Below(self.path, top_links=False)
 
     def names(self) -> Iterator[str]:
         """Relative paths with forward slashes."""
@@ -58,11 +60,10 @@ class FolderReader:
 
     def read(self, name: str) -> bytes:
         """One file's bytes."""
-        path = os.path.realpath(os.path.join(self.path, name))
-        if os.path.commonpath([path, self.path]) != self.path:
+        path = self._below.path(name)
+        if path is None:
             raise DamagedStoreError(f"{self.path} cannot be read: {name!r} leads out of it")
-        with open(path, "rb") as file:
-            return file.read()
+        return read_regular(path)
 
 
 class Zarr2Store:

@@ -333,6 +333,8 @@ def _unpack_record(
 
 def _unpack_sample(packed: list[Any], item: str, layouts: dict[int, SampleLayout]) -> SampleRecord:
     name, source, body, layout, rows, values, n_bytes, crc = packed
+    if "/" in name:
+        raise ValueError(f"a sample is named {name!r}: its file would lie outside of the folder of samples")
     source = item if source == item else source  # one text in place of two
     pairs = tuple([(key, value) for key, value in values])
     return SampleRecord(name, source, body, layouts[layout], tuple(rows), pairs, n_bytes, crc)

@@ -42,6 +42,9 @@ class Reuse:
         return lines
 
 
+_STORE_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no links, no pipes
+
+
 def stores_are_whole(entry: Entry, folder: str) -> bool:
     """Whether every store that an entry speaks of is in `folder`, of its size, with its directory's checksum."""
     for record in entry.records:
@@ -59,7 +62,7 @@ def _size_and_directory_crc(path: str) -> tuple[int, int]:
     on every run. The end record is the one of PKWARE's APPNOTE 4.3.16, without a comment, as dflow writes it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, _STORE_FLAGS)
     except OSError:
         return 0, 0
     try:

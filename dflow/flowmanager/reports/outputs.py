@@ -14,7 +14,7 @@ from dflow.flowmanager.history.folder import writing
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
 from dflow.records import ErrorRecord
-from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
+from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths, read_regular
 
 ADVICE = {
     "timeout": "too slow: raise timeout_seconds, or leave the file out",
@@ -132,8 +132,7 @@ def read_flow_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         If the file is missing, no JSON, or no flow's.
     """
     try:
-        with open(path, encoding="utf-8") as handle:
-            content = json.load(handle)
+        content = json.loads(read_regular(path))
     except FileNotFoundError as error:
         raise FlowFileError(f"There is no flow file {os.fspath(path)}; run the flow, or check the path.") from error
     except (OSError, ValueError) as error:

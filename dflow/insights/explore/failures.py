@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dflow.records import cause
+from dflow.storage.paths import read_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Failures:
 def read_failures(path: Path) -> Failures:
     """The failures of a flow. A missing or damaged summary is no error here: the note says so."""
     try:
-        entries: Any = json.loads(path.read_text("utf-8"))
+        entries: Any = json.loads(read_regular(path))
     except FileNotFoundError:
         return Failures(note="This flow has no error summary.")
     except (OSError, ValueError) as error:

@@ -51,13 +51,13 @@ class FlowData:
         self.explorer = DatasetExplorer(self.flow_file)
         self.files: pd.DataFrame = self.explorer.files
         self.sources: list[str] = self.files["description"].astype(str).tolist()
-        paths = self.explorer.get_stream_cache_paths()
         self.parts = PartCatalog(
-            paths["id"].tolist(),
-            paths["stream_cache_png"].tolist(),
-            paths["stream_cache_3d"].tolist(),
+            self.files["id"].tolist(),
+            self._previews("stream_cache_png"),
+            self._previews("stream_cache_3d"),
             names=self.file_names.tolist(),
             root=self.explorer.location.root,
+            only_below=True,
         )
         self.failures: Failures = read_failures(self.flow_file.parent / "error_summary.json")
         self._variables: dict[str, FileVariable | RowVariable] = {}
@@ -155,6 +155,9 @@ class FlowData:
         return {int(i): str(n) for i, n in zip(found["id"], found["name"], strict=True)}
 
     # Inside
+
+    def _previews(self, column: str) -> list[Any]:
+        return self.files[column].tolist() if column in self.files else [None] * self.n_files
 
     @staticmethod
     def _is_row_key(key: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+from pathlib import Path
 from typing import Any
 
 from tornado.web import HTTPError, OutputTransform, RequestHandler
@@ -12,6 +13,9 @@ from dflow.insights.catalog import PartEntry
 from dflow.insights.explore.part import part_data
 from dflow.insights.explore.served import ServedFlow
 from dflow.insights.part_page import script_json
+from dflow.render.glb import MAGIC
+from dflow.render.png import SIGNATURE
+from dflow.storage.paths import read_regular
 
 ASSETS = {"part_view.js": "text/javascript", "part.js": "text/javascript", "part.css": "text/css"}
 PART_POLICY = (
@@ -60,11 +64,10 @@ class PictureHandler(PartHandler):
     def get(self) -> None:
         """Answer with the PNG."""
         entry = self.entry()
-        if entry.png is None or not entry.has_png:
-            raise HTTPError(404)
+        content = _content(entry.png, SIGNATURE)
         self.set_header("Content-Type", "image/png")
         self.set_header("Cache-Control", "private, max-age=60")
-        self.finish(entry.png.read_bytes())
+        self.finish(content)
 
 
 class MeshHandler(PartHandler):
@@ -73,10 +76,9 @@ class MeshHandler(PartHandler):
     def get(self) -> None:
         """Answer with the binary glTF."""
         entry = self.entry()
-        if entry.glb is None or not entry.has_3d:
-            raise HTTPError(404)
+        content = _content(entry.glb, MAGIC.to_bytes(4, "little"))
         self.set_header("Content-Type", "model/gltf-binary")
-        self.finish(entry.glb.read_bytes())
+        self.finish(content)
 
 
 class PartPageHandler(PartHandler):
@@ -98,6 +100,17 @@ class AssetHandler(RequestHandler):
             raise HTTPError(404)
         self.set_header("Content-Type", ASSETS[name])
         self.finish(asset_text(name))
+
+
+def _content(path: Path | None, signature: bytes) -> bytes:
+    """A preview; 404 for what is no regular file or begins unlike a preview: the table may name any file."""
+    try:
+        content = b"" if path is None else read_regular(path)
+    except OSError as error:
+        raise HTTPError(404) from error
+    if not content.startswith(signature):
+        raise HTTPError(404)
+    return content
 
 
 def asset_text(name: str) -> str:
