@@ -5,17 +5,21 @@ BIN := $(VENV)/bin
 # Quick tests run on two processes; the slow ones start clusters and kill things, so they run alone.
 PYTEST_ARGS ?=
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow test-long lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m dflow.cadaccess.kernel_check
 	$(BIN)/dflow demo
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not long" -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow and not long" $(PYTEST_ARGS)
+
+# Exit code 5: no test is selected.
+test-long: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "long" --timeout 0 $(PYTEST_ARGS) || [ $$? = 5 ]
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
