@@ -53,8 +53,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         )
     }
 )
-"""Arrays inspired by the inputs of UV-Net (Jayaraman et al. 2021), BrepMFR (Zhang et al. 2024) and BRepNet (Lambourne et
-al. 2021: attributes and coedges), not the exact inputs of any of them; and the attributes alone."""
+"""Arrays inspired by the inputs of UV-Net (Jayaraman et al. 2021), BrepMFR (Zhang et al. 2024) and BRepNet (Lambourne
+et al. 2021: attributes and coedges), not the exact inputs of any of them; and the attributes alone."""
 
 
 def find_recipe(name: str) -> Recipe:
