@@ -47,10 +47,12 @@ class InFolder:
     folder: str
 
     def __call__(self, sample: str) -> str:
-        path = f"{self.folder}{os.sep}{sample}{DATA_SUFFIX}"  # `join` takes as long as opening the file
-        if (os.sep in sample or os.path.islink(path)) and Below(os.path.dirname(self.folder)).path(path) is None:
+        return f"{self.folder}{os.sep}{sample}{DATA_SUFFIX}"  # `join` takes as long as opening the file
+
+    def check(self, path: str) -> None:
+        """Raise `DamagedStoreError` for a link that leads out of the flow's folder."""
+        if os.path.islink(path) and Below(os.path.dirname(self.folder)).path(path) is None:
             raise DamagedStoreError(f"{path} leads out of the flow's folder")
-        return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,8 @@ class _Reader:
 
     def _read_carefully(self, k: int, path: str, places: tuple[int, ...]) -> Sequence[NDArray[Any]]:
         block, names = self.block, [self.names[i] for i in places]
+        if isinstance(self.locate, InFolder):  # the quick way follows no link
+            self.locate.check(path)
         contents = read_zip_store(path, [f"{block.group}/{name}" for name in names])
         if block.crcs[k] and contents.crc != block.crcs[k]:
             raise DamagedStoreError(

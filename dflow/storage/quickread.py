@@ -11,6 +11,7 @@ sample's grids take to expand.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import struct
@@ -40,7 +41,9 @@ _DIRECTORY = struct.Struct("<12x2L")
 """Of the end record: size and offset of the directory. The record is the plain one, without a comment."""
 
 _TAIL_BYTES = 32 * 1024
-_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait
+_FLAGS = os.O_RDONLY
+for _name in ("O_BINARY", "O_NONBLOCK", "O_NOFOLLOW"):  # a pipe would wait; whoever reads a link examines it first
+    _FLAGS |= getattr(os, _name, 0)
 
 
 class _Thread(threading.local):
@@ -129,7 +132,12 @@ class ChunkReader:
         OSError
             If the file cannot be opened or read.
         """
-        handle = os.open(path, _FLAGS)
+        try:
+            handle = os.open(path, _FLAGS)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None
+            raise
         try:
             return self._contents(handle, n_bytes, crc)
         finally:
