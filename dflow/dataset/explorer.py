@@ -119,6 +119,11 @@ class DatasetExplorer:
             return sorted(self._store.categorical)
         return sorted(self._store.group(real))
 
+    @property
+    def file_values(self) -> list[str]:
+        """Names of the values per sample, sorted; ``available_arrays("file")`` has row offsets and the like, too."""
+        return sorted(self._store.file_values)
+
     def print_table_of_contents(self) -> None:
         """Print groups, arrays with their dimensions and sizes, and the columns of the file table."""
         columns = self.files.columns if self.location.infoset is not None else ()

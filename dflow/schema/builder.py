@@ -14,9 +14,11 @@ from dflow.records import Scalar
 from dflow.schema.checks import check_field
 from dflow.schema.combine import merge_schemas
 from dflow.schema.document import ARRAY_KEYS, FIELD_KEYS, RULE_KEYS, array_to_dict, parse_schema, schema_to_dict
-from dflow.schema.model import NanPolicy, Route, Schema
+from dflow.schema.model import FILE_GROUP, NanPolicy, Route, Schema
+from dflow.schema.names import free_name, reserved_for
 from dflow.schema.page import schema_page
 from dflow.schema.routing import route
+from dflow.schema.standard import standard_groups
 from dflow.schema.templates import template
 
 
@@ -85,6 +87,7 @@ class Group:
         """
         where = f"array '{self.name}/{name}'"
         _check_arguments(validation_rules, ARRAY_KEYS, where)
+        _check_free(name, self.name, where)
         if name in self._arrays:
             raise SchemaError(f"{where} is declared already; remove_array({name!r}) first")
         if dimensions is not None and dims is not None and list(dimensions) != list(dims):
@@ -296,6 +299,7 @@ class SchemaBuilder:
         if name in self._file_level or name in self._categorical:
             raise SchemaError(f"metadata field {name!r} is declared already")
         _check_arguments(document, FIELD_KEYS, f"metadata field {name!r}")
+        _check_free(name, FILE_GROUP, f"metadata field {name!r}")
         parse_schema({"metadata": {"file_level": {name: document}}})
         kind[name] = document
         return self
@@ -477,6 +481,11 @@ def _check_arguments(arguments: Mapping[str, Any], declared: frozenset[str], whe
     allowed = arguments.get("allowed_values")
     if allowed is not None and (not isinstance(allowed, (list, tuple)) or not allowed):
         raise SchemaError(f"{where}: allowed_values is {allowed!r}, a list of values was expected")
+
+
+def _check_free(name: Any, group: str, where: str) -> None:
+    if reason := reserved_for(str(name), group, standard_groups()):
+        raise SchemaError(f"{where}: the name {name!r} is reserved: {reason}; take {free_name(str(name))!r}")
 
 
 def _builder_of(schema: Schema) -> SchemaBuilder:

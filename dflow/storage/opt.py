@@ -71,6 +71,10 @@ class OptStorage(DataStorage):
         self._arrays[key] = array
         self._changed = True
 
+    def _drop_array(self, key: str) -> None:
+        del self._arrays[key]
+        self._changed = True
+
     def _get_array(self, key: str) -> NDArray[Any]:
         return self._arrays[key]
 
