@@ -28,10 +28,6 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """Of every member, so that equal samples give equal bytes."""
 
 
-_OWN_FIELDS = (ID, "num_nodes", "edge_index", "batch", "ptr")
-"""Of a graph, and of a batch of graphs."""
-
-
 class Writer(Protocol):
     """One export in the making; the constructor takes (path, reader, ids)."""
 
@@ -152,14 +148,14 @@ class GraphWriter(ArraysWriter):
 def graph_fields(item: Item) -> dict[str, Any]:
     """A sample as the fields of a graph.
 
-    Nodes are faces (`num_nodes`), `edge_index` is (2, n_arcs) int64, `id` the sample's; every other array is named
-    ``<array>``, or ``<group>_<array>`` where two groups or one of these have the name.
+    Nodes are faces (`num_nodes`), `edge_index` is (2, n_arcs) int64; every other array is named ``<array>``, or
+    ``<group>_<array>`` where two groups have the name.
     """
     fields: dict[str, Any] = {}
-    names = [*_OWN_FIELDS, *(key.rpartition("/")[2] for key in item if key != ID)]
+    names = [key.rpartition("/")[2] for key in item]
     for key, value in item.items():
         group, _, name = key.rpartition("/")
-        fields[name if not group or names.count(name) == 1 else f"{group}_{name}"] = np.asarray(value)
+        fields[name if names.count(name) == 1 else f"{group}_{name}"] = np.asarray(value)
     ends = [item.get(f"graph/edges_{end}") for end in ("source", "destination")]
     if all(end is not None for end in ends):
         fields["edge_index"] = np.stack([np.asarray(end, np.int64) for end in ends])

@@ -13,7 +13,7 @@ from dflow.errors import SchemaError
 from dflow.records import Scalar
 from dflow.schema.checks import check_field
 from dflow.schema.combine import merge_schemas
-from dflow.schema.document import ARRAY_KEYS, FIELD_KEYS, RULE_KEYS, array_to_dict, parse_schema, schema_to_dict
+from dflow.schema.document import ARRAY_ARGUMENTS, FIELD_ARGUMENTS, array_to_dict, parse_schema, schema_to_dict
 from dflow.schema.model import FILE_GROUP, NanPolicy, Route, Schema
 from dflow.schema.names import free_name, reserved_for
 from dflow.schema.page import schema_page
@@ -86,7 +86,7 @@ class Group:
             If the array is there already or contradicts its group, or an argument is unknown.
         """
         where = f"array '{self.name}/{name}'"
-        _check_arguments(validation_rules, ARRAY_KEYS, where)
+        _check_arguments(validation_rules, ARRAY_ARGUMENTS, where)
         _check_free(name, self.name, where)
         if name in self._arrays:
             raise SchemaError(f"{where} is declared already; remove_array({name!r}) first")
@@ -298,7 +298,7 @@ class SchemaBuilder:
     def _define(self, kind: dict[str, dict[str, Any]], name: str, document: dict[str, Any]) -> SchemaBuilder:
         if name in self._file_level or name in self._categorical:
             raise SchemaError(f"metadata field {name!r} is declared already")
-        _check_arguments(document, FIELD_KEYS, f"metadata field {name!r}")
+        _check_arguments(document, FIELD_ARGUMENTS, f"metadata field {name!r}")
         _check_free(name, FILE_GROUP, f"metadata field {name!r}")
         parse_schema({"metadata": {"file_level": {name: document}}})
         kind[name] = document
@@ -471,9 +471,9 @@ class SchemaBuilder:
         return schema_page(self.schema())
 
 
-def _check_arguments(arguments: Mapping[str, Any], declared: frozenset[str], where: str) -> None:
+def _check_arguments(arguments: Mapping[str, Any], accepted: frozenset[str], where: str) -> None:
     """Refuse names that mean nothing: a misspelt rule would be no rule."""
-    known = sorted(declared | RULE_KEYS)
+    known = sorted(accepted)
     for name in (*arguments, *(arguments.get("validation_rules") or ())):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]

@@ -14,12 +14,14 @@ from dflow.schema.names import name_fault
 
 SPECIAL_PROCESSING = ("matrix_flattening", "nested_edges")
 
-ARRAY_KEYS = frozenset({"dims", "dimensions", "dtype", "description", "fill_value", "nan_policy", "validation_rules"})
-FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "nan_policy", "validation_rules"})
-RULE_KEYS = frozenset({"min_value", "max_value", "allowed_values", "unit"})
-"""Validation rules, and the annotation that enforces nothing. Documents may hold other annotations: they are kept."""
-
+_ARRAY_KEYS = frozenset({"dims", "dimensions", "dtype", "description", "fill_value", "nan_policy", "validation_rules"})
+_FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "nan_policy", "validation_rules"})
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+_RULES = frozenset({"min_value", "max_value", "allowed_values", "unit"})
+ARRAY_ARGUMENTS = _ARRAY_KEYS | _RULES
+FIELD_ARGUMENTS = _FIELD_KEYS | _RULES
+"""What can be said of an array and of a field. Documents may say more: those are annotations, and kept."""
 
 
 def parse_schema(document: Mapping[str, Any]) -> Schema:
@@ -175,7 +177,7 @@ def _parse_array(group: str, dimension: str, special: str | None, name: Any, doc
         description=str(document.get("description") or ""),
         fill_value=_parse_fill(document.get("fill_value"), dtype, where),
         nan_policy=_literal(document.get("nan_policy"), NanPolicy, "nan_policy", where),
-        rules=_parse_rules(document, ARRAY_KEYS, where),
+        rules=_parse_rules(document, _ARRAY_KEYS, where),
     )
 
 
@@ -214,7 +216,7 @@ def _parse_field(name: Any, document: Any) -> FieldSpec:
         labels=tuple(str(label) for label in labels),
         required=bool(document.get("required", False)),
         nan_policy=_literal(document.get("nan_policy"), NanPolicy, "nan_policy", where),
-        rules=_parse_rules(document, FIELD_KEYS, where),
+        rules=_parse_rules(document, _FIELD_KEYS, where),
     )
 
 

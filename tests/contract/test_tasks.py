@@ -215,13 +215,13 @@ def test_arrays_without_a_group_cost_no_file_whatever_their_length(tmp_path):
         storage.save_data("faces/face_areas", np.ones(n_faces, np.float32))
         storage.save_data("edges_source", np.zeros(n_faces, np.int32))
 
-    run = save_each(tmp_path, save, [(3, 3), (5, 5), (4, 6), (0, 2)])
+    run = save_each(tmp_path, save, [(0, 2), (3, 3), (4, 6), (5, 5)])
     assert not run.output.errors
-    assert run.group("file")["row_count_faces"].values.tolist() == [3, 5, 6, 2]
-    assert run.group("file")["row_count_edges"].values.tolist() == [3, 5, 4, 0]
-    assert run.group("file")["row_count_graph"].values.tolist() == [3, 5, 6, 2]
+    assert run.group("file")["row_count_faces"].values.tolist() == [2, 3, 6, 5]
+    assert run.group("file")["row_count_edges"].values.tolist() == [0, 3, 4, 5]
+    assert run.group("file")["row_count_graph"].values.tolist() == [2, 3, 6, 5]
     scores = run.group("faces")["face_scores"].values
-    assert scores[:8].tolist() == [0, 1, 2, 0, 1, 2, 3, 4]
-    assert np.isnan(scores[8:]).all()
+    assert scores[[2, 3, 4, 11, 12, 13, 14, 15]].tolist() == [0, 1, 2, 0, 1, 2, 3, 4]
+    assert np.isnan(scores[[0, 1, *range(5, 11)]]).all()
     assert run.group("face_scores")["face_scores"].values.tolist() == [0, 1, 2, 3]
-    assert run.explorer().get_file_list("faces", lambda ds: ds["face_scores"] > 2).tolist() == [1]
+    assert run.explorer().get_file_list("faces", lambda ds: ds["face_scores"] > 2).tolist() == [3]
