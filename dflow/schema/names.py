@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
 from functools import lru_cache
 
 from dflow.schema.model import FILE_GROUP
@@ -58,7 +57,8 @@ def name_fault(name: object) -> str | None:
     return None
 
 
-def reserved_for(name: str, group: str, groups: Iterable[str]) -> str | None:
+@lru_cache(maxsize=4096)
+def reserved_for(name: str, group: str, groups: tuple[str, ...]) -> str | None:
     """What the product itself keeps under the name of an array or of a value per sample; None where it is free.
 
     The one list of the names that collide at a later stage: in the dataset, the table of files, a batch.

@@ -148,6 +148,15 @@ class DataStorage(ABC):
             self._note_by_name(key, *prepared)
         self._place_by_name()
 
+    def take_places(self, other: DataStorage) -> None:
+        """Regard what `other`, whose copy this is, took without a group as taken so here.
+
+        Parameters
+        ----------
+        other : a storage with the same arrays
+        """
+        self._by_name = {name: place for name, place in other._by_name.items() if self._has_array(place)}
+
     def load_data(self, key: str) -> Any:
         """The array under a key, or for a group's name the dictionary of its arrays; a copy.
 

@@ -371,6 +371,18 @@ def test_what_was_saved_without_a_group_is_found_in_a_store_that_is_opened_again
     assert found.load_data("face_marks").tolist() == list(range(6))
 
 
+@pytest.mark.parametrize("kind", sorted(MAKERS))
+def test_a_later_stage_may_still_show_that_the_rows_do_not_fit(kind: str, tmp_path: Path) -> None:
+    with MAKERS["zarr"](tmp_path) as first:
+        first.save_data("face_scores", [1.0, 2.0])
+        first.save_data("edge_scores", [1.0])
+    later = MAKERS[kind](tmp_path / "later")
+    convert_storage(MAKERS["zarr"](tmp_path), later)
+    later.save_data("faces/face_areas", np.ones(6, np.float32))
+    assert later.array_keys() == ["edges/edge_scores", "face_scores/face_scores", "faces/face_areas"]
+    describe(later, "s", "a")
+
+
 def test_a_declaration_beats_the_name(storage: DataStorage) -> None:
     builder = SchemaBuilder("test")
     builder.create_group("marks", "mark").create_array("face_scores", ["mark"], "float32")
