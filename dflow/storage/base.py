@@ -55,6 +55,8 @@ class DataStorage(ABC):
 
     def __init__(self, *, nan_policy: NanPolicy = "raise") -> None:
         self.nan_policy: NanPolicy = nan_policy
+        self.refuses_names = True
+        """Whether reserved names and long lists are refused; not where another maker's store is only read."""
         self._schema = Schema()
         self._has_schema = False
         self._schema_text: str | None = None
@@ -249,7 +251,7 @@ class DataStorage(ABC):
         if "/" not in str(key):
             value = check_field(self._schema, key, value)
             check_finite_value(self._schema, key, value, policy=self.nan_policy)
-        if top != DESCRIPTIONS:
+        if top != DESCRIPTIONS and self.refuses_names:
             check_length(value, f"metadata {key!r}")
         self._metadata.put(key, value)
         self._metadata_changed()
@@ -411,6 +413,8 @@ class DataStorage(ABC):
         return {f"{group}/{name}": array}
 
     def _check_free(self, group: str, name: str) -> None:
+        if not self.refuses_names:
+            return
         groups = (*standard_groups(), *self._schema.groups, *self.get_keys()) if name.startswith("has_") else ()
         if reason := reserved_for(name, group, groups):
             raise BadKeyError(f"the name {name!r} is reserved: {reason}; take {free_name(name)!r}")

@@ -86,6 +86,7 @@ def open_storage(path: str | os.PathLike[str]) -> DataStorage:
 
 def _from_zarr2(store: Zarr2Store) -> MemoryStorage:
     storage = MemoryStorage(nan_policy="allow")
+    storage.refuses_names = False
     metadata = store.metadata()
     schema = _stored_schema(metadata, store.path)
     if schema is not None:
@@ -96,12 +97,11 @@ def _from_zarr2(store: Zarr2Store) -> MemoryStorage:
         if array.ndim == 0 and group != FILE_GROUP:
             group = FILE_GROUP  # HOOPS AI keeps graph/num_nodes among the arcs
         try:
-            name = _free(name, group, storage)
-            storage.save_data(f"{group}/{name}" if "/" in key else name, array)
+            storage.save_data(f"{group}/{name}" if "/" in key else key, array)
         except (SchemaError, StorageError) as error:
             raise DamagedStoreError(f"{store.path}: array {key!r} cannot be taken over: {error}") from error
     for key, value in metadata.items():
-        storage.save_metadata(_free(key, FILE_GROUP, storage), value)
+        storage.save_metadata(key, value)
     return storage
 
 
