@@ -134,6 +134,7 @@ def _build_model(
     reader = moved.reader if is_step else None
     source = Source(
         path=str(path),
+        content=content,
         shape=KernelShape(moved.shape),
         bodies=CodedBodies(code, Places(code)),
         names=lambda kernel, body: stepnames.face_names(reader, kernel),

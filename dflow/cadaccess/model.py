@@ -45,10 +45,11 @@ class ReadReport:
 class Source:
     """Where a model came from, and what can still be asked of its file.
 
-    `names` gives the names of the faces of one body, or of the whole file.
+    `content` is the file's, unpacked; `names` gives the names of the faces of one body, or of the whole file.
     """
 
     path: str
+    content: bytes
     shape: KernelShape
     bodies: Bodies
     names: Callable[[KernelShape, int | None], list[str]]
@@ -88,6 +89,15 @@ class CadModel:
     def get_filesource(self) -> str:
         """The path it was opened from."""
         return self._source.path
+
+    def is_of_same_file(self, other: CadModel) -> bool:
+        """Whether both were read from the same content, whatever the paths.
+
+        Parameters
+        ----------
+        other : another model, or a view of a body
+        """
+        return self._source is other._source or self._source.content == other._source.content
 
     def get_body_count(self) -> int:
         """Solids, and shells and faces that belong to none; 0 for a file of wires only. 1 for a view of one body."""

@@ -48,6 +48,7 @@ def _build(path: Path, content: bytes, shape: TextShape, started: float) -> CadM
     later = _Later(path, content, shape)
     source = Source(
         path=str(path),
+        content=content,
         shape=KernelShape(later.shape),
         bodies=bodies.Solids(shape.tables),
         names=later.names,

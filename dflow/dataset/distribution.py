@@ -20,9 +20,13 @@ from dflow.errors import QueryError
 logger = logging.getLogger(__name__)
 
 MAX_CATEGORIES = 1000
-"""`bins=None` on integers with at most this many different values gives one bin a value."""
+"""Integers with at most this many different values are categories, whatever lies between them."""
+
+MAX_CODE_BINS = 10_000
+"""A distribution with `bins=None` counts every integer from the lowest to the highest up to so many."""
 
 _DENSE_CELLS = 2**25
+_LARGEST = np.iinfo(np.int64).max
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Bins = int | Sequence[float] | Array | None
@@ -61,7 +65,7 @@ class Binning:
     def _category_index(self, values: Array) -> Array:
         assert self.categories is not None
         low, high = int(self.categories[0]), int(self.categories[-1])
-        if values.dtype.kind not in "iub" or high - low > 2**20:
+        if values.dtype.kind not in "iub" or high - low > 2**20 or high > _LARGEST:
             index = np.clip(np.searchsorted(self.categories, values), 0, self.n_bins - 1)
             return np.where(self.categories[index] == values, index, self.n_bins)
         table = np.full(high - low + 2, self.n_bins, np.int64)
@@ -86,8 +90,10 @@ def distribution(store: DatasetStore, column: Column, bins: Bins = 10, *, parall
     Parameters
     ----------
     bins
-        A number of equal bins between the smallest and the largest finite value; edges; or None: one bin a value for
-        categories, booleans and integers with few values, otherwise as many equal bins as Sturges' rule gives.
+        A number of equal bins between the smallest and the largest finite value; edges; or None: for categories,
+        booleans and integers a bin for each integer from the lowest to the highest, of width 1 and centred on it. Where
+        these would be more than `MAX_CODE_BINS`, a bin for each value that occurs, beginning at the value − 0.5, for
+        categories and for at most `MAX_CATEGORIES` values. Otherwise as many equal bins as Sturges' rule gives.
     parallel
         Whether blocks may go to the active client or to threads.
 
@@ -97,7 +103,7 @@ def distribution(store: DatasetStore, column: Column, bins: Bins = 10, *, parall
     are in no bin. All entries of a row with several values count.
     """
     scan = Scan(store, column, parallel=parallel)
-    binning = choose_bins(scan, bins)
+    binning = choose_bins(scan, bins, fill=True)
     hist = np.zeros(binning.n_bins + 1, np.int64)
     files: list[list[Array]] = [[] for _ in range(binning.n_bins)]
     for counts, found in scan.map(_bin_block, binning):
@@ -158,13 +164,16 @@ class Scan:
         return mask
 
 
-def choose_bins(scan: Scan, bins: Bins) -> Binning:
-    """Turn what a caller asks for into edges or categories."""
+def choose_bins(scan: Scan, bins: Bins, *, fill: bool = False) -> Binning:
+    """Turn what a caller asks for into edges or categories; `fill` adds the integers between the categories."""
     if bins is not None and not isinstance(bins, (int, np.integer)):
         return _given_edges(scan, bins)
     kind = scan.column.dtype.kind
     if bins is None and kind in "iub":
         categories = _categories(scan)
+        if fill and len(categories) and int(categories[-1]) - int(categories[0]) < MAX_CODE_BINS:
+            every = range(int(categories[0]), int(categories[-1]) + 1)
+            return category_bins(np.array(every, categories.dtype))
         if len(categories) <= MAX_CATEGORIES or scan.categorical:
             return category_bins(categories)
     low, high, count = np.inf, -np.inf, 0
@@ -181,12 +190,12 @@ def choose_bins(scan: Scan, bins: Bins) -> Binning:
 
 
 def category_bins(categories: Array) -> Binning:
-    """One bin a value; the edges lie half-way between neighbours, so that they can be drawn."""
+    """One bin a value, from the value − 0.5 on: ``int(edges[i] + 0.5)`` is the value wherever it is an integer."""
     values = np.asarray(categories)
     x = values.astype(np.float64)
     if not len(x):
         return Binning(np.array([0.0]), values)
-    return Binning(np.concatenate([[x[0] - 0.5], (x[1:] + x[:-1]) / 2, [x[-1] + 0.5]]), values)
+    return Binning(np.append(x - 0.5, x[-1] + 0.5), values)
 
 
 def _given_edges(scan: Scan, bins: Sequence[float] | Array) -> Binning:
@@ -215,7 +224,7 @@ def _unique_block(scan: Scan, first_row: int, values: Array) -> Array:
     if not len(kept) or kept.dtype == bool:
         return np.unique(kept)
     low, high = int(kept.min()), int(kept.max())
-    if high - low < 2**20:  # counting beats sorting
+    if high - low < 2**20 and high <= _LARGEST:  # counting beats sorting
         return (np.flatnonzero(np.bincount(kept.astype(np.int64) - low)) + low).astype(kept.dtype)
     return np.unique(kept)
 

@@ -120,6 +120,11 @@ class DatasetExplorer:
             return sorted(self._store.categorical)
         return sorted(self._store.group(real))
 
+    @property
+    def file_values(self) -> list[str]:
+        """Names of the values per sample, sorted; ``available_arrays("file")`` has row offsets and the like, too."""
+        return sorted(self._store.file_values)
+
     def print_table_of_contents(self) -> None:
         """Print groups, arrays with their dimensions and sizes, and the columns of the file table."""
         columns = self.files.columns if self.location.infoset is not None else ()
@@ -252,8 +257,11 @@ class DatasetExplorer:
         group
             where it is looked for first; None for everywhere
         bins
-            A number of equal bins, ascending edges, or None: one bin a category for codes, booleans and integers with
-            few values, a suitable number of equal bins for other numbers.
+            A number of equal bins, ascending edges, or None: for codes, booleans and integers one bin of width 1
+            centred on each integer from the lowest to the highest, empty ones included, so that
+            ``int(bin_edges[i] + 0.5)`` is the code; a suitable number of equal bins for other numbers. Integers that
+            lie more than 10,000 apart get a bin for each value that occurs, beginning at the value − 0.5, where these
+            are at most 1,000, else equal bins.
 
         Returns
         -------
@@ -285,8 +293,8 @@ class DatasetExplorer:
         key
             the array's name
         bins_or_categories
-            For integer arrays a sequence of categories, for floats ascending edges; a number of equal bins; or None
-            as in `create_distribution`.
+            For integer arrays a sequence of categories, for floats ascending edges; a number of equal bins; or None:
+            the values that occur, for integers of at most 1,000, else a suitable number of equal bins.
 
         Returns
         -------

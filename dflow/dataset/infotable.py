@@ -94,14 +94,20 @@ def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None,
 
 
 def label_columns(path: Path | None) -> frozenset[str]:
-    """Columns of codes that have a column of words beside them: ``category`` with ``category_label``."""
+    """Columns of codes that have a column of words beside them: ``category`` with ``category_label``, which is text."""
     if path is None:
         return frozenset()
     try:
-        names = set(pq.read_schema(path).names)
+        schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
         return frozenset()  # whoever needs the table itself gets the error
-    return frozenset(name for name in names if f"{name}_label" in names)
+    texts = {name for name in schema.names if _is_text(schema.field(name).type)}
+    words = {name: (f"{name}_label", f"{name}_label_word") for name in schema.names if name not in texts}
+    return frozenset(name for name, labels in words.items() if not texts.isdisjoint(labels))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def rewrite_column(path: Path, column: str, values: Sequence[Any]) -> bool:

@@ -13,7 +13,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from dflow.dataset.values import FileColumn, Vocabulary, build_columns, gather_v
 from dflow.errors import DatasetError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
 from dflow.schema import FILE_GROUP, Schema, resolve_array
+from dflow.schema.names import free_name
 
 logger = logging.getLogger(__name__)
 
@@ -328,7 +329,8 @@ def _target(
 def _file_columns(columns: Sequence[FileColumn], groups: Mapping[str, GroupPlan]) -> tuple[FileColumn, ...]:
     """The samples' own values, and what the plan knows of each sample: first row, row count, and what it lacks.
 
-    The plan's names win: a user's value of such a name would break every reader of the dataset.
+    The plan's names win: a user's value of such a name would break every reader of the dataset. It takes another one;
+    storages refuse nearly all such names, but not those that groups of other samples make.
     """
     out: dict[str, FileColumn] = {}
 
@@ -342,11 +344,14 @@ def _file_columns(columns: Sequence[FileColumn], groups: Mapping[str, GroupPlan]
         for array in plan.arrays:
             if array.present is not None:
                 derive(disk.has_array(group, array.target.name), array.present)
-    taken = out.keys() | {array.target.name for array in groups[FILE_GROUP].arrays}
+    arrays = {array.target.name for array in groups[FILE_GROUP].arrays}
     for column in columns:
-        if column.name in taken:
+        if column.name in arrays:
             logger.warning("the metadata value %r is left out: the dataset has a file value of that name", column.name)
             continue
+        if column.name in out:
+            column = replace(column, name=free_name(column.name))
+            logger.warning("the metadata value %r is renamed: the dataset has its own of the old name", column.name)
         out[column.name] = column
         if column.present is not None and not column.is_text:
             derive(disk.has_array(FILE_GROUP, column.name), column.present)

@@ -19,12 +19,12 @@ import numpy as np
 from dflow.dataset.direct import RowReader
 from dflow.dataset.folder import ROOT_METADATA, DatasetFolder
 from dflow.dataset.infotable import label_columns
+from dflow.dataset.layout import has_array, row_count, row_start
 from dflow.dataset.zarr2folder import Zarr2Folder, Zarr2Rows, is_zarr2
 from dflow.errors import DamagedDatasetError, DatasetError, UnknownKeyError
 
 FILE_GROUP = "file"
 ID_PREFIX = "file_id_code_"
-_BOOKKEEPING = ("row_start_", "row_count_", "has_")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -117,11 +117,12 @@ class DatasetStore:
         """Sorted names of the groups that have rows; `file` is not one of them."""
         return tuple(sorted(g for g in self.columns if g != FILE_GROUP))
 
-    @property
+    @functools.cached_property
     def file_values(self) -> Mapping[str, Column]:
         """The values of group `file` that a user saved or the framework recorded, without row offsets and the like."""
-        columns = self.columns[FILE_GROUP]
-        return MappingProxyType({n: c for n, c in columns.items() if not n.startswith(_BOOKKEEPING)})
+        added = {name(group) for group in self.row_groups for name in (row_start, row_count)}
+        added |= {has_array(group, name) for group, columns in self.columns.items() for name in columns}
+        return MappingProxyType({n: c for n, c in self.columns[FILE_GROUP].items() if n not in added})
 
     @functools.cached_property
     def categorical(self) -> frozenset[str]:

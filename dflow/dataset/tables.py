@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from dflow.dataset.layout import FORMAT
 from dflow.dataset.manifest import Manifest
 from dflow.dataset.plan import MergePlan
 from dflow.dataset.values import FileColumn, Vocabulary
+from dflow.schema.names import OPEN_NAMES
 from dflow.storage.sample import NOT_SET
 
 ROWS_PER_GROUP = 65536
@@ -38,26 +39,36 @@ INFOSET_COLUMNS = (
     ("content_hash", pa.string()),
 )
 
+_FLOW_NAME = [name for name, _ in INFOSET_COLUMNS].index("flow_name")
+
 ATTRIBSET_SCHEMA = pa.schema(
     [("table_name", pa.string()), ("id", pa.int64()), ("name", pa.string()), ("description", pa.string())]
 )
 
 
 def info_columns(columns: Sequence[FileColumn]) -> list[str]:
-    """The `.infoset` columns of file values: their names, with ``_value`` behind as often as a name is taken."""
-    taken = set(dict(INFOSET_COLUMNS))
+    """The `.infoset` columns of file values: their names.
+
+    Storages refuse those of `INFOSET_COLUMNS`; what older versions saved gets ``_value`` behind.
+    """
+    own = {name for name, _ in INFOSET_COLUMNS}
+    taken = own | {column.name for column in columns}
     names = []
     for column in columns:
         name = column.name
-        while not taken.isdisjoint(_columns_of(column, name)):
+        while name in own or (name != column.name and name in taken):
             name += "_value"
-        taken |= _columns_of(column, name)
+        taken.add(name)
         names.append(name)
     return names
 
 
-def _columns_of(column: FileColumn, name: str) -> set[str]:
-    return {name} if column.vocabulary is None else {name, f"{name}_label"}
+def label_name(name: str, names: Collection[str]) -> str:
+    """The column of the words of a categorical value: ``<name>_label``, or what is free where a value is called so."""
+    label = f"{name}_label"
+    while label in names:
+        label += "_word"
+    return label
 
 
 def write_infoset(
@@ -74,18 +85,22 @@ def write_infoset(
 
     `stream_cache` is looked through once for the previews that exist; their paths are stored relative to its parent.
     A categorical value takes two columns, the code under its name and its word under ``<name>_label``; a missing
-    value is null. The metadata remember what the dataset of
-    `manifest` was merged from (`with_memory`).
+    value is null. A value ``flow_name`` of the samples takes the place of the flow's name. The metadata remember what
+    the dataset of `manifest` was merged from (`with_memory`).
     """
     previews = set(os.listdir(stream_cache)) if stream_cache.is_dir() else set()
-    columns = [column for column in plan.columns if not column.derived]
-    named = zip(columns, info_columns(columns), strict=True)
-    fields = [*INFOSET_COLUMNS, *(field for column, name in named for field in _value_fields(column, name))]
+    columns = [column for column in plan.columns if not column.derived and column.name not in OPEN_NAMES]
+    flow_names = next((column for column in plan.columns if column.name in OPEN_NAMES), None)
+    names = info_columns(columns)
+    named = zip(columns, names, strict=True)
+    fields = [*INFOSET_COLUMNS, *(field for column, name in named for field in _value_fields(column, name, names))]
     schema = pa.schema(fields, metadata=_memory(manifest) if manifest else _metadata(""))
     with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for start in range(0, max(len(plan.samples), 1), ROWS_PER_GROUP):
             rows = range(start, min(start + ROWS_PER_GROUP, len(plan.samples)))
             fixed = _fixed_columns(plan, rows, flow_name, table_name, stream_cache.name, previews, content_hashes)
+            if flow_names is not None:
+                fixed[_FLOW_NAME] = _texts([word or flow_name for word in _words(flow_names, rows)])
             values = [array for column in columns for array in _value_arrays(column, rows)]
             writer.write_table(pa.table([*fixed, *values], schema=schema))
 
@@ -121,11 +136,11 @@ def _fixed_columns(
     ]
 
 
-def _value_fields(column: FileColumn, name: str) -> list[tuple[str, pa.DataType]]:
+def _value_fields(column: FileColumn, name: str, names: Collection[str]) -> list[tuple[str, pa.DataType]]:
     if column.is_text:
         return [(name, pa.string())]
     plain = (name, pa.from_numpy_dtype(column.values.dtype))
-    return [plain] if column.vocabulary is None else [plain, (f"{name}_label", pa.string())]
+    return [plain] if column.vocabulary is None else [plain, (label_name(name, names), pa.string())]
 
 
 def _value_arrays(column: FileColumn, rows: range) -> Iterator[pa.Array]:
@@ -136,8 +151,16 @@ def _value_arrays(column: FileColumn, rows: range) -> Iterator[pa.Array]:
         return
     yield pa.array(values, mask=absent)
     if column.vocabulary is not None:
+        yield _texts(_words(column, rows))
+
+
+def _words(column: FileColumn, rows: range) -> list[str | None]:
+    """A column as text: itself, the words of its codes, or its numbers."""
+    values = column.values[rows.start : rows.stop].tolist()
+    if column.vocabulary is not None:
         words = {code: name for code, name, _ in column.vocabulary}
-        yield _texts([words.get(code) for code in values.tolist()])
+        return [words.get(code) for code in values]
+    return [value if value is None else str(value) for value in values]
 
 
 def _texts(values: Iterable[str | None]) -> pa.Array:

@@ -1,12 +1,13 @@
 """One value per sample: what becomes of the samples' scalar metadata in the merged dataset. Pure.
 
 Numbers become arrays of group ``file``. Categorical values become int32 codes with a vocabulary: numbers keep their
-code, text gets codes 0.. in sorted order. Text that is routed to the files stays text and lives in `.infoset` alone:
-Zarr stays numeric.
+code, text gets codes 0.. in sorted order. Text that is routed to the files, and the JSON of lists and branches, stays
+text and lives in `.infoset` alone: Zarr stays numeric.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -103,9 +104,21 @@ def _resolve_field(name: str, values: Mapping[int, Scalar], schema: Schema) -> R
         return ResolvedField(name, "int32" if categorical else spec.dtype, kind, categorical, spec)
     if (standard := standard_array("file", name)) is not None and kind != "str":
         return ResolvedField(name, standard.dtype, _kind_of_dtype(standard.dtype), False)
+    if kind == "str" and all(_is_json(value) for value in values.values()):
+        return ResolvedField(name, "str", "str", False)
     categorical = route(schema, name, {"str": "", "bool": False}.get(kind, 0)) == "categorical"
     dtype = {"str": "str", "bool": "bool", "int": "int64"}.get(kind, "float64")
     return ResolvedField(name, "int32" if categorical else dtype, kind, categorical)
+
+
+def _is_json(value: Scalar) -> bool:
+    """Whether a text is a list or a branch of metadata: nothing to number as a category."""
+    if not isinstance(value, str) or value[:1] not in ("[", "{"):
+        return False
+    try:
+        return isinstance(json.loads(value), (list, dict))
+    except ValueError:
+        return False
 
 
 def _majority_kind(values: Iterable[Scalar]) -> str:

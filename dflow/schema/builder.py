@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from dflow.errors import SchemaError
 from dflow.records import Scalar
 from dflow.schema.checks import check_field
 from dflow.schema.combine import merge_schemas
-from dflow.schema.document import array_to_dict, parse_schema, schema_to_dict
-from dflow.schema.model import NanPolicy, Route, Schema
+from dflow.schema.document import ARRAY_ARGUMENTS, FIELD_ARGUMENTS, array_to_dict, parse_schema, schema_to_dict
+from dflow.schema.model import FILE_GROUP, NanPolicy, Route, Schema
+from dflow.schema.names import free_name, reserved_for
 from dflow.schema.page import schema_page
 from dflow.schema.routing import route
+from dflow.schema.standard import standard_groups
 from dflow.schema.templates import template
 
 
@@ -74,17 +77,21 @@ class Group:
         nan_policy
             ``raise``, ``warn`` or ``allow`` NaN and inf.
         **validation_rules
-            ``min_value``, ``max_value``, ``allowed_values`` are enforced when data is saved; others are annotations.
+            ``min_value``, ``max_value``, ``allowed_values`` are enforced when data is saved; ``unit`` is kept and
+            enforces nothing.
 
         Raises
         ------
         SchemaError
-            If the array is there already or contradicts its group.
+            If the array is there already or contradicts its group, or an argument is unknown.
         """
+        where = f"array '{self.name}/{name}'"
+        _check_arguments(validation_rules, ARRAY_ARGUMENTS, where)
+        _check_free(name, self.name, where)
         if name in self._arrays:
-            raise SchemaError(f"array '{self.name}/{name}' is declared already; remove_array({name!r}) first")
+            raise SchemaError(f"{where} is declared already; remove_array({name!r}) first")
         if dimensions is not None and dims is not None and list(dimensions) != list(dims):
-            raise SchemaError(f"array '{self.name}/{name}': dimensions and dims are both given and differ")
+            raise SchemaError(f"{where}: dimensions and dims are both given and differ")
         named = dimensions if dimensions is not None else dims
         document: dict[str, Any] = {
             "dims": [self.primary_dimension] if named is None else named,
@@ -94,12 +101,7 @@ class Group:
             "nan_policy": nan_policy,
             **validation_rules,
         }
-        self._arrays[name] = document
-        try:
-            self._arrays[name] = self._parsed()[name]
-        except SchemaError:
-            del self._arrays[name]
-            raise
+        self._add(name, document)
         return self
 
     def get_array(self, name: str) -> dict[str, Any] | None:
@@ -135,6 +137,15 @@ class Group:
         if self.special_processing:
             document["special_processing"] = self.special_processing
         return document | {"arrays": self.get_arrays()}
+
+    def _add(self, name: str, document: dict[str, Any]) -> None:
+        """Take an array's declaration over; annotations that files of other makers hold are kept."""
+        self._arrays[name] = document
+        try:
+            self._arrays[name] = self._parsed()[name]
+        except SchemaError:
+            del self._arrays[name]
+            raise
 
     def _parsed(self) -> dict[str, dict[str, Any]]:
         group = parse_schema({"groups": {self.name: self.to_dict()}}).groups[self.name]
@@ -287,6 +298,8 @@ class SchemaBuilder:
     def _define(self, kind: dict[str, dict[str, Any]], name: str, document: dict[str, Any]) -> SchemaBuilder:
         if name in self._file_level or name in self._categorical:
             raise SchemaError(f"metadata field {name!r} is declared already")
+        _check_arguments(document, FIELD_ARGUMENTS, f"metadata field {name!r}")
+        _check_free(name, FILE_GROUP, f"metadata field {name!r}")
         parse_schema({"metadata": {"file_level": {name: document}}})
         kind[name] = document
         return self
@@ -446,7 +459,7 @@ class SchemaBuilder:
                 name, group["primary_dimension"], group["description"], group.get("special_processing")
             )
             for array, spec in group["arrays"].items():
-                taken.create_array(array, **spec)
+                taken._add(array, spec)
         self._file_level = document["metadata"]["file_level"]
         self._categorical = document["metadata"]["categorical"]
         self._routing = document["metadata"]["routing_rules"]
@@ -456,6 +469,23 @@ class SchemaBuilder:
 
     def _repr_html_(self) -> str:
         return schema_page(self.schema())
+
+
+def _check_arguments(arguments: Mapping[str, Any], accepted: frozenset[str], where: str) -> None:
+    """Refuse names that mean nothing: a misspelt rule would be no rule."""
+    known = sorted(accepted)
+    for name in (*arguments, *(arguments.get("validation_rules") or ())):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise SchemaError(f"{where}: unknown argument {name!r}; is {near!r} meant? Known are {', '.join(known)}")
+    allowed = arguments.get("allowed_values")
+    if allowed is not None and (not isinstance(allowed, (list, tuple)) or not allowed):
+        raise SchemaError(f"{where}: allowed_values is {allowed!r}, a list of values was expected")
+
+
+def _check_free(name: Any, group: str, where: str) -> None:
+    if reason := reserved_for(str(name), group, standard_groups()):
+        raise SchemaError(f"{where}: the name {name!r} is reserved: {reason}; take {free_name(str(name))!r}")
 
 
 def _builder_of(schema: Schema) -> SchemaBuilder:

@@ -18,6 +18,11 @@ _ARRAY_KEYS = frozenset({"dims", "dimensions", "dtype", "description", "fill_val
 _FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "nan_policy", "validation_rules"})
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
+_RULES = frozenset({"min_value", "max_value", "allowed_values", "unit"})
+ARRAY_ARGUMENTS = _ARRAY_KEYS | _RULES
+FIELD_ARGUMENTS = _FIELD_KEYS | _RULES
+"""What can be said of an array and of a field. Documents may say more: those are annotations, and kept."""
+
 
 def parse_schema(document: Mapping[str, Any]) -> Schema:
     """The schema behind the public dictionary, checked.

@@ -5,8 +5,33 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
+from dflow.schema.model import FILE_GROUP
+
 MAX_NAME_LENGTH = 200
 """Characters; a Zarr node's name becomes a file name in the merged dataset, and file systems stop at 255 bytes."""
+
+FILE_TABLE_NAMES = (
+    "id",
+    "name",
+    "description",
+    "body",
+    "flow_name",
+    "subset",
+    "table_name",
+    "stream_cache_png",
+    "stream_cache_3d",
+    "content_hash",
+)
+"""The columns of the table of files that say who a sample is; a value of the sample cannot be told from them."""
+
+OPEN_NAMES = frozenset({"flow_name"})
+"""Of these, those that a sample may give a value of its own."""
+
+BATCH_NAMES = ("batch", "ptr")
+"""What a batch of samples says of each group's rows: the sample of each, and where each sample begins."""
+
+DERIVED_PREFIXES = ("file_id_code", "row_start_", "row_count_")
+"""How the arrays begin that the merge adds."""
 
 _FORBIDDEN = frozenset('\\/:*?"<>|')
 
@@ -30,3 +55,33 @@ def name_fault(name: object) -> str | None:
     if len(name.encode("utf-8")) > MAX_NAME_LENGTH:
         return f"it is longer than {MAX_NAME_LENGTH} bytes"
     return None
+
+
+@lru_cache(maxsize=4096)
+def reserved_for(name: str, group: str, groups: tuple[str, ...]) -> str | None:
+    """What the product itself keeps under the name of an array or of a value per sample; None where it is free.
+
+    The one list of the names that collide at a later stage: in the dataset, the table of files, a batch.
+
+    Parameters
+    ----------
+    group : of the array; ``file`` for values per sample
+    groups : names of all groups that there may be
+    """
+    if name in BATCH_NAMES:
+        return "batches of samples have an array of that name"
+    if name.startswith(DERIVED_PREFIXES):
+        return f"names that begin with {', '.join(DERIVED_PREFIXES)} are those of arrays that the merge adds"
+    if group != FILE_GROUP:
+        return None
+    if name in FILE_TABLE_NAMES and name not in OPEN_NAMES:
+        return "the table of files has a column of that name"
+    if name == FILE_GROUP:
+        return "it is the dimension of the values per sample"
+    owner = next((other for other in groups if name.startswith(f"has_{other}_")), None)
+    return f"such names say which samples have an array of group {owner!r}" if owner else None
+
+
+def free_name(name: str) -> str:
+    """The name to take in place of a reserved one."""
+    return {"batch": "lot", "ptr": "pointer"}.get(name, f"part_{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
@@ -21,13 +22,18 @@ from dflow.schema import (
     dtype_name,
     merge_schemas,
     parse_schema,
+    row_dimension,
     schema_to_dict,
+    standard_groups,
 )
+from dflow.schema.names import free_name, reserved_for
 from dflow.storage.dimensions import sample_dimensions
 from dflow.storage.fitting import check_finite, check_finite_value, fit_to_schema
-from dflow.storage.keys import locate
+from dflow.storage.keys import DESCRIPTIONS, group_of_name, locate
 from dflow.storage.tree import MetadataTree
-from dflow.storage.values import storable_array
+from dflow.storage.values import check_length, storable_array
+
+logger = logging.getLogger(__name__)
 
 FILE_SIZES = "file_sizes_KB"
 """The metadata branch that says how large each array is; it is computed, not stored."""
@@ -49,10 +55,13 @@ class DataStorage(ABC):
 
     def __init__(self, *, nan_policy: NanPolicy = "raise") -> None:
         self.nan_policy: NanPolicy = nan_policy
+        self.refuses_names = True
+        """Whether reserved names and long lists are refused; not where another maker's store is only read."""
         self._schema = Schema()
         self._has_schema = False
         self._schema_text: str | None = None
         self._metadata = MetadataTree()
+        self._by_name: dict[str, str] = {}  # where the arrays lie that were saved without a group, in that order
         self._closed = False
 
     # What an implementation provides.
@@ -64,6 +73,10 @@ class DataStorage(ABC):
     @abstractmethod
     def _get_array(self, key: str) -> NDArray[Any]:
         """The array under an existing ``group/array``; the caller copies it."""
+
+    @abstractmethod
+    def _drop_array(self, key: str) -> None:
+        """Forget the array under an existing ``group/array``."""
 
     @abstractmethod
     def _has_array(self, key: str) -> bool:
@@ -105,15 +118,20 @@ class DataStorage(ABC):
         The array is cast to the declared dtype where that keeps the meaning (see `dflow.schema.fit_array`); without
         a declaration it is stored as it is. In groups with ``matrix_flattening``, (F, F, …) is stored as (F², …).
 
+        An array without a group goes where the schema declares it, else by its name: that of a standard array to that
+        array's group, one with "face" in it to ``faces``, with "edge" to ``edges``. Where it has another number of rows
+        than the arrays there it becomes a group of its own, which has its name. Other names, and single numbers, are
+        values of the sample in group ``file``, and of one shape in every sample.
+
         Parameters
         ----------
-        key : ``group/array``, or a group's name for a dictionary
+        key : ``group/array``, or a group's name for a dictionary, or an array's name
         data : an array, or what numpy makes one of; a dictionary of arrays
 
         Raises
         ------
         BadKeyError
-            If the key is no key, or an array and a group would have one name.
+            If the key is no key or its name is reserved, or an array and a group would have one name.
         UnsupportedDataError, StoreLimitError
             If no storage can hold the data.
         SchemaError
@@ -128,6 +146,18 @@ class DataStorage(ABC):
                 self._check_clash(name, prepared)
         for name, array in prepared.items():
             self._put_array(name, array)
+        if not isinstance(data, Mapping) and self._goes_by_name(key):
+            self._note_by_name(key, *prepared)
+        self._place_by_name()
+
+    def take_places(self, other: DataStorage) -> None:
+        """Regard what `other`, whose copy this is, took without a group as taken so here.
+
+        Parameters
+        ----------
+        other : a storage with the same arrays
+        """
+        self._by_name = {name: place for name, place in other._by_name.items() if self._has_array(place)}
 
     def load_data(self, key: str) -> Any:
         """The array under a key, or for a group's name the dictionary of its arrays; a copy.
@@ -191,6 +221,10 @@ class DataStorage(ABC):
         checked against the schema's field of that name. None means missing. NaN and inf in such a value follow the
         policy for arrays; in lists and branches they are kept. numpy scalars, dates, paths and tuples are converted.
 
+        A list, an array or a branch becomes JSON text in the dataset's `.infoset`, in a column named by the first part
+        of the key (``json.loads`` inverts it); numbers to compute with are for `save_data`. Only ``descriptions`` is
+        something else: tables of names for codes, for the `.attribset`.
+
         Parameters
         ----------
         key : a name, or names with slashes between
@@ -199,18 +233,26 @@ class DataStorage(ABC):
         Raises
         ------
         BadKeyError
-            If the key is no key, or a value and a branch would have one name.
+            If the key is no key or its name is reserved, data of that name is there, or a value and a branch would have
+            one name.
         UnsupportedDataError
-            If the value is of a type that JSON does not know and dflow does not convert.
+            If the value is of a type that JSON does not know and dflow does not convert, or a list or branch is longer
+            than 64 KiB as JSON.
         SchemaError
             If it does not fit the declared field.
         NonFiniteError
             If it is NaN or inf and the policy for it is ``raise``, or a list holds them among other things.
         """
         self._check_open()
+        top = str(key).partition("/")[0]
+        self._check_free(FILE_GROUP, top)
+        if self._has_array(f"{FILE_GROUP}/{top}"):
+            raise BadKeyError(f"metadata {key!r}: data of that name is there; use save_data, or another name")
         if "/" not in str(key):
             value = check_field(self._schema, key, value)
             check_finite_value(self._schema, key, value, policy=self.nan_policy)
+        if top != DESCRIPTIONS and self.refuses_names:
+            check_length(value, f"metadata {key!r}")
         self._metadata.put(key, value)
         self._metadata_changed()
 
@@ -355,7 +397,13 @@ class DataStorage(ABC):
                 prepared |= self._prepare(f"{key}/{name}", below)
             return prepared
         group, name = self._locate(key)
-        array = fit_to_schema(self._schema, group, name, storable_array(data, f"data {key!r}"))
+        array = storable_array(data, f"data {key!r}")
+        if self._goes_by_name(key):
+            group = group_of_name(name) if array.ndim else FILE_GROUP
+        self._check_free(group, name)
+        array = fit_to_schema(self._schema, group, name, array)
+        if array.ndim > 1 and group != FILE_GROUP and name == row_dimension(self._schema, group):
+            raise BadKeyError(f"data {key!r}: {name!r} is the dimension of the group's rows; take {free_name(name)!r}")
         if array.ndim == 0 and group != FILE_GROUP:
             raise SchemaError(
                 f"data {key!r}: arrays of group {group!r} have rows; "
@@ -363,6 +411,44 @@ class DataStorage(ABC):
             )
         check_finite(self._schema, group, name, array, policy=self.nan_policy)
         return {f"{group}/{name}": array}
+
+    def _check_free(self, group: str, name: str) -> None:
+        if not self.refuses_names:
+            return
+        groups = (*standard_groups(), *self._schema.groups, *self.get_keys()) if name.startswith("has_") else ()
+        if reason := reserved_for(name, group, groups):
+            raise BadKeyError(f"the name {name!r} is reserved: {reason}; take {free_name(name)!r}")
+
+    def _goes_by_name(self, key: str) -> bool:
+        return "/" not in key and not self._schema.groups_with_array(key) and group_of_name(key) != FILE_GROUP
+
+    def _note_by_name(self, name: str, place: str) -> None:
+        """Remember where an array without a group lies, in place of what was saved under its name before."""
+        for earlier in {self._by_name.pop(name, place), f"{FILE_GROUP}/{name}"} - {place}:
+            if self._has_array(earlier):
+                self._drop_array(earlier)
+        if place != f"{FILE_GROUP}/{name}":
+            self._by_name[name] = place
+
+    def _place_by_name(self) -> None:
+        """Move arrays without a group to the one that their name tells where the rows fit, else to one of their own."""
+        for name, place in list(self._by_name.items()):
+            group, array = group_of_name(name), self._get_array(place)
+            fits = len(array) == self._n_rows_beside(group)
+            wanted = f"{group}/{name}" if fits else f"{name}/{name}"
+            if wanted == place or self._has_array(wanted):
+                continue
+            if not fits:
+                logger.warning("array %r has other rows than group %r: it becomes a group of its own", name, group)
+            self._put_array(wanted, array)
+            self._drop_array(place)
+            self._by_name[name] = wanted
+
+    def _n_rows_beside(self, group: str) -> int:
+        """Rows of a group: of the arrays that were saved into it by their keys, else of the first one by name."""
+        by_name = [place for name, place in self._by_name.items() if group_of_name(name) == group]
+        by_key = [key for key in self.array_keys() if key.startswith(f"{group}/") and key not in by_name]
+        return len(self._get_array((by_key or by_name)[0]))
 
     def _check_clash(self, key: str, prepared: Mapping[str, Any]) -> None:
         """Refuse a new key that makes one name an array (in group ``file``) and a group."""
@@ -378,9 +464,11 @@ class DataStorage(ABC):
     def _locate(self, key: str) -> tuple[str, str]:
         """The group and array that a key means; what was saved before the schema named it otherwise stays found."""
         group, name = locate(key, self._schema)
-        if "/" not in key and group != FILE_GROUP and self._has_array(f"{FILE_GROUP}/{key}"):
-            return FILE_GROUP, name
-        return group, name
+        if "/" in key or self._has_array(f"{group}/{name}"):
+            return group, name
+        places = (self._by_name.get(key, ""), f"{FILE_GROUP}/{key}", f"{key}/{key}")
+        found = next((place for place in places if place and self._has_array(place)), None)
+        return (found.partition("/")[0], name) if found else (group, name)
 
     def _located(self, key: str) -> str:
         return "/".join(self._locate(key))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dflow.errors import DamagedStoreError, SchemaError, StorageError
-from dflow.schema import FILE_GROUP, Schema, parse_schema
+from dflow.schema import FILE_GROUP, Schema, parse_schema, standard_groups
+from dflow.schema.names import free_name, reserved_for
 from dflow.storage.base import DataStorage
 from dflow.storage.container import ZipReader
 from dflow.storage.jsonfiles import METADATA_FILE, JsonStorageHandler
@@ -45,13 +46,21 @@ def convert_storage(source: DataStorage | str | os.PathLike[str], target: DataSt
         if origin.has_schema:
             target.set_schema(origin.schema)
         for key in origin.array_keys():
-            target.save_data(key, origin.load_data(key))
+            group, _, name = key.partition("/")
+            target.save_data(f"{group}/{_free(name, group, target)}", origin.load_data(key))
         for key, value in origin.get_metadata().items():
-            target.save_metadata(key, value)
+            target.save_metadata(_free(key, FILE_GROUP, target), value)
+        target.take_places(origin)
     finally:
         target.nan_policy = policy
         if origin is not source:
             origin.discard()
+
+
+def _free(name: str, group: str, target: DataStorage) -> str:
+    """The name under which `target` takes what an older version or another maker saved under a reserved one."""
+    groups = (*standard_groups(), *target.schema.groups, *target.get_keys())
+    return free_name(name) if reserved_for(name, group, groups) else name
 
 
 def open_storage(path: str | os.PathLike[str]) -> DataStorage:
@@ -77,6 +86,7 @@ def open_storage(path: str | os.PathLike[str]) -> DataStorage:
 
 def _from_zarr2(store: Zarr2Store) -> MemoryStorage:
     storage = MemoryStorage(nan_policy="allow")
+    storage.refuses_names = False
     metadata = store.metadata()
     schema = _stored_schema(metadata, store.path)
     if schema is not None:
@@ -87,7 +97,7 @@ def _from_zarr2(store: Zarr2Store) -> MemoryStorage:
         if array.ndim == 0 and group != FILE_GROUP:
             group = FILE_GROUP  # HOOPS AI keeps graph/num_nodes among the arcs
         try:
-            storage.save_data(f"{group}/{name}", array)
+            storage.save_data(f"{group}/{name}" if "/" in key else key, array)
         except (SchemaError, StorageError) as error:
             raise DamagedStoreError(f"{store.path}: array {key!r} cannot be taken over: {error}") from error
     for key, value in metadata.items():

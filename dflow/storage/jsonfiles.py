@@ -64,6 +64,9 @@ class JsonStorageHandler(DataStorage):
         _write_json(os.path.join(self._folder, name), _pack_array(key, array))
         self._files[key] = name
 
+    def _drop_array(self, key: str) -> None:
+        os.unlink(os.path.join(self._folder, self._files.pop(key)))
+
     def _get_array(self, key: str) -> NDArray[Any]:
         path = os.path.join(self._folder, self._files[key])
         return _unpack_array(_read_json(path), path)

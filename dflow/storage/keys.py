@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from dflow.errors import BadKeyError
-from dflow.schema import FILE_GROUP, Schema
+from dflow.schema import FILE_GROUP, Schema, standard_array, standard_groups
 from dflow.schema.names import name_fault
+
+DESCRIPTIONS = "descriptions"
+"""The metadata branch whose tables go to the attribset."""
 
 METADATA_GROUP = "metadata"
 """The group in the file that holds metadata which JSON cannot; no data goes there."""
@@ -38,8 +42,8 @@ def locate(key: str, schema: Schema) -> tuple[str, str]:
     """The group and array that a key means.
 
     ``group/array`` means itself. Deeper keys are joined: ``graph/edges/source`` is ``edges_source`` in ``graph``, as
-    HOOPS AI names it after its merge. A bare name is the array that the schema declares under it, else one value per
-    sample, in group ``file``.
+    HOOPS AI names it after its merge. A bare name is the array that the schema declares under it, else
+    that of the group which the name tells (`group_of_name`).
 
     Raises
     ------
@@ -51,7 +55,24 @@ def locate(key: str, schema: Schema) -> tuple[str, str]:
         owners = schema.groups_with_array(key)
         if len(owners) > 1:
             raise BadKeyError(f"key {key!r} could be in {' or '.join(owners)}; say which: '{owners[0]}/{key}'")
-        return (owners[0] if owners else FILE_GROUP), key
+        return (owners[0] if owners else group_of_name(key)), key
     if group == METADATA_GROUP:
         raise BadKeyError(f"key {key!r}: the group {METADATA_GROUP!r} is reserved; use save_metadata")
     return group, "_".join(rest)
+
+
+_WORDS = {"faces": r"(?i:(?<![^\W\d_])face)|Face", "edges": r"(?i:(?<![^\W\d_])edge)|Edge"}
+"""A word that begins with it: `face_scores`, `nFaces`, but not `surface_finish`."""
+
+
+@lru_cache(maxsize=1024)
+def group_of_name(name: str) -> str:
+    """The group of an array that was saved without one: that of the standard array of this name, else ``faces`` or
+    ``edges`` where a word of the name begins so, else ``file``.
+    """
+    for group in standard_groups():
+        if group != "coedges" and standard_array(group, name):  # its names, such as `next`, are everybody's
+            return group
+    if name == "num_nodes":
+        return "graph"
+    return next((group for group, word in _WORDS.items() if re.search(word, name)), FILE_GROUP)

@@ -34,6 +34,9 @@ class MemoryStorage(DataStorage):
     def _put_array(self, key: str, array: NDArray[Any]) -> None:
         self._arrays[key] = array
 
+    def _drop_array(self, key: str) -> None:
+        del self._arrays[key]
+
     def _get_array(self, key: str) -> NDArray[Any]:
         return self._arrays[key]
 

@@ -18,6 +18,9 @@ from dflow.storage.zarrzip import StoreContents, StoredArray, WrittenStore, json
 FORMAT = 1
 """The version of what the root's attributes mean."""
 
+BY_NAME = "by_name"
+"""The root's attribute that says where arrays lie that were saved without a group; a later stage may move them."""
+
 
 class OptStorage(DataStorage):
     """One sample in one file, ``<store_path>.data``: Zarr v3 in a zip.
@@ -71,6 +74,10 @@ class OptStorage(DataStorage):
         self._arrays[key] = array
         self._changed = True
 
+    def _drop_array(self, key: str) -> None:
+        del self._arrays[key]
+        self._changed = True
+
     def _get_array(self, key: str) -> NDArray[Any]:
         return self._arrays[key]
 
@@ -115,7 +122,8 @@ class OptStorage(DataStorage):
         return self._written.n_bytes
 
     def _root_attributes(self, metadata: dict[str, Any]) -> str:
-        head = f'{{"dflow":{{"format":{FORMAT}}},"metadata":{json_text(metadata)}'
+        by_name = {BY_NAME: self._by_name} if self._by_name else {}
+        head = f'{{"dflow":{json_text({"format": FORMAT, **by_name})},"metadata":{json_text(metadata)}'
         return f'{head},"schema":{self.schema_text or "{}"}}}'
 
     def close(self) -> None:
@@ -140,6 +148,9 @@ class OptStorage(DataStorage):
         except SchemaError as error:
             raise DamagedStoreError(f"{self._path} cannot be read: its schema contradicts itself: {error}") from error
         self._metadata = MetadataTree.unpack(metadata, extra, path=self._path)
+        found = contents.attributes["dflow"].get(BY_NAME)
+        places = found.items() if isinstance(found, dict) else ()
+        self._by_name = {name: place for name, place in places if isinstance(place, str) and place in self._arrays}
         self._written = WrittenStore(contents.n_bytes, contents.crc)
 
 

@@ -15,20 +15,18 @@ from numpy.typing import NDArray
 from dflow.errors import DamagedStoreError, SchemaError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord, Scalar
 from dflow.schema import FILE_GROUP, Schema, parse_schema, resolve_array
-from dflow.storage.base import DataStorage
-from dflow.storage.keys import METADATA_GROUP
+from dflow.storage.base import FILE_SIZES, DataStorage
+from dflow.storage.keys import DESCRIPTIONS, METADATA_GROUP
 from dflow.storage.opt import OptStorage, read_attributes
 from dflow.storage.tree import MetadataTree
+from dflow.storage.values import json_words
 from dflow.storage.zarrzip import outline_zip_store, read_zip_store
-
-DESCRIPTIONS = "descriptions"
-"""The metadata branch whose tables go to the attribset."""
 
 NOT_SET = "not set"
 """What a table says where a code has a name and no description."""
 
-RESERVED = frozenset({"Item", "Flow name"})
-"""Flat metadata that is no value of the sample: what it came from and which flow made it."""
+NO_VALUES = frozenset({"Item", "Flow name", DESCRIPTIONS, FILE_SIZES})
+"""Metadata that is no value of the sample: what it came from, which flow made it, tables and sizes."""
 
 _Typed = tuple[str, tuple[int, ...], tuple[str, ...]]
 
@@ -163,9 +161,9 @@ def _values(schema: Schema, metadata: Mapping[str, Any]) -> tuple[tuple[str, Sca
             if field.required and metadata.get(field.name) is None:
                 raise SchemaError(f"the required metadata field {field.name!r} is missing")
     return tuple(
-        (name, value)
+        (name, json_words(value) if isinstance(value, (dict, list)) else value)
         for name, value in sorted(metadata.items())
-        if name not in RESERVED and isinstance(value, (bool, int, float, str))
+        if name not in NO_VALUES and value is not None
     )
 
 

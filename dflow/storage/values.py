@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from dflow.errors import StoreLimitError, UnsupportedDataError
 
 _MAX_DEPTH = 32
 _MAX_ITEMS = 100_000
+_MAX_TEXT = 64 * 1024
 _TEXT = np.dtypes.StringDType()
 _NUMERIC_BYTES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
 
@@ -102,6 +104,28 @@ def storable_metadata(value: Any, where: str, *, _depth: int = 0) -> Any:
     if _depth >= _MAX_DEPTH:
         raise UnsupportedDataError(f"{where}: metadata is nested more than {_MAX_DEPTH} deep")
     return _storable_container(value, where, _depth + 1)
+
+
+def json_words(value: Any) -> str:
+    """A list or a branch of storable metadata as the text that the table of files has of it."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def check_length(value: Any, where: str) -> None:
+    """Refuse a list, an array or a branch that is too long for a cell of the table of files.
+
+    Raises
+    ------
+    UnsupportedDataError
+        If it is longer than 64 KiB as JSON.
+    """
+    if not isinstance(value, (Mapping, list, tuple, np.ndarray)):
+        return
+    length = len(json_words(storable_metadata(value, where)))
+    if length > _MAX_TEXT:
+        raise UnsupportedDataError(
+            f"{where}: {length:,} characters as JSON, at most {_MAX_TEXT:,} fit; save numbers with save_data"
+        )
 
 
 def _storable_int(value: int, where: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from dflow.errors import EmptySourceError, TaskDefinitionError, WiringError
 from dflow.flowmanager import flowtask
-from tests.contract.running import run_flow
+from tests.contract.running import run_flow, save_each
 
 
 @flowtask.transform(inputs=["part"])
@@ -205,3 +205,23 @@ def test_a_debugger_stops_in_a_task_of_a_debugged_flow(tmp_path):
     run = run_flow(tmp_path, [stop], {"part": [7]})
     assert run.output.task_instances[0].results == [os.getpid()]
     assert "700" in out.getvalue()
+
+
+def test_arrays_without_a_group_cost_no_file_whatever_their_length(tmp_path):
+    def save(item, storage):
+        n_scores, n_faces = item
+        storage.save_data("face_scores", np.arange(n_scores, dtype=np.float32))
+        storage.save_data("edge_weights", np.full(n_scores, 2.0))
+        storage.save_data("faces/face_areas", np.ones(n_faces, np.float32))
+        storage.save_data("edges_source", np.zeros(n_faces, np.int32))
+
+    run = save_each(tmp_path, save, [(0, 2), (3, 3), (4, 6), (5, 5)])
+    assert not run.output.errors
+    assert run.group("file")["row_count_faces"].values.tolist() == [2, 3, 6, 5]
+    assert run.group("file")["row_count_edges"].values.tolist() == [0, 3, 4, 5]
+    assert run.group("file")["row_count_graph"].values.tolist() == [2, 3, 6, 5]
+    scores = run.group("faces")["face_scores"].values
+    assert scores[[2, 3, 4, 11, 12, 13, 14, 15]].tolist() == [0, 1, 2, 0, 1, 2, 3, 4]
+    assert np.isnan(scores[[0, 1, *range(5, 11)]]).all()
+    assert run.group("face_scores")["face_scores"].values.tolist() == [0, 1, 2, 3]
+    assert run.explorer().get_file_list("faces", lambda ds: ds["face_scores"] > 2).tolist() == [3]

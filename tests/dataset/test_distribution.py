@@ -58,12 +58,75 @@ def test_equal_bins_are_numpys(explorer: DatasetExplorer, parts: Parts, bins: in
 def test_codes_get_a_bin_each_and_their_names(explorer: DatasetExplorer, parts: Parts) -> None:
     types = parts.rows["faces"]["face_types"]
     found = explorer.create_distribution("face_types", bins=None, group="faces")
-    categories, counts = np.unique(types, return_counts=True)
-    np.testing.assert_array_equal(found["categories"], categories)
-    np.testing.assert_array_equal(found["hist"], counts)
-    assert found["labels"] == ["Plane", "Cylinder", "Cone", "5", "14"]
-    assert np.all(np.diff(found["bin_edges"]) > 0)
-    check_files(found, parts.file_of_row("faces"), np.searchsorted(categories, types))
+    assert found["categories"].tolist() == list(range(15))
+    np.testing.assert_array_equal(found["hist"], np.bincount(types))
+    assert found["labels"] == ["Plane", "Cylinder", "Cone", *map(str, range(3, 15))]
+    np.testing.assert_array_equal(found["bin_edges"], np.arange(16) - 0.5)
+    check_files(found, parts.file_of_row("faces"), types)
+
+
+def codes_explorer(folder: Path, values: np.ndarray[Any, Any], per_file: int = 2) -> DatasetExplorer:
+    """A dataset whose files have `per_file` rows of the group `faces` each, with the array `code`; `first` is that
+    of a file's first row.
+    """
+    counts = np.full(len(values) // per_file, per_file)
+    parts = Parts({"faces": counts}, {"faces": {"code": values}}, {"first": values[::per_file]})
+    return DatasetExplorer(write_parts(parts, folder).flow_file)
+
+
+@pytest.mark.usefixtures("cutting")
+@pytest.mark.parametrize("in_core", [False, True])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([7, 3, 3, -2, 7, 7], np.int32),
+        np.array([5, 5], np.int64),
+        np.array([-128, 127], np.int8),
+        np.array([2**64 - 2, 2**64 - 9], np.uint64),
+        np.array([0, 9999], np.uint16),
+        np.array([True, False]),
+        np.arange(2000, dtype=np.int32) * 4,
+    ],
+    ids=str,
+)
+def test_every_integer_between_the_lowest_and_the_highest_has_a_bin_of_its_own(
+    tmp_path: Path, values: np.ndarray[Any, Any], in_core: bool
+) -> None:
+    explorer = codes_explorer(tmp_path, values)
+    ask = explorer.create_distribution_incore if in_core else explorer.create_distribution
+    for key, group, of_file in (("code", "faces", values), ("first", "labels", values[::2])):
+        found = ask(key, bins=None, group=group)
+        low, high = int(of_file.min()), int(of_file.max())
+        codes = range(low, high + 1)
+        assert [int(code) for code in found["categories"]] == list(codes)
+        if high < 2**52:
+            np.testing.assert_array_equal(found["bin_edges"], np.arange(low, high + 2) - 0.5)
+            assert all(int(edge + 0.5) == code for edge, code in zip(found["bin_edges"][:-1], codes, strict=True))
+        assert found["hist"].tolist() == [int((of_file == code).sum()) for code in codes]
+        assert found["n_missing"] == 0
+        check_files(found, np.arange(len(of_file)) // (2 if group == "faces" else 1), of_file.astype(object) - low)
+
+
+def test_codes_far_apart_have_a_bin_for_each_that_occurs(tmp_path: Path) -> None:
+    values = np.array([-5, 10**9, 3, 3], np.int64)
+    found = codes_explorer(tmp_path, values).create_distribution("code", bins=None)
+    assert found["categories"].tolist() == [-5, 3, 10**9]
+    assert [int(edge + 0.5) for edge in found["bin_edges"][:-1]] == [-5, 3, 10**9]
+    assert found["hist"].tolist() == [1, 2, 1]
+
+
+def test_many_integers_far_apart_have_equal_bins(tmp_path: Path) -> None:
+    values = np.arange(2000, dtype=np.int64) * 10**6
+    found = codes_explorer(tmp_path, values).create_distribution("code", bins=None)
+    assert "categories" not in found
+    np.testing.assert_array_equal(found["hist"], np.histogram(values, len(found["hist"]))[0])
+    assert len(found["hist"]) == 12
+
+
+def test_the_membership_matrix_has_the_codes_that_occur(tmp_path: Path) -> None:
+    matrix, _, categories = codes_explorer(tmp_path, np.array([9, 0, 9, 9])).build_membership_matrix("faces", "code")
+    assert categories.tolist() == [0, 9]
+    assert matrix.tolist() == [[True, True], [False, True]]
 
 
 def test_a_categorical_file_value_through_the_labels_group(explorer: DatasetExplorer, parts: Parts) -> None:

@@ -21,7 +21,7 @@ def paths(tmp_path: Path) -> FlowPaths:
 
 def test_infoset_has_one_row_a_sample_in_id_order(paths: FlowPaths) -> None:
     records = [
-        write_sample(paths, f"../cad/{c}.step", {}, {"face_count": i, "family": c, "name": "mine", "volume": i / 2})
+        write_sample(paths, f"../cad/{c}.step", {}, {"face_count": i, "family": c, "volume": i / 2})
         for i, c in enumerate("cab")
     ]
     paths.stream_cache.mkdir()
@@ -44,7 +44,6 @@ def test_infoset_has_one_row_a_sample_in_id_order(paths: FlowPaths) -> None:
         -1,
     )
     assert (first["family"], first["family_label"], last["family"], last["family_label"]) == (0, "a", 2, "c")
-    assert first["name_value_label"] == "mine"
     assert [row["face_count"] for row in rows] == [1, 2, 0]
     assert [row["volume"] for row in rows] == [0.5, 1.0, 0.0]
     assert not [name for name in first if name.startswith(("row_start", "row_count", "has_"))]

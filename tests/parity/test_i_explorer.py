@@ -83,8 +83,9 @@ def test_i09_codes_are_bins_of_their_own(explorer):
     spread = explorer.create_distribution(key="face_types", bins=None, group="faces")
     types = explorer.get_array_data("faces", "face_types").values
     assert dict(zip(spread["categories"].tolist(), spread["hist"].tolist(), strict=True)) == {
-        int(code): int((types == code).sum()) for code in np.unique(types)
+        code: int((types == code).sum()) for code in range(types.min(), types.max() + 1)
     }
+    assert [int(edge + 0.5) for edge in spread["bin_edges"][:-1]] == spread["categories"].tolist()
 
 
 def test_i10_a_key_is_found_in_another_group(explorer):

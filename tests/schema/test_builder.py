@@ -172,6 +172,64 @@ def test_a_contradiction_raises_where_it_is_said_and_leaves_a_schema_that_builds
     builder.build()
 
 
+DECLARE = {
+    "array": lambda b, **rules: b.create_group("g", "row").create_array("a", dtype="int32", **rules),
+    "file value": lambda b, **rules: b.define_file_metadata("m", "int32", **rules),
+    "category": lambda b, **rules: b.define_categorical_metadata("m", "int32", **rules),
+}
+
+
+@pytest.mark.parametrize("kind", DECLARE)
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("alowed_values", "allowed_values"),
+        ("minvalue", "min_value"),
+        ("max", "max_value"),
+        ("nan_polcy", "nan_policy"),
+        ("desription", "description"),
+        ("units", "unit"),
+        ("x", ""),
+    ],
+)
+def test_an_unknown_argument_is_refused_with_the_nearest_name(kind: str, wrong: str, meant: str) -> None:
+    builder = SchemaBuilder()
+    with pytest.raises(SchemaError, match=rf"unknown argument '{wrong}'; is '{meant}.*Known are allowed_values, "):
+        DECLARE[kind](builder, **{wrong: [0, 1]})
+    with pytest.raises(SchemaError, match=f"unknown argument '{wrong}'"):
+        DECLARE[kind](SchemaBuilder(), validation_rules={wrong: 1})
+    assert "'a'" not in str(builder.build())
+    assert "'m'" not in str(builder.build())
+
+
+@pytest.mark.parametrize("kind", DECLARE)
+@pytest.mark.parametrize("values", [[], (), 3, "01"])
+def test_allowed_values_are_a_list(kind: str, values: Any) -> None:
+    with pytest.raises(SchemaError, match=r"allowed_values is .*, a list of values was expected"):
+        DECLARE[kind](SchemaBuilder(), allowed_values=values)
+
+
+@pytest.mark.parametrize("kind", DECLARE)
+def test_known_arguments_are_kept(kind: str) -> None:
+    builder = SchemaBuilder()
+    rules = {"min_value": 0, "max_value": 9, "allowed_values": [0, 9], "unit": "mm", "nan_policy": "warn"}
+    DECLARE[kind](builder, **rules)
+    assert all(f"{name!r}: {value!r}" in str(builder.build()) for name, value in rules.items())
+
+
+def test_annotations_of_a_foreign_schema_file_are_kept(tmp_path: Path) -> None:
+    arrays = {"a": {"dims": ["row"], "dtype": "int32", "description": "", "colour": "red"}}
+    field = {"dtype": "int32", "description": "", "required": False, "colour": "red"}
+    document = {
+        "groups": {"g": {"primary_dimension": "row", "arrays": arrays}},
+        "metadata": {"file_level": {"m": field}},
+    }
+    (tmp_path / "s.json").write_text(json.dumps(document))
+    loaded = SchemaBuilder.load_from_file(tmp_path / "s.json")
+    assert loaded.build()["groups"]["g"]["arrays"] == arrays
+    assert loaded.build()["metadata"]["file_level"] == {"m": field}
+
+
 def test_dtypes_may_be_types() -> None:
     group = SchemaBuilder().create_group("g", "row")
     for dtype, name in [(float, "float64"), (int, "int64"), (bool, "bool"), (str, "str")]:

@@ -92,7 +92,7 @@ def test_rules_are_read_nested_or_flat() -> None:
 
 def test_a_rule_that_json_cannot_hold_is_a_schema_error() -> None:
     builder = SchemaBuilder()
-    builder.create_group("g", "r").create_array("a", note=np.float32)
+    builder.create_group("g", "r").create_array("a", unit=np.float32)
     with pytest.raises(SchemaError, match="JSON"):
         canonical_json(builder.schema())
 

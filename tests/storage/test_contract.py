@@ -285,6 +285,113 @@ def test_a_bare_name_stays_found_when_a_later_schema_gives_it_a_group(storage: D
 
 
 @pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("face_scores", "faces"),
+        ("n_faces_near", "faces"),
+        ("FaceScores", "faces"),
+        ("perFaceScore", "faces"),
+        ("FACE_IDS", "faces"),
+        ("face_edge_counts", "faces"),
+        ("edge_weights", "edges"),
+        ("my_edge", "edges"),
+        ("edges_source", "graph"),
+        ("edges_destination", "graph"),
+        ("arc_edge", "graph"),
+        ("num_nodes", "graph"),
+        ("d2_distance", "faceface"),
+        ("face_count", "file"),
+        ("nonmanifold_edges", "file"),
+        ("surface_finish", "file"),
+        ("wedge_angles", "file"),
+        ("scores", "file"),
+    ],
+)
+def test_an_array_without_a_group_goes_where_its_name_says(storage: DataStorage, name: str, group: str) -> None:
+    data: Any = 7 if name in ("face_count", "nonmanifold_edges") else np.arange(4.0).astype("float32")
+    if group == "graph":
+        data = np.arange(4)
+    if group == "faceface":
+        data = np.ones((2, 2, 3), np.float32)
+    storage.save_data(name, data)
+    assert storage.array_keys() == [f"{group}/{name}"]
+    assert storage.load_data(name).ravel().tolist() == np.ravel(data).tolist()
+    assert storage.has_data(name)
+    assert storage.get_group_for_array(name) == group
+
+
+def test_single_numbers_without_a_group_are_values_of_the_sample(storage: DataStorage) -> None:
+    storage.save_data("faces/face_areas", [1.0, 2.0])
+    for name in ("face_density", "num_nodes", "edge_weight"):
+        storage.save_data(name, 2)
+    assert storage.array_keys() == [
+        "faces/face_areas",
+        *(f"file/{n}" for n in ("edge_weight", "face_density", "num_nodes")),
+    ]
+    storage.save_data("face_density", [0.5, 1.5])
+    assert "file/face_density" not in storage.array_keys()
+    assert storage.load_data("face_density").tolist() == storage.load_data("faces/face_density").tolist() == [0.5, 1.5]
+    storage.save_data("face_density", 9)
+    assert "faces/face_density" not in storage.array_keys()
+    assert storage.load_data("face_density") == 9
+
+
+@pytest.mark.parametrize("order", [("areas", "scores"), ("scores", "areas"), ("scores", "areas", "scores")])
+def test_an_array_without_a_group_and_with_other_rows_becomes_a_group_of_its_own(
+    storage: DataStorage, order: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    for what in order:
+        key = {"areas": "faces/face_areas", "scores": "face_scores"}[what]
+        storage.save_data(key, np.ones(6 if what == "areas" else 4, np.float32))
+    assert storage.array_keys() == ["face_scores/face_scores", "faces/face_areas"]
+    assert storage.load_data("face_scores").shape == (4,)
+    assert "'face_scores' has other rows than group 'faces'" in caplog.text
+    assert storage.dimensions()["face_scores/face_scores"] == ("face_scores_row",)
+    describe(storage, "s", "a")
+    storage.save_data("face_scores", np.ones(6))
+    assert storage.array_keys() == ["faces/face_areas", "faces/face_scores"]
+
+
+def test_arrays_without_a_group_follow_the_groups_rows_whichever_came_first(storage: DataStorage) -> None:
+    for name, n_rows in (("face_a", 3), ("face_b", 6), ("face_c", 3)):
+        storage.save_data(name, np.full(n_rows, n_rows))
+    assert storage.array_keys() == ["face_b/face_b", "faces/face_a", "faces/face_c"]
+    storage.save_data("faces/face_areas", np.ones(6, np.float32))
+    assert storage.array_keys() == ["face_a/face_a", "face_c/face_c", "faces/face_areas", "faces/face_b"]
+    assert [storage.load_data(name).tolist() for name in ("face_a", "face_b")] == [[3] * 3, [6] * 6]
+
+
+def test_what_was_saved_without_a_group_is_found_in_a_store_that_is_opened_again(maker: Maker, tmp_path: Path) -> None:
+    with maker(tmp_path) as written:
+        written.save_data("faces/face_areas", np.ones(6, np.float32))
+        written.save_data("face_scores", [1.0])
+        written.save_data("face_marks", np.arange(6))
+    found = maker(tmp_path)
+    assert found.load_data("face_scores").tolist() == [1]
+    assert found.load_data("face_marks").tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("kind", sorted(MAKERS))
+def test_a_later_stage_may_still_show_that_the_rows_do_not_fit(kind: str, tmp_path: Path) -> None:
+    with MAKERS["zarr"](tmp_path) as first:
+        first.save_data("face_scores", [1.0, 2.0])
+        first.save_data("edge_scores", [1.0])
+    later = MAKERS[kind](tmp_path / "later")
+    convert_storage(MAKERS["zarr"](tmp_path), later)
+    later.save_data("faces/face_areas", np.ones(6, np.float32))
+    assert later.array_keys() == ["edges/edge_scores", "face_scores/face_scores", "faces/face_areas"]
+    describe(later, "s", "a")
+
+
+def test_a_declaration_beats_the_name(storage: DataStorage) -> None:
+    builder = SchemaBuilder("test")
+    builder.create_group("marks", "mark").create_array("face_scores", ["mark"], "float32")
+    storage.set_schema(builder)
+    storage.save_data("face_scores", [1.0])
+    assert storage.array_keys() == ["marks/face_scores"]
+
+
+@pytest.mark.parametrize(
     ("dtype", "data", "expected"),
     [
         ("float32", np.arange(3), np.arange(3, dtype=np.float32)),
@@ -452,7 +559,7 @@ def test_formats_have_names(storage: DataStorage) -> None:
 def test_a_copy_equals_its_source_whatever_the_formats(storage: DataStorage, target: str, tmp_path: Path) -> None:
     storage.set_schema(schema(dimensions=["row"], nan_policy="allow"))
     storage.save_data("rows/x", [1.0, math.nan])
-    storage.save_data("file/name", "word")
+    storage.save_data("file/word", "word")
     storage.save_metadata("a/b", math.inf)
     copy = MAKERS[target](tmp_path / "copy")
     convert_storage(storage, copy)

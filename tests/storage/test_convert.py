@@ -199,3 +199,14 @@ def test_what_is_no_store_is_damage(tmp_path: Path, content: str) -> None:
         convert_storage(path, MemoryStorage())
     with pytest.raises(FileNotFoundError):
         convert_storage(tmp_path / "missing", MemoryStorage())
+
+
+def test_reserved_names_of_another_makers_store_are_read_as_they_are_and_copied_under_free_ones(tmp_path: Path) -> None:
+    rows = encode(np.arange(2), (2,))
+    members = hoops_store({"faces/batch": rows, "faces/file_id_code_faces": rows}, {"name": "bolt", "flow_name": "f"})
+    path = write_zip(tmp_path / "old.data", members)
+    assert open_storage(path).array_keys() == ["faces/batch", "faces/file_id_code_faces"]
+    target = MemoryStorage()
+    convert_storage(path, target)
+    assert target.array_keys() == ["faces/lot", "faces/part_file_id_code_faces"]
+    assert target.get_metadata() == {"part_name": "bolt", "flow_name": "f"}

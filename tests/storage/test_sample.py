@@ -51,7 +51,7 @@ def test_the_record_says_what_the_sample_holds(kind: str, tmp_path: Path) -> Non
     assert (record.name, record.source, record.body) == ("s", "parts/a.step", 2)
     assert record.layout.groups == ("edges", "faces", "graph", "labels", "notes")
     assert record.rows == (9, 6, 9, 6, 1)
-    assert record.values == (("category", 5), ("size_cadfile", 1234), ("weight", math.inf))
+    assert record.values == (("box", "[1, 2]"), ("category", 5), ("size_cadfile", 1234), ("weight", math.inf))
     assert record.layout.tables == (
         ("by_name", ((1, "bolt", "not set"), (3, "nut", "not set"))),
         ("face_types", ((0, "Plane", "not set"), (10, "Other", "anything"))),

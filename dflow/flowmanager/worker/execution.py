@@ -177,8 +177,9 @@ class _ItemRun:
 
         def count(opened: list[CadModel]) -> None:
             if sample is not None:
+                distinct = _of_distinct_files(opened)
                 for name in COUNTS:
-                    sample.save_default(name, sum(getattr(each, f"get_{name}")() for each in opened))
+                    sample.save_default(name, sum(getattr(each, f"get_{name}")() for each in distinct))
 
         loader = InjectedLoader(self._call.loader, count)
         if source is not None:
@@ -235,3 +236,12 @@ class _ItemRun:
         self._preview_seconds += seconds
         self._preview_cpu_seconds += time.process_time() - started_cpu
         self._emit(PreviewDone(seconds, note))
+
+
+def _of_distinct_files(opened: list[CadModel]) -> list[CadModel]:
+    """The models without those whose file one before them was read from: a task may open its file again and again."""
+    distinct: list[CadModel] = []
+    for model in opened:
+        if not any(model.is_of_same_file(known) for known in distinct):
+            distinct.append(model)
+    return distinct

@@ -47,7 +47,7 @@ class InjectedLoader:
 
     def create_from_file(self, path: str | os.PathLike[str], *arguments: Any, **keywords: Any) -> CadModel:
         """Open a CAD file; see `CadLoader.create_from_file`."""
-        if self._source is not None and os.path.abspath(os.fspath(path)) == os.path.abspath(self._source.path):
+        if self._source is not None and os.path.realpath(path) == os.path.realpath(self._source.path):
             model = self._view = self._view or self._source.model().for_body(self._body)
         else:
             model = self._loader.create_from_file(path, *arguments, **keywords)

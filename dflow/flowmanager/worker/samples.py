@@ -70,6 +70,8 @@ class Sample:
     def save_default(self, key: str, value: int) -> None:
         """Save metadata of the framework's own, unless the user has saved something under that key."""
         known = self.storage.get_metadata().get(key)
+        if self.storage.has_data(f"file/{key}"):
+            return
         if known is None or known == self._defaults.get(key):
             self._save_metadata(key, value)
             self._defaults[key] = value

@@ -26,7 +26,7 @@ from dflow.insights.explore.variables import (
 )
 
 How = Literal["max", "min", "sum", "mean", "std", "count"]
-_INTERNAL = ("row_start_", "row_count_", "has_", "file_id_code_")
+_INTERNAL = "file_id_code_"
 _TABLE_COLUMNS = ("id", "name", "description")
 PREFERRED = ("face_count", "edge_count", "volume", "category", "file_label", "area", "body_count")
 
@@ -92,11 +92,7 @@ class FlowData:
 
     def file_values(self) -> list[str]:
         """Names of values with one number a file, the telling ones first."""
-        names = [
-            name
-            for name in self.explorer.available_arrays("file")
-            if not name.startswith(_INTERNAL) and self._is_plain("file", name)
-        ]
+        names = [name for name in self.explorer.file_values if self._is_plain("file", name)]
         return sorted(names, key=lambda n: (PREFERRED.index(n) if n in PREFERRED else len(PREFERRED), n))
 
     def row_arrays(self) -> list[str]:

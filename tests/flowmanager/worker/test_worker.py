@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from dflow.flowmanager.plan.batch import Batch, BodyValues, Feed, Item, Limits, 
 from dflow.flowmanager.worker import worker
 from dflow.records import BatchResult, ItemRecord
 from dflow.storage import JsonStorageHandler, OptStorage, describe_file
+from tests.cadaccess import solids
 from tests.flowmanager.batches import QUICK, areas, data_files, double, errors_of, make_batch, statuses
 
 
@@ -264,16 +267,48 @@ def test_a_users_count_wins(tmp_path, part):
     assert values_of(record) == {"face_count": 99, "edge_count": 12, "body_count": 98}
 
 
-def open_both(paths, cad_loader, storage):
-    for path in (*paths, *paths):
+def open_all(paths, cad_loader, storage):
+    for path in paths:
         cad_loader.create_from_file(path)
     storage.save_data("faces/areas", np.ones(18))
 
 
-def test_counts_of_several_models_add_up(tmp_path, part, two_bodies):
-    batch = make_batch(open_both, [[part, two_bodies]], tmp_path, "item", "cad_loader", "storage")
+def spellings(path: str) -> list[str]:
+    """The file, and other ways to name it or its content: by way of its folder, by a link, a copy and packed."""
+    folder, name = os.path.split(path)
+    linked, copied, packed = (os.path.join(folder, f"{kind}-{name}") for kind in ("link", "copy", "packed"))
+    os.symlink(path, linked)
+    shutil.copyfile(path, copied)
+    Path(packed).write_bytes(gzip.compress(Path(path).read_bytes()))
+    return [path, os.path.join(folder, ".", name), os.path.relpath(path), linked, copied, packed]
+
+
+@pytest.mark.parametrize("kind", ["read from its text", "brep"])
+def test_a_file_that_is_opened_again_counts_once_and_different_files_add_up(tmp_path, part, two_bodies, kind):
+    if kind == "brep":
+        part = solids.write_brep(solids.box(1, 2, 3), tmp_path / "part.brep")
+    first, second = spellings(str(part)), spellings(two_bodies)
+    opened = [[*first, *first], [*first, *second, *first]]
+    batch = make_batch(open_all, opened, tmp_path, "item", "cad_loader", "storage")
+    alone, both = worker.run_batch(batch).items
+    assert values_of(alone) == {"face_count": 6, "edge_count": 12, "body_count": 1}
+    assert values_of(both) == {"face_count": 18, "edge_count": 36, "body_count": 3}
+
+
+def open_links(path, cad_loader, storage):
+    folder, name = os.path.split(path)
+    models = [cad_loader.create_from_file(each) for each in (path, os.path.join(folder, f"link-{name}"))]
+    cad_loader.create_from_file(os.path.join(folder, f"copy-{name}"))
+    storage.save_metadata("volumes", str([round(model.get_brep().volume()) for model in models]))
+
+
+def test_body_by_body_a_link_to_the_file_is_the_file(tmp_path, two_bodies):
+    spellings(two_bodies)
+    batch = make_batch(open_links, [two_bodies], tmp_path, "item", "cad_loader", "storage", sample="body")
     (record,) = worker.run_batch(batch).items
-    assert values_of(record) == {"face_count": 36, "edge_count": 72, "body_count": 6}
+    assert [sample.value_map()["volumes"] for sample in record.samples] == ["[6, 6]", "[120, 120]"]
+    assert [sample.value_map()["face_count"] for sample in record.samples] == [6, 6]
+    assert [sample.value_map()["body_count"] for sample in record.samples] == [1, 1]
 
 
 def by_body(path, cad_loader, storage):
