@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dflow.dataset.collate import INDEX_ARRAYS, Batch, collate_samples, stack
-from dflow.dataset.items import Allocate, Item, SampleReader, Samples
-from dflow.dataset.shuffle import BlockPlan
+from dflow.dataset.items import Allocate, IndexedItem, Item, SampleReader, Samples
+from dflow.dataset.shuffle import BlockPlan, Epochs
 from dflow.dataset.transforms import Transform, at_epoch
 from dflow.errors import DamagedDatasetError, UnknownKeyError
 from dflow.storage.paths import Below
@@ -57,6 +57,7 @@ class CADDataset:
         self.name = name
         self.transform = transform
         self.epoch = 0
+        self.epochs = Epochs()
         self._codes = np.asarray(file_codes, np.int64)
 
     def __repr__(self) -> str:
@@ -69,12 +70,19 @@ class CADDataset:
         return self.get_item(index)
 
     def __iter__(self) -> Iterator[Any]:
-        return (self.get_item(i) for i in range(len(self)))
+        """The samples after the transforms; random ones draw anew in every pass."""
+        epoch = self.epoch = self.epochs.begin()
+        return (self.get_item(i, epoch) for i in range(len(self)))
 
     @property
     def file_codes(self) -> Array:
         """(n,) int64 file ids."""
         return self._codes
+
+    @property
+    def index_arrays(self) -> Mapping[str, str]:
+        """The arrays ``group/array`` that hold row numbers within the sample, and the group whose rows they number."""
+        return self.source.store.index_arrays if isinstance(self.source, SampleReader) else INDEX_ARRAYS
 
     def get_file_codes(self) -> Array:
         """(n,) int64 file ids, a copy."""
@@ -84,8 +92,13 @@ class CADDataset:
         """The sample as it is stored, without transforms."""
         return self.source.read(self._code(index))
 
-    def get_item(self, index: int) -> Any:
+    def get_item(self, index: int, epoch: int | None = None) -> Any:
         """The sample after the transforms.
+
+        Parameters
+        ----------
+        epoch
+            Of random transforms: what `set_epoch` chose, or the last pass had, when left out.
 
         Raises
         ------
@@ -93,12 +106,19 @@ class CADDataset:
             Behind the end, so that plain iteration ends.
         """
         item = self.get_raw_data(index)
-        transform = at_epoch(self.transform, self.epoch)
-        return item if transform is None else transform(item)
+        transform = at_epoch(self.transform, self.epoch if epoch is None else epoch)
+        if transform is not None:
+            item = transform(item)
+        if isinstance(self.source, SampleReader) and isinstance(item, dict):
+            return IndexedItem(item, self.index_arrays)
+        return item
 
     def set_epoch(self, epoch: int) -> None:
-        """Which epoch's random augmentation items get."""
+        """Choose which epoch's random augmentation items get, and with which the next pass of this dataset and of its
+        loaders begins; further passes count on from it.
+        """
         self.epoch = epoch
+        self.epochs.choose(epoch)
 
     def set_item_loader_func(self, loader: ItemLoader) -> None:
         """Load items with ``loader(graph_file, label_file, data_id)`` from now on."""
@@ -128,14 +148,15 @@ class CADDataset:
         self._codes = self._codes[kept]
         return {old: new for new, old in enumerate(kept)}
 
-    def get_items(self, indices: Sequence[int]) -> Samples | list[Any]:
-        """Several samples at once, in the order asked for, after the transforms: cheaper than one by one.
+    def get_items(self, indices: Sequence[int], epoch: int | None = None) -> Samples | list[Any]:
+        """Several samples at once, in the order asked for, after the transforms (see `get_item`): cheaper than one by
+        one.
 
         A `Samples` where nothing has to happen to single items, else a list of items; `collate` takes both.
         """
-        transform = at_epoch(self.transform, self.epoch)
+        transform = at_epoch(self.transform, self.epoch if epoch is None else epoch)
         if not isinstance(self.source, SampleReader) or not len(indices):
-            return [self.get_item(i) for i in indices]
+            return [self.get_item(i, epoch) for i in indices]
         ids, inverse = np.unique([self._code(i) for i in indices], return_inverse=True)
         samples = self.source.read_many(ids).select(inverse)
         if transform is None:
@@ -144,7 +165,7 @@ class CADDataset:
 
     def collate(self, items: Samples | Sequence[Item]) -> Batch:
         """One ragged batch of items; see `dflow.dataset.collate.collate`."""
-        return collate_samples(items if isinstance(items, Samples) else stack(items), INDEX_ARRAYS)
+        return collate_samples(items if isinstance(items, Samples) else stack(items), self.index_arrays)
 
     def iter_batches(
         self,
@@ -178,11 +199,11 @@ class CADDataset:
                 allocate = np.empty if direct is None else direct(samples.bytes_of(wanted))
                 chosen = samples.select(wanted, allocate)
                 if transform is None:
-                    yield collate_samples(chosen)
+                    yield collate_samples(chosen, self.index_arrays)
                 elif getattr(transform, "elementwise", False):
-                    yield transform(collate_samples(chosen))
+                    yield transform(collate_samples(chosen, self.index_arrays))
                 else:
-                    yield collate_samples(stack([transform(chosen.item(i)) for i in range(len(chosen))]))
+                    yield self.collate([transform(chosen.item(i)) for i in range(len(chosen))])
 
     def to_torch(self, collate_fn: Callable[..., Any] | None = None) -> TorchCADDataset:
         """The same as a `torch.utils.data.Dataset` of tensors; imports torch.

@@ -11,20 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from dflow.dataset.items import ID, Item, Samples, item_groups
+from dflow.dataset.items import ID, IndexedItem, Item, Samples, item_groups
 from dflow.dataset.store import FILE_GROUP
 from dflow.errors import DatasetError
+from dflow.schema import Schema, references
 
-INDEX_ARRAYS: Mapping[str, str] = {
-    "graph/edges_source": "faces",
-    "graph/edges_destination": "faces",
-    "graph/arc_edge": "edges",
-    "coedges/next": "coedges",
-    "coedges/mate": "coedges",
-    "coedges/face": "faces",
-    "coedges/edge": "edges",
-    "faceface/face_pair_edges_path": "edges",
-}
+INDEX_ARRAYS: Mapping[str, str] = references(Schema())
 """Standard arrays that hold row numbers within the sample, and the group whose rows they number. Negative entries
 mean "none" and stay.
 """
@@ -33,8 +25,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Batch = dict[str, Array]
 
 
-def collate(items: Sequence[Item], index_arrays: Mapping[str, str] = INDEX_ARRAYS) -> Batch:
+def collate(items: Sequence[Item], index_arrays: Mapping[str, str] | None = None) -> Batch:
     """One batch of several items.
+
+    Parameters
+    ----------
+    index_arrays
+        The arrays that hold row numbers and the groups that they number: what the items of a `CADDataset` say of
+        themselves, else the standard arrays, when left out.
 
     Returns
     -------
@@ -45,7 +43,12 @@ def collate(items: Sequence[Item], index_arrays: Mapping[str, str] = INDEX_ARRAY
     """
     if not items:
         raise DatasetError("an empty list cannot be collated")
-    return collate_samples(stack(items), index_arrays)
+    return collate_samples(stack(items), index_arrays_of(items[0]) if index_arrays is None else index_arrays)
+
+
+def index_arrays_of(item: Item) -> Mapping[str, str]:
+    """The arrays of an item that hold row numbers: as it says itself, else the standard ones."""
+    return item.index_arrays if isinstance(item, IndexedItem) else INDEX_ARRAYS
 
 
 def stack(items: Sequence[Item]) -> Samples:
@@ -86,7 +89,9 @@ def collate_samples(samples: Samples, index_arrays: Mapping[str, str] = INDEX_AR
     for group, counts in samples.counts.items():
         batch[f"{group}/batch"] = np.repeat(np.arange(len(samples)), counts)
         batch[f"{group}/ptr"] = pointers[group]
-    batch |= samples.values
+    for key, array in samples.values.items():
+        target = index_arrays.get(key)
+        batch[key] = array if target is None else _shift(key, array, np.ones(len(array), int), pointers.get(target))
     batch[ID] = samples.ids
     return batch
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dflow.dataset.collate import index_arrays_of
 from dflow.dataset.items import ID, Item, SampleReader, Samples
 from dflow.dataset.layout import has_array
 from dflow.dataset.store import FILE_GROUP
@@ -107,8 +110,9 @@ class ArraysWriter:
     def write(self, samples: Samples) -> None:
         """A file for each sample."""
         for position in range(len(samples)):
-            item = without_absent(self._reader, samples.item(position))
-            self._write_item(self._path / f"{item[ID]:0{self._digits}}{self.suffix}", item)
+            item = samples.item(position)
+            absent = absent_keys(self._reader, item[ID])
+            self._write_item(self._path / f"{item[ID]:0{self._digits}}{self.suffix}", item, absent)
 
     def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
         """``file.parquet`` and ``labels.parquet``."""
@@ -117,9 +121,11 @@ class ArraysWriter:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _write_item(self, path: Path, item: Item) -> None:
+    def _write_item(self, path: Path, item: Item, absent: Set[str]) -> None:
         with zipfile.ZipFile(path, "x") as archive:
             for key, value in item.items():
+                if key in absent:
+                    continue
                 member = zipfile.ZipInfo(f"{key}.npy", ZIP_DATE)
                 member.compress_type = zipfile.ZIP_DEFLATED
                 content = io.BytesIO()
@@ -128,7 +134,9 @@ class ArraysWriter:
 
 
 class GraphWriter(ArraysWriter):
-    """A file a sample, ``<id>.pt``: a dictionary of tensors whose names `torch_geometric.data.Data` knows."""
+    """A file a sample, ``<id>.pt``: a dictionary of tensors, of which `dflow.dataset.torch.to_geometric` makes a graph
+    of PyTorch Geometric.
+    """
 
     suffix = ".pt"
 
@@ -139,32 +147,65 @@ class GraphWriter(ArraysWriter):
             raise DatasetError(f"the export to .pt files needs PyTorch: {error}") from error
         super().__init__(path, reader, ids)
 
-    def _write_item(self, path: Path, item: Item) -> None:
+    def _write_item(self, path: Path, item: Item, absent: Set[str]) -> None:
         content = io.BytesIO()  # into a file, torch would write the file's name into the archive
-        self._adapter.torch.save(self._adapter.geometric_fields(item), content)
+        fields = graph_fields(item, self._reader.store.index_arrays, absent)
+        self._adapter.torch.save(self._adapter.geometric_fields(fields), content)
         path.write_bytes(content.getvalue())
 
 
-def graph_fields(item: Item) -> dict[str, Any]:
+def graph_fields(
+    item: Item, index_arrays: Mapping[str, str] | None = None, absent: Set[str] = frozenset()
+) -> dict[str, Any]:
     """A sample as the fields of a graph.
 
     Nodes are faces (`num_nodes`), `edge_index` is (2, n_arcs) int64; every other array is named ``<array>``, or
-    ``<group>_<array>`` where two groups have the name.
+    ``<group>_<array>`` where two groups have the name or the graph has a use for it. Row numbers are int64.
+    `increments` has for every field of row numbers the group that they number and how many rows of it the sample has
+    (-1 where the item has no array of the group): by so much the numbers of the next sample are shifted in a batch.
+    Other fields whose name PyTorch Geometric would take for that of row numbers have ``["", 0]``.
+
+    Parameters
+    ----------
+    index_arrays : the arrays ``group/array`` that hold row numbers, and the groups that they number; what the item says
+        of itself, else the standard ones, when left out
+    absent : arrays that are left out; their rows count
     """
+    counts = {key.partition("/")[0]: len(value) for key, value in item.items() if key != ID and np.ndim(value)}
     fields: dict[str, Any] = {}
-    names = [key.rpartition("/")[2] for key in item]
-    for key, value in item.items():
+    increments: dict[str, list[Any]] = {}
+
+    def add(name: str, target: str, value: Any) -> None:
+        fields[name] = np.asarray(value, np.int64) if target else np.asarray(value)
+        if target or _GUESSED.search(name):
+            increments[name] = [target, counts.get(target, -1) if target else 0]
+
+    targets = index_arrays_of(item) if index_arrays is None else index_arrays
+    names = _field_names(item)
+    kept = {key: value for key, value in item.items() if key not in absent}
+    ends = [kept.pop(key) for key in _ENDS] if kept.keys() >= set(_ENDS) else None
+    for key, value in kept.items():
+        add(names[key], targets.get(key, ""), value)
+    if ends is not None:
+        add("edge_index", "faces", np.stack([np.asarray(end) for end in ends]))
+    if "faces" in counts:
+        fields["num_nodes"] = counts["faces"]
+    return fields | {"increments": increments}
+
+
+_ENDS = ("graph/edges_source", "graph/edges_destination")
+_GUESSED = re.compile("index|batch|^face$")  # in `Data.__inc__` and `Data.__cat_dim__`
+_TAKEN = frozenset({"edge_index", "num_nodes", "increments", "batch", "ptr"})
+
+
+def _field_names(item: Item) -> dict[str, str]:
+    """The field's name for every key of an item."""
+    uses = Counter(key.rpartition("/")[2] for key in item)
+    names = {}
+    for key in item:
         group, _, name = key.rpartition("/")
-        fields[name if names.count(name) == 1 else f"{group}_{name}"] = np.asarray(value)
-    ends = [item.get(f"graph/edges_{end}") for end in ("source", "destination")]
-    if all(end is not None for end in ends):
-        fields["edge_index"] = np.stack([np.asarray(end, np.int64) for end in ends])
-        fields.pop("edges_source", None)
-        fields.pop("edges_destination", None)
-    faces = next((len(value) for key, value in item.items() if key.startswith("faces/")), None)
-    if faces is not None:
-        fields["num_nodes"] = faces
-    return fields
+        names[key] = name if not group or (uses[name] == 1 and name not in _TAKEN) else f"{group}_{name}"
+    return names
 
 
 def presence(reader: SampleReader, ids: Array) -> dict[str, Array]:
@@ -177,14 +218,10 @@ def presence(reader: SampleReader, ids: Array) -> dict[str, Array]:
     return found
 
 
-def without_absent(reader: SampleReader, item: Item) -> Item:
-    """A sample without the arrays and values that only others have."""
-    kept = dict(item)
-    for column in reader.columns:
-        present = reader.store.present(column.group, column.name)
-        if present is not None and not present[item[ID]]:
-            del kept[column.key]
-    return kept
+def absent_keys(reader: SampleReader, file_id: int) -> set[str]:
+    """The chosen arrays and values that a sample does not have; only others have them."""
+    flags = {column.key: reader.store.present(column.group, column.name) for column in reader.columns}
+    return {key for key, present in flags.items() if present is not None and not present[file_id]}
 
 
 def to_arrow(rows: Array, key: str) -> pa.Array:

@@ -29,6 +29,16 @@ Item = dict[str, Any]
 Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Array]
 
 
+class IndexedItem(dict[str, Any]):
+    """A sample that says which of its arrays hold row numbers: `index_arrays` maps ``group/array`` to the group whose
+    rows are numbered.
+    """
+
+    def __init__(self, values: Mapping[str, Any], index_arrays: Mapping[str, str]) -> None:
+        super().__init__(values)
+        self.index_arrays = dict(index_arrays)
+
+
 def choose_columns(store: DatasetStore, columns: Sequence[str] | None) -> tuple[Column, ...]:
     """Columns by ``group/array`` or group name; all arrays and file values, face-pair arrays apart, by default.
 

@@ -21,7 +21,7 @@ from dflow.dataset.location import AnyPath, locate
 from dflow.dataset.moments import Moments, column_moments
 from dflow.dataset.report import split_to_html
 from dflow.dataset.split import SUBSETS, UNASSIGNED, Fractions, stratified_split
-from dflow.dataset.splitfile import StoredSplit, read_split, write_split
+from dflow.dataset.splitfile import SplitMatch, StoredSplit, read_split, write_split
 from dflow.dataset.store import FILE_GROUP, ID_PREFIX, DatasetStore, open_store
 from dflow.dataset.transforms import Transform
 from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
@@ -38,9 +38,9 @@ RANDOM = "random"
 class DatasetLoader:
     """A merged dataset for training: split by file, then read as samples, straight from the `.dataset`.
 
-    A split is kept in ``<name>.split`` beside the dataset, by sample name, and, where the folder is writable, in the
-    `.infoset`'s column ``subset``; a later loader finds it there. Belongs to one process; the datasets it gives may
-    be sent to loader workers.
+    A split is kept in ``<name>.split`` beside the dataset, by content and sample name, and, where the folder is
+    writable, in the `.infoset`'s column ``subset``; a later loader finds it there. Belongs to one process; the datasets
+    it gives may be sent to loader workers.
 
     Parameters
     ----------
@@ -204,21 +204,42 @@ class DatasetLoader:
         ----------
         path : of the new file
         """
-        write_split(Path(path), StoredSplit.of(self.names, self._split(), self.split_request or {}))
+        write_split(Path(path), self._as_stored(self._split()))
 
     def load_split(self, path: AnyPath | None = None) -> tuple[int, int, int]:
-        """Take a stored split: samples are found by name; samples that it does not know are in no subset.
+        """Take a stored split: samples are found by the content of their source, whatever it is called and wherever it
+        lies, else by name. Samples that the split does not know are in no subset; a warning names them, and what the
+        split has beside the samples.
 
         Parameters
         ----------
         path : a file that `save_split` wrote; the one beside the dataset by default
+
+        Raises
+        ------
+        SplitError
+            If there is no such file, or it is of none of the samples.
         """
-        stored = read_split(self._split_file() if path is None else Path(path))
-        self._assigned = stored.assign(self.names)
-        self.split_request = dict(stored.request)
-        unknown = int((self._assigned == UNASSIGNED).sum())
-        if unknown:
-            logger.warning("%d of %d samples are not in the split file and belong to no subset", unknown, len(self))
+        file = self._split_file() if path is None else Path(path)
+        stored = read_split(file)
+        found = self._matched(file, stored)
+        self._assigned, self.split_request = found.assigned, dict(stored.request)
+        if found.unknown:
+            logger.warning(
+                "%d of %d samples are not in %s and belong to no subset: %s",
+                len(found.unknown),
+                len(self),
+                file,
+                self._some(found.unknown),
+            )
+        if found.missing:
+            logger.warning(
+                "%d of the %d samples in %s are not in the dataset: %s",
+                len(found.missing),
+                len(stored),
+                file,
+                self._some(found.missing),
+            )
         return self._sizes()
 
     def reset_split_state(self, clear_history: bool = True) -> None:
@@ -323,8 +344,7 @@ class DatasetLoader:
                 problems.append(f"{len(missing)} of {len(self)} graph files are missing, e.g. {missing[0]}")
         if self.item_loader_func is None and self._store is None:
             problems.append("graph_files without item_loader_func: items cannot be loaded")
-        if self._assigned is None and self._stored_split() is None:
-            problems.append("no split was made yet")
+        problems += self._split_problems()
         return {"valid": not problems, "n_files": len(self), "problems": problems}
 
     def diagnose_file_codes_mismatch(self) -> dict[str, Any]:
@@ -389,11 +409,50 @@ class DatasetLoader:
             raise SplitError("call split() first")
         return self.location.split_file
 
-    def _stored_split(self) -> StoredSplit | None:
+    def _split_problems(self) -> list[str]:
+        if self._assigned is not None:
+            return []
         try:
-            return read_split(self._split_file())
+            stored = read_split(self._split_file())
         except SplitError:
-            return None
+            return ["no split was made yet"]
+        try:
+            self._matched(self._split_file(), stored)
+        except SplitError as error:
+            return [str(error)]
+        return []
+
+    def _as_stored(self, assigned: Array) -> StoredSplit:
+        return StoredSplit.of(self.names, assigned, self.split_request or {}, self._contents)
+
+    def _matched(self, file: Path, stored: StoredSplit) -> SplitMatch:
+        found = stored.match(self.names, self._contents)
+        if np.any(found.assigned != UNASSIGNED):
+            return found
+        compared = "content or name" if any(self._contents) and stored.contents else "name (contents are not known)"
+        raise SplitError(
+            f"{file} is a split of other files: none of the {len(self)} samples of this dataset "
+            f"({self._some(found.unknown)}) is among its {len(stored)} by {compared}; pass the split of these files to "
+            "load_split(), or make one with split()"
+        )
+
+    def _some(self, names: Sequence[str]) -> str:
+        """The first samples, for a message: their files where they are known."""
+        table = self.files if self._store is not None and self.location and self.location.infoset else pd.DataFrame()
+        titles = dict(zip(self.names, table["description"], strict=True)) if "description" in table else {}
+        return ", ".join(str(titles.get(name, name)) for name in names[:3]) + (", …" if len(names) > 3 else "")
+
+    @cached_property
+    def _contents(self) -> Sequence[str]:
+        """What each sample was made of: its file's content hash and the body's number; empty where not known."""
+        try:
+            table = self.files if self._store is not None else pd.DataFrame()
+        except DatasetNotFoundError:
+            return ()
+        if not {"content_hash", "body"} <= set(table.columns):
+            return ()
+        hashes = table["content_hash"].fillna("").astype(str)
+        return [f"{h}_{body}" if h else "" for h, body in zip(hashes, table["body"].tolist(), strict=True)]
 
     def _keep_split(self) -> None:
         """Store the split beside the dataset; a read-only folder is no error, the split then lives in this loader."""
@@ -401,7 +460,7 @@ class DatasetLoader:
             return
         assert self._assigned is not None
         try:
-            write_split(self.location.split_file, StoredSplit.of(self.names, self._assigned, self.split_request or {}))
+            write_split(self.location.split_file, self._as_stored(self._assigned))
         except OSError as error:
             logger.warning("the split is not stored, %s cannot be written: %s", self.location.split_file, error)
         if self.location.infoset is not None:

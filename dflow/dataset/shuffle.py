@@ -19,6 +19,34 @@ from dflow.errors import DatasetError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+class Epochs:
+    """Numbers passes over samples: each takes the number behind the last one's, or the one that was chosen since.
+
+    Parameters
+    ----------
+    leader : whose choices count here too
+    """
+
+    def __init__(self, leader: Epochs | None = None) -> None:
+        self._leader = leader
+        self._next = 0
+        self._choice = 0
+        self._n_choices = 0
+
+    def choose(self, epoch: int) -> None:
+        """Say which number the next pass takes."""
+        self._next = self._choice = epoch
+        self._n_choices += 1
+
+    def begin(self) -> int:
+        """The number of a pass that begins now."""
+        leader = self._leader
+        if leader is not None and leader._n_choices != self._n_choices:
+            self._next, self._n_choices = leader._choice, leader._n_choices
+        self._next += 1
+        return self._next - 1
+
+
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
     """How an epoch is read.

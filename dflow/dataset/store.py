@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ from dflow.dataset.folder import ROOT_METADATA, DatasetFolder
 from dflow.dataset.infotable import label_columns
 from dflow.dataset.layout import has_array, row_count, row_start
 from dflow.dataset.zarr2folder import Zarr2Folder, Zarr2Rows, is_zarr2
-from dflow.errors import DamagedDatasetError, DatasetError, UnknownKeyError
+from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
+from dflow.schema import Schema, parse_schema, references
+
+logger = logging.getLogger(__name__)
 
 FILE_GROUP = "file"
 ID_PREFIX = "file_id_code_"
@@ -131,6 +135,20 @@ class DatasetStore:
         declared = metadata.get("metadata", metadata).get("categorical", {})  # HOOPS AI nests it twice
         worded = label_columns(self.infoset)
         return frozenset(n for n in self.file_values if n in declared or n in worded)
+
+    @functools.cached_property
+    def index_arrays(self) -> Mapping[str, str]:
+        """The arrays ``group/array`` that hold row numbers within the sample, by the schema and the standard, and the
+        group whose rows they number.
+        """
+        try:
+            schema = parse_schema(self.schema)
+        except SchemaError as error:  # of another program: what it declares cannot be known
+            logger.warning(
+                "%s: its schema is passed over, only standard arrays are indices: %s", self.folder.path, error
+            )
+            schema = Schema()
+        return MappingProxyType(references(schema))
 
     def group(self, name: str) -> Mapping[str, Column]:
         """The columns of a group, by name.

@@ -12,8 +12,9 @@ import numpy as np
 from dflow.dataset.caddataset import CADDataset
 from dflow.dataset.channel import AVAILABLE, Arena, Channel, Spot, receive
 from dflow.dataset.exportforms import graph_fields
-from dflow.dataset.items import Allocate, Item, Samples
-from dflow.dataset.shuffle import BlockPlan
+from dflow.dataset.items import Allocate, IndexedItem, Item, Samples
+from dflow.dataset.shuffle import BlockPlan, Epochs
+from dflow.errors import DatasetError
 
 try:
     import torch
@@ -22,7 +23,7 @@ except ImportError as error:
     raise ImportError("this needs PyTorch: pip install 'dflow-cad[torch]', or torch as pytorch.org says") from error
 
 
-__all__ = ["TorchCADDataset", "BlockStream", "Collate", "to_tensors", "to_geometric", "geometric_fields"]
+__all__ = ["TorchCADDataset", "BlockStream", "EpochLoader", "Collate", "to_tensors", "to_geometric", "geometric_fields"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -36,7 +37,8 @@ def to_tensors(value: Any) -> Any:
     value : a dictionary of arrays, nested or not, or an array
     """
     if isinstance(value, Mapping):
-        return {key: to_tensors(entry) for key, entry in value.items()}
+        tensors = {key: to_tensors(entry) for key, entry in value.items()}
+        return IndexedItem(tensors, value.index_arrays) if isinstance(value, IndexedItem) else tensors
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value if value.flags.writeable and value.flags.c_contiguous else value.copy())
     if isinstance(value, (np.generic, bool, int, float)):
@@ -109,6 +111,18 @@ class TorchCADDataset(Dataset):
     def __getitem__(self, index: int) -> Any:
         return to_tensors(self.dataset[index])
 
+    def __iter__(self) -> Iterator[Any]:
+        return map(to_tensors, self.dataset)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose which epoch's random augmentation the next pass has; see `CADDataset.set_epoch`.
+
+        Parameters
+        ----------
+        epoch : 0 or more
+        """
+        self.dataset.set_epoch(epoch)
+
     def get_file_codes(self) -> Any:
         """(n,) int64 tensor of file ids."""
         return torch.from_numpy(self.dataset.get_file_codes())
@@ -133,6 +147,8 @@ class TorchCADDataset(Dataset):
     ) -> Any:
         """A `DataLoader` that reads samples one by one, in any order.
 
+        Every pass through it is an epoch: random transforms draw anew, whether its workers live on or not.
+
         Parameters
         ----------
         batch_size
@@ -150,8 +166,8 @@ class TorchCADDataset(Dataset):
             options["generator"] = torch.Generator().manual_seed(seed)
         options.setdefault("collate_fn", self.collate_fn)
         ours = isinstance(options["collate_fn"], Collate)
-        source = _WholeBatches(self.dataset, self.collate_fn) if ours else self
-        return DataLoader(source, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers, **options)
+        source = (_WholeBatches if ours else _Source)(self.dataset, self.collate_fn)
+        return EpochLoader(source, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers, **options)
 
     def get_block_loader(
         self,
@@ -169,6 +185,9 @@ class TorchCADDataset(Dataset):
     ) -> Any:
         """A `DataLoader` over ragged batches that are read in blocks of neighbouring samples: the fast way through an
         epoch.
+
+        Every pass through it is an epoch, with an order and random transforms of its own, whether its workers live on
+        or not; ``loader.dataset.set_epoch`` chooses which comes next.
 
         Parameters
         ----------
@@ -191,19 +210,60 @@ class TorchCADDataset(Dataset):
         """
         plan = BlockPlan(batch_size, block_size, fetch_blocks, shuffle, drop_last, seed)
         stream = BlockStream(self.dataset, plan, rank=rank, world_size=world_size)
-        return DataLoader(stream, batch_size=None, num_workers=num_workers, **options)
+        return EpochLoader(stream, batch_size=None, num_workers=num_workers, **options)
 
 
-class _WholeBatches(TorchCADDataset):
+class EpochLoader(DataLoader):
+    """A `DataLoader` of which every pass is an epoch of its own: what `get_dataloader` and `get_block_loader` give."""
+
+    def __iter__(self) -> Any:
+        self.dataset.begin_pass(self)
+        return super().__iter__()
+
+
+class _PassEpoch:
+    """The epoch of a loader's pass, as the loader's workers see it."""
+
+    def __init__(self) -> None:
+        # Shared memory, so that workers that outlive a pass (persistent_workers) see the next one's too.
+        self._cell = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    def set(self, epoch: int, loader: DataLoader | None = None) -> None:
+        """Begin a loader's pass; without a loader, say what workers take that know of none."""
+        if loader is None or loader.persistent_workers:
+            self._cell[0] = epoch
+        else:  # its workers start now, with this; those of another pass that still runs keep theirs
+            self._cell = torch.tensor([epoch])
+
+    def get(self) -> int:
+        return int(self._cell[0])
+
+
+class _Source(TorchCADDataset):
+    """The same samples for one loader, whose passes it numbers."""
+
+    def __init__(self, dataset: CADDataset, collate_fn: Callable[..., Any]) -> None:
+        super().__init__(dataset, collate_fn)
+        self._epochs, self._pass = Epochs(dataset.epochs), _PassEpoch()
+
+    def begin_pass(self, loader: DataLoader) -> None:
+        """Number a pass, in this process or in the loader's workers."""
+        self._pass.set(self._epochs.begin(), loader)
+
+    def __getitem__(self, index: int) -> Any:
+        return to_tensors(self.dataset.get_item(index, self._pass.get()))
+
+
+class _WholeBatches(_Source):
     """The same samples for our own collate, which takes what was read together as it is."""
 
     def __getitems__(self, indices: Sequence[int]) -> Any:
         """A whole batch for a `DataLoader`, as arrays."""
-        return self.dataset.get_items(indices)
+        return self.dataset.get_items(indices, self._pass.get())
 
 
 class BlockStream(IterableDataset):
-    """Ragged batches of tensors, read in blocks. Every epoch has its own order; `set_epoch` chooses one.
+    """Ragged batches of tensors, read in blocks. Every pass has its own order; `set_epoch` chooses one.
 
     Parameters
     ----------
@@ -219,22 +279,31 @@ class BlockStream(IterableDataset):
         self.plan = plan
         self.rank, self.world_size = _distributed(rank, world_size)
         self._channel = Channel()
-        # Shared memory, so that workers that outlive an epoch (persistent_workers) see it too.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._epochs, self._pass = Epochs(), _PassEpoch()
 
     def __len__(self) -> int:
         return self.plan.n_batches(len(self.dataset), self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the augmentation of the next epoch.
+        """Choose the order and the augmentation of the next pass; further passes count on from it.
 
         Parameters
         ----------
         epoch : 0 or more
         """
-        self._epoch[0] = epoch
+        self._epochs.choose(epoch)
+        self._pass.set(epoch)
+
+    def begin_pass(self, loader: DataLoader) -> None:
+        """Number a pass of a loader's workers; without workers `__iter__` does."""
+        if loader.num_workers:
+            self._pass.set(self._epochs.begin(), loader)
 
     def __iter__(self) -> Iterator[Any]:
+        # Not with the first batch: another pass may have begun by then.
+        return self._batches(self._epochs.begin() if get_worker_info() is None else self._pass.get())
+
+    def _batches(self, epoch: int) -> Iterator[Any]:
         worker = get_worker_info()
         number, n_workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
         arenas: list[Arena] = []
@@ -245,7 +314,7 @@ class BlockStream(IterableDataset):
 
         batches = self.dataset.iter_batches(
             self.plan,
-            epoch=int(self._epoch[0]),
+            epoch=epoch,
             rank=self.rank,
             n_ranks=self.world_size,
             worker=number,
@@ -273,24 +342,41 @@ def to_geometric(item: Item) -> Any:
     """A sample as `torch_geometric.data.Data` (the `geometric` extra).
 
     Nodes are faces and `edge_index` (2, n_arcs) the arcs of the graph; every array is an attribute named ``<array>``,
-    or ``<group>_<array>`` where two groups have the name. The loader of PyTorch Geometric batches such objects.
+    or ``<group>_<array>`` where two groups have the name. Row numbers are int64. The loader of PyTorch Geometric
+    batches such objects: rows of all samples one after the other, row numbers shifted with the rows that they number,
+    negative ones, which mean "none", kept.
 
     Parameters
     ----------
-    item : what an item of a `CADDataset` is
+    item : what an item of a `CADDataset` is, or what a file of ``dflow export --to pyg`` holds
+        (``torch.load(path, weights_only=True)``)
+
+    Raises
+    ------
+    DatasetError
+        If it is neither.
     """
     try:
-        data_class = importlib.import_module("torch_geometric.data").Data
+        importlib.import_module("torch_geometric.data")
+        graph_class = importlib.import_module("dflow.dataset.geometric").PartGraph
     except ImportError as error:
         raise ImportError("this needs PyTorch Geometric: pip install 'dflow-cad[geometric]'") from error
-    return data_class(**geometric_fields(item))
+    if "increments" in item:
+        return graph_class(**item)
+    if not any("/" in key for key in item):
+        raise DatasetError(
+            f"no sample and no exported graph: it has {', '.join(map(repr, item)) or 'nothing'}; pass an item of a "
+            "CADDataset (group/array), or what torch.load gives of a file that this version's `dflow export --to pyg` "
+            "wrote (an older one's does not say which arrays are row numbers: export again)"
+        )
+    return graph_class(**geometric_fields(graph_fields(item)))
 
 
-def geometric_fields(item: Item) -> dict[str, Any]:
-    """A sample as the keywords of `torch_geometric.data.Data`: tensors, and `num_nodes` as a number.
+def geometric_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a graph (see `dflow.dataset.exportforms.graph_fields`) with tensors for its arrays.
 
     Parameters
     ----------
-    item : what an item of a `CADDataset` is
+    fields : of one sample
     """
-    return {key: value if key == "num_nodes" else to_tensors(value) for key, value in graph_fields(item).items()}
+    return {key: to_tensors(value) if isinstance(value, np.ndarray) else value for key, value in fields.items()}

@@ -16,6 +16,7 @@ from dflow.schema.document import canonical_json, parse_schema, schema_to_dict
 from dflow.schema.model import DTYPES, FILE_GROUP, ArraySpec, FieldSpec, GroupSpec, NanPolicy, Route, Routing, Schema
 from dflow.schema.routing import route
 from dflow.schema.standard import (
+    references,
     resolve_array,
     resolve_group,
     row_dimension,
@@ -50,6 +51,7 @@ __all__ = [
     "fit_array",
     "merge_schemas",
     "parse_schema",
+    "references",
     "resolve_array",
     "resolve_group",
     "route",

@@ -58,6 +58,7 @@ class Group:
         dims: Sequence[str] | None = None,
         fill_value: Scalar | None = None,
         nan_policy: NanPolicy | None = None,
+        refers_to: str | None = None,
         **validation_rules: Any,
     ) -> Group:
         """Declare an array; `dims` is the quick reference's word for `dimensions`. Returns the group, for chaining.
@@ -76,6 +77,9 @@ class Group:
             What the rows of samples without this array take; -1, NaN, False or "" when left out.
         nan_policy
             ``raise``, ``warn`` or ``allow`` NaN and inf.
+        refers_to
+            The group whose rows, within the sample, the values number from 0, e.g. ``"faces"`` (-1: none): batches
+            shift them with the rows. Left out for values that are no row numbers.
         **validation_rules
             ``min_value``, ``max_value``, ``allowed_values`` are enforced when data is saved; ``unit`` is kept and
             enforces nothing.
@@ -99,6 +103,7 @@ class Group:
             "description": description,
             "fill_value": fill_value,
             "nan_policy": nan_policy,
+            "refers_to": refers_to,
             **validation_rules,
         }
         self._add(name, document)

@@ -67,6 +67,7 @@ def _merge_arrays(key: str, first: ArraySpec, second: ArraySpec) -> ArraySpec:
         fill_value=_agree(f"array {key!r}: fill_value", first.fill_value, second.fill_value),
         nan_policy=_agree(f"array {key!r}: nan_policy", first.nan_policy, second.nan_policy),
         rules={**second.rules, **first.rules},
+        refers_to=_agree(f"array {key!r}: refers_to", first.refers_to or None, second.refers_to or None) or "",
     )
 
 

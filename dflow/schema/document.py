@@ -14,7 +14,9 @@ from dflow.schema.names import name_fault
 
 SPECIAL_PROCESSING = ("matrix_flattening", "nested_edges")
 
-_ARRAY_KEYS = frozenset({"dims", "dimensions", "dtype", "description", "fill_value", "nan_policy", "validation_rules"})
+_ARRAY_KEYS = frozenset(
+    {"dims", "dimensions", "dtype", "description", "fill_value", "nan_policy", "validation_rules", "refers_to"}
+)
 _FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "nan_policy", "validation_rules"})
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -107,6 +109,8 @@ def array_to_dict(spec: ArraySpec) -> dict[str, Any]:
         document["fill_value"] = _json_number(spec.fill_value)
     if spec.nan_policy is not None:
         document["nan_policy"] = spec.nan_policy
+    if spec.refers_to:
+        document["refers_to"] = spec.refers_to
     return document | dict(spec.rules)
 
 
@@ -178,7 +182,22 @@ def _parse_array(group: str, dimension: str, special: str | None, name: Any, doc
         fill_value=_parse_fill(document.get("fill_value"), dtype, where),
         nan_policy=_literal(document.get("nan_policy"), NanPolicy, "nan_policy", where),
         rules=_parse_rules(document, _ARRAY_KEYS, where),
+        refers_to=_parse_target(document.get("refers_to"), dtype, where),
     )
+
+
+def _parse_target(target: Any, dtype: str, where: str) -> str:
+    if target is None or target == "":
+        return ""
+    _check_name(target, f"refers_to of {where}")
+    if not dtype.startswith("int"):
+        raise SchemaError(
+            f"{where}: refers_to={target!r} makes its values row numbers, but its dtype is {dtype}; take int32 or "
+            "int64, where -1 says that there is no row"
+        )
+    if target == FILE_GROUP:
+        raise SchemaError(f"{where}: refers_to={target!r} has one row a sample; name a group that has rows")
+    return str(target)
 
 
 def _parse_dims(dims: Any, where: str) -> tuple[str, ...]:

@@ -46,8 +46,9 @@ class ArraySpec:
 
     `dims` begins with its group's row dimension (in group ``file`` there is none); `fill_value` is what the rows of
     samples without this array take (None: -1 for integers, NaN for floats, False, ""); `nan_policy` None leaves the
-    decision to the standard array of that name, else to the storage; `rules` holds ``min_value``, ``max_value``,
-    ``allowed_values``, which are enforced, and any other keyword as an annotation.
+    decision to the standard array of that name, else to the storage; `refers_to` is the group whose rows, within the
+    sample, the integers number (negative ones: none), "" for values that are no row numbers; `rules` holds
+    ``min_value``, ``max_value``, ``allowed_values``, which are enforced, and any other keyword as an annotation.
 
     Parameters
     ----------
@@ -63,6 +64,7 @@ class ArraySpec:
     fill_value: Scalar | None = None
     nan_policy: NanPolicy | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
+    refers_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

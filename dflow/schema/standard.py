@@ -88,6 +88,18 @@ _ARRAYS: dict[str, tuple[_Row, ...]] = {
     ),
 }  # fmt: skip
 
+_REFERENCES = {
+    "graph/edges_source": "faces",
+    "graph/edges_destination": "faces",
+    "graph/arc_edge": "edges",
+    "faceface/face_pair_edges_path": "edges",
+    "coedges/next": "coedges",
+    "coedges/mate": "coedges",
+    "coedges/face": "faces",
+    "coedges/edge": "edges",
+}
+"""Arrays of row numbers, and the group whose rows they number."""
+
 
 def standard_groups() -> tuple[str, ...]:
     """Names of the standard groups, ``file`` last."""
@@ -104,7 +116,14 @@ def standard_group(name: str) -> GroupSpec | None:
     """
     if name not in _DIMENSIONS:
         return None
-    arrays = {row[0]: ArraySpec(*row[:4], nan_policy=row[4] if len(row) == 5 else None) for row in _ARRAYS[name]}
+    arrays = {
+        row[0]: ArraySpec(
+            *row[:4],
+            nan_policy=row[4] if len(row) == 5 else None,
+            refers_to=_REFERENCES.get(f"{name}/{row[0]}", ""),
+        )
+        for row in _ARRAYS[name]
+    }
     return GroupSpec(name, _DIMENSIONS[name], arrays, _DESCRIPTIONS[name], _SPECIAL.get(name))
 
 
@@ -133,8 +152,9 @@ def resolve_group(schema: Schema, group: str) -> GroupSpec | None:
 def resolve_array(schema: Schema, group: str, name: str) -> ArraySpec | None:
     """What is known of an array: the schema's declaration, else the standard one; None where there is neither.
 
-    A declaration that says nothing about NaN takes the standard array's policy. A standard array in a group for
-    which the schema declares another row dimension takes that dimension.
+    A declaration that says nothing about NaN takes the standard array's policy, one of integers that says nothing
+    about what they refer to takes the standard array's group. A standard array in a group for which the schema
+    declares another row dimension takes that dimension.
 
     Parameters
     ----------
@@ -144,12 +164,31 @@ def resolve_array(schema: Schema, group: str, name: str) -> ArraySpec | None:
     standard = standard_array(group, name)
     declared = schema.array(group, name)
     if declared is not None:
-        if standard is not None and declared.nan_policy is None and standard.nan_policy is not None:
-            return replace(declared, nan_policy=standard.nan_policy)
-        return declared
+        return declared if standard is None else _completed(declared, standard)
     if standard is not None and standard.dims and group in schema.groups and group != "file":
         return replace(standard, dims=(schema.groups[group].dimension, *standard.dims[1:]))
     return standard
+
+
+def _completed(declared: ArraySpec, standard: ArraySpec) -> ArraySpec:
+    policy = declared.nan_policy or standard.nan_policy
+    target = declared.refers_to or (standard.refers_to if declared.dtype.startswith("int") else "")
+    if (policy, target) == (declared.nan_policy, declared.refers_to):
+        return declared
+    return replace(declared, nan_policy=policy, refers_to=target)
+
+
+def references(schema: Schema) -> dict[str, str]:
+    """The arrays ``group/array`` that hold row numbers, standard and declared, and the group whose rows they number.
+
+    Parameters
+    ----------
+    schema : which may declare such arrays
+    """
+    declared = [(group, name) for group, spec in schema.groups.items() for name in spec.arrays]
+    keys = [*(tuple(key.split("/")) for key in _REFERENCES), *declared]
+    found = {f"{group}/{name}": resolve_array(schema, group, name) for group, name in keys}
+    return {key: spec.refers_to for key, spec in found.items() if spec is not None and spec.refers_to}
 
 
 def value_nan_policy(schema: Schema, name: str) -> NanPolicy | None:

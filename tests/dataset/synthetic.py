@@ -36,11 +36,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 SMALL = MergeSettings(chunk_bytes=512, shard_bytes=(2048, 8192), shards=4)
 """Cuts a few hundred rows into several shards and chunks, so that tests cross their borders."""
 
-DIMENSIONS = {"faces": "face", "faceface": "facepair", "edges": "edge", "graph": "arc", "labels": "label"}
+DIMENSIONS = {
+    "faces": "face",
+    "faceface": "facepair",
+    "edges": "edge",
+    "graph": "arc",
+    "labels": "label",
+    "coedges": "coedge",
+}
 TRAILING = {
     "face_centroids": ("dim",),
     "face_uv_grids": ("uv_x", "uv_y", "component"),
     "edge_u_grids": ("u", "component"),
+    "face_pair_edges_path": ("dim_path",),
+    "tool_index": ("dim",),
     "bounding_box": ("box",),
     "centroid": ("dim",),
 }
@@ -56,6 +65,7 @@ class Parts:
     categories: dict[str, Sequence[str]] = field(default_factory=dict)
     tables: dict[str, Sequence[str]] = field(default_factory=dict)
     content_hash: Sequence[str] | None = None
+    schema_groups: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n_files(self) -> int:
@@ -173,7 +183,12 @@ def write_store(parts: Parts, folder: Path, settings: MergeSettings) -> None:
     categorical = {f: {"dtype": "int32", "labels": list(v)} for f, v in parts.categories.items()}
     attributes = {
         "dflow": {"format": 1, "version": "test", "n_files": parts.n_files, "groups": stated},
-        "schema": {"version": "1.0", "domain": "test", "groups": {}, "metadata": {"categorical": categorical}},
+        "schema": {
+            "version": "1.0",
+            "domain": "test",
+            "groups": dict(parts.schema_groups),
+            "metadata": {"categorical": categorical},
+        },
     }
     for relative, content in metadata_files(targets, attributes, {}).items():
         path = folder / relative

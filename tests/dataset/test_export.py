@@ -164,7 +164,7 @@ def test_a_graph_has_the_names_that_geometric_data_takes(parts, place, tmp_path)
 
 def test_equal_names_of_two_groups_keep_their_group():
     fields = graph_fields({"id": 3, "faces/types": np.arange(2), "edges/types": np.arange(3), "faces/area": np.ones(2)})
-    assert sorted(fields) == ["area", "edges_types", "faces_types", "id", "num_nodes"]
+    assert sorted(fields) == ["area", "edges_types", "faces_types", "id", "increments", "num_nodes"]
     assert fields["num_nodes"] == 2
 
 

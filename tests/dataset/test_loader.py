@@ -178,6 +178,60 @@ def test_a_split_can_be_shared(loader: DatasetLoader, paths: FlowPaths, tmp_path
     assert codes(loader) == expected
 
 
+def moved_parts(parts: Parts, outdir: Path, kept: int) -> DatasetLoader:
+    """The same parts under other names, as in another output folder; those from `kept` on have other content."""
+    paths = write_parts(parts, outdir, "moved")
+    table = pd.read_parquet(paths.infoset)
+    table["name"] = [f"other_{name}" for name in table["name"]]
+    table.loc[kept:, "content_hash"] = [f"new{i}" for i in range(kept, len(table))]
+    table.to_parquet(paths.infoset)
+    return DatasetLoader(paths.dataset)
+
+
+def test_a_split_holds_for_the_same_files_in_another_folder(
+    loader: DatasetLoader, parts: Parts, tmp_path: Path
+) -> None:
+    loader.split("category")
+    loader.save_split(tmp_path / "mine.split")
+    moved = moved_parts(parts, tmp_path, kept=100)
+    assert moved.load_split(tmp_path / "mine.split") == (70, 15, 15)
+    assert codes(moved) == codes(loader)
+
+
+def test_a_split_of_some_of_the_files_says_which_it_does_not_know(
+    loader: DatasetLoader, parts: Parts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loader.split()
+    loader.save_split(tmp_path / "mine.split")
+    moved = moved_parts(parts, tmp_path, kept=97)
+    assert sum(moved.load_split(tmp_path / "mine.split")) == 97
+    unknown = "part_000097.step, part_000098.step, part_000099.step"
+    assert f"3 of 100 samples are not in {tmp_path / 'mine.split'} and belong to no subset: {unknown}" in caplog.text
+    missing = ", ".join(sorted(loader.names[97:]))
+    assert f"3 of the 100 samples in {tmp_path / 'mine.split'} are not in the dataset: {missing}" in caplog.text
+
+
+def test_a_split_of_other_files_is_an_error(loader: DatasetLoader, parts: Parts, tmp_path: Path) -> None:
+    loader.split()
+    loader.save_split(tmp_path / "mine.split")
+    moved = moved_parts(parts, tmp_path, kept=0)
+    expected = (
+        r"split of other files: none of the 100 samples .*part_000000.step.* among its 100 by content or name; pass"
+    )
+    with pytest.raises(SplitError, match=expected):
+        moved.load_split(tmp_path / "mine.split")
+    shutil.copy(tmp_path / "mine.split", moved.location.split_file)  # type: ignore[union-attr]
+    with pytest.raises(SplitError, match=expected):
+        moved.get_dataset("train")
+    assert any("split of other files" in problem for problem in moved.validate_configuration()["problems"])
+    document = json.loads((tmp_path / "mine.split").read_text())
+    del document["contents"]  # as older versions wrote it
+    (tmp_path / "old.split").write_text(json.dumps(document))
+    assert sum(loader.load_split(tmp_path / "old.split")) == 100
+    with pytest.raises(SplitError, match=r"by name \(contents are not known\)"):
+        moved.load_split(tmp_path / "old.split")
+
+
 def test_a_folder_that_cannot_be_written_still_splits(
     loader: DatasetLoader, paths: FlowPaths, caplog: pytest.LogCaptureFixture
 ) -> None:
