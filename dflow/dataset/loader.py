@@ -25,6 +25,7 @@ from dflow.dataset.splitfile import StoredSplit, read_split, write_split
 from dflow.dataset.store import FILE_GROUP, ID_PREFIX, DatasetStore, open_store
 from dflow.dataset.transforms import Transform
 from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
+from dflow.localpath import local_path
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ class DatasetLoader:
         ----------
         path : of the new file
         """
-        write_split(Path(path), StoredSplit.of(self.names, self._split(), self.split_request or {}))
+        write_split(Path(local_path(path)), StoredSplit.of(self.names, self._split(), self.split_request or {}))
 
     def load_split(self, path: AnyPath | None = None) -> tuple[int, int, int]:
         """Take a stored split: samples are found by name; samples that it does not know are in no subset.

@@ -84,8 +84,8 @@ class SlurmNode:
 
     def jobs(self) -> dict[str, str]:
         """The state of each job of the last minutes, by its id."""
-        lines = self.run("squeue", "--noheader", "--states=all", "--format=%i %T").splitlines()
-        return {job: state for job, state in map(str.split, lines)}
+        words = self.run("squeue", "--noheader", "--states=all", "--format=%i %T").split()
+        return dict(zip(words[::2], words[1::2], strict=True))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dask
 import pytest
@@ -25,8 +25,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class PlayedJob(ProcessInterface):
     """A job of two workers in this process; submissions can be made to fail."""
 
-    submitted: list[PlayedJob] = []
-    n_failures = 0
+    submitted: ClassVar[list[PlayedJob]] = []
+    n_failures: ClassVar[int] = 0
 
     def __init__(self, scheduler: str, name: str) -> None:
         super().__init__(scheduler, name)

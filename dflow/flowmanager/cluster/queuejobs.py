@@ -1,4 +1,4 @@
-"""Jobs of a queue that are submitted again when they end: at their workers' lifetime, at the walltime, or with a node."""
+"""Jobs of a queue that are submitted again when they end: at their workers' lifetime, the walltime, or with a node."""
 
 from __future__ import annotations
 
