@@ -176,7 +176,7 @@ def test_shipped_profile_replaces_its_jobs_until_the_flow_is_done(
         **settings,
     }
     before = set(slurm.jobs())
-    with dask.config.set({"jobqueue.slurm": own}):
+    with dask.config.set({f"jobqueue.slurm.{key}": value for key, value in own.items()}):
         dataset = run_flow(tmp_path / "out", parts, cluster="slurm", max_workers=4)
     states = [state for job, state in slurm.jobs().items() if job not in before]
     assert len(states) > 2, "no job was replaced"

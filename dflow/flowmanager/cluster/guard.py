@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import cloudpickle
 from dask._task_spec import Dict, List, Task, TaskRef
 from dask.delayed import Delayed
 from dask.utils import apply
 from distributed import Client, SchedulerPlugin, Status
-from distributed.protocol.pickle import dumps
 
 from dflow.flowmanager.cluster.doctor import unfit_workers
 from dflow.flowmanager.preload import call_verified, decisive_versions
@@ -33,9 +33,16 @@ def guarded(nodes: Sequence[Delayed]) -> list[Delayed]:
 
 def _sealed(task: Task) -> Task:
     """A task of functions that every Dask worker has: unpickle `task`, then call it with what it depends on."""
-    packed = dumps(partial(call_verified, decisive_versions(), dumps(task)))
-    values = Dict({key: TaskRef(key) for key in task.dependencies})
+    packed = pickle.dumps(partial(call_verified, decisive_versions(), _pickled(task)), pickle.HIGHEST_PROTOCOL)
+    values = Dict({key: TaskRef(key) for key in task.dependencies}) if task.dependencies else {}
     return Task(task.key, apply, Task(None, pickle.loads, packed), List(values))
+
+
+def _pickled(task: Task) -> bytes:
+    try:
+        return pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # a function without a name to find it by
+        return bytes(cloudpickle.dumps(task))
 
 
 class Refused:
