@@ -14,6 +14,7 @@ from dflow.cadencoder import BrepEncoder
 from dflow.dataset import DatasetExplorer, DatasetLoader
 from dflow.flowmanager import create_flow, flowtask
 from dflow.insights import DatasetViewer
+from dflow.localpath import local_path
 from dflow.schema import SchemaBuilder
 
 
@@ -73,7 +74,7 @@ def run_demo(
     """
     from dflow.cadaccess.parts import write_parts
 
-    folder = Path(folder).resolve()
+    folder = Path(local_path(folder)).resolve()
     files = write_parts(folder / "parts", n_parts=n_parts)
     show(f"{len(files)} STEP files in {folder / 'parts'}")
     flow = create_flow(

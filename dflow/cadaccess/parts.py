@@ -33,6 +33,7 @@ from OCP.TopExp import TopExp_Explorer
 from OCP.TopoDS import TopoDS
 
 from dflow.errors import KernelError
+from dflow.localpath import local_path
 
 Rng = np.random.Generator
 Profile = Sequence[tuple[float, float]]
@@ -230,7 +231,7 @@ def write_parts(folder: str | Path, *, n_parts: int = 60, seed: int = 0) -> list
     names = list(FAMILIES)
     for index in range(n_parts):
         family, number = names[index % len(names)], index // len(names)
-        path = Path(folder) / family / f"{family}_{number:03d}.step"
+        path = Path(local_path(folder)) / family / f"{family}_{number:03d}.step"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_step(FAMILIES[family](np.random.default_rng([seed, index])), path)
         written.append(path)

@@ -25,6 +25,7 @@ from OCP.TopoDS import TopoDS_Shape
 
 from dflow.cadaccess.runs import run_starts
 from dflow.errors import CadError, KernelError
+from dflow.localpath import local_path
 
 if TYPE_CHECKING:
     from dflow.cadaccess.meshing import Mesh
@@ -50,7 +51,7 @@ def write_step(shape: TopoDS_Shape, path: str | os.PathLike[str], *, name: str =
     A copy of the shape is healed first, because the light reading of a STEP file leaves out what the encoder does not
     need (curves in the faces' parameter planes). Names of faces, colours and assemblies are not kept.
     """
-    target = Path(path)
+    target = Path(local_path(path))
     try:
         content = _step_bytes(_healed(shape), name or target.stem)
     except CadError:
@@ -65,7 +66,7 @@ def write_obj(mesh: Mesh, path: str | os.PathLike[str]) -> int:
 
     Numbers have nine digits, which give each float32 back exactly.
     """
-    return _write_whole(Path(path), _obj_parts(mesh))
+    return _write_whole(Path(local_path(path)), _obj_parts(mesh))
 
 
 def write_stl(mesh: Mesh, path: str | os.PathLike[str]) -> int:
@@ -77,7 +78,7 @@ def write_stl(mesh: Mesh, path: str | os.PathLike[str]) -> int:
     records["normal"] = facet / np.where(size > 0, size, 1.0)
     records["corners"] = corners
     head = b"dflow, mm".ljust(80) + np.uint32(len(records)).astype("<u4").tobytes()
-    return _write_whole(Path(path), [head, records.tobytes()])
+    return _write_whole(Path(local_path(path)), [head, records.tobytes()])
 
 
 def _healed(shape: TopoDS_Shape) -> TopoDS_Shape:

@@ -23,6 +23,7 @@ from dflow.dataset.items import SampleReader
 from dflow.dataset.location import DatasetLocation
 from dflow.dataset.store import DatasetStore, open_store
 from dflow.errors import DatasetError, UnknownKeyError
+from dflow.localpath import local_path
 from dflow.storage.paths import TEMPORARY_PREFIX
 
 Form = Literal["parquet", "npz", "pyg", "hdf5"]
@@ -91,7 +92,7 @@ def export_dataset(
     try:
         reader = SampleReader(store, columns)
         chosen = _chosen_ids(store, ids)
-        path = Path(os.path.abspath(out))
+        path = Path(os.path.abspath(local_path(out)))
         _check_place(path, form, location, overwrite=overwrite)
         with _published(path) as unfinished:
             writer = _WRITERS[form](unfinished, reader, chosen)

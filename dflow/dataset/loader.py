@@ -25,6 +25,7 @@ from dflow.dataset.splitfile import SplitMatch, StoredSplit, read_split, write_s
 from dflow.dataset.store import FILE_GROUP, ID_PREFIX, DatasetStore, open_store
 from dflow.dataset.transforms import Transform
 from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
+from dflow.localpath import local_path
 
 logger = logging.getLogger(__name__)
 
@@ -204,7 +205,7 @@ class DatasetLoader:
         ----------
         path : of the new file
         """
-        write_split(Path(path), self._as_stored(self._split()))
+        write_split(Path(local_path(path)), self._as_stored(self._split()))
 
     def load_split(self, path: AnyPath | None = None) -> tuple[int, int, int]:
         """Take a stored split: samples are found by the content of their source, whatever it is called and wherever it

@@ -25,6 +25,7 @@ from dflow.dataset.unmerged import lazy_dataset
 from dflow.dataset.values import Vocabulary
 from dflow.dataset.words import unite
 from dflow.errors import DatasetError, UnknownKeyError
+from dflow.localpath import local_path
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import canonical_json, merge_schemas, parse_schema
 from dflow.storage.paths import ATTRIBSET_SUFFIX, DATA_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX
@@ -57,7 +58,9 @@ class DatasetMerger:
         delete_source_files: bool = False,
     ) -> None:
         self.files = find_data_files(zip_files or ())
-        self.merged_store_path = None if merged_store_path is None else Path(os.path.abspath(merged_store_path))
+        self.merged_store_path = (
+            None if merged_store_path is None else Path(os.path.abspath(local_path(merged_store_path)))
+        )
         self.file_id_codes = None if file_id_codes is None else dict(file_id_codes)
         self.delete_source_files = delete_source_files
         self._client_params = None if dask_client_params is None else dict(dask_client_params)
@@ -230,8 +233,8 @@ class DatasetInfo:
         schema: Mapping[str, Any] | None = None,
     ) -> None:
         self.files = find_data_files(info_files, suffixes=(DATA_SUFFIX, ".json"))
-        self.infoset = Path(os.path.abspath(merged_store_path))
-        self.attribset = Path(os.path.abspath(attribute_file_path))
+        self.infoset = Path(os.path.abspath(local_path(merged_store_path)))
+        self.attribset = Path(os.path.abspath(local_path(attribute_file_path)))
         self.schema = schema
         self.records: list[SampleRecord] = []
         self.damaged: tuple[tuple[str, str], ...] = ()

@@ -10,15 +10,21 @@ import functools
 import importlib.metadata
 import logging
 import os
+import pickle
 import platform
 import socket
 import sys
 from typing import Any
 
+from dflow._version import __version__ as dflow_version
+
 LOGGER = logging.getLogger(__name__)
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PACKAGES = ("dflow-cad", "cadquery-ocp", "dask", "distributed", "zarr", "xarray", "numpy", "pyarrow")
+
+SAME_VERSIONS = ("dflow-cad", "cadquery-ocp", "numpy")
+"""Packages whose difference changes or breaks a dataset."""
 
 
 def cap_threads(n_threads: int = 1) -> None:
@@ -33,12 +39,42 @@ def describe_worker() -> dict[str, str]:
     return {"host": socket.gethostname(), "python": platform.python_version(), "executable": sys.executable, **versions}
 
 
+@functools.cache
+def decisive_versions() -> dict[str, str]:
+    """What a worker must have in common with the client: Python up to its minor version, and `SAME_VERSIONS`."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"python": python, **{name: _version(name) for name in SAME_VERSIONS}}
+
+
+def call_verified(expected: dict[str, str], packed: bytes, values: dict[Any, Any]) -> Any:
+    """Unpickle a node's task and call it with `values`.
+
+    Raises
+    ------
+    RuntimeError
+        If this process's decisive versions are not the `expected` ones; nothing has been unpickled then.
+    """
+    found = decisive_versions()
+    if found != expected:
+        raise RuntimeError(f"not begun: this worker has {found}, the client {expected}")
+    return pickle.loads(packed)(values)
+
+
 @functools.cache  # each costs a walk along `sys.path`, and what is loaded stays what it is
 def _version(package: str) -> str:
+    """The version that is installed, and the one that is imported from elsewhere in its place."""
     try:
-        return importlib.metadata.version(package)
+        installed = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "absent"
+        installed = "absent"
+    imported = _imported_version(package) or installed
+    return installed if imported == installed else f"{imported} (installed: {installed})"
+
+
+def _imported_version(package: str) -> str:
+    if package == "dflow-cad":
+        return dflow_version
+    return str(getattr(sys.modules.get(package), "__version__", "")) if package == "numpy" else ""
 
 
 def dask_setup(worker: Any) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from dflow.insights.palette import NEUTRAL, ColorPalette, Rgb, checked_color
 from dflow.insights.part_page import PagePart, frame_page, part_page
 from dflow.insights.view_server import ViewServer
+from dflow.localpath import local_path
 from dflow.render import pack_glb, read_glb
 from dflow.render.mesh import clean_arrays
 
@@ -330,7 +331,7 @@ def _in_notebook() -> bool:
 
 
 def _write_text(path: str | os.PathLike[str], text: str) -> None:
-    target = os.path.abspath(path)
+    target = os.path.abspath(local_path(path))
     os.makedirs(os.path.dirname(target), exist_ok=True)
     temporary = os.path.join(os.path.dirname(target), f".tmp-{os.getpid()}-{os.path.basename(target)}")
     try:

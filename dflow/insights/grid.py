@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dflow.insights.palette import Rgb
+from dflow.localpath import local_path
 
 Image = npt.NDArray[np.uint8]
 
@@ -101,7 +102,7 @@ def draw_grid(
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Save by the suffix (PNG by default), by temporary name and rename."""
-    target = os.path.abspath(path)
+    target = os.path.abspath(local_path(path))
     suffix = os.path.splitext(target)[1].lstrip(".").lower() or "png"
     os.makedirs(os.path.dirname(target), exist_ok=True)
     temporary = os.path.join(os.path.dirname(target), f".tmp-{os.getpid()}-{os.path.basename(target)}")

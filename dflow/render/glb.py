@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dflow.localpath import local_path
 from dflow.render import passes
 from dflow.render.mesh import MeshArrays, RenderMesh, clean_arrays
 
@@ -40,7 +41,7 @@ def write_glb(mesh: RenderMesh, path: str | os.PathLike[str]) -> int:
     path : of the new file
     """
     content = pack_glb(clean_arrays(mesh))
-    with open(path, "wb") as file:
+    with open(local_path(path), "wb") as file:
         return file.write(content)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import SchemaError
+from dflow.localpath import local_path
 from dflow.records import Scalar
 from dflow.schema.checks import check_field
 from dflow.schema.combine import merge_schemas
@@ -421,7 +422,7 @@ class SchemaBuilder:
         ----------
         path : of the new file
         """
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        Path(local_path(path)).write_text(self.to_json() + "\n", encoding="utf-8")
 
     @staticmethod
     def load_from_file(path: str | os.PathLike[str]) -> SchemaBuilder:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import BadKeyError, DamagedStoreError, SchemaError, StoreLimitError
+from dflow.localpath import local_path
 from dflow.schema import DTYPES, NanPolicy, dtype_name, parse_schema, schema_to_dict
 from dflow.storage.atomic import write_whole
 from dflow.storage.base import DataStorage
@@ -49,7 +50,7 @@ class JsonStorageHandler(DataStorage):
 
     def __init__(self, json_dir_path: str | os.PathLike[str], *, nan_policy: NanPolicy = "raise") -> None:
         super().__init__(nan_policy=nan_policy)
-        self._folder = os.path.abspath(os.fspath(json_dir_path))
+        self._folder = os.path.abspath(local_path(json_dir_path))
         os.makedirs(self._folder, exist_ok=True)
         self._files: dict[str, str] = {}
         for name in sorted(os.listdir(self._folder)):

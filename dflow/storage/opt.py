@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dflow.errors import DamagedStoreError, SchemaError
+from dflow.localpath import local_path
 from dflow.schema import NanPolicy, parse_schema
 from dflow.storage.base import DataStorage
 from dflow.storage.keys import METADATA_GROUP
@@ -52,7 +53,7 @@ class OptStorage(DataStorage):
         nan_policy: NanPolicy = "raise",
     ) -> None:
         super().__init__(nan_policy=nan_policy)
-        path = os.path.abspath(os.fspath(store_path))
+        path = os.path.abspath(local_path(store_path))
         self._path = path if path.endswith(compress_extension) else path + compress_extension
         self._arrays: dict[str, NDArray[Any]] = {}
         self._changed = False

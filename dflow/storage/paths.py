@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dflow.localpath import local_path
+
 DATA_SUFFIX = ".data"
 DATASET_SUFFIX = ".dataset"
 FLOW_SUFFIX = ".flow"
@@ -41,8 +43,8 @@ class FlowPaths:
 
     @classmethod
     def of(cls, flows_outputdir: str | os.PathLike[str], name: str) -> FlowPaths:
-        """The paths of flow `name` below `flows_outputdir`."""
-        return cls(Path(os.path.abspath(flows_outputdir)) / "flows" / name, name)
+        """The paths of flow `name` below `flows_outputdir`; an `OutputFolderError` where that is an address."""
+        return cls(Path(os.path.abspath(local_path(flows_outputdir))) / "flows" / name, name)
 
     @property
     def flow_file(self) -> Path:

@@ -82,6 +82,11 @@ class SlurmNode:
         """Ids of the jobs that run now, oldest first."""
         return sorted(self.run("squeue", "--noheader", "--states=RUNNING", "--format=%i").split(), key=int)
 
+    def jobs(self) -> dict[str, str]:
+        """The state of each job of the last minutes, by its id."""
+        words = self.run("squeue", "--noheader", "--states=all", "--format=%i %T").split()
+        return dict(zip(words[::2], words[1::2], strict=True))
+
 
 @contextlib.contextmanager
 def slurm_node(folder: Path, n_cpus: int = 4) -> Iterator[SlurmNode]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 
 import dflow
@@ -132,6 +133,54 @@ def test_workers_that_reach_their_lifetime_hand_over(
         first = set(client.nthreads())
         dataset = run_flow(tmp_path / "out", parts, cluster=client)
         assert not first & set(client.nthreads()), "no worker reached its lifetime"
+    assert tree_digest(dataset) == tree_digest(undisturbed)
+
+
+SHORT_LIVES = {
+    "walltime": ({"walltime": "00:02:00"}, 18.0),
+    "lifetime": (
+        {
+            "worker-extra-args": [
+                "--lifetime",
+                "90s",
+                "--lifetime-stagger",
+                "15s",
+                "--preload",
+                "dflow.flowmanager.preload",
+            ]
+        },
+        12.0,
+    ),
+}
+"""What ends the jobs of the shipped profile early here, and seconds a file: together more than one life of all jobs."""
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("end", sorted(SHORT_LIVES))
+def test_shipped_profile_replaces_its_jobs_until_the_flow_is_done(
+    slurm: slurm_node.SlurmNode, parts: Path, undisturbed: Path, tmp_path: Path, end: str
+) -> None:
+    """Two jobs of two workers each; nothing but what this one node needs is set, as in a user's own jobqueue.yaml."""
+    settings, seconds = SHORT_LIVES[end]
+    own = {
+        "cores": 2,
+        "processes": 2,
+        "memory": "4GB",
+        "interface": "lo",
+        "job-directives-skip": ["--mem"],
+        "log-directory": str(tmp_path / "logs"),
+        "job-script-prologue": [
+            f"export PYTHONPATH={Path(__file__).resolve().parents[2]}",
+            f"export SLOW_TASK_SECONDS={seconds}",
+        ],
+        **settings,
+    }
+    before = set(slurm.jobs())
+    with dask.config.set({f"jobqueue.slurm.{key}": value for key, value in own.items()}):
+        dataset = run_flow(tmp_path / "out", parts, cluster="slurm", max_workers=4)
+    states = [state for job, state in slurm.jobs().items() if job not in before]
+    assert len(states) > 2, "no job was replaced"
+    assert (states.count("TIMEOUT") >= 2) == (end == "walltime"), states
     assert tree_digest(dataset) == tree_digest(undisturbed)
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
-from distributed import Client
+from distributed import Client, KilledWorker
 
 from dflow.errors import ClusterError, FlowCancelledError
 from dflow.flowmanager.cluster.engine import Finished, Job
+from dflow.flowmanager.cluster.guard import Refused, guarded
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -28,15 +29,28 @@ LOST_SECONDS = 20.0
 class ClusterEngine:
     """Runs jobs on a client's cluster; one flow, one thread at a time (`cancel` from any).
 
-    `retries` is how often Dask runs a node again that raised: the nodes never raise for a file's fault, so this is for
-    faults of the infrastructure. `on_wait` is called every `POLL_SECONDS` in which nothing ends. `has_dropped_jobs`:
-    workers may still be busy with jobs that nobody waits for.
+    `retries` is how often a job's nodes that raised are run again: they never raise for a file's fault, so this is for
+    faults of the infrastructure. A worker that may not run them (`Refused`) has not tried; where only such workers are
+    left, the flow ends after `wait_seconds`. `on_wait` is called every `POLL_SECONDS` in which nothing ends, `warn` is
+    told of workers. `has_dropped_jobs`: workers may still be busy with jobs that nobody waits for.
     """
 
-    def __init__(self, client: Client, *, retries: int = 1, on_wait: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        retries: int = 1,
+        wait_seconds: float = 60.0,
+        on_wait: Callable[[], None] = lambda: None,
+        warn: Callable[[str], None] = _LOGGER.warning,
+    ) -> None:
         self.client = client
         self._retries = retries
+        self._wait_seconds = wait_seconds
         self._on_wait = on_wait
+        self._warn = warn
+        self._refused = Refused(client, warn)
+        self._workerless_since: float | None = None
         self._cancelled = False
         self.has_dropped_jobs = False
         self._n_workers = 0
@@ -49,7 +63,7 @@ class ClusterEngine:
         now = time.monotonic()
         if now - self._counted_at > COUNT_SECONDS:
             self._counted_at = now
-            self._n_workers = sum(self.client.nthreads().values())
+            self._n_workers = sum(self._threads().values())
         return max(1, self._n_workers)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
@@ -64,7 +78,10 @@ class ClusterEngine:
             self._fill(source, waiting, done)
             while waiting:
                 for tag in self._ended(waiting, done):
-                    yield self._collect(tag, waiting.pop(tag))
+                    finished = self._collect(tag, waiting[tag], done)
+                    if finished is not None:
+                        del waiting[tag]
+                        yield finished
                     # Let the window close before the caller's answer (a retry, a smaller batch) is asked for.
                 if self.client.status == "running":
                     self._fill(source, waiting, done)
@@ -75,6 +92,10 @@ class ClusterEngine:
     def cancel(self) -> None:
         """Make `run` raise soon."""
         self._cancelled = True
+
+    def close(self) -> None:
+        """Let the workers that were refused work for others."""
+        self._refused.give_back()
 
     def _fill(self, source: Iterator[Job], waiting: dict[int, _Running], done: Any) -> None:
         while len(waiting) < WINDOW * self.n_workers:
@@ -89,9 +110,8 @@ class ClusterEngine:
         Dask goes by the place in its own call first for calls within `fifo_timeout`. With the usual 60 s, or with
         several jobs in one call, the later of two jobs waits for all single ones after it: a large batch for the end.
         """
-        futures = self.client.compute(list(job.nodes), optimize_graph=False, retries=self._retries, fifo_timeout=0)
-        for future in futures:
-            future.add_done_callback(lambda _: done.put(job.tag))
+        futures = self.client.compute(guarded(job.nodes), optimize_graph=False, fifo_timeout=0)
+        _announce(futures, job.tag, done)
         return _Running(futures)
 
     def _ended(self, waiting: dict[int, _Running], done: Any) -> list[int]:
@@ -104,6 +124,7 @@ class ClusterEngine:
             except queue.Empty:
                 self._on_wait()
                 self._check_scheduler()
+                self._check_workers()
                 return []
             while not done.empty():
                 tags.append(done.get())
@@ -114,7 +135,28 @@ class ClusterEngine:
             if ended:
                 return ended
 
-    def _collect(self, tag: int, running: _Running) -> Finished:
+    def _collect(self, tag: int, running: _Running, done: Any) -> Finished | None:
+        """What a job came to; None where it has been started again."""
+        finished = self._gathered(tag, running)
+        if finished.error is not None and self._is_tried_again(finished.error, running):
+            failed = [future for future in running.futures if future.status == "error"]
+            running.n_ended -= len(failed)
+            self.client.retry(failed)
+            _announce(failed, tag, done)
+            return None
+        running.futures.clear()
+        return finished
+
+    def _is_tried_again(self, error: BaseException, running: _Running) -> bool:
+        """Whether the job has tries left; what a refused worker returned untouched was none."""
+        if isinstance(error, KilledWorker):
+            return False
+        if self._refused.caused([future.key for future in running.futures]):
+            return True
+        running.n_retries += 1
+        return running.n_retries <= self._retries
+
+    def _gathered(self, tag: int, running: _Running) -> Finished:
         try:
             return Finished(tag, tuple(self.client.gather(running.futures)))
         except CancelledError as error:
@@ -123,8 +165,26 @@ class ClusterEngine:
             ) from error
         except Exception as error:
             return Finished(tag, error=error)
-        finally:
-            running.futures.clear()
+
+    def _threads(self) -> dict[str, int]:
+        """Threads of each worker that may work."""
+        return {a: n for a, n in self.client.nthreads().items() if a not in self._refused.reasons}
+
+    def _check_workers(self) -> None:
+        """See that refused workers are not all there is."""
+        if not self._refused.reasons or self.client.status != "running" or self._threads():
+            self._workerless_since = None
+            return
+        reasons = "; ".join(f"{address}: {reason}" for address, reason in self._refused.reasons.items())
+        now = time.monotonic()
+        if self._workerless_since is None:
+            self._workerless_since = now
+            self._warn(f"No worker is left that may work; waiting {self._wait_seconds:.0f} s for one. {reasons}")
+        elif now - self._workerless_since > self._wait_seconds:
+            raise ClusterError(
+                f"For {self._wait_seconds:.0f} s there was no worker that may work: {reasons}. Start workers with this "
+                "environment, and run the flow again to go on where it stopped."
+            )
 
     def _check_scheduler(self) -> None:
         if self.client.status == "running":
@@ -144,14 +204,20 @@ class ClusterEngine:
             _LOGGER.debug("could not cancel %d futures", len(futures), exc_info=True)
 
 
-class _Running:
-    """The futures of one job and how many of them have ended."""
+def _announce(futures: list[Any], tag: int, done: Any) -> None:
+    for future in futures:
+        future.add_done_callback(lambda _: done.put(tag))
 
-    __slots__ = ("futures", "n_ended")
+
+class _Running:
+    """The futures of one job, how many of them have ended, and how often it was tried again."""
+
+    __slots__ = ("futures", "n_ended", "n_retries")
 
     def __init__(self, futures: list[Any]) -> None:
         self.futures = futures
         self.n_ended = 0
+        self.n_retries = 0
 
     @property
     def has_ended(self) -> bool:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -34,10 +34,11 @@ DASHBOARD_PORT = 8787
 
 @dataclass(slots=True)
 class Connection:
-    """A client and what must be closed behind it (nothing that the user opened)."""
+    """A client, what must be closed behind it (nothing that the user opened), and how long it may lack workers."""
 
     client: Client
     owned: tuple[Any, ...] = ()
+    wait_seconds: float = field(default_factory=lambda: WORKER_SECONDS)
 
     def close(self) -> None:
         """Close what this flow opened."""
@@ -101,7 +102,7 @@ def _by_text(text: str, max_workers: int | None) -> Connection:
         queue = profiles.queue_cluster(text, max_workers=max_workers)
         client = _connect(queue)
         wait = profiles.wait_seconds(text)
-        return _checked(Connection(client, (client, queue)), wait, lambda: profiles.queue_says(text))
+        return _checked(Connection(client, (client, queue), wait), lambda: profiles.queue_says(text))
     if "://" not in text and ":" not in text:
         raise ClusterError(
             f"cluster={text!r} is no scheduler's address (tcp://host:8786) and no profile; "
@@ -152,13 +153,12 @@ def _connect(target: Any) -> Client:
         raise _silence(name, error) from error
 
 
-def _checked(connection: Connection, wait_seconds: float | None = None, explain: Callable[[], str] = str) -> Connection:
+def _checked(connection: Connection, explain: Callable[[], str] = str) -> Connection:
     """The connection, once it has a worker; `explain` adds what is known of why it gets none.
 
     An adaptive cluster starts workers for work only, so the wait is for the answer to a small task.
     """
-    wait_seconds = WORKER_SECONDS if wait_seconds is None else wait_seconds
-    client = connection.client
+    client, wait_seconds = connection.client, connection.wait_seconds
     if client.nthreads():
         return connection
     wake = client.submit(os.getpid, key=f"dflow-wake-{uuid.uuid4().hex}", pure=False)

@@ -45,6 +45,7 @@ from dflow.flowmanager.cluster.hostfacts import (
     probe_path,
 )
 from dflow.flowmanager.plan.roots import looks_like_a_path
+from dflow.localpath import local_path
 
 MAX_SOURCES = 50
 """Sources that each host is asked for: spread evenly over all, so that every mount is likely among them."""
@@ -86,6 +87,20 @@ def check_cluster(
         )
 
 
+def unfit_workers(client: Client, addresses: Sequence[str]) -> dict[str, str]:
+    """Those of the workers that cannot run dflow or have other versions than this process, each with what is wrong."""
+    if not addresses:
+        return {}
+    facts, broken = _ask_workers(client, Question(), addresses)
+    here = look(Question())
+    findings = {address: list(judge_workers({address: error})) for address, error in broken.items()}
+    findings.update({each.address: list(judge_versions(here, [each])) for each in facts})
+    problems = {
+        address: [str(each) for each in found if each.level == "problem"] for address, found in findings.items()
+    }
+    return {address: "; ".join(found) for address, found in problems.items() if found}
+
+
 def examine(
     client: Client | None = None,
     sources: Iterable[Any] = (),
@@ -102,7 +117,7 @@ def examine(
     kernel
         Also load the CAD kernel and draw a picture on each host, which takes seconds.
     """
-    folder = _existing(os.path.abspath(folder))
+    folder = _existing(os.path.abspath(local_path(folder)))
     findings: list[Finding] = [*_missing_here(sources)]
     with _shared_folder_probe(folder) as (token, fault):
         question = Question(_seen_here(sources), folder, token)
@@ -165,10 +180,14 @@ def _examine_workers(client: Client, question: Question, here: HostFacts) -> tup
     return facts, [*findings, *judge_versions(here, facts)]
 
 
-def _ask_workers(client: Client, question: Question) -> tuple[list[HostFacts], dict[str, BaseException]]:
-    """Every worker's facts in the order of addresses, and the errors of those that could not say."""
+def _ask_workers(
+    client: Client, question: Question, addresses: Sequence[str] | None = None
+) -> tuple[list[HostFacts], dict[str, BaseException]]:
+    """The workers' facts in the order of addresses, and the errors of those that could not say."""
     try:
-        answers = client.run(look_on_worker, question, on_error="return")
+        answers = client.run(
+            look_on_worker, question, workers=None if addresses is None else list(addresses), on_error="return"
+        )
     except OSError as error:
         raise ClusterError(f"The scheduler {client.scheduler.address} does not answer: {error}") from error
     facts = [answers[address] for address in sorted(answers) if isinstance(answers[address], HostFacts)]

@@ -7,13 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from dflow.flowmanager.cluster.hostfacts import LOOK_SECONDS, HostFacts, KernelFacts, Question
-from dflow.flowmanager.preload import PACKAGES
+from dflow.flowmanager.preload import PACKAGES, SAME_VERSIONS
 from dflow.plaintext import plain
 
 Level = Literal["ok", "warning", "problem"]
-
-SAME_VERSIONS = ("dflow-cad", "cadquery-ocp")
-"""Packages whose difference changes or breaks a dataset; other differences are warnings."""
 
 MIN_FREE_BYTES = 2 * 1024**3
 MIN_WORKER_BYTES = 1024**3

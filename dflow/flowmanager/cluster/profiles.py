@@ -18,6 +18,7 @@ import dask
 import yaml
 
 from dflow.errors import ClusterError
+from dflow.flowmanager.cluster.queuejobs import LastingJobs
 from dflow.monitor.preload import offer_pages
 
 QUEUES: dict[str, str] = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
@@ -107,6 +108,12 @@ def jobqueue_classes() -> Any:
         raise ClusterError("queues need dask-jobqueue: pip install 'dflow-cad[jobqueue]'") from error
 
 
+def queue_class(name: str) -> type[LastingJobs]:
+    """The cluster class of profile `name`, with jobs that are replaced when they end."""
+    original = getattr(jobqueue_classes(), QUEUES[name])
+    return type(original.__name__, (LastingJobs, original), {})
+
+
 def queue_cluster(name: str, *, max_workers: int | None = None, overrides: Mapping[str, Any] | None = None) -> Any:
     """Start the profile `name` on its queue and ask for jobs.
 
@@ -126,7 +133,7 @@ def queue_cluster(name: str, *, max_workers: int | None = None, overrides: Mappi
     """
     options, own = queue_options(name)
     options.update(overrides or {})
-    cluster_class = getattr(jobqueue_classes(), QUEUES[name])
+    cluster_class = queue_class(name)
     missing = [key for key in ("cores", "memory") if not options.get(key)]
     if missing:
         raise ClusterError(f"the profile {name!r} lacks {', '.join(missing)}: edit ~/.config/dask/jobqueue.yaml")

@@ -84,7 +84,7 @@ def checked_paths(name: str, flows_outputdir: Any) -> FlowPaths:
     SettingError
         If the name cannot be a folder's.
     OutputFolderError
-        If `flows_outputdir` is no path.
+        If `flows_outputdir` is no path, or an address.
     """
     if not isinstance(name, str) or not name.strip() or name != name.strip():
         raise SettingError(f"A flow's name is text without blanks around it; found {name!r}.")

@@ -16,6 +16,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Plan
 from dflow.flowmanager.reports.flowoutput import FlowOutput
+from dflow.localpath import local_path
 
 _COLOURS = {"extract": "#d6eaf8", "transform": "#d5f5e3", "custom": "#fdebd0", "export": "#e8daef", "data": "#f4f6f7"}
 
@@ -47,7 +48,7 @@ class FlowDrawing:
 
     def save(self, filename: str | os.PathLike[str]) -> None:
         """Write the drawing; the suffix says the format."""
-        self._write(filename, dpi=144)
+        self._write(local_path(filename), dpi=144)
 
     def _write(self, target: Any, **settings: Any) -> None:
         # An SVG keeps its text as text, so that its viewer finds a font for names in any script; matplotlib's own has

@@ -13,6 +13,7 @@ from typing import Any
 from dflow.flowmanager.cluster.deaths import WorkerDeath, by_host
 from dflow.flowmanager.plan.batch import BodyValues, unpack_value
 from dflow.flowmanager.plan.listing import listed
+from dflow.localpath import local_path
 from dflow.records import ErrorRecord, ItemRecord, cause
 
 
@@ -125,7 +126,7 @@ class FlowOutput:
         ----------
         file_path : of the new file
         """
-        with open(file_path, "w", encoding="utf-8") as handle:
+        with open(local_path(file_path), "w", encoding="utf-8") as handle:
             json.dump(dict(self.summary_data), handle, indent=2)
             handle.write("\n")
 

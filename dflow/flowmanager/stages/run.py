@@ -97,7 +97,13 @@ class Engines:
                 check_cluster(client, self._sources, self._settings.paths.root, kernel=self._opens_files)
             self._names = NodeNames(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
             self._watch = DeathWatch(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
-            self._cluster = ClusterEngine(client, retries=self._settings.limits.max_retries, on_wait=self._tell)
+            self._cluster = ClusterEngine(
+                client,
+                retries=self._settings.limits.max_retries,
+                wait_seconds=self._connection.wait_seconds,
+                on_wait=self._tell,
+                warn=lambda text: self._log.say(text, "WARNING"),
+            )
             self._progress.dashboard = self.dashboard
             self._feed = MonitorFeed(client, self._settings.paths.name, self.run_id)
             self._progress.add(self._feed)
@@ -130,6 +136,8 @@ class Engines:
         """Close what this run opened, children in this process included; `status` is told to the monitor."""
         worker.shutdown()
         try:
+            if self._cluster is not None:
+                self._cluster.close()
             if self._feed is not None:
                 self._feed.close(status)
             if self._names is not None and self._cluster is not None and not self._cluster.has_dropped_jobs:

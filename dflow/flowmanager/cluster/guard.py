@@ -1,0 +1,125 @@
+"""Workers that join while a flow runs may be anything: nodes that only a worker with the client's versions begins.
+
+A node travels as bytes, since what a worker cannot unpickle ends it. Where the node runs, versions are compared before
+anything else is unpickled; a worker that differs, or cannot even do that, fails the node with nothing done. The client
+then asks that worker (`Refused.caused`), and the scheduler gives it no more work while the flow runs.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import cloudpickle
+from dask._task_spec import Dict, List, Task, TaskRef
+from dask.delayed import Delayed
+from dask.utils import apply
+from distributed import Client, SchedulerPlugin, Status
+
+from dflow.flowmanager.cluster.doctor import unfit_workers
+from dflow.flowmanager.preload import call_verified, decisive_versions
+
+
+def guarded(nodes: Sequence[Delayed]) -> list[Delayed]:
+    """The same nodes under the same keys, for workers that have this process's versions."""
+    graph: dict[Any, Any] = {}
+    for node in nodes:
+        graph.update(node.__dask_graph__())
+    graph = {key: _sealed(task) for key, task in graph.items()}
+    return [Delayed(node.key, graph) for node in nodes]  # type: ignore[no-untyped-call]  # dask
+
+
+def _sealed(task: Task) -> Task:
+    """A task of functions that every Dask worker has: unpickle `task`, then call it with what it depends on."""
+    packed = pickle.dumps(partial(call_verified, decisive_versions(), _pickled(task)), pickle.HIGHEST_PROTOCOL)
+    values = Dict({key: TaskRef(key) for key in task.dependencies}) if task.dependencies else {}
+    return Task(task.key, apply, Task(None, pickle.loads, packed), List(values))
+
+
+def _pickled(task: Task) -> bytes:
+    try:
+        return pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
+    except Exception:  # a function without a name to find it by
+        return bytes(cloudpickle.dumps(task))
+
+
+class Refused:
+    """The workers that are given no work of a flow, each with the reason. One thread.
+
+    `say` is told of each once.
+    """
+
+    def __init__(self, client: Client, say: Callable[[str], None]) -> None:
+        self._client = client
+        self._say = say
+        self.reasons: dict[str, str] = {}
+
+    def caused(self, keys: Iterable[str]) -> bool:
+        """Whether these nodes failed on a worker that may not work for the flow; it gets no more work."""
+        if self._client.status != "running":
+            return False
+        failed_on = self._client.run_on_scheduler(_failed_on, keys=list(keys))
+        unfit = unfit_workers(self._client, [address for address in failed_on if address not in self.reasons])
+        for address, reason in unfit.items():
+            self._say(f"Worker {address} does no work for this flow: {reason}")
+        self.reasons.update(unfit)
+        refused = [address for address in failed_on if address in self.reasons]
+        if refused:
+            self._client.run_on_scheduler(_set_aside, addresses=refused, client=self._client.id)
+        return bool(refused)
+
+    def give_back(self) -> None:
+        """Let the workers work again, for others."""
+        if self.reasons and self._client.status == "running":
+            self._client.run_on_scheduler(_give_back, client=self._client.id)
+
+
+def _failed_on(keys: Sequence[str], dask_scheduler: Any = None) -> list[str]:
+    """Runs on the scheduler: the workers on which the nodes failed."""
+    tasks = (dask_scheduler.tasks.get(key) for key in keys)
+    return sorted({address for task in tasks if task is not None for address in task.erred_on or ()})
+
+
+class _SetAside(SchedulerPlugin):
+    """Lives on the scheduler: the workers set aside for a client, until it gives them back or is gone."""
+
+    def __init__(self, client: str) -> None:
+        self.name = _plugin_name(client)
+        self._client = client
+        self._workers: set[str] = set()
+
+    def add(self, scheduler: Any, addresses: Iterable[str]) -> None:
+        self._workers.update(addresses)
+        self._switch(scheduler, Status.running, Status.paused)
+
+    def remove_client(self, scheduler: Any, client: str) -> None:
+        if client == self._client:
+            self._switch(scheduler, Status.paused, Status.running)
+            self._workers.clear()
+
+    def _switch(self, scheduler: Any, old: Status, new: Status) -> None:
+        for address in self._workers & set(scheduler.workers):
+            if scheduler.workers[address].status == old:
+                scheduler.handle_worker_status_change(new, address, f"{self.name}-{new.name}")
+
+
+def _plugin_name(client: str) -> str:
+    return f"dflow-set-aside-{client}"
+
+
+def _set_aside(addresses: Sequence[str], client: str, dask_scheduler: Any = None) -> None:
+    """Runs on the scheduler: give the workers no tasks; those they have, they fail."""
+    plugin = dask_scheduler.plugins.get(_plugin_name(client))
+    if plugin is None:
+        plugin = _SetAside(client)
+        dask_scheduler.add_plugin(plugin)
+    plugin.add(dask_scheduler, addresses)
+
+
+def _give_back(client: str, dask_scheduler: Any = None) -> None:
+    plugin = dask_scheduler.plugins.get(_plugin_name(client))
+    if plugin is not None:
+        plugin.remove_client(dask_scheduler, client)
+        dask_scheduler.remove_plugin(name=plugin.name)

@@ -1,0 +1,32 @@
+"""Paths that are written to: an address in their place would become a folder of that name."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import unquote, urlsplit
+
+from dflow.errors import OutputFolderError
+
+_ADDRESS = re.compile(r"([A-Za-z0-9][\w.+@-]+):/")
+"""``s3://``, ``file:/``, ``user@host:/``, also with the slashes that `pathlib` leaves; no drive's letter."""
+
+
+def local_path(path: str | os.PathLike[str]) -> str:
+    """The path as text.
+
+    Raises
+    ------
+    OutputFolderError
+        If it is a URL, or names a host.
+    """
+    text = os.fsdecode(path)
+    found = _ADDRESS.match(text)
+    if found is None:
+        return text
+    if found[1].lower() == "file":
+        raise OutputFolderError(f"{text!r} is a URL; give the path itself: {unquote(urlsplit(text).path)!r}.")
+    raise OutputFolderError(
+        f"{text!r} is an address, expected the path of a local or mounted folder or file: mount what is meant and give "
+        "the path below the mount, or write here and copy afterwards. (A folder of such a name: by its absolute path.)"
+    )
