@@ -12,14 +12,14 @@ from typing import Any
 
 from OCP.BinTools import BinTools, BinTools_FormatVersion
 
-from dflow.cadaccess import checking, formats, reading, shapecode, stated, stepnames, textmodel
+from dflow.cadaccess import checking, formats, mending, reading, shapecode, stated, stepnames, textmodel
 from dflow.cadaccess.bodies import CodedBodies
 from dflow.cadaccess.exploring import Places
 from dflow.cadaccess.formats import CadFormat
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.reading import Transfer
-from dflow.errors import CadError, KernelError, NoGeometryError
+from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError
 
 logger = logging.getLogger(__name__)
 
@@ -106,16 +106,16 @@ def open_model(path: Path, started: float) -> CadModel:
         return model
     logger.debug("%s: read with full healing: %s", path, defect)
     moved = reading.transfer(path, content, cad_format, "full")
-    return _build_model(path, content, cad_format, moved, defect, started)
+    return _build_mended(path, content, cad_format, moved, defect, started)
 
 
 def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: float) -> tuple[CadModel | None, str]:
     """The model with as little healing as its format and surfaces allow; None, and why, where that is not sound."""
     moved = reading.transfer(path, content, cad_format)
     try:
-        model = _build_model(path, content, cad_format, moved, "", started)
         if moved.healing not in ("planar", "light"):
-            return model, ""
+            return _build_mended(path, content, cad_format, moved, "", started), ""
+        model = _build_model(path, content, cad_format, moved, "", started)
         defect = checking.find_defect(model.get_brep())
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):
@@ -124,12 +124,33 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
     return (None, defect) if defect else (model, "")
 
 
+def _build_mended(
+    path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
+) -> CadModel:
+    """The model of a shape that comes as it is, all shells of its solids facing out of the material.
+
+    A BREP file's solid that is inside out as a whole stays so.
+    """
+    model = _build_model(path, content, cad_format, moved, fallback, started)
+    as_stored = moved.healing == "none"
+    turned = checking.has_turned_shells(model.get_brep(), cavities_only=as_stored)
+    if turned and mending.turn_shells(moved.shape, outward=not as_stored):
+        return _build_model(path, content, cad_format, moved, fallback, started)
+    return model
+
+
 def _build_model(
     path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
 ) -> CadModel:
     code = shapecode.parse_shape(_encode_shape(path, moved))
     if not (code.faces or code.edges or code.points):
         raise NoGeometryError(f"{path}: the file is readable but holds no faces, edges or points")
+    bare = sum(face.surface == 0 for face in code.faces.values())
+    if bare:
+        raise GeometryError(
+            f"{path}: {bare} of its {len(code.faces)} faces have no surface, only triangles or nothing (a tessellated "
+            "shape); export the part with exact geometry (in STEP: ADVANCED_FACE), which dflow reads"
+        )
     is_step = cad_format is CadFormat.STEP
     reader = moved.reader if is_step else None
     source = Source(

@@ -16,11 +16,12 @@ from OCP.BRepTools import BRepTools
 from OCP.collections import Sequence_TCollection_AsciiString as Strings
 from OCP.IFSelect import IFSelect_RetDone
 from OCP.IGESControl import IGESControl_Reader
+from OCP.Interface import Interface_Static
 from OCP.Message import Message
 from OCP.STEPControl import STEPControl_Reader
 from OCP.TopoDS import TopoDS_Shape
 
-from dflow.cadaccess import healing
+from dflow.cadaccess import healing, rewording
 from dflow.cadaccess.formats import CadFormat
 from dflow.cadaccess.healing import Healing
 from dflow.errors import KernelError, NoGeometryError, UnreadableFileError
@@ -76,7 +77,11 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 
 def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
     reader = STEPControl_Reader()
-    if reader.ReadStream(plain(path.name), io.BytesIO(content.removeprefix(b"\xef\xbb\xbf"))) != IFSelect_RetDone:
+    Interface_Static.SetCVal_s("read.step.tessellated", "OnNoBRep")  # beside exact faces, theirs are only their picture
+    text = rewording.reword(content.removeprefix(b"\xef\xbb\xbf"))
+    if level == "full":
+        text = rewording.widen_slits(text)
+    if reader.ReadStream(plain(path.name), io.BytesIO(text)) != IFSelect_RetDone:
         raise UnreadableFileError(f"{path}: {_why_unreadable_step(content)}")
     parameters = healing.parameters(level)
     if parameters is not None:
