@@ -12,7 +12,7 @@ from typing import Any
 
 from OCP.BinTools import BinTools, BinTools_FormatVersion
 
-from dflow.cadaccess import checking, formats, mending, reading, shapecode, stated, stepnames, textmodel
+from dflow.cadaccess import checking, formats, losses, mending, reading, shapecode, stated, stepnames, textmodel
 from dflow.cadaccess.bodies import CodedBodies
 from dflow.cadaccess.exploring import Places
 from dflow.cadaccess.formats import CadFormat
@@ -143,15 +143,17 @@ def _build_model(
     path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
 ) -> CadModel:
     code = shapecode.parse_shape(_encode_shape(path, moved))
+    bare = sum(face.surface == 0 for face in code.faces.values())
+    if bare or (not code.faces and cad_format is CadFormat.STEP and b"TESSELLATED_" in content):
+        raise GeometryError(
+            f"{path}: {bare or 'all'} of its faces have no surface, only triangles (a tessellated shape); export the "
+            "part with exact geometry (in STEP: ADVANCED_FACE), which dflow reads"
+        )
     if not (code.faces or code.edges or code.points):
         raise NoGeometryError(f"{path}: the file is readable but holds no faces, edges or points")
-    bare = sum(face.surface == 0 for face in code.faces.values())
-    if bare:
-        raise GeometryError(
-            f"{path}: {bare} of its {len(code.faces)} faces have no surface, only triangles or nothing (a tessellated "
-            "shape); export the part with exact geometry (in STEP: ADVANCED_FACE), which dflow reads"
-        )
     is_step = cad_format is CadFormat.STEP
+    if is_step:
+        _check_all_came(path, content, moved, len(code.faces))
     reader = moved.reader if is_step else None
     source = Source(
         path=str(path),
@@ -171,6 +173,16 @@ def _build_model(
     model = CadModel(source, report)
     model.get_brep()
     return model
+
+
+def _check_all_came(path: Path, content: bytes, moved: Transfer, n_faces: int) -> None:
+    def count_unhealed() -> int:
+        plain = reading.transfer(path, content, CadFormat.STEP, "planar")
+        return len(shapecode.parse_shape(_encode_shape(path, plain)).faces)
+
+    lost = losses.find_lost_face(content, moved.reader, n_faces, count_unhealed)
+    if lost:
+        raise GeometryError(f"{path}: {lost}; mend the file, or export the part again")
 
 
 def _encode_shape(path: Path, moved: Transfer) -> bytes:

@@ -76,7 +76,7 @@ def face_moments(
     tables: ShapeTables, kernel: KernelShape, chords: Chords, moments: Moments
 ) -> tuple[np.ndarray, np.ndarray]:
     """Areas (F,) in mm² and centroids (F, 3) in mm: closed forms, else the kernel's."""
-    good = moments.known & has_area(tables, chords, moments)
+    good = moments.known & has_area(tables, chords, moments.area)
     areas = np.where(good, moments.area, 1.0)
     centroids = moments.first / areas[:, None]
     for row in np.flatnonzero(~good).tolist():
@@ -87,11 +87,10 @@ def face_moments(
     return areas, centroids
 
 
-def has_area(tables: ShapeTables, chords: Chords, moments: Moments) -> np.ndarray:
-    """(F,) bool: faces whose closed-form area is more than the rounding noise around a slit."""
-    reach = np.zeros(tables.n_faces)
-    np.maximum.at(reach, chords.face, np.abs(chords.end - chords.start).max(axis=1))
-    return moments.area > 1e-12 * reach**2
+def has_area(tables: ShapeTables, chords: Chords, areas: np.ndarray) -> np.ndarray:
+    """(F,) bool: faces whose area, of (F,) areas, is more than the rounding noise around a slit."""
+    around = np.bincount(chords.face, np.abs(chords.end - chords.start).max(axis=1), tables.n_faces)
+    return areas > 1e-12 * around**2
 
 
 def _middle_of_corners(tables: ShapeTables, row: int) -> np.ndarray:
