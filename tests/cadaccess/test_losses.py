@@ -32,6 +32,8 @@ def _first(pattern: bytes, new: bytes) -> Callable[[bytes], bytes]:
 
 
 _SURFACE = rb"(B_SPLINE_SURFACE(?:_WITH_KNOTS)?\s*\((?:'',)?)"
+_FACE = rb"#(\d+) = ADVANCED_FACE\('',"
+_VERTEX = rb"(VERTEX_POINT\('',#(\d+)\);\s*#\2 = CARTESIAN_POINT\('',)"
 DAMAGES: dict[str, tuple[Callable[[], TopoDS_Shape], Callable[[bytes], bytes]]] = {
     "a degree of a million": (_splines, _first(_SURFACE + rb"\d+", rb"\g<1>1000000")),
     "a negative degree": (_splines, _first(_SURFACE + rb"\d+", rb"\g<1>-3")),
@@ -39,15 +41,15 @@ DAMAGES: dict[str, tuple[Callable[[], TopoDS_Shape], Callable[[bytes], bytes]]] 
         SPLINE_SURFACES["smooth tower"],
         _first(rb"(B_SPLINE_SURFACE_WITH_KNOTS\([^;]*\)\),[^;()]*\()\d+,", rb"\g<1>-4,"),
     ),
-    "a face on itself": (solids.drilled, _first(rb"#(\d+) = ADVANCED_FACE\('',(\([^)]*\)),#\d+", rb"#\1 = ADVANCED_FACE('',\2,#\1")),
+    "a face on itself": (solids.drilled, _first(_FACE + rb"(\([^)]*\)),#\d+", rb"#\1 = ADVANCED_FACE('',\2,#\1")),
     "a face on nothing": (solids.drilled, _first(rb"(ADVANCED_FACE\('',\([^)]*\)),#\d+", rb"\1,#99999")),
     "a face without bounds": (solids.drilled, _first(rb"ADVANCED_FACE\('',\(#\d+", rb"ADVANCED_FACE('',(#99999")),
     "a hexadecimal radius": (solids.drilled, _first(rb"(CYLINDRICAL_SURFACE\('',#\d+),[^)]*", rb"\1,0x1F")),
-    "a hexadecimal coordinate": (solids.drilled, _first(rb"(VERTEX_POINT\('',#(\d+)\);\s*#\2 = CARTESIAN_POINT\('',)\([^,]*", rb"\1(0x1F")),
+    "a hexadecimal coordinate": (solids.drilled, _first(_VERTEX + rb"\([^,]*", rb"\1(0x1F")),
     "a word for a number": (solids.drilled, _first(rb"(CYLINDRICAL_SURFACE\('',#\d+),[^)]*", rb"\1,two")),
     "a line without direction": (solids.drilled, _first(rb"VECTOR\('',#\d+", rb"VECTOR('',#99999")),
     "an edge without a curve": (solids.drilled, _first(rb"(EDGE_CURVE\('',#\d+,#\d+),#\d+", rb"\1,#99999")),
-    "a loop that is a face": (solids.drilled, _first(rb"#(\d+) = ADVANCED_FACE\('',\(#(\d+)", rb"#\1 = ADVANCED_FACE('',(#\1")),
+    "a bound that is a face": (solids.drilled, _first(_FACE + rb"\(#\d+", rb"#\1 = ADVANCED_FACE('',(#\1")),
 }  # fmt: skip
 
 
