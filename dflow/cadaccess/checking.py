@@ -10,6 +10,7 @@ import numpy as np
 
 from dflow.cadaccess import contacts, measuring, shapecode, surfaces
 from dflow.cadaccess.brep import Brep
+from dflow.errors import CadError
 
 _PLANE_GAP = 1e-8
 """mm; where the ends of neighbouring edges on a plane lie farther apart, full healing puts an edge between them."""
@@ -92,8 +93,10 @@ def _loop_directions(brep: Brep) -> str:
 
 def _areas(brep: Brep) -> str:
     areas = brep.face_areas()
-    closed_form = brep.moments
-    odd = np.flatnonzero(~(areas > 0) | (closed_form.known & ~(closed_form.area > 0)))
+    closed_form, tables = brep.moments, brep.tables
+    simple = (tables.faces.kind >= shapecode.PLANE) & (tables.faces.kind <= shapecode.TORUS)
+    odd = ~(areas > 0) | (closed_form.known & ~(closed_form.area > 0))
+    odd = np.flatnonzero(odd | (simple & ~measuring.has_area(tables, brep.chords, areas)))
     return f"face {odd[0]} has area {areas[odd[0]]:g}" if len(odd) else ""
 
 
@@ -104,13 +107,30 @@ def _open_solids(brep: Brep) -> str:
 
 
 def _volumes(brep: Brep) -> str:
+    outer, cavity = _turned_shells(brep)
+    if outer:
+        return "a solid has no positive volume"
+    return "a cavity faces the way of its solid's outer shell" if cavity else ""
+
+
+def has_turned_shells(brep: Brep, *, cavities_only: bool) -> bool:
+    """Whether a cavity faces the way of its solid's outer shell, or (unless `cavities_only`) an outer shell inwards;
+    false where the shape is too broken to tell.
+    """
+    if cavities_only and brep.tables.n_shells <= brep.tables.n_solids:
+        return False
+    try:
+        outer, cavity = _turned_shells(brep)
+    except (CadError, ArithmeticError, ValueError):
+        return False
+    return cavity or (outer and not cavities_only)
+
+
+def _turned_shells(brep: Brep) -> tuple[bool, bool]:
     tables = brep.tables
     if not tables.n_solids:
-        return ""
-    bounds = brep.face_uv_bounds()
-    if measuring.solids_point_outward(tables, brep.kernel, brep.moments, brep.chords, bounds):
-        return ""
-    return "a solid has no positive volume"
+        return False, False
+    return measuring.turned_shells(tables, brep.kernel, brep.moments, brep.chords, brep.face_uv_bounds())
 
 
 _CHECKS = (

@@ -12,14 +12,14 @@ from typing import Any
 
 from OCP.BinTools import BinTools, BinTools_FormatVersion
 
-from dflow.cadaccess import checking, formats, reading, shapecode, stated, stepnames, textmodel
+from dflow.cadaccess import checking, formats, losses, mending, reading, shapecode, stated, stepnames, textmodel
 from dflow.cadaccess.bodies import CodedBodies
 from dflow.cadaccess.exploring import Places
 from dflow.cadaccess.formats import CadFormat
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.reading import Transfer
-from dflow.errors import CadError, KernelError, NoGeometryError
+from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError
 
 logger = logging.getLogger(__name__)
 
@@ -106,16 +106,16 @@ def open_model(path: Path, started: float) -> CadModel:
         return model
     logger.debug("%s: read with full healing: %s", path, defect)
     moved = reading.transfer(path, content, cad_format, "full")
-    return _build_model(path, content, cad_format, moved, defect, started)
+    return _build_mended(path, content, cad_format, moved, defect, started)
 
 
 def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: float) -> tuple[CadModel | None, str]:
     """The model with as little healing as its format and surfaces allow; None, and why, where that is not sound."""
     moved = reading.transfer(path, content, cad_format)
     try:
-        model = _build_model(path, content, cad_format, moved, "", started)
         if moved.healing not in ("planar", "light"):
-            return model, ""
+            return _build_mended(path, content, cad_format, moved, "", started), ""
+        model = _build_model(path, content, cad_format, moved, "", started)
         defect = checking.find_defect(model.get_brep())
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):
@@ -124,13 +124,36 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
     return (None, defect) if defect else (model, "")
 
 
+def _build_mended(
+    path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
+) -> CadModel:
+    """The model of a shape that comes as it is, all shells of its solids facing out of the material.
+
+    A BREP file's solid that is inside out as a whole stays so.
+    """
+    model = _build_model(path, content, cad_format, moved, fallback, started)
+    as_stored = moved.healing == "none"
+    turned = checking.has_turned_shells(model.get_brep(), cavities_only=as_stored)
+    if turned and mending.turn_shells(moved.shape, outward=not as_stored):
+        return _build_model(path, content, cad_format, moved, fallback, started)
+    return model
+
+
 def _build_model(
     path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
 ) -> CadModel:
     code = shapecode.parse_shape(_encode_shape(path, moved))
+    bare = sum(face.surface == 0 for face in code.faces.values())
+    if bare or (not code.faces and cad_format is CadFormat.STEP and b"TESSELLATED_" in content):
+        raise GeometryError(
+            f"{path}: {bare or 'all'} of its faces have no surface, only triangles (a tessellated shape); export the "
+            "part with exact geometry (in STEP: ADVANCED_FACE), which dflow reads"
+        )
     if not (code.faces or code.edges or code.points):
         raise NoGeometryError(f"{path}: the file is readable but holds no faces, edges or points")
     is_step = cad_format is CadFormat.STEP
+    if is_step:
+        _check_all_came(path, content, moved, len(code.faces))
     reader = moved.reader if is_step else None
     source = Source(
         path=str(path),
@@ -151,6 +174,16 @@ def _build_model(
     model = CadModel(source, report)
     model.get_brep()
     return model
+
+
+def _check_all_came(path: Path, content: bytes, moved: Transfer, n_faces: int) -> None:
+    def count_unhealed() -> int:
+        plain = reading.transfer(path, content, CadFormat.STEP, "planar")
+        return len(shapecode.parse_shape(_encode_shape(path, plain)).faces)
+
+    lost = losses.find_lost_face(content, moved.reader, n_faces, count_unhealed)
+    if lost:
+        raise GeometryError(f"{path}: {lost}; mend the file, or export the part again")
 
 
 def _encode_shape(path: Path, moved: Transfer) -> bytes:

@@ -9,6 +9,7 @@ from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.moments import Moments, cone_moments
 from dflow.cadaccess.runs import run_lengths, run_starts
 from dflow.cadaccess.sampling import face_points
+from dflow.cadaccess.surfaces import axial
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
 
@@ -75,9 +76,7 @@ def face_moments(
     tables: ShapeTables, kernel: KernelShape, chords: Chords, moments: Moments
 ) -> tuple[np.ndarray, np.ndarray]:
     """Areas (F,) in mm² and centroids (F, 3) in mm: closed forms, else the kernel's."""
-    reach = np.zeros(tables.n_faces)
-    np.maximum.at(reach, chords.face, np.abs(chords.end - chords.start).max(axis=1))
-    good = moments.known & (moments.area > 1e-12 * reach**2)  # less is rounding noise around a slit
+    good = moments.known & has_area(tables, chords, moments.area)
     areas = np.where(good, moments.area, 1.0)
     centroids = moments.first / areas[:, None]
     for row in np.flatnonzero(~good).tolist():
@@ -86,6 +85,12 @@ def face_moments(
         if not areas[row] > 0:
             centroids[row] = _middle_of_corners(tables, row)
     return areas, centroids
+
+
+def has_area(tables: ShapeTables, chords: Chords, areas: np.ndarray) -> np.ndarray:
+    """(F,) bool: faces whose area, of (F,) areas, is more than the rounding noise around a slit."""
+    around = np.bincount(chords.face, np.abs(chords.end - chords.start).max(axis=1), tables.n_faces)
+    return areas > 1e-12 * around**2
 
 
 def _middle_of_corners(tables: ShapeTables, row: int) -> np.ndarray:
@@ -168,14 +173,14 @@ def shells_are_closed(tables: ShapeTables) -> bool:
     return not np.bincount(inverse, direction).any()
 
 
-def solid_volumes(tables: ShapeTables, kernel: KernelShape, moments: Moments) -> np.ndarray:
-    """(n_solids,) float64, mm³: signed, negative for a solid turned inside out. Exact; the kernel helps with free
-    forms.
+def shell_volumes(tables: ShapeTables, kernel: KernelShape, moments: Moments) -> np.ndarray:
+    """(n_shells,) float64, mm³: what each encloses, negative where its faces point inwards. Exact; the kernel helps
+    with free forms.
     """
     flux = np.where(moments.known, moments.flux, 0.0)
     for row in np.flatnonzero(~moments.known).tolist():
         flux[row] = 3.0 * _forward(tables, row) * kernel.face_cone(row)[0]
-    return _sum_over_solids(tables, flux) / 3.0
+    return _sum_over_shells(tables, flux) / 3.0
 
 
 def volume_and_centroid(
@@ -197,34 +202,46 @@ def _forward(tables: ShapeTables, row: int) -> float:
     return -1.0 if tables.face_reversed[row] else 1.0
 
 
-def _sum_over_solids(tables: ShapeTables, flux: np.ndarray) -> np.ndarray:
-    """`flux` : (F,) through the faces taken forward, summed as the solids use them."""
-    mine = tables.shell_solid >= 0
+def _sum_over_shells(tables: ShapeTables, flux: np.ndarray) -> np.ndarray:
+    """`flux` : (F,) through the faces taken forward, summed as the shells use them."""
     signed = np.where(tables.shell_reversed, -1.0, 1.0) * flux[tables.shell_face]
-    return np.bincount(tables.shell_solid[mine], signed[mine], tables.n_solids)
+    return np.bincount(tables.shell_row, signed, tables.n_shells)
 
 
-def solids_point_outward(
+def turned_shells(
     tables: ShapeTables, kernel: KernelShape, moments: Moments, chords: Chords, bounds: np.ndarray
-) -> bool:
-    """Whether every solid has a positive volume.
+) -> tuple[bool, bool]:
+    """Whether a solid's outer shell, its largest, has no positive volume, and whether a cavity faces the same way.
 
     The flux through free-form faces is first estimated from a few points; only where that leaves doubt is it computed.
     """
     centre = tables.points.mean(axis=0) if len(tables.points) else np.zeros(3)
     flux = np.where(moments.known, moments.flux - moments.vector_area @ centre, 0.0)
     doubt = np.zeros(tables.n_faces)
-    free = np.flatnonzero(~moments.known & tables.faces.evaluable & chords.closed)
+    free = np.flatnonzero(~moments.known & tables.faces.evaluable & chords.closed & ~axial(tables.faces.kind))
     if len(free) + moments.known.sum() < tables.n_faces:
-        return bool((solid_volumes(tables, kernel, moments) > 0).all())
+        return _turned(tables, shell_volumes(tables, kernel, moments))
     if len(free):
         flux[free], doubt[free] = _estimate_flux(tables, chords, free, bounds[free], centre)
-    total = _sum_over_solids(tables, flux)
-    mine = tables.shell_solid >= 0
-    unsure = np.bincount(tables.shell_solid[mine], doubt[tables.shell_face[mine]], tables.n_solids)
-    if (total > unsure).all():
-        return True
-    return bool((solid_volumes(tables, kernel, moments) > 0).all())
+    total = _sum_over_shells(tables, flux)
+    unsure = np.bincount(tables.shell_row, doubt[tables.shell_face], tables.n_shells)
+    if (np.abs(total) > unsure).all() and not any(found := _turned(tables, total)):
+        return found
+    return _turned(tables, shell_volumes(tables, kernel, moments))
+
+
+def _turned(tables: ShapeTables, volume: np.ndarray) -> tuple[bool, bool]:
+    """What `turned_shells` says, from volume : (n_shells,)."""
+    solid = np.full(tables.n_shells, -1)
+    solid[tables.shell_row] = tables.shell_solid
+    mine = solid >= 0
+    solid, volume = solid[mine], volume[mine]
+    largest = np.zeros(tables.n_solids)
+    np.maximum.at(largest, solid, np.abs(volume))
+    outer = np.abs(volume) >= largest[solid]
+    side = np.zeros(tables.n_solids)
+    side[solid[outer]] = np.sign(volume[outer])
+    return bool((side <= 0).any()), bool((~outer & ~(volume * side[solid] < 0)).any())
 
 
 def _estimate_flux(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dflow.cadaccess import curves, freemoments, patches, shapecode, surfaces, trimming
+from dflow.cadaccess.runs import run_starts
 from dflow.cadaccess.surfaces import SurfaceTable, axial, profile
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
@@ -42,9 +43,9 @@ class Moments:
 
 
 def integrate(tables: ShapeTables, chords: Chords) -> Moments:
-    """The moments of the faces whose loops close and whose surface has no offset."""
+    """The moments of the faces whose loops close and whose surface has no offset and does not cross its axis."""
     kind = tables.faces.kind
-    known = chords.closed & ((kind == shapecode.PLANE) | axial(kind))
+    known = chords.closed & ((kind == shapecode.PLANE) | axial(kind)) & ~_cross_their_axis(tables.faces, chords)
     n = tables.n_faces
     sign = np.where(tables.use_forward, 1.0, -1.0)
     sums = np.zeros((n, 8))  # area, first moment (3), vector area (3), flux; the frame's origin is the reference
@@ -64,6 +65,30 @@ def integrate(tables: ShapeTables, chords: Chords) -> Moments:
     if len(free):
         _add_free_forms(tables, free, moments)
     return moments
+
+
+def _cross_their_axis(table: SurfaceTable, chords: Chords) -> np.ndarray:
+    """(F,) bool: faces of a cone on both sides of its apex, or of a torus on both sides of where it meets itself.
+
+    The area of one side counts as negative in the closed forms.
+    """
+    crossing = np.zeros(len(table.kind), bool)
+    rings = (table.kind == shapecode.TORUS) & (table.radii[:, 1] > table.radii[:, 0])
+    rows = np.flatnonzero((table.kind == shapecode.CONE) | rings)
+    if not len(rows) or not len(chords.face):
+        return crossing
+    low, high = np.full(len(table.kind), np.inf), np.full(len(table.kind), -np.inf)
+    begins = run_starts(chords.face)
+    low[chords.face[begins]] = np.minimum.reduceat(np.minimum(chords.start[:, 1], chords.end[:, 1]), begins)
+    high[chords.face[begins]] = np.maximum.reduceat(np.maximum(chords.start[:, 1], chords.end[:, 1]), begins)
+    rows = rows[low[rows] <= high[rows]]
+    low, high = low[rows], high[rows]
+    crest, trough = (2 * np.pi * np.ceil(low / (2 * np.pi) - turn) + 2 * np.pi * turn for turn in (0.0, 0.5))
+    v = np.stack([low, high, np.minimum(crest, high), np.minimum(trough, high)], axis=1)
+    rho = profile(table.kind[rows], table.radii[rows], v)[0]
+    small = 1e-9 * np.abs(rho).max(axis=1)
+    crossing[rows] = (rho.max(axis=1) > small) & (rho.min(axis=1) < -small)
+    return crossing
 
 
 def _add_patches(tables: ShapeTables, chords: Chords, moments: Moments) -> None:
@@ -245,6 +270,8 @@ def _add_axial_cones(tables: ShapeTables, chords: Chords, rows: np.ndarray, sign
     uv, slope = curves.evaluate(tables.use_curves, chords.use[rows], t)
     step = slope[..., 0] * (sign * half)[:, None] * weights  # (n, m): du along the loop
     moving = np.flatnonzero(np.abs(step).max(axis=1) > 0)
+    if not len(moving):
+        return
     face, step, uv = chords.face[rows[moving]], step[moving], uv[moving]
     base = chords.start[chords.first[face], 1][:, None]
     reach = 0.5 * (uv[..., 1] - base)

@@ -16,14 +16,15 @@ from OCP.BRepTools import BRepTools
 from OCP.collections import Sequence_TCollection_AsciiString as Strings
 from OCP.IFSelect import IFSelect_RetDone
 from OCP.IGESControl import IGESControl_Reader
+from OCP.Interface import Interface_Static
 from OCP.Message import Message
 from OCP.STEPControl import STEPControl_Reader
 from OCP.TopoDS import TopoDS_Shape
 
-from dflow.cadaccess import healing
+from dflow.cadaccess import healing, losses, rewording
 from dflow.cadaccess.formats import CadFormat
 from dflow.cadaccess.healing import Healing
-from dflow.errors import KernelError, NoGeometryError, UnreadableFileError
+from dflow.errors import GeometryError, KernelError, NoGeometryError, UnreadableFileError
 from dflow.plaintext import plain
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 
     Raises
     ------
-    UnreadableFileError, NoGeometryError, KernelError
+    UnreadableFileError, NoGeometryError, GeometryError, KernelError
     """
     try:
         if cad_format is CadFormat.STEP:
@@ -68,7 +69,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
         if cad_format is CadFormat.IGES:
             return _transfer_iges(path, content)
         return _read_brep(path, content, binary=cad_format is CadFormat.BINARY_BREP)
-    except (UnreadableFileError, NoGeometryError):
+    except (UnreadableFileError, NoGeometryError, GeometryError):
         raise
     except Exception as error:  # every OCCT exception derives from it, with no common base of its own
         raise KernelError(f"{path}: the kernel raised {type(error).__name__}: {error}") from error
@@ -76,8 +77,15 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 
 def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
     reader = STEPControl_Reader()
-    if reader.ReadStream(plain(path.name), io.BytesIO(content.removeprefix(b"\xef\xbb\xbf"))) != IFSelect_RetDone:
+    Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles are but a picture of exact faces
+    text = rewording.reword(content.removeprefix(b"\xef\xbb\xbf"))
+    if level == "full":
+        text = rewording.widen_slits(text)
+    if reader.ReadStream(plain(path.name), io.BytesIO(text)) != IFSelect_RetDone:
         raise UnreadableFileError(f"{path}: {_why_unreadable_step(content)}")
+    broken = losses.find_broken_face(text, reader)
+    if broken:
+        raise GeometryError(f"{path}: {broken}; mend the file, or export the part again")
     parameters = healing.parameters(level)
     if parameters is not None:
         reader.SetShapeFixParameters(parameters)

@@ -137,7 +137,8 @@ def _uses(rows: Rows) -> tuple[Uses, np.ndarray]:
             loop += 1
     table = np.array(flat, np.int32).reshape(-1, 4)
     counts = np.array([len(loops) for loops in rows.face_loops], np.int32)
-    return Uses(table[:, 0], table[:, 1], table[:, 2], table[:, 3] != 0), counts
+    forward = (table[:, 3] != 0) == np.array(rows.edge_forward, bool)[table[:, 1]]
+    return Uses(table[:, 0], table[:, 1], table[:, 2], forward), counts
 
 
 def _insert_poles(tables: ShapeTables, poles: list[Pole]) -> ShapeTables:

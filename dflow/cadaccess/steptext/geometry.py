@@ -81,7 +81,6 @@ def build_geometry(walk: Walk, units: Units) -> Geometry:
     points = places[rows.vertices]
     tolerance = TOLERANCE * max(1.0, float(np.abs(points).max(initial=0.0)) / 1000.0)
     ends = np.array(rows.edge_vertices, np.intp).reshape(-1, 2)
-    ends = np.where(np.array(rows.edge_forward, bool)[:, None], ends, ends[:, ::-1])
     edges, axes = _edge_table(rows, splines, (places, directions, frames), units)
     _set_ranges(edges, points[ends], ends[:, 0] == ends[:, 1], tolerance)
     named = np.array(rows.face_kinds, np.int8)

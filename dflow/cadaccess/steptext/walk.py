@@ -43,11 +43,11 @@ class Rows:
     ----------
     solids : for each, its shells as (forward, shell row); shells : for each, its faces as (row, forward).
     face_ids : the faces' instance numbers; face_loops : for each, its loops as (along the surface's
-        normal, uses), and each use an (edge row, forward).
+        normal, uses), and each use an (edge row, forward in the edge's sense).
     face_kinds, face_places : `shapecode`'s surface kind and the placement's row (a revolution's is its circle's, a
         spline has none: -1); face_radii : as text, with commas; face_axes : a revolution's axis, as (point, direction)
         rows; face_splines : as text.
-    edge_vertices : (start, end) rows in the file's sense; edge_forward : whether that runs along the curve;
+    edge_vertices : (start, end) rows along the curve; edge_forward : whether the file's sense is that of the curve;
         edge_stored : whether the file has its curves on surfaces too.
     edge_kinds, edge_places : the curve's kind; its placement's row, or (point, direction) of a line, or the text of a
         spline; edge_radii : as text.
@@ -150,8 +150,11 @@ class Walk:
         records, rows = self.records, self.rows
         row = self._edges[reference] = len(self._edges)
         _, start, end, curve, sense = records.take(reference, b"EDGE_CURVE(").rsplit(b",", 4)
+        forward = _SENSES[sense]
+        if not forward:
+            start, end = end, start
         rows.edge_vertices.append((self._vertex(start), self._vertex(end)))
-        rows.edge_forward.append(_SENSES[sense])
+        rows.edge_forward.append(forward)
         keyword = records.keyword(curve)
         rows.edge_stored.append(keyword in _ON_SURFACES)
         if keyword in _ON_SURFACES:

@@ -1,0 +1,25 @@
+"""The ways in which a STEP file can be read, one at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dflow.cadaccess import CadModel, loader, reading, textmodel
+from dflow.cadaccess.formats import CadFormat
+
+WAYS = ("any", "text", "light", "full")
+"""As it comes; by its text; by the kernel with as little healing as its surfaces allow (none where all are planes, else
+light); by the kernel with full healing."""
+
+
+def open_by(way: str, path: Path) -> CadModel | None:
+    """The model as one way of reading gives it; None where that way leaves the file to another."""
+    if way == "any":
+        return loader.open_model(path, 0.0)
+    content = path.read_bytes()
+    if way == "text":
+        return textmodel.open_text(path, content, 0.0)[0]
+    if way == "light":
+        return loader._open_lightly(path, content, CadFormat.STEP, 0.0)[0]
+    moved = reading.transfer(path, content, CadFormat.STEP, "full")
+    return loader._build_mended(path, content, CadFormat.STEP, moved, "", 0.0)
