@@ -55,6 +55,14 @@ _HARMLESS = (
 )
 """Entities whose presence leaves no doubt what the kernel would read. Anything else may bring shape with it."""
 
+_KINDS = bytes(
+    32 if byte in _SPACE else 97 if chr(byte) in "_.+-#" or (byte < 128 and chr(byte).isalnum()) else 44
+    for byte in range(256)
+)
+"""Translates what words and numbers consist of to one letter, white space to a space, and the rest to commas."""
+
+_SPLIT_TOKEN = re.compile(rb"[\w.+#-]+\s+[\w.+#-]+")
+
 _UNKNOWN = re.compile(rb"=(?!(?:%s)\()([A-Z0-9_]+)\(" % b"|".join(dict.fromkeys(_HARMLESS)))
 
 
@@ -122,6 +130,8 @@ def scan(content: bytes) -> Records:
     # A doubled quote inside a string ends one piece and begins the next, with nothing between.
     if b";" in b"".join(text.split(b"'")[1::2]):
         raise RefusedError("a string with a semicolon")
+    if find_split_token(content):
+        raise RefusedError("a word or number that is split by white space")
     unknown = _UNKNOWN.findall(text)
     if unknown:
         raise RefusedError(f"{min(unknown).decode('latin-1')[:80]} among the entities")
@@ -130,6 +140,25 @@ def scan(content: bytes) -> Records:
     if len(bodies) != n_statements:
         raise RefusedError("an instance number given twice")
     return Records(text, bodies)
+
+
+def find_split_token(content: bytes) -> bytes:
+    """The first place outside of strings where white space stands within or between words or numbers, which the data
+    of a file without comments never have side by side; empty where there is none.
+    """
+    data = content[content.find(b"ENDSEC;") + 7 : content.rfind(b"ENDSEC;")]
+    if not _splits(data):  # strings and all
+        return b""
+    bare = b"''".join(data.split(b"'")[::2])
+    found = _SPLIT_TOKEN.search(bare) if _splits(bare) else None
+    return b"" if found is None else found.group()
+
+
+def _splits(text: bytes) -> bool:
+    kinds = text.translate(_KINDS, b"\r")
+    while b"  " in kinds:
+        kinds = kinds.replace(b"  ", b" ")
+    return b"a a" in kinds
 
 
 def _split(text: bytes, n_statements: int) -> dict[bytes, bytes]:
