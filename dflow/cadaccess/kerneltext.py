@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dflow.cadaccess.steptext.records import Records, RefusedError, find_split_token
+from dflow.cadaccess.steptext.records import Records, RefusedError, find_split_number
 from dflow.cadaccess.steptext.units import Units, find_units
 from dflow.errors import GeometryError, UnreadableFileError
 
@@ -57,16 +57,16 @@ def prepare(path: Path, content: bytes) -> bytes:
     Raises
     ------
     UnreadableFileError
-        White space splits a number or a word.
+        White space splits a number.
     GeometryError
         A shape's unit of length is missing, or not to be understood; a mapped item that the kernel cannot place.
     """
     bare = _COMMENT.sub(lambda found: found.group(1) or b" ", content) if b"/*" in content else content
-    split = find_split_token(bare)
+    split = find_split_number(bare)
     if split:
         shown = split.decode("latin-1")
         raise UnreadableFileError(
-            f"{path}: white space where a comma or bracket was expected, in {shown!r}; STEP does not split words and "
+            f"{path}: white space where a comma or bracket was expected, in {shown!r}; STEP does not split "
             "numbers: repair the text, or export the file again"
         )
     text = _Text(bare)

@@ -55,13 +55,12 @@ _HARMLESS = (
 )
 """Entities whose presence leaves no doubt what the kernel would read. Anything else may bring shape with it."""
 
-_KINDS = bytes(
-    32 if byte in _SPACE else 97 if chr(byte) in "_.+-#" or (byte < 128 and chr(byte).isalnum()) else 44
-    for byte in range(256)
-)
-"""Translates what words and numbers consist of to one letter, white space to a space, and the rest to commas."""
+_IN_NUMBERS = b"0123456789.+-E"
 
-_SPLIT_TOKEN = re.compile(rb"[\w.+#-]+\s+[\w.+#-]+")
+_KINDS = bytes(97 if byte in _IN_NUMBERS else 32 if byte in _SPACE else 44 for byte in range(256))
+"""Translates what numbers consist of to one letter, white space to a space, and the rest to commas."""
+
+_SPLIT_NUMBER = re.compile(rb"[\d.+E-]+\s+[\d.+E-]+")
 
 _UNKNOWN = re.compile(rb"=(?!(?:%s)\()([A-Z0-9_]+)\(" % b"|".join(dict.fromkeys(_HARMLESS)))
 
@@ -130,8 +129,8 @@ def scan(content: bytes) -> Records:
     # A doubled quote inside a string ends one piece and begins the next, with nothing between.
     if b";" in b"".join(text.split(b"'")[1::2]):
         raise RefusedError("a string with a semicolon")
-    if find_split_token(content):
-        raise RefusedError("a word or number that is split by white space")
+    if find_split_number(content):
+        raise RefusedError("a number that is split by white space")
     unknown = _UNKNOWN.findall(text)
     if unknown:
         raise RefusedError(f"{min(unknown).decode('latin-1')[:80]} among the entities")
@@ -142,23 +141,22 @@ def scan(content: bytes) -> Records:
     return Records(text, bodies)
 
 
-def find_split_token(content: bytes) -> bytes:
-    """The first place outside of strings where white space stands within or between words or numbers, which the data
-    of a file without comments never have side by side; empty where there is none.
+def find_split_number(content: bytes) -> bytes:
+    """The first number of the data that white space splits, outside of strings and in a file without comments; empty
+    where there is none.
     """
-    data = content[content.find(b"ENDSEC;") + 7 : content.rfind(b"ENDSEC;")]
-    if not _splits(data):  # strings and all
-        return b""
-    bare = b"''".join(data.split(b"'")[::2])
-    found = _SPLIT_TOKEN.search(bare) if _splits(bare) else None
-    return b"" if found is None else found.group()
-
-
-def _splits(text: bytes) -> bool:
-    kinds = text.translate(_KINDS, b"\r")
-    while b"  " in kinds:
-        kinds = kinds.replace(b"  ", b" ")
-    return b"a a" in kinds
+    begin, end = content.find(b"ENDSEC;") + 7, content.rfind(b"ENDSEC;")
+    kinds = content.translate(_KINDS)
+    for mark in (b"a a", b"a  "):
+        counted, n_quotes, at = begin, 0, kinds.find(mark, begin, end)
+        while at >= 0:
+            n_quotes += content.count(b"'", counted, at)
+            counted = at
+            found = _SPLIT_NUMBER.match(content, at, end) if n_quotes % 2 == 0 else None
+            if found is not None:
+                return found.group()
+            at = kinds.find(mark, at + 1, end)
+    return b""
 
 
 def _split(text: bytes, n_statements: int) -> dict[bytes, bytes]:
