@@ -96,8 +96,8 @@ def _areas(brep: Brep) -> str:
     closed_form, tables = brep.moments, brep.tables
     simple = (tables.faces.kind >= shapecode.PLANE) & (tables.faces.kind <= shapecode.TORUS)
     odd = ~(areas > 0) | (closed_form.known & ~(closed_form.area > 0))
-    odd = np.flatnonzero(odd | (simple & ~measuring.has_area(tables, brep.chords, areas)))
-    return f"face {odd[0]} has area {areas[odd[0]]:g}" if len(odd) else ""
+    odd = odd | (simple & ~measuring.has_area(tables, brep.chords, areas))
+    return f"face {odd.argmax()} has area {areas[odd.argmax()]:g}" if odd.any() else ""
 
 
 def _open_solids(brep: Brep) -> str:

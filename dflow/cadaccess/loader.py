@@ -11,14 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from OCP.BinTools import BinTools, BinTools_FormatVersion
+from OCP.TopoDS import TopoDS_Shape
 
-from dflow.cadaccess import checking, formats, losses, mending, reading, shapecode, stated, stepnames, textmodel
+from dflow.cadaccess import (
+    checking,
+    formats,
+    losses,
+    mending,
+    placing,
+    reading,
+    shapecode,
+    stated,
+    stepnames,
+    textmodel,
+)
 from dflow.cadaccess.bodies import CodedBodies
 from dflow.cadaccess.exploring import Places
 from dflow.cadaccess.formats import CadFormat
 from dflow.cadaccess.kernel import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.reading import Transfer
+from dflow.cadaccess.shapecode import ShapeCode
 from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError
 
 logger = logging.getLogger(__name__)
@@ -142,7 +155,7 @@ def _build_mended(
 def _build_model(
     path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
 ) -> CadModel:
-    code = shapecode.parse_shape(_encode_shape(path, moved))
+    shape, code = _settle(path, moved.shape)
     bare = sum(face.surface == 0 for face in code.faces.values())
     if bare or (not code.faces and cad_format is CadFormat.STEP and b"TESSELLATED_" in content):
         raise GeometryError(
@@ -154,13 +167,14 @@ def _build_model(
     is_step = cad_format is CadFormat.STEP
     if is_step:
         _check_all_came(path, content, moved, len(code.faces))
-    reader = moved.reader if is_step else None
     source = Source(
         path=str(path),
         content=content,
-        shape=KernelShape(moved.shape),
+        shape=KernelShape(shape),
         bodies=CodedBodies(code, Places(code)),
-        names=lambda kernel, body: stepnames.face_names(reader, kernel),
+        names=functools.partial(
+            _face_names, moved.reader if is_step else None, None if shape is moved.shape else KernelShape(moved.shape)
+        ),
         stated=functools.partial(stated.read_stated, content if is_step else b""),
     )
     report = ReadReport(
@@ -179,22 +193,46 @@ def _build_model(
 def _check_all_came(path: Path, content: bytes, moved: Transfer, n_faces: int) -> None:
     def count_unhealed() -> int:
         plain = reading.transfer(path, content, CadFormat.STEP, "planar")
-        return len(shapecode.parse_shape(_encode_shape(path, plain)).faces)
+        return len(shapecode.parse_shape(_encode_shape(plain.shape)).faces)
 
     lost = losses.find_lost_face(content, moved.reader, n_faces, count_unhealed)
     if lost:
         raise GeometryError(f"{path}: {lost}; mend the file, or export the part again")
 
 
-def _encode_shape(path: Path, moved: Transfer) -> bytes:
-    """The shape in the kernel's binary form, without meshes."""
-    stream = io.BytesIO()
+def _face_names(reader: Any, read: KernelShape | None, kernel: KernelShape, body: int | None) -> list[str]:
+    """The names of the faces of a body or of the whole file.
+
+    `read` : the shape as the reader made it, whose faces it knows; None where `kernel` is of that shape.
+    """
+    if read is not None:
+        kernel = read if body is None else KernelShape(read.bodies[body])
+    return stepnames.face_names(reader, kernel)
+
+
+def _settle(path: Path, shape: TopoDS_Shape) -> tuple[TopoDS_Shape, ShapeCode]:
+    """The shape without locations that scale or mirror, and its tables."""
     try:
-        BinTools.Write_s(moved.shape, stream, False, False, BinTools_FormatVersion.BinTools_FormatVersion_VERSION_4)
+        code = shapecode.parse_shape(_encode_shape(shape))
+        if placing.has_scale(code):
+            shape = placing.settle(shape)
+            code = shapecode.parse_shape(_encode_shape(shape))
     except CadError:
         raise
     except Exception as error:
         raise KernelError(
             f"{path}: the kernel raised {type(error).__name__} while writing the shape: {error}"
         ) from error
+    if placing.has_scale(code):
+        raise GeometryError(
+            f"{path}: a curve or surface is placed with scale or mirror inside of its face or edge; export the part "
+            "with its geometry in place"
+        )
+    return shape, code
+
+
+def _encode_shape(shape: TopoDS_Shape) -> bytes:
+    """The shape in the kernel's binary form, without meshes."""
+    stream = io.BytesIO()
+    BinTools.Write_s(shape, stream, False, False, BinTools_FormatVersion.BinTools_FormatVersion_VERSION_4)
     return stream.getvalue()

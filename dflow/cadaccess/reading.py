@@ -21,10 +21,10 @@ from OCP.Message import Message
 from OCP.STEPControl import STEPControl_Reader
 from OCP.TopoDS import TopoDS_Shape
 
-from dflow.cadaccess import healing, losses, rewording
+from dflow.cadaccess import healing, kerneltext, losses, rewording
 from dflow.cadaccess.formats import CadFormat
 from dflow.cadaccess.healing import Healing
-from dflow.errors import GeometryError, KernelError, NoGeometryError, UnreadableFileError
+from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError, UnreadableFileError
 from dflow.plaintext import plain
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
         if cad_format is CadFormat.IGES:
             return _transfer_iges(path, content)
         return _read_brep(path, content, binary=cad_format is CadFormat.BINARY_BREP)
-    except (UnreadableFileError, NoGeometryError, GeometryError):
+    except CadError:
         raise
     except Exception as error:  # every OCCT exception derives from it, with no common base of its own
         raise KernelError(f"{path}: the kernel raised {type(error).__name__}: {error}") from error
@@ -78,7 +78,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
     reader = STEPControl_Reader()
     Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles are but a picture of exact faces
-    text = rewording.reword(content.removeprefix(b"\xef\xbb\xbf"))
+    text = rewording.reword(kerneltext.prepare(path, content.removeprefix(b"\xef\xbb\xbf")))
     if level == "full":
         text = rewording.widen_slits(text)
     if reader.ReadStream(plain(path.name), io.BytesIO(text)) != IFSelect_RetDone:
@@ -124,12 +124,15 @@ def _read_brep(path: Path, content: bytes, *, binary: bool) -> Transfer:
 
 
 def _why_unreadable_step(content: bytes) -> str:
-    if b"DATA;" not in content:
+    sections = [found.end() for found in re.finditer(rb"\bDATA\s*[;(]", content)]
+    if not sections:
         return "the STEP file ends before its DATA section (truncated)"
-    if b"ENDSEC;" not in content[content.index(b"DATA;") :]:
+    if not re.search(rb"\bENDSEC\s*;", content[sections[0] :]):
         return "the STEP file's DATA section has no end (truncated)"
     if b"END-ISO-10303-21" not in content[-4096:]:
         return "the STEP file has no END-ISO-10303-21 (truncated)"
+    if len(sections) > 1:
+        return f"the STEP file has {len(sections)} DATA sections, the reader takes one; export it with one"
     return "the STEP reader cannot parse it (damaged)"
 
 

@@ -42,6 +42,8 @@ def read_step(content: bytes) -> TextShape:
         for solid in solids:
             walk.solid(solid)
         units = find_units(records, context)
+        if not units.angle:
+            raise RefusedError("a representation without a unit of angle")
         geometry = build_geometry(walk, units)
         return TextShape(_assemble(walk.rows, geometry), walk.rows.face_ids, units.name)
     except (KeyError, ValueError, IndexError) as error:
@@ -66,22 +68,41 @@ def _find_solids(records: Records) -> tuple[bytes, list[bytes]]:
             raise records.refuse(shape, b"ADVANCED_BREP_SHAPE_REPRESENTATION")
         head, context = records.bodies[shape][:-1].rsplit(b",", 1)
         contexts.add(context)
-        solids += [item for item in head[head.rindex(b"(") + 1 : -1].split(b",") if _is_solid(records, item)]
+        solids += _solids_of(records, head[head.rindex(b"(") + 1 : -1].split(b","))
     if len(contexts) != 1:
         raise RefusedError("representations in different contexts")
     others = records.find(b"ADVANCED_BREP_SHAPE_REPRESENTATION(")
     n_solids = len(records.find(b"MANIFOLD_SOLID_BREP(")) + len(records.find(b"BREP_WITH_VOIDS("))
-    if not solids or n_solids != len(set(solids)) or n_solids != len(solids) or not set(others) <= set(shapes):
+    solids = list(dict.fromkeys(solids))  # one solid in two representations of the product is one
+    if not solids or n_solids != len(solids) or not set(others) <= set(shapes):
         raise RefusedError("solids outside the product's representation")
     return contexts.pop(), solids
 
 
-def _is_solid(records: Records, item: bytes) -> bool:
-    """Whether an item of a representation is a solid, or a placement."""
-    if records.keyword(item) in (b"MANIFOLD_SOLID_BREP", b"BREP_WITH_VOIDS"):
-        return True
-    records.take(item, b"AXIS2_PLACEMENT_3D(")
-    return False
+def _solids_of(records: Records, items: list[bytes]) -> list[bytes]:
+    """The solids among a representation's items; its placements must leave them where they are."""
+    solids = [item for item in items if records.keyword(item) in (b"MANIFOLD_SOLID_BREP", b"BREP_WITH_VOIDS")]
+    for item in items:
+        if item in solids:
+            continue
+        _, point, axis, across = records.take(item, b"AXIS2_PLACEMENT_3D(")[:-1].rsplit(b",", 3)
+        if solids and not _is_origin(_numbers(records, point), _numbers(records, axis), _numbers(records, across)):
+            raise RefusedError("a representation with a placement of its own")
+    return solids
+
+
+def _numbers(records: Records, reference: bytes) -> list[float]:
+    """The three coordinates of a point or direction; none where it is left out."""
+    if reference == b"$":
+        return []
+    text = records.bodies.get(reference, b"")
+    return list(map(float, text[text.rindex(b"(") + 1 : -2].split(b",")))
+
+
+def _is_origin(point: list[float], axis: list[float], across: list[float]) -> bool:
+    """Whether a placement is the origin with the axes of space; a direction that is left out is its axis."""
+    upright = not axis or (axis[:2] == [0.0, 0.0] and axis[2] > 0)
+    return point == [0.0, 0.0, 0.0] and upright and (not across or (across[0] > 0 and across[1] == 0.0))
 
 
 def _assemble(rows: Rows, geometry: Geometry) -> ShapeTables:

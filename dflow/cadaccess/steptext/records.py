@@ -55,6 +55,13 @@ _HARMLESS = (
 )
 """Entities whose presence leaves no doubt what the kernel would read. Anything else may bring shape with it."""
 
+_IN_NUMBERS = b"0123456789.+-E"
+
+_KINDS = bytes(97 if byte in _IN_NUMBERS else 32 if byte in _SPACE else 44 for byte in range(256))
+"""Translates what numbers consist of to one letter, white space to a space, and the rest to commas."""
+
+_SPLIT_NUMBER = re.compile(rb"[\d.+E-]+\s+[\d.+E-]+")
+
 _UNKNOWN = re.compile(rb"=(?!(?:%s)\()([A-Z0-9_]+)\(" % b"|".join(dict.fromkeys(_HARMLESS)))
 
 
@@ -122,6 +129,8 @@ def scan(content: bytes) -> Records:
     # A doubled quote inside a string ends one piece and begins the next, with nothing between.
     if b";" in b"".join(text.split(b"'")[1::2]):
         raise RefusedError("a string with a semicolon")
+    if find_split_number(content):
+        raise RefusedError("a number that is split by white space")
     unknown = _UNKNOWN.findall(text)
     if unknown:
         raise RefusedError(f"{min(unknown).decode('latin-1')[:80]} among the entities")
@@ -130,6 +139,24 @@ def scan(content: bytes) -> Records:
     if len(bodies) != n_statements:
         raise RefusedError("an instance number given twice")
     return Records(text, bodies)
+
+
+def find_split_number(content: bytes) -> bytes:
+    """The first number of the data that white space splits, outside of strings and in a file without comments; empty
+    where there is none.
+    """
+    begin, end = content.find(b"ENDSEC;") + 7, content.rfind(b"ENDSEC;")
+    kinds = content.translate(_KINDS)
+    for mark in (b"a a", b"a  "):
+        counted, n_quotes, at = begin, 0, kinds.find(mark, begin, end)
+        while at >= 0:
+            n_quotes += content.count(b"'", counted, at)
+            counted = at
+            found = _SPLIT_NUMBER.match(content, at, end) if n_quotes % 2 == 0 else None
+            if found is not None:
+                return found.group()
+            at = kinds.find(mark, at + 1, end)
+    return b""
 
 
 def _split(text: bytes, n_statements: int) -> dict[bytes, bytes]:
