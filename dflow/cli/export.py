@@ -35,8 +35,9 @@ def export(
     \b
     parquet  a folder: one table a group (a row an element), file.parquet (a row a sample), labels.parquet
     npz      a folder: <id>.npz a sample with the arrays group/array; file.parquet, labels.parquet
-    pyg      a folder: <id>.pt a sample, a dictionary of tensors for torch_geometric.data.Data(**...), which
-             torch.load(..., weights_only=True) reads; file.parquet, labels.parquet
+    pyg      a folder: <id>.pt a sample, a dictionary of tensors that torch.load(..., weights_only=True) reads and of
+             which dflow.dataset.torch.to_geometric makes a graph that PyTorch Geometric's loader batches;
+             file.parquet, labels.parquet
     hdf5     one file: a group a group, file ids and row offsets, the two tables
 
     \b

@@ -152,8 +152,8 @@ def test_epochs_reach_workers_that_live_on(train: CADDataset) -> None:
     assert orders[0] == orders[2] != orders[1]
 
 
-WORKERS = [{}, *({"num_workers": 2, "multiprocessing_context": c} for c in ("fork", "spawn"))]
-WORKERS += [{**options, "persistent_workers": True} for options in WORKERS[1:]]
+WORKERS: list[dict[str, Any]] = [{}, {"num_workers": 2, "multiprocessing_context": "fork"}]
+WORKERS += [{**WORKERS[1], "multiprocessing_context": c, "persistent_workers": True} for c in ("fork", "spawn")]
 
 
 def passes(loader: Any, n_passes: int) -> list[dict[int, Any]]:
