@@ -95,8 +95,8 @@ def _areas(brep: Brep) -> str:
     areas = brep.face_areas()
     closed_form, tables = brep.moments, brep.tables
     simple = (tables.faces.kind >= shapecode.PLANE) & (tables.faces.kind <= shapecode.TORUS)
-    odd = ~(areas > 0) | (closed_form.known & ~(closed_form.area > 0))
-    odd = np.flatnonzero(odd | (simple & ~measuring.has_area(tables, brep.chords, areas)))
+    none = ~(areas > 0) | (closed_form.known & ~(closed_form.area > 0))
+    odd = np.flatnonzero(none | (simple & ~measuring.has_area(tables, brep.chords, areas)))
     return f"face {odd[0]} has area {areas[odd[0]]:g}" if len(odd) else ""
 
 
