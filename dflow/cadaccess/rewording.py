@@ -25,8 +25,9 @@ _PCURVE = re.compile(rb"(\bPCURVE\s*\(" + _NAME + rb"\s*#)(\d+)\b")
 
 def reword(content: bytes) -> bytes:
     """The file's text as the kernel's reader understands it."""
-    doubled = b"" in content.split(b"'")[2:-1:2]  # a doubled quote ends one piece and begins the next
-    if doubled or (b"/*" in content and _QUOTE_IN_COMMENT.search(content)):
+    data = content[content.find(b"ENDSEC") :]  # many a header has comments with quotes
+    doubled = b"" in data.split(b"'")[2:-1:2]  # a doubled quote ends one piece and begins the next
+    if doubled or (b"/*" in data and _QUOTE_IN_COMMENT.search(data)):
         content = _STRING_OR_COMMENT.sub(_spell_out_quotes, content)
     if b"CONICAL_SURFACE" in content and _NARROWING.search(content):
         content = _turn_cones(content)
