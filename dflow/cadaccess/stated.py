@@ -30,6 +30,7 @@ class StatedProperties:
 
 
 _SCALE = {
+    "": 1.0,
     "EXA": 1e18,
     "KILO": 1e3,
     "HECTO": 1e2,
@@ -38,6 +39,7 @@ _SCALE = {
     "CENTI": 1e-2,
     "MILLI": 1e-3,
     "MICRO": 1e-6,
+    "NANO": 1e-9,
 }
 _ENTITY = re.compile(rb"#(\d+)\s*=\s*((?:'(?:[^']|'')*'|[^;'])*);", re.DOTALL)
 _MEASURE = re.compile(r"\b(VOLUME|AREA)_MEASURE\s*\(\s*([-+0-9.Ee]+)\s*\)\s*,\s*#(\d+)")
@@ -100,7 +102,7 @@ def _length_in_mm(entities: dict[int, str], unit: int, depth: int) -> float:
     text = entities.get(unit, "")
     si = _SI_UNIT.search(text)
     if si:
-        return 1e3 * _SCALE.get(si.group(1) or "", 1.0)
+        return 1e3 * _SCALE.get(si.group(1) or "", math.nan)
     conversion = re.search(r"CONVERSION_BASED_UNIT\s*\(\s*'[^']*'\s*,\s*#(\d+)", text)
     if conversion and depth < 4:
         measure = re.search(
