@@ -83,8 +83,8 @@ def _cross_their_axis(table: SurfaceTable, chords: Chords) -> np.ndarray:
     high[chords.face[begins]] = np.maximum.reduceat(np.maximum(chords.start[:, 1], chords.end[:, 1]), begins)
     rows = rows[low[rows] <= high[rows]]
     low, high = low[rows], high[rows]
-    crest, trough = (2 * np.pi * np.ceil(low / (2 * np.pi) - turn) + 2 * np.pi * turn for turn in (0.0, 0.5))
-    v = np.stack([low, high, np.minimum(crest, high), np.minimum(trough, high)], axis=1)
+    high_turn, low_turn = (2 * np.pi * np.ceil(low / (2 * np.pi) - turn) + 2 * np.pi * turn for turn in (0.0, 0.5))
+    v = np.stack([low, high, np.minimum(high_turn, high), np.minimum(low_turn, high)], axis=1)
     rho = profile(table.kind[rows], table.radii[rows], v)[0]
     small = 1e-9 * np.abs(rho).max(axis=1)
     crossing[rows] = (rho.max(axis=1) > small) & (rho.min(axis=1) < -small)
