@@ -54,6 +54,7 @@ class DataStorage(ABC):
         self._schema_text: str | None = None
         self._metadata = MetadataTree()
         self._closed = False
+        self._n_writes = 0
 
     # What an implementation provides.
 
@@ -82,7 +83,7 @@ class DataStorage(ABC):
         """The format's name."""
 
     @abstractmethod
-    def compress_store(self) -> int:
+    def _compress(self) -> int:
         """Write what is not written yet and return the store's size in bytes, 0 where there is no file."""
 
     @abstractmethod
@@ -96,6 +97,27 @@ class DataStorage(ABC):
     @abstractmethod
     def _metadata_changed(self) -> None:
         """Called after metadata or the schema changed."""
+
+    # Writing.
+
+    @property
+    def n_writes(self) -> int:
+        """How often `save_data`, `save_metadata` and `compress_store` have been called on this storage."""
+        return self._n_writes
+
+    def compress_store(self) -> int:
+        """Write what is not written yet, and return the store's size in bytes: 0 where there is no file.
+
+        Raises
+        ------
+        SchemaError
+            If arrays of one group disagree on their rows.
+        OSError
+            If the folder cannot be written or the disk is full; the earlier file, if any, is as it was.
+        """
+        self._check_open()
+        self._n_writes += 1
+        return self._compress()
 
     # Data.
 
@@ -122,6 +144,7 @@ class DataStorage(ABC):
             If it holds NaN or inf and the policy for it is ``raise``.
         """
         self._check_open()
+        self._n_writes += 1
         prepared = self._prepare(key, data)
         for name in prepared:
             if not self._has_array(name):
@@ -208,6 +231,7 @@ class DataStorage(ABC):
             If it is NaN or inf and the policy for it is ``raise``, or a list holds them among other things.
         """
         self._check_open()
+        self._n_writes += 1
         if "/" not in str(key):
             value = check_field(self._schema, key, value)
             check_finite_value(self._schema, key, value, policy=self.nan_policy)
