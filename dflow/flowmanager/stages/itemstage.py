@@ -170,7 +170,7 @@ class ItemStage:
         engine = run.engines.heavy()
         calls = tuple(task_call(step, data) for step, data in zip(self._stage.steps, functions, strict=True))
         plan = ChainPlan(
-            template=replace(run.template(self._stage.steps[0]), shared=self._shared()),
+            template=replace(run.template(self._stage.steps[0], calls[0]), shared=self._shared()),
             calls=calls,
             follows=follows_of(self._stage),
             needs_values=tuple(run.needs_value(step) for step in self._stage.steps),
@@ -189,10 +189,7 @@ class ItemStage:
                 close()
 
     def _shared(self) -> tuple[tuple[str, object], ...]:
-        shared: dict[str, object] = {}
-        for step in self._stage.steps:
-            shared.update(self._run.template(step).shared)
-        return tuple(shared.items())
+        return tuple(dict(pair for step in self._stage.steps for pair in self._run.shared(step)).items())
 
     def _offer(self, plan: ChainPlan, batcher: Batcher) -> Iterator[Job | None]:
         """Yield the batches, those too that have to be done again; None while nothing can be done before one ends."""
