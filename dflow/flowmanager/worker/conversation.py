@@ -106,9 +106,8 @@ class Supervisor:
         bare = replace(batch, items=(), call=replace(call, function=b""))
         self._preparation = wire.Prepare(call.digest, call.function, bare, tuple(sys.path))
         for _ in range(_LOAD_ATTEMPTS):
-            child = self._living_child()
-            answer = self._load(child)
-            if not child.has_ended:
+            answer = self._load(self._living_child())
+            if answer.replies:  # the function was loaded, or raised; no child died of it
                 break
         return answer
 
@@ -126,9 +125,8 @@ class Supervisor:
                     return replace(loading, fault=replace(loading.fault, message=message))
             child.n_items += 1
             answer = self._converse(child, request, allowance)
-            if (
-                answer.fault is None or child.has_read_request or child.n_items == 1
-            ):  # a fresh child has no other excuse
+            excused = not child.has_read_request and child.n_items > 1  # so that it ends where every child dies
+            if answer.fault is None or not excused:
                 return answer
 
     def retire(self) -> None:
@@ -161,14 +159,23 @@ class Supervisor:
         answer = self._converse(child, request, allowance)
         if answer.fault is not None:
             return answer
+        (reply,) = answer.replies
+        assert isinstance(reply, wire.Prepared)
+        if reply.error is not None:  # half of the user's modules may be imported
+            self.retire()
+            return replace(answer, fault=reply.error)
         child.functions.add(preparation.digest)
         child.preparation = preparation
-        last = answer.replies[-1]
-        return replace(answer, fault=last.error) if isinstance(last, wire.Prepared) else answer
+        return answer
 
     def _converse(self, child: Child, request: wire.Request, allowance: Allowance) -> Answer:
+        if self._cancelled.is_set():
+            raise CancelledError
         try:
             answer = converse(child, request, allowance, self._cancelled)
+        except BaseException:  # cancelled, or Ctrl-C where the batch runs in the main thread
+            self.retire()
+            raise
         finally:
             self.peak_bytes = max(self.peak_bytes, child.peak_bytes)
         self.restarts += answer.fault is not None and child.has_read_request
@@ -212,10 +219,8 @@ def converse(child: Child, request: wire.Request, allowance: Allowance, cancelle
     Raises
     ------
     CancelledError
-        When `cancelled` is set before the answer is complete.
+        When `cancelled` is set before the answer is complete; like any other exception it leaves the child to be ended.
     """
-    if cancelled.is_set():
-        raise CancelledError
     started = time.monotonic()
     replies: list[wire.Reply] = []
     try:
@@ -225,9 +230,6 @@ def converse(child: Child, request: wire.Request, allowance: Allowance, cancelle
         fault = describe_death(child.end(), child.output)
     except wire.WireError as error:
         fault = Fault("crash", f"the process sent what is not a message: {error}", traceback=child.stack())
-    except BaseException:  # cancelled, or Ctrl-C where the batch runs in the main thread
-        child.end()
-        raise
     if fault is not None:
         if not child.has_ended:
             child.end()

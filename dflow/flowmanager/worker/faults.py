@@ -35,7 +35,7 @@ class BadReturnError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why an item, or one of its units, failed: what an exception says, or what the worker saw of its child's end.
+    """Why an item, or one of its units, failed: an exception, or the end of the child.
 
     `kind` is the stable word of `dflow.records.ErrorRecord`; `exception` the exception's type name, "" where there was
     none; `signal` the number of the signal that ended the child, 0 where none did.

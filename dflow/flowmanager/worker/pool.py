@@ -22,7 +22,7 @@ from dflow.monitor import events
 from dflow.plaintext import plain
 
 MAX_SHOWN = 300
-"""Characters of an item's name that are shown; its end says more than its beginning."""
+"""Characters of an item's name that are shown: the last ones, which distinguish it best."""
 
 SHOWN_AFTER_SECONDS = 1.0
 """A file that takes less is not shown."""
@@ -101,8 +101,8 @@ class Pool:
 class InFlight:
     """The files that this process's batches are working on, for the monitor. Thread-safe.
 
-    They ride on the Dask worker's heartbeats, which are sent anyway, and less often the more workers there are: being
-    watched costs the scheduler the same whatever the files are like.
+    They are part of the Dask worker's heartbeats, which are sent anyway, and less often the more workers there are: the
+    cost for the scheduler does not depend on the files.
     """
 
     def __init__(self, child_pids: Callable[[], Sequence[int]]) -> None:

@@ -157,7 +157,7 @@ def _remove(path: Path) -> None:
         os.unlink(path)
     except FileNotFoundError:
         return
-    except (IsADirectoryError, PermissionError):  # somebody else's folder under a sample's name; macOS says the latter
+    except (IsADirectoryError, PermissionError):  # a folder with a sample's name; on macOS the latter
         if not path.is_dir():
             raise
         shutil.rmtree(path)

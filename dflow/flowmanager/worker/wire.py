@@ -67,7 +67,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class UnitStarted:
-    """A body's turn has come. Not sent for whole files."""
+    """A body is about to be encoded. Not sent for whole files."""
 
     body: int
 
@@ -170,7 +170,7 @@ def _framed(data: bytes) -> bytes:
 
 
 class Outbox:
-    """The child's side of its replies. Remembers which layouts the worker knows. One thread."""
+    """The child's side of its replies. Remembers which layouts it has sent. One thread."""
 
     def __init__(self) -> None:
         self._numbers: dict[int, tuple[int, SampleLayout]] = {}  # by id, which the kept reference keeps from recurring
