@@ -63,6 +63,7 @@ class DataStorage(ABC):
         self._metadata = MetadataTree()
         self._by_name: dict[str, str] = {}  # where the arrays lie that were saved without a group, in that order
         self._closed = False
+        self._n_writes = 0
 
     # What an implementation provides.
 
@@ -95,7 +96,7 @@ class DataStorage(ABC):
         """The format's name."""
 
     @abstractmethod
-    def compress_store(self) -> int:
+    def _compress(self) -> int:
         """Write what is not written yet and return the store's size in bytes, 0 where there is no file."""
 
     @abstractmethod
@@ -109,6 +110,27 @@ class DataStorage(ABC):
     @abstractmethod
     def _metadata_changed(self) -> None:
         """Called after metadata or the schema changed."""
+
+    # Writing.
+
+    @property
+    def n_writes(self) -> int:
+        """How often `save_data`, `save_metadata` and `compress_store` have been called on this storage."""
+        return self._n_writes
+
+    def compress_store(self) -> int:
+        """Write what is not written yet, and return the store's size in bytes: 0 where there is no file.
+
+        Raises
+        ------
+        SchemaError
+            If arrays of one group disagree on their rows.
+        OSError
+            If the folder cannot be written or the disk is full; the earlier file, if any, is as it was.
+        """
+        self._check_open()
+        self._n_writes += 1
+        return self._compress()
 
     # Data.
 
@@ -140,6 +162,7 @@ class DataStorage(ABC):
             If it holds NaN or inf and the policy for it is ``raise``.
         """
         self._check_open()
+        self._n_writes += 1
         prepared = self._prepare(key, data)
         for name in prepared:
             if not self._has_array(name):
@@ -248,6 +271,7 @@ class DataStorage(ABC):
         self._check_free(FILE_GROUP, top)
         if self._has_array(f"{FILE_GROUP}/{top}"):
             raise BadKeyError(f"metadata {key!r}: data of that name is there; use save_data, or another name")
+        self._n_writes += 1
         if "/" not in str(key):
             value = check_field(self._schema, key, value)
             check_finite_value(self._schema, key, value, policy=self.nan_policy)

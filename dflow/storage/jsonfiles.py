@@ -109,9 +109,8 @@ class JsonStorageHandler(DataStorage):
     def format(self) -> str:
         return "json"
 
-    def compress_store(self) -> int:
-        """The size of all files in bytes; they are written already."""
-        self._check_open()
+    def _compress(self) -> int:
+        """The size of all files; they are written already."""
         names = (name for name in os.listdir(self._folder) if name.endswith(".json"))
         return sum(os.path.getsize(os.path.join(self._folder, name)) for name in names)
 

@@ -61,9 +61,7 @@ class MemoryStorage(DataStorage):
     def format(self) -> str:
         return "memory"
 
-    def compress_store(self) -> int:
-        """Does nothing; a memory storage has no size on disk."""
-        self._check_open()
+    def _compress(self) -> int:
         return 0
 
     def close(self) -> None:

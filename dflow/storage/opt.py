@@ -103,17 +103,7 @@ class OptStorage(DataStorage):
     def format(self) -> str:
         return "zarr"
 
-    def compress_store(self) -> int:
-        """Write the file if something changed since it was last written, and return its size in bytes.
-
-        Raises
-        ------
-        SchemaError
-            If arrays of one group disagree on their rows.
-        OSError
-            If the folder cannot be written or the disk is full; the earlier file, if any, is as it was.
-        """
-        self._check_open()
+    def _compress(self) -> int:
         if self._changed or self._written is None:
             tree, stored = self._metadata.pack()
             dims = self.dimensions()

@@ -19,7 +19,7 @@ import psutil
 
 from dflow.flowmanager.plan.batch import Batch, Limits
 from dflow.flowmanager.worker import worker
-from dflow.flowmanager.worker.isolation import Supervisor
+from dflow.flowmanager.worker.conversation import Supervisor
 from tests.flowmanager.batches import make_batch
 
 N_ITEMS = 2000
@@ -65,6 +65,7 @@ def restart_milliseconds() -> float:
         os.kill(pid, signal.SIGKILL)
         while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.0005)
+        supervisor.retire()
         supervisor.prewarm(previews=False)
     elapsed = time.perf_counter() - started
     supervisor.close()

@@ -78,11 +78,11 @@ def family(process_id: int) -> list[psutil.Process]:
 
 
 def worker_above(process_id: int) -> int:
-    """The Dask worker that a child belongs to: the nursery's parent."""
+    """The Dask worker that a child belongs to: the fork server's parent."""
     return psutil.Process(process_id).parents()[1].pid
 
 
-def nursery_above(process_id: int) -> int:
+def fork_server_above(process_id: int) -> int:
     """The process that a child was forked from."""
     return psutil.Process(process_id).parents()[0].pid
 

@@ -13,7 +13,7 @@ import pytest
 from dflow.errors import ClusterError
 from tests.faults import gates
 from tests.faults.cases import Case, assert_whole, failures
-from tests.faults.daskcluster import kill_and_wait, nursery_above, worker_above
+from tests.faults.daskcluster import fork_server_above, kill_and_wait, worker_above
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -33,8 +33,8 @@ def kill_child_after_saving(case: Case) -> None:
     kill_and_wait(in_encode(case, f"{HELD}-saved"))
 
 
-def kill_nursery(case: Case) -> None:
-    kill_and_wait(nursery_above(in_encode(case)))
+def kill_fork_server(case: Case) -> None:
+    kill_and_wait(fork_server_above(in_encode(case)))
 
 
 def kill_worker(case: Case) -> None:
@@ -57,7 +57,7 @@ def stop_child_and_kill_worker(case: Case) -> None:
     [
         (kill_child, HELD),
         (kill_child_after_saving, f"{HELD}-saved"),
-        (kill_nursery, HELD),
+        (kill_fork_server, HELD),
         (kill_worker, HELD),
         (kill_worker_after_saving, f"{HELD}-saved"),
         (stop_child_and_kill_worker, f"{HELD}-saved"),

@@ -570,3 +570,13 @@ def test_a_copy_equals_its_source_whatever_the_formats(storage: DataStorage, tar
     )
     with pytest.raises(NonFiniteError):
         copy.save_data("other/y", [math.nan])
+
+
+def test_every_call_that_writes_is_counted(storage: DataStorage) -> None:
+    assert storage.n_writes == 0
+    storage.set_schema(schema())
+    assert storage.n_writes == 0
+    storage.save_data("faces/areas", np.ones(6, np.float32))
+    storage.save_metadata("material", "steel")
+    storage.compress_store()
+    assert storage.n_writes == 3

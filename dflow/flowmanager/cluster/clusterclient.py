@@ -66,10 +66,10 @@ class ClusterEngine:
             self._n_workers = sum(self._threads().values())
         return max(1, self._n_workers)
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
-        """Keep `WINDOW` jobs a worker outstanding and yield each when all its nodes have ended.
+    def run(self, jobs: Iterable[Job | None]) -> Iterator[Finished]:
+        """Keep `WINDOW` jobs per worker outstanding and yield each when all its nodes have ended.
 
-        Where nothing ends, `jobs` is asked again every `POLL_SECONDS`: it may have found more to do.
+        After a None, the next job is pulled when something has ended, and every `POLL_SECONDS` where nothing ends.
         """
         waiting: dict[int, _Running] = {}
         done: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
@@ -97,7 +97,7 @@ class ClusterEngine:
         """Let the workers that were refused work for others."""
         self._refused.give_back()
 
-    def _fill(self, source: Iterator[Job], waiting: dict[int, _Running], done: Any) -> None:
+    def _fill(self, source: Iterator[Job | None], waiting: dict[int, _Running], done: Any) -> None:
         while len(waiting) < WINDOW * self.n_workers:
             job = next(source, None)
             if job is None:

@@ -34,13 +34,16 @@ class Finished:
 
 
 class Engine(Protocol):
-    """Computes jobs. Pulls them from the iterable only as fast as it can use them; yields them as they finish."""
+    """Computes jobs. Pulls them from the iterable only as fast as it can use them; yields them as they finish.
+
+    A None among the jobs says that the next one depends on what is being computed: it is pulled later.
+    """
 
     @property
     def n_workers(self) -> int:
         """How many batches are worked on at the same time."""
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
+    def run(self, jobs: Iterable[Job | None]) -> Iterator[Finished]:
         """Compute jobs; closing the iterator drops what is still waiting."""
 
     def cancel(self) -> None:
@@ -58,11 +61,13 @@ class SynchronousEngine:
         """One."""
         return 1
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
+    def run(self, jobs: Iterable[Job | None]) -> Iterator[Finished]:
         """Compute one job after the other; an error of a node's own is raised, not yielded."""
         for job in jobs:
             if self._cancelled:
                 raise FlowCancelledError("The flow was cancelled; run it again to go on where it stopped.")
+            if job is None:  # nothing is being computed that a job could depend on
+                return
             yield Finished(job.tag, compute_here(job.nodes))
 
     def cancel(self) -> None:

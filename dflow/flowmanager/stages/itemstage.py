@@ -169,8 +169,8 @@ class ItemStage:
         functions = [run.packed(step.task) for step in self._stage.steps]
         engine = run.engines.heavy()
         calls = tuple(task_call(step, data) for step, data in zip(self._stage.steps, functions, strict=True))
-        self._plan = ChainPlan(
-            template=replace(run.template(self._stage.steps[0]), shared=self._shared()),
+        plan = ChainPlan(
+            template=replace(run.template(self._stage.steps[0], calls[0]), shared=self._shared()),
             calls=calls,
             follows=follows_of(self._stage),
             needs_values=tuple(run.needs_value(step) for step in self._stage.steps),
@@ -178,48 +178,53 @@ class ItemStage:
             suffixes=tuple(run.engines.suffix(step.task.name) for step in self._stage.steps),
         )
         sized = [Sized(index, max(0, self._sources[index].n_bytes)) for index in pending]
-        self._batcher = Batcher(sized, engine.n_workers)
-        finished = engine.run(self)
+        batcher = Batcher(sized, engine.n_workers)
+        finished = engine.run(self._offer(plan, batcher))
         try:
             for each in finished:
-                self._settle(each)
+                self._settle(each, batcher)
         finally:
             close = getattr(finished, "close", None)
             if close is not None:
                 close()
 
     def _shared(self) -> tuple[tuple[str, object], ...]:
-        shared: dict[str, object] = {}
-        for step in self._stage.steps:
-            shared.update(self._run.template(step).shared)
-        return tuple(shared.items())
+        return tuple(dict(pair for step in self._stage.steps for pair in self._run.shared(step)).items())
 
-    def __iter__(self) -> Iterator[Job]:
-        return self
+    def _offer(self, plan: ChainPlan, batcher: Batcher) -> Iterator[Job | None]:
+        """Yield the batches, those too that have to be done again; None while nothing can be done before one ends."""
+        while True:
+            indices = self._next_indices(batcher)
+            job = self._job(plan, indices) if indices else self._merge_ahead()
+            if job is None and not self._n_running:
+                return
+            yield job
 
-    def __next__(self) -> Job:
-        """The next batch; may go on after it stopped, when a batch has to be done again."""
-        indices = self._again.popleft() if self._again else self._batcher.take(len(self._jobs))
-        if not indices and self._suspects and not self._jobs and not (self._early and self._early.n_running):
+    def _next_indices(self, batcher: Batcher) -> tuple[int, ...]:
+        """The items of the next batch; a suspect is a batch of its own when nothing else runs."""
+        indices = self._again.popleft() if self._again else batcher.take(len(self._jobs))
+        if not indices and self._suspects and not self._n_running:
             indices = (self._suspects.popleft(),)
             self._tried_alone.update(indices)
-        if not indices:
-            return self._merge_ahead()
+        return indices
+
+    @property
+    def _n_running(self) -> int:
+        return len(self._jobs) + (self._early.n_running if self._early else 0)
+
+    def _job(self, plan: ChainPlan, indices: tuple[int, ...]) -> Job:
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._jobs[tag] = indices
-        return make_job(self._plan, tag, {index: self._roots[index] for index in indices}, self._reuse.hashes)
+        return make_job(plan, tag, {index: self._roots[index] for index in indices}, self._reuse.hashes)
 
-    def _merge_ahead(self) -> Job:
+    def _merge_ahead(self) -> Job | None:
         """No batch waits: a merge node for a free worker."""
-        job = None
-        if self._early is not None and not self._suspects:
-            batches = ([self._roots[index].identity for index in indices] for indices in self._jobs.values())
-            job = self._early.job(batches, self._run.engines.heavy().n_workers)
-        if job is None:
-            raise StopIteration
-        return job
+        if self._early is None or self._suspects:
+            return None
+        batches = ([self._roots[index].identity for index in indices] for indices in self._jobs.values())
+        return self._early.job(batches, self._run.engines.heavy().n_workers)
 
-    def _settle(self, finished: Finished) -> None:
+    def _settle(self, finished: Finished, batcher: Batcher) -> None:
         if self._early is not None and self._early.owns(finished.tag):
             self._early.settle(finished)
             return
@@ -227,7 +232,7 @@ class ItemStage:
         if finished.error is not None:
             self._do_again_or_give_up(indices, finished.error)
             return
-        self._batcher.observe(indices, sum(result.seconds for result in finished.results))
+        batcher.observe(indices, sum(result.seconds for result in finished.results))
         known = self._run.layouts
         by_step = [{r.item_index: r for r in share_layouts(result.items, known)} for result in finished.results]
         entries = []

@@ -51,7 +51,8 @@ def run_gather(run: FlowRun, step: Step) -> StepResult:
         if isolation == "inline"
         else pack_function(gathering, run.fingerprint.modules, step.task.name)
     )
-    template = run.template(step)
+    call = task_call(step, function)
+    template = run.template(step, call)
     plan = ChainPlan(
         template=replace(
             template,
@@ -59,7 +60,7 @@ def run_gather(run: FlowRun, step: Step) -> StepResult:
             export_visualization=False,
             isolation=isolation,
         ),
-        calls=(task_call(step, function),),
+        calls=(call,),
         follows=(Follow(-1),),
         needs_values=(True,),
         suffixes=(run.engines.suffix(step.task.name),),

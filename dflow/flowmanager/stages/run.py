@@ -32,9 +32,6 @@ from dflow.flowmanager.reports.timeline import Timeline
 from dflow.flowmanager.worker import worker
 from dflow.records import ItemRecord, SampleLayout
 
-_NO_CALL = TaskCall("", "custom", b"", ())
-"""Stands in a template until the stage fills in its own."""
-
 
 class Engines:
     """The engines of one run. The cluster is started when the first stage needs it, and closed by `close`."""
@@ -213,11 +210,11 @@ class FlowRun:
     n_submitted: int = 0
     n_failed: int = 0
 
-    def template(self, step: Step) -> Batch:
-        """A batch of `step` without items; its function is filled in by the stage."""
+    def template(self, step: Step, call: TaskCall) -> Batch:
+        """A batch of `step` without items."""
         return Batch(
             index=0,
-            call=_NO_CALL,
+            call=call,
             items=(),
             paths=self.settings.paths,
             limits=self.settings.limits,
@@ -227,10 +224,12 @@ class FlowRun:
             export_visualization=self.settings.previews,
             monitor_run=self.engines.run_id,
             imports=self.fingerprint.imports,
-            shared=tuple(
-                (key, pack_value(self.value(source))) for key, source in step.extras if self._is_ready(source)
-            ),
+            shared=self.shared(step),
         )
+
+    def shared(self, step: Step) -> tuple[tuple[str, Any], ...]:
+        """The values, packed, that every call of `step` is given, as far as they are known by now."""
+        return tuple((key, pack_value(self.value(source))) for key, source in step.extras if self._is_ready(source))
 
     def packed(self, task: TaskSpec) -> bytes:
         """The task's function as bytes: for other processes, or for this one when debugging."""

@@ -1,34 +1,33 @@
-"""The child process: runs users' functions on items, one at a time, and answers over its own socket.
+"""The child process: runs users' functions on items, one at a time, and replies over its own socket.
 
 Nothing that user code or the kernel prints can reach that socket: descriptors 1 and 2 are a pipe that the worker keeps
-as the items' log, with a mark at each item's end. The worker does not wake at every answer; the child rings where it is
-asked to, and before an answer that may not fit into the socket's buffer.
+as the item's log.
 
-The child is the leader of its own process group, so that whatever the user's code starts is killed with it, ignores
-``SIGINT`` (Ctrl-C is the worker's affair), dies with its parent, and offers itself first to the kernel's out-of-memory
-killer.
+The child leads its own process group, so that whatever the user's code starts is killed with it, ignores ``SIGINT``
+(Ctrl-C is handled by the worker), dies with its parent, and is the first choice of the kernel's out-of-memory killer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
+import io
 import os
 import resource
 import signal
 import socket
 import sys
-from typing import NoReturn
+from dataclasses import replace
+from typing import NoReturn, TextIO
 
 import numpy as np
 
 from dflow.flowmanager.worker import wire
 from dflow.flowmanager.worker.execution import PreparedCall, prepare_call, run_item
 from dflow.flowmanager.worker.faults import describe_exception
-from dflow.flowmanager.worker.limits import MIN_CHILD_BYTES, data_bytes
-from dflow.flowmanager.worker.logtail import end_mark
-from dflow.flowmanager.worker.surroundings import Surroundings
+from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, data_bytes
 
 PR_SET_PDEATHSIG = 1
 DUMP_SIGNAL = signal.SIGUSR2
@@ -36,22 +35,19 @@ DUMP_SIGNAL = signal.SIGUSR2
 end as soon as that gives it back: the signal may have cut a native call short, whose result is not to be trusted.
 """
 
-QUIET_BYTES = 32 * 1024
-"""Replies up to this much wait in the connection for the worker to wake; before more it is woken to read them."""
-
 _OOM_SCORE = b"500"
 _LIBC = ctypes.CDLL(None)
 
 
-def run_child(connection_fd: int, log_fd: int, bell_fd: int, *, parent_pid: int) -> NoReturn:
+def run_child(connection_fd: int, log_fd: int, *, parent_pid: int) -> NoReturn:
     """Serve requests until the worker closes the connection. Called in a freshly forked process, which it ends."""
     status = 1
     try:
         surroundings = Surroundings(log_fd)
         _settle(parent_pid)
-        for descriptor in (connection_fd, log_fd, bell_fd):
+        for descriptor in (connection_fd, log_fd):
             os.set_inheritable(descriptor, False)
-        _Child(socket.socket(fileno=connection_fd), log_fd, bell_fd, surroundings).serve()
+        _Child(socket.socket(fileno=connection_fd), log_fd, surroundings).serve()
         status = 0
     except (EOFError, ConnectionError):
         status = 0
@@ -63,7 +59,7 @@ def run_child(connection_fd: int, log_fd: int, bell_fd: int, *, parent_pid: int)
 
 
 def _settle(parent_pid: int) -> None:
-    """Make this process a proper child: group, death with the parent, signals."""
+    """Set up this process: its group, its end with the parent's, its signals."""
     os.setpgid(0, 0)
     if sys.platform == "linux":
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -72,7 +68,7 @@ def _settle(parent_pid: int) -> None:
     if os.getppid() != parent_pid:  # it died between the fork and the line above
         os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    np.random.seed()  # or all children would draw the numbers that follow their common parent's
+    np.random.seed()  # otherwise all children would continue their common parent's sequence
     faulthandler.enable(file=2)
     signal.signal(DUMP_SIGNAL, _stop)
     faulthandler.register(DUMP_SIGNAL, file=2, all_threads=True, chain=True)
@@ -89,87 +85,126 @@ def _flush_output() -> None:
     _LIBC.fflush(None)
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    """Write to the worker, who does without where user code has closed all descriptors that it found."""
-    with contextlib.suppress(OSError):
-        os.write(descriptor, data)
+class Surroundings:
+    """What an item finds in its process whatever the item before did: output, current folder, alarm, descriptors.
+
+    Sends descriptors 1 and 2 to `log_fd`. Belongs to the process's main thread.
+    """
+
+    def __init__(self, log_fd: int) -> None:
+        self._log_fd = log_fd
+        self._folder_fd = -1
+        self._most_descriptors = 0
+        self._redirect()
+        self._streams: tuple[TextIO, TextIO] = _text_stream(1), _text_stream(2)
+        sys.stdout, sys.stderr = self._streams
+
+    def remember(self) -> None:
+        """Keep streams, folder and number of descriptors as they are now: loading a task's module may change them."""
+        self._streams = sys.stdout, sys.stderr
+        with contextlib.suppress(OSError):
+            os.close(self._folder_fd)
+        self._folder_fd = -1
+        with contextlib.suppress(OSError):  # the folder may be gone
+            self._folder_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+        soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most_descriptors = (self._lowest_free(default=0) + soft) // 2
+
+    def restore(self) -> None:
+        """Restore them after an item, in a few microseconds."""
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        self._redirect()
+        stdout, stderr = self._streams
+        if getattr(stdout, "closed", True) or getattr(stderr, "closed", True):
+            stdout, stderr = self._streams = _text_stream(1), _text_stream(2)
+        sys.stdout, sys.stderr = stdout, stderr
+        try:
+            os.fchdir(self._folder_fd)
+        except OSError:  # there was none, or user code has closed all descriptors that it found
+            pass
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether items have left so many descriptors open that one of the next could get none."""
+        return self._lowest_free(default=sys.maxsize) > self._most_descriptors
+
+    def _redirect(self) -> None:
+        try:
+            os.dup2(self._log_fd, 1)
+            os.dup2(self._log_fd, 2)
+        except OSError:  # closed by user code: what is printed is lost
+            pass
+
+    def _lowest_free(self, *, default: int) -> int:
+        """The number that the next descriptor gets: what is left open fills them from below."""
+        try:
+            descriptor = os.dup(self._log_fd)
+        except OSError as error:
+            return default if error.errno == errno.EMFILE else 0
+        os.close(descriptor)
+        return descriptor
+
+
+def _text_stream(descriptor: int) -> io.TextIOWrapper:
+    """A new stream: the parent's may believe that it writes to a file, and seek."""
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 class _Child:
-    """The loop and what it remembers between batches: the functions it has been given."""
+    """The loop over requests, and the functions that have been sent so far."""
 
-    def __init__(self, connection: socket.socket, log_fd: int, bell_fd: int, surroundings: Surroundings) -> None:
+    def __init__(self, connection: socket.socket, log_fd: int, surroundings: Surroundings) -> None:
         self._connection = connection
-        self._log_fd = log_fd  # the end marks' own: the user's code may do what it likes to 1 and 2
-        self._bell_fd = bell_fd
+        self._log_fd = log_fd
         self._surroundings = surroundings
         self._is_copy = False
-        os.register_at_fork(after_in_child=self._part)
+        os.register_at_fork(after_in_child=self._disconnect)
         self._outbox = wire.Outbox()
         self._functions: dict[str, bytes] = {}
         self._call: PreparedCall | None = None
         self._held: list[wire.Reply] = []
-        self._n_answered = self._quiet_bytes = 0
         self._data_bytes = data_bytes()
         self._memory_bytes = 0
 
     def serve(self) -> NoReturn:
-        """Answer until the connection ends, which raises EOFError."""
+        """Reply until the connection ends, which raises EOFError."""
         requests = wire.Requests(self._connection)
         while True:
             request = requests.take()
             if isinstance(request, wire.Run):
                 self._limit_memory(request.memory_bytes)
                 self._run(request)
-            elif isinstance(request, wire.Prepare):
-                self._reply(self._prepare(request))
-            elif isinstance(request, wire.Ring):
-                self._ring()
             else:
-                raise wire.WireError(f"a worker does not send {type(request).__name__}")
+                self._reply(self._prepare(request))
 
     def _run(self, request: wire.Run) -> None:
-        """Do an item. Where what items left behind hinders the next ones, its answer is the last one."""
+        """Do an item. Where what items have left hinders the next ones, this process ends with it."""
         done = run_item(self._require_call(), request.item, request.skip, self._reply)
         self._surroundings.restore()
-        if not self._surroundings.is_used_up:
-            self._reply(done)
-            return
-        self._reply(done, wire.Leaving())
-        raise EOFError("a fresh process goes on")
+        if self._surroundings.is_used_up:
+            self._reply(replace(done, leaving=True))
+            raise EOFError("a fresh process does the next item")
+        self._reply(done)
 
-    def _part(self) -> None:
-        """In a copy of this process that user code has forked: it answers nothing, and its life keeps no line open."""
+    def _disconnect(self) -> None:
+        """In a copy of this process that user code has forked: close what would keep the child's end from showing."""
         self._is_copy = True
         self._connection.close()
-        for descriptor in (self._log_fd, self._bell_fd):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        self._log_fd = self._bell_fd = -1
+        with contextlib.suppress(OSError):
+            os.close(self._log_fd)
 
-    def _reply(self, message: wire.Reply, *rest: wire.Reply) -> None:
-        """Answer; the end of a whole file without a preview waits for the item's own, which follows at once."""
-        if self._is_copy:  # the user's function has returned in both
+    def _reply(self, message: wire.Reply) -> None:
+        """Send a reply; that of a whole file without a preview goes with the item's own, which follows at once."""
+        if self._is_copy:  # the user's function has returned in both processes
             _flush_output()
             os._exit(0)
-        self._held += (message, *rest)
+        self._held.append(message)
         if isinstance(message, wire.UnitDone) and message.body == wire.WHOLE_FILE and not message.preview:
             return
-        _flush_output()
-        if isinstance(message, wire.LAST):
-            _write(self._log_fd, end_mark(self._n_answered))
-            self._n_answered += 1
+        _flush_output()  # before the reply: the worker takes what is printed until then as this item's
         data = self._outbox.pack(self._held)
         self._held.clear()
-        self._quiet_bytes += len(data)
-        if self._quiet_bytes > QUIET_BYTES:
-            self._ring()
         self._connection.sendall(data)
-
-    def _ring(self) -> None:
-        """Wake the worker."""
-        _write(self._bell_fd, b"!")
-        self._quiet_bytes = 0
 
     def _prepare(self, request: wire.Prepare) -> wire.Prepared:
         sys.path[:] = request.sys_path
@@ -179,18 +214,18 @@ class _Child:
         try:
             self._call = prepare_call(request.batch, self._functions[request.digest])
         except BaseException as error:  # the user's module may raise anything, SystemExit too
-            return wire.Prepared(describe_exception(error, request.batch.call.task_name))
+            return wire.Prepared(describe_exception(error))
         finally:
             self._surroundings.remember()
         return wire.Prepared()
 
     def _require_call(self) -> PreparedCall:
         if self._call is None:
-            raise wire.WireError("an item came before its task")
+            raise wire.WireError("an item was sent before its task")
         return self._call
 
     def _limit_memory(self, memory_bytes: int) -> None:
-        """A stop for single allocations far beyond the allowance; the worker's polling is the fine measure.
+        """Refuse single allocations far beyond the allowance; the worker's polling is the fine measure.
 
         ``RLIMIT_DATA`` counts private writable pages, touched or not, so it is set to twice the allowance.
         """

@@ -1,7 +1,7 @@
-"""One item in this process: call the user's function, look after its store, count what it opened, draw its preview.
+"""One item in this process: inject the arguments, call the user's function, seal its sample, draw its preview.
 
-The same code runs in the child and, for debugging, in the client. It tells what happens as it happens (`emit`), so
-that a crash in the third body or in a preview does not take back what was finished before.
+The same code runs in the child and, for debugging, in the client. Every unit is emitted as it ends, so that a crash in
+the third body or in a preview does not undo what was finished before.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import dflow.cadaccess
 from dflow.errors import NoGeometryError
-from dflow.flowmanager.plan.batch import Batch, Item, pack_value, unpack_value
-from dflow.flowmanager.worker.faults import BadReturnError, describe_exception
-from dflow.flowmanager.worker.injection import BodySource, InjectedLoader, fill
+from dflow.flowmanager.plan.batch import Batch, BodyValues, Feed, Item, pack_value, unpack_value
+from dflow.flowmanager.worker.faults import BadReturnError, Fault, describe_exception
 from dflow.flowmanager.worker.samples import Sample, body_of, make_folders
 from dflow.flowmanager.worker.wire import WHOLE_FILE, ItemDone, PreviewDone, Reply, UnitDone, UnitStarted
-from dflow.records import ErrorRecord
 from dflow.storage.paths import resolve_identity, sample_name
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ COUNTS = ("face_count", "edge_count", "body_count")
 """File values that the framework records of opened models: ``get_<name>`` of a model gives each."""
 
 _DEBUGGING = (KeyboardInterrupt, bdb.BdbQuit)
-"""What passes through in the client's own process, where somebody sits at the keyboard."""
+"""What passes through in the client's own process, where a user may be at the keyboard."""
 
 _kept = threading.local()
 """The thread's loader, from one batch to the next."""
@@ -55,14 +53,14 @@ class PreparedCall:
 
     @property
     def loader(self) -> CadLoader:
-        """The one loader of this process and thread, made when it is first needed: it brings the kernel."""
+        """The one loader of this process and thread, made when it is first needed: it imports the kernel."""
         if not hasattr(_kept, "loader"):
             _kept.loader = dflow.cadaccess.CadLoader()
         loader: CadLoader = _kept.loader
         return loader
 
     def forget_models(self) -> None:
-        """Let go of what the loader has opened."""
+        """Close what the loader has opened."""
         if hasattr(_kept, "loader"):
             self.loader.opened.clear()
 
@@ -76,29 +74,106 @@ def prepare_call(batch: Batch, function: bytes) -> PreparedCall:
     """Load a batch's function and what its previews need; raises whatever the user's modules raise."""
     make_folders(batch.paths)
     if batch.export_visualization and batch.call.takes_storage:
-        with contextlib.suppress(Exception):  # each preview will say what is wrong
+        with contextlib.suppress(Exception):  # each preview's note will say what is wrong
             load_previews()
     return PreparedCall(batch, pickle.loads(function), dict(batch.shared))
 
 
 def load_previews() -> None:
-    """Import what meshes parts and draws previews.
+    """Import what tessellates parts and draws previews.
 
     Notes
     -----
-    Takes half a second, and where its loops have to be compiled ten: more than a preview may take.
+    Takes half a second, and ten where its loops have to be compiled: more than a preview may take.
     """
     importlib.import_module("dflow.cadaccess.meshing")
     importlib.import_module("dflow.render.sample")
 
 
+class BodySource:
+    """An item's own file, read once for all its bodies, when it is first opened."""
+
+    def __init__(self, loader: CadLoader, path: str) -> None:
+        self._loader = loader
+        self._model: CadModel | None = None
+        self.path = path
+
+    def model(self) -> CadModel:
+        """The whole file."""
+        if self._model is None:
+            self._model = self._loader.create_from_file(self.path)
+        return self._model
+
+
+class InjectedLoader:
+    """The `cad_loader` of a task: a `CadLoader` that keeps the models it has opened.
+
+    Body by body, opening the item's own file gives the body that is being encoded.
+    """
+
+    def __init__(self, loader: CadLoader, on_open: Callable[[list[CadModel]], None]) -> None:
+        self._loader = loader
+        self._on_open = on_open
+        self._source: BodySource | None = None
+        self._body = 0
+        self._view: CadModel | None = None
+        self.opened: list[CadModel] = []
+
+    def offer_body(self, source: BodySource, body: int) -> None:
+        """From now on, opening `source`'s file gives its body of that index."""
+        self._source, self._body, self._view = source, body, None
+
+    def create_from_file(self, path: str | os.PathLike[str], *arguments: Any, **keywords: Any) -> CadModel:
+        """Open a CAD file; see `CadLoader.create_from_file`."""
+        if self._source is not None and os.path.realpath(path) == os.path.realpath(self._source.path):
+            model = self._view = self._view or self._source.model().for_body(self._body)
+        else:
+            model = self._loader.create_from_file(path, *arguments, **keywords)
+        if not any(known is model for known in self.opened):
+            self.opened.append(model)
+            self._on_open(self.opened)
+        return model
+
+    def get_model(self) -> CadModel | None:
+        """The model opened last."""
+        return self.opened[-1] if self.opened else None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+
+def fill(
+    feeds: tuple[Feed, ...], item: Item, body: int, injected: dict[str, Any], shared: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Positional and keyword arguments of one call. Values are unpacked afresh: a call may change what it is given."""
+    positional: list[Any] = []
+    by_keyword: dict[str, Any] = {}
+    inputs = dict(item.inputs)
+    for feed in feeds:
+        if feed.kind == "item":
+            value = unpack_value(_of_body(item.value, body))
+        elif feed.kind == "key":
+            value = unpack_value(_of_body(inputs[feed.key] if feed.key in inputs else shared[feed.key], body))
+        else:
+            value = injected[feed.kind]
+        if feed.keyword:
+            by_keyword[feed.keyword] = value
+        else:
+            positional.append(value)
+    return positional, by_keyword
+
+
+def _of_body(value: Any, body: int) -> Any:
+    return dict(value.values)[body] if isinstance(value, BodyValues) else value
+
+
 def run_item(call: PreparedCall, item: Item, skip: tuple[int, ...], emit: Emit) -> ItemDone:
-    """Do one item, body by body where the batch says so, and say how long it took; the item's fault never raises."""
+    """Do one item, body by body where the batch says so; the item's fault is never raised."""
     return _ItemRun(call, item, emit).run(skip)
 
 
 class _ItemRun:
-    """One item's way through this process."""
+    """Runs one item and measures its time."""
 
     def __init__(self, call: PreparedCall, item: Item, emit: Emit) -> None:
         self._call = call
@@ -126,9 +201,9 @@ class _ItemRun:
             peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
 
-    def _describe(self, failure: BaseException) -> ErrorRecord:
+    def _describe(self, failure: BaseException) -> Fault:
         value = self._item.value
-        return describe_exception(failure, self._batch.call.task_name, value if isinstance(value, str) else None)
+        return describe_exception(failure, value if isinstance(value, str) else None)
 
     def _run_bodies(self, skip: tuple[int, ...]) -> None:
         """Each body of the item's file, which is read once; at a later stage each body that has a sample."""
@@ -170,7 +245,7 @@ class _ItemRun:
     def _loader(self, body: int, source: BodySource | None, sample: Sample | None) -> InjectedLoader | None:
         """The loader for one call, if it takes one; what it opens is counted into the sample at once.
 
-        At once, so that a store which the user compresses at the end of the function is written only one time.
+        At once, so that a store which the user compresses at the end of the function is written only once.
         """
         if not any(feed.kind == "cad_loader" for feed in self._batch.call.feeds):
             return None
@@ -220,7 +295,7 @@ class _ItemRun:
         return self._batch.export_visualization and unit.status == "succeeded" and self._batch.call.takes_storage
 
     def _draw(self, model: CadModel, name: str) -> None:
-        """A preview; whatever goes wrong with it is a note."""
+        """Draw a preview; whatever goes wrong with it is a note."""
         started, started_cpu = time.perf_counter(), time.process_time()
         note = ""
         try:

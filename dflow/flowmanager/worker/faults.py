@@ -1,4 +1,4 @@
-"""What went wrong, in one word and one record: exceptions of user code, and faults that no exception tells of."""
+"""`Fault`: what went wrong, as one stable word with a message: an exception of user code, or the end of a child."""
 
 from __future__ import annotations
 
@@ -9,27 +9,24 @@ import traceback
 from dataclasses import dataclass
 
 from dflow.errors import DflowError, UnreadableFileError
-from dflow.records import ErrorRecord
 
 MAX_TRACEBACK_CHARACTERS = 4096
 MAX_MESSAGE_CHARACTERS = 2048
 
 RETRYABLE_KINDS = frozenset({"crash", "timeout", "out_of_memory"})
-"""These may be the machine's doing as well as the file's: they get another try, alone, with a larger allowance."""
+"""The machine may be the cause of these as well as the file: they get another try, alone, with a larger allowance."""
 
 _INFRASTRUCTURE_ERRNOS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENFILE, errno.EMFILE, errno.ENOLINK}
 )
 
 
-_OWN_MODULES = frozenset(
-    {"dflow.flowmanager.worker.execution", "dflow.flowmanager.worker.injection", "dflow.flowmanager.worker.samples"}
-)
+_OWN_MODULES = frozenset({"dflow.flowmanager.worker.execution", "dflow.flowmanager.worker.samples"})
 """Their frames are around a user's, never in it."""
 
 _STACK_HEADS = ("Fatal Python error:", "Current thread 0x", "Thread 0x")
 _STACK_ENDS = ("\nExtension modules:", "/dflow/flowmanager/worker/execution.py")
-"""What follows is of no use to a user."""
+"""What follows these in a stack is dflow's own."""
 
 
 class BadReturnError(Exception):
@@ -38,20 +35,21 @@ class BadReturnError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The end of a child, or of the worker's patience with it: what no exception tells of."""
+    """Why an item, or one of its units, failed: an exception, or the end of the child.
+
+    `kind` is the stable word of `dflow.records.ErrorRecord`; `exception` the exception's type name, "" where there was
+    none; `signal` the number of the signal that ended the child, 0 where none did.
+    """
 
     kind: str
     message: str
     signal: int = 0
     traceback: str = ""
-
-    def record(self, task: str) -> ErrorRecord:
-        """As an entry of the error summary, whose item is filled in by `dflow.flowmanager.worker.outcome`."""
-        return ErrorRecord(self.kind, self.message, task, "", 0, traceback=self.traceback, signal=self.signal)
+    exception: str = ""
 
 
-def describe_exception(error: BaseException, task: str, source: str | None = None) -> ErrorRecord:
-    """The record of an exception that user code let go; its item is filled in by `dflow.flowmanager.worker.outcome`.
+def describe_exception(error: BaseException, source: str | None = None) -> Fault:
+    """The fault of an exception that user code did not catch.
 
     `source` is the path of the item's file, if it is one: an item whose file is not there any more has "vanished".
     """
@@ -59,15 +57,7 @@ def describe_exception(error: BaseException, task: str, source: str | None = Non
     about_file = isinstance(error, (FileNotFoundError, UnreadableFileError))
     if about_file and source is not None and not os.path.lexists(source):
         kind = "vanished"
-    return ErrorRecord(
-        kind,
-        _message(error),
-        task,
-        "",
-        0,
-        exception=type(error).__name__,
-        traceback=_traceback(error),
-    )
+    return Fault(kind, _message(error), traceback=_traceback(error), exception=type(error).__name__)
 
 
 def error_kind(error: BaseException) -> str:
@@ -83,8 +73,10 @@ def error_kind(error: BaseException) -> str:
     return "exception"
 
 
-def describe_death(wait_status: int, output: str) -> Fault:
-    """The fault of a child that ended by itself, from its wait status and what it printed last."""
+def describe_death(wait_status: int | None, output: str) -> Fault:
+    """The fault of a child that ended by itself, from its wait status (None if unknown) and what it printed last."""
+    if wait_status is None:
+        return Fault("crash", "the process has ended, and so has its parent, which would know how")
     _printed, text = split_stack(output)
     if "std::bad_alloc" in output:
         return Fault("out_of_memory", "native code could not allocate memory and aborted", _signal(wait_status), text)

@@ -1,14 +1,15 @@
-"""What becomes of one item, from the messages about it: pure bookkeeping, no process and no clock.
+"""`ItemOutcome`: what becomes of one item, from the messages about it; bookkeeping without a process or a clock.
 
-Events go in (`event`, `fault`), a decision comes out (`state`), and in the end a record (`record`). The rules: a
-deterministic failure is final; a crash, a timeout or too much memory is final only after `Limits.max_retries` further
-tries alone; a body that fails costs the file its success, but not its other bodies; a preview costs nothing.
+Events go in (`event`, `fault`), a decision comes out (`state`), and in the end a complete record (`record`). The rules:
+a deterministic failure is final; a crash, a timeout or too much memory is final only after `Limits.max_retries` further
+tries alone; a body that fails makes its file fail, but not the other bodies; a failed preview is a note.
 """
 
 from __future__ import annotations
 
+import os
+import platform
 from collections import Counter
-from dataclasses import replace
 from typing import Any, Literal
 
 from dflow.flowmanager.plan.batch import Batch, BodyValues, Item
@@ -28,11 +29,11 @@ from dflow.records import ErrorRecord, ItemRecord, Status
 State = Literal["open", "retry", "finished"]
 
 _OPENING = -2
-"""What is going on in body mode before the first body's turn: the file is being read."""
+"""What is going on, body by body, before the first body: the file is being read."""
 
 
 class ItemOutcome:
-    """One item's way to its record. One thread."""
+    """Collects what happens to one item and makes its record. One thread."""
 
     def __init__(self, batch: Batch, item: Item) -> None:
         self._batch = batch
@@ -42,7 +43,7 @@ class ItemOutcome:
         self._deaths: Counter[int] = Counter()
         self._current = _OPENING if self._by_body else WHOLE_FILE
         self._in_preview = False
-        self._item_error: ErrorRecord | None = None
+        self._item_fault: Fault | None = None
         self._notes: list[str] = []
         self._logs: tuple[str, ...] = ()
         self._seconds = self._cpu_seconds = self._preview_seconds = 0.0
@@ -50,7 +51,7 @@ class ItemOutcome:
         self.state: State = "open"
 
     def request(self, memory_bytes: int) -> Run:
-        """What to ask a child for now: the item, less what is done."""
+        """The next request to a child: the item without the bodies that are done."""
         self._current = _OPENING if self._by_body else WHOLE_FILE
         self._in_preview = False
         self.state = "open"
@@ -68,10 +69,10 @@ class ItemOutcome:
             case ItemDone():
                 self._item_done(message)
             case _:
-                raise WireError(f"{type(message).__name__} where an item was asked for")
+                raise WireError(f"{type(message).__name__} does not answer a request for an item")
 
     def fault(self, fault: Fault, seconds: float) -> None:
-        """The child is gone after `seconds`; decide what that means."""
+        """Note that the child ended with the item after `seconds`, and decide what follows."""
         self._seconds += seconds
         if self._current in self._units:  # after its sample was whole: in its preview, or on the way to the next body
             what = "no preview" if self._in_preview else "afterwards"
@@ -81,14 +82,13 @@ class ItemOutcome:
             self._attempts += 1
             self.state = "retry"
         elif self._current == _OPENING or not self._by_body:
-            self.give_up(fault.record(self._batch.call.task_name))
+            self.give_up(fault)
         else:
-            error = fault.record(self._batch.call.task_name)
-            self._units[self._current] = UnitDone(self._current, "failed", error=error)
+            self._units[self._current] = UnitDone(self._current, "failed", error=fault)
 
-    def give_up(self, error: ErrorRecord) -> None:
-        """The item as a whole has failed, whatever was going on."""
-        self._item_error = error
+    def give_up(self, fault: Fault) -> None:
+        """Let the item as a whole fail, whatever was going on."""
+        self._item_fault = fault
         self.state = "finished"
 
     @property
@@ -106,9 +106,10 @@ class ItemOutcome:
         self._logs = lines
 
     def record(self) -> ItemRecord:
-        """The finished item's record, without what only the worker knows (host and process)."""
+        """The finished item's record; call it in the process that supervised the item, which an error names."""
         units = [self._units[body] for body in sorted(self._units)]
-        error = self._error(units)
+        fault = self._cause(units)
+        error = self._error(fault, units) if fault is not None else None
         return ItemRecord(
             item_index=self._item.index,
             item=self._item.identity,
@@ -147,26 +148,34 @@ class ItemOutcome:
     def _item_done(self, message: ItemDone) -> None:
         self._seconds += message.seconds
         self._cpu_seconds += message.cpu_seconds
-        self._item_error = message.error
+        self._item_fault = message.error
         if self.state != "retry":
             self.state = "finished"
 
-    def _error(self, units: list[UnitDone]) -> ErrorRecord | None:
-        failed = [unit for unit in units if unit.error is not None]
-        error = self._item_error
-        if error is None and failed:
-            error = failed[0].error
-            if error is not None and self._by_body:
-                bodies = ", ".join(str(unit.body) for unit in failed)
-                what = f"{len(failed)} of {len(units)} bodies failed ({bodies})"
-                error = replace(error, message=f"{what}; body {failed[0].body}: {error.message}")
-        if error is None:
-            return None
-        return replace(
-            error,
+    def _cause(self, units: list[UnitDone]) -> Fault | None:
+        """The item's own fault, else that of the first unit that failed."""
+        if self._item_fault is not None:
+            return self._item_fault
+        return next((unit.error for unit in units if unit.error is not None), None)
+
+    def _error(self, fault: Fault, units: list[UnitDone]) -> ErrorRecord:
+        message = fault.message
+        if self._by_body and self._item_fault is None:
+            failed = [unit.body for unit in units if unit.error is not None]
+            what = f"{len(failed)} of {len(units)} bodies failed ({', '.join(map(str, failed))})"
+            message = f"{what}; body {failed[0]}: {message}"
+        return ErrorRecord(
+            kind=fault.kind,
+            message=message,
+            task=self._batch.call.task_name,
             file=self._item.identity,
             item_index=self._item.index,
+            exception=fault.exception,
+            traceback=fault.traceback,
             seconds=self._seconds,
+            signal=fault.signal,
+            worker_pid=os.getpid(),
+            host=platform.node(),
             attempts=self._attempts,
             logs=self._logs,
         )

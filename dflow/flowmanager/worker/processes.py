@@ -1,11 +1,11 @@
-"""The worker's handles of its two processes: start them, talk to them, end them.
+"""The worker's handles of the processes below it, `ForkServer` and `Child`: start them, talk to them, end them.
 
 ::
 
-    worker (Dask, one thread) ── control ──▶ nursery (kernel imported, one thread) ── fork ──▶ child (user code, its
-    own group) └────── connection (messages), log pipe (what it prints), bell (wakes the worker) ───────┘
+    worker (Dask, one thread) ── control ──▶ fork server (kernel imported, one thread) ── fork ──▶ child (user code,
+    its own group) └────── connection (requests and replies), log pipe (what it prints) ──────┘
 
-The worker never blocks on a child: every wait is a poll with a deadline, during which the child's output is drained.
+The worker never blocks on a child: every wait is a poll with a deadline, during which the child's output is read.
 The end of a child is the end of its whole process group.
 """
 
@@ -25,36 +25,35 @@ import dflow
 from dflow.flowmanager.worker import wire
 from dflow.flowmanager.worker.child import DUMP_SIGNAL
 from dflow.flowmanager.worker.faults import split_stack
-from dflow.flowmanager.worker.limits import descendants, resident_bytes
-from dflow.flowmanager.worker.logtail import RequestLog
-from dflow.flowmanager.worker.nursery import PREVIEWS
+from dflow.flowmanager.worker.forkserver import PREVIEWS
+from dflow.flowmanager.worker.memory import descendants, resident_bytes
 
 _STACK_SECONDS = 1.0
-"""How long a late child is given to write where it hangs; it takes milliseconds where a processor is free."""
+"""How long a late child is given to write its stack; it takes milliseconds where a processor is free."""
 
 _ANSWER_SECONDS = 30.0
 _READ_BYTES = 1 << 16
 _MOST_READS = 16
-"""What is taken at once: a flood cannot keep the worker from looking at clock and memory."""
+"""How many reads in a row: a flood of output cannot keep the worker from checking time and memory."""
 
 _BOOT = """import sys
 sys.path.insert(0, sys.argv[1])
 import dflow
 del sys.path[0]
-from dflow.flowmanager.worker import nursery
-nursery.main()"""
+from dflow.flowmanager.worker import forkserver
+forkserver.main()"""
 """Finds the worker's own dflow, wherever it was imported from, and adds nothing to the path or the environment."""
 
-_NURSERY = (sys.executable, "-P", "-c", _BOOT, str(Path(dflow.__file__).resolve().parent.parent))
+_FORK_SERVER = (sys.executable, "-P", "-c", _BOOT, str(Path(dflow.__file__).resolve().parent.parent))
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class ChildStartError(OSError):
-    """No child could be started: the machine's fault, not an item's."""
+    """No child could be started: a fault of the machine, not of an item."""
 
 
-class Nursery:
-    """The worker's handle of its nursery process. One thread."""
+class ForkServer:
+    """The worker's handle of its fork server. One thread."""
 
     def __init__(self, startup_seconds: float, *, previews: bool = False) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -62,7 +61,7 @@ class Nursery:
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [*_NURSERY, str(theirs.fileno()), *([PREVIEWS] if previews else [])],
+                    [*_FORK_SERVER, str(theirs.fileno()), *([PREVIEWS] if previews else [])],
                     stdin=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
@@ -78,17 +77,15 @@ class Nursery:
         """Its process id."""
         return self._process.pid
 
-    def fork(self, connection: socket.socket, log_fd: int, bell_fd: int) -> int:
-        """The process id of a new child that serves `connection`, prints to `log_fd` and rings `bell_fd`.
-
-        All three stay open here.
+    def fork(self, connection: socket.socket, log_fd: int) -> int:
+        """The process id of a new child that serves `connection` and prints to `log_fd`; both stay open here.
 
         Raises
         ------
         ChildStartError
         """
         try:
-            socket.send_fds(self._control, [b"fork"], [connection.fileno(), log_fd, bell_fd])
+            socket.send_fds(self._control, [b"fork"], [connection.fileno(), log_fd])
         except OSError as error:
             raise self._lost(str(error)) from error
         return int(self._answer(_ANSWER_SECONDS))
@@ -122,166 +119,148 @@ class Nursery:
         except OSError as error:
             raise self._lost(str(error)) from error
         if not answer:
-            raise self._lost("it has ended, and its last words are in the worker's log")
+            raise self._lost("it has ended; what it printed is in the worker's log")
         return answer
 
     def _lost(self, reason: str) -> ChildStartError:
-        """End it for good: an answer that comes late would be taken for that to the next question."""
+        """End it: a late answer would be taken for that to the next request."""
         self.close()
-        return ChildStartError(f"the process that starts children cannot be used: {reason}")
+        return ChildStartError(f"the fork server cannot be used: {reason}")
 
 
 def _environment() -> dict[str, str]:
-    """The worker's, with numerical libraries on one thread: more threads at the fork would be lost in the child."""
+    """The worker's environment, with numerical libraries on one thread: a fork copies no other thread."""
     environment = dict(os.environ)
     for name in _ONE_THREAD:
         environment.setdefault(name, "1")
     return environment
 
 
-class Child:
-    """One child process and the worker's ends of what connects them. One thread."""
+class LogTail:
+    """Keeps the first and the last `limit` / 2 bytes of what is fed to it."""
 
-    def __init__(self, nursery: Nursery, log_bytes: int) -> None:
-        self._nursery = nursery
+    def __init__(self, limit: int) -> None:
+        self._half = max(limit // 2, 1)
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there has been any output."""
+        return bool(self._head)
+
+    def feed(self, data: bytes) -> None:
+        """Append output."""
+        room = self._half - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        excess = len(self._tail) - self._half
+        if excess > 0:
+            self._dropped += excess
+            del self._tail[:excess]
+
+    def text(self) -> str:
+        """What is kept, with a line that says how much was dropped."""
+        gap = b"\n... %d bytes left out ...\n" % self._dropped if self._dropped else b""
+        return (bytes(self._head) + gap + bytes(self._tail)).decode("utf-8", "backslashreplace")
+
+
+class Child:
+    """One child process, and the worker's ends of what connects them. One thread."""
+
+    def __init__(self, fork_server: ForkServer, log_bytes: int) -> None:
+        self._fork_server = fork_server
         self._connection, theirs = socket.socketpair()
         theirs.setblocking(True)  # whatever the default timeout in this process is
         self._log_fd, log_write = os.pipe()
-        self._bell_fd, bell_write = os.pipe()
         self._connection.setblocking(False)
         os.set_blocking(self._log_fd, False)
-        os.set_blocking(self._bell_fd, False)
         try:
             with theirs:
-                self.pid = nursery.fork(theirs, log_write, bell_write)
+                self.pid = fork_server.fork(theirs, log_write)
         except ChildStartError:
             self._close()
             raise
         finally:
             os.close(log_write)
-            os.close(bell_write)
+        self._connection_fd = self._connection.fileno()
         self._poll = select.poll()
-        self._events: dict[int, int] = {}
-        self._listen(self._connection.fileno(), 0)  # its end is told all the same
-        self._listen(self._log_fd, 0)
-        self._listen(self._bell_fd, select.POLLIN)
+        self._poll.register(self._connection_fd, select.POLLIN)  # before the log: see `wait`
+        self._poll.register(self._log_fd, select.POLLIN)
         self._inbox = wire.Inbox()
-        self.has_ended = False
+        self._log_bytes = log_bytes
+        self._log = LogTail(log_bytes)
         self._outsiders: list[int] = []
         self._unread = b""
-        self._is_loud = False
-        self.log = RequestLog(log_bytes)
+        self.has_ended = False
+        self.has_read_request = True
         self.functions: set[str] = set()
         self.preparation: wire.Prepare | None = None
         self.n_items = 0
         self.first_bytes = self.peak_bytes = resident_bytes(self.pid)
 
-    def is_alive(self) -> bool:
-        """Whether it still listens; an idle child says nothing, so anything readable is its end."""
-        try:
-            self._connection.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def ask(self, data: bytes, seconds: float) -> None:
-        """Send requests.
+    def send(self, data: bytes, seconds: float) -> None:
+        """Send a request; where the child does not take all of it within `seconds`, a part.
 
         Raises
         ------
         OSError
-            If the child is gone, or does not take them within `seconds`.
+            If the child has ended.
         """
-        self._connection.settimeout(seconds)
-        try:
-            self._connection.sendall(data)
-        finally:
-            self._connection.setblocking(False)
+        self.has_read_request = False
+        n_sent = self._connection.send(data)
+        if n_sent < len(data):
+            self._connection.settimeout(seconds)
+            try:
+                with contextlib.suppress(TimeoutError):
+                    self._connection.sendall(memoryview(data)[n_sent:])
+            finally:
+                self._connection.setblocking(False)
+        self.has_read_request = True
 
     def wait(self, seconds: float) -> list[wire.Reply]:
-        """What has arrived when the child rings or ends, or after `seconds`; output is drained, too.
+        """The replies that have arrived, none after `seconds`; output is read, too.
+
+        The child prints before it replies, and the poll looks at the connection first: with a reply, all that was
+        printed before it has been read.
 
         Raises
         ------
         EOFError
-            When the child is gone.
+            When the child has ended.
         wire.WireError
-            When it sends nonsense.
+            When it sent what is not a message.
         """
-        events = dict(self._poll.poll(max(seconds, 0.0) * 1000.0))
-        has_rung = self._bell_fd in events and self._hear()
-        replies = self._read()
-        # The child also rings before a large answer, and is held up until we have taken it, piece by piece.
-        self._is_loud = self._inbox.has_begun or (not replies and (has_rung or self._is_loud))
-        self._listen(self._connection.fileno(), select.POLLIN if self._is_loud or self._is_mute else 0)
-        self.drain_log()  # the child flushes before it answers: what it printed has arrived
-        return replies
+        ready = [fd for fd, _ in self._poll.poll(max(seconds, 0.0) * 1000.0)]
+        if self._log_fd in ready:
+            self._read_log()
+        if self._connection_fd not in ready:
+            return self._inbox.feed(b"")  # nothing, or what is wrong behind the replies that were returned before
+        data = self._receive()
+        if not data:
+            raise EOFError("the child has ended")
+        return self._inbox.feed(data)
 
     @property
-    def _is_mute(self) -> bool:
-        """Whether there is no bell any more: user code may have closed all descriptors that it found."""
-        return self._bell_fd not in self._events
+    def has_surplus(self) -> bool:
+        """Whether it sent something that is not, or not yet, a message."""
+        return not self._inbox.is_empty
 
-    def _listen(self, fd: int, events: int | None) -> None:
-        """From now on wake for these events of a descriptor, None for not even its end."""
-        if self._events.get(fd) == events:
-            return
-        if events is None:
-            del self._events[fd]
-            self._poll.unregister(fd)
-        else:
-            self._events[fd] = events
-            self._poll.register(fd, events)
+    @property
+    def output(self) -> str:
+        """What was printed since `take_output`, bounded."""
+        return self._log.text()
 
-    def _hear(self) -> bool:
-        """Take in a ring; False when it was none but the bell's end."""
-        if os.read(self._bell_fd, _READ_BYTES):
-            return True
-        self._listen(self._bell_fd, None)
-        return False
-
-    def _read(self) -> list[wire.Reply]:
-        """What lies in the connection; an end or nonsense behind an answer is told by the next call."""
-        replies = self._inbox.feed(b"")
-        for _ in range(_MOST_READS):
-            try:
-                data = self._connection.recv(_READ_BYTES)
-            except BlockingIOError:
-                break
-            except OSError:
-                data = b""
-            if not data:
-                if replies:
-                    break
-                raise EOFError("the child is gone")
-            try:
-                replies += self._inbox.feed(data)
-            except wire.WireError:
-                if replies:
-                    break
-                raise
-        return replies
-
-    def drain_log(self) -> None:
-        """Take what has been printed so far; at most as much as a pipe holds, so that a flood cannot keep us here."""
-        n_bytes = 0
-        for _ in range(_MOST_READS):
-            try:
-                data = os.read(self._log_fd, _READ_BYTES)
-            except BlockingIOError:
-                break
-            if not data:  # its end is closed in the child and in all that it started
-                self._listen(self._log_fd, None)
-                return
-            n_bytes += len(data)
-            self.log.feed(data)
-        if self._log_fd in self._events:  # a full pipe holds the child up
-            self._listen(self._log_fd, select.POLLIN if n_bytes >= _READ_BYTES else 0)
+    def take_output(self) -> str:
+        """What was printed since the last call, bounded."""
+        if not self._log.has_any:  # most items print nothing
+            return ""
+        text, self._log = self._log.text(), LogTail(self._log_bytes)
+        return text
 
     def stack(self) -> str:
-        """Where the child is now, as Python's stack; "" if it cannot say. It ends with that: `end` must follow."""
+        """The Python stack where the child is now, "" if it cannot write it. That ends the child: call `end` next."""
         self._outsiders = descendants(self.pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, DUMP_SIGNAL)
@@ -289,16 +268,17 @@ class Child:
         stack = ""
         while time.monotonic() < deadline:
             time.sleep(0.02)
-            self.drain_log()
-            before, stack = stack, split_stack(self.log.text())[1]
+            self._read_log()
+            before, stack = stack, split_stack(self._log.text())[1]
             if stack and stack == before:  # nothing more is coming
                 break
         return stack
 
     def end(self) -> int | None:
-        """Kill it with all it has started; its wait status, None if that cannot be learnt.
+        """Kill it with all it has started; its wait status, None if that cannot be found out.
 
-        Nothing can be asked of it any more; what it answered before may be had from `last_replies`.
+        Afterwards `last_replies` gives what it sent before, and `has_read_request` says whether it had read the last
+        request.
         """
         outsiders = self._outsiders or descendants(self.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -307,34 +287,56 @@ class Child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         try:
-            return self._nursery.reap(self.pid)
+            return self._fork_server.reap(self.pid)
         except ChildStartError:
             return None
         finally:
             self.has_ended = True
-            self.drain_log()
-            self._unread = self._drain()
+            self._read_log()
+            self._unread = self._receive_rest()
             self._close()
 
     def last_replies(self) -> list[wire.Reply]:
-        """What it had answered before its `end` and `wait` has not told.
+        """The replies that it sent before its `end` and `wait` has not returned.
 
         Raises
         ------
         wire.WireError
-            When it sent nonsense, which is told after the replies, if any.
+            When there is none, and it sent what is not a message.
         """
         data, self._unread = self._unread, b""
         return self._inbox.feed(data)
 
-    def _drain(self) -> bytes:
+    def _receive(self) -> bytes:
+        """The next bytes, b"" at the end."""
+        try:
+            return self._connection.recv(_READ_BYTES)
+        except ConnectionResetError:  # Linux: the other end was closed with bytes in it that had not been read
+            self.has_read_request = False
+            return b""
+
+    def _receive_rest(self) -> bytes:
         pieces: list[bytes] = []
         with contextlib.suppress(OSError):
-            while len(pieces) < _MOST_READS and (data := self._connection.recv(_READ_BYTES)):
+            while len(pieces) < _MOST_READS and (data := self._receive()):
                 pieces.append(data)
         return b"".join(pieces)
+
+    def _read_log(self) -> None:
+        """Read what has been printed; a bounded number of times, for a flood may go on for ever."""
+        for _ in range(_MOST_READS):
+            try:
+                data = os.read(self._log_fd, _READ_BYTES)
+            except BlockingIOError:
+                return
+            if not data:  # its end is closed in the child and in all that it started
+                with contextlib.suppress(KeyError):
+                    self._poll.unregister(self._log_fd)
+                return
+            self._log.feed(data)
+            if len(data) < _READ_BYTES:
+                return
 
     def _close(self) -> None:
         self._connection.close()
         os.close(self._log_fd)
-        os.close(self._bell_fd)

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from dflow.errors import StorageError
 from dflow.flowmanager.plan.batch import Batch
@@ -26,7 +25,7 @@ FLOW_METADATA = "Flow name"
 
 
 def work_folder(paths: FlowPaths) -> Path:
-    """Where unfinished samples wait for their next stage. The flow deletes it at its end."""
+    """The folder of unfinished samples, which a later stage goes on with. The flow deletes it at its end."""
     return paths.state / "work"
 
 
@@ -56,16 +55,15 @@ class Sample:
         self._body = body
         self.name = name
         self.storage = self._open()
-        self._save_metadata = self.storage.save_metadata
-        self._save_metadata(ITEM_METADATA, source)
-        self._save_metadata(FLOW_METADATA, batch.paths.name)
+        self.storage.save_metadata(ITEM_METADATA, source)
+        self.storage.save_metadata(FLOW_METADATA, batch.paths.name)
         self._defaults: dict[str, int] = {}
-        self._writes = _count_writes(self.storage)
+        self._n_own_writes = self.storage.n_writes
 
     @property
     def was_written(self) -> bool:
         """Whether the user saved anything. A schema alone is nothing; compressing the store on purpose is something."""
-        return bool(self._writes)
+        return self.storage.n_writes > self._n_own_writes
 
     def save_default(self, key: str, value: int) -> None:
         """Save metadata of the framework's own, unless the user has saved something under that key."""
@@ -73,11 +71,12 @@ class Sample:
         if self.storage.has_data(f"file/{key}"):
             return
         if known is None or known == self._defaults.get(key):
-            self._save_metadata(key, value)
+            self.storage.save_metadata(key, value)
+            self._n_own_writes += 1
             self._defaults[key] = value
 
     def seal(self) -> SampleRecord | None:
-        """Finish the sample; None for a memory storage, which leaves nothing."""
+        """Write the sample's file and return its record; None for a memory storage, which writes none."""
         if self._kind == "memory":
             self.storage.close()
             return None
@@ -87,7 +86,7 @@ class Sample:
         return record
 
     def park(self) -> None:
-        """Leave the sample to the next stage."""
+        """Keep the sample for the next stage."""
         self._as_file().close()
         final = self._paths.data_file(self.name)
         _link(final, _parked_file(self._paths, self.name, self._stage))
@@ -95,12 +94,12 @@ class Sample:
             _remove(final)
 
     def discard(self) -> None:
-        """Leave nothing: the sample failed or is skipped."""
+        """Remove the sample, which failed or is skipped."""
         self.storage.discard()
         discard_files(self._paths, self.name)
 
     def _as_file(self) -> DataStorage:
-        """The store as one whole ``.data`` file on disk, still open."""
+        """Write the store to one ``.data`` file and return it, still open."""
         path = str(self._paths.encoded / self.name)
         if isinstance(self.storage, OptStorage):
             store = OptStorage(path) if _is_closed(self.storage) else self.storage
@@ -114,7 +113,7 @@ class Sample:
         return store
 
     def _open(self) -> DataStorage:
-        """A fresh store at stage 0, else one that holds what the stage before left."""
+        """An empty store at stage 0, else one that holds what the stage before kept."""
         path = str(self._paths.encoded / self.name)
         earlier = _parked_file(self._paths, self.name, self._stage - 1) if self._stage else None
         if earlier is None:
@@ -133,7 +132,7 @@ class Sample:
 
 
 def _is_closed(storage: DataStorage) -> bool:
-    """Whether the user has closed the store, which is allowed: what was in it lies in its file."""
+    """Whether the user has closed the store, which is allowed: its contents are in its file."""
     try:
         storage.get_keys()
     except StorageError:
@@ -141,24 +140,8 @@ def _is_closed(storage: DataStorage) -> bool:
     return False
 
 
-def _count_writes(storage: DataStorage) -> list[str]:
-    """A list that grows with every writing call on this very storage from now on."""
-    writes: list[str] = []
-
-    def counting(method: Callable[..., Any], name: str) -> Callable[..., Any]:
-        def call(*arguments: Any, **keywords: Any) -> Any:
-            writes.append(name)
-            return method(*arguments, **keywords)
-
-        return call
-
-    for name in ("save_data", "save_metadata", "compress_store"):
-        setattr(storage, name, counting(getattr(storage, name), name))
-    return writes
-
-
 def _link(source: Path, target: Path) -> None:
-    """`target` becomes `source`'s content, whole or not at all."""
+    """Make `target` a link to `source` or a copy of it, atomically."""
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{target.name}")
     _remove(temporary)
     try:
@@ -176,7 +159,7 @@ def _remove(path: Path) -> None:
         os.unlink(path)
     except FileNotFoundError:
         return
-    except (IsADirectoryError, PermissionError):  # somebody else's folder under a sample's name; macOS says the latter
+    except (IsADirectoryError, PermissionError):  # a folder with a sample's name; on macOS the latter
         if not path.is_dir():
             raise
         shutil.rmtree(path)
@@ -192,7 +175,7 @@ def discard_files(paths: FlowPaths, name: str) -> None:
 
 
 def sweep_item(paths: FlowPaths, identity: str, keep_bodies: Iterable[int]) -> None:
-    """Remove what a child that died has left of an item, temporary files too, but not the finished bodies' samples.
+    """Remove what a child that died has written of an item, temporary files too, but not the finished bodies' samples.
 
     Reads the whole folders: half a second at a million samples, and only after a death.
     """

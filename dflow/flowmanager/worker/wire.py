@@ -1,14 +1,14 @@
-"""What a worker and its child say to each other, and how: length-prefixed pickles over a socket of their own.
+"""The messages between a worker and its child, and their form: length-prefixed pickles over a socket of their own.
 
-The worker asks with `Prepare` (once a batch) and `Run` (once an item). The child answers `Prepare` with `Prepared` and
-`Run` with any number of unit messages and one `ItemDone`. A *unit* is what becomes one sample: the whole file (body
--1) or one body. The worker asks for some items ahead and sleeps meanwhile; `Ring` says where it is to be woken.
+The worker sends `Prepare` (once per batch) and `Run` (once per item), one at a time. The child replies to `Prepare`
+with `Prepared`, and to `Run` with any number of unit messages and one `ItemDone`. A *unit* is what becomes one sample:
+the whole file (body -1) or one body.
 
-The worker reads with an unpickler that knows the few classes of what messages hold: a child whose memory a broken file
-has scribbled over can send nonsense, but cannot make the worker call anything else.
+The worker reads with an unpickler that admits only the few classes that replies are made of: a child whose memory a
+broken file has overwritten can send garbage, but cannot make the worker call anything else.
 
-A sample's layout is kilobytes and nearly always that of the sample before: the child sends each once and then its
-number.
+A sample's layout takes kilobytes and is nearly always that of the sample before: the child sends each layout once and
+then its number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from operator import attrgetter
 from typing import Any
 
 from dflow.flowmanager.plan.batch import Batch, BodyValues, Item, PackedValue
-from dflow.records import ArrayLayout, ErrorRecord, SampleLayout, SampleRecord, Status
+from dflow.flowmanager.worker.faults import Fault
+from dflow.records import ArrayLayout, SampleLayout, SampleRecord, Status
 
 WHOLE_FILE = -1
 """The body index of a unit that is the whole file."""
@@ -35,7 +36,7 @@ _READ_BYTES = 32 * 1024
 
 
 class WireError(Exception):
-    """Bytes that are no message: the other side is out of its mind."""
+    """Bytes that are not a message, or a message where it does not belong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,9 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The answer to `Prepare`; `error` if the function could not be loaded."""
+    """The reply to `Prepare`; `error` if the function cannot be loaded."""
 
-    error: ErrorRecord | None = None
+    error: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,8 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
-    """Wake the worker when all requests before this one are answered. Has no answer of its own."""
-
-
-@dataclass(frozen=True, slots=True)
 class UnitStarted:
-    """A body's turn has come. Not sent for whole files."""
+    """A body is about to be encoded. Not sent for whole files."""
 
     body: int
 
@@ -81,7 +77,7 @@ class UnitDone:
     """One unit is finished and its sample, if any, lies on disk whole.
 
     `value` is packed. `sample` is set when the sample is sealed, `parked` ("" otherwise) is its name when a later
-    stage goes on with it. `preview` says that a preview follows, whose end `PreviewDone` tells.
+    stage goes on with it. `preview` says that a preview follows, which ends with `PreviewDone`.
     """
 
     body: int
@@ -89,13 +85,13 @@ class UnitDone:
     value: Any = None
     sample: SampleRecord | None = None
     parked: str = ""
-    error: ErrorRecord | None = None
+    error: Fault | None = None
     preview: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewDone:
-    """The preview of the last unit is over, after so many seconds; `note` says what went wrong, "" if nothing."""
+    """The last unit's preview has ended; it took `seconds`, and `note` says what went wrong, "" if nothing."""
 
     seconds: float
     note: str = ""
@@ -103,23 +99,22 @@ class PreviewDone:
 
 @dataclass(frozen=True, slots=True)
 class ItemDone:
-    """The item is finished; `error` if it failed before its first unit (a file that cannot be opened body by body)."""
+    """The item is finished; `error` if it failed before its first unit (a file that cannot be opened body by body).
+
+    `leaving` says that the child ends with this item, so that a fresh one does the next.
+    """
 
     seconds: float
     cpu_seconds: float
-    error: ErrorRecord | None = None
+    error: Fault | None = None
     peak_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Leaving:
-    """The child ends, so that a fresh one goes on; no request after the one just answered was begun."""
+    leaving: bool = False
 
 
 Request = Prepare | Run
-Reply = Prepared | UnitStarted | UnitDone | PreviewDone | ItemDone | Leaving
+Reply = Prepared | UnitStarted | UnitDone | PreviewDone | ItemDone
 LAST = (Prepared, ItemDone)
-"""The replies that end a request."""
+"""The replies that complete an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +125,8 @@ class NewLayout:
     layout: SampleLayout
 
 
-_KINDS = (Prepare, Run, Ring, Prepared, UnitStarted, UnitDone, PreviewDone, ItemDone, NewLayout, Leaving)
-_REQUESTS = dict(enumerate(_KINDS[:3]))
+_KINDS = (Prepare, Run, Prepared, UnitStarted, UnitDone, PreviewDone, ItemDone, NewLayout)
+_REQUESTS = dict(enumerate(_KINDS[:2]))
 _REPLIES = {code: kind for code, kind in enumerate(_KINDS) if code not in _REQUESTS}
 
 
@@ -152,9 +147,9 @@ _behind_layout = attrgetter(*[each.name for each in fields(SampleRecord)][4:])
 
 _CLASSES = {
     (known.__module__, known.__name__): known
-    for known in (SampleRecord, SampleLayout, ArrayLayout, ErrorRecord, PackedValue, BodyValues)
+    for known in (SampleRecord, SampleLayout, ArrayLayout, Fault, PackedValue, BodyValues)
 }
-"""All that a reply's fields may be made of, builtin values aside."""
+"""All that a reply's fields may be made of, besides builtin values."""
 
 
 def _row(message: Any) -> tuple[Any, ...]:
@@ -162,7 +157,7 @@ def _row(message: Any) -> tuple[Any, ...]:
     return code, *get(message)
 
 
-def packed(message: Request | Ring) -> bytes:
+def packed(message: Request) -> bytes:
     """A message to the child as bytes."""
     row = _row(message)
     if isinstance(message, Run):
@@ -175,7 +170,7 @@ def _framed(data: bytes) -> bytes:
 
 
 class Outbox:
-    """The child's side of its replies. Remembers which layouts the worker knows. One thread."""
+    """The child's side of its replies. Remembers which layouts it has sent. One thread."""
 
     def __init__(self) -> None:
         self._numbers: dict[int, tuple[int, SampleLayout]] = {}  # by id, which the kept reference keeps from recurring
@@ -191,7 +186,7 @@ class Outbox:
         return _framed(pickle.dumps(tuple(rows), pickle.HIGHEST_PROTOCOL))
 
     def _light(self, sample: SampleRecord, rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """A sample's fields, the number of its layout in the layout's place; `rows` gets what must be read before."""
+        """A sample's fields with its layout's number in the layout's place; a new layout is appended to `rows`."""
         known = self._numbers.get(id(sample.layout))
         if known is None:
             known = self._numbers[id(sample.layout)] = len(self._numbers), sample.layout
@@ -200,14 +195,14 @@ class Outbox:
 
 
 class Requests:
-    """The child's side of its requests, which it trusts. Reads what has come so far in one go. One thread."""
+    """The child's side of its requests, which it trusts. One thread."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._buffer = b""
         self._at = 0
 
-    def take(self) -> Any:
+    def take(self) -> Request:
         """The next message; waits for it.
 
         Raises
@@ -219,7 +214,8 @@ class Requests:
         ((code, *values),) = pickle.loads(self._read(length))
         if _REQUESTS[code] is Run:
             values[0] = Item(*values[0])
-        return _REQUESTS[code](*values)
+        request: Request = _REQUESTS[code](*values)
+        return request
 
     def _read(self, n_bytes: int) -> bytes:
         while len(self._buffer) - self._at < n_bytes:
@@ -241,7 +237,7 @@ def _frame_length(header: bytes) -> int:
 
 
 class Inbox:
-    """Bytes in, messages out, for the worker, which must never block on a child. Not thread-safe."""
+    """Makes replies of a child's bytes as they arrive, without blocking. One thread."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -254,7 +250,7 @@ class Inbox:
         Raises
         ------
         WireError
-            If the bytes are no messages; where whole ones came before, not until the next call, even with b"".
+            If the bytes are not messages; where whole ones came before, at the next call, even with b"".
         """
         if self._problem is not None:
             raise self._problem
@@ -269,9 +265,9 @@ class Inbox:
         return messages
 
     @property
-    def has_begun(self) -> bool:
-        """Whether there is a part of a message."""
-        return bool(self._buffer)
+    def is_empty(self) -> bool:
+        """Whether all that was fed were whole messages."""
+        return not self._buffer and self._problem is None
 
     def _cut(self, messages: list[Reply]) -> None:
         """Move whole messages from the buffer to `messages`."""
@@ -295,7 +291,7 @@ class Inbox:
         if kind is NewLayout:
             number, layout = values
             if type(number) is not int or type(layout) is not SampleLayout:
-                raise WireError("a message tells of a layout that is none")
+                raise WireError("a message holds a layout that is none")
             self._layouts[number] = layout
             return
         if kind is UnitDone and type(values[3]) is tuple:
@@ -305,7 +301,7 @@ class Inbox:
 
 
 class _ReplyUnpickler(pickle.Unpickler):
-    """Knows what replies hold and nothing else."""
+    """Finds the classes that replies are made of, and no others."""
 
     def find_class(self, module: str, name: str, /) -> Any:
         found = _CLASSES.get((module, name))

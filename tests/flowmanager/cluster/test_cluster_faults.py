@@ -125,7 +125,7 @@ def test_workers_that_keep_dying_are_reported(tmp_path, shared_client, capsys):
         import psutil
 
         if part == 3:
-            os.kill(psutil.Process().parent().ppid(), signal.SIGKILL)  # the nursery's parent
+            os.kill(psutil.Process().parent().ppid(), signal.SIGKILL)  # the fork server's parent
             time.sleep(60)
         return part
 

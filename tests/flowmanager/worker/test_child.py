@@ -138,9 +138,9 @@ def test_an_idle_child_ends_with_its_worker(tmp_path):
     ) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
-        nursery = psutil.Process(pid).ppid()
+        fork_server = psutil.Process(pid).ppid()
         process.kill()
-        assert wait_until(lambda: not is_running(pid) and not is_running(nursery), 20.0)
+        assert wait_until(lambda: not is_running(pid) and not is_running(fork_server), 20.0)
 
 
 def test_a_worker_that_ends_properly_leaves_no_child():

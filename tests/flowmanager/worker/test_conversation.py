@@ -1,4 +1,4 @@
-"""The law of worker and child: one record an item, its own, whatever the child does and however its bytes arrive.
+"""The law of worker and child: one record per item, its own, whatever the child does and however its bytes arrive.
 
 The child is scripted: a thread plays it, over the real sockets and pipes, and sends its bytes in random pieces. A real
 process stands in for the child's life: the thread stops where that process is killed, at any byte.
@@ -24,11 +24,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dflow.flowmanager.plan.batch import Batch
-from dflow.flowmanager.worker import isolation, processes, wire, worker
-from dflow.flowmanager.worker.isolation import Supervisor
-from dflow.flowmanager.worker.logtail import end_mark
+from dflow.flowmanager.worker import conversation, processes, wire, worker
+from dflow.flowmanager.worker.conversation import Allowance, Supervisor
 from dflow.flowmanager.worker.outcome import ItemOutcome
 from dflow.records import ItemRecord
+from tests.clock import Clock
 from tests.flowmanager.batches import QUICK, double, make_batch
 
 LARGE = "y" * 400_000
@@ -42,14 +42,14 @@ class _Killed(Exception):
 class ScriptedChild:
     """Plays a child on its ends of the lines; what an item does is its value: ``[number, behaviour]``."""
 
-    def __init__(self, connection: socket.socket, log_fd: int, bell_fd: int, rng: random.Random, late: float) -> None:
+    def __init__(self, connection: socket.socket, log_fd: int, rng: random.Random, late: float) -> None:
         self.process = subprocess.Popen(["sleep", "600"], start_new_session=True)
-        self._connection, self._log_fd, self._bell_fd = connection.dup(), os.dup(log_fd), os.dup(bell_fd)
+        self._connection, self._log_fd = connection.dup(), os.dup(log_fd)
         self._connection.settimeout(0.005)
         os.set_blocking(self._log_fd, False)
         self._rng, self._late_seconds = rng, late
         self._killed = threading.Event()
-        self._outbox, self._n_answered = wire.Outbox(), 0
+        self._outbox = wire.Outbox()
         self.begun: Counter[int] = Counter()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
@@ -69,14 +69,11 @@ class ScriptedChild:
                 request = requests.take()
                 if isinstance(request, wire.Prepare):
                     self._answer(wire.Prepared())
-                elif isinstance(request, wire.Ring):
-                    self._ring()
                 else:
                     self._run(*request.item.value)
         except (_Killed, OSError, EOFError):
             self._connection.close()
             os.close(self._log_fd)
-            os.close(self._bell_fd)
             os.kill(self.process.pid, signal.SIGKILL)  # a zombie at worst: `reap` comes later
 
     def _look(self) -> None:
@@ -94,20 +91,16 @@ class ScriptedChild:
             "slow": lambda: self._sleep(self._rng.uniform(0.0, 0.06)),
             "nonsense": lambda: self._rave(self._rng.randbytes(self._rng.choice([1, 5, 200, 70_000]))),
             "flood": lambda: self._print(b"x" * 300_000),
-            "deaf": lambda: os.close(self._bell_fd),
             "preview": lambda: self._answer(wire.UnitDone(-1, "succeeded", number, preview=True)),
             "preview that hangs": lambda: self._hanging_preview(number),
         }.get(behaviour, lambda: None)()
-        if behaviour == "deaf":
-            self._bell_fd = os.open(os.devnull, os.O_WRONLY)
-        done = wire.ItemDone(0.0, 0.0)
-        rest = (wire.Leaving(),) if behaviour == "leave" else ()
+        done = wire.ItemDone(0.0, 0.0, leaving=behaviour == "leave")
         if behaviour.startswith("preview"):
             self._answer(wire.PreviewDone(0.0), done)
             return
         value = LARGE if behaviour == "large" else number
         part = self._rng.random() if behaviour == "die amid its answer" else 1.0
-        self._answer(wire.UnitDone(-1, "succeeded", value), done, *rest, part=part)
+        self._answer(wire.UnitDone(-1, "succeeded", value), done, part=part)
         if behaviour in ("die amid its answer", "answer and die", "leave"):
             self._die()
         if behaviour == "answer and talk nonsense":
@@ -126,11 +119,6 @@ class ScriptedChild:
 
     def _answer(self, *messages: wire.Reply, part: float = 1.0) -> None:
         data = self._outbox.pack(messages)
-        if any(isinstance(message, wire.LAST) for message in messages) and part == 1.0:
-            self._print(end_mark(self._n_answered))
-            self._n_answered += 1
-        if len(data) > 32 * 1024:
-            self._ring()
         self._send(data[: int(part * (len(data) - 1))] if part < 1.0 else data)
 
     def _send(self, data: bytes) -> None:
@@ -151,9 +139,6 @@ class ScriptedChild:
                 data = data[os.write(self._log_fd, data[:4096]) :]
             except BlockingIOError:
                 time.sleep(0.001)
-
-    def _ring(self) -> None:
-        os.write(self._bell_fd, b"!")
 
     def _sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -177,8 +162,8 @@ class _Patient:
                 continue
 
 
-class ScriptedNursery:
-    """Stands in for `Nursery`."""
+class ScriptedForkServer:
+    """Stands in for `ForkServer`."""
 
     rng: ClassVar[random.Random]
     late_seconds: ClassVar[float]
@@ -187,8 +172,8 @@ class ScriptedNursery:
     def __init__(self, startup_seconds: float, *, previews: bool) -> None:
         self._running: dict[int, ScriptedChild] = {}
 
-    def fork(self, connection: socket.socket, log_fd: int, bell_fd: int) -> int:
-        child = ScriptedChild(connection, log_fd, bell_fd, self.rng, self.late_seconds)
+    def fork(self, connection: socket.socket, log_fd: int) -> int:
+        child = ScriptedChild(connection, log_fd, self.rng, self.late_seconds)
         self.children.append(child)
         self._running[child.process.pid] = child
         return child.process.pid
@@ -202,7 +187,7 @@ class ScriptedNursery:
             self.reap(pid)
 
 
-FINE = ("fine", "slow", "large", "flood", "deaf", "preview", "leave", "answer and talk nonsense")
+FINE = ("fine", "slow", "large", "flood", "preview", "leave", "answer and talk nonsense")
 FATAL = {"die": "crash", "nonsense": "crash", "die amid its answer": "crash", "hang": "timeout"}
 TIMED = ("hang", "late", "preview that hangs")
 UNTIMED = (*FINE, *FINE, *[each for each in FATAL if each not in TIMED], "answer and die")
@@ -211,16 +196,10 @@ UNTIMED = (*FINE, *FINE, *[each for each in FATAL if each not in TIMED], "answer
 def law_of(number: int, behaviours: list[str], max_retries: int) -> tuple[set[str], range]:
     """What may become of an item ("succeeded" or the kind of its error), and how often it may be begun."""
     behaviour = behaviours[number]
-    before = behaviours[number - 1] if number else ""
     outcomes = {FATAL.get(behaviour, "succeeded")}
     n_begun = (1, 1) if behaviour not in FATAL else (1 + max_retries,) * 2
     if behaviour == "late":
         outcomes, n_begun = {"succeeded", "timeout"}, (1, 1 + max_retries)
-    if "late" in behaviours[:number]:  # it may just have been begun when an answer came as its time was up
-        n_begun = n_begun[0], n_begun[1] + 1
-    if before in ("answer and die", "answer and talk nonsense"):  # nobody can say whether it had been begun
-        n_begun = max(n_begun[0] - 1, 0), n_begun[1]
-        outcomes |= {"crash"} if not max_retries or behaviour in FATAL else set()
     return outcomes, range(n_begun[0], n_begun[1] + 1)
 
 
@@ -228,17 +207,17 @@ def run(
     behaviours: list[str], seed: int, max_retries: int, seconds: float, folder: Path
 ) -> tuple[list[ItemRecord], Counter[int]]:
     """The records of a batch whose items do this, and how often each was begun."""
-    ScriptedNursery.rng, ScriptedNursery.late_seconds = random.Random(seed), seconds
-    ScriptedNursery.children = []
+    ScriptedForkServer.rng, ScriptedForkServer.late_seconds = random.Random(seed), seconds
+    ScriptedForkServer.children = []
     limits = replace(QUICK, timeout_seconds=seconds, preview_seconds=seconds, max_retries=max_retries)
     batch: Batch = make_batch(double, list(map(list, enumerate(behaviours))), folder, kind="custom", limits=limits)
     outcomes = [ItemOutcome(batch, item) for item in batch.items]
     supervisor = Supervisor()
     try:
-        worker._run_isolated(batch, outcomes, supervisor)
+        worker._run_isolated(batch, outcomes, supervisor, lambda _: None)
     finally:
         supervisor.close()
-    begun: Counter[int] = sum((child.begun for child in ScriptedNursery.children), Counter())
+    begun: Counter[int] = sum((child.begun for child in ScriptedForkServer.children), Counter())
     return [outcome.record() for outcome in outcomes], begun
 
 
@@ -258,14 +237,14 @@ def check(behaviours: list[str], seed: int, max_retries: int, seconds: float, fo
         if begun[number]:
             assert f"line of {number}" in record.logs, told
         others = [line for line in record.logs if line.startswith("line of ") and line != f"line of {number}"]
-        assert others == [] or behaviour in FATAL or "late" in behaviours, told
+        assert others == [], told
         if behaviour == "preview that hangs" and found == "succeeded":
             assert "timeout" in record.notes[0], told
 
 
 @pytest.fixture
 def _scripted(monkeypatch) -> None:
-    monkeypatch.setattr(isolation, "Nursery", ScriptedNursery)
+    monkeypatch.setattr(conversation, "ForkServer", ScriptedForkServer)
     monkeypatch.setattr(processes, "_STACK_SECONDS", 0.03)
 
 
@@ -285,3 +264,43 @@ def test_every_item_gets_its_own_record_and_is_done_once(tmp_path, behaviours, s
 def test_time_that_runs_out_is_the_right_items(tmp_path, max_retries):
     behaviours = ["fine", "hang", "large", "preview that hangs", "leave", "late", "fine"]
     check(behaviours, 5, max_retries, 2.0, tmp_path)
+
+
+@pytest.fixture
+def clock_time(monkeypatch) -> Clock:
+    """The time, to be moved by hand."""
+    found = Clock()
+    monkeypatch.setattr(conversation, "time", found)
+    return found
+
+
+def test_each_request_has_its_whole_time(clock_time):
+    clock = conversation._Clock(Allowance(5.0, 0))
+    clock_time.now += 4.0
+    assert clock.remaining() == pytest.approx(1.0)
+    clock = conversation._Clock(Allowance(5.0, 0))
+    assert clock.remaining() == pytest.approx(5.0)
+    assert clock.fault() is None
+    clock_time.now += 5.0
+    fault = clock.fault()
+    assert fault is not None
+    assert fault.kind == "timeout"
+
+
+def test_a_preview_has_its_own_time_and_leaves_the_items_alone(clock_time):
+    clock = conversation._Clock(Allowance(5.0, 0, preview_seconds=30.0))
+    clock_time.now += 3.0
+    clock.note(wire.UnitDone(-1, "succeeded", preview=True))
+    assert clock.remaining() == pytest.approx(30.0)
+    clock_time.now += 10.0
+    clock.note(wire.PreviewDone(10.0))
+    assert clock.remaining() == pytest.approx(2.0)
+
+
+def test_a_preview_that_takes_too_long_is_named_with_its_own_limit(clock_time):
+    clock = conversation._Clock(Allowance(5.0, 0, preview_seconds=30.0))
+    clock.note(wire.UnitDone(-1, "succeeded", preview=True))
+    clock_time.now += 30.0
+    fault = clock.fault()
+    assert fault is not None
+    assert (fault.kind, fault.message) == ("timeout", "not finished within 30 s")

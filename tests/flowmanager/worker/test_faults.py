@@ -1,4 +1,4 @@
-"""One word and one record for whatever goes wrong."""
+"""One word and one message for whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from dflow.errors import NoGeometryError, TooBigError, UnreadableFileError
 from dflow.flowmanager.worker.faults import (
     BadReturnError,
-    Fault,
     describe_death,
     describe_exception,
     error_kind,
@@ -48,23 +47,23 @@ class Mute(Exception):
 )
 def test_every_exception_has_its_kind(error, kind):
     assert error_kind(error) == kind
-    record = describe_exception(error, "encode")
-    assert (record.kind, record.exception, record.task) == (kind, type(error).__name__, "encode")
-    assert record.message
+    fault = describe_exception(error)
+    assert (fault.kind, fault.exception) == (kind, type(error).__name__)
+    assert fault.message
 
 
 def test_an_item_whose_file_is_gone_has_vanished(tmp_path):
     there = tmp_path / "there.step"
     there.touch()
     gone = str(tmp_path / "gone.step")
-    assert describe_exception(UnreadableFileError("x"), "t", gone).kind == "vanished"
-    assert describe_exception(FileNotFoundError(errno.ENOENT, "x"), "t", gone).kind == "vanished"
-    assert describe_exception(UnreadableFileError("x"), "t", str(there)).kind == "unreadable"
-    assert describe_exception(ValueError("x"), "t", gone).kind == "exception"
+    assert describe_exception(UnreadableFileError("x"), gone).kind == "vanished"
+    assert describe_exception(FileNotFoundError(errno.ENOENT, "x"), gone).kind == "vanished"
+    assert describe_exception(UnreadableFileError("x"), str(there)).kind == "unreadable"
+    assert describe_exception(ValueError("x"), gone).kind == "exception"
 
 
 def test_a_message_that_cannot_be_shown_is_said_to_be_so():
-    assert describe_exception(Mute(), "t").message == "its message cannot be shown: RuntimeError"
+    assert describe_exception(Mute()).message == "its message cannot be shown: RuntimeError"
 
 
 def test_a_message_of_a_class_of_its_own_becomes_plain_text():
@@ -75,7 +74,7 @@ def test_a_message_of_a_class_of_its_own_becomes_plain_text():
         def __str__(self) -> str:
             return Lazy("no good")
 
-    message = describe_exception(Translated(), "t").message
+    message = describe_exception(Translated()).message
     assert type(message) is str
     assert message == "no good"
 
@@ -88,10 +87,10 @@ def test_long_messages_and_tracebacks_are_bounded_and_keep_what_matters():
 
     with pytest.raises(ValueError) as caught:
         descend(200)
-    record = describe_exception(caught.value, "t")
+    record = describe_exception(caught.value)
     assert len(record.message) == 2048
     assert len(record.traceback) == 4096
-    assert describe_exception(KeyError("k"), "t").traceback.strip() == "KeyError: 'k'"
+    assert describe_exception(KeyError("k")).traceback.strip() == "KeyError: 'k'"
 
 
 def test_death_by_signal_names_it_and_says_where():
@@ -122,8 +121,3 @@ def test_stacks_are_taken_out_of_the_log():
     assert "dflow" not in stack
     assert "Extension modules" not in stack
     assert split_stack("only prints\n") == ("only prints\n", "")
-
-
-def test_a_fault_becomes_a_record():
-    record = Fault("crash", "gone", 11, "stack").record("encode")
-    assert (record.kind, record.message, record.signal, record.traceback) == ("crash", "gone", 11, "stack")

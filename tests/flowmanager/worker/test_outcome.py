@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from dflow.storage.paths import FlowPaths
 CRASH = Fault("crash", "ended by SIGSEGV", 11, "stack")
 DONE = ItemDone(2.0, 1.5)
 ITEM = Item(4, "a.step", "/x/a.step", content_hash="hash")
-VALUE_ERROR = ErrorRecord("exception", "no good", "encode", "", 0, exception="ValueError")
+VALUE_ERROR = Fault("exception", "no good", exception="ValueError")
 NO_MEMORY = replace(VALUE_ERROR, kind="out_of_memory")
 
 
@@ -184,3 +186,20 @@ def test_giving_up_ends_it_with_that_error():
     error = item.record().error
     assert error is not None
     assert (item.state, error.kind, error.file, error.logs) == ("finished", "infrastructure", "a.step", ("a line",))
+
+
+def test_an_error_record_is_complete():
+    item = tell(outcome(max_retries=0), UnitDone(-1, "failed", error=VALUE_ERROR), DONE)
+    item.log(("a line",))
+    assert item.record().error == ErrorRecord(
+        "exception",
+        "no good",
+        "encode",
+        "a.step",
+        4,
+        exception="ValueError",
+        seconds=2.0,
+        worker_pid=os.getpid(),
+        host=platform.node(),
+        logs=("a line",),
+    )

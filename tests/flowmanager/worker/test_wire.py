@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from dflow.flowmanager.plan.batch import BodyValues, Item, PackedValue
 from dflow.flowmanager.worker import wire
-from dflow.records import ArrayLayout, ErrorRecord, SampleLayout, SampleRecord
+from dflow.flowmanager.worker.faults import Fault
+from dflow.records import ArrayLayout, SampleLayout, SampleRecord
 
 LAYOUT = SampleLayout((ArrayLayout("faces", "areas", "float32", ("face",), ()),))
 SAMPLE = SampleRecord("abc_0", "a.step", -1, LAYOUT, (6,), (("face_count", 6),))
-ERROR = ErrorRecord("exception", "no", "encode", "", 0)
+ERROR = Fault("exception", "no", exception="ValueError")
 ITEM = Item(3, "a.step", "/x/a.step", (("k", 2.0),), ("abc_0",), "hash")
 REPLIES = [
     wire.Prepared(),
@@ -27,7 +28,7 @@ REPLIES = [
     wire.UnitDone(3, "succeeded", PackedValue(b"x" * 5000), SAMPLE, preview=True),
     wire.UnitDone(-1, "failed", BodyValues(((0, 1),)), error=ERROR),
     wire.PreviewDone(0.5, "note"),
-    wire.ItemDone(1.0, 0.5, None, 10**9),
+    wire.ItemDone(1.0, 0.5, None, 10**9, leaving=True),
 ]
 
 
@@ -73,7 +74,7 @@ def test_a_request_that_breaks_off_is_the_workers_end():
     ours, theirs = socket.socketpair()
     with theirs:
         with ours:
-            ours.sendall(wire.packed(wire.Ring())[:-1])
+            ours.sendall(wire.packed(wire.Run(ITEM))[:-1])
         with pytest.raises(EOFError):
             wire.Requests(theirs).take()
 
@@ -85,14 +86,14 @@ def test_a_request_that_breaks_off_is_the_workers_end():
         frame(b"not a pickle"),
         frame(b""),
         frame(pickle.dumps({"a": "dictionary"})),
-        frame(pickle.dumps((3, (3, None)))),
-        frame(pickle.dumps((((3, None),),))),
+        frame(pickle.dumps((2, (2, None)))),
+        frame(pickle.dumps((((2, None),),))),
         frame(pickle.dumps(wire.Run(ITEM))),
         wire.packed(wire.Run(ITEM)),
         frame(pickle.dumps((wire.ItemDone(1.0, 0.5),))),
-        frame(pickle.dumps(((7, 1.0),))),
-        frame(pickle.dumps(((7, 1.0, 0.5, None, 10, "more"),))),
-        frame(pickle.dumps(((5, -1, "succeeded", None, (1, 2)),))),
+        frame(pickle.dumps(((6, 1.0),))),
+        frame(pickle.dumps(((6, 1.0, 0.5, None, 10, False, "more"),))),
+        frame(pickle.dumps(((4, -1, "succeeded", None, (1, 2)),))),
         frame(pickle.dumps((("x",),))),
         frames(wire.Prepared())[:4] + struct.pack("<Q", 1 << 60),
     ],
@@ -112,7 +113,7 @@ def test_answers_before_nonsense_are_told_before_it():
 
 def test_an_answer_before_nonsense_in_one_frame_is_told_before_it():
     inbox = wire.Inbox()
-    assert inbox.feed(frame(pickle.dumps(((3, None), 3)))) == [wire.Prepared()]
+    assert inbox.feed(frame(pickle.dumps(((2, None), 2)))) == [wire.Prepared()]
     with pytest.raises(wire.WireError, match="cannot be read"):
         inbox.feed(b"")
 

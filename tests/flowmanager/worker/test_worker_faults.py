@@ -395,7 +395,7 @@ def test_a_function_that_crashes_while_it_is_loaded_fails_every_item(tmp_path):
 def test_where_no_child_can_be_started_the_items_say_so(tmp_path, monkeypatch):
     worker.shutdown()
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    monkeypatch.setattr("dflow.flowmanager.worker.processes._NURSERY", ("/nowhere/python",))
+    monkeypatch.setattr("dflow.flowmanager.worker.processes._FORK_SERVER", ("/nowhere/python",))
     result = worker.run_batch(make_batch(double, [1, 2], tmp_path))
     assert [error.kind for error in errors_of(result)] == ["infrastructure"] * 2
 

@@ -9,10 +9,10 @@ import sys
 def test_children_find_what_previews_need_loaded():
     program = (
         "import sys\n"
-        "from dflow.flowmanager.worker import nursery\n"
-        "nursery.warm_up()\n"
+        "from dflow.flowmanager.worker import forkserver\n"
+        "forkserver.warm_up()\n"
         "print('dflow.cadaccess.meshing' in sys.modules)\n"
-        "nursery.warm_up_previews()\n"
+        "forkserver.warm_up_previews()\n"
         "print('dflow.cadaccess.meshing' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=280)

@@ -12,10 +12,10 @@ import psutil
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MIN_CHILD_BYTES = 256 * 1024**2
-"""What a child may take above its memory at birth, however tight the budget and however fat the worker."""
+"""What a child may hold above its memory at its start, however small the budget and however large the worker."""
 
 _SHARE_OF_MACHINE = 0.8
-"""How much of the machine's memory all workers together may take: the rest is for the system and the scheduler."""
+"""The part of the machine's memory that all workers together may take: the system and the scheduler need the rest."""
 
 _MIN_ALLOWANCE_BYTES = 1024**3
 
@@ -36,14 +36,14 @@ def data_bytes() -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """Process ids below `pid`, also those that have left its process group. Walks the process table: milliseconds."""
+    """Process ids below `pid`, those outside its process group too. Takes milliseconds: walks the process table."""
     with contextlib.suppress(psutil.Error):
         return [process.pid for process in psutil.Process(pid).children(recursive=True)]
     return []
 
 
 def machine_share_bytes() -> int:
-    """The memory one worker may take when nobody says: the machine's, shared by its cores."""
+    """The memory that one worker may take by default: the machine's, divided by its cores."""
     share = _SHARE_OF_MACHINE * psutil.virtual_memory().total / (os.cpu_count() or 1)
     return max(int(share), _MIN_ALLOWANCE_BYTES)
 

@@ -1,13 +1,13 @@
-"""The process that children come from: it imports the CAD kernel once and forks a warm child on demand.
+"""The fork server: a process that imports the CAD kernel once and forks a warm child on demand.
 
 Importing the kernel takes seconds, a fork milliseconds: a folder full of files that kill their process costs little
 time. Started by the worker (see `dflow.flowmanager.worker.processes`); it has one thread, opens no file, and runs no
 user code.
 
-Over the control socket (``SOCK_SEQPACKET``) it takes ``fork`` with three descriptors (the child's connection, the end
-of the pipe that its output goes to, and that of its bell) and answers the child's process id; ``reap <pid>`` waits for
-a child that has ended and answers its wait status. When the control socket closes because the worker is gone, however
-it went, it kills its children's process groups and ends. Children die with it (``PR_SET_PDEATHSIG``).
+Over the control socket (``SOCK_SEQPACKET``) it takes ``fork`` with two descriptors (the child's connection, and the end
+of the pipe that its output goes to) and answers the child's process id; ``reap <pid>`` waits for a child that has ended
+and answers its wait status. When the control socket closes because the worker has ended, in whatever way, it kills its
+children's process groups and ends. Children die with it (``PR_SET_PDEATHSIG``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dflow.flowmanager.worker.execution import load_previews
 from dflow.render import available_renderer
 
 PREVIEWS = "previews"
-"""The argument that says that previews will be wanted."""
+"""The argument for a fork server whose children draw previews."""
 
 WARM_NAMES = (
     ("numpy", "ma"),  # numpy imports it late
@@ -38,7 +38,7 @@ WARM_NAMES = (
 
 
 def warm_up() -> None:
-    """Import what children need. What cannot be imported is reported and left to the item that needs it."""
+    """Import what children need. What cannot be imported is printed, and the item that needs it fails."""
     for module, name in WARM_NAMES:
         try:
             getattr(importlib.import_module(module), name)
@@ -47,7 +47,7 @@ def warm_up() -> None:
 
 
 def warm_up_previews() -> None:
-    """Load what meshes parts and draws previews, which every child would have to do for itself otherwise."""
+    """Import what tessellates parts and draws previews, which every child would have to do otherwise."""
     try:
         load_previews()
         if available_renderer().name == "vtk":
@@ -61,7 +61,7 @@ def serve(control: socket.socket) -> None:
     children: set[int] = set()
     try:
         while True:
-            request, descriptors, _flags, _address = socket.recv_fds(control, 64, 3)
+            request, descriptors, _flags, _address = socket.recv_fds(control, 64, 2)
             if not request:
                 return
             if request == b"fork":
@@ -82,21 +82,21 @@ def serve(control: socket.socket) -> None:
 
 
 def _fork(control: socket.socket, descriptors: list[int]) -> int:
-    """One child; returns its process id in the nursery and never in the child."""
-    nursery_pid = os.getpid()
+    """Fork one child; returns its process id here and never in the child."""
+    server_pid = os.getpid()
     pid = os.fork()
     if pid == 0:
         control.close()
-        run_child(*descriptors, parent_pid=nursery_pid)
+        run_child(*descriptors, parent_pid=server_pid)
     for descriptor in descriptors:
         os.close(descriptor)
-    with contextlib.suppress(OSError):  # the child does the same: whoever comes first
+    with contextlib.suppress(OSError):  # the child does the same: one of the two is first
         os.setpgid(pid, pid)
     return pid
 
 
 def main() -> None:
-    """Entry of the process; arguments are dflow's folder, the control socket's descriptor, PREVIEWS or nothing."""
+    """Run the process; its arguments are dflow's folder, the control socket's descriptor, and PREVIEWS or nothing."""
     os.dup2(2, 1)  # the kernel prints to stdout while it is being imported
     control = socket.socket(fileno=int(sys.argv[2]))
     control.set_inheritable(False)

@@ -1,4 +1,4 @@
-"""`Supervisor`: a child is replaced when it is dead, old or fat, and nothing leaks."""
+"""`Supervisor`: a child is replaced when it has ended, is old or holds too much memory, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from dflow.flowmanager.plan.batch import Batch, Limits
-from dflow.flowmanager.worker import processes, worker
+from dflow.flowmanager.worker import processes
+from dflow.flowmanager.worker.conversation import POLL_SECONDS, Allowance, Answer, CancelledError, Supervisor
 from dflow.flowmanager.worker.faults import Fault
-from dflow.flowmanager.worker.isolation import Supervisor
-from dflow.flowmanager.worker.limits import MIN_CHILD_BYTES, larger_allowance, machine_share_bytes, resident_bytes
-from dflow.flowmanager.worker.logtail import RequestLog
-from dflow.flowmanager.worker.watch import POLL_SECONDS, Allowance, CancelledError
-from dflow.flowmanager.worker.wire import Inbox, ItemDone, Reply, Run, UnitDone
+from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, larger_allowance, machine_share_bytes, resident_bytes
+from dflow.flowmanager.worker.processes import LogTail
+from dflow.flowmanager.worker.wire import Inbox, ItemDone, Run, UnitDone
 from tests.flowmanager.batches import QUICK, is_running, make_batch, open_descriptors, wait_until
 
 ALLOWANCE = Allowance(20.0, machine_share_bytes())
@@ -100,30 +99,32 @@ def when_there(marker: Path, strike: Callable[[], None]) -> Iterator[None]:
     watcher.join()
 
 
-def ask_all(supervisor: Supervisor, batch: Batch) -> list[object]:
-    """What the function returned for each item, asked for together."""
-    replies: list[Reply] = []
-    assert supervisor.run(map(Run, batch.items), ALLOWANCE, replies.append) is None
-    return [reply.value for reply in replies if isinstance(reply, UnitDone)]
+def answer_to(supervisor: Supervisor, batch: Batch, index: int = 0) -> Answer:
+    """The answer for one item."""
+    return supervisor.ask(Run(batch.items[index]), ALLOWANCE)
 
 
 def ask(supervisor: Supervisor, batch: Batch, index: int = 0) -> Fault | int:
     """The fault, or what the function returned, for one item."""
-    replies: list[Reply] = []
-    fault = supervisor.run([Run(batch.items[index])], ALLOWANCE, replies.append)
-    if fault is not None:
-        return fault
-    unit, end = replies
+    answer = answer_to(supervisor, batch, index)
+    if answer.fault is not None:
+        return answer.fault
+    unit, end = answer.replies
     assert isinstance(unit, UnitDone)
     assert isinstance(end, ItemDone)
     return unit.value
+
+
+def ask_all(supervisor: Supervisor, batch: Batch) -> list[object]:
+    """What the function returned for each item."""
+    return [ask(supervisor, batch, index) for index in range(len(batch.items))]
 
 
 def test_one_child_serves_many_items_and_batches(supervisor, tmp_path):
     pids = set()
     for _ in range(3):
         batch = make_batch(child_pid, range(5), tmp_path)
-        assert supervisor.prepare(batch) is None
+        assert supervisor.prepare(batch).fault is None
         pids |= {ask(supervisor, batch, index) for index in range(5)}
     assert pids == {supervisor.child_pid}
 
@@ -133,7 +134,7 @@ class Waits:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.n_woken = self.n_overslept = self._n_bytes = 0
-        for kind in (Inbox, RequestLog):
+        for kind in (Inbox, LogTail):
             monkeypatch.setattr(kind, "feed", self._counting(kind.feed))
         monkeypatch.setattr(processes.Child, "wait", self._watching(processes.Child.wait))
 
@@ -162,35 +163,30 @@ def waits(monkeypatch) -> Waits:
     return Waits(monkeypatch)
 
 
-def test_the_worker_sleeps_while_a_child_works_through_short_items(supervisor, tmp_path, waits):
-    batch = make_batch(child_pid, range(400), tmp_path)
-    supervisor.prepare(batch)
-    assert ask_all(supervisor, batch) == [supervisor.child_pid] * 400
-    assert waits.n_woken < 200
-
-
-def test_answers_too_large_to_wait_in_the_connection_are_taken_at_once(supervisor, tmp_path, waits):
+def test_large_answers_are_read_at_once(supervisor, tmp_path, waits):
     batch = make_batch(letters, [20_000_000] * 3, tmp_path)
     supervisor.prepare(batch)
     assert [len(each) for each in ask_all(supervisor, batch)] == [20_000_000] * 3
     assert waits.n_overslept < 40  # 2, and 150 where the worker does not wake for the rest
 
 
-def test_a_flood_of_output_is_taken_at_once(supervisor, tmp_path, waits):
+def test_a_flood_of_output_is_read_at_once(supervisor, tmp_path, waits):
     batch = make_batch(print_letters, [20_000_000, 10], tmp_path)
     supervisor.prepare(batch)
-    assert ask_all(supervisor, batch) == [20_000_000, 10]
+    flood, few = answer_to(supervisor, batch), answer_to(supervisor, batch, 1)
     assert waits.n_overslept < 15  # 1, and 31 where the worker does not wake for a full pipe
-    assert supervisor.output == ("x" * 10,)
+    assert (flood.fault, few.fault) == (None, None)
+    assert 4000 < sum(map(len, flood.output)) < 5000
+    assert few.output == ("x" * 10,)
 
 
-def test_a_child_whose_bell_is_closed_by_user_code_goes_on(supervisor, tmp_path):
+def test_a_child_whose_pipes_are_closed_by_user_code_goes_on(supervisor, tmp_path):
     batch = make_batch(close_pipes, range(100), tmp_path)
     supervisor.prepare(batch)
     assert ask_all(supervisor, batch) == list(range(100))
 
 
-def test_a_request_that_cannot_wait_in_the_connection_does_not_hold_up_answers(supervisor, tmp_path):
+def test_requests_larger_than_the_connections_buffer_arrive(supervisor, tmp_path):
     values = ["x", "y" * 1_000_000, "z", *["w" * 100_000] * 20]
     batch = make_batch(length, values, tmp_path)
     supervisor.prepare(batch)
@@ -199,14 +195,13 @@ def test_a_request_that_cannot_wait_in_the_connection_does_not_hold_up_answers(s
 
 def test_a_function_is_sent_once_to_a_child(supervisor, tmp_path, monkeypatch):
     sent = []
-    send = worker.Supervisor._ask
+    converse = Supervisor._converse
 
-    def spy(self, child, requests, *rest):
-        requests = list(requests)
-        sent.extend(getattr(request, "function", None) for request in requests)
-        return send(self, child, iter(requests), *rest)
+    def spy(self, child, request, allowance):
+        sent.append(getattr(request, "function", None))
+        return converse(self, child, request, allowance)
 
-    monkeypatch.setattr(Supervisor, "_ask", spy)
+    monkeypatch.setattr(Supervisor, "_converse", spy)
     batch = make_batch(child_pid, [1], tmp_path)
     for _ in range(2):
         supervisor.prepare(batch)
@@ -229,7 +224,7 @@ def test_a_module_that_a_task_imports_as_it_runs_is_loaded_anew_where_it_has_cha
     for number, state in [(1, "a"), (22, "b"), (22, "b")]:
         (tmp_path / "lazily_imported_module.py").write_text(f"NUMBER = {number}\n")
         batch = make_batch(lazily_imported, [0], tmp_path, imports=state)
-        assert supervisor.prepare(batch) is None
+        assert supervisor.prepare(batch).fault is None
         found.append((ask(supervisor, batch), supervisor.child_pid))
     assert [number for number, _ in found] == [1, 22, 22]
     assert found[1][1] == found[2][1], "the same state, the same child"
@@ -263,7 +258,7 @@ def test_losing_the_process_that_children_come_from_costs_one_item(supervisor, t
     batch = make_batch(wait_forever, [str(marker)], tmp_path)
     supervisor.prepare(batch)
     pid = supervisor.child_pid
-    with when_there(marker, lambda: os.kill(supervisor._nursery.pid, signal.SIGKILL)):
+    with when_there(marker, lambda: os.kill(supervisor._fork_server.pid, signal.SIGKILL)):
         fault = ask(supervisor, batch)
     assert isinstance(fault, Fault)
     assert fault.kind == "crash"
@@ -276,14 +271,14 @@ def test_losing_the_process_that_children_come_from_costs_one_item(supervisor, t
 def test_a_silent_process_behind_the_children_is_replaced(supervisor, tmp_path, monkeypatch):
     batch = make_batch(child_pid, [1], tmp_path)
     supervisor.prepare(batch)
-    nursery, child = supervisor._nursery.pid, supervisor.child_pid
-    os.kill(nursery, signal.SIGSTOP)
+    fork_server, child = supervisor._fork_server.pid, supervisor.child_pid
+    os.kill(fork_server, signal.SIGSTOP)
     monkeypatch.setattr(processes, "_ANSWER_SECONDS", 0.2)
     supervisor.retire()
     monkeypatch.undo()
     assert isinstance(ask(supervisor, batch), int)
-    assert supervisor._nursery.pid != nursery
-    assert not is_running(nursery)
+    assert supervisor._fork_server.pid != fork_server
+    assert not is_running(fork_server)
     assert not is_running(child)
 
 
@@ -314,10 +309,10 @@ def test_deaths_leak_no_descriptor_and_no_process(supervisor, tmp_path, n_deaths
         assert isinstance(fault, Fault)
     assert open_descriptors() <= before
     assert supervisor.restarts == n_deaths + 1
-    nursery = supervisor._nursery.pid
-    with open(f"/proc/{nursery}/task/{nursery}/children") as file:
+    fork_server = supervisor._fork_server.pid
+    with open(f"/proc/{fork_server}/task/{fork_server}/children") as file:
         assert file.read().split() == []
-    assert len(os.listdir(f"/proc/{nursery}/fd")) < 10
+    assert len(os.listdir(f"/proc/{fork_server}/fd")) < 10
 
 
 def test_cancelling_ends_the_request_and_its_child(supervisor, tmp_path):
@@ -342,29 +337,83 @@ def test_a_cancelled_supervisor_asks_nothing_until_it_is_resumed(supervisor, tmp
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_whatever_interrupts_the_worker_ends_the_child(supervisor, tmp_path, error):
-    def interrupt(reply):
+def test_whatever_interrupts_the_worker_ends_the_child(supervisor, tmp_path, monkeypatch, error):
+    def interrupt(child, seconds):
         raise error
 
     batch = make_batch(child_pid, [1], tmp_path)
     supervisor.prepare(batch)
     pid, before = supervisor.child_pid, open_descriptors()
+    monkeypatch.setattr(processes.Child, "wait", interrupt)
     with pytest.raises(error):
-        supervisor.run([Run(batch.items[0])], ALLOWANCE, interrupt)
+        supervisor.ask(Run(batch.items[0]), ALLOWANCE)
+    monkeypatch.undo()
     assert not is_running(pid)
     assert open_descriptors() < before
     assert isinstance(ask(supervisor, batch), int)
 
 
+def note_call(path):
+    with open(path, "a") as file:
+        file.write("x")
+    return os.getpid()
+
+
+def kill_as_it_is_asked(monkeypatch: pytest.MonkeyPatch, pid: int) -> None:
+    """Let the stopped child `pid` get its next request, and kill it before it can read that."""
+    send = processes.Child.send
+
+    def send_and_kill(child, data, seconds):
+        send(child, data, seconds)
+        if child.pid == pid:
+            os.kill(pid, signal.SIGKILL)
+
+    monkeypatch.setattr(processes.Child, "send", send_and_kill)
+
+
+def test_an_item_that_a_child_died_without_reading_goes_to_another(supervisor, tmp_path, monkeypatch):
+    path = tmp_path / "calls"
+    batch = make_batch(note_call, [str(path)] * 2, tmp_path)
+    supervisor.prepare(batch)
+    before = ask(supervisor, batch)
+    os.kill(before, signal.SIGSTOP)
+    kill_as_it_is_asked(monkeypatch, before)
+    after = ask(supervisor, batch, 1)
+    assert isinstance(after, int), after
+    assert after != before
+    assert path.read_text() == "xx"
+    assert supervisor.restarts == 0
+
+
+def test_children_that_die_before_they_read_anything_end_in_a_fault(supervisor, tmp_path, monkeypatch):
+    """Or a machine that kills every child would be asked for ever."""
+    batch = make_batch(child_pid, [1, 2], tmp_path)
+    supervisor.prepare(batch)
+    ask(supervisor, batch)
+    send, pids = processes.Child.send, []
+
+    def kill_and_send(child, data, seconds):
+        if child.preparation is not None:
+            pids.append(child.pid)
+            os.kill(child.pid, signal.SIGKILL)
+        send(child, data, seconds)
+
+    monkeypatch.setattr(processes.Child, "send", kill_and_send)
+    fault = ask(supervisor, batch, 1)
+    assert isinstance(fault, Fault)
+    assert (fault.kind, fault.signal) == ("crash", 9)
+    assert len(pids) == 2
+
+
 def test_closing_ends_everything(tmp_path):
     supervisor = Supervisor()
     supervisor.prewarm(previews=False)
-    child, nursery = supervisor.child_pid, supervisor._nursery.pid
+    child, fork_server = supervisor.child_pid, supervisor._fork_server.pid
     assert is_running(child)
-    assert is_running(nursery)
+    assert is_running(fork_server)
     supervisor.close()
     assert not is_running(child)
-    assert not is_running(nursery)
+    assert not is_running(fork_server)
 
 
 def test_limits_are_sound():
