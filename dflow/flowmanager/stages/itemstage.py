@@ -17,10 +17,9 @@ from dflow.flowmanager.plan.batch import BodyValues
 from dflow.flowmanager.plan.batching import Batcher, Sized, split
 from dflow.flowmanager.plan.roots import Root
 from dflow.flowmanager.plan.wiring import Stage
-from dflow.flowmanager.stages.earlymerge import early_merge
 from dflow.flowmanager.stages.jobs import ChainPlan, follows_of, make_job, task_call
 from dflow.flowmanager.stages.run import FlowRun, StepResult
-from dflow.records import BatchResult, ErrorRecord, ItemRecord, SampleRecord
+from dflow.records import BatchResult, ErrorRecord, ItemRecord
 from dflow.storage.paths import source_path
 
 UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished"})
@@ -53,7 +52,6 @@ class ItemStage:
         self._suspects: deque[int] = deque()
         self._tried_alone: set[int] = set()
         self._next_tag = 0
-        self._early = early_merge(run, stage, self._samples)
         self._bars = [run.progress.start(step.task.name, len(roots)) for step in stage.steps]
 
     def execute(self) -> None:
@@ -158,7 +156,7 @@ class ItemStage:
             self._run.log.say(line)
 
     def _take_over(self, index: int, entry: Entry) -> ItemRecord:
-        records = [record.numbered(index) for record in entry.records]
+        records = [replace(record, item_index=index) for record in entry.records]
         self._store(index, records)
         return records[-1]
 
@@ -200,29 +198,16 @@ class ItemStage:
     def __next__(self) -> Job:
         """The next batch; may go on after it stopped, when a batch has to be done again."""
         indices = self._again.popleft() if self._again else self._batcher.take(len(self._jobs))
-        if not indices and self._suspects and not self._jobs and not (self._early and self._early.n_running):
+        if not indices and self._suspects and not self._jobs:
             indices = (self._suspects.popleft(),)
             self._tried_alone.update(indices)
         if not indices:
-            return self._merge_ahead()
+            raise StopIteration
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._jobs[tag] = indices
         return make_job(self._plan, tag, {index: self._roots[index] for index in indices}, self._reuse.hashes)
 
-    def _merge_ahead(self) -> Job:
-        """No batch waits: a merge node for a free worker."""
-        job = None
-        if self._early is not None and not self._suspects:
-            batches = ([self._roots[index].identity for index in indices] for indices in self._jobs.values())
-            job = self._early.job(batches, self._run.engines.heavy().n_workers)
-        if job is None:
-            raise StopIteration
-        return job
-
     def _settle(self, finished: Finished) -> None:
-        if self._early is not None and self._early.owns(finished.tag):
-            self._early.settle(finished)
-            return
         indices = self._jobs.pop(finished.tag)
         if finished.error is not None:
             self._do_again_or_give_up(indices, finished.error)
@@ -312,15 +297,6 @@ class ItemStage:
             errors = (record.error,) if record.error is not None else ()
             n_bytes = 0 if record.reused else sum(sample.n_bytes for sample in record.samples)
             self._bars[number].advance(**{record.status: 1}, reused=int(record.reused), n_bytes=n_bytes, errors=errors)
-
-    def _samples(self) -> list[SampleRecord]:
-        """The samples of the items that have succeeded so far."""
-        found: list[SampleRecord] = []
-        for steps in zip(*self._records, strict=True):
-            records = [record for record in steps if record is not None]
-            if records and records[-1].status == "succeeded":
-                found += next((record.samples for record in reversed(records) if record.samples), ())
-        return found
 
     def _last(self, index: int) -> ItemRecord:
         return next(records[index] for records in reversed(self._records) if records[index] is not None)  # type: ignore[return-value]  # filtered
