@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.items import ID, Item, Samples, item_groups
-from dflow.dataset.store import FILE_GROUP
 from dflow.errors import DatasetError
+from dflow.schema import FILE_GROUP
 
 INDEX_ARRAYS: Mapping[str, str] = {
     "graph/edges_source": "faces",

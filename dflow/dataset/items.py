@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.direct import RowReader
-from dflow.dataset.store import FILE_GROUP, ID_PREFIX, Column, DatasetStore
+from dflow.dataset.store import ID_PREFIX, Column, DatasetStore
 from dflow.dataset.zarr2folder import Zarr2Rows
 from dflow.errors import UnknownKeyError
+from dflow.schema import FILE_GROUP
 
 ID = "id"
 

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.direct import RowReader
-from dflow.dataset.folder import ROOT_METADATA, DatasetFolder
+from dflow.dataset.folder import DatasetFolder
 from dflow.dataset.infotable import label_columns
+from dflow.dataset.layout import METADATA
 from dflow.dataset.zarr2folder import Zarr2Folder, Zarr2Rows, is_zarr2
 from dflow.errors import DamagedDatasetError, DatasetError, UnknownKeyError
+from dflow.schema import FILE_GROUP
 
-FILE_GROUP = "file"
 ID_PREFIX = "file_id_code_"
 _BOOKKEEPING = ("row_start_", "row_count_", "has_")
 
@@ -261,7 +262,7 @@ def _array_metadata(folder: DatasetFolder | Zarr2Folder) -> dict[str, Mapping[st
     if consolidated is not None:
         return {k: m for k, m in consolidated["metadata"].items() if m["node_type"] == "array" and k.count("/") == 1}
     found: dict[str, Mapping[str, Any]] = {}
-    for path in sorted(folder.path.glob(f"*/*/{ROOT_METADATA}")):
+    for path in sorted(folder.path.glob(f"*/*/{METADATA}")):
         metadata = json.loads(path.read_bytes())
         if metadata.get("node_type") == "array":
             found[f"{path.parent.parent.name}/{path.parent.name}"] = metadata

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dflow.errors import FlowFileError
 from dflow.flowmanager.history.folder import writing
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
@@ -121,26 +120,6 @@ def error_entries(errors: Sequence[ErrorRecord]) -> list[dict[str, Any]]:
         }
         for error in errors
     ]
-
-
-def read_flow_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A ``.flow`` file's content.
-
-    Raises
-    ------
-    FlowFileError
-        If the file is missing, no JSON, or no flow's.
-    """
-    try:
-        with open(path, encoding="utf-8") as handle:
-            content = json.load(handle)
-    except FileNotFoundError as error:
-        raise FlowFileError(f"There is no flow file {os.fspath(path)}; run the flow, or check the path.") from error
-    except (OSError, ValueError) as error:
-        raise FlowFileError(f"{os.fspath(path)} is no readable flow file ({error}); run the flow again.") from error
-    if not isinstance(content, dict) or "flow_name" not in content:
-        raise FlowFileError(f"{os.fspath(path)} is JSON, but no flow file: the key 'flow_name' is missing.")
-    return content
 
 
 def _relative(paths: FlowPaths, path: Path) -> str | None:
