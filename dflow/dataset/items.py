@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -287,8 +287,3 @@ class _ChunkCache:
         while self.n_bytes > self.limit_bytes and len(self._chunks) > 1:
             _, dropped = self._chunks.popitem(last=False)
             self.n_bytes -= dropped.nbytes
-
-
-def item_groups(item: Mapping[str, Any]) -> list[str]:
-    """Row groups of an item, in order of appearance."""
-    return list(dict.fromkeys(k.partition("/")[0] for k in item if k != ID and not k.startswith(f"{FILE_GROUP}/")))

@@ -22,7 +22,6 @@ ADVICE = {
     "crash": "the CAD kernel died on it: repair or re-export the file",
     "unreadable": "not a readable CAD file: check that it is complete",
     "no_geometry": "holds no shape: nothing to encode",
-    "no_faces": "holds no faces (wires or points only): nothing to encode",
     "geometry": "a shape without an answer to what was asked: repair or re-export the file",
     "kernel_error": "the CAD kernel refused it: repair or re-export the file",
     "exception": "your task raised: see the traceback, and try the file alone with debug=True",
