@@ -14,7 +14,6 @@
     │   ├── FlowCancelledError (RuntimeError)
     │   ├── TooManyFailuresError (RuntimeError)    max_failures was passed
     │   ├── ClusterError (RuntimeError)            no scheduler, no workers, workers that cannot see the files
-    │   └── RemoteTaskError (RuntimeError)         a sequential user task raised; carries the original text
     ├── SchemaError (ValueError)                   a schema that contradicts itself, or data that contradicts it
     ├── StorageError
     │   ├── KeyNotFoundError (KeyError)
@@ -33,7 +32,6 @@
     └── CadError
         ├── UnreadableFileError (ValueError)       empty, truncated, or not CAD
         ├── NoGeometryError (ValueError)           readable, but holds no shape
-        ├── NoFacesError (ValueError)
         ├── KernelError (RuntimeError)             the kernel raised
         ├── GeometryError (ValueError)             a shape that has no answer to the question
         ├── RecipeError (ValueError)               no such recipe or option of the encoder
@@ -121,12 +119,6 @@ class ClusterError(FlowError, RuntimeError):
     """No scheduler, no workers, or workers that cannot do the job."""
 
     kind = "cluster"
-
-
-class RemoteTaskError(FlowError, RuntimeError):
-    """A user's sequential task raised in another process and its error could not be carried over."""
-
-    kind = "task"
 
 
 class SchemaError(DflowError, ValueError):
@@ -235,12 +227,6 @@ class NoGeometryError(CadError, ValueError):
     """A readable file that holds no shape."""
 
     kind = "no_geometry"
-
-
-class NoFacesError(CadError, ValueError):
-    """A shape without a face where faces are needed."""
-
-    kind = "no_faces"
 
 
 class KernelError(CadError, RuntimeError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
@@ -111,10 +111,6 @@ class SampleRecord:
         """The scalar metadata as a dictionary."""
         return dict(self.values)
 
-    def sharing(self, source: str, layout: SampleLayout, values: tuple[tuple[str, Scalar], ...]) -> SampleRecord:
-        """The same record with these parts, which are equal to its own; a fifth of ``dataclasses.replace``'s time."""
-        return SampleRecord(self.name, source, self.body, layout, self.rows, values, self.n_bytes, self.data_crc)
-
 
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
@@ -182,18 +178,6 @@ class ItemRecord:
     parked: tuple[str, ...] = ()
     preview_seconds: float = 0.0
     logs: tuple[str, ...] = ()
-
-    def numbered(self, item_index: int) -> ItemRecord:
-        """The same record of an item that has another number now; a third of the time of ``dataclasses.replace``."""
-        return ItemRecord(item_index, *_behind_index(self))
-
-    def with_samples(self, samples: tuple[SampleRecord, ...]) -> ItemRecord:
-        """The same record with other `samples`, as fast."""
-        return ItemRecord(self.item_index, self.item, self.status, samples, *_behind_samples(self))
-
-
-_behind_index: Callable[[ItemRecord], tuple[Any, ...]] = attrgetter(*(each.name for each in fields(ItemRecord)[1:]))
-_behind_samples: Callable[[ItemRecord], tuple[Any, ...]] = attrgetter(*(each.name for each in fields(ItemRecord)[4:]))
 
 
 @pickled_by_place

@@ -19,11 +19,10 @@ FLOWMANAGER = sorted(path.parent.name for path in (ROOT / "dflow" / "flowmanager
 
 DISTRIBUTIONS = {
     "OCP": "cadquery-ocp",
-    "vtkmodules": "cadquery-ocp",
     "yaml": "pyyaml",
     "google_crc32c": "google-crc32c",
 }
-"""Where the distribution is not called what is imported; the kernel's wheel brings the VTK it was built with."""
+"""Where the distribution is not called what is imported."""
 
 GUARDED = {"IPython", "prometheus_client"}
 """Used where somebody else has brought them: the notebook's, distributed's own metrics."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from importlib import metadata
 
 import numpy as np
 
@@ -73,11 +72,6 @@ class Brep:
     def kernel(self) -> KernelShape:
         """The kernel's own view of the shape: slow, for tests and for what has no array."""
         return self._kernel
-
-    @property
-    def kernel_version(self) -> str:
-        """The kernel binding's version; face order is stable for a file and this version."""
-        return metadata.version("cadquery-ocp")
 
     @property
     def n_faces(self) -> int:

@@ -104,11 +104,6 @@ def matrices(
     return dense, dense_slopes
 
 
-def evaluate_curve(spline: Spline, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points and first derivatives, (m, d) each."""
-    return evaluate_curves([spline], np.array([len(t)]), t)
-
-
 def evaluate_curves(splines: Sequence[Spline], sizes: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points and first derivatives, (m, d) each, of several splines at their own parameters.
 

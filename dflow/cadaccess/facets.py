@@ -6,12 +6,10 @@ import math
 
 import numpy as np
 
+from dflow.cadaccess.shapecode import CONE, PLANE, SPHERE, TORUS
 from dflow.cadaccess.slabs import Cut
 from dflow.cadaccess.tables import ShapeTables
 from dflow.compiled import compiled, inlined
-
-PLANE, CONE, SPHERE, TORUS = 1, 3, 4, 5
-"""Kinds of surfaces, as `shapecode` numbers them."""
 
 
 def place(tables: ShapeTables, cut: Cut) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

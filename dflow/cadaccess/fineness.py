@@ -13,14 +13,10 @@ import numpy as np
 
 from dflow.cadaccess import curves, shapecode
 from dflow.cadaccess.curves import CurveTable
+from dflow.cadaccess.shapecode import CIRCLE, CONE, CYLINDER, ELLIPSE, LINE, SPHERE, TORUS
 from dflow.cadaccess.splines import Splines
 from dflow.cadaccess.tables import ShapeTables
 from dflow.compiled import compiled, inlined
-
-LINE, CIRCLE, ELLIPSE = 1, 2, 3
-"""Kinds of curves and ..."""
-CYLINDER, CONE, SPHERE, TORUS = 2, 3, 4, 5
-"""... of surfaces, as `shapecode` numbers them."""
 
 _ARC = math.pi / 4
 _DEFLECTION = 1e-3

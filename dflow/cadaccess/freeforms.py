@@ -10,12 +10,9 @@ from dflow.cadaccess import bsplines, shapecode, surfaces
 from dflow.cadaccess.curves import CurveTable
 from dflow.cadaccess.shapecode import SplineSurface
 from dflow.cadaccess.slabs import Cut
-from dflow.cadaccess.splines import collect
+from dflow.cadaccess.splines import basis, collect, conic_terms
 from dflow.cadaccess.tables import ShapeTables
 from dflow.compiled import compiled, inlined
-
-CIRCLE, ELLIPSE, PARABOLA, HYPERBOLA = 2, 3, 4, 5
-"""Kinds of curves, as `shapecode` numbers them."""
 
 
 def place(tables: ShapeTables, cut: Cut, points: np.ndarray, normals: np.ndarray) -> None:
@@ -83,47 +80,6 @@ def _give_up(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """Make all points of a face NaN, whose knots do not fit its poles; no normal is to be looked for."""
     points[:], normals[:] = np.nan, np.nan
     return np.zeros(len(points), np.bool_)
-
-
-# -- basis functions
-
-
-@compiled()
-def _find_span(knots: np.ndarray, degree: int, n_poles: int, t: float) -> int:
-    """The knot interval, of some length, that t lies in."""
-    low, high = degree, n_poles
-    while high - low > 1:
-        middle = (low + high) // 2
-        if knots[middle] <= t:
-            low = middle
-        else:
-            high = middle
-    while low > degree and knots[low] == knots[low + 1]:
-        low -= 1
-    return low
-
-
-@compiled()
-def _basis(knots: np.ndarray, degree: int, n_poles: int, wrap: bool, t: float, values: np.ndarray) -> int:
-    """Fill in the degree + 1 basis functions that are not zero at t and their slopes (2, degree + 1); the number of the
-    first one (The NURBS Book, Piegl and Tiller, algorithm A2.2).
-    """
-    low, high = knots[degree], knots[n_poles]
-    if wrap and (t < low or t > high):
-        t = low + (t - low) % (high - low)
-    span = _find_span(knots, degree, n_poles, t)
-    values[0, 0], values[1, 0] = 1.0, 0.0
-    for p in range(1, degree + 1):
-        value = slope = 0.0
-        for i in range(p):
-            right, left = knots[span + 1 + i] - t, t - knots[span + 1 + i - p]
-            share = values[0, i] / (right + left)
-            values[1, i] = slope - p * share
-            slope = p * share
-            values[0, i] = value + right * share
-            value = left * share
-        values[0, p], values[1, p] = value, slope
-    return span - degree
 
 
 # -- normals
@@ -204,8 +160,8 @@ def _place_on_spline(
     first_u = 0
     for i in range(len(uv)):
         if i == 0 or uv[i, 0] != uv[i - 1, 0]:
-            first_u = _basis(knots_u, degree_u, n_u, wrap_u, uv[i, 0], values_u)
-        first_v = _basis(knots_v, degree_v, n_v, wrap_v, uv[i, 1], values_v)
+            first_u = basis(knots_u, 0, degree_u, n_u, wrap_u, uv[i, 0], values_u)
+        first_v = basis(knots_v, 0, degree_v, n_v, wrap_v, uv[i, 1], values_v)
         _sum_poles(net, first_u, first_v, values_u, values_v, found)
         for c in range(3):
             at = found[0, c] / found[0, 3]
@@ -216,19 +172,6 @@ def _place_on_spline(
 
 
 # -- sweeps
-
-
-@inlined
-def _conic_terms(kind: int, t: float, big: float, small: float) -> tuple[float, float, float, float]:
-    """``a, b, a', b'`` of a line or conic, as in ``origin + a x + b y``."""
-    if kind in (CIRCLE, ELLIPSE):
-        low = big if kind == CIRCLE else small
-        return big * math.cos(t), low * math.sin(t), -big * math.sin(t), low * math.cos(t)
-    if kind == PARABOLA:
-        return t * t / (4 * big), t, t / (2 * big), 1.0
-    if kind == HYPERBOLA:
-        return big * math.cosh(t), small * math.sinh(t), big * math.sinh(t), small * math.cosh(t)
-    return t, 0.0, 1.0, 0.0
 
 
 @inlined
@@ -270,7 +213,7 @@ def _place_on_sweep(
         t = uv[i, 1] if turning else uv[i, 0]
         slope = dv if turning else du
         if len(net) > 0:
-            first = _basis(knots, degree, len(net), wrap, t, values)
+            first = basis(knots, 0, degree, len(net), wrap, t, values)
             for c in range(4):
                 found[0, c] = found[1, c] = 0.0
                 for j in range(degree + 1):
@@ -280,7 +223,7 @@ def _place_on_sweep(
                 arm[i, c] = found[0, c] / found[0, 3]
                 slope[i, c] = (found[1, c] - arm[i, c] * found[1, 3]) / found[0, 3]
         else:
-            a, b, da, db = _conic_terms(kind, t, big, small)
+            a, b, da, db = conic_terms(kind, t, big, small)
             for c in range(3):
                 arm[i, c] = a * frame[3, c] + b * frame[4, c] + frame[2, c]
                 slope[i, c] = da * frame[3, c] + db * frame[4, c]

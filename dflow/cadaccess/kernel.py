@@ -139,11 +139,6 @@ class KernelShape:
         return found.Mass(), _centre(found)
 
     @_guarded
-    def face_type(self, row: int) -> int:
-        """The kernel's surface type (``GeomAbs_SurfaceType``)."""
-        return int(BRepAdaptor_Surface(self.face(row), False).GetType())
-
-    @_guarded
     def surface_points(self, row: int, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points and outward unit normals at uv : (m, 2); both (m, 3) float64, NaN normals where there is none."""
         face = self.face(row)
@@ -193,12 +188,6 @@ class KernelShape:
         found = GProp_GProps()
         BRepGProp.LinearProperties_s(self.edge(row), found)
         return found.Mass()
-
-    @_guarded
-    def edge_type(self, row: int) -> int:
-        """The kernel's curve type (``GeomAbs_CurveType``)."""
-        edge = self.edge(row)
-        return int(BRepAdaptor_Curve(edge).GetType()) if BRep_Tool.IsGeometric_s(edge) else 8
 
     @_guarded
     def edge_points(self, row: int, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,12 +10,12 @@ import re
 import subprocess
 import sys
 
-PACKAGES = "libgl1 libegl1 libx11-6 libxcb1 libexpat1"
-"""Debian's and Ubuntu's packages with the shared libraries that the kernel and VTK are linked against."""
+PACKAGES = "libgl1 libx11-6 libxcb1 libexpat1"
+"""Debian's and Ubuntu's packages with the shared libraries that the kernel is linked against."""
 
 INSTALL_LINES = (
     ("Debian, Ubuntu", f"apt-get install -y {PACKAGES}"),
-    ("Fedora, RHEL", "dnf install -y mesa-libGL mesa-libEGL libX11 libxcb expat"),
+    ("Fedora, RHEL", "dnf install -y mesa-libGL libX11 libxcb expat"),
 )
 
 
@@ -30,7 +30,7 @@ def kernel_problem(timeout_seconds: float = 120.0) -> str | None:
 
     The import runs in a process of its own: a half-loaded kernel must not stay in this one.
     """
-    program = "import OCP.gp, OCP.STEPControl; import vtkmodules.vtkRenderingCore"
+    program = "import OCP.gp, OCP.STEPControl"
     try:
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, timeout=timeout_seconds, check=False

@@ -10,17 +10,13 @@ from collections.abc import Callable
 import numpy as np
 
 from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.shapecode import BEZIER, BSPLINE, OFFSET_CURVE, PLANE, TORUS
 from dflow.cadaccess.slabs import Outline
-from dflow.cadaccess.splines import Splines, collect
+from dflow.cadaccess.splines import Splines, basis, collect, conic_terms
 from dflow.cadaccess.tables import ShapeTables
 from dflow.cadaccess.trimming import Chords
 from dflow.compiled import compiled, inlined
 from dflow.errors import CadError
-
-CIRCLE, ELLIPSE, PARABOLA, HYPERBOLA, BEZIER, BSPLINE, OFFSET_CURVE = 2, 3, 4, 5, 6, 7, 9
-"""Kinds of curves and ..."""
-PLANE, TORUS = 1, 5
-"""... of surfaces, as `shapecode` numbers them."""
 
 _FINEST = 16
 """A boundary has as many pieces as it has chords, up to that."""
@@ -104,35 +100,6 @@ def edge_lines(
 # -- points on curves
 
 
-@inlined
-def _conic_terms(kind: int, t: float, big: float, small: float) -> tuple[float, float]:
-    """a and b of ``origin + a x + b y``."""
-    if kind == CIRCLE:
-        return big * np.cos(t), big * np.sin(t)
-    if kind == ELLIPSE:
-        return big * np.cos(t), small * np.sin(t)
-    if kind == PARABOLA:
-        return t * t / (4 * big), t
-    if kind == HYPERBOLA:
-        return big * np.cosh(t), small * np.sinh(t)
-    return t, 0.0
-
-
-@compiled()
-def _find_span(knots: np.ndarray, first: int, degree: int, n_poles: int, t: float) -> int:
-    """The knot interval, of some length, that t lies in; `first` is where the spline's knots begin."""
-    low, high = degree, n_poles
-    while high - low > 1:
-        middle = (low + high) // 2
-        if knots[first + middle] <= t:
-            low = middle
-        else:
-            high = middle
-    while low > degree and knots[first + low] == knots[first + low + 1]:
-        low -= 1
-    return low
-
-
 @compiled()
 def _trace_conic(
     row: int,
@@ -150,7 +117,7 @@ def _trace_conic(
     """Write the count + 1 points that cut a line or conic evenly from t0 to t1."""
     for k in range(count + 1):
         along = k / count
-        a, b = _conic_terms(kind[row], t0 * (1 - along) + t1 * along, radii[row, 0], radii[row, 1])
+        a, b, _, _ = conic_terms(kind[row], t0 * (1 - along) + t1 * along, radii[row, 0], radii[row, 1])
         for c in range(out.shape[1]):
             out[at + k, c] = (a * x[row, c] + b * y[row, c]) + origin[row, c]
 
@@ -165,36 +132,24 @@ def _trace_spline(
     poles: np.ndarray,
     weights: np.ndarray,
     knots: np.ndarray,
-    level: np.ndarray,
+    values: np.ndarray,
     out: np.ndarray,
     at: int,
 ) -> None:
-    """Write the count + 1 points that cut a spline evenly from t0 to t1, by de Boor's algorithm.
-
-    level : (degree + 1, d + 1), room for the algorithm's steps, whose last coordinate is the weight
-    """
-    first_pole, n_poles, first_knot, degree = shapes[one, 1], shapes[one, 2], shapes[one, 3], shapes[one, 4]
-    low, high = knots[first_knot + degree], knots[first_knot + n_poles]
-    dim = poles.shape[1]
+    """Write the count + 1 points that cut a spline evenly from t0 to t1; `values` is room for `basis`."""
+    n_poles, first_knot, degree, wrap = shapes[one, 2], shapes[one, 3], shapes[one, 4], shapes[one, 5] != 0
     for k in range(count + 1):
         along = k / count
         t = t0 * (1 - along) + t1 * along
-        if shapes[one, 5] and (t < low or t > high):
-            t = low + (t - low) % (high - low)
-        span = _find_span(knots, first_knot, degree, n_poles, t) - degree
+        first, total = shapes[one, 1] + basis(knots, first_knot, degree, n_poles, wrap, t, values), 0.0
         for i in range(degree + 1):
-            pole = first_pole + span + i
-            level[i, dim] = weights[pole]
-            for c in range(dim):
-                level[i, c] = poles[pole, c] * weights[pole]
-        for step in range(1, degree + 1):
-            for i in range(degree, step - 1, -1):
-                left, right = knots[first_knot + span + i], knots[first_knot + span + degree + 1 + i - step]
-                share = (t - left) / (right - left)
-                for c in range(dim + 1):
-                    level[i, c] = (1.0 - share) * level[i - 1, c] + share * level[i, c]
-        for c in range(dim):
-            out[at + k, c] = level[degree, c] / level[degree, dim]
+            values[0, i] *= weights[first + i]
+            total += values[0, i]
+        for c in range(out.shape[1]):
+            point = 0.0
+            for i in range(degree + 1):
+                point += values[0, i] * poles[first + i, c]
+            out[at + k, c] = point / total
 
 
 @inlined
@@ -214,12 +169,12 @@ def _leave_out(count: int, out: np.ndarray, at: int) -> None:
 
 
 @inlined
-def _room_for_splines(shapes: np.ndarray, poles: np.ndarray) -> np.ndarray:
-    """Room for de Boor's algorithm with any of the splines."""
+def _room_for_values(shapes: np.ndarray) -> np.ndarray:
+    """Room for the `basis` of any of the splines."""
     degree = 0
     for i in range(len(shapes)):
         degree = max(degree, shapes[i, 4])
-    return np.empty((degree + 1, poles.shape[1] + 1))
+    return np.empty((2, degree + 1))
 
 
 # -- outlines
@@ -302,7 +257,7 @@ def _outlines(
         total += counts[curve]
     face, start, end = np.empty(total, np.int32), np.empty((total, 2)), np.empty((total, 2))
     low, high = np.zeros((len(known), 2)), np.zeros((len(known), 2))
-    level, corners = _room_for_splines(shapes, poles), np.empty((total + len(counts), 2))
+    values, corners = _room_for_values(shapes), np.empty((total + len(counts), 2))
     at, corner = 0, first[0]
     for curve in range(len(counts)):
         begin, last, count = first[curve], first[curve + 1] - 1, counts[curve]
@@ -310,7 +265,7 @@ def _outlines(
         if count > 1:
             one = _spline_of(use[begin], kind, number)
             if one >= 0:
-                _trace_spline(one, t0[begin], t1[last], count, shapes, poles, weights, knots, level, corners, corner)
+                _trace_spline(one, t0[begin], t1[last], count, shapes, poles, weights, knots, values, corners, corner)
             elif one == -1:
                 _trace_conic(use[begin], t0[begin], t1[last], count, kind, origin, x, y, radii, corners, corner)
             else:
@@ -368,14 +323,14 @@ def _edge_lines(
         n_edges += 1
     n_points = first_point[-1]
     exact, points = np.empty((n_points, 3)), np.empty((n_points, 3), np.float32)
-    offsets, level = np.zeros(n_edges + 1, np.int32), _room_for_splines(shapes, poles)
+    offsets, values = np.zeros(n_edges + 1, np.int32), _room_for_values(shapes)
     place = 0
     for row in range(len(kind)):
         if degenerate[row]:
             continue
         at, count, one = first_point[row], n_pieces[row], _spline_of(row, kind, number)
         if one >= 0:
-            _trace_spline(one, first[row], last[row], count, shapes, poles, weights, knots, level, exact, at)
+            _trace_spline(one, first[row], last[row], count, shapes, poles, weights, knots, values, exact, at)
         elif one == -1:
             _trace_conic(row, first[row], last[row], count, kind, origin, x, y, radii, exact, at)
         else:

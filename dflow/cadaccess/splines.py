@@ -1,14 +1,16 @@
-"""The spline curves of a table in a few arrays, as compiled loops take them."""
+"""Curves as compiled loops take them: the splines of a table in a few arrays, basis functions, and conics."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from dflow.cadaccess import bsplines
 from dflow.cadaccess.curves import CurveTable
-from dflow.cadaccess.shapecode import Spline
+from dflow.cadaccess.shapecode import CIRCLE, ELLIPSE, HYPERBOLA, PARABOLA, Spline
+from dflow.compiled import compiled, inlined
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +75,66 @@ def _opened(spline: Spline) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         return spline.poles, spline.weights, spline.knots
     knots, index = bsplines.unroll(spline.knots, spline.degree, len(spline.poles))
     return spline.poles[index], None if spline.weights is None else spline.weights[index], knots
+
+
+@compiled()
+def basis(
+    knots: np.ndarray, begin: int, degree: int, n_poles: int, periodic: bool, t: float, values: np.ndarray
+) -> int:
+    """Fill in the degree + 1 basis functions that are not zero at t, and their slopes, by algorithm A2.2 of Piegl and
+    Tiller, The NURBS Book.
+
+    Parameters
+    ----------
+    knots : those of an open spline, from `begin` on
+    periodic : whether t may lie outside of the one period that they span
+    values : (2, degree + 1) or wider, filled in
+
+    Returns
+    -------
+    The number of the first pole that counts.
+    """
+    low, high = knots[begin + degree], knots[begin + n_poles]
+    if periodic and (t < low or t > high):
+        t = low + (t - low) % (high - low)
+    span = begin + _find_span(knots, begin, degree, n_poles, t)
+    values[0, 0], values[1, 0] = 1.0, 0.0
+    for p in range(1, degree + 1):
+        value = slope = 0.0
+        for i in range(p):
+            right, left = knots[span + 1 + i] - t, t - knots[span + 1 + i - p]
+            share = values[0, i] / (right + left)
+            values[1, i] = slope - p * share
+            slope = p * share
+            values[0, i] = value + right * share
+            value = left * share
+        values[0, p], values[1, p] = value, slope
+    return span - begin - degree
+
+
+@compiled()
+def _find_span(knots: np.ndarray, begin: int, degree: int, n_poles: int, t: float) -> int:
+    """The knot interval, of some length, that t lies in; the knots are those from `begin` on."""
+    low, high = degree, n_poles
+    while high - low > 1:
+        middle = (low + high) // 2
+        if knots[begin + middle] <= t:
+            low = middle
+        else:
+            high = middle
+    while low > degree and knots[begin + low] == knots[begin + low + 1]:
+        low -= 1
+    return low
+
+
+@inlined
+def conic_terms(kind: int, t: float, big: float, small: float) -> tuple[float, float, float, float]:
+    """``a, b, a', b'`` of a line or conic, as in ``origin + a x + b y``."""
+    if kind in (CIRCLE, ELLIPSE):
+        low = big if kind == CIRCLE else small
+        return big * math.cos(t), low * math.sin(t), -big * math.sin(t), low * math.cos(t)
+    if kind == PARABOLA:
+        return t * t / (4 * big), t, t / (2 * big), 1.0
+    if kind == HYPERBOLA:
+        return big * math.cosh(t), small * math.sinh(t), big * math.sinh(t), small * math.cosh(t)
+    return t, 0.0, 1.0, 0.0

@@ -17,7 +17,7 @@ COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 @click.option("--workers", default=None, type=click.IntRange(min=1), help="How many workers a profile starts.")
 @click.option("--sources", multiple=True, help="A folder or file that the flow will read; may be repeated.")
 @click.option("--out", default=".", show_default=True, help="The folder that flows will write below.")
-@click.option("--kernel/--no-kernel", default=True, help="Load the CAD kernel and draw a picture (takes seconds).")
+@click.option("--kernel/--no-kernel", default=True, help="Load the CAD kernel (takes seconds).")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.pass_context
 def doctor(
@@ -31,9 +31,9 @@ def doctor(
 ) -> None:
     """See whether this machine, and every worker of a cluster, can run a flow.
 
-    Looks at the CAD kernel and its system libraries, the renderer, the versions on client and workers, whether all
-    of them see the sources and share the output folder, free disk, memory and open files. Each finding names the
-    host, the path, and what to do. Exit code 0: no problem (warnings are none); 1: problems.
+    Looks at the CAD kernel and its system libraries, the versions on client and workers, whether all of them see the
+    sources and share the output folder, free disk, memory and open files. Each finding names the host, the path, and
+    what to do. Exit code 0: no problem (warnings are none); 1: problems.
 
     \b
     Examples:

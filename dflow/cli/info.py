@@ -28,9 +28,8 @@ def info(flow: Target, as_json: bool) -> None:
       dflow info parts.dataset
     """
     from dflow.dataset.infotable import read_table
-    from dflow.dataset.location import locate
+    from dflow.dataset.location import locate, read_flow_file
     from dflow.dataset.store import open_store
-    from dflow.flowmanager.reports.outputs import read_flow_file
 
     summary = read_flow_file(flow.flow_file) if flow.flow_file is not None else None
     has_dataset = flow.dataset is not None or bool(summary and summary.get("flow_data"))

@@ -7,8 +7,7 @@ Where to look:
 * What a dataset is on disk: `layout`, `manifest`, `location` (its four parts), `splitfile`.
 * The merge, planned from records alone by pure functions: `resolve`, `values`, `plan`; then done, a shard a task:
   `blocks` (read samples) in `runs` (how many at once), `words` (codes of text), `shards` (write), `nodes` (the Dask
-  nodes), `merge` (all of it), `tables`, `reuse`, `publish`; before the last file is encoded: `early`; before it is
-  written: `unmerged`.
+  nodes), `merge` (all of it), `tables`, `reuse`, `publish`; before it is written: `unmerged`.
 * An opened dataset: `folder`, `store`, `columns` (a column by the user's name for it), `direct` (rows from shard
   files), `lazy` (xarray), `infotable`, `zarr2folder` (HOOPS AI's own).
 * Questions: `query`, `textguard`, `reduce`, `distribution`, `sql`, `report`.

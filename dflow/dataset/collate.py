@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dflow.dataset.items import ID, IndexedItem, Item, Samples, item_groups
-from dflow.dataset.store import FILE_GROUP
+from dflow.dataset.items import ID, IndexedItem, Item, Samples
 from dflow.errors import DatasetError
-from dflow.schema import Schema, references
+from dflow.schema import FILE_GROUP, Schema, references
 
 INDEX_ARRAYS: Mapping[str, str] = references(Schema())
 """Standard arrays that hold row numbers within the sample, and the group whose rows they number. Negative entries
@@ -105,20 +104,3 @@ def _shift(key: str, array: Array, counts: Array, pointer: Array | None) -> Arra
         )
     shift = np.repeat(pointer[:-1], counts).reshape(-1, *(1 for _ in array.shape[1:]))
     return np.where(array < 0, array, array + shift)
-
-
-def split_batch(batch: Mapping[str, Array]) -> list[Item]:
-    """The items of a batch, with the batch's row numbers: for looking at predictions a sample at a time."""
-    groups = [g for g in item_groups(batch) if f"{g}/ptr" in batch]
-    items: list[Item] = []
-    for position, file_id in enumerate(batch[ID].tolist()):
-        item: Item = {ID: file_id}
-        for key, array in batch.items():
-            group, _, name = key.partition("/")
-            if group in groups and name not in ("ptr", "batch"):
-                start, stop = batch[f"{group}/ptr"][position : position + 2]
-                item[key] = array[start:stop]
-            elif group == FILE_GROUP:
-                item[key] = array[position]
-        items.append(item)
-    return items

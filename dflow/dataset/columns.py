@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import logging
 
-from dflow.dataset.store import FILE_GROUP, Column, DatasetStore
+from dflow.dataset.store import Column, DatasetStore
 from dflow.errors import UnknownKeyError
+from dflow.schema import FILE_GROUP
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from dask.base import compute
 from dask.delayed import delayed
 
 from dflow.dataset.lazy import EAGER_BYTES, block_rows, blocks
-from dflow.dataset.store import FILE_GROUP, Column, DatasetStore
+from dflow.dataset.store import Column, DatasetStore
 from dflow.errors import QueryError
+from dflow.schema import FILE_GROUP
 
 logger = logging.getLogger(__name__)
 

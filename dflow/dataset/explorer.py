@@ -28,8 +28,9 @@ from dflow.dataset.query import Condition, intersect, matching_files
 from dflow.dataset.reduce import How, reduce_rows, statistics
 from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.dataset.sql import files_table, mentioned_reductions, run_sql
-from dflow.dataset.store import FILE_GROUP, open_store
+from dflow.dataset.store import open_store
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
+from dflow.schema import FILE_GROUP
 from dflow.storage.paths import Below
 
 logger = logging.getLogger(__name__)

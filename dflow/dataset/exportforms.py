@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from dflow.dataset.collate import index_arrays_of
 from dflow.dataset.items import ID, Item, SampleReader, Samples
 from dflow.dataset.layout import has_array
-from dflow.dataset.store import FILE_GROUP
 from dflow.errors import DatasetError, UnsupportedDataError
+from dflow.schema import FILE_GROUP
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,11 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dflow.dataset.layout import MANIFEST, METADATA
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
 from dflow.storage.paths import Below
 
-ROOT_METADATA = "zarr.json"
-MANIFEST = "manifest.json"
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait
 _DIRECTORY_HANDLES = os.open in os.supports_dir_fd
 
@@ -96,7 +95,7 @@ class DatasetFolder:
             When the folder was replaced or removed since it was opened, or when the manifest lists the file.
         """
         try:
-            os.close(self.open(ROOT_METADATA))
+            os.close(self.open(METADATA))
         except OSError as error:
             message = f"the dataset {self.path} was replaced or removed while it was open; open it again"
             raise DamagedDatasetError(message) from error
@@ -130,7 +129,7 @@ class DatasetFolder:
     @cached_property
     def token(self) -> str:
         """Eight hexadecimal digits that change whenever the metadata or any listed shard changes."""
-        crc = zlib.crc32(self.read_bytes(ROOT_METADATA))
+        crc = zlib.crc32(self.read_bytes(METADATA))
         try:
             crc = zlib.crc32(self.read_bytes(MANIFEST), crc)
         except FileNotFoundError:
@@ -153,14 +152,12 @@ class DatasetFolder:
 
     def _read_metadata(self) -> Mapping[str, Any]:
         try:
-            root = json.loads(self.read_bytes(ROOT_METADATA))
+            root = json.loads(self.read_bytes(METADATA))
         except FileNotFoundError as error:
-            message = f"{self.path} holds no {ROOT_METADATA}: it is not a dataset, or its merge never finished"
+            message = f"{self.path} holds no {METADATA}: it is not a dataset, or its merge never finished"
             raise DamagedDatasetError(message) from error
         except ValueError as error:
-            raise DamagedDatasetError(
-                f"{self.path / ROOT_METADATA} is damaged: {error}; run the merge again"
-            ) from error
+            raise DamagedDatasetError(f"{self.path / METADATA} is damaged: {error}; run the merge again") from error
         if not isinstance(root, dict) or "dflow" not in root.get("attributes", {}):
             raise DamagedDatasetError(f"{self.path} is a Zarr store, but not one of dflow's datasets")
         return root

@@ -13,8 +13,8 @@ import pyarrow as pa
 from dflow.dataset.exportforms import FILE_ID, presence
 from dflow.dataset.items import SampleReader, Samples
 from dflow.dataset.layout import floor_power_of_two, row_count, row_start
-from dflow.dataset.store import FILE_GROUP
 from dflow.errors import DatasetError
+from dflow.schema import FILE_GROUP
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

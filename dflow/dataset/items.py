@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.direct import RowReader
-from dflow.dataset.store import FILE_GROUP, ID_PREFIX, Column, DatasetStore
+from dflow.dataset.store import ID_PREFIX, Column, DatasetStore
 from dflow.dataset.zarr2folder import Zarr2Rows
 from dflow.errors import UnknownKeyError
+from dflow.schema import FILE_GROUP
 
 ID = "id"
 
@@ -296,8 +297,3 @@ class _ChunkCache:
         while self.n_bytes > self.limit_bytes and len(self._chunks) > 1:
             _, dropped = self._chunks.popitem(last=False)
             self.n_bytes -= dropped.nbytes
-
-
-def item_groups(item: Mapping[str, Any]) -> list[str]:
-    """Row groups of an item, in order of appearance."""
-    return list(dict.fromkeys(k.partition("/")[0] for k in item if k != ID and not k.startswith(f"{FILE_GROUP}/")))

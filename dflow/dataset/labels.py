@@ -10,8 +10,9 @@ import pandas as pd
 
 from dflow.dataset.distribution import MAX_CATEGORIES, Binning, Scan, category_bins, choose_bins, membership
 from dflow.dataset.reduce import finite_values, reduce_rows
-from dflow.dataset.store import FILE_GROUP, Column, DatasetStore
+from dflow.dataset.store import Column, DatasetStore
 from dflow.errors import SplitError
+from dflow.schema import FILE_GROUP
 
 GEOMETRY = "geometry"
 _COUNTS = ("face_count", "edge_count", "body_count")

@@ -14,7 +14,8 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from dflow.dataset.store import FILE_GROUP, ID_PREFIX, Column, DatasetStore
+from dflow.dataset.store import ID_PREFIX, Column, DatasetStore
+from dflow.schema import FILE_GROUP
 
 BLOCK_BYTES = 64 * 1024**2
 BLOCK_ROWS = 2**19

@@ -22,10 +22,11 @@ from dflow.dataset.moments import Moments, column_moments
 from dflow.dataset.report import split_to_html
 from dflow.dataset.split import SUBSETS, UNASSIGNED, Fractions, stratified_split
 from dflow.dataset.splitfile import SplitMatch, StoredSplit, read_split, write_split
-from dflow.dataset.store import FILE_GROUP, ID_PREFIX, DatasetStore, open_store
+from dflow.dataset.store import ID_PREFIX, DatasetStore, open_store
 from dflow.dataset.transforms import Transform
 from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
 from dflow.localpath import local_path
+from dflow.schema import FILE_GROUP
 
 logger = logging.getLogger(__name__)
 

@@ -60,7 +60,7 @@ def locate(
         raise DatasetError("pass flow_output_file= (the .flow file) or merged_store_path= (the .dataset folder)")
     named: dict[str, Path | None] = dict.fromkeys(("flow_data", "flow_info", "flow_attributes"))
     if flow_file is not None:
-        named = read_flow_file(Path(os.path.abspath(flow_file)))
+        named = _named_parts(Path(os.path.abspath(flow_file)))
     data = _absolute(dataset) or named["flow_data"]
     if data is None:
         raise FlowFileError(f"{flow_file} names no dataset (flow_data): the flow ran without auto_dataset_export")
@@ -70,14 +70,15 @@ def locate(
     return DatasetLocation(data, info, attributes, root, data.name.removesuffix(DATASET_SUFFIX))
 
 
-def read_flow_file(path: Path) -> dict[str, Path | None]:
-    """The paths that a `.flow` file names, absolute, by its keys.
+def read_flow_file(path: AnyPath) -> dict[str, Any]:
+    """A `.flow` file's content.
 
     Raises
     ------
     FlowFileError
-        If the file is missing or damaged, or names a path outside of its own folder.
+        If the file is missing, a dataset, no JSON, or no flow's.
     """
+    path = Path(path)
     if path.suffix == DATASET_SUFFIX and path.exists():
         raise FlowFileError(f"{path} is a dataset, not a .flow file; pass it as merged_store_path=")
     try:
@@ -88,10 +89,18 @@ def read_flow_file(path: Path) -> dict[str, Path | None]:
         ) from error
     except IsADirectoryError as error:
         raise FlowFileError(f"{path} is a folder; the .flow file lies inside it") from error
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise FlowFileError(f"the flow file {path} is damaged, it is not JSON: {error}") from error
+    except OSError as error:
+        raise FlowFileError(f"the flow file {path} cannot be read: {error}") from error
     if not isinstance(flow, dict) or "flow_name" not in flow:
         raise FlowFileError(f"{path} is JSON, but not a .flow file: it has no flow_name")
+    return flow
+
+
+def _named_parts(path: Path) -> dict[str, Path | None]:
+    """The paths that a `.flow` file names, absolute, by its keys; one outside of its own folder is a FlowFileError."""
+    flow = read_flow_file(path)
     found: dict[str, Path | None] = {}
     for key in ("flow_data", "flow_info", "flow_attributes"):
         value = flow.get(key)

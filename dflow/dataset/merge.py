@@ -7,17 +7,15 @@ The plan is made from the records alone (`dflow.dataset.plan`). Each block of it
 What the client holds already (file values, offsets) it writes itself. Everything goes into a build beside the
 dataset, which is published when every file is there (`dflow.dataset.publish`).
 
-Blocks that are complete while a last slow file is still encoded are made ahead (`dflow.dataset.early`) and taken over
-here. Nothing is made ahead while workers have files to encode, because it would not pay: the merge keeps all workers
-busy as it is, so overlapping hides nothing, and a shard is ready when the sorted prefix behind it is, so files would
-have to be encoded in the order of their paths, and the largest could no longer go first.
+Nothing is merged while files are still encoded, because it would not pay: the merge keeps all workers busy as it is,
+so overlapping hides nothing, and a shard is ready when the sorted prefix behind it is, so files would have to be
+encoded in the order of their paths, and the largest could no longer go first.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import marshal
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +29,6 @@ from dask.delayed import Delayed
 
 from dflow._version import __version__
 from dflow.dataset.blocks import InFolder, Locator
-from dflow.dataset.early import EarlyBuild
 from dflow.dataset.layout import FORMAT, MANIFEST, MergeSettings, metadata_files
 from dflow.dataset.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
 from dflow.dataset.nodes import Nodes, Published, shard_nodes, word_nodes
@@ -77,12 +74,10 @@ def merge_dataset(
     compute: Compute,
     settings: MergeSettings | None = None,
     content_hashes: Mapping[str, str] | None = None,
-    early: EarlyBuild | None = None,
 ) -> MergeReport:
     """Merge a flow's samples into its `.dataset`, `.infoset` and `.attribset`.
 
-    `content_hashes` maps sample names to the hash of their source; `early` holds shards that were made ahead. The
-    caller owns the flow's folder.
+    `content_hashes` maps sample names to the hash of their source. The caller owns the flow's folder.
 
     Raises
     ------
@@ -91,7 +86,7 @@ def merge_dataset(
     OutputFolderError
         If the folder cannot be written or the disk is full; what was published stays.
     """
-    merger = Merger(Outputs.of(paths), InFolder(str(paths.encoded)), compute, settings or MergeSettings(), early)
+    merger = Merger(Outputs.of(paths), InFolder(str(paths.encoded)), compute, settings or MergeSettings())
     return merger.run(records, flow_name=flow_name, content_hashes=content_hashes or {})
 
 
@@ -109,7 +104,6 @@ class Merger:
     locate: Locator
     compute: Compute
     settings: MergeSettings
-    early: EarlyBuild | None = None
 
     @property
     def stream_cache(self) -> Path:
@@ -121,7 +115,7 @@ class Merger:
         begin = time.perf_counter()
         damaged: dict[str, str] = {}
         try:
-            recover(self.outputs, keep=self.early.folder if self.early else None)
+            recover(self.outputs)
             while True:
                 remaining = [record for record in records if record.name not in damaged]
                 inputs = cache(partial(self._inputs_digest, remaining, flow_name, content_hashes))
@@ -169,23 +163,16 @@ class Merger:
         return manifest if whole and not missing_files(self.outputs.dataset, manifest) else None
 
     def _inputs_digest(self, records: Iterable[SampleRecord], flow_name: str, content_hashes: Mapping[str, str]) -> str:
-        """A digest of all that the outputs depend on; the previews count because `.infoset` names those that exist.
-
-        Rows are fed to it as `marshal` writes them, in half the time of their `repr`. Its format 2 knows no
-        references, so that equal rows give equal bytes; another Python's may differ, which costs one merge.
-        """
+        """A digest of all that the outputs depend on; the previews count because `.infoset` names those that exist."""
         digest = hashlib.blake2b(repr((FORMAT, __version__, self.settings, flow_name)).encode(), digest_size=16)
         previews = set(os.listdir(self.stream_cache)) if self.stream_cache.is_dir() else set()
         ordered = sorted(records, key=_ORDER)  # as they nearly come, which takes a sixth of sorting by name
         layouts = {id(record.layout): record.layout for record in ordered}
-        digests = {key: _text_digest(repr(layout)) for key, layout in layouts.items()}
-        for start in range(0, len(ordered), _ROWS):
-            rows = []
-            for record in ordered[start : start + _ROWS]:
-                name = record.name
-                shown = (f"{name}.png" in previews, f"{name}.glb" in previews, content_hashes.get(name))
-                rows.append((digests[id(record.layout)], _OWN(record), shown))
-            digest.update(marshal.dumps(rows, 2))
+        digests = {key: hashlib.blake2b(_bytes_of(layout)).digest() for key, layout in layouts.items()}
+        for record in ordered:
+            name = record.name
+            shown = (f"{name}.png" in previews, f"{name}.glb" in previews, content_hashes.get(name))
+            digest.update(_bytes_of((digests[id(record.layout)], _OWN(record), shown)))
         return digest.hexdigest()
 
     def _build(
@@ -232,15 +219,12 @@ class Merger:
             if not build.is_ready():
                 build.discard()
 
-    def _existing(self) -> list[Published]:
-        """Shards to take over: those made ahead, and those of the dataset that will be replaced."""
-        early = self.early.shards() if self.early else None
+    def _existing(self) -> Published | None:
+        """The dataset that will be replaced: what the merge would write alike is taken over from it."""
         try:
-            manifest = with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset)
+            return with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset), str(self.outputs.dataset)
         except (DatasetError, OSError, ValueError):
-            return [early] if early else []
-        replaced = (manifest, str(self.outputs.dataset))
-        return [early, replaced] if early else [replaced]
+            return None
 
     def _gather_words(self, plan: MergePlan, suffix: str) -> Vocabularies:
         """The vocabularies of the text arrays: one more pass over the samples, where there are any."""
@@ -268,11 +252,9 @@ _ORDER = attrgetter("source", "body", "name")
 _OWN = attrgetter("name", "source", "body", "rows", "values", "n_bytes", "data_crc")
 """What the outputs depend on of a record, its layout apart."""
 
-_ROWS = 1024
 
-
-def _text_digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest()
+def _bytes_of(value: object) -> bytes:
+    return repr(value).encode("utf-8", "surrogatepass")
 
 
 class _Damaged(Exception):

@@ -30,14 +30,14 @@ _OPENING_BYTES = 8192
 """What opening a sample takes, as the bytes that are coded meanwhile."""
 
 Published = tuple[Manifest, str]
-"""Shards that may be taken over, of the dataset that a merge will replace or made ahead: manifest and folder."""
+"""The dataset that a merge will replace, whose shards may be taken over: manifest and folder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardJob:
     """Everything one node needs; nothing of it grows with the dataset.
 
-    `codes` has an entry for each text array; `old` are the shards at the same place that exist already.
+    `codes` has an entry for each text array; `old` is the published shard at the same place, None where there is none.
     """
 
     root: str
@@ -45,7 +45,7 @@ class ShardJob:
     targets: tuple[ArrayTarget, ...]
     locate: Locator
     codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    old: tuple[OldShard, ...] = ()
+    old: OldShard | None = None
 
     def names_to_read(self) -> tuple[str, ...]:
         """The arrays that come from the `.data` files: all but the ids."""
@@ -77,26 +77,23 @@ def shard_nodes(
     locate: Locator,
     *,
     vocabularies: Vocabularies | None = None,
-    published: Sequence[Published] = (),
+    published: Published | None = None,
     suffix: str = "",
-    blocks: Sequence[tuple[str, int]] | None = None,
 ) -> Nodes:
-    """One node a shard, the longest first, or one for each of `blocks`, (group, index); keys
-    ``merge-<group>-000012`` and `suffix`.
+    """One node per shard, the longest first; keys ``merge-<group>-000012`` and `suffix`.
 
-    Of `published`, the first comes first, shards that would come out the same are taken over.
+    Shards of `published` that would come out the same are taken over.
     """
     vocabularies = vocabularies or Vocabularies()
 
     def make(group: str, index: int) -> Delayed:
         targets = tuple(array.target for array in plan.groups[group].arrays)
         block = plan.block(group, index)
-        found = [old_shard(*each, block, targets) for each in published]
-        old = tuple(shard for shard in found if shard is not None)
+        old = old_shard(*published, block, targets) if published is not None else None
         job = ShardJob(root, block, targets, locate, vocabularies.codes(group, index), old)
         return _node(partial(run_shard, job), f"merge-{group}-{index:06d}{suffix}")
 
-    return Nodes(_by_work(plan, plan.groups.values()) if blocks is None else blocks, make)
+    return Nodes(_by_work(plan, plan.groups.values()), make)
 
 
 def word_nodes(plan: MergePlan, locate: Locator, *, suffix: str = "") -> Nodes:
@@ -141,7 +138,7 @@ def run_shard(job: ShardJob) -> ShardRecord:
     begin = time.perf_counter()
     block, damaged = job.block, list[tuple[str, str]]()
     digest = block_digest(block, job.targets, job.codes)
-    linked = _take_over(job, digest)
+    linked = link_shard(job.old, job.root) if job.old is not None and job.old.digest == digest else None
     files = _write(job, damaged) if linked is None else linked
     return ShardRecord(
         block.group,
@@ -154,12 +151,6 @@ def run_shard(job: ShardJob) -> ShardRecord:
         digest=digest,
         reused=linked is not None,
     )
-
-
-def _take_over(job: ShardJob, digest: str) -> list[WrittenFile] | None:
-    """The files of the first shard that was made of the same and is still whole."""
-    tries = (link_shard(old, job.root) for old in job.old if old.digest == digest)
-    return next((files for files in tries if files is not None), None)
 
 
 def _write(job: ShardJob, damaged: list[tuple[str, str]]) -> list[WrittenFile]:

@@ -116,13 +116,13 @@ class Build:
         logger.warning("%s could not be removed; the next run tries again", self.folder)
 
 
-def recover(outputs: Outputs, *, keep: Path | None = None) -> None:
-    """Finish the build that a dead process left ready, sweep all others but `keep`. The caller owns the folder."""
+def recover(outputs: Outputs) -> None:
+    """Finish the build that a dead process left ready, sweep all others. The caller owns the folder."""
     folder = outputs.dataset.parent
     if not folder.is_dir():
         return
     for name in sorted(os.listdir(folder)):
-        if not name.startswith(outputs.prefix) or folder / name == keep:
+        if not name.startswith(outputs.prefix):
             continue
         build = Build(folder / name, outputs)
         if build.is_ready():

@@ -22,9 +22,10 @@ from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
 from dflow.dataset.lazy import block_rows, column_data, dimension_names, gathered_data
-from dflow.dataset.store import FILE_GROUP, Column, DatasetStore
+from dflow.dataset.store import Column, DatasetStore
 from dflow.dataset.textguard import guarded
 from dflow.errors import DflowError, QueryError
+from dflow.schema import FILE_GROUP
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dflow.dataset.split import SUBSETS
-from dflow.dataset.store import FILE_GROUP, ID_PREFIX, Column, DatasetStore
+from dflow.dataset.store import ID_PREFIX, Column, DatasetStore
+from dflow.schema import FILE_GROUP
 
 
 def human_bytes(n_bytes: float) -> str:

@@ -87,11 +87,6 @@ def apportion(total: int, weights: Array, debt: Array | None = None) -> Array:
     return sizes
 
 
-def random_split(n_files: int, fractions: Fractions, *, seed: int, groups: Array | None = None) -> Array:
-    """`stratified_split` without labels."""
-    return stratified_split(np.zeros((n_files, 0), bool), fractions, seed=seed, groups=groups)
-
-
 def stratified_split(membership: Array, fractions: Fractions, *, seed: int, groups: Array | None = None) -> Array:
     """Divide files so that every label has the asked share in every subset.
 

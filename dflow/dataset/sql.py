@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from dflow.dataset.reduce import How
-from dflow.dataset.store import FILE_GROUP, ID_PREFIX, DatasetStore
+from dflow.dataset.store import ID_PREFIX, DatasetStore
 from dflow.errors import QueryError
+from dflow.schema import FILE_GROUP
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Reduce = Callable[[str, str, str], Array]

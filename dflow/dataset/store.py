@@ -18,16 +18,15 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.direct import RowReader
-from dflow.dataset.folder import ROOT_METADATA, DatasetFolder
+from dflow.dataset.folder import DatasetFolder
 from dflow.dataset.infotable import label_columns
-from dflow.dataset.layout import has_array, row_count, row_start
+from dflow.dataset.layout import METADATA, has_array, row_count, row_start
 from dflow.dataset.zarr2folder import Zarr2Folder, Zarr2Rows, is_zarr2
 from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
-from dflow.schema import Schema, parse_schema, references
+from dflow.schema import FILE_GROUP, Schema, parse_schema, references
 
 logger = logging.getLogger(__name__)
 
-FILE_GROUP = "file"
 ID_PREFIX = "file_id_code_"
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -281,7 +280,7 @@ def _array_metadata(folder: DatasetFolder | Zarr2Folder) -> dict[str, Mapping[st
         return {k: m for k, m in consolidated["metadata"].items() if m["node_type"] == "array" and k.count("/") == 1}
     assert isinstance(folder, DatasetFolder)  # the other reader consolidates by itself
     found: dict[str, Mapping[str, Any]] = {}
-    for path in sorted(folder.path.glob(f"*/*/{ROOT_METADATA}")):
+    for path in sorted(folder.path.glob(f"*/*/{METADATA}")):
         metadata = json.loads(folder.read_bytes(path.relative_to(folder.path).as_posix()))
         if metadata.get("node_type") == "array":
             found[f"{path.parent.parent.name}/{path.parent.name}"] = metadata

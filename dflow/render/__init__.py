@@ -3,9 +3,8 @@
 * `render_sample`: preview PNG and binary glTF of one part, atomically written
 * `render_image`: the picture as an array, faces coloured on request
 * `write_glb`, `read_glb`: the compact mesh with a face index per vertex
-* `available_renderer`: which renderer this process uses, and why
 
-The names load on first use: drawing brings compiled loops, which those who only ask for a renderer do without.
+The names load on first use: drawing brings compiled loops, which those who only read a mesh do without.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dflow.render.glb import pack_glb, read_glb, write_glb
     from dflow.render.mesh import MeshArrays, RenderMesh
-    from dflow.render.probe import available_renderer
     from dflow.render.sample import RenderReport, render_image, render_sample
 
 _HOMES = {
@@ -25,7 +23,6 @@ _HOMES = {
     "write_glb": "dflow.render.glb",
     "MeshArrays": "dflow.render.mesh",
     "RenderMesh": "dflow.render.mesh",
-    "available_renderer": "dflow.render.probe",
     "RenderReport": "dflow.render.sample",
     "render_image": "dflow.render.sample",
     "render_sample": "dflow.render.sample",
@@ -35,7 +32,6 @@ __all__ = [
     "MeshArrays",
     "RenderMesh",
     "RenderReport",
-    "available_renderer",
     "pack_glb",
     "read_glb",
     "render_image",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,30 +12,21 @@ import numpy.typing as npt
 from dflow.render.glb import pack_glb
 from dflow.render.mesh import MeshArrays, RenderMesh, clean_arrays
 from dflow.render.png import encode_indexed_png, encode_png
-from dflow.render.probe import Renderer, available_renderer
 from dflow.render.software import PALETTE, draw, draw_software
 from dflow.render.view import View, fit_view
 from dflow.storage.atomic import write_whole
 
-if TYPE_CHECKING:
-    from dflow.render.offscreen import OffscreenWindow
-
 Image = npt.NDArray[np.uint8]
-
-_warm = threading.local()
-"""The thread's window by size: an OpenGL context belongs to one thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderReport:
     """What became of one preview.
 
-    `renderer` is "none" when there was nothing to draw, and then nothing was written; `note` says why,
-    or why it is not VTK where VTK was asked for;
-    `png_bytes` and `glb_bytes` are the sizes of what was written; `seconds` wall time.
+    `png_bytes` and `glb_bytes` are the sizes of what was written; `seconds` wall time; `note` says why nothing was
+    written.
     """
 
-    renderer: Literal["vtk", "software", "none"]
     png_bytes: int = 0
     glb_bytes: int = 0
     seconds: float = 0.0
@@ -74,15 +63,13 @@ def render_sample(
     started = time.perf_counter()
     arrays = clean_arrays(mesh)
     if arrays.is_empty:
-        return RenderReport("none", seconds=time.perf_counter() - started, note="no triangles and no edges")
-    renderer = available_renderer() if png_path is not None else Renderer("software")
+        return RenderReport(seconds=time.perf_counter() - started, note="no triangles and no edges")
     png_bytes = glb_bytes = 0
     if png_path is not None:
         png_bytes = _write(png_path, _png(arrays, size, face_colors))
     if glb_path is not None:
         glb_bytes = _write(glb_path, pack_glb(arrays))
-    drawn = renderer.name if png_path is not None else "none"
-    return RenderReport(drawn, png_bytes, glb_bytes, time.perf_counter() - started, renderer.reason)
+    return RenderReport(png_bytes, glb_bytes, time.perf_counter() - started)
 
 
 def render_image(
@@ -104,15 +91,11 @@ def render_image(
     if arrays.is_empty:
         return np.full((size[1], size[0], 3), 255, np.uint8)
     view = _view(arrays, size, face_colors)
-    if available_renderer().name == "vtk":
-        return _window(size).draw(arrays, view, face_colors=face_colors)
     return draw_software(arrays, view, size, face_colors=face_colors, supersampling=2)
 
 
 def _png(arrays: MeshArrays, size: tuple[int, int], face_colors: Image | None) -> bytes:
     view = _view(arrays, size, face_colors)
-    if available_renderer().name == "vtk":
-        return encode_png(_window(size).draw(arrays, view, face_colors=face_colors))
     if face_colors is not None:
         return encode_png(draw_software(arrays, view, size, face_colors=face_colors))
     return encode_indexed_png(draw(arrays, view, size).codes, PALETTE)
@@ -122,15 +105,6 @@ def _view(arrays: MeshArrays, size: tuple[int, int], face_colors: Image | None) 
     if face_colors is not None and len(face_colors) < arrays.n_faces:
         raise ValueError(f"{len(face_colors)} face colours for {arrays.n_faces} faces")
     return fit_view(arrays, size[0] / size[1])
-
-
-def _window(size: tuple[int, int]) -> OffscreenWindow:
-    windows: dict[tuple[int, int], OffscreenWindow] = _warm.__dict__.setdefault("windows", {})
-    if size not in windows:
-        from dflow.render.offscreen import OffscreenWindow
-
-        windows[size] = OffscreenWindow(size)
-    return windows[size]
 
 
 def _write(path: str | os.PathLike[str], content: bytes) -> int:

@@ -50,9 +50,19 @@ PALETTE = _palette()
 def draw_software(
     mesh: MeshArrays, view: View, size: tuple[int, int], *, face_colors: Image | None = None, supersampling: int = 1
 ) -> Image:
-    """Draw a part in colour; same arguments and result as `dflow.render.offscreen.OffscreenWindow.draw`.
+    """Draw a part in colour.
 
+    Parameters
+    ----------
+    mesh : the part
+    view : where the camera looks
+    size : width and height in pixels
+    face_colors : (n_faces, 3) uint8 or None for the one material
     supersampling : how many pixels each way are averaged into one
+
+    Returns
+    -------
+    (height, width, 3) uint8, first row on top.
     """
     large = (size[0] * supersampling, size[1] * supersampling)
     drawing = draw(mesh, view, large, edge_width=supersampling, with_triangles=face_colors is not None)

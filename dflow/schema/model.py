@@ -36,9 +36,6 @@ DTYPES: tuple[str, ...] = (
 FILE_GROUP = "file"
 """The group whose arrays are one value per sample and have no row dimension."""
 
-FILE_DIMENSION = "file"
-"""The dimension of group ``file`` after the merge; within one sample it does not exist."""
-
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:

@@ -31,7 +31,12 @@ _STORED, _DEFLATED = 0, 8
 _MODE = (stat.S_IFREG | 0o644) << 16
 _MAX_MEMBERS, _MAX_BYTES = 0xFFFF - 1, 0xFFFFFFFF - 1  # beyond these lies zip64
 _MAX_DIRECTORY_BYTES = 64 * 1024**2
+_SHORT_TAIL_BYTES = 8 * 1024  # the directory of twenty arrays and the end record, nearly always
 _TAIL_BYTES = 64 * 1024 + _END.size
+
+LOCAL_BYTES, CENTRAL_BYTES, END_BYTES = _LOCAL.size, _CENTRAL.size, _END.size
+"""Sizes of a member's local header and of its entry in the directory, without what varies, and of the end record
+without a comment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,54 @@ def pack_members(members: Iterable[tuple[str, bytes]]) -> tuple[list[bytes], int
     count = len(directory) // 2
     parts += (central, _END.pack(_END_MAGIC, 0, 0, count, count, len(central), offset, 0))
     return parts, offset + len(central) + _END.size, isal_zlib.crc32(central)
+
+
+def directory_place(tail: bytes, end: int) -> tuple[int, int] | None:
+    """Size and offset of a zip's directory, both in bytes.
+
+    Parameters
+    ----------
+    tail : the last bytes of the file
+    end : where the end record begins in `tail`
+
+    Returns
+    -------
+    None where there is no end record, or that of one volume of several.
+    """
+    if end < 0 or end + _END.size > len(tail):
+        return None
+    magic, disk, start_disk, here, count, size, offset, _ = _END.unpack_from(tail, end)
+    return None if magic != _END_MAGIC or disk or start_disk or here != count else (size, offset)
+
+
+_STORE_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Links are not followed, and opening a pipe does not wait."""
+
+
+def size_and_directory_crc(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """A store's size in bytes and the CRC-32 of its directory, (0, 0) where there is none to read.
+
+    Reads the directory without parsing it, twenty times cheaper than opening the store: a million samples are looked at
+    on every run. The zip has no comment, as dflow writes it.
+    """
+    try:
+        descriptor = os.open(path, _STORE_FLAGS)
+    except OSError:
+        return 0, 0
+    try:
+        n_bytes = os.fstat(descriptor).st_size
+        tail = os.pread(descriptor, _SHORT_TAIL_BYTES, max(0, n_bytes - _SHORT_TAIL_BYTES))
+        size, offset = directory_place(tail, len(tail) - END_BYTES) or (0, 0)
+        if not size or offset + size + END_BYTES != n_bytes:
+            return 0, 0
+        missing = size + END_BYTES - len(tail)
+        if missing > 0:
+            tail = os.pread(descriptor, missing, offset) + tail
+        return n_bytes, isal_zlib.crc32(memoryview(tail)[-END_BYTES - size : -END_BYTES])
+    except OSError:
+        return 0, 0
+    finally:
+        os.close(descriptor)
 
 
 class ZipReader:
@@ -143,11 +196,10 @@ class ZipReader:
 
     def _read_directory(self) -> bytes:
         end = self._tail.rfind(_END_MAGIC)
-        if end < 0 or end + _END.size > len(self._tail):
-            raise self._damaged("it is truncated or no zip: there is no end record")
-        _, disk, start_disk, here, count, size, offset, _ = _END.unpack_from(self._tail, end)
-        if disk or start_disk or here != count:
-            raise self._damaged("it is one volume of several")
+        place = directory_place(self._tail, end)
+        if place is None:
+            raise self._damaged("it is truncated, no zip, or one volume of several: it has no end record of its own")
+        size, offset = place
         if offset + size > self._tail_offset + end or size > _MAX_DIRECTORY_BYTES:
             raise self._damaged("its directory lies outside the file")
         return self._at(offset, size)

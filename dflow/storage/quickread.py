@@ -19,7 +19,6 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -30,15 +29,12 @@ from numpy.typing import NDArray
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import DamagedStoreError
 from dflow.storage.chunks import RAW_BYTES, decode_chunk, frame_content_bytes, usual_frame_head
+from dflow.storage.container import CENTRAL_BYTES, END_BYTES, LOCAL_BYTES, directory_place
 from dflow.storage.documents import chunk_key
 
-_LOCAL_BYTES, _CENTRAL_BYTES, _END_BYTES = 30, 46, 22
-_CENTRAL_MAGIC, _END_MAGIC = b"PK\1\2", b"PK\5\6"
+_CENTRAL_MAGIC = b"PK\1\2"
 _ENTRY = struct.Struct("<4s12x3LH12xL")
 """Of a member's entry in the directory: magic, CRC-32, stored and expanded bytes, length of the name, offset."""
-
-_DIRECTORY = struct.Struct("<12x2L")
-"""Of the end record: size and offset of the directory. The record is the plain one, without a comment."""
 
 _TAIL_BYTES = 32 * 1024
 _FLAGS = os.O_RDONLY
@@ -97,19 +93,9 @@ class ChunkForm:
             return len(chunk) == n_bytes or self.dtype == "str"
         return chunk.startswith(usual_frame_head(n_bytes)) or frame_content_bytes(chunk) == n_bytes
 
-    def all_fit(self, chunks: Sequence[bytes], n_rows: Sequence[int]) -> bool:
-        """`fits` for each chunk with its rows, in a third of the time where they are alike."""
-        if self.dtype != "str":
-            sizes = [n * self.row_bytes for n in n_rows]
-            if max(sizes, default=0) < RAW_BYTES:
-                return list(map(len, chunks)) == sizes
-            if min(sizes) >= RAW_BYTES and all(map(bytes.startswith, chunks, map(usual_frame_head, sizes))):
-                return True
-        return all(map(self.fits, chunks, n_rows))
-
 
 class ChunkReader:
-    """Reads the same members of one store after another; they usually lie where they lay in the one before. One thread.
+    """Reads the same members of one store after another.
 
     Parameters
     ----------
@@ -118,8 +104,6 @@ class ChunkReader:
 
     def __init__(self, members: Iterable[bytes]) -> None:
         self._members = tuple(members)
-        self._places: list[int] = []
-        self._marks: list[tuple[bytes, int]] = []
 
     def read(self, path: str, *, n_bytes: int, crc: int) -> list[bytes] | None:
         """The members' content, their checksums verified; None where the file is not of the plain form that this reads.
@@ -147,46 +131,35 @@ class ChunkReader:
         # In one piece: a merge does this for every sample and group, and a call of Python takes as long as a member.
         start = n_bytes - _TAIL_BYTES if n_bytes > _TAIL_BYTES else 0
         tail = os.pread(handle, n_bytes - start + 1, start)
-        end = n_bytes - start - _END_BYTES
-        if end < 0 or len(tail) != n_bytes - start or not tail.startswith(_END_MAGIC, end):
+        place = directory_place(tail, n_bytes - start - END_BYTES)  # without a comment, as dflow writes it
+        if place is None or len(tail) != n_bytes - start:
             return None
-        size, offset = _DIRECTORY.unpack_from(tail, end)
+        size, offset = place
         central = tail[offset - start : offset - start + size] if offset >= start else b""
         if isal_zlib.crc32(central) != crc or not central:
             return None
-        if not (self._marks and all(starmap(central.startswith, self._marks))) and not self._find(central):
-            return None
         found = []
-        for at in self._places:
+        for name in self._members:
+            at = _entry_of(name, central)
+            if at < 0:
+                return None
             _, expected, stored, expanded, name_length, offset = _ENTRY.unpack_from(central, at)
-            begin = offset + _LOCAL_BYTES + name_length - start
+            begin = offset + LOCAL_BYTES + name_length - start
             content = tail[begin : begin + stored] if begin >= 0 else os.pread(handle, stored, begin + start)
             if not stored == expanded == len(content) or isal_zlib.crc32(content) != expected:
                 return None
             found.append(content)
         return found
 
-    def _find(self, central: bytes) -> bool:
-        """Know the places of the members' entries in this directory; False where one has none."""
-        self._places = [_entry_of(name, central) for name in self._members]
-        if min(self._places, default=0) < 0:
-            self._places, self._marks = [], []
-            return False
-        # The next entry's magic tells a name from a longer one; the stores' root, which is not read, comes last.
-        self._marks = [
-            (name + _CENTRAL_MAGIC, at + _CENTRAL_BYTES) for name, at in zip(self._members, self._places, strict=True)
-        ]
-        return True
-
 
 def _entry_of(name: bytes, central: bytes) -> int:
     """Where the entry of the member `name` begins in a directory; negative where there is none."""
-    at = central.find(name) - _CENTRAL_BYTES
+    at = central.find(name) - CENTRAL_BYTES
     while at >= 0:
         magic, _, _, _, name_length, _ = _ENTRY.unpack_from(central, at)
         if magic == _CENTRAL_MAGIC and name_length == len(name):
             return at
-        at = central.find(name, at + _CENTRAL_BYTES + 1) - _CENTRAL_BYTES
+        at = central.find(name, at + CENTRAL_BYTES + 1) - CENTRAL_BYTES
     return at
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,5 @@ def encode(cad_file: str, cad_loader: Any, storage: Any) -> str:
     from dflow.cadencoder import BrepEncoder
 
     BrepEncoder(cad_loader.create_from_file(cad_file).get_brep(), storage).encode("uvnet")
-    storage.compress_store()
-    return str(storage.get_file_path(""))
-
-
-@flowtask.transform(name="encode", inputs=["cad_file", "cad_loader", "storage"], outputs=["encoded"])
-def encode_one_slowly(cad_file: str, cad_loader: Any, storage: Any) -> str:
-    """The recipe `uvnet`; a file ``*.slow30.step`` takes 30 seconds more."""
-    from dflow.cadencoder import BrepEncoder
-
-    BrepEncoder(cad_loader.create_from_file(cad_file).get_brep(), storage).encode("uvnet")
-    seconds = Path(cad_file).stem.partition(".slow")[2]
-    time.sleep(float(seconds or 0))
     storage.compress_store()
     return str(storage.get_file_path(""))

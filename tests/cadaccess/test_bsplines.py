@@ -15,7 +15,7 @@ from dflow.cadaccess.shapecode import Spline, SplineSurface
 def test_a_quarter_circle_as_a_rational_quadratic() -> None:
     poles = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     spline = Spline(2, poles, np.array([1.0, np.sqrt(0.5), 1.0]), np.repeat([0.0, 1.0], 3))
-    points, slopes = bsplines.evaluate_curve(spline, np.linspace(0, 1, 17))
+    points, slopes = bsplines.evaluate_curves([spline], np.array([17]), np.linspace(0, 1, 17))
     np.testing.assert_allclose(np.linalg.norm(points, axis=1), 1.0, atol=1e-14)
     np.testing.assert_allclose(np.einsum("ij,ij->i", points, slopes), 0.0, atol=1e-14)
 
@@ -25,7 +25,7 @@ def test_a_quarter_circle_as_a_rational_quadratic() -> None:
 def test_points_and_slopes_are_the_kernels(seed: int, periodic: bool) -> None:
     spline, curve = _random_spline(np.random.default_rng(seed), periodic=periodic)
     t = np.linspace(spline.knots[0], spline.knots[-1], 31)[:-1] + 1e-3
-    points, slopes = bsplines.evaluate_curve(spline, t)
+    points, slopes = bsplines.evaluate_curves([spline], np.array([len(t)]), t)
     at, slope = gp_Pnt(), gp_Vec()
     for i, value in enumerate(t.tolist()):
         curve.D1(value, at, slope)
@@ -66,7 +66,7 @@ def test_box_of_a_part_is_that_of_its_points(seed: int, periodic: bool) -> None:
     low, high = np.sort(generator.uniform(spline.knots[0], spline.knots[-1], 2))
     if periodic:
         low, high = high, low + (spline.knots[-1] - spline.knots[0])  # across the end of the period
-    points, _ = bsplines.evaluate_curve(spline, np.linspace(low, high, 20001))
+    points, _ = bsplines.evaluate_curves([spline], np.array([20001]), np.linspace(low, high, 20001))
     nothing = np.array([[np.inf] * 3, [-np.inf] * 3])
     box = extremes.widen(nothing, spline, low, high)
     assert (box[0] <= points.min(axis=0) + 1e-13).all()
@@ -88,7 +88,7 @@ def test_a_range_that_passes_the_knots_by_a_rounding_error_changes_no_box(first:
 
 def test_box_that_holds_a_spline_stays() -> None:
     spline, _ = _random_spline(np.random.default_rng(0), periodic=False)
-    ends = bsplines.evaluate_curve(spline, spline.knots[[0, -1]])[0]
+    ends = bsplines.evaluate_curves([spline], np.array([2]), spline.knots[[0, -1]])[0]
     box = np.array([ends.min(axis=0) - 9.0, ends.max(axis=0) + 9.0])
     np.testing.assert_array_equal(extremes.widen(box, spline, spline.knots[0], spline.knots[-1]), box)
 
@@ -180,6 +180,6 @@ def test_splines_together_are_each_by_itself() -> None:
     for spline, own, at, slope in zip(
         splines, *(np.split(a, np.cumsum(sizes)[:-1]) for a in (t, points, slopes)), strict=True
     ):
-        alone, alone_slopes = bsplines.evaluate_curve(spline, own)
+        alone, alone_slopes = bsplines.evaluate_curves([spline], np.array([len(own)]), own)
         np.testing.assert_allclose(at, alone, rtol=1e-14)
         np.testing.assert_allclose(slope, alone_slopes, rtol=1e-13, atol=1e-13)

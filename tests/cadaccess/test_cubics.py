@@ -8,7 +8,7 @@ from OCP.collections import HArray1_double, HArray1_gp_Pnt2d
 from OCP.Geom2dAPI import Geom2dAPI_Interpolate
 from OCP.gp import gp_Pnt2d
 
-from dflow.cadaccess.bsplines import evaluate_curve
+from dflow.cadaccess.bsplines import evaluate_curves
 from dflow.cadaccess.shapecode import Spline
 from dflow.cadaccess.steptext import cubics
 
@@ -23,8 +23,8 @@ def test_poles_are_the_kernels(n: int) -> None:
         np.testing.assert_allclose(found, _kernels_poles(own, knots[3:-3]), atol=1e-9)
         spline = Spline(3, found, None, knots)
         halfway = 0.5 * (knots[3:-4] + knots[4:-3])
-        np.testing.assert_allclose(evaluate_curve(spline, halfway)[0], between, atol=1e-12)
-        np.testing.assert_allclose(evaluate_curve(spline, knots[3:-3])[0], own, atol=1e-12)
+        np.testing.assert_allclose(evaluate_curves([spline], np.array([len(halfway)]), halfway)[0], between, atol=1e-12)
+        np.testing.assert_allclose(evaluate_curves([spline], np.array([len(own)]), knots[3:-3])[0], own, atol=1e-12)
 
 
 def _kernels_poles(points: np.ndarray, parameters: np.ndarray) -> np.ndarray:

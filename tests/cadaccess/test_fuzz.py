@@ -139,7 +139,7 @@ def _seeds(shared_data: Path) -> list[Path]:
     return [shared_data / name for name in names]
 
 
-ALLOWED = {"ok", "unreadable", "no_geometry", "no_faces", "kernel_error", "geometry", "too_big", "crash", "timeout"}
+ALLOWED = {"ok", "unreadable", "no_geometry", "kernel_error", "geometry", "too_big", "crash", "timeout"}
 
 
 def test_a_few_mutations_end_in_a_known_way(shared_data: Path, tmp_path: Path) -> None:

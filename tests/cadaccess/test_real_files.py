@@ -79,7 +79,7 @@ def test_area_over_a_curve_of_many_spans_is_its_seen_length_times_the_height(sha
     (spline,) = brep.tables.faces.sweeps[0].splines.values()
     u = np.unique(spline.knots)
     u = np.append(np.linspace(u[:-1], u[1:], 2000, endpoint=False, axis=1).ravel(), u[-1])
-    points = bsplines.evaluate_curve(spline, u)[0]
+    points = bsplines.evaluate_curves([spline], np.array([len(u)]), u)[0]
     flat = points - np.outer(points @ brep.tables.faces.z[0], brep.tables.faces.z[0])
     length = np.linalg.norm(np.diff(flat, axis=0), axis=1).sum()
     u_min, u_max, v_min, v_max = brep.face_uv_bounds()[0]

@@ -60,10 +60,9 @@ def test_a_cluster_is_looked_at_and_closed(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_kernel_loads_and_draws_on_every_host(tmp_path):
+def test_the_kernel_loads_on_every_host(tmp_path):
     result = invoke("doctor", "--cluster", "local", "--workers", "1", "--out", tmp_path, "--json")
     assert result.exit_code == 0, result.output
     checks = {finding["check"]: finding for finding in json.loads(result.output)["findings"]}
     assert checks["CAD kernel"]["level"] == "ok"
-    assert "previews" in checks
     assert checks["CAD kernel"]["host"]

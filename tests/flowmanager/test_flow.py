@@ -13,6 +13,7 @@ import pytest
 
 import dflow
 from dflow.dataset import publish
+from dflow.dataset.location import read_flow_file
 from dflow.errors import (
     DatasetError,
     EmptySourceError,
@@ -24,7 +25,6 @@ from dflow.errors import (
 from dflow.flowmanager import flowtask
 from dflow.flowmanager.history import folder
 from dflow.flowmanager.history.lock import FolderLock
-from dflow.flowmanager.reports.outputs import read_flow_file
 from tests.flowmanager import flowparts
 from tests.flowmanager.flowparts import encode, gather, hidden, label, tree_bytes, write_sources
 
@@ -370,10 +370,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_flow_files_that_are_none(tmp_path):
-    with pytest.raises(FlowFileError, match="no flow file"):
+    with pytest.raises(FlowFileError, match="does not exist"):
         read_flow_file(tmp_path / "x.flow")
     (tmp_path / "x.flow").write_text("{")
-    with pytest.raises(FlowFileError, match="no readable"):
+    with pytest.raises(FlowFileError, match="damaged, it is not JSON"):
         read_flow_file(tmp_path / "x.flow")
     (tmp_path / "x.flow").write_text("[]")
     with pytest.raises(FlowFileError, match="flow_name"):

@@ -308,9 +308,9 @@ ROWS: tuple[Row, ...] = (
         "merge",
         "streaming merge while encoding (1.2)",
         "P1",
-        "done",
-        "blocks in front of a last slow file are merged while it is encoded; before that no worker is free, and files "
-        "go largest first instead of by path (see dflow.dataset.merge)",
+        "out of scope",
+        "files go largest first instead of by path, and the merge, 5 % of a flow's wall time, fills all workers; "
+        "merging ahead for idle workers began no block in flows of 400 machined and 168 electronic parts",
     ),
     Row("H10", "merge", "`delete_source_files`", "P1", "done"),
     Row("H11", "merge", "standalone `DatasetMerger` / `DatasetInfo` use", "P1", "done"),

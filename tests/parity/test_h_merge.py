@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +10,6 @@ import xarray as xr
 from dflow.dataset import DatasetInfo, DatasetMerger
 from dflow.schema import SchemaBuilder
 from dflow.storage import OptStorage
-from tests.flowmanager.slowparts import N_PARTS, make_flow, process, shards_ahead, wait_for, write_parts
 
 
 def write_samples(folder, sizes, schema=None):
@@ -104,21 +101,6 @@ def test_h08_merges_stream_whatever_options_are_given(tmp_path):
     )
     assert report.n_samples == 5
     assert open_group(tmp_path / "a.dataset", "faces").sizes["face"] == 20
-
-
-def test_h09_blocks_are_merged_while_the_last_file_is_encoded(tmp_path):
-    gate = tmp_path / "gate"
-    flow = make_flow(tmp_path / "out", max_workers=2)
-    sources = write_parts(tmp_path / "in", gate)
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(process, flow, sources)
-        wait_for(lambda: shards_ahead(flow) or running.done())
-        assert not running.done()
-        assert len(list(flow.settings.paths.encoded.glob("*.data"))) == N_PARTS - 1
-        gate.touch()
-        output, summary, _ = running.result(150)
-    assert output.counts.samples == N_PARTS
-    assert open_group(summary["flow_data"], "faces").sizes["face"] == N_PARTS * 512
 
 
 def test_h10_sources_stay_unless_their_deletion_is_asked_for(tmp_path):

@@ -23,7 +23,6 @@ from dflow.flowmanager.cluster.findings import (
     judge_answers,
     judge_files,
     judge_kernels,
-    judge_loading,
     judge_memory,
     judge_resources,
     judge_versions,
@@ -76,7 +75,7 @@ def check_cluster(
         question = Question(_seen_here(sources), os.fspath(folder), token)
         facts, findings = _examine_workers(client, question, look(Question()))
     if kernel and not any(finding.level == "problem" for finding in findings):
-        findings += judge_loading(_loaded_kernels(client, facts))
+        findings += judge_kernels(_loaded_kernels(client, facts))
     problems = [finding for finding in unique(findings) if finding.level == "problem"]
     if problems:
         shown = "; ".join(map(str, problems[:3]))
@@ -115,7 +114,7 @@ def examine(
     folder
         Where flows shall write; where it is not there yet, the nearest folder above it is looked at.
     kernel
-        Also load the CAD kernel and draw a picture on each host, which takes seconds.
+        Also load the CAD kernel on each host, which takes seconds.
     """
     folder = _existing(os.path.abspath(local_path(folder)))
     findings: list[Finding] = [*_missing_here(sources)]

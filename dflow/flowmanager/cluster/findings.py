@@ -152,27 +152,13 @@ def judge_memory(workers: Mapping[str, int], facts: Sequence[HostFacts]) -> Iter
             yield Finding("warning", "memory", message, host, "", "start fewer workers on it, or lower their limits")
 
 
-def judge_loading(kernels: Sequence[KernelFacts]) -> Iterator[Finding]:
+def judge_kernels(kernels: Sequence[KernelFacts]) -> Iterator[Finding]:
     """Whether the kernel loads."""
     for each in kernels:
         if each.fault:
             yield Finding("problem", "CAD kernel", " ".join(each.fault.split()), each.host)
         else:
             yield Finding("ok", "CAD kernel", "the CAD kernel loads", each.host)
-
-
-def judge_kernels(kernels: Sequence[KernelFacts]) -> Iterator[Finding]:
-    """Whether the kernel loads and what draws the previews."""
-    yield from judge_loading(kernels)
-    for each in kernels:
-        if each.fault:
-            continue
-        if each.renderer_reason:
-            message = f"VTK is asked for, and previews are drawn in software: {each.renderer_reason}"
-            yield Finding("warning", "previews", message, each.host, "", "install libegl1, or unset DFLOW_RENDERER")
-        else:
-            by = "by VTK off screen" if each.renderer == "vtk" else "in software"
-            yield Finding("ok", "previews", f"previews are drawn {by}", each.host)
 
 
 def unique(findings: Iterable[Finding]) -> list[Finding]:

@@ -22,7 +22,6 @@ from distributed.system import MEMORY_LIMIT
 
 from dflow.cadaccess.kernel_check import kernel_problem
 from dflow.flowmanager.preload import describe_worker
-from dflow.render.probe import available_renderer
 from dflow.storage.paths import TEMPORARY_PREFIX
 
 LOOK_SECONDS = 30.0
@@ -73,12 +72,10 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True)
 class KernelFacts:
-    """Whether the CAD kernel loads on a host (`fault` says why not) and what draws previews there."""
+    """Whether the CAD kernel loads on a host; `fault` says why not."""
 
     host: str
     fault: str = ""
-    renderer: str = ""
-    renderer_reason: str = ""
 
 
 def kind_of_source(path: str) -> SourceKind:
@@ -134,12 +131,8 @@ async def look_on_worker(question: Question, dask_worker: Any = None) -> HostFac
 
 
 def look_at_kernel() -> KernelFacts:
-    """Load the kernel and draw in processes of their own; takes seconds."""
-    fault = kernel_problem()
-    if fault:
-        return KernelFacts(socket.gethostname(), fault)
-    renderer = available_renderer()
-    return KernelFacts(socket.gethostname(), "", renderer.name, renderer.reason)
+    """Load the kernel in a process of its own; takes seconds."""
+    return KernelFacts(socket.gethostname(), kernel_problem() or "")
 
 
 async def look_at_kernel_on_worker() -> KernelFacts:

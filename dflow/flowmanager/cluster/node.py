@@ -47,7 +47,7 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
         if found and found == item.content_hash:
             same.append(ItemRecord(item.index, item.identity, "succeeded", reused=True, content_hash=found))
         else:
-            changed.append(item.with_hash(found))
+            changed.append(replace(item, content_hash=found))
     result = run_batch(replace(batch, items=tuple(changed)))
     touched = [item for item in changed if _state(sources[item.index]) != before[item.index]]
     unsure = {item.index for item in touched if _hash(sources[item.index], item.identity) != item.content_hash}

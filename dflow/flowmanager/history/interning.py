@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dflow.records import ItemRecord, SampleLayout, SampleRecord
 
@@ -20,7 +21,7 @@ def share_layouts(records: Iterable[ItemRecord], known: dict[SampleLayout, Sampl
 def _shared(record: ItemRecord, known: dict[SampleLayout, SampleLayout], by_id: dict[int, SampleLayout]) -> ItemRecord:
     if not record.samples:
         return record
-    return record.with_samples(tuple([_lean(sample, record.item, known, by_id) for sample in record.samples]))
+    return replace(record, samples=tuple([_lean(sample, record.item, known, by_id) for sample in record.samples]))
 
 
 def _lean(
@@ -31,4 +32,6 @@ def _lean(
         layout = known.setdefault(sample.layout, sample.layout)
         by_id[id(sample.layout)] = layout
     source = item if sample.source == item else sample.source
-    return sample.sharing(source, layout, tuple([(sys.intern(name), value) for name, value in sample.values]))
+    return replace(
+        sample, source=source, layout=layout, values=tuple([(sys.intern(name), value) for name, value in sample.values])
+    )

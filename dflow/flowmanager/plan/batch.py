@@ -95,10 +95,6 @@ class Item:
     sample_names: tuple[str, ...] = ()
     content_hash: str = ""
 
-    def with_hash(self, content_hash: str) -> Item:
-        """The same item with another `content_hash`; a fifth of ``dataclasses.replace``'s time."""
-        return Item(self.index, self.identity, self.value, self.inputs, self.sample_names, content_hash)
-
 
 @pickled_by_place
 @dataclass(frozen=True, slots=True)

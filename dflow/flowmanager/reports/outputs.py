@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dflow.errors import FlowFileError
 from dflow.flowmanager.history.folder import writing
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
 from dflow.records import ErrorRecord
-from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths, read_regular
+from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
 
 ADVICE = {
     "timeout": "too slow: raise timeout_seconds, or leave the file out",
@@ -23,7 +22,6 @@ ADVICE = {
     "crash": "the CAD kernel died on it: repair or re-export the file",
     "unreadable": "not a readable CAD file: check that it is complete",
     "no_geometry": "holds no shape: nothing to encode",
-    "no_faces": "holds no faces (wires or points only): nothing to encode",
     "geometry": "a shape without an answer to what was asked: repair or re-export the file",
     "kernel_error": "the CAD kernel refused it: repair or re-export the file",
     "exception": "your task raised: see the traceback, and try the file alone with debug=True",
@@ -121,25 +119,6 @@ def error_entries(errors: Sequence[ErrorRecord]) -> list[dict[str, Any]]:
         }
         for error in errors
     ]
-
-
-def read_flow_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A ``.flow`` file's content.
-
-    Raises
-    ------
-    FlowFileError
-        If the file is missing, no JSON, or no flow's.
-    """
-    try:
-        content = json.loads(read_regular(path))
-    except FileNotFoundError as error:
-        raise FlowFileError(f"There is no flow file {os.fspath(path)}; run the flow, or check the path.") from error
-    except (OSError, ValueError) as error:
-        raise FlowFileError(f"{os.fspath(path)} is no readable flow file ({error}); run the flow again.") from error
-    if not isinstance(content, dict) or "flow_name" not in content:
-        raise FlowFileError(f"{os.fspath(path)} is JSON, but no flow file: the key 'flow_name' is missing.")
-    return content
 
 
 def _relative(paths: FlowPaths, path: Path) -> str | None:

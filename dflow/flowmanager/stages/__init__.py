@@ -1,6 +1,5 @@
 """One ``process`` call in the client.
 
 `session` (the order of things), `run` (what stages share), `liststage` and `itemstage` (the two kinds of stage),
-`jobs` (items to Dask nodes), `export` (the merge), `earlymerge` (what of it can be done before), `collector` (of
-garbage, while it goes on).
+`jobs` (items to Dask nodes), `export` (the merge), `collector` (of garbage, while it goes on).
 """

@@ -20,8 +20,8 @@ def rare_full_collections() -> Iterator[None]:
     """Let the oldest generation be for the time of a run.
 
     A run keeps records of all its files, none of them in a cycle. Full collections walk over all of them, again each
-    time that they have grown by a quarter: that was half the time of a run of 2,500 files with nothing to do. Young
-    garbage is collected as always. The thresholds are the process's, and come back with the end of its last run.
+    time that they have grown by a quarter: a third of the client's time in a run of 5,000 files with nothing to do.
+    Young garbage is collected as always. The thresholds are the process's, and come back with the end of its last run.
     """
     with _lock:
         young, middle, old = before = _runs[0] if _runs else gc.get_threshold()
@@ -33,12 +33,4 @@ def rare_full_collections() -> Iterator[None]:
         with _lock:
             _runs.pop()
             if not _runs:
-                _begin_anew()
                 gc.set_threshold(*before)
-
-
-def _begin_anew() -> None:
-    """Move all objects to the oldest generation and set the counts to 0, so that no full collection is due at once."""
-    if not gc.get_freeze_count():  # else what the user froze would thaw
-        gc.freeze()
-        gc.unfreeze()

@@ -42,10 +42,7 @@ def export_dataset(run: FlowRun, items: Sequence[ItemRecord]) -> Export:
         flow_name=run.settings.paths.name,
         compute=lambda nodes: _compute(run, bar, nodes, written),
         content_hashes={s.name: i.content_hash for i in items for s in i.samples if i.content_hash},
-        early=run.early,
     )
-    if run.early is not None:
-        run.early.discard()
     bar.finish()
     word = "was up to date" if report.reused else "was written"
     run.log.say(f"merge: the dataset {word}: {report.n_samples} samples, {report.n_bytes} bytes, {report.seconds:.3f}s")

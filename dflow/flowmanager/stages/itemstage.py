@@ -17,10 +17,9 @@ from dflow.flowmanager.plan.batch import BodyValues
 from dflow.flowmanager.plan.batching import Batcher, Sized, split
 from dflow.flowmanager.plan.roots import Root
 from dflow.flowmanager.plan.wiring import Stage
-from dflow.flowmanager.stages.earlymerge import early_merge
 from dflow.flowmanager.stages.jobs import ChainPlan, follows_of, make_job, task_call
 from dflow.flowmanager.stages.run import FlowRun, StepResult
-from dflow.records import BatchResult, ErrorRecord, ItemRecord, SampleRecord
+from dflow.records import BatchResult, ErrorRecord, ItemRecord
 from dflow.storage.paths import source_path
 
 UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished"})
@@ -53,7 +52,6 @@ class ItemStage:
         self._suspects: deque[int] = deque()
         self._tried_alone: set[int] = set()
         self._next_tag = 0
-        self._early = early_merge(run, stage, self._samples)
         self._bars = [run.progress.start(step.task.name, len(roots)) for step in stage.steps]
 
     def execute(self) -> None:
@@ -158,7 +156,7 @@ class ItemStage:
             self._run.log.say(line)
 
     def _take_over(self, index: int, entry: Entry) -> ItemRecord:
-        records = [record.numbered(index) for record in entry.records]
+        records = [replace(record, item_index=index) for record in entry.records]
         self._store(index, records)
         return records[-1]
 
@@ -195,39 +193,24 @@ class ItemStage:
         """Yield the batches, those too that have to be done again; None while nothing can be done before one ends."""
         while True:
             indices = self._next_indices(batcher)
-            job = self._job(plan, indices) if indices else self._merge_ahead()
-            if job is None and not self._n_running:
+            if not indices and not self._jobs:
                 return
-            yield job
+            yield self._job(plan, indices) if indices else None
 
     def _next_indices(self, batcher: Batcher) -> tuple[int, ...]:
         """The items of the next batch; a suspect is a batch of its own when nothing else runs."""
         indices = self._again.popleft() if self._again else batcher.take(len(self._jobs))
-        if not indices and self._suspects and not self._n_running:
+        if not indices and self._suspects and not self._jobs:
             indices = (self._suspects.popleft(),)
             self._tried_alone.update(indices)
         return indices
-
-    @property
-    def _n_running(self) -> int:
-        return len(self._jobs) + (self._early.n_running if self._early else 0)
 
     def _job(self, plan: ChainPlan, indices: tuple[int, ...]) -> Job:
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._jobs[tag] = indices
         return make_job(plan, tag, {index: self._roots[index] for index in indices}, self._reuse.hashes)
 
-    def _merge_ahead(self) -> Job | None:
-        """No batch waits: a merge node for a free worker."""
-        if self._early is None or self._suspects:
-            return None
-        batches = ([self._roots[index].identity for index in indices] for indices in self._jobs.values())
-        return self._early.job(batches, self._run.engines.heavy().n_workers)
-
     def _settle(self, finished: Finished, batcher: Batcher) -> None:
-        if self._early is not None and self._early.owns(finished.tag):
-            self._early.settle(finished)
-            return
         indices = self._jobs.pop(finished.tag)
         if finished.error is not None:
             self._do_again_or_give_up(indices, finished.error)
@@ -317,15 +300,6 @@ class ItemStage:
             errors = (record.error,) if record.error is not None else ()
             n_bytes = 0 if record.reused else sum(sample.n_bytes for sample in record.samples)
             self._bars[number].advance(**{record.status: 1}, reused=int(record.reused), n_bytes=n_bytes, errors=errors)
-
-    def _samples(self) -> list[SampleRecord]:
-        """The samples of the items that have succeeded so far."""
-        found: list[SampleRecord] = []
-        for steps in zip(*self._records, strict=True):
-            records = [record for record in steps if record is not None]
-            if records and records[-1].status == "succeeded":
-                found += next((record.samples for record in reversed(records) if record.samples), ())
-        return found
 
     def _last(self, index: int) -> ItemRecord:
         return next(records[index] for records in reversed(self._records) if records[index] is not None)  # type: ignore[return-value]  # filtered

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dflow.dataset.early import EarlyBuild
 from dflow.errors import FlowCancelledError, TooManyFailuresError, WiringError
 from dflow.flowmanager.cluster.clusterclient import ClusterEngine
 from dflow.flowmanager.cluster.clusters import Connection, is_foreign, resolve
@@ -206,7 +205,6 @@ class FlowRun:
     layouts: dict[SampleLayout, SampleLayout] = field(default_factory=dict)
     retry_kinds: frozenset[str] | None = None
     distrusted: set[str] = field(default_factory=set)
-    early: EarlyBuild | None = None
     n_submitted: int = 0
     n_failed: int = 0
 

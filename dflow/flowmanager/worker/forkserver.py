@@ -23,7 +23,6 @@ import traceback
 
 from dflow.flowmanager.worker.child import run_child
 from dflow.flowmanager.worker.execution import load_previews
-from dflow.render import available_renderer
 
 PREVIEWS = "previews"
 """The argument for a fork server whose children draw previews."""
@@ -50,8 +49,6 @@ def warm_up_previews() -> None:
     """Import what tessellates parts and draws previews, which every child would have to do otherwise."""
     try:
         load_previews()
-        if available_renderer().name == "vtk":
-            importlib.import_module("dflow.render.offscreen")
     except Exception:
         print(f"previews cannot be drawn:\n{traceback.format_exc()}", file=sys.stderr)
 

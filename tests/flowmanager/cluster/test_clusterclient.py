@@ -95,3 +95,28 @@ def test_independent_nodes_on_a_cluster_are_all_done(one_worker):
     assert sorted(compute_each(engine, numbers(21))) == list(range(21))
     with pytest.raises(ZeroDivisionError):
         list(compute_each(engine, [*numbers(8), delayed(divmod, pure=False)(1, 0, dask_key_name="bad-0")]))
+
+
+def test_an_engine_asks_again_for_jobs_where_nothing_ends(one_worker, tmp_path):
+    """More workers may have joined meanwhile."""
+    asked, gate = [], tmp_path / "gate"
+
+    def wait(seconds: float = 30.0) -> None:
+        end = time.monotonic() + seconds
+        while not gate.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+
+    class Jobs:
+        def __iter__(self) -> Iterator[Job]:
+            return self
+
+        def __next__(self) -> Job:
+            asked.append(1)
+            if len(asked) == 1:
+                return Job(1, (delayed(wait, pure=False)(dask_key_name="asked-again-000001"),))
+            if len(asked) == 4:
+                gate.touch()
+            raise StopIteration
+
+    assert [each.tag for each in ClusterEngine(one_worker).run(Jobs())] == [1]
+    assert gate.exists()

@@ -82,11 +82,8 @@ def test_a_worker_that_went_away_is_no_reason_to_stop():
     assert "No module named 'dflow'" in str(bare)
 
 
-def test_the_kernel_and_the_renderer_are_judged_apart():
-    for renderer in ("vtk", "software"):
-        assert [f.level for f in findings.judge_kernels([KernelFacts("a", "", renderer)])] == ["ok", "ok"]
-    levels = [(f.level, f.check) for f in findings.judge_kernels([KernelFacts("a", "", "software", "no EGL")])]
-    assert levels == [("ok", "CAD kernel"), ("warning", "previews")]
+def test_a_kernel_that_does_not_load_is_a_problem():
+    assert [(f.level, f.check) for f in findings.judge_kernels([KernelFacts("a")])] == [("ok", "CAD kernel")]
     (fault,) = findings.judge_kernels([KernelFacts("a", "needs libGL.so.1\n  apt-get install -y libgl1")])
     assert fault.level == "problem"
     assert "apt-get install -y libgl1" in fault.message

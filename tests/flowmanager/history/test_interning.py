@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
 
 from dflow.flowmanager.history.interning import share_layouts
-from dflow.records import ArrayLayout, ErrorRecord, ItemRecord, SampleLayout, SampleRecord
+from dflow.records import ArrayLayout, ItemRecord, SampleLayout, SampleRecord
 
 
 def layout(width: int = 1) -> SampleLayout:
@@ -19,19 +18,6 @@ def records(n: int) -> list[ItemRecord]:
         for i in range(n)
     ]
     return [pickle.loads(pickle.dumps(record)) for record in made]  # as they come from the children, one by one
-
-
-def test_a_numbered_record_differs_in_its_number_only():
-    (record,) = records(1)
-    assert record.numbered(7) == replace(record, item_index=7)
-
-
-def test_a_record_with_other_samples_differs_in_them_only():
-    (record,) = records(1)
-    full = replace(record, error=ErrorRecord("crash", "", "t", "", 0), seconds=1.5, logs=("a",), parked=("b",))
-    assert full.with_samples(()) == replace(full, samples=())
-    (sample,) = record.samples
-    assert sample.sharing("other", layout(3), ()) == replace(sample, source="other", layout=layout(3), values=())
 
 
 def test_equal_layouts_become_one_object_and_records_stay_equal():
