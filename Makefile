@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 .PHONY: demo test test-slow test-long lint docs clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m dflow.cadaccess.kernel_check
+	$(BIN)/python -m dflow.cadaccess.kernel.check
 	$(BIN)/dflow demo
 
 test: $(VENV)/.installed-test lint

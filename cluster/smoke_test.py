@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 import dflow
-from dflow.cadaccess.parts import write_parts
 from dflow.dataset import DatasetExplorer
-from dflow.demo import encode_part, gather_files
+from dflow.demo.flow import encode_part, gather_files
+from dflow.demo.parts import write_parts
 
 N_FILES = 20
 

@@ -12,13 +12,13 @@ from dflow._version import __version__
 
 if TYPE_CHECKING:
     from dflow.flowmanager.flow import create_flow
-    from dflow.licence import get_license_info, set_license, use_test_license
+    from dflow.hoops.licence import get_license_info, set_license, use_test_license
 
 _HOMES = {
     "create_flow": "dflow.flowmanager.flow",
-    "get_license_info": "dflow.licence",
-    "set_license": "dflow.licence",
-    "use_test_license": "dflow.licence",
+    "get_license_info": "dflow.hoops.licence",
+    "set_license": "dflow.hoops.licence",
+    "use_test_license": "dflow.hoops.licence",
 }
 
 __all__ = ["__version__", "create_flow", "get_license_info", "set_license", "use_test_license"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import dflow
-from dflow.cadaccess.parts import write_parts
+from dflow.demo.parts import write_parts
 from dflow.flowmanager.plan import registry
 
 PUBLIC = (
@@ -23,7 +23,7 @@ PUBLIC = (
     "dflow.cadencoder",
     "dflow.config",
     "dflow.dataset",
-    "dflow.dataset.torch",
+    "dflow.dataset.training.torch",
     "dflow.errors",
     "dflow.flowmanager",
     "dflow.flowmanager.flowtask",
@@ -34,7 +34,7 @@ PUBLIC = (
 )
 """The modules whose names users import; the reference pages show these."""
 
-IMPORTABLE = [name for name in PUBLIC if name != "dflow.dataset.torch" or importlib.util.find_spec("torch")]
+IMPORTABLE = [name for name in PUBLIC if name != "dflow.dataset.training.torch" or importlib.util.find_spec("torch")]
 """Those that can be imported here: PyTorch is an extra."""
 
 

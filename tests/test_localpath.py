@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 import dflow
-from dflow.cadaccess.meshing import Mesh
-from dflow.cadaccess.parts import write_parts
+from dflow.cadaccess.tessellation.mesh import Mesh
 from dflow.cadaccess.writing import write_obj, write_stl
-from dflow.dataset.export import export_dataset
+from dflow.dataset.export.export import export_dataset
+from dflow.dataset.format.location import locate
 from dflow.dataset.loader import DatasetLoader
-from dflow.dataset.location import locate
-from dflow.dataset.merger import DatasetInfo, DatasetMerger
+from dflow.demo.parts import write_parts
 from dflow.errors import OutputFolderError
 from dflow.flowmanager.reports.drawing import FlowDrawing
+from dflow.hoops.merger import DatasetInfo, DatasetMerger
 from dflow.insights.cad_viewer import CADViewer
 from dflow.insights.grid import save_figure
 from dflow.localpath import local_path
@@ -111,7 +111,7 @@ WRITERS: dict[str, Callable[[Any, Path], Any]] = {
     "page": lambda url, _: CADViewer().save_html(url),
     "parts": lambda url, _: write_parts(url, n_parts=1),
     "obj": lambda url, _: write_obj(mesh(), url),
-    "demo": lambda url, _: __import__("dflow.demo", fromlist=["run_demo"]).run_demo(url, n_parts=6),
+    "demo": lambda url, _: __import__("dflow.demo.flow", fromlist=["run_demo"]).run_demo(url, n_parts=6),
 }
 
 

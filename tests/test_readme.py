@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dflow.cadaccess.parts import write_parts
+from dflow.demo.parts import write_parts
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from dflow.cadaccess.codes import CONVEXITIES, EDGE_TYPES, FACE_TYPES
     from dflow.cadaccess.loader import CadLoader
     from dflow.cadaccess.loader import CadLoader as HOOPSLoader
-    from dflow.cadaccess.meshing import Mesh
     from dflow.cadaccess.model import CadModel, ReadReport
-    from dflow.cadaccess.tools import HOOPSTools
+    from dflow.cadaccess.tessellation.mesh import Mesh
     from dflow.cadaccess.topology import Topology
+    from dflow.hoops.tools import HOOPSTools
 
 _HOMES = {
     "Brep": ("brep", "Brep"),

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from dflow.cadaccess import exploring
-from dflow.cadaccess.exploring import Node, Places
-from dflow.cadaccess.shapecode import ShapeCode
-from dflow.cadaccess.tables import ShapeTables, build_tables
+from dflow.cadaccess.geometry.tables import ShapeTables, build_tables
+from dflow.cadaccess.kernel import exploring
+from dflow.cadaccess.kernel.bintools import ShapeCode
+from dflow.cadaccess.kernel.exploring import Node, Places
 
 
 class Bodies(Protocol):

@@ -7,24 +7,27 @@ from functools import cached_property
 
 import numpy as np
 
-from dflow.cadaccess import boxes, measuring, moments, sampling, scattering, shapecode, topology, trimming
-from dflow.cadaccess.kernel import KernelShape
-from dflow.cadaccess.moments import Moments
-from dflow.cadaccess.scattering import Trapezoids
-from dflow.cadaccess.stated import StatedProperties
-from dflow.cadaccess.tables import ShapeTables
+from dflow.cadaccess import topology
+from dflow.cadaccess.files.stated import StatedProperties
+from dflow.cadaccess.geometry.tables import ShapeTables
+from dflow.cadaccess.kernel import bintools
+from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.measure import area_sampling, moments, properties, sampling, trimming
+from dflow.cadaccess.measure import bounds as boxes
+from dflow.cadaccess.measure.area_sampling import Trapezoids
+from dflow.cadaccess.measure.moments import Moments
+from dflow.cadaccess.measure.trimming import Chords
 from dflow.cadaccess.topology import Topology
-from dflow.cadaccess.trimming import Chords
 from dflow.errors import GeometryError
 
 _FACE_CODE = np.full(12, 16, np.int32)
 _FACE_CODE[[1, 2, 3, 4, 5]] = [0, 1, 2, 3, 4]
-_FACE_CODE[[shapecode.EXTRUSION, shapecode.REVOLUTION, shapecode.OFFSET]] = [14, 13, 15]
-_FACE_CODE[[shapecode.BEZIER_SURFACE, shapecode.BSPLINE_SURFACE]] = 5
+_FACE_CODE[[bintools.EXTRUSION, bintools.REVOLUTION, bintools.OFFSET]] = [14, 13, 15]
+_FACE_CODE[[bintools.BEZIER_SURFACE, bintools.BSPLINE_SURFACE]] = 5
 
 _EDGE_CODE = np.full(10, 8, np.int32)
 _EDGE_CODE[1:8] = [0, 1, 2, 4, 3, 5, 6]
-_EDGE_CODE[shapecode.OFFSET_CURVE] = 7
+_EDGE_CODE[bintools.OFFSET_CURVE] = 7
 
 
 class Brep:
@@ -159,7 +162,9 @@ class Brep:
         return np.moveaxis(points, 0, -1)
 
     def _scattered(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        return scattering.scatter(self._tables, self._kernel, self.chords, self._trapezoids, self._uv_bounds, n, seed)
+        return area_sampling.scatter(
+            self._tables, self._kernel, self.chords, self._trapezoids, self._uv_bounds, n, seed
+        )
 
     # -- edges
 
@@ -231,7 +236,7 @@ class Brep:
 
     def is_closed(self) -> bool:
         """Whether there is a shell and every edge of every shell is used twice, once each way."""
-        return measuring.shells_are_closed(self._tables)
+        return properties.shells_are_closed(self._tables)
 
     def is_valid(self) -> bool:
         """The kernel's own check; slow."""
@@ -258,7 +263,7 @@ class Brep:
 
     @cached_property
     def _trapezoids(self) -> Trapezoids:
-        return scattering.cut_polygons(self._tables, self.chords)
+        return area_sampling.cut_polygons(self._tables, self.chords)
 
     @cached_property
     def moments(self) -> Moments:
@@ -267,20 +272,20 @@ class Brep:
 
     @cached_property
     def _uv_bounds(self) -> np.ndarray:
-        return _finite(measuring.uv_bounds(self._tables, self._kernel, self.chords), "face")
+        return _finite(properties.uv_bounds(self._tables, self._kernel, self.chords), "face")
 
     @cached_property
     def _areas_and_centroids(self) -> tuple[np.ndarray, np.ndarray]:
-        areas, centroids = measuring.face_moments(self._tables, self._kernel, self.chords, self.moments)
+        areas, centroids = properties.face_moments(self._tables, self._kernel, self.chords, self.moments)
         return _finite(areas, "face"), _finite(centroids, "face")
 
     @cached_property
     def _edge_lengths(self) -> np.ndarray:
-        return _finite(measuring.edge_lengths(self._tables, self._kernel, self.kernel_edge_rows), "edge")
+        return _finite(properties.edge_lengths(self._tables, self._kernel, self.kernel_edge_rows), "edge")
 
     @cached_property
     def _dihedral_angles(self) -> np.ndarray:
-        return _frozen(measuring.dihedral_angles(self._tables, self._kernel, self.kernel_edge_rows))
+        return _frozen(properties.dihedral_angles(self._tables, self._kernel, self.kernel_edge_rows))
 
     @cached_property
     def _bounding_box(self) -> np.ndarray:
@@ -289,7 +294,7 @@ class Brep:
     @cached_property
     def _volume_and_centroid(self) -> tuple[float, np.ndarray]:
         if self._tables.n_solids:
-            volume, centroid = measuring.volume_and_centroid(self._tables, self._kernel, self.chords, self.moments)
+            volume, centroid = properties.volume_and_centroid(self._tables, self._kernel, self.chords, self.moments)
             return volume, _frozen(centroid)
         areas = self.face_areas()
         total = float(areas.sum())

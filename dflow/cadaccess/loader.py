@@ -13,25 +13,17 @@ from typing import Any
 from OCP.BinTools import BinTools, BinTools_FormatVersion
 from OCP.TopoDS import TopoDS_Shape
 
-from dflow.cadaccess import (
-    checking,
-    formats,
-    losses,
-    mending,
-    placing,
-    reading,
-    shapecode,
-    stated,
-    stepnames,
-    textmodel,
-)
+from dflow.cadaccess import defects
 from dflow.cadaccess.bodies import CodedBodies
-from dflow.cadaccess.exploring import Places
-from dflow.cadaccess.formats import CadFormat
-from dflow.cadaccess.kernel import KernelShape
+from dflow.cadaccess.files import formats, stated
+from dflow.cadaccess.files.formats import CadFormat
+from dflow.cadaccess.kernel import bintools, healing, lost_faces, placement, reading
+from dflow.cadaccess.kernel.bintools import ShapeCode
+from dflow.cadaccess.kernel.exploring import Places
+from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.reading import Transfer
 from dflow.cadaccess.model import CadModel, ReadReport, Source
-from dflow.cadaccess.reading import Transfer
-from dflow.cadaccess.shapecode import ShapeCode
+from dflow.cadaccess.step import model as textmodel
 from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError
 
 logger = logging.getLogger(__name__)
@@ -129,7 +121,7 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
         if moved.healing not in ("planar", "light"):
             return _build_mended(path, content, cad_format, moved, "", started), ""
         model = _build_model(path, content, cad_format, moved, "", started)
-        defect = checking.find_defect(model.get_brep())
+        defect = defects.find_defect(model.get_brep())
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):
             raise
@@ -146,8 +138,8 @@ def _build_mended(
     """
     model = _build_model(path, content, cad_format, moved, fallback, started)
     as_stored = moved.healing == "none"
-    turned = checking.has_turned_shells(model.get_brep(), cavities_only=as_stored)
-    if turned and mending.turn_shells(moved.shape, outward=not as_stored):
+    turned = defects.has_turned_shells(model.get_brep(), cavities_only=as_stored)
+    if turned and healing.turn_shells(moved.shape, outward=not as_stored):
         return _build_model(path, content, cad_format, moved, fallback, started)
     return model
 
@@ -193,9 +185,9 @@ def _build_model(
 def _check_all_came(path: Path, content: bytes, moved: Transfer, n_faces: int) -> None:
     def count_unhealed() -> int:
         plain = reading.transfer(path, content, CadFormat.STEP, "planar")
-        return len(shapecode.parse_shape(_encode_shape(plain.shape)).faces)
+        return len(bintools.parse_shape(_encode_shape(plain.shape)).faces)
 
-    lost = losses.find_lost_face(content, moved.reader, n_faces, count_unhealed)
+    lost = lost_faces.find_lost_face(content, moved.reader, n_faces, count_unhealed)
     if lost:
         raise GeometryError(f"{path}: {lost}; mend the file, or export the part again")
 
@@ -207,23 +199,23 @@ def _face_names(reader: Any, read: KernelShape | None, kernel: KernelShape, body
     """
     if read is not None:
         kernel = read if body is None else KernelShape(read.bodies[body])
-    return stepnames.face_names(reader, kernel)
+    return reading.face_names(reader, kernel)
 
 
 def _settle(path: Path, shape: TopoDS_Shape) -> tuple[TopoDS_Shape, ShapeCode]:
     """The shape without locations that scale or mirror, and its tables."""
     try:
-        code = shapecode.parse_shape(_encode_shape(shape))
-        if placing.has_scale(code):
-            shape = placing.settle(shape)
-            code = shapecode.parse_shape(_encode_shape(shape))
+        code = bintools.parse_shape(_encode_shape(shape))
+        if placement.has_scale(code):
+            shape = placement.settle(shape)
+            code = bintools.parse_shape(_encode_shape(shape))
     except CadError:
         raise
     except Exception as error:
         raise KernelError(
             f"{path}: the kernel raised {type(error).__name__} while writing the shape: {error}"
         ) from error
-    if placing.has_scale(code):
+    if placement.has_scale(code):
         raise GeometryError(
             f"{path}: a curve or surface is placed with scale or mirror inside of its face or edge; export the part "
             "with its geometry in place"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from dflow.cadaccess import writing
 from dflow.cadaccess.bodies import Bodies
 from dflow.cadaccess.brep import Brep
-from dflow.cadaccess.healing import Healing
-from dflow.cadaccess.kernel import KernelShape
-from dflow.cadaccess.stated import StatedProperties
+from dflow.cadaccess.files.stated import StatedProperties
+from dflow.cadaccess.kernel.healing import Healing
+from dflow.cadaccess.kernel.queries import KernelShape
 
 if TYPE_CHECKING:
-    from dflow.cadaccess.meshing import Mesh
+    from dflow.cadaccess.tessellation.mesh import Mesh
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class ReadReport:
     Attributes
     ----------
     format : "step", "iges", "brep" or "binary_brep".
-    healing : how far the kernel healed it, see `dflow.cadaccess.healing`; "text" where dflow read the file without the
-        kernel.
+    healing : how far the kernel healed it, see `dflow.cadaccess.kernel.healing`; "text" where dflow read the file
+        without the kernel.
     fallback : why light reading was not good enough, "" where it was (or was not tried).
     unit : the file's length unit in its own words, "" where it states none; the shape is in mm.
     schema : the STEP schema.
@@ -136,10 +136,10 @@ class CadModel:
         ----------
         body_index : 0 to ``get_body_count() - 1``; None for the whole file
         """
-        from dflow.cadaccess import meshing  # brings numba, which reading and encoding do without
+        from dflow.cadaccess.tessellation import mesh  # brings numba, which reading and encoding do without
 
         brep = self.get_brep(body_index)
-        return meshing.mesh_shape(brep.tables, brep.chords, lambda: brep.kernel)
+        return mesh.mesh_shape(brep.tables, brep.chords, lambda: brep.kernel)
 
     def export_step(self, path: str | os.PathLike[str]) -> int:
         """Write the model (the body, for a view of one) as STEP in mm, and return the file's size in bytes.

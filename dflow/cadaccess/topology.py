@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dflow.cadaccess.runs import run_lengths, run_starts
-from dflow.cadaccess.tables import ShapeTables
+from dflow.cadaccess.geometry.runs import run_lengths, run_starts
+from dflow.cadaccess.geometry.tables import ShapeTables
 
 
 @dataclass(frozen=True, slots=True)

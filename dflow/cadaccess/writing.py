@@ -23,12 +23,12 @@ from OCP.StepData import StepData_StepModel
 from OCP.TCollection import TCollection_HAsciiString
 from OCP.TopoDS import TopoDS_Shape
 
-from dflow.cadaccess.runs import run_starts
+from dflow.cadaccess.geometry.runs import run_starts
 from dflow.errors import CadError, KernelError
 from dflow.localpath import local_path
 
 if TYPE_CHECKING:
-    from dflow.cadaccess.meshing import Mesh
+    from dflow.cadaccess.tessellation.mesh import Mesh
 
 _NO_DATE = "1970-01-01T00:00:00"
 _STL_RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])

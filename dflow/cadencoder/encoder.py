@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from dflow.cadaccess.codes import EDGE_TYPES, FACE_TYPES
 from dflow.cadencoder.access import BrepAccess
 from dflow.cadencoder.facepairs import refuse_too_big
-from dflow.cadencoder.features import BrepFeatures, compute
-from dflow.cadencoder.fileattributes import file_attributes
+from dflow.cadencoder.features import BrepFeatures, compute, file_attributes
 from dflow.cadencoder.graph import to_networkx
 from dflow.cadencoder.options import AngleKind, EncodeOptions, PointMethod
 from dflow.cadencoder.recipes import find_recipe

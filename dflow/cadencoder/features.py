@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dflow.cadencoder.access import BrepAccess, Float64, Int32
-from dflow.cadencoder.coedges import coedge_mates
+from dflow.cadencoder.access import BrepAccess, Float64
 from dflow.cadencoder.facepairs import area_normals, area_points, diagonal, grid_points, resampled
 from dflow.cadencoder.graph import FaceGraph, collapse_arcs, face_graph, neighbour_counts
-from dflow.cadencoder.histograms import distance_histograms, normal_angle_histograms
+from dflow.cadencoder.histograms import (
+    all_pairs_angles,
+    all_pairs_distances,
+    distance_histograms,
+    normal_angle_histograms,
+)
 from dflow.cadencoder.options import EncodeOptions
 from dflow.cadencoder.paths import extended_adjacency, hop_counts, shortest_edge_paths
-from dflow.cadencoder.rasterpairs import all_pairs_angles, all_pairs_distances
 from dflow.cadencoder.triples import point_angle_histograms
 
 
@@ -131,3 +134,75 @@ _ARRAYS: Mapping[str, Callable[[BrepFeatures, EncodeOptions], NDArray[Any]]] = M
 
 ARRAY_KEYS: tuple[str, ...] = tuple(_ARRAYS)
 """Keys of all row arrays that `compute` knows."""
+
+
+Int32 = NDArray[np.int32]
+
+
+def coedge_mates(coedge_edge: Int32, *, n_edges: int) -> Int32:
+    """The coedge on the other side of each coedge's edge.
+
+    Parameters
+    ----------
+    coedge_edge
+        (n_coedges,) int32: the edge of each coedge.
+    n_edges
+        Number of edges of the shape.
+
+    Returns
+    -------
+    (n_coedges,) int32, an involution: ``mate[mate[c]] == c``. Where an edge has exactly two coedges they are each
+    other's mates, also on a seam, whose two coedges belong to one face. Otherwise (border of an open shell,
+    non-manifold edge) a coedge is its own mate, as in BRepNet.
+    """
+    n_coedges = len(coedge_edge)
+    mates = np.arange(n_coedges, dtype=np.int32)
+    order = np.argsort(coedge_edge, kind="stable").astype(np.int32)
+    uses = np.bincount(coedge_edge, minlength=n_edges)
+    first = np.cumsum(uses) - uses
+    paired = first[uses == 2]
+    mates[order[paired]] = order[paired + 1]
+    mates[order[paired + 1]] = order[paired]
+    return mates
+
+
+def file_attributes(brep: BrepAccess, graph: FaceGraph, *, check_validity: bool = False) -> dict[str, Any]:
+    """The group ``file`` of the data dictionary, without the counts that the framework records.
+
+    Parameters
+    ----------
+    graph
+        The brep's `face_graph`.
+    check_validity
+        Also ask the kernel for its own check (``is_valid``), which is slow.
+
+    Returns
+    -------
+    dict
+        `volume` in mm³, NaN without a solid; `area` in mm²; `bounding_box` (6,) and `centroid` (3,) float64 in mm;
+        `nonmanifold_edges`; `is_closed`; `stated_volume`, `stated_area`, `volume_error`, `area_error`: the file's own
+        geometric validation properties and our relative error against them, NaN where it states none; perhaps
+        `is_valid`.
+    """
+    stated = brep.stated_properties()
+    volume, area = float(brep.volume()), float(brep.area())
+    values: dict[str, Any] = {
+        "volume": volume,
+        "area": area,
+        "bounding_box": brep.bounding_box(),
+        "centroid": brep.centroid(),
+        "nonmanifold_edges": graph.nonmanifold_edges,
+        "is_closed": bool(brep.is_closed()),
+        "stated_volume": float(stated.volume),
+        "stated_area": float(stated.area),
+        "volume_error": relative_error(volume, float(stated.volume)),
+        "area_error": relative_error(area, float(stated.area)),
+    }
+    if check_validity:
+        values["is_valid"] = bool(brep.is_valid())
+    return values
+
+
+def relative_error(computed: float, stated: float) -> float:
+    """\\|computed − stated\\| over \\|stated\\|; NaN where either is missing or the stated value is zero."""
+    return abs(computed - stated) / abs(stated) if stated and math.isfinite(stated) else math.nan

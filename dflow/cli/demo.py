@@ -16,6 +16,6 @@ def demo(out: str, parts: int, workers: int | None) -> None:
     Example:
       dflow demo --out /tmp/demo --parts 24
     """
-    from dflow.demo import run_demo
+    from dflow.demo.flow import run_demo
 
     run_demo(out, n_parts=parts, max_workers=workers, show=click.echo)

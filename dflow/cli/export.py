@@ -36,7 +36,7 @@ def export(
     parquet  a folder: one table a group (a row an element), file.parquet (a row a sample), labels.parquet
     npz      a folder: <id>.npz a sample with the arrays group/array; file.parquet, labels.parquet
     pyg      a folder: <id>.pt a sample, a dictionary of tensors that torch.load(..., weights_only=True) reads and of
-             which dflow.dataset.torch.to_geometric makes a graph that PyTorch Geometric's loader batches;
+             which dflow.dataset.training.torch.to_geometric makes a graph that PyTorch Geometric's loader batches;
              file.parquet, labels.parquet
     hdf5     one file: a group a group, file ids and row offsets, the two tables
 
@@ -46,8 +46,8 @@ def export(
       dflow export parts.flow --to pyg --out graphs --columns faces/face_uv_grids,edges/edge_u_grids,graph
       dflow export parts.flow --to hdf5 --out parts.h5 --ids 0-999
     """
-    from dflow.dataset.export import export_dataset
-    from dflow.dataset.location import locate
+    from dflow.dataset.export.export import export_dataset
+    from dflow.dataset.format.location import locate
 
     location = locate(merged(dataset).flow_file, dataset=dataset.dataset)
     chosen = [name.strip() for text in columns for name in text.split(",") if name.strip()]

@@ -12,7 +12,7 @@ from dflow.cli.output import echo, echo_json, echo_table
 from dflow.cli.target import Target, TargetPath
 
 if TYPE_CHECKING:
-    from dflow.dataset.store import DatasetStore
+    from dflow.dataset.query.store import DatasetStore
 
 
 @click.command(short_help="What a flow did and what its dataset holds.")
@@ -27,9 +27,9 @@ def info(flow: Target, as_json: bool) -> None:
       dflow info parts.flow --json
       dflow info parts.dataset
     """
-    from dflow.dataset.infotable import read_table
-    from dflow.dataset.location import locate, read_flow_file
-    from dflow.dataset.store import open_store
+    from dflow.dataset.format.infoset import read_table
+    from dflow.dataset.format.location import locate, read_flow_file
+    from dflow.dataset.query.store import open_store
 
     summary = read_flow_file(flow.flow_file) if flow.flow_file is not None else None
     has_dataset = flow.dataset is not None or bool(summary and summary.get("flow_data"))

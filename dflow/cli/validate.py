@@ -23,7 +23,7 @@ def validate(ctx: click.Context, dataset: Target, as_json: bool) -> None:
       dflow validate out/flows/parts
       dflow validate parts.dataset --json
     """
-    from dflow.dataset.location import locate
+    from dflow.dataset.format.location import locate
     from dflow.dataset.validate import validate_dataset
 
     location = locate(merged(dataset).flow_file, dataset=dataset.dataset)

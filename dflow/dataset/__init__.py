@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dflow.dataset.explorer import DatasetExplorer
     from dflow.dataset.loader import DatasetLoader
-    from dflow.dataset.merger import DatasetInfo, DatasetMerger
     from dflow.dataset.validate import validate_dataset
+    from dflow.hoops.merger import DatasetInfo, DatasetMerger
 
 _HOMES = {
     "DatasetExplorer": "dflow.dataset.explorer",
-    "DatasetInfo": "dflow.dataset.merger",
+    "DatasetInfo": "dflow.hoops.merger",
     "DatasetLoader": "dflow.dataset.loader",
-    "DatasetMerger": "dflow.dataset.merger",
+    "DatasetMerger": "dflow.hoops.merger",
     "validate_dataset": "dflow.dataset.validate",
 }
 

@@ -13,22 +13,15 @@ import numpy as np
 import pandas as pd
 from xarray import DataArray, Dataset, DataTree
 
-from dflow.dataset.columns import find_column, real_group
-from dflow.dataset.distribution import (
-    Bins,
-    Distribution,
-    category_bins,
-    distribution,
-    membership,
-)
-from dflow.dataset.infotable import descriptions, read_infoset, read_table
-from dflow.dataset.lazy import column_data, data_tree, dimension_names, file_slice, group_dataset
-from dflow.dataset.location import AnyPath, locate
-from dflow.dataset.query import Condition, intersect, matching_files
-from dflow.dataset.reduce import How, reduce_rows, statistics
+from dflow.dataset.format.infoset import descriptions, read_infoset, read_table
+from dflow.dataset.format.location import AnyPath, locate
+from dflow.dataset.query.conditions import Condition, intersect, matching_files
+from dflow.dataset.query.distribution import Bins, Distribution, category_bins, distribution, membership
+from dflow.dataset.query.lazy import column_data, data_tree, dimension_names, file_slice, group_dataset
+from dflow.dataset.query.reduce import How, reduce_rows, statistics
+from dflow.dataset.query.sql import files_table, mentioned_reductions, run_sql
+from dflow.dataset.query.store import find_column, open_store, real_group
 from dflow.dataset.report import summary_line, table_of_contents, to_html
-from dflow.dataset.sql import files_table, mentioned_reductions, run_sql
-from dflow.dataset.store import open_store
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import Below

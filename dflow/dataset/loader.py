@@ -12,18 +12,25 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from dflow.dataset.caddataset import CADDataset, FileItems, ItemLoader, default_graph_files
-from dflow.dataset.columns import find_column, real_group
-from dflow.dataset.infotable import read_infoset, rewrite_column
-from dflow.dataset.items import SampleReader
-from dflow.dataset.labels import group_codes, stratification_labels
-from dflow.dataset.location import AnyPath, locate
-from dflow.dataset.moments import Moments, column_moments
+from dflow.dataset.format.infoset import read_infoset, rewrite_column
+from dflow.dataset.format.location import AnyPath, locate
+from dflow.dataset.query.store import ID_PREFIX, DatasetStore, find_column, open_store, real_group
 from dflow.dataset.report import split_to_html
-from dflow.dataset.split import SUBSETS, UNASSIGNED, Fractions, stratified_split
-from dflow.dataset.splitfile import SplitMatch, StoredSplit, read_split, write_split
-from dflow.dataset.store import ID_PREFIX, DatasetStore, open_store
-from dflow.dataset.transforms import Transform
+from dflow.dataset.training.items import SampleReader
+from dflow.dataset.training.split import (
+    SUBSETS,
+    UNASSIGNED,
+    Fractions,
+    SplitMatch,
+    StoredSplit,
+    group_codes,
+    read_split,
+    stratification_labels,
+    stratified_split,
+    write_split,
+)
+from dflow.dataset.training.subset import CADDataset, FileItems, ItemLoader, default_graph_files
+from dflow.dataset.training.transforms import Moments, Transform, column_moments
 from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
 from dflow.localpath import local_path
 from dflow.schema import FILE_GROUP
@@ -187,7 +194,7 @@ class DatasetLoader:
         columns
             ``group/array``, ``file/name`` or whole groups; everything but face-pair arrays by default.
         transform
-            Applied to every item; see `dflow.dataset.transforms`.
+            Applied to every item; see `dflow.dataset.training.transforms`.
 
         Raises
         ------

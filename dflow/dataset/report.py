@@ -6,8 +6,8 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dflow.dataset.split import SUBSETS
-from dflow.dataset.store import ID_PREFIX, Column, DatasetStore
+from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
+from dflow.dataset.training.split import SUBSETS
 from dflow.schema import FILE_GROUP
 
 

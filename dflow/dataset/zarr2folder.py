@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dflow.dataset.layout import id_array, row_count, row_start
-from dflow.dataset.tables import table_rows
+from dflow.dataset.format.layout import id_array, row_count, row_start
+from dflow.dataset.merge.tables import table_rows
 from dflow.errors import BadKeyError, DamagedDatasetError, DatasetNotFoundError, StorageError
 from dflow.schema import FILE_GROUP, Schema
 from dflow.storage.convert import STORAGE_SCHEMA

@@ -26,8 +26,8 @@ from dflow.flowmanager.plan.settings import (
 )
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Plan, plan
 from dflow.flowmanager.reports import bars
+from dflow.flowmanager.reports.bars import is_notebook, notebook_bars
 from dflow.flowmanager.reports.flowoutput import FlowOutput
-from dflow.flowmanager.reports.notebookbars import is_notebook, notebook_bars
 from dflow.flowmanager.reports.progress import Listener, ProgressEvent
 from dflow.flowmanager.stages.session import remembered_inputs, run_flow
 

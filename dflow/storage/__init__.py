@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dflow.hoops.files import CADFileRetriever, LocalStorageProvider, StorageProvider
+from dflow.hoops.label_storage import LabelStorage
 from dflow.storage.base import DataStorage
 from dflow.storage.convert import convert_storage, open_storage
-from dflow.storage.files import CADFileRetriever, LocalStorageProvider, StorageProvider
 from dflow.storage.jsonfiles import JsonStorageHandler
-from dflow.storage.labels import LabelStorage
 from dflow.storage.memory import MemoryStorage
 from dflow.storage.opt import OptStorage
 from dflow.storage.sample import describe, describe_file, read_arrays

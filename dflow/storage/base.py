@@ -27,8 +27,7 @@ from dflow.schema import (
     standard_groups,
 )
 from dflow.schema.names import free_name, reserved_for
-from dflow.storage.dimensions import sample_dimensions
-from dflow.storage.fitting import check_finite, check_finite_value, fit_to_schema
+from dflow.storage.fitting import check_finite, check_finite_value, fit_to_schema, sample_dimensions
 from dflow.storage.keys import DESCRIPTIONS, group_of_name, locate
 from dflow.storage.tree import MetadataTree
 from dflow.storage.values import check_length, storable_array

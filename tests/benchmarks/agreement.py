@@ -22,8 +22,11 @@ from OCP.GProp import GProp_GProps
 from OCP.IntTools import IntTools_FClass2d
 from OCP.TopAbs import TopAbs_IN
 
-from dflow.cadaccess import Brep, CadLoader, CadModel, formats, loader, reading, surfaces
-from dflow.cadaccess.kernel import CLASSIFIER_TOLERANCE
+from dflow.cadaccess import Brep, CadLoader, CadModel, loader
+from dflow.cadaccess.files import formats
+from dflow.cadaccess.geometry import surfaces
+from dflow.cadaccess.kernel import reading
+from dflow.cadaccess.kernel.queries import CLASSIFIER_TOLERANCE
 from dflow.errors import CadError
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -26,7 +26,8 @@ import numpy as np
 import psutil
 from OCP.STEPControl import STEPControl_Reader
 
-from dflow.cadaccess import CadLoader, sampling, trimming
+from dflow.cadaccess import CadLoader
+from dflow.cadaccess.measure import sampling, trimming
 from dflow.cadencoder import FACE_TYPES, BrepEncoder
 from dflow.errors import DflowError
 

@@ -25,13 +25,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dflow.dataset import DatasetLoader
-from dflow.dataset.channel import Channel
-from dflow.dataset.collate import collate, collate_samples
-from dflow.dataset.items import SampleReader
-from dflow.dataset.layout import MergeSettings
-from dflow.dataset.shuffle import BlockPlan
-from dflow.dataset.store import open_store
-from dflow.dataset.torch import Collate, send, to_tensors
+from dflow.dataset.format.layout import MergeSettings
+from dflow.dataset.query.store import open_store
+from dflow.dataset.training.channel import Channel
+from dflow.dataset.training.collate import collate, collate_samples
+from dflow.dataset.training.items import SampleReader
+from dflow.dataset.training.shuffle import BlockPlan
+from dflow.dataset.training.torch import Collate, send, to_tensors
 from dflow.storage.paths import FlowPaths
 from tests.dataset.synthetic import Parts, write_parts
 

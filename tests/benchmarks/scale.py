@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from dflow.dataset import layout
-from dflow.dataset.blocks import InFolder
-from dflow.dataset.layout import MergeSettings
-from dflow.dataset.merge import compute_inline, merge_dataset
-from dflow.dataset.nodes import shard_nodes
-from dflow.dataset.plan import MergePlan, plan_merge, predict_peak_bytes
+from dflow.dataset.format import layout
+from dflow.dataset.format.layout import MergeSettings
+from dflow.dataset.merge.blocks import InFolder
+from dflow.dataset.merge.merge import compute_inline, merge_dataset
+from dflow.dataset.merge.nodes import shard_nodes
+from dflow.dataset.merge.plan import MergePlan, plan_merge, predict_peak_bytes
 from dflow.records import BatchResult, ItemRecord, SampleRecord
 from dflow.storage import OptStorage, describe
 from dflow.storage.paths import FlowPaths, sample_name

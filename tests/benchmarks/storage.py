@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dflow.storage import MemoryStorage, OptStorage, describe, describe_file, read_arrays
 from dflow.storage import chunks as chunk_codec
-from dflow.storage.dimensions import sample_dimensions
+from dflow.storage.fitting import sample_dimensions
 from dflow.storage.zarrzip import StoredArray, read_zip_store, write_zip_store
 
 N_FACES, N_EDGES, GRID, CURVE = 60, 150, 10, 10

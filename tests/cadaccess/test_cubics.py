@@ -8,17 +8,17 @@ from OCP.collections import HArray1_double, HArray1_gp_Pnt2d
 from OCP.Geom2dAPI import Geom2dAPI_Interpolate
 from OCP.gp import gp_Pnt2d
 
-from dflow.cadaccess.bsplines import evaluate_curves
-from dflow.cadaccess.shapecode import Spline
-from dflow.cadaccess.steptext import cubics
+from dflow.cadaccess.geometry.bsplines import evaluate_curves
+from dflow.cadaccess.kernel.bintools import Spline
+from dflow.cadaccess.step import projection
 
 
 @pytest.mark.parametrize("n", [23, 45, 177])
 def test_poles_are_the_kernels(n: int) -> None:
     generator = np.random.default_rng(n)
     points = np.cumsum(generator.normal(size=(3, n, 2)), axis=1)
-    knots = cubics.flat_knots(-1.5, 4.0, n)
-    poles, middles = cubics.interpolate(points)
+    knots = projection.flat_knots(-1.5, 4.0, n)
+    poles, middles = projection.interpolate(points)
     for own, found, between in zip(points, poles, middles, strict=True):
         np.testing.assert_allclose(found, _kernels_poles(own, knots[3:-3]), atol=1e-9)
         spline = Spline(3, found, None, knots)
@@ -44,12 +44,12 @@ def _kernels_poles(points: np.ndarray, parameters: np.ndarray) -> np.ndarray:
 def test_points_of_a_spline_are_as_many_as_the_kernels(n_spans: int, degree: int, wanted: int) -> None:
     knots = np.concatenate([np.zeros(degree), np.arange(n_spans + 1.0), np.full(degree, float(n_spans))])
     spline = Spline(degree, np.zeros((n_spans + degree, 3)), None, knots)
-    assert cubics.count_points(spline, 0.0, float(n_spans)) == wanted
-    assert cubics.count_points(None, 0.0, 1.0) == 23
+    assert projection.count_points(spline, 0.0, float(n_spans)) == wanted
+    assert projection.count_points(None, 0.0, 1.0) == 23
 
 
 def test_points_of_a_part_are_counted_by_the_spans_it_touches() -> None:
     knots = np.concatenate([np.zeros(8), np.arange(9.0), np.full(8, 8.0)])
     spline = Spline(8, np.zeros((16, 3)), None, knots)
-    assert cubics.count_points(spline, 0.0, 8.0) == 89
-    assert cubics.count_points(spline, 3.0, 5.5) == 45
+    assert projection.count_points(spline, 0.0, 8.0) == 89
+    assert projection.count_points(spline, 3.0, 5.5) == 45

@@ -15,7 +15,7 @@ from OCP.Geom2d import Geom2d_Circle
 from OCP.gp import gp_Ax2, gp_Ax2d, gp_Dir, gp_Dir2d, gp_Pnt, gp_Pnt2d, gp_Vec
 from OCP.TopoDS import TopoDS_Shape
 
-from dflow.cadaccess import shapecode
+from dflow.cadaccess.kernel import bintools
 from tests.cadaccess import solids
 
 PLACES = ("at_origin", "placed", "mirrored")
@@ -36,7 +36,7 @@ def _strip(curve: object, direction: gp_Dir, low: float, high: float) -> TopoDS_
 def test_a_slanted_tube_is_its_cross_section_long(how: str, tmp_path: Path) -> None:
     round_ = Geom_Circle(gp_Ax2(gp_Pnt(1, 2, 3), gp_Dir(0, 0, 1)), 2.0)
     brep = solids.open_brep(solids.place(_strip(round_, gp_Dir(0.6, 0, 0.8), 1.0, 8.0), how), tmp_path)
-    assert brep.tables.faces.kind[0] == shapecode.EXTRUSION
+    assert brep.tables.faces.kind[0] == bintools.EXTRUSION
     turn = 2 * np.pi * np.arange(512) / 512
     around = np.hypot(2.0 * 0.8 * np.sin(turn), 2.0 * np.cos(turn)).mean() * 2 * np.pi  # an ellipse's perimeter
     assert brep.face_areas()[0] == pytest.approx(7.0 * around, rel=1e-9)

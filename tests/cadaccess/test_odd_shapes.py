@@ -19,11 +19,11 @@ from OCP.TopLoc import TopLoc_Location
 from OCP.TopoDS import TopoDS, TopoDS_Compound, TopoDS_Face, TopoDS_Shape, TopoDS_Solid
 
 from dflow.cadaccess import Brep, CadLoader
-from dflow.cadaccess.shapecode import CONE
+from dflow.cadaccess.kernel.bintools import CONE
 from dflow.errors import GeometryError
 from tests.cadaccess import solids, ways
 from tests.cadaccess.statements import Statements
-from tests.cadaccess.test_steptext import FREE_CURVES, SHAPES, SPLINE_SURFACES, assert_same
+from tests.cadaccess.step.test_assemble import FREE_CURVES, SHAPES, SPLINE_SURFACES, assert_same
 
 
 def _open_all(path: Path, wanted: int = 3) -> list[Brep]:

@@ -17,9 +17,12 @@ from OCP.TopExp import TopExp_Explorer
 from OCP.TopLoc import TopLoc_Location
 from OCP.TopoDS import TopoDS_Shape
 
-from dflow.cadaccess import Brep, CadLoader, CadModel, checking, loader, reading, steptext, textmodel
-from dflow.cadaccess.formats import CadFormat
-from dflow.cadaccess.steptext import RefusedError
+from dflow.cadaccess import Brep, CadLoader, CadModel, defects, loader
+from dflow.cadaccess.files.formats import CadFormat
+from dflow.cadaccess.files.records import RefusedError
+from dflow.cadaccess.kernel import reading
+from dflow.cadaccess.step import model as textmodel
+from dflow.cadaccess.step.assemble import read_step
 from dflow.errors import CadError, GeometryError, UnreadableFileError
 from tests.cadaccess import solids
 from tests.cadaccess.stepboxes import MILLIMETRE, RADIAN, StepText
@@ -31,14 +34,14 @@ def read_every_way(path: Path) -> Iterator[tuple[str, CadModel]]:
     """The model of a STEP file by every way of reading that takes it, and as it is read by default."""
     content, started = path.read_bytes(), time.perf_counter()
     try:
-        text = textmodel._build(path, content, steptext.read_step(content), started)
+        text = textmodel._build(path, content, read_step(content), started)
         yield "text", text
     except RefusedError:
         pass
     for level in ("planar", "light", "full"):
         moved = reading.transfer(path, content, CadFormat.STEP, level)
         model = loader._build_model(path, content, CadFormat.STEP, moved, "", started)
-        if level == "full" or not checking.find_defect(model.get_brep()):
+        if level == "full" or not defects.find_defect(model.get_brep()):
             yield level, model
     yield "default", CadLoader().create_from_file(path)
 
@@ -110,7 +113,7 @@ def test_a_parts_own_placement_moves_it_in_every_way(tmp_path: Path) -> None:
     path = text.write(tmp_path / "moved.step")
     assert "text" not in assert_box(path, 6000, (50, 60, 70), (80, 70, 90))
     with pytest.raises(RefusedError, match="placement"):
-        steptext.read_step(path.read_bytes())
+        read_step(path.read_bytes())
 
 
 @pytest.mark.parametrize("axes", [",$,$)", ",#{z},$)", ",$,#{x})"])
@@ -386,7 +389,7 @@ def test_a_number_that_white_space_splits_is_refused(space: str, tmp_path: Path)
     assert "(0.0,20.0,30.0)" in whole
     path.write_bytes(whole.replace("(0.0,20.0,30.0)", f"(0.0,2{space}0.0,30.0)", 1).encode())
     with pytest.raises(RefusedError, match="split"):
-        steptext.read_step(path.read_bytes())
+        read_step(path.read_bytes())
     with pytest.raises(UnreadableFileError, match="does not split numbers"):
         CadLoader().create_from_file(path)
     path.write_bytes(whole.replace("PRODUCT('p','p'", f"PRODUCT('1{space}2','3 4'").replace(",", f",{space}").encode())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dflow.cadaccess import CadLoader, CadModel
-from dflow.cadaccess.parts import write_parts
+from dflow.demo.parts import write_parts
 from dflow.errors import KernelError
 from tests.cadaccess import solids
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dflow.cadaccess import CadModel, loader, reading, textmodel
-from dflow.cadaccess.formats import CadFormat
+from dflow.cadaccess import CadModel, loader
+from dflow.cadaccess.files.formats import CadFormat
+from dflow.cadaccess.kernel import reading
+from dflow.cadaccess.step import model
 
 WAYS = ("any", "text", "light", "full")
 """As it comes; by its text; by the kernel with as little healing as its surfaces allow (none where all are planes, else
@@ -18,7 +20,7 @@ def open_by(way: str, path: Path) -> CadModel | None:
         return loader.open_model(path, 0.0)
     content = path.read_bytes()
     if way == "text":
-        return textmodel.open_text(path, content, 0.0)[0]
+        return model.open_text(path, content, 0.0)[0]
     if way == "light":
         return loader._open_lightly(path, content, CadFormat.STEP, 0.0)[0]
     moved = reading.transfer(path, content, CadFormat.STEP, "full")

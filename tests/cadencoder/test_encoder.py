@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from dflow.cadencoder import EDGE_TYPES, FACE_TYPES, RECIPES, BrepEncoder, EncodeOptions
-from dflow.cadencoder.features import ARRAY_KEYS
-from dflow.cadencoder.fileattributes import relative_error
+from dflow.cadencoder.features import ARRAY_KEYS, relative_error
 from dflow.errors import DflowError, GeometryError, RecipeError, TooBigError
 from dflow.schema import SchemaBuilder, standard_array
 from dflow.storage import DataStorage, MemoryStorage, OptStorage, describe

@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 
 from dflow.cadencoder import binning
 from dflow.cadencoder.binning import components, pair_blocks
-from dflow.cadencoder.histograms import distance_histograms, normal_angle_histograms
-from dflow.cadencoder.rasterpairs import all_pairs_angles, all_pairs_distances
+from dflow.cadencoder.histograms import (
+    all_pairs_angles,
+    all_pairs_distances,
+    distance_histograms,
+    normal_angle_histograms,
+)
 from dflow.cadencoder.triples import point_angle_histograms
 
 SIZES = np.array([1.0, 3.0, 0.2, 0.5, 2.0])

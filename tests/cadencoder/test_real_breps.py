@@ -17,7 +17,7 @@ pytest.importorskip("OCP", reason="the CAD kernel is not installed")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from dflow.cadaccess import parts
+    from dflow.demo import parts
 
     folder = tmp_path_factory.mktemp("parts")
     block = parts.box(0, 0, 0, 10, 20, 30)

@@ -14,7 +14,7 @@ import dask
 import pytest
 
 import dflow
-from dflow.cadaccess.parts import write_parts
+from dflow.demo.parts import write_parts
 from dflow.errors import ClusterError
 from dflow.flowmanager.cluster import profiles
 from tests.cluster import slurm_node

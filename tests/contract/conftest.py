@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(scope="session")
 def generated_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six parts, one a family, in a folder a family."""
-    from dflow.cadaccess.parts import write_parts
+    from dflow.demo.parts import write_parts
 
     folder = tmp_path_factory.mktemp("parts")
     write_parts(folder, n_parts=6, seed=7)

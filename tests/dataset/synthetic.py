@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 
-from dflow.dataset.layout import (
+from dflow.dataset.format.layout import (
     MANIFEST,
     ArrayTarget,
     MergeSettings,

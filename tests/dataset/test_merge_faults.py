@@ -21,11 +21,11 @@ import pytest
 import xarray as xr
 from dask.delayed import Delayed
 
-from dflow.dataset.blocks import InFolder
-from dflow.dataset.layout import MergeSettings
-from dflow.dataset.nodes import shard_nodes
-from dflow.dataset.plan import plan_merge
-from dflow.dataset.publish import Outputs, recover
+from dflow.dataset.format.layout import MergeSettings
+from dflow.dataset.merge.blocks import InFolder
+from dflow.dataset.merge.nodes import shard_nodes
+from dflow.dataset.merge.plan import plan_merge
+from dflow.dataset.merge.publish import Outputs, recover
 from dflow.dataset.validate import validate_dataset
 from dflow.errors import DatasetError, OutputFolderError
 from dflow.records import ShardRecord
@@ -101,7 +101,7 @@ def test_trouble_that_is_not_the_files_own_is_no_damage(paths: FlowPaths, monkey
     def refuse(*arguments: Any, **options: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("dflow.dataset.blocks.ChunkReader.read", refuse)
+    monkeypatch.setattr("dflow.dataset.merge.blocks.ChunkReader.read", refuse)
     with pytest.raises(OutputFolderError, match="Permission denied"):
         merge(paths, records)
 
@@ -147,7 +147,7 @@ def test_a_process_that_dies_while_publishing_loses_nothing(
     merge(paths, records[:2])
     old = outputs(paths)
     if not exchange:
-        monkeypatch.setattr("dflow.dataset.publish._exchange", lambda first, second: False)
+        monkeypatch.setattr("dflow.dataset.merge.publish._exchange", lambda first, second: False)
     deaths, n = 0, 0
     while True:
         with monkeypatch.context() as patch:
@@ -200,7 +200,7 @@ class _Countdown:
 
 def _die_at(patch: pytest.MonkeyPatch, n: int) -> _Countdown:
     """Die before the n-th rename, exchange or removal of the publishing step."""
-    from dflow.dataset import publish
+    from dflow.dataset.merge import publish
 
     countdown = _Countdown(n)
 
@@ -259,7 +259,7 @@ def test_a_straggler_of_a_dead_merge_cannot_write(paths: FlowPaths) -> None:
 _CHILD = """
 import pickle, sys
 from pathlib import Path
-from dflow.dataset.merge import compute_inline, merge_dataset
+from dflow.dataset.merge.merge import compute_inline, merge_dataset
 from dflow.storage.paths import FlowPaths
 from dflow.storage.zarrzip import store_crc
 from tests.dataset.samples import SMALL
@@ -325,7 +325,7 @@ def test_a_read_only_folder_is_a_clear_error_and_harms_nothing(paths: FlowPaths)
     script = (
         "import os, pickle, sys\n"
         "from dflow.storage.paths import FlowPaths\n"
-        "from dflow.dataset.merge import merge_dataset, compute_inline\n"
+        "from dflow.dataset.merge.merge import merge_dataset, compute_inline\n"
         "from pathlib import Path\n"
         "paths = FlowPaths(Path(sys.argv[1]), 'parts')\n"
         "records = pickle.load(sys.stdin.buffer)\n"

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from dflow.dataset import DatasetLoader
-from dflow.dataset.transforms import UnitBox
+from dflow.dataset.training.transforms import UnitBox
 
 FACE_TYPES, EDGE_TYPES, CONVEXITIES = 17, 9, 4
 COLUMNS = (

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from dflow.dataset import DatasetExplorer, DatasetLoader
-from dflow.dataset.transforms import UnitBox
+from dflow.dataset.training.transforms import UnitBox
 from tests.examples.face_network import COLUMNS, FaceNetwork, arc_features, face_features
 
 LABEL = "file/category"

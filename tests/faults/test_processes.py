@@ -105,7 +105,7 @@ def test_a_file_that_always_kills_its_child_is_lost_alone_and_retried_when_asked
 
 def hold_merge(folder: str, dask_worker: Any) -> None:
     """On a worker: make shards wait at a gate before they are written, and once more when they are."""
-    from dflow.dataset import nodes
+    from dflow.dataset.merge import nodes
     from tests.faults.gates import stand
 
     original = nodes.run_shard

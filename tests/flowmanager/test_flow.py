@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import dflow
-from dflow.dataset import publish
-from dflow.dataset.location import read_flow_file
+from dflow.dataset.format.location import read_flow_file
+from dflow.dataset.merge import publish
 from dflow.errors import (
     DatasetError,
     EmptySourceError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import dflow
-from dflow.cadaccess.parts import write_parts
+from dflow.demo.parts import write_parts
 from tests.flows.labelled_tasks import encode, gather
 from tests.trees import tree_digest
 

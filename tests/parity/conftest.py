@@ -12,8 +12,8 @@ import pytest
 
 import dflow
 from dflow.cadaccess import CadLoader
-from dflow.cadaccess.parts import write_parts
 from dflow.dataset import DatasetExplorer, DatasetLoader
+from dflow.demo.parts import write_parts
 from dflow.flowmanager import Flow, FlowOutput, ProgressEvent
 from tests.parity import tasks
 

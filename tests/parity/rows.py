@@ -208,7 +208,7 @@ ROWS: tuple[Row, ...] = (
         "`MLStorage` / `PyGGraphStoreHandler` .pt graphs",
         "P2",
         "out of scope",
-        "samples are read from the dataset as arrays; `dflow.dataset.torch.to_geometric` makes the graph object",
+        "samples are read as arrays; `dflow.dataset.training.torch.to_geometric` makes the graph object",
     ),
     Row("F1", "cadaccess", "`create_from_file(path)`", "P0", "done"),
     Row("F2", "cadaccess", "`model.get_brep(body_index)`, `get_body_count`", "P0", "done"),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dflow.dataset import DatasetLoader
-from dflow.dataset.split import Fractions, stratified_split
+from dflow.dataset.training.split import Fractions, stratified_split
 from dflow.errors import SplitError
 
 SUBSETS = ("train", "validation", "test")

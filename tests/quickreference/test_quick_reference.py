@@ -58,7 +58,7 @@ def cad_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for source in sorted(category.glob("*.step"), key=lambda p: p.stat().st_size)[:4]:
                 (target / source.name).write_bytes(source.read_bytes())
     else:
-        from dflow.cadaccess.parts import write_parts
+        from dflow.demo.parts import write_parts
 
         write_parts(folder, n_parts=24)
     return folder

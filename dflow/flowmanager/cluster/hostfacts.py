@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from distributed.system import MEMORY_LIMIT
 
-from dflow.cadaccess.kernel_check import kernel_problem
+from dflow.cadaccess.kernel.check import kernel_problem
 from dflow.flowmanager.preload import describe_worker
 from dflow.storage.paths import TEMPORARY_PREFIX
 

@@ -30,8 +30,17 @@ from typing import Any
 import numpy as np
 
 from dflow._version import __version__
-from dflow.flowmanager.history.imports import Import, imports_in, imports_of, is_installed, is_known, own_modules
-from dflow.flowmanager.history.loaded import code_text, is_edited, members_of
+from dflow.flowmanager.history.modules import (
+    Import,
+    code_text,
+    imports_in,
+    imports_of,
+    is_edited,
+    is_installed,
+    is_known,
+    members_of,
+    own_modules,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import sys
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from dflow.flowmanager.reports.notebookbars import is_notebook, notebook_bars
 from dflow.flowmanager.reports.progress import ProgressEvent, describe
 
 
@@ -54,3 +55,108 @@ class TerminalBars:
     def close(self) -> None:
         """Stop the display; the bars stay."""
         self._progress.stop()
+
+
+def is_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def notebook_bars(on_cancel: Callable[[], None] | None = None) -> NotebookBars:
+    """What shows a run in the cell that is being executed; with `on_cancel`, and widgets, there is a button for it."""
+    from IPython.display import display
+
+    def show(thing: Any) -> Any:
+        return display(thing, display_id=True)
+
+    try:
+        import ipywidgets
+    except ImportError:
+        return NotebookBars(show)
+    return NotebookBars(show, ipywidgets, on_cancel)
+
+
+class NotebookBars:
+    """The tasks' bars as one table with a link to the dashboard, from the first event on until `close`.
+
+    Any thread may call it, one at a time. With widgets the table changes in place while it lives; what is left in the
+    end is plain HTML either way, which a saved notebook keeps.
+    """
+
+    def __init__(
+        self,
+        display: Callable[[Any], Any],
+        widgets: Any = None,
+        on_cancel: Callable[[], None] | None = None,
+    ) -> None:
+        self._events: dict[str, ProgressEvent] = {}
+        self._said = ""
+        self._table: Any = None
+        shown: Any = _Html("")
+        if widgets is not None:
+            self._table = shown = widgets.HTML()
+            if on_cancel is not None:
+                button = widgets.Button(description="Cancel", icon="stop", tooltip="What is finished is kept")
+                button.on_click(lambda _: on_cancel())
+                shown = widgets.VBox([self._table, button])
+        self._handle = display(shown)
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Draw all tasks anew."""
+        self._events[event.task] = event
+        if self._table is not None:
+            self._table.value = self._html()
+        else:
+            self._handle.update(_Html(self._html()))
+
+    def say(self, text: str) -> None:
+        """A line below the bars."""
+        self._said = text
+
+    def close(self) -> None:
+        """Leave the last state standing."""
+        self._handle.update(_Html(self._html()))
+
+    def _html(self) -> str:
+        said = f"<div>{html.escape(self._said)}</div>" if self._said else ""
+        return html_table(tuple(self._events.values())) + said
+
+
+def html_table(events: tuple[ProgressEvent, ...]) -> str:
+    """The tasks' bars as an HTML table; all text is escaped."""
+    rows = []
+    for event in events:
+        full = event.phase == "finished"
+        share = 100.0 if full else 100.0 * event.done / event.total if event.total else 0.0
+        colour = "#c0392b" if event.failed else "#2e86c1"
+        rows.append(
+            f"<tr><td style='text-align:left'><b>{html.escape(event.task)}</b></td>"
+            "<td><div style='width:220px;background:#ddd'>"
+            f"<div style='width:{share:.1f}%;height:1em;background:{colour}'></div></div></td>"
+            f"<td style='text-align:left'>{html.escape(describe(event))}</td></tr>"
+        )
+    dashboard = next((event.dashboard for event in reversed(events) if event.dashboard), "")
+    return f"<table>{''.join(rows)}</table>{_links(dashboard)}"
+
+
+def _links(dashboard: str) -> str:
+    """The flow's page and Dask's own, which stand beside each other."""
+    if not dashboard:
+        return ""
+    pages = ((f"{dashboard.rsplit('/', 1)[0]}/dflow", "flow page"), (dashboard, "Dask dashboard"))
+    links = (f"<a href='{html.escape(url, quote=True)}' target='_blank'>{name}</a>" for url, name in pages)
+    return f"<div>{' · '.join(links)}</div>"
+
+
+class _Html:
+    """Text that a notebook shows as HTML."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def _repr_html_(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "the progress of a flow"

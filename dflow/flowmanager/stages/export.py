@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dask.delayed import Delayed
 
-from dflow.dataset.merge import MergeReport, merge_dataset
+from dflow.dataset.merge.merge import MergeReport, merge_dataset
 from dflow.flowmanager.cluster.engine import compute_each
 from dflow.flowmanager.plan.nodenames import renamed
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS, EXPORT_TASK

@@ -27,9 +27,9 @@ from dflow.flowmanager.reports.flowlog import FlowLog
 from dflow.flowmanager.reports.flowoutput import Counts, FlowOutput, TaskOutcome
 from dflow.flowmanager.reports.outputs import error_entries, flow_summary, write_json, write_text
 from dflow.flowmanager.reports.progress import Listener, Progress
-from dflow.flowmanager.reports.report import print_report
 from dflow.flowmanager.reports.runfacts import run_facts
 from dflow.flowmanager.reports.runreport import report_page
+from dflow.flowmanager.reports.summary import print_report
 from dflow.flowmanager.reports.timeline import Timeline
 from dflow.flowmanager.stages.collector import rare_full_collections
 from dflow.flowmanager.stages.export import damaged_identities, export_dataset, rejected_items

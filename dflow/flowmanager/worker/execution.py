@@ -86,7 +86,7 @@ def load_previews() -> None:
     -----
     Takes half a second, and ten where its loops have to be compiled: more than a preview may take.
     """
-    importlib.import_module("dflow.cadaccess.meshing")
+    importlib.import_module("dflow.cadaccess.tessellation.mesh")
     importlib.import_module("dflow.render.sample")
 
 

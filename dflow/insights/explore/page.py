@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from bokeh.document import Document
+from bokeh.events import ConnectionLost, DocumentReady
 from bokeh.layouts import column, row
-from bokeh.models import Button, TabPanel, Tabs, TextInput
+from bokeh.models import Button, CustomJS, TabPanel, Tabs, TextInput
 
 from dflow.errors import DflowError
-from dflow.insights.explore.export import file_list, selection_code
-from dflow.insights.explore.export_panel import ExportPanel
+from dflow.insights.explore.export_panel import ExportPanel, file_list, selection_code
 from dflow.insights.explore.failures_panel import FailuresPanel
 from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.histogram_panel import HistogramPanel
-from dflow.insights.explore.lost import come_back
 from dflow.insights.explore.parts_panel import PartsPanel
 from dflow.insights.explore.scatter_panel import ScatterPanel
 from dflow.insights.explore.selection import RangeFilter, Selection
@@ -150,3 +149,36 @@ def _first_keys(values: list[str], arrays: list[str]) -> list[str]:
     """What the histograms show at first: telling values, then the faces' arrays."""
     keys = [*values[:2], *(a for a in FIRST_ARRAYS if a in arrays), *values[2:], *arrays]
     return list(dict.fromkeys(keys))[:N_HISTOGRAMS]
+
+
+_WAIT = """
+if (!window.dflowWaits) {
+  window.dflowWaits = true;
+  const banner = document.createElement("div");
+  banner.id = "dflow-lost";
+  banner.textContent = "The server does not answer. This page loads anew, with all parts selected, when it does.";
+  banner.style.cssText = "position:fixed;top:0;left:0;right:0;z-index:9999;padding:8px;text-align:center;" +
+    "font:14px system-ui,sans-serif;color:#fff;background:#b3361e";
+  document.body.append(banner);
+  const again = () => setTimeout(ask, 1000);
+  const ask = () => fetch("assets/part.css", {cache: "no-store"})
+    .then(answer => answer.ok ? location.reload() : again(), again);
+  ask();
+}
+"""
+
+# A page that the browser took out of its cache (the back button) has lost its connection without an event.
+_CACHED = 'window.addEventListener("pageshow", event => { if (event.persisted) location.reload(); });'
+
+
+def come_back(document: Document) -> None:
+    """Have a document's page load anew after a lost connection.
+
+    Bokeh would connect the page to a new session that does not know its models (the server was started again, or has
+    dropped the session of a machine that slept): it would look alive and answer nothing.
+    """
+    document.js_on_event(ConnectionLost, CustomJS(code=_WAIT))
+    document.js_on_event(DocumentReady, CustomJS(code=_CACHED))
+    if hasattr(document, "config"):  # bokeh 3.8 on: older ones connect anew only once, and say nothing
+        document.config.reconnect_session = False
+        document.config.notify_connection_status = False

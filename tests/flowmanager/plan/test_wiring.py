@@ -9,10 +9,9 @@ import pytest
 
 from dflow.errors import TaskDefinitionError, WiringError
 from dflow.flowmanager import flowtask
-from dflow.flowmanager.plan.fanout import annotation_is_sequence, takes_whole_list
 from dflow.flowmanager.plan.registry import list_registered_tasks, print_task_registry, validate_tasks
 from dflow.flowmanager.plan.tasks import spec_of
-from dflow.flowmanager.plan.wiring import FLOW_INPUT, Source, plan
+from dflow.flowmanager.plan.wiring import FLOW_INPUT, Source, annotation_is_sequence, plan, takes_whole_list
 
 
 @flowtask.extract(name="gather", inputs=["sources"], outputs=["files"])

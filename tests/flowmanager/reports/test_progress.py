@@ -18,7 +18,7 @@ from dflow.flowmanager.reports.flowlog import FlowLog
 from dflow.flowmanager.reports.flowoutput import Counts, FlowOutput, TaskOutcome, frequent_errors
 from dflow.flowmanager.reports.outputs import error_entries
 from dflow.flowmanager.reports.progress import Progress, ProgressEvent
-from dflow.flowmanager.reports.report import print_report
+from dflow.flowmanager.reports.summary import print_report
 from dflow.records import ErrorRecord, ItemRecord
 from tests.clock import Clock
 from tests.flowmanager.flowparts import encode, gather, label, write_sources

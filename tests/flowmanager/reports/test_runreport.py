@@ -17,9 +17,8 @@ from dflow.flowmanager import flowtask
 from dflow.flowmanager.history.fingerprint import Fingerprint
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
 from dflow.flowmanager.reports.progress import ProgressEvent
-from dflow.flowmanager.reports.runcharts import duration
 from dflow.flowmanager.reports.runfacts import HISTOGRAM_SECONDS, run_facts
-from dflow.flowmanager.reports.runreport import report_page
+from dflow.flowmanager.reports.runreport import duration, report_page
 from dflow.flowmanager.reports.timeline import MAX_POINTS, N_BINS, Timeline
 from dflow.records import BatchResult, ErrorRecord, ItemRecord
 from tests import browser

@@ -11,9 +11,9 @@ def test_children_find_what_previews_need_loaded():
         "import sys\n"
         "from dflow.flowmanager.worker import forkserver\n"
         "forkserver.warm_up()\n"
-        "print('dflow.cadaccess.meshing' in sys.modules)\n"
+        "print('dflow.cadaccess.tessellation.mesh' in sys.modules)\n"
         "forkserver.warm_up_previews()\n"
-        "print('dflow.cadaccess.meshing' in sys.modules)\n"
+        "print('dflow.cadaccess.tessellation.mesh' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=280)
     assert done.stdout.split() == ["False", "True"]

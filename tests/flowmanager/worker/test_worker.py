@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from dflow.cadaccess import CadLoader
-from dflow.cadaccess.parts import box, write_step
+from dflow.demo.parts import box, write_step
 from dflow.flowmanager.plan.batch import Batch, BodyValues, Feed, Item, Limits, PackedValue, pack_value, unpack_value
 from dflow.flowmanager.worker import worker
 from dflow.records import BatchResult, ItemRecord
@@ -402,7 +402,7 @@ def test_previews_are_drawn_and_timed_apart(tmp_path, part, monkeypatch):
 
 def loaded_for_previews(path, cad_loader, storage):
     storage.save_metadata("path", str(path))
-    return {"dflow.cadaccess.meshing", "dflow.render.sample"} <= set(sys.modules)
+    return {"dflow.cadaccess.tessellation.mesh", "dflow.render.sample"} <= set(sys.modules)
 
 
 @pytest.mark.parametrize("previews", [True, False])

@@ -17,7 +17,7 @@ from bokeh.document import Document
 from bokeh.models.widgets.markups import Markup
 
 from dflow.dataset import DatasetExplorer
-from dflow.insights.explore.export import file_list, selection_code
+from dflow.insights.explore.export_panel import file_list, selection_code
 from dflow.insights.explore.failures import read_failures
 from dflow.insights.explore.failures_panel import FailuresPanel
 from dflow.insights.explore.flow_data import FlowData

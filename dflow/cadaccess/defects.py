@@ -1,0 +1,287 @@
+"""Whether a lightly healed shape can be trusted, judged from its tables; cheap, and run on every light read.
+
+Each check names something that the kernel's full healing repairs. A shape that fails one is read again with full
+healing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dflow.cadaccess.brep import Brep
+from dflow.cadaccess.geometry import curves, surfaces
+from dflow.cadaccess.geometry.curves import CurveTable
+from dflow.cadaccess.geometry.runs import run_lengths, run_starts
+from dflow.cadaccess.geometry.tables import ShapeTables
+from dflow.cadaccess.kernel import bintools
+from dflow.cadaccess.measure import properties, trimming
+from dflow.cadaccess.measure.trimming import ON_TOLERANCE, Chords
+from dflow.errors import CadError
+
+_PLANE_GAP = 1e-8
+"""mm; where the ends of neighbouring edges on a plane lie farther apart, full healing puts an edge between them."""
+
+
+def find_defect(brep: Brep) -> str:
+    """The first thing wrong with a lightly healed shape, in words; "" where nothing is."""
+    for check in _CHECKS:
+        defect = check(brep)
+        if defect:
+            return defect
+    return ""
+
+
+def _missing_curves(brep: Brep) -> str:
+    tables = brep.tables
+    lost = np.flatnonzero(tables.use_boundary & (tables.use_curves.kind == 0))
+    if len(lost):
+        return f"face {tables.use_face[lost[0]]} has an edge without a curve on its surface"
+    bare = np.flatnonzero((tables.face_loops == 0) & (tables.faces.kind < bintools.SPHERE))
+    return f"face {bare[0]} has no boundary" if len(bare) else ""
+
+
+def _open_loops(brep: Brep) -> str:
+    tables = brep.tables
+    curved = np.bincount(tables.use_face[~tables.use_curves.evaluable], minlength=brep.n_faces) > 0
+    open_ = np.flatnonzero(~brep.chords.closed & ~curved & (tables.face_loops > 0))
+    if len(open_):
+        return f"face {open_[0]} has a loop that does not close"
+    chords = brep.chords
+    bridge = (chords.t0 == chords.t1) & (tables.faces.kind[chords.face] == bintools.PLANE)
+    wide = np.flatnonzero(bridge & (np.abs(chords.end - chords.start).max(axis=1) > _PLANE_GAP))
+    if len(wide):
+        return f"face {chords.face[wide[0]]} has edges whose ends lie apart"
+    topology = brep.topology()
+    vertices = tables.edge_vertices[brep.kernel_edge_rows[topology.coedge_edge]]
+    backwards = topology.coedge_reversed.astype(bool)
+    start = np.where(backwards, vertices[:, 1], vertices[:, 0])
+    end = np.where(backwards, vertices[:, 0], vertices[:, 1])
+    loose = np.flatnonzero(end != start[topology.coedge_next])
+    return f"face {topology.coedge_face[loose[0]]} has neighbouring edges without a common vertex" if len(loose) else ""
+
+
+def _shifted_loops(brep: Brep) -> str:
+    """Loops of one face that lie a full turn apart in u or v."""
+    bounds, kind = brep.face_uv_bounds(), brep.tables.faces.kind
+    turn = 2 * np.pi + 1e-3
+    around_u = surfaces.axial(kind) | (kind == bintools.REVOLUTION)
+    over = around_u & (bounds[:, 1] - bounds[:, 0] > turn)
+    over |= (kind == bintools.TORUS) & (bounds[:, 3] - bounds[:, 2] > turn)
+    wrong = np.flatnonzero(over)
+    return f"face {wrong[0]} spans more than a full turn" if len(wrong) else ""
+
+
+def _touching_loops(brep: Brep) -> str:
+    face = find_contact(brep.tables, brep.chords)
+    return f"face {face} has loops that touch" if face >= 0 else ""
+
+
+def _loop_directions(brep: Brep) -> str:
+    """A plane's outer loop runs counter-clockwise around its holes, which run clockwise."""
+    tables, chords = brep.tables, brep.chords
+    flat = tables.faces.kind[chords.face] == bintools.PLANE
+    start, end, use = chords.start[flat], chords.end[flat], chords.use[flat]
+    if not len(use):
+        return ""
+    corner = chords.start[chords.first[chords.face[flat]]]
+    a, b = start - corner, end - corner
+    sign = np.where(tables.use_forward[use], 0.5, -0.5)
+    loop = tables.use_loop[use]
+    n_loops = int(tables.use_loop.max()) + 1
+    area = np.bincount(loop, sign * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]), n_loops)
+    face_of_loop = np.full(n_loops, -1)
+    face_of_loop[loop] = chords.face[flat]
+    mine = face_of_loop >= 0
+    outer = np.bincount(face_of_loop[mine], area[mine] > 0, brep.n_faces)
+    wrong = np.flatnonzero((outer != 1) & (np.bincount(face_of_loop[mine], minlength=brep.n_faces) > 0))
+    return f"face {wrong[0]} has {int(outer[wrong[0]])} outer loops" if len(wrong) else ""
+
+
+def _areas(brep: Brep) -> str:
+    areas = brep.face_areas()
+    closed_form, tables = brep.moments, brep.tables
+    simple = (tables.faces.kind >= bintools.PLANE) & (tables.faces.kind <= bintools.TORUS)
+    odd = ~(areas > 0) | (closed_form.known & ~(closed_form.area > 0))
+    odd = odd | (simple & ~properties.has_area(tables, brep.chords, areas))
+    return f"face {odd.argmax()} has area {areas[odd.argmax()]:g}" if odd.any() else ""
+
+
+def _open_solids(brep: Brep) -> str:
+    if brep.tables.n_solids and not brep.is_closed():
+        return "a solid has an open shell"
+    return ""
+
+
+def _volumes(brep: Brep) -> str:
+    outer, cavity = _turned_shells(brep)
+    if outer:
+        return "a solid has no positive volume"
+    return "a cavity faces the way of its solid's outer shell" if cavity else ""
+
+
+def has_turned_shells(brep: Brep, *, cavities_only: bool) -> bool:
+    """Whether a cavity faces the way of its solid's outer shell, or (unless `cavities_only`) an outer shell inwards;
+    false where the shape is too broken to tell.
+    """
+    if cavities_only and brep.tables.n_shells <= brep.tables.n_solids:
+        return False
+    try:
+        outer, cavity = _turned_shells(brep)
+    except (CadError, ArithmeticError, ValueError):
+        return False
+    return cavity or (outer and not cavities_only)
+
+
+def _turned_shells(brep: Brep) -> tuple[bool, bool]:
+    tables = brep.tables
+    if not tables.n_solids:
+        return False, False
+    return properties.turned_shells(tables, brep.kernel, brep.moments, brep.chords, brep.face_uv_bounds())
+
+
+_CHECKS = (
+    _missing_curves,
+    _open_loops,
+    _shifted_loops,
+    _touching_loops,
+    _loop_directions,
+    _areas,
+    _open_solids,
+    _volumes,
+)
+
+
+_PARTS = 4
+"""A piece of curve is cut into so many, whose chords come 16 times as close to it."""
+_ROUNDS = 8
+_MAX_PAIRS = 50_000
+"""With more pairs in doubt, two loops run along each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """Pieces of curve with their chords, n rows; fields as in `Chords`."""
+
+    use: np.ndarray
+    t0: np.ndarray
+    t1: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    sagitta: np.ndarray
+
+    def take(self, rows: np.ndarray) -> _Pieces:
+        columns = (self.use, self.t0, self.t1, self.start, self.end, self.sagitta)
+        return _Pieces(*(column[rows] for column in columns))
+
+    def cut(self, table: CurveTable) -> _Pieces:
+        """Each piece in `_PARTS`, one after the other; straight ones along their chord."""
+        share = np.arange(_PARTS + 1) / _PARTS
+        t = self.t0[:, None] + (self.t1 - self.t0)[:, None] * share
+        bent = np.flatnonzero(self.sagitta > 0)
+        corner = self.start[:, None] + (self.end - self.start)[:, None] * share[:, None]
+        corner[bent, 1:-1] = curves.evaluate(table, self.use[bent], t[bent, 1:-1])[0]
+        corner[:, -1] = self.end
+        use, t0, t1 = np.repeat(self.use, _PARTS), t[:, :-1].ravel(), t[:, 1:].ravel()
+        start, end = corner[:, :-1].reshape(-1, 2), corner[:, 1:].reshape(-1, 2)
+        sagitta = np.zeros(len(use))
+        part = np.flatnonzero(np.repeat(self.sagitta > 0, _PARTS))
+        sagitta[part] = trimming.bound_sagitta(table, use[part], t0[part], t1[part], start[part], end[part])
+        return _Pieces(use, t0, t1, start, end, sagitta)
+
+
+def find_contact(tables: ShapeTables, chords: Chords) -> int:
+    """A face two of whose loops come within `ON_TOLERANCE` of each other in (u, v); -1 where there is none."""
+    if not (tables.face_loops > 1).any() or not len(chords.use):
+        return -1
+    one, other = _neighbours(tables, chords)
+    near = ~_circles_apart(tables.use_curves, chords.use[one], chords.use[other])
+    one, other = one[near], other[near]
+    face = chords.face[one]
+    every = _Pieces(chords.use, chords.t0, chords.t1, chords.start, chords.end, chords.sagitta)
+    left, right = every.take(one), every.take(other)
+    for _ in range(_ROUNDS):
+        close = np.flatnonzero(_distance(left, right) <= left.sagitta + right.sagitta + ON_TOLERANCE)
+        face, left, right = face[close], left.take(close), right.take(close)
+        if not len(face):
+            return -1
+        final = np.maximum(left.sagitta, right.sagitta) <= 2 * ON_TOLERANCE
+        if final.any() or len(face) > _MAX_PAIRS:
+            return int(face[final.argmax()])
+        face = np.repeat(face, _PARTS**2)
+        a, b = left.cut(tables.use_curves), right.cut(tables.use_curves)
+        pair, i, j = (x.ravel() for x in np.indices((len(close), _PARTS, _PARTS)))
+        left, right = a.take(pair * _PARTS + i), b.take(pair * _PARTS + j)
+    return int(face[0])
+
+
+def _neighbours(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.ndarray]:
+    """Chords of two loops of a face whose boxes meet, as two columns."""
+    reach = (chords.sagitta + 0.5 * ON_TOLERANCE)[:, None]
+    low, high = np.minimum(chords.start, chords.end) - reach, np.maximum(chords.start, chords.end) + reach
+    loop = tables.use_loop[chords.use]
+    begin = run_starts(loop)
+    size = run_lengths(begin, len(loop))
+    box_low, box_high = np.minimum.reduceat(low, begin), np.maximum.reduceat(high, begin)
+    a, b = _pairs_of_runs(chords.face[begin])
+    near = _meet(box_low[a], box_high[a], box_low[b], box_high[b])
+    a, b = a[near], b[near]
+    pair, one = _expand(begin[a], size[a])
+    near = _meet(low[one], high[one], box_low[b[pair]], box_high[b[pair]])
+    pair, one = pair[near], one[near]
+    row, other = _expand(begin[b[pair]], size[b[pair]])
+    near = _meet(low[one[row]], high[one[row]], low[other], high[other])
+    return one[row[near]], other[near]
+
+
+def _circles_apart(table: CurveTable, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(n,) bool: circles that lie side by side or one in the other, however close, which would take much cutting."""
+    round_ = trimming.is_round(table, one) & trimming.is_round(table, other)
+    a, b = table.radii[one, 0], table.radii[other, 0]
+    between = np.hypot(*(table.origin[one] - table.origin[other]).T)
+    apart: np.ndarray = round_ & (np.maximum(between - a - b, np.abs(a - b) - between) > ON_TOLERANCE)
+    return apart
+
+
+def _pairs_of_runs(owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every two rows with the same `owner` : (n,) sorted, the earlier first."""
+    last = np.searchsorted(owner, owner, side="right")
+    after = np.arange(1, len(owner) + 1)
+    return _expand(after, last - after)
+
+
+def _expand(begin: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of ranges ``begin … begin + count``: which range, and which number of it."""
+    which = np.repeat(np.arange(len(count)), count)
+    return which, begin[which] + np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+
+
+def _meet(low: np.ndarray, high: np.ndarray, other_low: np.ndarray, other_high: np.ndarray) -> np.ndarray:
+    """(n,) bool: which boxes have a point in common."""
+    u, v = ((low <= other_high) & (other_low <= high)).T
+    met: np.ndarray = u & v
+    return met
+
+
+def _distance(left: _Pieces, right: _Pieces) -> np.ndarray:
+    """(n,) between chords: 0 where they cross, else from an end of one to the other."""
+    a, b, c, d = left.start, left.end, right.start, right.end
+    away = np.minimum(_to_chord(a, c, d), _to_chord(b, c, d))
+    away = np.minimum(away, np.minimum(_to_chord(c, a, b), _to_chord(d, a, b)))
+    crossed = (_side(a, b, c) * _side(a, b, d) < 0) & (_side(c, d, a) * _side(c, d, b) < 0)
+    return np.where(crossed, 0.0, away)
+
+
+def _to_chord(point: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    along, off = end - start, point - start
+    length = (along * along).sum(axis=1)
+    share = np.clip((off * along).sum(axis=1) / np.where(length > 0, length, 1.0), 0.0, 1.0)
+    away: np.ndarray = np.hypot(*(off - share[:, None] * along).T)
+    return away
+
+
+def _side(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> np.ndarray:
+    along, off = end - start, point - start
+    side: np.ndarray = np.sign(along[:, 0] * off[:, 1] - along[:, 1] * off[:, 0])
+    return side

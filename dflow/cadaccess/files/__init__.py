@@ -1,0 +1,1 @@
+"""CAD files: their formats, and what a STEP file states about itself."""

@@ -1,0 +1,1 @@
+"""A shape as tables of curves and surfaces, evaluated in numpy."""

@@ -1,0 +1,66 @@
+"""Can the CAD kernel be loaded here? Says which system packages are missing where it cannot.
+
+The kernel's wheel brings everything but the libraries of the graphics stack, which minimal Linux images lack.
+``python -m dflow.cadaccess.kernel.check`` exits with 1 and prints the line that installs them.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+PACKAGES = "libgl1 libx11-6 libxcb1 libexpat1"
+"""Debian's and Ubuntu's packages with the shared libraries that the kernel is linked against."""
+
+INSTALL_LINES = (
+    ("Debian, Ubuntu", f"apt-get install -y {PACKAGES}"),
+    ("Fedora, RHEL", "dnf install -y mesa-libGL libX11 libxcb expat"),
+)
+
+
+def missing_library(error: str) -> str | None:
+    """The shared library that an import error names, None where it names none."""
+    found = re.search(r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object file", error)
+    return found.group(1) if found else None
+
+
+def kernel_problem(timeout_seconds: float = 120.0) -> str | None:
+    """What keeps the kernel from loading, as text for a person; None where it loads.
+
+    The import runs in a process of its own: a half-loaded kernel must not stay in this one.
+    """
+    program = "import OCP.gp, OCP.STEPControl"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=timeout_seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"importing the CAD kernel took longer than {timeout_seconds:.0f} s: is the file system very slow?"
+    if done.returncode == 0:
+        return None
+    return explain(done.stderr)
+
+
+def explain(error: str) -> str:
+    """What an import's error output means and what to do about it."""
+    library = missing_library(error)
+    if library is None:
+        last = error.strip().splitlines()[-1] if error.strip() else "no message"
+        return (
+            f"the CAD kernel does not load: {last}\nTry: {sys.executable} -m pip install --force-reinstall cadquery-ocp"
+        )
+    lines = "\n".join(f"  {system}:  {line}" for system, line in INSTALL_LINES)
+    return f"the CAD kernel needs the system library {library}, which is not here. Install it (as root) with\n{lines}"
+
+
+def main() -> int:
+    """Print the problem, if any; 0 where the kernel loads."""
+    problem = kernel_problem()
+    if problem:
+        print(problem, file=sys.stderr)
+    return 1 if problem else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

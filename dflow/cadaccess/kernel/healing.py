@@ -1,0 +1,191 @@
+"""How much the kernel repairs while it transfers a file: three levels of its ``FixShape`` modes.
+
+``planar``: every mode off; a file whose faces are all planes comes out as with default healing, at a fraction of the
+cost.
+``light``: what curved faces need and no more (curves on surfaces, seams, degenerate edges, natural bounds).
+``full``: the kernel's defaults, most of whose time goes into self-intersection checks of every wire.
+
+Two more say that nothing was healed: ``none``, a shape as it was stored, and ``text``, a STEP file that dflow read
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Literal
+
+from OCP.BRep import BRep_Builder, BRep_Tool
+from OCP.BRepGProp import BRepGProp
+from OCP.collections import DataMap_TCollection_AsciiString_TCollection_AsciiString as StringMap
+from OCP.collections import IndexedMap_TopoDS_Shape_TopTools_ShapeMapHasher as ShapeMap
+from OCP.GProp import GProp_GProps
+from OCP.TCollection import TCollection_AsciiString
+from OCP.TopAbs import TopAbs_FORWARD, TopAbs_SHELL, TopAbs_SOLID
+from OCP.TopExp import TopExp
+from OCP.TopLoc import TopLoc_Location
+from OCP.TopoDS import TopoDS_Iterator, TopoDS_Shape
+
+Healing = Literal["none", "text", "planar", "light", "full"]
+
+_MODES = [
+    "FixFreeShellMode",
+    "FixFreeFaceMode",
+    "FixFreeWireMode",
+    "FixSameParameterMode",
+    "FixSolidMode",
+    "FixShellOrientationMode",
+    "CreateOpenSolidMode",
+    "FixShellMode",
+    "FixFaceOrientationMode",
+    "FixFaceMode",
+    "FixWireMode",
+    "FixOrientationMode",
+    "FixAddNaturalBoundMode",
+    "FixMissingSeamMode",
+    "FixSmallAreaWireMode",
+    "RemoveSmallAreaFaceMode",
+    "FixIntersectingWiresMode",
+    "FixLoopWiresMode",
+    "FixSplitFaceMode",
+    "AutoCorrectPrecisionMode",
+    "ModifyTopologyMode",
+    "ModifyGeometryMode",
+    "ClosedWireMode",
+    "PreferencePCurveMode",
+    "FixReorderMode",
+    "FixSmallMode",
+    "FixConnectedMode",
+    "FixEdgeCurvesMode",
+    "FixDegeneratedMode",
+    "FixLackingMode",
+    "FixSelfIntersectionMode",
+    "RemoveLoopMode",
+    "FixReversed2dMode",
+    "FixRemovePCurveMode",
+    "FixAddPCurveMode",
+    "FixRemoveCurve3dMode",
+    "FixAddCurve3dMode",
+    "FixSeamMode",
+    "FixShiftedMode",
+    "FixEdgeSameParameterMode",
+    "FixNotchedEdgesMode",
+    "FixTailMode",
+    "FixSelfIntersectingEdgeMode",
+    "FixIntersectingEdgesMode",
+    "FixNonAdjacentIntersectingEdgesMode",
+    "FixVertexPositionMode",
+    "FixVertexToleranceMode",
+]
+
+_LIGHT = frozenset(
+    [
+        "FixSolidMode",
+        "FixShellMode",
+        "FixFreeFaceMode",
+        "FixFreeShellMode",
+        "FixFaceMode",
+        "FixWireMode",
+        "FixMissingSeamMode",
+        "FixEdgeCurvesMode",
+        "FixAddPCurveMode",
+        "FixDegeneratedMode",
+        "FixSeamMode",
+        "FixShiftedMode",
+        "FixAddNaturalBoundMode",
+    ]
+)
+
+_CURVED = (
+    b"CYLINDRICAL_SURFACE",
+    b"CONICAL_SURFACE",
+    b"SPHERICAL_SURFACE",
+    b"TOROIDAL_SURFACE",
+    b"B_SPLINE_SURFACE",
+    b"BEZIER_SURFACE",
+    b"SURFACE_OF_",
+    b"OFFSET_SURFACE",
+    b"RECTANGULAR_",
+    b"CURVE_BOUNDED_SURFACE",
+    b"UNIFORM_SURFACE",
+    b"QUASI_UNIFORM",
+)
+
+
+def first_level(content: bytes) -> Healing:
+    """The level to begin with: ``planar`` where the STEP text names no curved surface."""
+    if b"SURFACE" not in content:  # one pass over most planar files instead of a dozen
+        return "planar"
+    return "light" if any(word in content for word in _CURVED) else "planar"
+
+
+@cache
+def parameters(level: Healing) -> StringMap | None:
+    """The reader's shape-fix parameters of a level; None leaves the reader's own defaults."""
+    if level in ("full", "none", "text"):
+        return None
+    chosen = _LIGHT if level == "light" else frozenset()
+    values = StringMap()
+    for mode in _MODES:
+        values.Bind(
+            TCollection_AsciiString(f"FixShape.{mode}"), TCollection_AsciiString("1" if mode in chosen else "0")
+        )
+    return values
+
+
+def turn_shells(shape: TopoDS_Shape, *, outward: bool) -> bool:
+    """Turn the closed shells of solids whose volume has the wrong sign: those of cavities face the other way than the
+    largest.
+
+    The shape is changed in place, so that what its reader knows of it (names) stays true; returns whether it was.
+
+    Parameters
+    ----------
+    outward : whether the largest is to face outwards; else it stays as it is.
+    """
+    changed = False
+    for solid in _solids(shape):
+        shells = list(_children(solid))
+        if any(shell.ShapeType() != TopAbs_SHELL or not BRep_Tool.IsClosed_s(shell) for shell in shells):
+            continue
+        volumes = [_volume(shell) for shell in shells]
+        outer = max(volumes, key=abs, default=0.0)
+        side = 1.0 if outward or outer > 0 else -1.0
+        wrong = [(volume * side < 0) == (volume is outer) for volume in volumes]
+        if outer and any(wrong):
+            _replace(solid, shells, [s.Reversed() if w else s for s, w in zip(shells, wrong, strict=True)])
+            changed = True
+    return changed
+
+
+def _solids(shape: TopoDS_Shape) -> Iterator[TopoDS_Shape]:
+    """Every solid once, whatever its places: at the origin, forward."""
+    found, seen = ShapeMap(), ShapeMap()
+    TopExp.MapShapes_s(shape, TopAbs_SOLID, found)
+    for key in range(1, found.Extent() + 1):
+        alone = found.FindKey(key).Located(TopLoc_Location()).Oriented(TopAbs_FORWARD)
+        if not seen.Contains(alone):
+            seen.Add(alone)
+            yield alone
+
+
+def _children(shape: TopoDS_Shape) -> Iterator[TopoDS_Shape]:
+    walk = TopoDS_Iterator(shape)
+    while walk.More():
+        yield walk.Value()
+        walk.Next()
+
+
+def _replace(parent: TopoDS_Shape, old: list[TopoDS_Shape], new: list[TopoDS_Shape]) -> None:
+    builder = BRep_Builder()
+    parent.Free(True)
+    for child in old:
+        builder.Remove(parent, child)
+    for child in new:
+        builder.Add(parent, child)
+
+
+def _volume(shell: TopoDS_Shape) -> float:
+    found = GProp_GProps()
+    BRepGProp.VolumeProperties_s(shell, found)
+    return found.Mass()

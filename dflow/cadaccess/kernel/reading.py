@@ -1,0 +1,165 @@
+"""From a file's bytes to a shape in the kernel's hands."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from OCP.BinTools import BinTools
+from OCP.BRep import BRep_Builder
+from OCP.BRepTools import BRepTools
+from OCP.collections import Sequence_TCollection_AsciiString as Strings
+from OCP.IFSelect import IFSelect_RetDone
+from OCP.IGESControl import IGESControl_Reader
+from OCP.Interface import Interface_Static
+from OCP.Message import Message
+from OCP.STEPControl import STEPControl_Reader
+from OCP.StepRepr import StepRepr_RepresentationItem
+from OCP.TopLoc import TopLoc_Location
+from OCP.TopoDS import TopoDS_Shape
+
+from dflow.cadaccess.files.formats import CadFormat
+from dflow.cadaccess.kernel import healing, lost_faces, step_text
+from dflow.cadaccess.kernel.healing import Healing
+from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError, UnreadableFileError
+from dflow.plaintext import plain
+
+logger = logging.getLogger(__name__)
+
+# The kernel prints every syntax error of a file on stdout; our errors carry the cause instead.
+Message.DefaultMessenger_s().ChangePrinters().Clear()
+
+
+@dataclass(slots=True)
+class Transfer:
+    """A shape, how far it was healed, and the reader that made it (names and stated properties ask it)."""
+
+    shape: TopoDS_Shape
+    healing: Healing
+    reader: Any = None
+
+    def file_unit(self) -> str:
+        """The file's length unit in the reader's words, "" where it has none."""
+        if not isinstance(self.reader, STEPControl_Reader):
+            return ""
+        lengths, angles, solid_angles = Strings(), Strings(), Strings()
+        self.reader.FileUnits(lengths, angles, solid_angles)
+        return "" if lengths.IsEmpty() else str(lengths.First().ToCString())
+
+
+def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing | None = None) -> Transfer:
+    """The shape that `content` holds, in mm.
+
+    Parameters
+    ----------
+    path : names the file in errors; it is not opened.
+    level : how far to heal a STEP file; by default as little as its surfaces allow. IGES is healed fully (its reader
+        builds the topology), BREP files come as they are.
+
+    Raises
+    ------
+    UnreadableFileError, NoGeometryError, GeometryError, KernelError
+    """
+    try:
+        if cad_format is CadFormat.STEP:
+            return _transfer_step(path, content, level or healing.first_level(content))
+        if cad_format is CadFormat.IGES:
+            return _transfer_iges(path, content)
+        return _read_brep(path, content, binary=cad_format is CadFormat.BINARY_BREP)
+    except CadError:
+        raise
+    except Exception as error:  # every OCCT exception derives from it, with no common base of its own
+        raise KernelError(f"{path}: the kernel raised {type(error).__name__}: {error}") from error
+
+
+def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
+    reader = STEPControl_Reader()
+    Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles are but a picture of exact faces
+    text = step_text.reword(step_text.prepare(path, content.removeprefix(b"\xef\xbb\xbf")))
+    if level == "full":
+        text = step_text.widen_slits(text)
+    if reader.ReadStream(plain(path.name), io.BytesIO(text)) != IFSelect_RetDone:
+        raise UnreadableFileError(f"{path}: {_why_unreadable_step(content)}")
+    broken = lost_faces.find_broken_face(text, reader)
+    if broken:
+        raise GeometryError(f"{path}: {broken}; mend the file, or export the part again")
+    parameters = healing.parameters(level)
+    if parameters is not None:
+        reader.SetShapeFixParameters(parameters)
+    return Transfer(_transfer_roots(path, reader), level, reader)
+
+
+def _transfer_iges(path: Path, content: bytes) -> Transfer:
+    reader = IGESControl_Reader()
+    with tempfile.NamedTemporaryFile(suffix=".igs") as unpacked:  # the IGES reader of OCCT 8.0.1 takes no stream
+        unpacked.write(content)
+        unpacked.flush()
+        status = reader.ReadFile(unpacked.name)
+    if status != IFSelect_RetDone:
+        raise UnreadableFileError(f"{path}: the IGES reader cannot parse it (damaged or truncated)")
+    return Transfer(_transfer_roots(path, reader), "full", reader)
+
+
+def _transfer_roots(path: Path, reader: STEPControl_Reader | IGESControl_Reader) -> TopoDS_Shape:
+    reader.TransferRoots()
+    shape = reader.OneShape() if reader.NbShapes() else TopoDS_Shape()
+    if shape.IsNull():
+        raise NoGeometryError(f"{path}: the file is readable but nothing in it became a shape")
+    return shape
+
+
+def _read_brep(path: Path, content: bytes, *, binary: bool) -> Transfer:
+    shape = TopoDS_Shape()
+    if binary:
+        BinTools.Read_s(shape, io.BytesIO(content))
+    else:
+        BRepTools.Read_s(shape, io.BytesIO(content), BRep_Builder())
+    if shape.IsNull():
+        raise UnreadableFileError(f"{path}: the BREP reader cannot parse it (damaged or truncated)")
+    BRepTools.Clean_s(shape, True)
+    return Transfer(shape, "none")
+
+
+def _why_unreadable_step(content: bytes) -> str:
+    sections = [found.end() for found in re.finditer(rb"\bDATA\s*[;(]", content)]
+    if not sections:
+        return "the STEP file ends before its DATA section (truncated)"
+    if not re.search(rb"\bENDSEC\s*;", content[sections[0] :]):
+        return "the STEP file's DATA section has no end (truncated)"
+    if b"END-ISO-10303-21" not in content[-4096:]:
+        return "the STEP file has no END-ISO-10303-21 (truncated)"
+    if len(sections) > 1:
+        return f"the STEP file has {len(sections)} DATA sections, the reader takes one; export it with one"
+    return "the STEP reader cannot parse it (damaged)"
+
+
+def step_schema(content: bytes) -> str:
+    """The FILE_SCHEMA name of a STEP file's header, "" where it has none."""
+    match = re.search(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']*)'", content[:65536])
+    return match.group(1).decode("latin-1").strip() if match else ""
+
+
+def face_names(reader: Any, kernel: KernelShape) -> list[str]:
+    """The ``ADVANCED_FACE`` name of each face in row order, "" where the file gives none.
+
+    Parameters
+    ----------
+    reader : the STEP reader that made the shape; None for other formats, whose faces have no names.
+    """
+    faces = [kernel.face(row) for row in range(kernel.face_map.Extent())]
+    if reader is None:
+        return [""] * len(faces)
+    results = reader.WS().TransferReader()
+    at_origin = TopLoc_Location()
+    names = []
+    for face in faces:
+        entity = results.EntityFromShapeResult(face, 1) or results.EntityFromShapeResult(face.Located(at_origin), 1)
+        named = isinstance(entity, StepRepr_RepresentationItem) and entity.Name() is not None
+        names.append(entity.Name().ToCString() if named else "")
+    return names

@@ -1,0 +1,400 @@
+"""A STEP file's text as the kernel reads it right.
+
+The kernel takes some legal STEP for something else, without a word: a unit that is defined by another converted unit,
+or whose statement has a form that it does not know, for mm (or it crashes); the scale of a mapped item for its inverse.
+Such statements are written in the form that it knows, or refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dflow.cadaccess.files.records import Records, RefusedError, find_split_number
+from dflow.cadaccess.files.units import Units, find_units
+from dflow.errors import GeometryError, UnreadableFileError
+
+_SPACE = b" \t\r\n"
+_COMMENT = re.compile(rb"('[^']*')|/\*.*?\*/", re.DOTALL)
+_STATEMENT = re.compile(rb"(#\d+)\s*=\s*([^;']*(?:'[^']*'[^;']*)*);")
+_NAMED_SECTION = re.compile(rb"(ENDSEC\s*;\s*DATA)\s*\((?:[^;']*'[^']*')*[^;']*\)\s*;")
+_STRING = re.compile(rb"'[^']*'")
+
+_CONTEXT = re.compile(
+    rb"\(GEOMETRIC_REPRESENTATION_CONTEXT\(\d+\)(?:GLOBAL_UNCERTAINTY_ASSIGNED_CONTEXT\(\([^()]*\)\))?"
+    rb"GLOBAL_UNIT_ASSIGNED_CONTEXT\(\([^()]*\)\)REPRESENTATION_CONTEXT\([^()]*\)\)"
+)
+_SI = re.compile(
+    rb"\((?:LENGTH_UNIT\(\))?NAMED_UNIT\([^()]*\)(?:PLANE_ANGLE_UNIT\(\))?SI_UNIT\((?:\$|\.[A-Z]+\.),\.[A-Z]+\.\)\)"
+)
+_CONVERTED = re.compile(
+    rb"\(CONVERSION_BASED_UNIT\('',(#\d+)\)(?:LENGTH_UNIT\(\))?NAMED_UNIT\([^()]*\)(?:PLANE_ANGLE_UNIT\(\))?\)"
+)
+_MEASURE = re.compile(
+    rb"(?:LENGTH_|PLANE_ANGLE_)?MEASURE_WITH_UNIT\((?:[A-Z_]*MEASURE\()?[-+\d]*\.[-+.\dE]*\)?,(#\d+)\)"
+)
+"""The forms that the kernel knows, without white space and with empty strings."""
+
+_ITEMS = re.compile(rb"\(((?:#\d+,?)+)\),(#\d+)\)")
+_SHAPE = re.compile(
+    rb"#\d+\s*=\s*(?:\(|[A-Z_]*(?:BREP|SOLID|SURFACE_MODEL|WIREFRAME|FACE|_SET|TESSELLATED|MAPPED_ITEM)[A-Z_]*\s*\()"
+)
+_NUMBERS = re.compile(rb"#\d+\s*=\s*[A-Z_]+\s*\(\s*'[^']*'\s*,\s*\(([^()]*)\)")
+_OPERATOR = re.compile(
+    rb"CARTESIAN_TRANSFORMATION_OPERATOR_3D\((?:(?:''|\$),)*?(\$|#\d+),(\$|#\d+),(#\d+),([^,]+),(\$|#\d+)\)"
+)
+
+
+def prepare(path: Path, content: bytes) -> bytes:
+    """The text to give to the kernel; `content` itself where nothing in it is misread.
+
+    Parameters
+    ----------
+    path : names the file in errors.
+
+    Raises
+    ------
+    UnreadableFileError
+        White space splits a number.
+    GeometryError
+        A shape's unit of length is missing, or not to be understood; a mapped item that the kernel cannot place.
+    """
+    bare = _COMMENT.sub(lambda found: found.group(1) or b" ", content) if b"/*" in content else content
+    split = find_split_number(bare)
+    if split:
+        shown = split.decode("latin-1")
+        raise UnreadableFileError(
+            f"{path}: white space where a comma or bracket was expected, in {shown!r}; STEP does not split "
+            "numbers: repair the text, or export the file again"
+        )
+    text = _Text(bare)
+    if bare.count(b"ENDSEC") == 2:  # a name is of use where there are several sections
+        text.content = _NAMED_SECTION.sub(rb"\1;", bare, count=1)
+    try:
+        _state_units(text)
+        _invert_scales(text)
+    except RefusedError as error:
+        if b"END-ISO-10303-21" not in bare[-4096:]:
+            return content  # truncated, which the reader says
+        raise GeometryError(f"{path}: {error}") from error
+    return text.rewritten() if text.changes or text.content is not bare else content
+
+
+@dataclass(slots=True)
+class _Text:
+    """A file's text, the statements that were looked for, and what is to stand in place of some.
+
+    `bodies` : as in `Records`, white space kept in strings; `changes` : the new text of instances, by number.
+    """
+
+    content: bytes
+    bodies: dict[bytes, bytes] = field(default_factory=dict)
+    places: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    changes: dict[bytes, bytes] = field(default_factory=dict)
+    last_number: int = 1_000_000_000
+
+    def gather(self, word: bytes) -> Iterator[bytes]:
+        """Every instance with `word` in its statement."""
+        at = self.content.find(word)
+        while at >= 0:
+            found = self._around(at)
+            if found is not None:
+                number, body = found.groups()
+                self.bodies[number] = _strip(body)
+                self.places[number] = found.span(2)
+                yield number
+            at = self.content.find(word, at + 1 if found is None else found.end())
+
+    def _around(self, at: int) -> re.Match[bytes] | None:
+        """The statement that goes on at `at`."""
+        begin = at
+        while (begin := self.content.rfind(b"=", 0, begin)) >= 0:
+            number = self.content.rfind(b"#", max(0, begin - 32), begin)
+            found = _STATEMENT.match(self.content, number) if number >= 0 else None
+            if found is not None and found.start(2) > begin:
+                return found if found.end() > at else None
+        return None
+
+    def find(self, number: bytes) -> int:
+        """Where an instance begins; the end of the text where there is none."""
+        for mark in (b"=", b" ="):  # much faster than the pattern
+            at = self.content.find(number + mark)
+            if at >= 0:
+                return at
+        found = re.search(rb"%s\s*=" % number, self.content)
+        return len(self.content) if found is None else found.start()
+
+    def add(self, body: bytes) -> bytes:
+        """The number of a new instance."""
+        self.last_number += 1
+        while b"#%d" % self.last_number in self.content:
+            self.last_number += 1
+        number = b"#%d" % self.last_number
+        self.changes[number] = body
+        return number
+
+    def rewritten(self) -> bytes:
+        """The text with its changes."""
+        spans = sorted((*self.places[number], number) for number in self.changes if number in self.places)
+        new = b"".join(b"%s=%s;\n" % pair for pair in self.changes.items() if pair[0] not in self.places)
+        pieces, done = [], 0
+        for begin, end, number in spans:
+            pieces += [self.content[done:begin], self.changes[number]]
+            done = end
+        content = b"".join([*pieces, self.content[done:]])
+        end = content.rfind(b"ENDSEC")
+        return content[:end] + new + content[end:] if new else content
+
+
+def _strip(body: bytes) -> bytes:
+    parts = body.split(b"'")
+    parts[::2] = [part.translate(None, _SPACE) for part in parts[::2]]
+    return b"'".join(parts)
+
+
+def _state_units(text: _Text) -> None:
+    """Write the units of shapes so that the kernel knows them."""
+    shapes: dict[bytes, list[bytes]] = {}
+    for number in list(text.gather(b"SHAPE_REPRESENTATION")):
+        found = _ITEMS.search(text.bodies[number])
+        if found is not None:
+            shapes.setdefault(found.group(2), []).extend(found.group(1).split(b","))
+    for _ in text.gather(b"UNIT"):
+        pass
+    records = Records(text.content, text.bodies)
+    for context, items in shapes.items():
+        try:
+            units = find_units(records, context)
+        except RefusedError as error:
+            if not any(_SHAPE.match(text.content, text.find(item)) for item in dict.fromkeys(items)):
+                continue
+            shown = context.decode("ascii")
+            raise RefusedError(
+                f"{error} (its context is {shown}), so that the size of its shape is unknown; state one in the file"
+            ) from error
+        if not units.angle and b"CONICAL_SURFACE" in text.content:
+            raise RefusedError(f"a representation with a cone but without a unit of angle ({context.decode('ascii')})")
+        _state_context(text, context, units)
+
+
+def _state_context(text: _Text, context: bytes, units: Units) -> None:
+    body = _STRING.sub(b"''", text.bodies[context])
+    if not _CONTEXT.fullmatch(body):
+        doubt = re.search(rb"GLOBAL_UNCERTAINTY_ASSIGNED_CONTEXT\(\([^()]*\)\)", body)
+        stated = b",".join(reference for reference in units.references if reference)
+        text.changes[context] = b"(GEOMETRIC_REPRESENTATION_CONTEXT(3)%sGLOBAL_UNIT_ASSIGNED_CONTEXT((%s))%s)" % (
+            b"" if doubt is None else doubt.group(),
+            stated,
+            b"REPRESENTATION_CONTEXT('','')",
+        )
+    length, angle = units.references
+    if not _is_known(text, length):
+        _state(text, length, b"LENGTH", units.length, b".MILLI.,.METRE.")
+    if angle and not _is_known(text, angle):
+        _state(text, angle, b"PLANE_ANGLE", units.angle, b"$,.RADIAN.")
+
+
+def _is_known(text: _Text, unit: bytes) -> bool:
+    """Whether the kernel knows a unit: it is an SI unit, or so many of one."""
+    body = _STRING.sub(b"''", text.bodies[unit])
+    converted = _CONVERTED.fullmatch(body)
+    if converted is None:
+        return _SI.fullmatch(body) is not None
+    measure = _MEASURE.fullmatch(text.bodies.get(converted.group(1), b""))
+    return measure is not None and _SI.fullmatch(text.bodies.get(measure.group(1), b"")) is not None
+
+
+def _state(text: _Text, unit: bytes, quantity: bytes, factor: float, base: bytes) -> None:
+    """Write a unit as an SI unit, or as so many of one."""
+    plain = re.search(rb"\bSI_UNIT\([^()]*\)", text.bodies[unit])
+    if plain is not None:
+        text.changes[unit] = _named(b"NAMED_UNIT(*)", plain.group().replace(b"(*,", b"("), quantity)
+        return
+    under = text.add(_named(b"NAMED_UNIT(*)", b"SI_UNIT(%s)" % base, quantity))
+    measure = text.add(b"%s_MEASURE_WITH_UNIT(%s_MEASURE(%s),%s)" % (quantity, quantity, _real(factor), under))
+    powers = b"0.,0.,0.,0.,0.,0.,0." if quantity == b"PLANE_ANGLE" else b"1.,0.,0.,0.,0.,0.,0."
+    dimensions = text.add(b"DIMENSIONAL_EXPONENTS(%s)" % powers)
+    name = re.search(rb"CONVERSION_BASED_UNIT\([^']*'((?:[^']|'')*)'", text.bodies[unit])
+    converted = b"CONVERSION_BASED_UNIT('%s',%s)" % (b"" if name is None else name.group(1), measure)
+    text.changes[unit] = _named(converted, b"NAMED_UNIT(%s)" % dimensions, quantity)
+
+
+def _named(*parts: bytes) -> bytes:
+    """A complex instance of a unit, its parts in alphabetical order as the kernel wants them."""
+    *known, quantity = parts
+    return b"(%s)" % b"".join(sorted([*known, quantity + b"_UNIT()"]))
+
+
+def _invert_scales(text: _Text) -> None:
+    """Mapped items that scale: the kernel maps p to (R p + origin) / scale instead of scale R p + origin."""
+    if b"MAPPED_ITEM" not in text.content or b"CARTESIAN_TRANSFORMATION_OPERATOR_3D" not in text.content:
+        return
+    operators = set(text.gather(b"CARTESIAN_TRANSFORMATION_OPERATOR_3D"))
+    for item in list(text.gather(b"MAPPED_ITEM")):
+        found = re.fullmatch(rb"(MAPPED_ITEM\('(?:[^']|'')*',#\d+,)(#\d+)\)", text.bodies[item])
+        if found is not None and found.group(2) in operators:
+            target = _inverted(text, item, found.group(2))
+            if target:
+                text.changes[item] = b"%s%s)" % (found.group(1), target)
+
+
+def _inverted(text: _Text, item: bytes, operator: bytes) -> bytes:
+    """The operator that the kernel takes for `operator`; empty where it takes it as it is."""
+    found = _OPERATOR.fullmatch(_STRING.sub(b"''", text.bodies[operator]))
+    shown = f"the mapped item {item.decode('ascii')}"
+    if found is None:
+        raise RefusedError(f"{shown} has an operator that is not understood; export its copies as solids")
+    first, second, origin, scale, third = found.groups()
+    factor = 1.0 if scale == b"$" else float(scale)
+    axes = [_numbers(text, axis) for axis in (first, second, third) if axis != b"$"]
+    if not factor > 0 or (len(axes) == 3 and _volume(*axes) < 0):
+        raise RefusedError(f"{shown} is mirrored, which the kernel cannot read; export its copies as solids")
+    if factor == 1.0:
+        return b""
+    point = text.add(b"CARTESIAN_POINT('',(%s))" % b",".join(_real(x / factor) for x in _numbers(text, origin)))
+    parts = first, second, point, _real(1.0 / factor), third
+    return text.add(b"CARTESIAN_TRANSFORMATION_OPERATOR_3D('','','',%s,%s,%s,%s,%s)" % parts)
+
+
+def _numbers(text: _Text, reference: bytes) -> list[float]:
+    """The coordinates of a point or direction."""
+    found = _NUMBERS.match(text.content, text.find(reference))
+    numbers = [] if found is None else list(map(float, found.group(1).split(b",")))
+    if len(numbers) != 3:
+        raise RefusedError(f"{reference.decode('ascii')} is no point or direction in space")
+    return numbers
+
+
+def _volume(a: list[float], b: list[float], c: list[float]) -> float:
+    """The triple product: negative where the three are left-handed."""
+    return a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+
+
+def _real(value: float) -> bytes:
+    """A number as STEP has it, to the last digit."""
+    text = repr(value).upper()
+    mantissa, _, exponent = text.partition("E")
+    return (mantissa + ("" if "." in mantissa else ".") + (f"E{exponent}" if exponent else "")).encode("ascii")
+
+
+_STRING_OR_COMMENT = re.compile(rb"'[^']*(?:''[^']*)*'|/\*.*?\*/", re.DOTALL)
+_QUOTE_BEFORE_END = re.compile(rb"''(?=\s*[,)])")
+_QUOTE_IN_COMMENT = re.compile(rb"/\*(?:(?!\*/)[^'])*'")
+_NAME = rb"\s*'[^']*(?:''[^']*)*'\s*,"
+_NARROWING = re.compile(
+    rb"#(\d+)\s*=\s*(CONICAL_SURFACE\s*\("
+    + _NAME
+    + rb")\s*#(\d+)\s*(,[^,()]*,)\s*-\s*([\d.Ee+-]*[1-9][\d.Ee+-]*)\s*\)\s*;"
+)
+_PLACEMENT = rb"#%s\s*=\s*AXIS2_PLACEMENT_3D\s*\(" + _NAME + rb"([^,]*),\s*(#\d+|\$)\s*,([^,]*)\)\s*;"
+_DIRECTION = rb"#%s\s*=\s*DIRECTION\s*\(" + _NAME + rb"\s*\(([^)]*)\)\s*\)\s*;"
+_ON_CLOSED = re.compile(
+    rb"#(\d+)\s*=\s*(ADVANCED_FACE|FACE_BOUND|FACE_OUTER_BOUND|EDGE_LOOP|ORIENTED_EDGE|EDGE_CURVE|SPHERICAL_SURFACE"
+    rb"|TOROIDAL_SURFACE)\s*\(" + _NAME + rb"([^;]*);"
+)
+_NUMBER = re.compile(rb"#\s*(\d+)")
+_PCURVE = re.compile(rb"(\bPCURVE\s*\(" + _NAME + rb"\s*#)(\d+)\b")
+
+
+def reword(content: bytes) -> bytes:
+    """The file's text as the kernel's reader understands it."""
+    data = content[content.find(b"ENDSEC") :]  # many a header has comments with quotes
+    doubled = b"" in data.split(b"'")[2:-1:2]  # a doubled quote ends one piece and begins the next
+    if doubled or (b"/*" in data and _QUOTE_IN_COMMENT.search(data)):
+        content = _STRING_OR_COMMENT.sub(_spell_out_quotes, content)
+    if b"CONICAL_SURFACE" in content and _NARROWING.search(content):
+        content = _turn_cones(content)
+    return content
+
+
+def _spell_out_quotes(found: re.Match[bytes]) -> bytes:
+    """A string whose doubled quotes before a comma or bracket, where the reader would end it, are ``\\X\\27``."""
+    text = found.group()
+    if not text.startswith(b"'"):
+        return text
+    return b"'" + _QUOTE_BEFORE_END.sub(rb"\\X\\27", text[1:-1]) + b"'"
+
+
+def _turn_cones(content: bytes) -> bytes:
+    """Cones of a negative half angle, which the reader takes for cylinders, with their axis the other way round and a
+    positive one: the same points and, as both parameters turn, the same normals.
+
+    Curves in the parameters of such a cone are left with a copy of it as it was, whose faces have them no more.
+    """
+    number = max(map(int, re.findall(rb"#(\d+)\s*=", content)))
+    added: list[bytes] = []
+    copies: dict[bytes, bytes] = {}
+
+    def turn(found: re.Match[bytes]) -> bytes:
+        nonlocal number
+        cone, head, placement, radius, angle = found.groups()
+        turned = _turn_axis(content, placement, number + 1)
+        if not turned:
+            return found.group()
+        number += len(turned) + 1
+        copies[cone] = b"%d" % number
+        added.extend([*turned, b"#%d=%s#%s%s-%s);" % (number, head, placement, radius, angle)])
+        return b"#%s=%s#%d%s%s);" % (cone, head, number - 1, radius, angle)
+
+    content = _NARROWING.sub(turn, content)
+    content = _PCURVE.sub(lambda found: found.group(1) + copies.get(found.group(2), found.group(2)), content)
+    end = content.rfind(b"ENDSEC")
+    return content[:end] + b"\n".join(added) + b"\n" + content[end:]
+
+
+def _turn_axis(content: bytes, placement: bytes, number: int) -> list[bytes]:
+    """A direction and a placement as new statements, of `number` and the next; empty where the old are not found."""
+    place = re.search(_PLACEMENT % placement, content)
+    if place is None:
+        return []
+    origin, axis, across = place.groups()
+    along = [0.0, 0.0, 1.0]
+    if axis != b"$":
+        direction = re.search(_DIRECTION % axis[1:], content)
+        if direction is None:
+            return []
+        along = [float(value) for value in direction.group(1).split(b",")]
+    backwards = b",".join(b"%.16E" % -value for value in along)
+    return [
+        b"#%d=DIRECTION('',(%s));" % (number, backwards),
+        b"#%d=AXIS2_PLACEMENT_3D('',%s,#%d,%s);" % (number + 1, origin, number, across),
+    ]
+
+
+def widen_slits(content: bytes) -> bytes:
+    """Spheres and tori that are bounded by a slit (a loop of edges that each run back again), with a point as their
+    bound instead: both mean the whole surface. Of slits the reader knows those along its own seams only.
+    """
+    if b"SPHERICAL_SURFACE" not in content and b"TOROIDAL_SURFACE" not in content:
+        return content
+    found = {m.group(1): m for m in _ON_CLOSED.finditer(content)}
+    points = {}
+    for face in found.values():
+        if face.group(2) == b"ADVANCED_FACE":
+            *bounds, surface = _NUMBER.findall(face.group(3))
+            if len(bounds) == 1 and surface in found and found[surface].group(2).endswith(b"_SURFACE"):
+                points.update(_point_of_slit(found, bounds[0]))
+    for loop in sorted(points, key=lambda m: -m.start()):
+        text = b"#%s=VERTEX_LOOP('',#%s);" % (loop.group(1), points[loop])
+        content = content[: loop.start()] + text + content[loop.end() :]
+    return content
+
+
+def _point_of_slit(found: dict[bytes, re.Match[bytes]], bound: bytes) -> dict[re.Match[bytes], bytes]:
+    """The bound's loop and one of its vertices where it is a slit; empty where it is none."""
+    balance: dict[bytes, int] = {}
+    try:
+        loop = found[_NUMBER.findall(found[bound].group(3))[0]]
+        if loop.group(2) != b"EDGE_LOOP":
+            return {}
+        for oriented in _NUMBER.findall(loop.group(3)):
+            text = found[oriented].group(3)
+            edge = _NUMBER.findall(text)[0]
+            balance[edge] = balance.get(edge, 0) + (1 if b".T." in text else -1)
+        if not balance or any(balance.values()):
+            return {}
+        return {loop: _NUMBER.findall(found[next(iter(balance))].group(3))[0]}
+    except (KeyError, IndexError):
+        return {}

@@ -1,0 +1,155 @@
+"""Grids of points on faces and edges, and points spread by area: numpy over all faces, the kernel where numpy has no
+table.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from dflow.cadaccess.geometry import curves, surfaces
+from dflow.cadaccess.geometry.tables import ShapeTables
+from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.measure import trimming
+from dflow.cadaccess.measure.trimming import Chords
+
+_SEAM_OVERLAP = 1e-3
+"""radians: how far the ends of a full turn may overlap at a seam."""
+
+_MAX_TURNS = 100
+"""Around an axis: a loop that goes farther is damaged, and not followed to its end."""
+
+
+def face_grids(
+    tables: ShapeTables, kernel: KernelShape, chords: Chords, bounds: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """(F, n_u, n_v, 7) float64: point, outward unit normal, inside."""
+    n_u, n_v = shape
+    u, v = _steps(bounds[:, 0], bounds[:, 1], n_u), _steps(bounds[:, 2], bounds[:, 3], n_v)
+    out = np.empty((tables.n_faces, n_u, n_v, 7))
+    channels = np.moveaxis(out, -1, 0)
+    fill_faces(tables, kernel, np.arange(tables.n_faces), u[:, :, None], v[:, None], channels[:3], channels[3:6])
+    channels[6] = grid_inside(tables, kernel, chords, bounds, (u, v))
+    return out
+
+
+def _steps(low: np.ndarray, high: np.ndarray, n: int) -> np.ndarray:
+    """(k, n) each row from low to high: ``linspace`` without its cost for short arrays."""
+    if n == 1:
+        return low[:, None].copy()
+    out: np.ndarray = low[:, None] + np.arange(n) * ((high - low) / (n - 1))[:, None]
+    out[:, -1] = high
+    return out
+
+
+def grid_inside(
+    tables: ShapeTables,
+    kernel: KernelShape,
+    chords: Chords,
+    bounds: np.ndarray,
+    lines: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """(F, n_u, n_v) bool: which points of the grids u : (F, n_u) × v : (F, n_v) lie in or on their faces."""
+    u, v = lines
+    known = chords.closed
+    full = known & trimming.fill_their_bounds(tables, chords, bounds)
+    out = np.ones((tables.n_faces, u.shape[1], v.shape[1]), bool)
+    open_ = np.flatnonzero(known & ~full)
+    if len(open_):
+        out[open_] = trimming.inside(tables, chords, open_, u[open_], v[open_][:, None])
+    _add_turns(tables, chords, bounds, lines, out)
+    _join_seams(tables, bounds, out)
+    for row in np.flatnonzero(~known).tolist():
+        uv = np.stack(np.meshgrid(u[row], v[row], indexing="ij"), axis=-1).reshape(-1, 2)
+        out[row] = kernel.inside(row, uv).reshape(out.shape[1:])
+    return out
+
+
+def _add_turns(
+    tables: ShapeTables,
+    chords: Chords,
+    bounds: np.ndarray,
+    lines: tuple[np.ndarray, np.ndarray],
+    inside: np.ndarray,
+) -> None:
+    """Where loops go around more than once, a point is also inside if they hold it in one of the turns to come.
+
+    The turns before do not count, as they do not for `IntTools_FClass2d`.
+    """
+    turn = np.column_stack(surfaces.periods(tables.faces))
+    more = (bounds[:, 1::2] - bounds[:, ::2] - _SEAM_OVERLAP) // turn
+    more = np.clip(more, 0, _MAX_TURNS).astype(int)
+    for row in np.flatnonzero((more > 0).any(axis=1) & chords.closed).tolist():
+        u, v = (line[row : row + 1] for line in lines)
+        for ahead in itertools.product(*(range(n + 1) for n in more[row].tolist())):
+            at_u, at_v = (n * size if n else 0.0 for n, size in zip(ahead, turn[row].tolist(), strict=True))
+            inside[row] |= trimming.inside(tables, chords, np.array([row]), u + at_u, (v + at_v)[:, None])[0]
+
+
+def _join_seams(tables: ShapeTables, bounds: np.ndarray, inside: np.ndarray) -> None:
+    """Where bounds span a whole turn, first and last line are the same points: inside if either is."""
+    turn_u, turn_v = surfaces.periods(tables.faces)
+    around = _is_one_turn(bounds[:, 1] - bounds[:, 0], turn_u)
+    inside[around, 0] |= inside[around, -1]
+    inside[around, -1] = inside[around, 0]
+    around = _is_one_turn(bounds[:, 3] - bounds[:, 2], turn_v)
+    inside[around, :, 0] |= inside[around, :, -1]
+    inside[around, :, -1] = inside[around, :, 0]
+
+
+def _is_one_turn(span: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    return np.flatnonzero((span >= turn - trimming.ON_TOLERANCE) & (span <= turn + _SEAM_OVERLAP))
+
+
+def face_points(
+    tables: ShapeTables, kernel: KernelShape, rows: np.ndarray, u: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points and outward unit normals of faces `rows` at u, v : (k, m); both (k, m, 3)."""
+    points, normals = np.empty((3, *u.shape)), np.empty((3, *u.shape))
+    fill_faces(tables, kernel, rows, u, v, points, normals)
+    return np.moveaxis(points, 0, -1), np.moveaxis(normals, 0, -1)
+
+
+def fill_faces(
+    tables: ShapeTables,
+    kernel: KernelShape,
+    rows: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    points: np.ndarray,
+    normals: np.ndarray | None,
+) -> None:
+    """Points and outward unit normals of faces `rows`, as `surfaces.fill` takes and fills them."""
+    known = tables.faces.evaluable[rows]
+    sign = np.where(tables.face_reversed[rows], -1.0, 1.0)
+    if known.all():
+        surfaces.fill(tables.faces, rows, u, v, points, normals, sign)
+        return
+    which = np.flatnonzero(known)
+    some, some_normals = surfaces.evaluate(tables.faces, rows[which], u[which], v[which])
+    points[:, which] = np.moveaxis(some, -1, 0)
+    if normals is not None:
+        normals[:, which] = np.moveaxis(some_normals * surfaces.per_row(sign[which], some), -1, 0)
+    for i in np.flatnonzero(~known).tolist():
+        pairs = np.column_stack([a.ravel() for a in np.broadcast_arrays(u[i], v[i])])
+        shape = points.shape[2:]
+        at, normal = kernel.surface_points(int(rows[i]), pairs)
+        points[:, i] = at.T.reshape(3, *shape)
+        if normals is not None:
+            normals[:, i] = normal.T.reshape(3, *shape)
+
+
+def edge_grids(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray, n: int) -> np.ndarray:
+    """(E, n, 6) float64: point and unit tangent, uniform in the parameter."""
+    edges = tables.edges
+    t = _steps(edges.first[edge_rows], edges.last[edge_rows], n)
+    out = np.empty((len(edge_rows), n, 6))
+    out[..., :3], out[..., 3:] = curves.evaluate(edges, edge_rows, t)
+    for i in np.flatnonzero(~edges.evaluable[edge_rows]).tolist():
+        row = int(edge_rows[i])
+        t[i] = np.linspace(*kernel.edge_range(row), n)
+        out[i, :, :3], out[i, :, 3:] = kernel.edge_points(row, t[i])
+    size = np.sqrt(np.einsum("enk,enk->en", out[..., 3:], out[..., 3:]))
+    out[..., 3:] /= np.where(size > 0, size, 1.0)[..., None]
+    return out

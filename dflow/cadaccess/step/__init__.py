@@ -1,0 +1,1 @@
+"""Ordinary STEP files from their text, without the kernel."""

@@ -1,0 +1,110 @@
+"""Models of STEP files that dflow reads from their text; the kernel reads them too, but only when it is asked."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from OCP.TopoDS import TopoDS_Shape
+
+from dflow.cadaccess import bodies, defects
+from dflow.cadaccess.files import stated
+from dflow.cadaccess.files.formats import CadFormat
+from dflow.cadaccess.files.records import RefusedError
+from dflow.cadaccess.kernel import healing, reading
+from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.reading import Transfer
+from dflow.cadaccess.model import CadModel, ReadReport, Source
+from dflow.cadaccess.step.assemble import TextShape, read_step
+from dflow.errors import CadError, KernelError
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(rb"(#\d+)\s*=\s*ADVANCED_FACE\s*\(\s*'((?:[^']|'')*)'")
+
+
+def open_text(path: Path, content: bytes, started: float) -> tuple[CadModel | None, str]:
+    """The model of a STEP file as its text says, or None where only the kernel can tell.
+
+    That is where the text holds anything that dflow does not read with certainty, or where the tables fail the checks
+    of a light read: then what is wrong with them, which is wrong with the kernel's light reading too, is returned as
+    well.
+    """
+    try:
+        shape = read_step(content)
+        model = _build(path, content, shape, started)
+        defect = defects.find_defect(model.get_brep())
+    except (RefusedError, CadError, ArithmeticError, ValueError) as error:
+        logger.debug("%s: left to the kernel: %s", path, error)
+        return None, ""
+    if not defect:
+        return model, ""
+    logger.debug("%s: left to the kernel: %s", path, defect)
+    return None, defect
+
+
+def _build(path: Path, content: bytes, shape: TextShape, started: float) -> CadModel:
+    later = _Later(path, content, shape)
+    source = Source(
+        path=str(path),
+        content=content,
+        shape=KernelShape(later.shape),
+        bodies=bodies.Solids(shape.tables),
+        names=later.names,
+        stated=functools.partial(stated.read_stated, content),
+    )
+    report = ReadReport(
+        format=CadFormat.STEP.value,
+        healing="text",
+        unit=shape.unit,
+        schema=reading.step_schema(content),
+        seconds=time.perf_counter() - started,
+    )
+    return CadModel(source, report)
+
+
+@dataclass(slots=True)
+class _Later:
+    """What of a file is read only when it is asked for."""
+
+    path: Path
+    content: bytes
+    text: TextShape
+    moved: Transfer | None = None
+
+    def shape(self) -> TopoDS_Shape:
+        """The kernel's shape, whose faces and edges are those of the tables.
+
+        Raises
+        ------
+        KernelError
+            The kernel finds others.
+        """
+        if self.moved is None:
+            levels: tuple[healing.Healing, ...] = (healing.first_level(self.content), "full")
+            found = (reading.transfer(self.path, self.content, CadFormat.STEP, level) for level in levels)
+            self.moved = next((moved for moved in found if self._fits(moved)), None)
+        if self.moved is None:
+            raise KernelError(f"{self.path}: the kernel finds other faces or edges than the file's text has")
+        return self.moved.shape
+
+    def _fits(self, moved: Transfer) -> bool:
+        kernel, tables = KernelShape(moved.shape), self.text.tables
+        counts = kernel.face_map.Extent(), kernel.edge_map.Extent()
+        return counts == (tables.n_faces, len(tables.edge_degenerate))
+
+    def names(self, kernel: KernelShape, body: int | None) -> list[str]:
+        """The faces' names. Those with escapes (ISO 10303-21, 6.4.3) or beyond ASCII are left to the kernel."""
+        found = dict(_NAME.findall(self.content))
+        tables = self.text.tables
+        rows = range(tables.n_faces) if body is None else bodies.solid_faces(tables, body).tolist()
+        names = [found.get(self.text.face_ids[row]) for row in rows]
+        if any(name is None or b"\\" in name or not name.isascii() for name in names):
+            self.shape()  # read now, so that its reader is at hand
+            assert self.moved is not None
+            return reading.face_names(self.moved.reader, kernel)
+        return [name.decode("ascii").replace("''", "'") for name in names if name is not None]

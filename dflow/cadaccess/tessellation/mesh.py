@@ -1,0 +1,121 @@
+"""Triangles and edge polylines of a shape, for pictures and previews: from its tables, without the kernel.
+
+Faces are cut into trapezoids in (u, v), whose corners are evaluated on the surface. Only faces and edges that there is
+no table for are given to the CAD kernel, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from OCP.BRep import BRep_Tool
+from OCP.BRepMesh import BRepMesh_IncrementalMesh
+from OCP.BRepTools import BRepTools
+from OCP.TopAbs import TopAbs_REVERSED
+from OCP.TopLoc import TopLoc_Location
+
+from dflow.cadaccess.geometry.tables import ShapeTables
+from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.measure.trimming import Chords
+from dflow.cadaccess.tessellation import facets, fineness, polylines, splines, triangulation
+
+_KERNEL_ANGLE = 0.35
+
+Triangles = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Points (V, 3), normals (V, 3), corners (T, 3), face rows (T,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """A tessellated shape.
+
+    Attributes
+    ----------
+    vertices, normals : (V, 3) float32, mm and outward unit normals; faces share no vertices.
+    triangles : (T, 3) int32, counter-clockwise seen from outside
+    triangle_faces : (T,) int32, each triangle's face row
+    edge_points : (P, 3) float32, mm
+    edge_offsets : (n_edges + 1,) int32; polyline i is ``edge_points[edge_offsets[i]:edge_offsets[i + 1]]``
+    """
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    triangles: np.ndarray
+    triangle_faces: np.ndarray
+    edge_points: np.ndarray
+    edge_offsets: np.ndarray
+
+
+def mesh_shape(tables: ShapeTables, chords: Chords, kernel: Callable[[], KernelShape]) -> Mesh:
+    """Tessellate a shape and leave no trace in it.
+
+    Parameters
+    ----------
+    kernel : gives the kernel's view; called for odd faces and edges only.
+
+    Notes
+    -----
+    Chords stray by at most about 1/400 of the shape's size, half a pixel of a preview. Where a boundary has a corner on
+    one of its two faces only, the other's triangle passes it: no gap wider than that. A face that neither the tables
+    nor the kernel can mesh has no triangles. Cost: 0.005 to 0.01 ms a face.
+    """
+    edge_splines = splines.collect(tables.edges)
+    size, n_pieces = fineness.edge_pieces(tables, edge_splines)
+    triangles, rest = _table_triangles(tables, chords, n_pieces, size)
+    if rest:
+        triangles = _join([triangles, *(_kernel_triangles(kernel(), row, size) for row in rest)])
+    return Mesh(*triangles, *polylines.edge_lines(tables, edge_splines, kernel, n_pieces))
+
+
+def _table_triangles(
+    tables: ShapeTables, chords: Chords, n_pieces: np.ndarray, size: float
+) -> tuple[Triangles, list[int]]:
+    """The triangles of all faces that the tables suffice for, and the rows of the others."""
+    outline, rest = polylines.face_outlines(tables, chords, n_pieces)
+    cut = triangulation.cut(outline, fineness.face_steps(tables, outline.low, outline.high, size))
+    points, normals, corners, owners = facets.place_axial(tables, cut)
+    if tables.faces.splines or tables.faces.sweeps:
+        facets.place_free_forms(tables, cut, points, normals)
+    return (points, normals, corners, owners), sorted(rest.tolist() + cut.torn.tolist())
+
+
+def _kernel_triangles(kernel: KernelShape, row: int, size: float) -> Triangles:
+    """One face as the kernel meshes it; nothing where it cannot."""
+    face, place = kernel.face(row), TopLoc_Location()
+    BRepMesh_IncrementalMesh(face, size / 500, False, _KERNEL_ANGLE, False)
+    try:
+        mesh = BRep_Tool.Triangulation_s(face, place)
+        if mesh is None or not mesh.NbTriangles():
+            return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros(0, int)
+        move = place.Transformation()
+        nodes = [mesh.Node(i).Transformed(move) for i in range(1, mesh.NbNodes() + 1)]
+        corners = np.array([mesh.Triangle(i).Get() for i in range(1, mesh.NbTriangles() + 1)]) - 1
+    finally:
+        BRepTools.Clean_s(face)
+    if face.Orientation() == TopAbs_REVERSED:
+        corners = corners[:, ::-1]
+    points = np.array([(node.X(), node.Y(), node.Z()) for node in nodes])
+    return points, _vertex_normals(points, corners), corners, np.full(len(corners), row)
+
+
+def _vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Unit normals, each the area-weighted mean of the triangles around a vertex within its face."""
+    a, b, c = (points[triangles[:, i]] for i in range(3))
+    facet = np.cross(b - a, c - a)
+    total = np.zeros_like(points)
+    for i in range(3):
+        np.add.at(total, triangles[:, i], facet)
+    size = np.sqrt(np.einsum("ij,ij->i", total, total))
+    return total / np.where(size > 0, size, 1.0)[:, None]
+
+
+def _join(pieces: list[Triangles]) -> Triangles:
+    begin = np.cumsum([0, *(len(piece[0]) for piece in pieces)])
+    return (
+        np.concatenate([piece[0] for piece in pieces], dtype=np.float32),
+        np.concatenate([piece[1] for piece in pieces], dtype=np.float32),
+        np.concatenate([piece[2] + at for piece, at in zip(pieces, begin, strict=False)], dtype=np.int32),
+        np.concatenate([piece[3] for piece in pieces], dtype=np.int32),
+    )

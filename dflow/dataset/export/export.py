@@ -1,0 +1,198 @@
+"""A merged dataset in other formats, written a block of samples at a time.
+
+Memory stays at a few blocks, whatever the dataset's size. Nothing written holds a pickle. The output appears whole,
+by a rename, or not at all; it is byte-equal for equal datasets, except that HDF5 promises no bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from dflow.dataset.export.forms import ArraysWriter, GraphWriter, ParquetWriter, Writer
+from dflow.dataset.export.hdf5 import Hdf5Writer
+from dflow.dataset.format.infoset import read_infoset, read_table
+from dflow.dataset.format.location import DatasetLocation
+from dflow.dataset.query.store import DatasetStore, open_store
+from dflow.dataset.training.items import SampleReader
+from dflow.errors import DatasetError, UnknownKeyError
+from dflow.localpath import local_path
+from dflow.storage.paths import TEMPORARY_PREFIX
+
+Form = Literal["parquet", "npz", "pyg", "hdf5"]
+
+BLOCK_BYTES = 64 * 1024**2
+"""Uncompressed arrays of one block of samples; a sample that is larger makes a block alone."""
+
+BLOCK_SAMPLES = 4096
+
+_WRITERS: Mapping[str, Callable[..., Writer]] = {
+    "parquet": ParquetWriter,
+    "npz": ArraysWriter,
+    "pyg": GraphWriter,
+    "hdf5": Hdf5Writer,
+}
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was written: the folder or file, samples, and bytes on disk."""
+
+    path: Path
+    n_samples: int
+    n_bytes: int
+
+
+def export_dataset(
+    location: DatasetLocation,
+    out: str | os.PathLike[str],
+    form: str,
+    *,
+    columns: Sequence[str] | None = None,
+    ids: Sequence[int | range] | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write a dataset, or some of its samples and columns, in another format.
+
+    Parameters
+    ----------
+    location
+        Of the dataset and its tables (`dflow.dataset.format.location.locate`).
+    out
+        The folder (hdf5: file) to make.
+    form
+        "parquet", "npz", "pyg" or "hdf5".
+    columns
+        Groups and ``group/array`` names; all but the face-pair arrays when omitted.
+    ids
+        File ids and ranges of them, in any order; all when omitted. The output is in id order.
+    overwrite
+        Replace what is at `out`: a file, or a folder without folders in it, as exports are. Never what holds the
+        dataset itself.
+
+    Raises
+    ------
+    DatasetError
+        If `out` exists or may not be replaced, an unknown format is asked for, or a library is missing.
+    UnknownKeyError
+        If there is no such group, array or id.
+    """
+    if form not in get_args(Form):
+        raise DatasetError(f"there is no export format {form!r}; there are {', '.join(get_args(Form))}")
+    store = open_store(location.dataset, location.infoset)
+    try:
+        reader = SampleReader(store, columns)
+        chosen = _chosen_ids(store, ids)
+        path = Path(os.path.abspath(local_path(out)))
+        _check_place(path, form, location, overwrite=overwrite)
+        with _published(path) as unfinished:
+            writer = _WRITERS[form](unfinished, reader, chosen)
+            try:
+                for block in _blocks(reader, chosen):
+                    writer.write(reader.read_many(block))
+                writer.write_tables(*_tables(location, store, chosen))
+            finally:
+                writer.close()
+            n_bytes = _size(unfinished)
+    finally:
+        store.close()
+    return ExportReport(path, len(chosen), n_bytes)
+
+
+def _chosen_ids(store: DatasetStore, ids: Sequence[int | range] | None) -> Array:
+    if ids is None:
+        return np.arange(store.n_files, dtype=np.int64)
+    ranges = [i if isinstance(i, range) else range(int(i), int(i) + 1) for i in ids]
+    for wanted in ranges:  # before they become arrays: a slip of the hand may ask for more than the memory holds
+        for end in (wanted[0], wanted[-1]) if wanted else ():
+            if not 0 <= end < store.n_files:
+                known = f"ids 0 to {store.n_files - 1}" if store.n_files else "none"
+                raise UnknownKeyError(f"no file id {end}; the dataset has {known}")
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *(np.arange(r.start, r.stop, r.step) for r in ranges)]))
+
+
+def _blocks(reader: SampleReader, ids: Array) -> Iterator[Array]:
+    """The ids in runs of about `BLOCK_BYTES` of arrays."""
+    n_bytes = np.zeros(len(ids), np.int64)
+    for column in reader.columns:
+        if column.group in reader.groups:
+            n_bytes += reader.store.span(column.group).count[ids] * column.row_bytes
+        else:
+            n_bytes += column.row_bytes
+    begin = 0
+    ends = np.cumsum(n_bytes)
+    while begin < len(ids):
+        used = int(ends[begin - 1]) if begin else 0
+        end = int(np.searchsorted(ends, used + BLOCK_BYTES, side="right"))
+        end = min(max(end, begin + 1), begin + BLOCK_SAMPLES)
+        yield ids[begin:end]
+        begin = end
+
+
+def _tables(location: DatasetLocation, store: DatasetStore, ids: Array) -> tuple[Any, Any]:
+    """The `.infoset`'s rows of the samples, and the `.attribset`; None for a table that is not there."""
+    info = labels = None
+    if location.infoset is not None:
+        read_infoset(location.infoset, store.n_files, store.folder.build)  # refuses a table of another dataset
+        info = read_table(location.infoset, ".infoset").sort_by("id").take(ids).replace_schema_metadata(None)
+    if location.attribset is not None:
+        labels = read_table(location.attribset, ".attribset").replace_schema_metadata(None)
+    return info, labels
+
+
+def _check_place(path: Path, form: str, location: DatasetLocation, *, overwrite: bool) -> None:
+    """Refuse to write where other data would go: `overwrite` is said of an export, a wrong name must cost no more."""
+    if not overwrite and os.path.lexists(path):
+        raise DatasetError(f"{path} exists; remove it, choose another name, or say that it shall be replaced")
+    place, dataset = path.resolve(), location.dataset.resolve()
+    sources = [dataset, *(table.resolve() for table in (location.infoset, location.attribset) if table is not None)]
+    held = next((source for source in sources if source.is_relative_to(place)), None)
+    if held is not None:
+        raise DatasetError(f"{path} cannot be replaced by an export: it holds {held}, which is exported")
+    if place.is_relative_to(dataset):
+        raise DatasetError(f"{path} lies inside the dataset; choose another name")
+    if path.is_dir() and not path.is_symlink():
+        with os.scandir(path) as entries:
+            folder = min((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), default=None)
+        if folder is not None:
+            raise DatasetError(
+                f"{path} is no export, it holds the folder {folder!r}; remove it, or choose another name"
+            )
+    elif os.path.lexists(path) and form != "hdf5":
+        raise DatasetError(f"{path} is no folder, which {form} makes; remove it, or choose another name")
+
+
+@contextmanager
+def _published(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, which becomes `path` at the end; nothing is left after an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
+    try:
+        yield unfinished
+        if path.is_dir() and not path.is_symlink():
+            old = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-old")
+            os.replace(path, old)
+            os.replace(unfinished, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(unfinished, path)
+    finally:
+        if unfinished.is_dir():
+            shutil.rmtree(unfinished)
+        else:
+            unfinished.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())

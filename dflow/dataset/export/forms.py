@@ -1,0 +1,269 @@
+"""The formats of an export that are folders: Parquet tables a group, and one file a sample (`.npz`, `.pt`).
+
+A `Writer` gets the samples in blocks, in id order, and at the end the two tables.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dflow.dataset.format.layout import has_array
+from dflow.dataset.training.collate import index_arrays_of
+from dflow.dataset.training.items import ID, Item, SampleReader, Samples
+from dflow.errors import DatasetError, UnsupportedDataError
+from dflow.schema import FILE_GROUP
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FILE_ID = "file_id_code"
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+"""Of every member, so that equal samples give equal bytes."""
+
+
+class Writer(Protocol):
+    """One export in the making; the constructor takes (path, reader, ids)."""
+
+    def write(self, samples: Samples) -> None:
+        """The next samples."""
+
+    def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
+        """The `.infoset`'s rows of the exported samples, and the `.attribset`."""
+
+    def close(self) -> None:
+        """Finish the files; also after an error."""
+
+
+class ParquetWriter:
+    """A table a group, ``<group>.parquet``: `file_id_code`, then the arrays; trailing dimensions are fixed-size lists.
+
+    ``file.parquet`` has a row a sample: the `.infoset`, and the file values that it lacks. Each block of samples is a
+    row group.
+    """
+
+    def __init__(self, path: Path, reader: SampleReader, ids: Array) -> None:
+        path.mkdir()
+        self._path = path
+        self._reader = reader
+        self._tables: dict[str, pq.ParquetWriter] = {}
+        self._values: dict[str, list[Array]] = {}
+        for column in reader.columns:
+            if column.group in reader.groups:
+                _arrow_type(column.dtype, column.shape[1:], column.key)  # refused before anything is written
+
+    def write(self, samples: Samples) -> None:
+        """One row group in each group's table."""
+        for group in self._reader.groups:
+            arrays = {FILE_ID: np.repeat(samples.ids, samples.counts[group])}
+            arrays |= {key.partition("/")[2]: rows for key, rows in samples.rows.items() if _group_of(key) == group}
+            table = pa.table({name: to_arrow(rows, f"{group}/{name}") for name, rows in arrays.items()})
+            if group not in self._tables:
+                self._tables[group] = _parquet(self._path / f"{group}.parquet", table.schema)
+            self._tables[group].write_table(table)
+        values = {FILE_ID: samples.ids, **{k.partition("/")[2]: v for k, v in samples.values.items()}}
+        values |= presence(self._reader, samples.ids)
+        for name, value in values.items():
+            self._values.setdefault(name, []).append(value)
+
+    def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
+        """``file.parquet`` and ``labels.parquet``."""
+        table = info
+        for name, parts in self._values.items():
+            column = to_arrow(np.concatenate(parts), f"{FILE_GROUP}/{name}")
+            if table is None:
+                table = pa.table({name: column})
+            elif name not in table.column_names:
+                table = table.append_column(name, column)
+        write_tables(self._path, table, labels)
+
+    def close(self) -> None:
+        """Write the tables' footers."""
+        for table in self._tables.values():
+            table.close()
+
+
+class ArraysWriter:
+    """A file a sample, ``<id>.npz``, with the members ``group/array``, ``file/value`` and ``id``.
+
+    The file's name is the id, never the sample's name: a stranger's table may hold any. Arrays that a sample does not
+    have (it holds fill values only because others have them) are left out.
+    """
+
+    suffix = ".npz"
+
+    def __init__(self, path: Path, reader: SampleReader, ids: Array) -> None:
+        path.mkdir()
+        self._path = path
+        self._reader = reader
+        self._digits = len(str(int(ids[-1]))) if len(ids) else 1
+
+    def write(self, samples: Samples) -> None:
+        """A file for each sample."""
+        for position in range(len(samples)):
+            item = samples.item(position)
+            absent = absent_keys(self._reader, item[ID])
+            self._write_item(self._path / f"{item[ID]:0{self._digits}}{self.suffix}", item, absent)
+
+    def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
+        """``file.parquet`` and ``labels.parquet``."""
+        write_tables(self._path, info, labels)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _write_item(self, path: Path, item: Item, absent: Set[str]) -> None:
+        with zipfile.ZipFile(path, "x") as archive:
+            for key, value in item.items():
+                if key in absent:
+                    continue
+                member = zipfile.ZipInfo(f"{key}.npy", ZIP_DATE)
+                member.compress_type = zipfile.ZIP_DEFLATED
+                content = io.BytesIO()
+                np.lib.format.write_array(content, np.asarray(value), allow_pickle=False)
+                archive.writestr(member, content.getvalue(), compresslevel=1)
+
+
+class GraphWriter(ArraysWriter):
+    """A file a sample, ``<id>.pt``: a dictionary of tensors, of which `dflow.dataset.training.torch.to_geometric` makes a
+    graph of PyTorch Geometric.
+    """
+
+    suffix = ".pt"
+
+    def __init__(self, path: Path, reader: SampleReader, ids: Array) -> None:
+        try:
+            self._adapter: Any = importlib.import_module("dflow.dataset.training.torch")
+        except ImportError as error:
+            raise DatasetError(f"the export to .pt files needs PyTorch: {error}") from error
+        super().__init__(path, reader, ids)
+
+    def _write_item(self, path: Path, item: Item, absent: Set[str]) -> None:
+        content = io.BytesIO()  # into a file, torch would write the file's name into the archive
+        fields = graph_fields(item, self._reader.store.index_arrays, absent)
+        self._adapter.torch.save(self._adapter.geometric_fields(fields), content)
+        path.write_bytes(content.getvalue())
+
+
+def graph_fields(
+    item: Item, index_arrays: Mapping[str, str] | None = None, absent: Set[str] = frozenset()
+) -> dict[str, Any]:
+    """A sample as the fields of a graph.
+
+    Nodes are faces (`num_nodes`), `edge_index` is (2, n_arcs) int64; every other array is named ``<array>``, or
+    ``<group>_<array>`` where two groups have the name or the graph has a use for it. Row numbers are int64.
+    `increments` has for every field of row numbers the group that they number and how many rows of it the sample has
+    (-1 where the item has no array of the group): by so much the numbers of the next sample are shifted in a batch.
+    Other fields whose name PyTorch Geometric would take for that of row numbers have ``["", 0]``.
+
+    Parameters
+    ----------
+    index_arrays : the arrays ``group/array`` that hold row numbers, and the groups that they number; what the item says
+        of itself, else the standard ones, when left out
+    absent : arrays that are left out; their rows count
+    """
+    counts = {key.partition("/")[0]: len(value) for key, value in item.items() if key != ID and np.ndim(value)}
+    fields: dict[str, Any] = {}
+    increments: dict[str, list[Any]] = {}
+
+    def add(name: str, target: str, value: Any) -> None:
+        fields[name] = np.asarray(value, np.int64) if target else np.asarray(value)
+        if target or _GUESSED.search(name):
+            increments[name] = [target, counts.get(target, -1) if target else 0]
+
+    targets = index_arrays_of(item) if index_arrays is None else index_arrays
+    names = _field_names(item)
+    kept = {key: value for key, value in item.items() if key not in absent}
+    ends = [kept.pop(key) for key in _ENDS] if kept.keys() >= set(_ENDS) else None
+    for key, value in kept.items():
+        add(names[key], targets.get(key, ""), value)
+    if ends is not None:
+        add("edge_index", "faces", np.stack([np.asarray(end) for end in ends]))
+    if "faces" in counts:
+        fields["num_nodes"] = counts["faces"]
+    return fields | {"increments": increments}
+
+
+_ENDS = ("graph/edges_source", "graph/edges_destination")
+_GUESSED = re.compile("index|batch|^face$")  # in `Data.__inc__` and `Data.__cat_dim__`
+_TAKEN = frozenset({"edge_index", "num_nodes", "increments", "batch", "ptr"})
+
+
+def _field_names(item: Item) -> dict[str, str]:
+    """The field's name for every key of an item."""
+    uses = Counter(key.rpartition("/")[2] for key in item)
+    names = {}
+    for key in item:
+        group, _, name = key.rpartition("/")
+        names[key] = name if not group or (uses[name] == 1 and name not in _TAKEN) else f"{group}_{name}"
+    return names
+
+
+def presence(reader: SampleReader, ids: Array) -> dict[str, Array]:
+    """``has_<group>_<array>`` of the chosen columns that not all samples have, for some ids."""
+    found = {}
+    for column in reader.columns:
+        present = reader.store.present(column.group, column.name)
+        if present is not None:
+            found[has_array(column.group, column.name)] = present[ids]
+    return found
+
+
+def absent_keys(reader: SampleReader, file_id: int) -> set[str]:
+    """The chosen arrays and values that a sample does not have; only others have them."""
+    flags = {column.key: reader.store.present(column.group, column.name) for column in reader.columns}
+    return {key for key, present in flags.items() if present is not None and not present[file_id]}
+
+
+def to_arrow(rows: Array, key: str) -> pa.Array:
+    """Rows as an Arrow array; trailing dimensions become nested fixed-size lists.
+
+    Raises
+    ------
+    UnsupportedDataError
+        For types that Arrow has not, such as complex numbers.
+    """
+    _arrow_type(rows.dtype, rows.shape[1:], key)
+    values = pa.array(np.ascontiguousarray(rows).reshape(-1))
+    for size in reversed(rows.shape[1:]):
+        values = pa.FixedSizeListArray.from_arrays(values, size)
+    return values
+
+
+def write_tables(path: Path, info: pa.Table | None, labels: pa.Table | None) -> None:
+    """The two tables into an export's folder."""
+    tables: Mapping[str, pa.Table | None] = {FILE_GROUP: info, "labels": labels}
+    for name, table in tables.items():
+        target = path / f"{name}.parquet"
+        # A group may have the table's name; its rows win.
+        if table is not None:
+            pq.write_table(table, target if not target.exists() else path / f"{name}_table.parquet", compression="zstd")
+
+
+def _arrow_type(dtype: np.dtype[Any], trailing: tuple[int, ...], key: str) -> Any:
+    try:
+        kind = pa.from_numpy_dtype(dtype)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise UnsupportedDataError(
+            f"{key} is {dtype}, which Parquet cannot hold; leave it out of the columns"
+        ) from error
+    if 0 in trailing:
+        raise UnsupportedDataError(f"{key} has the trailing shape {trailing}, which Parquet cannot hold; leave it out")
+    return kind
+
+
+def _parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd")
+
+
+def _group_of(key: str) -> str:
+    return key.partition("/")[0]

@@ -1,0 +1,1 @@
+"""A dataset on disk: layout, manifest, shards, tables and where they lie."""

@@ -1,0 +1,172 @@
+"""An opened `.dataset` folder: its metadata, and its files by relative path, pinned to the folder that was opened."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dflow.dataset.format.layout import MANIFEST, METADATA
+from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.storage.paths import Below
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait
+_DIRECTORY_HANDLES = os.open in os.supports_dir_fd
+
+
+class DatasetFolder:
+    """One `.dataset` folder as it was when it was opened.
+
+    Files are opened relative to a handle on the folder itself, so that a merge that publishes a new dataset under the
+    same name (by rename) never mixes new shards with old metadata: reads either see the old files or raise. Where the
+    platform has no such handles (Windows) plain paths are used. Safe to share between threads; pickles as its path,
+    and opening the pickle where another dataset stands by then raises `DamagedDatasetError`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(os.path.abspath(path))
+        if not self.path.is_dir():
+            what = "is a file, not a folder" if self.path.exists() else "does not exist"
+            raise DatasetNotFoundError(f"the dataset {self.path} {what}; pass the path of a merged .dataset folder")
+        self._below = Below(self.path, top_links=False)
+        self._checked: set[str] = set()
+        self._handle = os.open(self.path, os.O_RDONLY) if _DIRECTORY_HANDLES else None
+        try:
+            self.metadata = self._read_metadata()
+        except BaseException:
+            self.close()
+            raise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reopen, (str(self.path), self.token)
+
+    def open(self, relative: str) -> int:
+        """A read-only descriptor of a file below the folder; the caller closes it.
+
+        Raises
+        ------
+        DamagedDatasetError
+            When the dataset was closed, or `relative` leads out of the folder, also through a link.
+        """
+        if self._handle is None:
+            self._check(relative)
+            return os.open(self.path / relative, _FLAGS)
+        if self._handle < 0:
+            raise DamagedDatasetError(f"the dataset {self.path} was closed; open it again")
+        folder = relative.rpartition("/")[0]
+        if folder not in self._checked:
+            self._check(folder)
+            self._checked.add(folder)
+        try:
+            return os.open(relative, _FLAGS | os.O_NOFOLLOW, dir_fd=self._handle)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+        self._check(relative)  # a link, perhaps to another place in the folder
+        return os.open(relative, _FLAGS, dir_fd=self._handle)
+
+    def read_bytes(self, relative: str) -> bytes:
+        """The whole of a small file below the folder."""
+        with os.fdopen(self.open(relative), "rb") as file:
+            return file.read()
+
+    def check_links(self, relative: str) -> None:
+        """Raise where a link below the folder `relative` leads out of the dataset: before zarr reads it by itself.
+
+        Raises
+        ------
+        DamagedDatasetError
+            When one does.
+        """
+        for name in self._below.links_out(relative):
+            self._check(name)
+
+    def explain_missing(self, relative: str) -> None:
+        """Return when a shard may be missing (all fill values); raise where it must exist.
+
+        Raises
+        ------
+        DamagedDatasetError
+            When the folder was replaced or removed since it was opened, or when the manifest lists the file.
+        """
+        try:
+            os.close(self.open(METADATA))
+        except OSError as error:
+            message = f"the dataset {self.path} was replaced or removed while it was open; open it again"
+            raise DamagedDatasetError(message) from error
+        if relative in self.listed_files:
+            raise DamagedDatasetError(
+                f"{self.path / relative} is missing, although the dataset's manifest lists it; run the merge again"
+            )
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
+        """What `manifest.json` says; empty for a dataset without one."""
+        try:
+            found: Mapping[str, Any] = json.loads(self.read_bytes(MANIFEST))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise DamagedDatasetError(f"{self.path / MANIFEST} is not JSON: {error}") from error
+        return found
+
+    @property
+    def listed_files(self) -> Mapping[str, Any]:
+        """Every file that the manifest promises, by relative path."""
+        files: Mapping[str, Any] = self.manifest.get("files", {})
+        return files
+
+    @property
+    def build(self) -> str:
+        """The digest of the dataset's content that its tables carry too; "" where the manifest has none."""
+        return str(self.manifest.get("build", ""))
+
+    @cached_property
+    def token(self) -> str:
+        """Eight hexadecimal digits that change whenever the metadata or any listed shard changes."""
+        crc = zlib.crc32(self.read_bytes(METADATA))
+        try:
+            crc = zlib.crc32(self.read_bytes(MANIFEST), crc)
+        except FileNotFoundError:
+            pass  # a dataset written by hand has no manifest
+        return f"{crc:08x}"
+
+    def close(self) -> None:
+        """Release the handle; later reads raise. Called when the object is dropped, too."""
+        if self._handle is not None and self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __del__(self) -> None:
+        if hasattr(self, "_handle"):  # copies in workers are dropped, not closed
+            self.close()
+
+    def _check(self, relative: str) -> None:
+        if self._below.path(relative) is None:
+            raise DamagedDatasetError(f"{self.path} names {relative!r}, which lies outside of the dataset")
+
+    def _read_metadata(self) -> Mapping[str, Any]:
+        try:
+            root = json.loads(self.read_bytes(METADATA))
+        except FileNotFoundError as error:
+            message = f"{self.path} holds no {METADATA}: it is not a dataset, or its merge never finished"
+            raise DamagedDatasetError(message) from error
+        except ValueError as error:
+            raise DamagedDatasetError(f"{self.path / METADATA} is damaged: {error}; run the merge again") from error
+        if not isinstance(root, dict) or "dflow" not in root.get("attributes", {}):
+            raise DamagedDatasetError(f"{self.path} is a Zarr store, but not one of dflow's datasets")
+        return root
+
+
+def reopen(path: str, token: str) -> DatasetFolder:
+    """The folder of a pickle, checked to hold the same dataset still."""
+    folder = DatasetFolder(path)
+    if folder.token != token:
+        folder.close()
+        raise DamagedDatasetError(f"the dataset {path} was replaced while it was open; open it again")
+    return folder

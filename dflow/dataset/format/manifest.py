@@ -1,0 +1,123 @@
+"""The list of a dataset's files: what must exist, with bytes and CRC-32.
+
+Zarr reads a missing chunk as fill values, so only a list can say that a dataset is whole. `manifest.json` is the last
+file written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from isal import isal_zlib
+
+from dflow.dataset.format.layout import FORMAT, MANIFEST, json_bytes
+from dflow.dataset.format.shards import WrittenFile
+from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.storage.paths import open_regular, read_regular
+
+_READ_BYTES = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """`files` maps each path in the dataset to its (bytes, CRC-32).
+
+    `inputs` is the digest of what was merged, `blocks` that of each block of rows: what the next merge may take over.
+    They depend on where the sources lie, so `.infoset` keeps them and the dataset itself does not.
+    """
+
+    files: Mapping[str, tuple[int, int]]
+    inputs: str = ""
+    blocks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def build(self) -> str:
+        """A digest of the content: equal datasets have equal builds. The tables carry it too."""
+        listing = json_bytes({path: list(entry) for path, entry in self.files.items()})
+        return hashlib.blake2b(listing, digest_size=16).hexdigest()
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all files, the manifest aside."""
+        return sum(size for size, _ in self.files.values())
+
+    def to_bytes(self) -> bytes:
+        """The content of `manifest.json`."""
+        files = {path: list(entry) for path, entry in self.files.items()}
+        return json_bytes({"build": self.build, "files": files, "format": FORMAT})
+
+
+def make_manifest(files: Iterable[WrittenFile], inputs: str, blocks: Mapping[str, str]) -> Manifest:
+    """The manifest of the files that were written."""
+    return Manifest({file.path: (file.n_bytes, file.crc) for file in files}, inputs, blocks)
+
+
+def write_file(root: str, path: str, content: bytes) -> WrittenFile:
+    """Write one small file of a dataset that nobody reads yet."""
+    with open(os.path.join(root, path), "xb") as file:
+        file.write(content)
+    return WrittenFile(path, len(content), isal_zlib.crc32(content))
+
+
+def file_crc(path: str | os.PathLike[str]) -> int:
+    """The CRC-32 of a file, as the manifest states it."""
+    crc = 0
+    with os.fdopen(open_regular(path), "rb") as file:
+        while block := file.read(_READ_BYTES):
+            crc = isal_zlib.crc32(block, crc)
+    return crc
+
+
+def read_manifest(dataset: str | os.PathLike[str]) -> Manifest:
+    """The manifest of a dataset.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        If there is no dataset.
+    DamagedDatasetError
+        If there is a folder without a manifest, or the manifest is garbled or of a later format.
+    """
+    path = os.path.join(dataset, MANIFEST)
+    if not os.path.isdir(dataset):
+        raise DatasetNotFoundError(f"there is no dataset at {os.fspath(dataset)!r}")
+    try:
+        return _parse(json.loads(read_regular(path)), path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedDatasetError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); run the merge again"
+        ) from error
+
+
+def _parse(document: Mapping[str, Any], path: str) -> Manifest:
+    if document["format"] > FORMAT:
+        raise DamagedDatasetError(
+            f"{path} is of format {document['format']}, this version of dflow reads up to {FORMAT}; use a newer dflow"
+        )
+    files = {str(name): (int(size), int(crc)) for name, (size, crc) in document["files"].items()}
+    for name in files:
+        if os.path.isabs(name) or os.pardir in name.split("/"):
+            raise DamagedDatasetError(f"{path} lists {name!r}, which lies outside of the dataset")
+    manifest = Manifest(files)
+    if manifest.build != document["build"]:
+        raise DamagedDatasetError(f"{path}: its list of files does not match its own digest")
+    return manifest
+
+
+def missing_files(dataset: str | os.PathLike[str], manifest: Manifest) -> list[str]:
+    """What is wrong with the files' presence and sizes, a sentence each; contents are not read."""
+    faults = []
+    for path, (size, _) in sorted(manifest.files.items()):
+        try:
+            found = os.stat(os.path.join(dataset, path)).st_size
+        except OSError as error:
+            faults.append(f"{path}: {error.strerror}")
+            continue
+        if found != size:
+            faults.append(f"{path}: {found:,} bytes, the manifest says {size:,}")
+    return faults

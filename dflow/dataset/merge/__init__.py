@@ -1,0 +1,1 @@
+"""From samples to one dataset: the plan, the shards, the tables, publication."""

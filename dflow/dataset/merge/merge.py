@@ -1,0 +1,336 @@
+"""The merge: from sealed samples to a published dataset.
+
+The plan is made from the records alone (`dflow.dataset.merge.plan`). Each block of it is one `dask.delayed` node,
+``merge-<group>-000012``, that reads the samples it covers and writes one shard of every array of its group
+(`dflow.dataset.merge.nodes`); no two nodes write the same file, so there are no locks.
+
+What the client holds already (file values, offsets) it writes itself. Everything goes into a build beside the
+dataset, which is published when every file is there (`dflow.dataset.merge.publish`).
+
+Nothing is merged while files are still encoded, because it would not pay: the merge keeps all workers busy as it is,
+so overlapping hides nothing, and a shard is ready when the sorted prefix behind it is, so files would have to be
+encoded in the order of their paths, and the largest could no longer go first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from dask.delayed import Delayed
+
+from dflow._version import __version__
+from dflow.dataset.format.layout import FORMAT, MANIFEST, MergeSettings, metadata_files
+from dflow.dataset.format.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
+from dflow.dataset.format.shards import WrittenFile, write_whole
+from dflow.dataset.merge.blocks import InFolder, Locator
+from dflow.dataset.merge.nodes import Nodes, Published, shard_nodes, word_nodes
+from dflow.dataset.merge.plan import MergePlan, plan_merge
+from dflow.dataset.merge.publish import Build, Outputs, block_name, recover
+from dflow.dataset.merge.tables import (
+    attribute_tables,
+    table_build,
+    table_rows,
+    with_memory,
+    write_attribset,
+    write_infoset,
+)
+from dflow.dataset.merge.values import Vocabularies, unite
+from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError
+from dflow.records import SampleRecord, ShardRecord
+from dflow.schema import schema_to_dict
+from dflow.storage.paths import FlowPaths
+
+logger = logging.getLogger(__name__)
+
+Compute = Callable[[Sequence[Delayed]], Iterator[ShardRecord]]
+"""How nodes are run: on a cluster in a sliding window, or one after the other; results in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """What became of a merge.
+
+    `rejected`: (sample, "schema", reason) of samples that contradict the schema or the others. `damaged`: (sample,
+    reason) of samples whose `.data` file was missing or unreadable; the dataset was made without them. `reused`: the
+    published dataset was up to date already and nothing was written. `seconds` is wall time.
+    """
+
+    n_samples: int
+    rejected: tuple[tuple[str, str, str], ...] = ()
+    damaged: tuple[tuple[str, str], ...] = ()
+    n_bytes: int = 0
+    seconds: float = 0.0
+    reused: bool = False
+
+
+def merge_dataset(
+    records: Sequence[SampleRecord],
+    paths: FlowPaths,
+    *,
+    flow_name: str,
+    compute: Compute,
+    settings: MergeSettings | None = None,
+    content_hashes: Mapping[str, str] | None = None,
+) -> MergeReport:
+    """Merge a flow's samples into its `.dataset`, `.infoset` and `.attribset`.
+
+    `content_hashes` maps sample names to the hash of their source. The caller owns the flow's folder.
+
+    Raises
+    ------
+    DatasetError
+        If two records bear one sample name, no sample at all can be read, or the build is not whole.
+    OutputFolderError
+        If the folder cannot be written or the disk is full; what was published stays.
+    """
+    merger = Merger(Outputs.of(paths), InFolder(str(paths.encoded)), compute, settings or MergeSettings())
+    return merger.run(records, flow_name=flow_name, content_hashes=content_hashes or {})
+
+
+def compute_inline(nodes: Sequence[Delayed]) -> Iterator[ShardRecord]:
+    """Run the nodes one after the other in this thread: the oracle, and the default of standalone merges."""
+    for node in nodes:
+        yield node.compute(scheduler="synchronous")  # type: ignore[no-untyped-call]  # dask
+
+
+@dataclass(frozen=True, slots=True)
+class Merger:
+    """Where a merge reads, writes and computes. One process at a time may merge into the same outputs."""
+
+    outputs: Outputs
+    locate: Locator
+    compute: Compute
+    settings: MergeSettings
+
+    @property
+    def stream_cache(self) -> Path:
+        """The folder of the previews, beside the dataset."""
+        return self.outputs.dataset.parent / "stream_cache"
+
+    def run(self, records: Sequence[SampleRecord], *, flow_name: str, content_hashes: Mapping[str, str]) -> MergeReport:
+        """Merge, without the samples that turn out to be damaged, and publish; see `merge_dataset`."""
+        begin = time.perf_counter()
+        damaged: dict[str, str] = {}
+        try:
+            recover(self.outputs)
+            while True:
+                remaining = [record for record in records if record.name not in damaged]
+                inputs = cache(partial(self._inputs_digest, remaining, flow_name, content_hashes))
+                reused = self._up_to_date(inputs)
+                if reused and table_rows(self.outputs.infoset) == len(remaining):  # a plan would reject none
+                    return self._report(reused, len(remaining), (), damaged, begin, reused=True)
+                plan = plan_merge(remaining, self.settings)
+                try:
+                    manifest = reused or self._build(plan, inputs, flow_name, content_hashes, suffix=_suffix(damaged))
+                    break
+                except _Damaged as found:
+                    damaged |= found.samples
+                    _refuse_total_loss(damaged, records)
+        except OSError as error:
+            if isinstance(error, DflowError):
+                raise
+            raise OutputFolderError(
+                f"the merge cannot read or write below {self.outputs.dataset.parent}: {error}. What was published and "
+                "what is encoded is untouched; make room or permit access, and run again"
+            ) from error
+        rejected = tuple((name, "schema", reason) for name, reason in plan.rejected)
+        return self._report(manifest, len(plan.samples), rejected, damaged, begin, reused=reused is not None)
+
+    @staticmethod
+    def _report(
+        manifest: Manifest,
+        n_samples: int,
+        rejected: tuple[tuple[str, str, str], ...],
+        damaged: Mapping[str, str],
+        begin: float,
+        *,
+        reused: bool,
+    ) -> MergeReport:
+        seconds = time.perf_counter() - begin
+        return MergeReport(n_samples, rejected, tuple(sorted(damaged.items())), manifest.n_bytes, seconds, reused)
+
+    def _up_to_date(self, inputs: Callable[[], str]) -> Manifest | None:
+        """The published manifest, when the same inputs made it and everything is in its place."""
+        try:
+            manifest = with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset)
+            tables = {table_build(path) for path in (self.outputs.infoset, self.outputs.attribset)}
+        except (DatasetError, OSError, ValueError):
+            return None
+        whole = manifest.inputs == inputs() and tables == {manifest.build}
+        return manifest if whole and not missing_files(self.outputs.dataset, manifest) else None
+
+    def _inputs_digest(self, records: Iterable[SampleRecord], flow_name: str, content_hashes: Mapping[str, str]) -> str:
+        """A digest of all that the outputs depend on; the previews count because `.infoset` names those that exist."""
+        digest = hashlib.blake2b(repr((FORMAT, __version__, self.settings, flow_name)).encode(), digest_size=16)
+        previews = set(os.listdir(self.stream_cache)) if self.stream_cache.is_dir() else set()
+        ordered = sorted(records, key=_ORDER)  # as they nearly come, which takes a sixth of sorting by name
+        layouts = {id(record.layout): record.layout for record in ordered}
+        digests = {key: hashlib.blake2b(_bytes_of(layout)).digest() for key, layout in layouts.items()}
+        for record in ordered:
+            name = record.name
+            shown = (f"{name}.png" in previews, f"{name}.glb" in previews, content_hashes.get(name))
+            digest.update(_bytes_of((digests[id(record.layout)], _OWN(record), shown)))
+        return digest.hexdigest()
+
+    def _build(
+        self,
+        plan: MergePlan,
+        inputs: Callable[[], str],
+        flow_name: str,
+        content_hashes: Mapping[str, str],
+        *,
+        suffix: str,
+    ) -> Manifest:
+        """Build, verify and publish. Raises `_Damaged` when samples cannot be read; nothing is published then."""
+        build = Build.begin(self.outputs)
+        try:
+            vocabularies = self._gather_words(plan, suffix)
+            root = str(build.dataset)
+            make_folders(root, plan)
+            files: list[WrittenFile] = []
+
+            def meanwhile() -> None:
+                files.extend(write_what_is_known(root, plan))
+                inputs()
+
+            nodes = shard_nodes(
+                plan, root, self.locate, vocabularies=vocabularies, published=self._existing(), suffix=suffix
+            )
+            shards = self._undamaged(nodes, meanwhile)
+            files += [WrittenFile(path, r.sizes[path], crc) for r in shards for path, crc in r.crcs.items()]
+            manifest = make_manifest(files, inputs(), {block_name(r.group, r.shard_index): r.digest for r in shards})
+            verify(root, plan, manifest)
+            write_file(root, MANIFEST, manifest.to_bytes())
+            write_infoset(
+                build.infoset,
+                plan,
+                flow_name=flow_name,
+                stream_cache=self.stream_cache,
+                content_hashes=content_hashes,
+                manifest=manifest,
+            )
+            write_attribset(build.attribset, attribute_tables(plan, vocabularies.words), build=manifest.build)
+            build.publish()
+            return manifest
+        finally:
+            if not build.is_ready():
+                build.discard()
+
+    def _existing(self) -> Published | None:
+        """The dataset that will be replaced: what the merge would write alike is taken over from it."""
+        try:
+            return with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset), str(self.outputs.dataset)
+        except (DatasetError, OSError, ValueError):
+            return None
+
+    def _gather_words(self, plan: MergePlan, suffix: str) -> Vocabularies:
+        """The vocabularies of the text arrays: one more pass over the samples, where there are any."""
+        coded = [array.target.path for group in plan.groups.values() for array in group.arrays if array.coded]
+        return unite(coded, self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if coded else ())
+
+    def _undamaged(self, nodes: Nodes, meanwhile: Callable[[], None] = lambda: None) -> list[ShardRecord]:
+        """The records of all nodes; `_Damaged`, once all have run, when some found damage.
+
+        `meanwhile` is called once, while nodes are running if there are some: this process would only wait for them.
+        """
+        done: list[ShardRecord] = []
+        for record in self.compute(nodes):
+            if not done:
+                meanwhile()
+            done.append(record)
+        if not done:
+            meanwhile()
+        if damaged := {name: reason for record in done for name, reason in record.damaged}:
+            raise _Damaged(damaged)
+        return done
+
+
+_ORDER = attrgetter("source", "body", "name")
+_OWN = attrgetter("name", "source", "body", "rows", "values", "n_bytes", "data_crc")
+"""What the outputs depend on of a record, its layout apart."""
+
+
+def _bytes_of(value: object) -> bytes:
+    return repr(value).encode("utf-8", "surrogatepass")
+
+
+class _Damaged(Exception):
+    """Samples that cannot be read, with the reasons: plan again without them."""
+
+    def __init__(self, samples: dict[str, str]) -> None:
+        super().__init__(f"{len(samples)} damaged samples")
+        self.samples = samples
+
+
+def _suffix(damaged: Mapping[str, str]) -> str:
+    """What tells the nodes of a second attempt from those of the first, which a cluster may still remember."""
+    return f"-without-{len(damaged)}" if damaged else ""
+
+
+def _refuse_total_loss(damaged: Mapping[str, str], records: Sequence[SampleRecord]) -> None:
+    if len(damaged) >= len(records):
+        name, reason = min(damaged.items())
+        raise DatasetError(
+            f"none of the {len(records)} samples can be read, the first is {name}: {reason}. The dataset stays as it "
+            "was; bring the folder of the encoded samples back, or run the flow again to encode them anew"
+        )
+    logger.warning("%d samples cannot be read: planning again without them", len(damaged))
+
+
+def make_folders(root: str, plan: MergePlan) -> None:
+    """Make every folder of the dataset, here and nowhere else: a node whose build was swept cannot bring it back."""
+    targets = plan.targets()
+    for group in targets:
+        for target in targets[group]:
+            os.makedirs(os.path.join(root, target.path))
+        os.makedirs(os.path.join(root, group), exist_ok=True)
+
+
+def write_what_is_known(root: str, plan: MergePlan) -> list[WrittenFile]:
+    """Write all Zarr metadata and the columns that the plan holds."""
+    targets = plan.targets()
+    metadata = metadata_files(targets, root_attributes(plan), _group_attributes(plan))
+    files = [write_file(root, path, content) for path, content in metadata.items()]
+    columns = {column.name: column for column in plan.columns}
+    for target in plan.column_targets:
+        files += write_whole(root, target, columns[target.name].values)
+    return files
+
+
+def root_attributes(plan: MergePlan) -> dict[str, Any]:
+    """What the dataset says of itself."""
+    groups = {name: {"dimension": g.dimension, "n_rows": g.n_rows} for name, g in plan.groups.items()}
+    head = {"format": FORMAT, "groups": groups, "n_files": len(plan.samples), "version": __version__}
+    return {"dflow": head, "schema": schema_to_dict(plan.schema)}
+
+
+def _group_attributes(plan: MergePlan) -> dict[str, dict[str, Any]]:
+    """The declared descriptions of the groups."""
+    described = {name: spec.description for name, spec in plan.schema.groups.items() if spec.description}
+    return {name: {"description": text} for name, text in described.items()}
+
+
+def verify(root: str, plan: MergePlan, manifest: Manifest) -> None:
+    """Hold the build against the plan before it is published.
+
+    Raises
+    ------
+    DamagedDatasetError
+        If a shard is missing from the manifest, a file from the disk, or a size differs.
+    """
+    shards = {t.shard_key(i) for group in plan.targets().values() for t in group for i in range(t.n_shards)}
+    if absent := sorted(shards - manifest.files.keys()):
+        raise DamagedDatasetError(
+            f"the merge left {len(absent)} shards unwritten, the first is {absent[0]}; run it again"
+        )
+    if faults := missing_files(root, manifest):
+        raise DamagedDatasetError(f"the merge's files are not as written: {'; '.join(faults[:5])}; run it again")

@@ -1,0 +1,189 @@
+"""The merge's Dask nodes: each reads the samples behind one block of rows and writes one shard of every array of the
+group.
+
+Reading and writing are one node because `Delayed` does not fuse: as two, blocks would travel between workers. What a
+node gets is compact (`Block`), what it returns small (`ShardRecord`); it runs in a Dask worker, in any order, more
+than once if need be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import overload
+
+from dask.delayed import Delayed, delayed
+
+from dflow.dataset.format.layout import ArrayTarget, id_array
+from dflow.dataset.format.manifest import Manifest
+from dflow.dataset.format.shards import ShardWriter, WrittenFile
+from dflow.dataset.merge.blocks import Locator, Run, encode_words, read_block
+from dflow.dataset.merge.plan import Block, GroupPlan, MergePlan
+from dflow.dataset.merge.publish import OldShard, block_digest, link_shard, old_shard
+from dflow.dataset.merge.values import Vocabularies
+from dflow.records import ShardRecord
+
+_OPENING_BYTES = 8192
+"""What opening a sample takes, as the bytes that are coded meanwhile."""
+
+Published = tuple[Manifest, str]
+"""The dataset that a merge will replace, whose shards may be taken over: manifest and folder."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardJob:
+    """Everything one node needs; nothing of it grows with the dataset.
+
+    `codes` has an entry for each text array; `old` is the published shard at the same place, None where there is none.
+    """
+
+    root: str
+    block: Block
+    targets: tuple[ArrayTarget, ...]
+    locate: Locator
+    codes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    old: OldShard | None = None
+
+    def names_to_read(self) -> tuple[str, ...]:
+        """The arrays that come from the `.data` files: all but the ids."""
+        return tuple(target.name for target in self.targets if target.name != id_array(self.block.group))
+
+
+class Nodes(Sequence[Delayed]):
+    """Nodes that are made when they are asked for: the blocks of ten million samples together would fill the client."""
+
+    def __init__(self, jobs: Sequence[tuple[str, int]], make: Callable[[str, int], Delayed]) -> None:
+        self._jobs, self._make = jobs, make
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    @overload
+    def __getitem__(self, index: int) -> Delayed: ...
+    @overload
+    def __getitem__(self, index: slice) -> Nodes: ...
+    def __getitem__(self, index: int | slice) -> Delayed | Nodes:
+        if isinstance(index, slice):
+            return Nodes(self._jobs[index], self._make)
+        return self._make(*self._jobs[index])
+
+
+def shard_nodes(
+    plan: MergePlan,
+    root: str,
+    locate: Locator,
+    *,
+    vocabularies: Vocabularies | None = None,
+    published: Published | None = None,
+    suffix: str = "",
+) -> Nodes:
+    """One node per shard, the longest first; keys ``merge-<group>-000012`` and `suffix`.
+
+    Shards of `published` that would come out the same are taken over.
+    """
+    vocabularies = vocabularies or Vocabularies()
+
+    def make(group: str, index: int) -> Delayed:
+        targets = tuple(array.target for array in plan.groups[group].arrays)
+        block = plan.block(group, index)
+        old = old_shard(*published, block, targets) if published is not None else None
+        job = ShardJob(root, block, targets, locate, vocabularies.codes(group, index), old)
+        return _node(partial(run_shard, job), f"merge-{group}-{index:06d}{suffix}")
+
+    return Nodes(_by_work(plan, plan.groups.values()), make)
+
+
+def word_nodes(plan: MergePlan, locate: Locator, *, suffix: str = "") -> Nodes:
+    """One node a block of each group that has text arrays; keys ``words-<group>-000012`` and `suffix`."""
+    coded = {g.name: tuple(a.target for a in g.arrays if a.coded) for g in plan.groups.values()}
+
+    def make(group: str, index: int) -> Delayed:
+        job = ShardJob("", plan.block(group, index), coded[group], locate)
+        return _node(partial(gather_words, job), f"words-{group}-{index:06d}{suffix}")
+
+    return Nodes(_by_work(plan, [group for group in plan.groups.values() if coded[group.name]]), make)
+
+
+def _by_work(plan: MergePlan, groups: Iterable[GroupPlan]) -> list[tuple[str, int]]:
+    """All blocks, (group, index), of some groups, those that take longest first: long nodes at the end would leave
+    workers idle.
+    """
+    costs = {(g.name, i): _cost(plan, g, i) for g in groups for i in range(g.n_shards)}
+    return sorted(costs, key=lambda block: (-costs[block], block))
+
+
+def _cost(plan: MergePlan, group: GroupPlan, index: int) -> float:
+    """What a block takes, in bytes that are expanded and coded again; its samples are taken to be of mean size."""
+    rows = min(group.shard_rows, group.n_rows - index * group.shard_rows)
+    row_bytes = sum(array.target.row_bytes for array in group.arrays)
+    return rows * (row_bytes + _OPENING_BYTES * len(plan.samples) / group.n_rows)
+
+
+def _node(function: Callable[[], ShardRecord], key: str) -> Delayed:
+    # traverse=False: dask would look for collections in every field of the job, sample by sample.
+    return delayed(function, pure=False, traverse=False)(dask_key_name=key)
+
+
+def run_shard(job: ShardJob) -> ShardRecord:
+    """Write one shard of every array of the group, or take over one that exists where it would come out the same.
+
+    Raises
+    ------
+    OSError
+        If the shard cannot be written: a full disk, or the build's folder is gone because its flow was killed.
+    """
+    begin = time.perf_counter()
+    block, damaged = job.block, list[tuple[str, str]]()
+    digest = block_digest(block, job.targets, job.codes)
+    linked = link_shard(job.old, job.root) if job.old is not None and job.old.digest == digest else None
+    files = _write(job, damaged) if linked is None else linked
+    return ShardRecord(
+        block.group,
+        block.index,
+        sum(file.n_bytes for file in files),
+        crcs={file.path: file.crc for file in files},
+        sizes={file.path: file.n_bytes for file in files},
+        damaged=tuple(damaged),
+        seconds=time.perf_counter() - begin,
+        digest=digest,
+        reused=linked is not None,
+    )
+
+
+def _write(job: ShardJob, damaged: list[tuple[str, str]]) -> list[WrittenFile]:
+    """The written files; none when samples are `damaged`, which then names all of the block."""
+    with ExitStack() as stack:
+        writers = [stack.enter_context(ShardWriter(job.root, target, job.block.index)) for target in job.targets]
+        for run in read_block(job.block, job.names_to_read(), job.locate, damaged):
+            if not damaged:
+                _append(writers, run, job.codes)
+        return [] if damaged else [writer.finish() for writer in writers]
+
+
+def _append(writers: Sequence[ShardWriter], run: Run, codes: Mapping[str, Mapping[str, int]]) -> None:
+    for writer in writers:
+        target = writer.target
+        if target.name == id_array(target.group):
+            writer.append(run.sample_ids())
+            continue
+        for rows, n_rows in run.pieces[target.name]:
+            if rows is None:
+                writer.repeat(target.fill_scalar(), n_rows)
+            else:
+                writer.append(encode_words(rows, codes[target.path]) if target.path in codes else rows)
+
+
+def gather_words(job: ShardJob) -> ShardRecord:
+    """The distinct words of the group's text arrays in one block."""
+    damaged: list[tuple[str, str]] = []
+    words: dict[str, set[str]] = {target.name: set() for target in job.targets}
+    for run in read_block(job.block, tuple(words), job.locate, damaged):
+        for name, found in words.items():
+            for rows, _ in run.pieces[name]:
+                if rows is not None:
+                    found.update(map(str, rows.ravel().tolist()))
+    gathered = {target.path: tuple(sorted(words[target.name])) for target in job.targets}
+    return ShardRecord(job.block.group, job.block.index, 0, damaged=tuple(damaged), words=gathered)

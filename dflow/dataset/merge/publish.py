@@ -1,0 +1,243 @@
+"""From a finished build to the published dataset, in steps that a crash can interrupt anywhere.
+
+A merge builds in ``.tmp-<dataset>-<token>/`` beside the dataset: ``dataset/``, ``infoset``, ``attribset``. When
+everything is there and verified, ``ready.json`` is written. From then on the build is rolled forward: each part
+changes places with the published one in one system call. A merge that finds a ready build of a process that died
+finishes it; any other build is swept, never trusted.
+
+At every moment there is a whole dataset under the name, the old one or the new one. A reader that holds the old
+folder open (`DatasetExplorer` does) keeps reading old files or gets an error; it never sees a mixture.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dflow.dataset.format.layout import CODECS, FORMAT, ArrayTarget
+from dflow.dataset.format.manifest import Manifest, file_crc, read_manifest
+from dflow.dataset.format.shards import WrittenFile
+from dflow.dataset.merge.plan import Block
+from dflow.errors import DatasetError
+from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
+
+logger = logging.getLogger(__name__)
+
+_READY = "ready.json"
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The three things a merge publishes, in one folder."""
+
+    dataset: Path
+    infoset: Path
+    attribset: Path
+
+    @classmethod
+    def of(cls, paths: FlowPaths) -> Outputs:
+        """Those of a flow."""
+        return cls(paths.dataset, paths.infoset, paths.attribset)
+
+    @property
+    def prefix(self) -> str:
+        """What every build of this dataset begins with."""
+        return f"{TEMPORARY_PREFIX}{self.dataset.name}-"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A dataset that nobody reads yet. `folder` is new for every attempt, so a straggler of a dead run cannot write
+    into it.
+    """
+
+    folder: Path
+    outputs: Outputs
+
+    @classmethod
+    def begin(cls, outputs: Outputs) -> Build:
+        """Make the folder of a new build.
+
+        Raises
+        ------
+        OSError
+            If the folder of the outputs cannot be written.
+        """
+        folder = outputs.dataset.parent / f"{outputs.prefix}{os.urandom(6).hex()}"
+        os.makedirs(folder / "dataset")
+        return cls(folder, outputs)
+
+    @property
+    def dataset(self) -> Path:
+        return self.folder / "dataset"
+
+    @property
+    def infoset(self) -> Path:
+        return self.folder / "infoset"
+
+    @property
+    def attribset(self) -> Path:
+        return self.folder / "attribset"
+
+    def publish(self) -> None:
+        """Mark the build as ready, then roll it forward."""
+        temporary = self.folder / f"{TEMPORARY_PREFIX}{_READY}"
+        temporary.write_text(json.dumps({"build": read_manifest(self.dataset).build}), encoding="utf-8")
+        _sync_tree(self.folder)
+        os.replace(temporary, self.folder / _READY)
+        self.roll_forward()
+
+    def is_ready(self) -> bool:
+        """Whether everything was there and verified when its process died."""
+        return (self.folder / _READY).is_file()
+
+    def roll_forward(self) -> None:
+        """Put the parts in their places; safe to repeat after an interruption at any point."""
+        build = json.loads((self.folder / _READY).read_text(encoding="utf-8"))["build"]
+        if _is_build(self.dataset, build):
+            _put_in_place(self.dataset, self.outputs.dataset)
+        for part, place in ((self.infoset, self.outputs.infoset), (self.attribset, self.outputs.attribset)):
+            if part.exists():
+                os.replace(part, place)
+        os.unlink(self.folder / _READY)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the build and, after an exchange, the dataset that it replaced."""
+        for _ in range(3):  # a straggler of a dead run may add a file while we delete
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+        logger.warning("%s could not be removed; the next run tries again", self.folder)
+
+
+def recover(outputs: Outputs) -> None:
+    """Finish the build that a dead process left ready, sweep all others. The caller owns the folder."""
+    folder = outputs.dataset.parent
+    if not folder.is_dir():
+        return
+    for name in sorted(os.listdir(folder)):
+        if not name.startswith(outputs.prefix):
+            continue
+        build = Build(folder / name, outputs)
+        if build.is_ready():
+            logger.info("finishing the dataset that an interrupted run left ready in %s", name)
+            build.roll_forward()
+        else:
+            build.discard()
+
+
+def _is_build(dataset: Path, build: str) -> bool:
+    """Whether the folder holds this build: after an exchange it holds the old dataset, maybe one without a manifest."""
+    try:
+        return read_manifest(dataset).build == build
+    except DatasetError:
+        return False
+
+
+def _put_in_place(new: Path, place: Path) -> None:
+    """Make `new` stand under the name `place`; what stood there takes the other name, or a name beside it."""
+    try:
+        if not os.path.lexists(place):
+            os.rename(new, place)
+        elif not _exchange(new, place):
+            # No exchange on this file system: for a moment the name is free, and `roll_forward` fills it after a crash.
+            os.rename(place, new.with_name("replaced"))
+            os.rename(new, place)
+    except OSError as error:
+        raise DatasetError(
+            f"{place} cannot be replaced ({error}); it stays as it was. Permit writing in it and beside it, which "
+            "moving a folder takes, and run again: what is encoded is kept"
+        ) from error
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step (Linux's ``renameat2``); False where that is not to be had."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    if renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), os.fspath(second))
+
+
+def _sync_tree(folder: Path) -> None:
+    """Hand the small files that decide about a build to the disk before the marker says ready."""
+    for path in (folder / "dataset" / "manifest.json", folder / "infoset", folder / "attribset"):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class OldShard:
+    """One shard of every array of a group, as the published dataset has it. `digest` says which block made it."""
+
+    root: str
+    digest: str
+    files: tuple[WrittenFile, ...]
+
+
+def block_name(group: str, index: int) -> str:
+    """What a block is called in the manifest."""
+    return f"{group}/{index:06d}"
+
+
+def block_digest(block: Block, targets: Sequence[ArrayTarget], codes: Mapping[str, Mapping[str, int]]) -> str:
+    """Everything that a block's shard files depend on; the dataset's size is not among it."""
+    digest = hashlib.blake2b(digest_size=16)
+    forms = [(t.name, t.dtype, t.trailing, t.chunk_rows, t.shard_rows, t.fill, t.level) for t in targets]
+    place = (block.group, block.start, block.stop)
+    digest.update(repr((FORMAT, CODECS, *place, forms, sorted(block.forms.items()))).encode())
+    for column in (block.ids, block.first_rows, block.counts, block.n_bytes, block.crcs, block.odd):
+        digest.update(column.tobytes())
+    for name in sorted(block.absent):
+        digest.update(name.encode() + block.absent[name].tobytes())
+    text = repr((block.names, [(key, sorted(codes[key].items())) for key in sorted(codes)]))
+    digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def old_shard(manifest: Manifest, root: str, block: Block, targets: Sequence[ArrayTarget]) -> OldShard | None:
+    """The published shard at a block's place, None where there is none of these arrays."""
+    digest = manifest.blocks.get(block_name(block.group, block.index))
+    keys = [target.shard_key(block.index) for target in targets]
+    if digest is None or any(key not in manifest.files for key in keys):
+        return None
+    return OldShard(root, digest, tuple(WrittenFile(key, *manifest.files[key]) for key in keys))
+
+
+def link_shard(old: OldShard, root: str) -> list[WrittenFile] | None:
+    """Link the old files into a new dataset; None, and perhaps some links, where one is not what its manifest says.
+
+    Files are linked after their checksum was verified, so a shard that rotted on the disk is written anew. A link
+    that is there already is a repeated task's.
+    """
+    for file in old.files:
+        source = os.path.join(old.root, file.path)
+        try:
+            if file_crc(source) != file.crc:
+                return None
+            os.link(source, os.path.join(root, file.path))
+        except FileExistsError:
+            continue
+        except OSError:  # no hard links on this file system, or the file is gone: it is written instead
+            return None
+    return list(old.files)

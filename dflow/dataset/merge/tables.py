@@ -1,0 +1,259 @@
+"""`.infoset` and `.attribset`: the words of a dataset, in Parquet.
+
+Equal content gives equal bytes: fixed column order, fixed row groups, no timings. Pages carry checksums. Rows are
+written in groups, so that ten million samples need no more memory than their plan.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dflow.dataset.format.layout import FORMAT
+from dflow.dataset.format.manifest import Manifest
+from dflow.dataset.merge.plan import MergePlan
+from dflow.dataset.merge.values import FileColumn, Vocabulary
+from dflow.schema.names import OPEN_NAMES
+from dflow.storage.sample import NOT_SET
+
+ROWS_PER_GROUP = 65536
+
+INFOSET_COLUMNS = (
+    ("id", pa.int64()),
+    ("name", pa.string()),
+    ("description", pa.string()),
+    ("body", pa.int32()),
+    ("flow_name", pa.string()),
+    ("subset", pa.string()),
+    ("table_name", pa.string()),
+    ("stream_cache_png", pa.string()),
+    ("stream_cache_3d", pa.string()),
+    ("content_hash", pa.string()),
+)
+
+_FLOW_NAME = [name for name, _ in INFOSET_COLUMNS].index("flow_name")
+
+ATTRIBSET_SCHEMA = pa.schema(
+    [("table_name", pa.string()), ("id", pa.int64()), ("name", pa.string()), ("description", pa.string())]
+)
+
+
+def info_columns(columns: Sequence[FileColumn]) -> list[str]:
+    """The `.infoset` columns of file values: their names.
+
+    Storages refuse those of `INFOSET_COLUMNS`; what older versions saved gets ``_value`` behind.
+    """
+    own = {name for name, _ in INFOSET_COLUMNS}
+    taken = own | {column.name for column in columns}
+    names = []
+    for column in columns:
+        name = column.name
+        while name in own or (name != column.name and name in taken):
+            name += "_value"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def label_name(name: str, names: Collection[str]) -> str:
+    """The column of the words of a categorical value: ``<name>_label``, or what is free where a value is called so."""
+    label = f"{name}_label"
+    while label in names:
+        label += "_word"
+    return label
+
+
+def write_infoset(
+    path: str | os.PathLike[str],
+    plan: MergePlan,
+    *,
+    flow_name: str,
+    stream_cache: Path,
+    content_hashes: Mapping[str, str],
+    manifest: Manifest | None = None,
+    table_name: str = "file_info",
+) -> None:
+    """Write one row a sample in id order: who it is, where its pictures lie, and all its file values.
+
+    `stream_cache` is looked through once for the previews that exist; their paths are stored relative to its parent.
+    A categorical value takes two columns, the code under its name and its word under ``<name>_label``; a missing
+    value is null. A value ``flow_name`` of the samples takes the place of the flow's name. The metadata remember what
+    the dataset of `manifest` was merged from (`with_memory`).
+    """
+    previews = set(os.listdir(stream_cache)) if stream_cache.is_dir() else set()
+    columns = [column for column in plan.columns if not column.derived and column.name not in OPEN_NAMES]
+    flow_names = next((column for column in plan.columns if column.name in OPEN_NAMES), None)
+    names = info_columns(columns)
+    named = zip(columns, names, strict=True)
+    fields = [*INFOSET_COLUMNS, *(field for column, name in named for field in _value_fields(column, name, names))]
+    schema = pa.schema(fields, metadata=_memory(manifest) if manifest else _metadata(""))
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+        for start in range(0, max(len(plan.samples), 1), ROWS_PER_GROUP):
+            rows = range(start, min(start + ROWS_PER_GROUP, len(plan.samples)))
+            fixed = _fixed_columns(plan, rows, flow_name, table_name, stream_cache.name, previews, content_hashes)
+            if flow_names is not None:
+                fixed[_FLOW_NAME] = _texts([word or flow_name for word in _words(flow_names, rows)])
+            values = [array for column in columns for array in _value_arrays(column, rows)]
+            writer.write_table(pa.table([*fixed, *values], schema=schema))
+
+
+def _fixed_columns(
+    plan: MergePlan,
+    rows: range,
+    flow_name: str,
+    table_name: str,
+    folder: str,
+    previews: set[str],
+    content_hashes: Mapping[str, str],
+) -> list[pa.Array]:
+    names = plan.samples.names[rows.start : rows.stop]
+    n = len(names)
+
+    def preview(suffix: str) -> pa.Array:
+        return pa.array(
+            [f"{folder}/{name}{suffix}" if name + suffix in previews else None for name in names], pa.string()
+        )
+
+    return [
+        pa.array(np.arange(rows.start, rows.stop, dtype=np.int64)),
+        pa.array(names, pa.string()),
+        _texts(plan.samples.sources[rows.start : rows.stop]),
+        pa.array(plan.samples.bodies[rows.start : rows.stop], pa.int32()),
+        pa.array([flow_name] * n, pa.string()),
+        pa.array(["N/A"] * n, pa.string()),
+        pa.array([table_name] * n, pa.string()),
+        preview(".png"),
+        preview(".glb"),
+        pa.array([content_hashes.get(name) for name in names], pa.string()),
+    ]
+
+
+def _value_fields(column: FileColumn, name: str, names: Collection[str]) -> list[tuple[str, pa.DataType]]:
+    if column.is_text:
+        return [(name, pa.string())]
+    plain = (name, pa.from_numpy_dtype(column.values.dtype))
+    return [plain] if column.vocabulary is None else [plain, (label_name(name, names), pa.string())]
+
+
+def _value_arrays(column: FileColumn, rows: range) -> Iterator[pa.Array]:
+    values = column.values[rows.start : rows.stop]
+    absent = None if column.present is None else ~column.present[rows.start : rows.stop]
+    if column.is_text:
+        yield _texts(values)
+        return
+    yield pa.array(values, mask=absent)
+    if column.vocabulary is not None:
+        yield _texts(_words(column, rows))
+
+
+def _words(column: FileColumn, rows: range) -> list[str | None]:
+    """A column as text: itself, the words of its codes, or its numbers."""
+    values = column.values[rows.start : rows.stop].tolist()
+    if column.vocabulary is not None:
+        words = {code: name for code, name, _ in column.vocabulary}
+        return [words.get(code) for code in values]
+    return [value if value is None else str(value) for value in values]
+
+
+def _texts(values: Iterable[str | None]) -> pa.Array:
+    """A column of text. A name that is no UTF-8 holds lone surrogates in Python, which Parquet cannot: escaped."""
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        shown = [None if v is None else v.encode("utf-8", "backslashreplace").decode("utf-8") for v in values]
+        return pa.array(shown, pa.string())
+
+
+def attribute_tables(plan: MergePlan, words: Mapping[str, Sequence[str]]) -> dict[str, Vocabulary]:
+    """All tables of `.attribset`: description tables, categorical fields, and the vocabularies of text arrays.
+
+    A table that the samples describe themselves (``descriptions/category``) adds what a field's own vocabulary does
+    not say: names for ids, and descriptions. A text array's table bears its name, or ``group/name`` where that is
+    taken.
+    """
+    tables: dict[str, Vocabulary] = dict(plan.tables)
+    for column in plan.columns:
+        if column.vocabulary is not None:
+            tables[column.name] = _complete(column.vocabulary, plan.tables.get(column.name, ()))
+    for key, vocabulary in words.items():
+        name = key.partition("/")[2]
+        if name in tables or sum(other.endswith(f"/{name}") for other in words) > 1:
+            name = key
+        rows = tuple((code, word, NOT_SET) for code, word in enumerate(vocabulary))
+        tables[name] = _complete(rows, plan.tables.get(name, ()))
+    return dict(sorted(tables.items()))
+
+
+def _complete(own: Vocabulary, described: Vocabulary) -> Vocabulary:
+    rows = {code: (name, description) for code, name, description in own}
+    for code, name, description in described:
+        known, text = rows.get(code, (str(code), NOT_SET))
+        rows[code] = (name if known == str(code) else known, text if description in ("", NOT_SET) else description)
+    return tuple((code, *rows[code]) for code in sorted(rows))
+
+
+def write_attribset(path: str | os.PathLike[str], tables: Mapping[str, Vocabulary], *, build: str) -> None:
+    """Write the long table (table_name, id, name, description), sorted by table and id."""
+    ordered = sorted(tables)
+    rows = [row for table in ordered for row in tables[table]]
+    columns = [
+        pa.array([table for table in ordered for _ in tables[table]], pa.string()),
+        pa.array([code for code, _, _ in rows], pa.int64()),
+        _texts([name for _, name, _ in rows]),
+        _texts([description or NOT_SET for _, _, description in rows]),
+    ]
+    schema = ATTRIBSET_SCHEMA.with_metadata(_metadata(build))
+    table = pa.table(columns, schema=schema)
+    pq.write_table(table, path, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
+
+
+def _memory(manifest: Manifest) -> dict[bytes, bytes]:
+    return _metadata(manifest.build, blocks=dict(manifest.blocks), inputs=manifest.inputs)
+
+
+def _metadata(build: str, **more: Any) -> dict[bytes, bytes]:
+    return {b"dflow": json.dumps({"dataset": build, "format": FORMAT, **more}, sort_keys=True).encode()}
+
+
+def table_build(path: str | os.PathLike[str]) -> str:
+    """The build of the dataset that a table belongs to, "" when it does not say.
+
+    Raises
+    ------
+    OSError, pyarrow.ArrowInvalid
+        If the file cannot be read or is no Parquet.
+    """
+    return str(_read_metadata(path).get("dataset", ""))
+
+
+def table_rows(path: str | os.PathLike[str]) -> int:
+    """How many rows a table has; raises as `table_build` does."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def with_memory(manifest: Manifest, infoset: str | os.PathLike[str]) -> Manifest:
+    """The manifest with what `.infoset` remembers of the merge that made it; unchanged where it belongs to another.
+
+    Raises
+    ------
+    OSError, pyarrow.ArrowInvalid
+        If the file cannot be read or is no Parquet.
+    """
+    memory = _read_metadata(infoset)
+    if memory.get("dataset") != manifest.build:
+        return manifest
+    return replace(manifest, inputs=str(memory.get("inputs", "")), blocks=dict(memory.get("blocks", {})))
+
+
+def _read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    content = json.loads(metadata.get(b"dflow", b"{}"))
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,70 @@
+"""SQL over a dataset's tables and per-file reductions, by DuckDB (the `sql` extra)."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from dflow.dataset.query.reduce import How
+from dflow.dataset.query.store import ID_PREFIX, DatasetStore
+from dflow.errors import QueryError
+from dflow.schema import FILE_GROUP
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Reduce = Callable[[str, str, str], Array]
+
+
+def run_sql(statement: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Run a statement over named tables, in memory; nothing else on this machine can be reached from it.
+
+    Raises
+    ------
+    QueryError
+        If DuckDB is not installed, or rejects the statement.
+    """
+    try:
+        duckdb = importlib.import_module("duckdb")
+    except ImportError as error:
+        raise QueryError("explorer.sql needs DuckDB: pip install 'dflow-cad[sql]'") from error
+    connection = duckdb.connect(":memory:")
+    try:
+        for name, table in tables.items():
+            connection.register(name, table)
+        connection.execute("SET enable_external_access = false")
+        result: pd.DataFrame = connection.execute(statement).df()
+        return result
+    except duckdb.Error as error:
+        raise QueryError(f"the SQL statement failed: {error}") from error
+    finally:
+        connection.close()
+
+
+def mentioned_reductions(store: DatasetStore, statement: str) -> list[tuple[str, str, str, str]]:
+    """Column names of the form ``<group>_<array>_<how>`` in a statement: (name, group, array, how)."""
+    words = set(re.findall(r"\w+", statement))
+    candidates = [
+        (f"{group}_{array}_{how}", group, array, how)
+        for group in store.row_groups
+        for array, column in store.group(group).items()
+        if len(column.shape) == 1 and not array.startswith(ID_PREFIX)
+        for how in get_args(How)
+    ]
+    return [c for c in candidates if c[0] in words]
+
+
+def files_table(
+    store: DatasetStore, infoset: pd.DataFrame, reductions: Iterable[tuple[str, str, str, str]], reduce: Reduce
+) -> pd.DataFrame:
+    """The `.infoset` with the file values that it lacks, row counts, and the reductions asked for, as columns."""
+    extra: dict[str, Array] = {}
+    for name, column in store.group(FILE_GROUP).items():
+        if len(column.shape) == 1 and name not in infoset.columns and not name.startswith("row_start_"):
+            extra[name] = store.file_value(name)
+    for name, group, array, how in reductions:
+        extra[name] = reduce(group, array, how)
+    return pd.concat([infoset, pd.DataFrame(extra, index=infoset.index)], axis=1)

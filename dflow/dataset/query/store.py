@@ -1,0 +1,339 @@
+"""A merged dataset opened for reading: its groups, its columns, and where each sample's rows lie.
+
+Opening reads one metadata file. Nothing here knows xarray; numpy in, numpy out.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from dflow.dataset.format.folder import DatasetFolder
+from dflow.dataset.format.infoset import label_columns
+from dflow.dataset.format.layout import METADATA, has_array, row_count, row_start
+from dflow.dataset.format.rows import RowReader
+from dflow.dataset.zarr2folder import Zarr2Folder, Zarr2Rows, is_zarr2
+from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
+from dflow.schema import FILE_GROUP, Schema, parse_schema, references
+
+logger = logging.getLogger(__name__)
+
+ID_PREFIX = "file_id_code_"
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One array of the dataset: `dims` has one name a dimension, the row dimension first."""
+
+    group: str
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk_rows: int
+    attributes: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """``group/name``."""
+        return f"{self.group}/{self.name}"
+
+    @property
+    def n_rows(self) -> int:
+        return self.shape[0] if self.shape else 1
+
+    @property
+    def row_bytes(self) -> int:
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the whole column in memory."""
+        return self.n_rows * self.row_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpan:
+    """Where each sample's rows lie in one group.
+
+    start, count : (n_files,) int64, in id order, contiguous and ascending: ``start[i + 1] == start[i] + count[i]``.
+    """
+
+    start: Array
+    count: Array
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.start[-1] + self.count[-1]) if len(self.start) else 0
+
+    def files(self, first: int, last: int) -> tuple[int, int]:
+        """The half-open range of file ids whose rows meet rows `first` to `last` (excluded)."""
+        low = int(np.searchsorted(self.start, first, side="right")) - 1
+        high = int(np.searchsorted(self.start, last, side="left"))
+        return max(low, 0), max(high, low, 0)
+
+    def counts_within(self, first: int, last: int) -> tuple[int, Array]:
+        """First file id that meets the rows, and how many of the rows each file has from there on."""
+        low, high = self.files(first, last)
+        begin = np.maximum(self.start[low:high], first)
+        end = np.minimum(self.start[low:high] + self.count[low:high], last)
+        return low, np.maximum(end - begin, 0)
+
+
+class DatasetStore:
+    """An opened `.dataset`.
+
+    Threads may share it. It pickles as its path; the unpickled copy refuses a dataset that was replaced meanwhile.
+    """
+
+    def __init__(self, folder: DatasetFolder | Zarr2Folder, infoset: Path | None = None) -> None:
+        self.folder = folder
+        self.infoset = infoset
+        attributes = folder.metadata["attributes"]
+        self.attributes: Mapping[str, Any] = attributes["dflow"]
+        self.schema: Mapping[str, Any] = attributes.get("schema", {})
+        self._array_metadata = _array_metadata(folder)
+        self.columns = _columns(self._array_metadata)
+        if FILE_GROUP not in self.columns:
+            self.columns[FILE_GROUP] = {}
+        self.n_files = int(self.attributes["n_files"])
+        self._readers: dict[str, RowReader | Zarr2Rows] = {}
+        self._file_values: dict[str, Array] = {}
+        self._spans: dict[str, RowSpan] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DatasetStore, (self.folder, self.infoset)
+
+    @property
+    def row_groups(self) -> tuple[str, ...]:
+        """Sorted names of the groups that have rows; `file` is not one of them."""
+        return tuple(sorted(g for g in self.columns if g != FILE_GROUP))
+
+    @functools.cached_property
+    def file_values(self) -> Mapping[str, Column]:
+        """The values of group `file` that a user saved or the framework recorded, without row offsets and the like."""
+        added = {name(group) for group in self.row_groups for name in (row_start, row_count)}
+        added |= {has_array(group, name) for group, columns in self.columns.items() for name in columns}
+        return MappingProxyType({n: c for n, c in self.columns[FILE_GROUP].items() if n not in added})
+
+    @functools.cached_property
+    def categorical(self) -> frozenset[str]:
+        """File values that hold codes of categories: by the schema, or because the table has words beside them."""
+        metadata = self.schema.get("metadata", {})
+        declared = metadata.get("metadata", metadata).get("categorical", {})  # HOOPS AI nests it twice
+        worded = label_columns(self.infoset)
+        return frozenset(n for n in self.file_values if n in declared or n in worded)
+
+    @functools.cached_property
+    def index_arrays(self) -> Mapping[str, str]:
+        """The arrays ``group/array`` that hold row numbers within the sample, by the schema and the standard, and the
+        group whose rows they number.
+        """
+        try:
+            schema = parse_schema(self.schema)
+        except SchemaError as error:  # of another program: what it declares cannot be known
+            logger.warning(
+                "%s: its schema is passed over, only standard arrays are indices: %s", self.folder.path, error
+            )
+            schema = Schema()
+        return MappingProxyType(references(schema))
+
+    def group(self, name: str) -> Mapping[str, Column]:
+        """The columns of a group, by name.
+
+        Raises
+        ------
+        UnknownKeyError
+            If there is no such group; the message lists those that exist.
+        """
+        if name not in self.columns:
+            raise UnknownKeyError(f"no group {name!r}; the dataset has {', '.join([*self.row_groups, FILE_GROUP])}")
+        return self.columns[name]
+
+    def column(self, group: str, name: str) -> Column:
+        """One column; `UnknownKeyError` names what the group has."""
+        columns = self.group(group)
+        if name not in columns:
+            raise UnknownKeyError(
+                f"no array {name!r} in group {group!r}; it has {', '.join(sorted(columns)) or 'none'}"
+            )
+        return columns[name]
+
+    def row_dimension(self, group: str) -> str:
+        """The name of a group's row dimension."""
+        if group == FILE_GROUP:
+            return FILE_GROUP
+        stated = self.attributes.get("groups", {}).get(group, {}).get("dimension")
+        if stated:
+            return str(stated)
+        columns = self.group(group)
+        return next((c.dims[0] for c in columns.values() if c.dims), group)
+
+    def n_rows(self, group: str) -> int:
+        """Rows of a group; of `file`, the number of samples."""
+        return self.n_files if group == FILE_GROUP else self.span(group).n_rows
+
+    def read(self, group: str, name: str, start: int = 0, stop: int | None = None) -> Array:
+        """Rows `start` to `stop` of a column, as a new array."""
+        return self.reader(group, name).read(start, stop)
+
+    def reader(self, group: str, name: str) -> RowReader | Zarr2Rows:
+        """The cached reader of a column."""
+        key = f"{group}/{name}"
+        reader = self._readers.get(key)
+        if reader is None:
+            self.column(group, name)
+            if isinstance(self.folder, Zarr2Folder):
+                reader = self.folder.rows(key)
+            else:
+                reader = RowReader(self.folder, key, self._array_metadata[key])
+            self._readers[key] = reader
+        return reader
+
+    def file_value(self, name: str) -> Array:
+        """A whole column of group `file`, (n_files, …), cached and read-only."""
+        value = self._file_values.get(name)
+        if value is None:
+            value = self.read(FILE_GROUP, name)
+            value.flags.writeable = False
+            self._file_values[name] = value
+        return value
+
+    def span(self, group: str) -> RowSpan:
+        """Where the samples' rows lie in a group; kept after the first call."""
+        span = self._spans.get(group)
+        if span is None:
+            span = self._spans[group] = self._read_span(group)
+        return span
+
+    def _read_span(self, group: str) -> RowSpan:
+        if group == FILE_GROUP:
+            return RowSpan(np.arange(self.n_files, dtype=np.int64), np.ones(self.n_files, np.int64))
+        self.group(group)
+        try:
+            span = RowSpan(self.file_value(f"row_start_{group}"), self.file_value(f"row_count_{group}"))
+        except UnknownKeyError as error:
+            message = f"{self.folder.path} says nothing about where the rows of {group!r} lie (row_start_{group})"
+            raise DamagedDatasetError(message) from error
+        ends = span.start + span.count
+        if len(span.start) != self.n_files or np.any(span.start[1:] != ends[:-1]) or np.any(span.count < 0):
+            raise DamagedDatasetError(f"{self.folder.path}: the row offsets of {group!r} contradict each other")
+        return span
+
+    def rows_of(self, group: str, file_id: int) -> tuple[int, int]:
+        """First row and row behind the last of one sample."""
+        if not 0 <= file_id < self.n_files:
+            raise UnknownKeyError(f"no file id {file_id}; the dataset has ids 0 to {self.n_files - 1}")
+        span = self.span(group)
+        start = int(span.start[file_id])
+        return start, start + int(span.count[file_id])
+
+    def present(self, group: str, name: str) -> Array | None:
+        """(n_files,) bool: which samples really have the array; None where all do."""
+        flag = f"has_{group}_{name}"
+        return self.file_value(flag).astype(bool) if flag in self.columns[FILE_GROUP] else None
+
+    def close(self) -> None:
+        """Drop what was cached and release the folder."""
+        self._readers.clear()
+        self._file_values.clear()
+        self._spans.clear()
+        self.folder.close()
+
+
+def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
+    """Open a `.dataset` folder, or a `.dataset` that HOOPS AI wrote; its `.infoset` tells which file values became
+    codes without being declared so.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        If there is no such folder.
+    DamagedDatasetError
+        If it is no dataset of dflow's, or its metadata contradicts itself.
+    """
+    folder = Zarr2Folder(path, infoset) if is_zarr2(path) else DatasetFolder(path)
+    try:
+        return DatasetStore(folder, infoset)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        folder.close()
+        if isinstance(error, DatasetError):
+            raise
+        raise DamagedDatasetError(f"the metadata of {folder.path} is damaged: {error!r}") from error
+
+
+def _array_metadata(folder: DatasetFolder | Zarr2Folder) -> dict[str, Mapping[str, Any]]:
+    """Zarr metadata of every array, by ``group/name``: from the consolidated block, else from the single files."""
+    consolidated = folder.metadata.get("consolidated_metadata")
+    if consolidated is not None:
+        return {k: m for k, m in consolidated["metadata"].items() if m["node_type"] == "array" and k.count("/") == 1}
+    assert isinstance(folder, DatasetFolder)  # the other reader consolidates by itself
+    found: dict[str, Mapping[str, Any]] = {}
+    for path in sorted(folder.path.glob(f"*/*/{METADATA}")):
+        metadata = json.loads(folder.read_bytes(path.relative_to(folder.path).as_posix()))
+        if metadata.get("node_type") == "array":
+            found[f"{path.parent.parent.name}/{path.parent.name}"] = metadata
+    return found
+
+
+def _columns(arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Column]]:
+    groups: dict[str, dict[str, Column]] = {}
+    for key in sorted(arrays):
+        metadata = arrays[key]
+        group, name = key.split("/")
+        if not isinstance(metadata["data_type"], str):
+            continue  # a string extension type: not ours
+        shape = tuple(metadata["shape"])
+        names = metadata.get("dimension_names") or [f"{name}_dim_{i}" for i in range(len(shape))]
+        chunk_rows = metadata["chunk_grid"]["configuration"]["chunk_shape"][0] if shape else 1
+        column = Column(
+            group, name, tuple(names), shape, np.dtype(metadata["data_type"]), chunk_rows, metadata["attributes"]
+        )
+        groups.setdefault(group, {})[name] = column
+    return groups
+
+
+LABELS = "labels"
+
+
+def real_group(store: DatasetStore, group: str) -> str:
+    """The stored group behind a name: `labels` means the file values where no group has that name.
+
+    Raises
+    ------
+    UnknownKeyError
+        If there is no such group.
+    """
+    if group == LABELS and LABELS not in store.columns:
+        return FILE_GROUP
+    store.group(group)
+    return group
+
+
+def find_column(store: DatasetStore, key: str, group: str | None) -> Column:
+    """The column `key`: in `group` where it is there, else in `file`, else in the other groups, with a log line.
+
+    Raises
+    ------
+    UnknownKeyError
+        If no group has it.
+    """
+    wanted = None if group is None else real_group(store, group)
+    for candidate in dict.fromkeys([*([wanted] if wanted else []), FILE_GROUP, *store.row_groups]):
+        if key in store.group(candidate):
+            if wanted not in (None, candidate):
+                logger.info("%r is not in group %r; found in fallback group %r", key, group, candidate)
+            return store.column(candidate, key)
+    known = "; ".join(f"{g}: {', '.join(sorted(store.group(g))) or 'none'}" for g in [*store.row_groups, FILE_GROUP])
+    raise UnknownKeyError(f"no array or file value {key!r} in any group ({known})")

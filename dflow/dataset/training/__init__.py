@@ -1,0 +1,1 @@
+"""From a dataset to training: splits, order, batches, PyTorch."""

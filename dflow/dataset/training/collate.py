@@ -1,0 +1,106 @@
+"""Ragged batches: rows concatenated, with the sample of each row and where each sample begins.
+
+The layout is PyTorch Geometric's (`Batch.batch`, `Batch.ptr`): no padding, and arrays that point at rows of another
+group are shifted so that they point at the batch's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dflow.dataset.training.items import ID, IndexedItem, Item, Samples
+from dflow.errors import DatasetError
+from dflow.schema import FILE_GROUP, Schema, references
+
+INDEX_ARRAYS: Mapping[str, str] = references(Schema())
+"""Standard arrays that hold row numbers within the sample, and the group whose rows they number. Negative entries
+mean "none" and stay.
+"""
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Batch = dict[str, Array]
+
+
+def collate(items: Sequence[Item], index_arrays: Mapping[str, str] | None = None) -> Batch:
+    """One batch of several items.
+
+    Parameters
+    ----------
+    index_arrays
+        The arrays that hold row numbers and the groups that they number: what the items of a `CADDataset` say of
+        themselves, else the standard arrays, when left out.
+
+    Returns
+    -------
+    dict
+        For every row array ``group/array`` the rows of all items; ``group/batch`` (n_rows,) int64, the item of each
+        row; ``group/ptr`` (n_items + 1,) int64, where each item's rows begin; ``file/name`` (n_items, …); ``id``
+        (n_items,) int64.
+    """
+    if not items:
+        raise DatasetError("an empty list cannot be collated")
+    return collate_samples(stack(items), index_arrays_of(items[0]) if index_arrays is None else index_arrays)
+
+
+def index_arrays_of(item: Item) -> Mapping[str, str]:
+    """The arrays of an item that hold row numbers: as it says itself, else the standard ones."""
+    return item.index_arrays if isinstance(item, IndexedItem) else INDEX_ARRAYS
+
+
+def stack(items: Sequence[Item]) -> Samples:
+    """Items as one `Samples`.
+
+    Raises
+    ------
+    DatasetError
+        If the items do not have the same columns, or an array of a group has another number of rows than its
+        neighbours.
+    """
+    keys = list(items[0])
+    for item in items:
+        if list(item) != keys:
+            raise DatasetError(f"items with different columns cannot be collated: {sorted(set(keys) ^ set(item))}")
+    counts: dict[str, Array] = {}
+    rows: dict[str, Array] = {}
+    for key in keys:
+        group = key.partition("/")[0]
+        if key == ID or group == FILE_GROUP:
+            continue
+        lengths = np.array([len(item[key]) for item in items], np.int64)
+        if not np.array_equal(counts.setdefault(group, lengths), lengths):
+            raise DatasetError(f"{key} has another number of rows than the other arrays of {group!r}")
+        rows[key] = np.concatenate([item[key] for item in items])
+    values = {k: np.stack([np.asarray(i[k]) for i in items]) for k in keys if k.startswith(f"{FILE_GROUP}/")}
+    return Samples(np.array([i.get(ID, -1) for i in items], np.int64), rows, values, counts)
+
+
+def collate_samples(samples: Samples, index_arrays: Mapping[str, str] = INDEX_ARRAYS) -> Batch:
+    """The batch of concatenated samples: what `collate` gives for the same items."""
+    batch: Batch = {}
+    pointers = {g: np.concatenate([[0], np.cumsum(c)]) for g, c in samples.counts.items()}
+    for key, array in samples.rows.items():
+        group = key.partition("/")[0]
+        target = index_arrays.get(key)
+        batch[key] = array if target is None else _shift(key, array, samples.counts[group], pointers.get(target))
+    for group, counts in samples.counts.items():
+        batch[f"{group}/batch"] = np.repeat(np.arange(len(samples)), counts)
+        batch[f"{group}/ptr"] = pointers[group]
+    for key, array in samples.values.items():
+        target = index_arrays.get(key)
+        batch[key] = array if target is None else _shift(key, array, np.ones(len(array), int), pointers.get(target))
+    batch[ID] = samples.ids
+    return batch
+
+
+def _shift(key: str, array: Array, counts: Array, pointer: Array | None) -> Array:
+    """Row numbers of a sample as row numbers of the batch."""
+    if pointer is None:
+        raise DatasetError(
+            f"{key} holds row numbers of a group of which the items have no array; choose a column of that group too, "
+            "or pass index_arrays={} to keep the numbers as they are"
+        )
+    shift = np.repeat(pointer[:-1], counts).reshape(-1, *(1 for _ in array.shape[1:]))
+    return np.where(array < 0, array, array + shift)

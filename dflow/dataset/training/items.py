@@ -1,0 +1,299 @@
+"""Samples as dictionaries of arrays, read straight from a `.dataset`: one by one, or many neighbours at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dflow.dataset.format.rows import RowReader
+from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
+from dflow.dataset.zarr2folder import Zarr2Rows
+from dflow.errors import UnknownKeyError
+from dflow.schema import FILE_GROUP
+
+ID = "id"
+
+CACHE_BYTES = 128 * 1024**2
+"""Decoded chunks of narrow columns that a reader keeps: many samples share one."""
+
+Rows = RowReader | Zarr2Rows
+_NARROW_ROW_BYTES = 64
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Item = dict[str, Any]
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Array]
+
+
+class IndexedItem(dict[str, Any]):
+    """A sample that says which of its arrays hold row numbers: `index_arrays` maps ``group/array`` to the group whose
+    rows are numbered.
+    """
+
+    def __init__(self, values: Mapping[str, Any], index_arrays: Mapping[str, str]) -> None:
+        super().__init__(values)
+        self.index_arrays = dict(index_arrays)
+
+
+def choose_columns(store: DatasetStore, columns: Sequence[str] | None) -> tuple[Column, ...]:
+    """Columns by ``group/array`` or group name; all arrays and file values, face-pair arrays apart, by default.
+
+    Face-pair arrays grow with the square of the faces, so they are read only when asked for.
+    """
+    if columns is None:
+        columns = [g for g in store.row_groups if g != "faceface"] + [FILE_GROUP]
+    chosen: dict[str, Column] = {}
+    for wanted in columns:
+        group, _, name = wanted.partition("/")
+        if name:
+            chosen[wanted] = store.column(group, name)
+            continue
+        members = store.file_values if group == FILE_GROUP else store.group(group)
+        chosen |= {c.key: c for n, c in members.items() if not n.startswith(ID_PREFIX)}
+    return tuple(chosen.values())
+
+
+@dataclass(slots=True)
+class Samples:
+    """Several samples' columns, concatenated.
+
+    ids : (n,) int64. rows : for every row column ``group/array`` the rows of all samples, in the order of `ids`.
+    values : for every file value ``file/name`` an (n, …) array. counts : for every group (n,) int64 rows of each
+    sample.
+    """
+
+    ids: Array
+    rows: dict[str, Array]
+    values: dict[str, Array]
+    counts: dict[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, positions: Array, allocate: Allocate = np.empty) -> Samples:
+        """The samples at `positions`, in that order (positions may repeat), in memory that `allocate` gives."""
+        gathers = {g: _gather_index(c, positions) for g, c in self.counts.items()}
+        rows = {}
+        for key, array in self.rows.items():
+            index = gathers[key.partition("/")[0]]
+            out = allocate((len(index), *array.shape[1:]), array.dtype)
+            # "clip" writes straight into `out`, which "raise" does not; the indices are in range by construction.
+            rows[key] = np.take(array, index, axis=0, out=out, mode="clip")
+        values = {k: a[positions] for k, a in self.values.items()}
+        return Samples(self.ids[positions], rows, values, {g: c[positions] for g, c in self.counts.items()})
+
+    def bytes_of(self, positions: Array) -> int:
+        """How much memory `select` asks for."""
+        lengths = {g: int(c[positions].sum()) for g, c in self.counts.items()}
+        return sum(lengths[k.partition("/")[0]] * (a[:1].nbytes or a.itemsize) for k, a in self.rows.items())
+
+    def item(self, position: int) -> Item:
+        """One sample as a dictionary of views."""
+        item: Item = {ID: int(self.ids[position])}
+        for key, array in self.rows.items():
+            counts = self.counts[key.partition("/")[0]]
+            start = int(counts[:position].sum())
+            item[key] = array[start : start + int(counts[position])]
+        item |= {key: array[position] for key, array in self.values.items()}
+        return item
+
+
+def _gather_index(counts: Array, positions: Array) -> Array:
+    """Row numbers of the samples at `positions`, one after the other."""
+    return _ranges((np.cumsum(counts) - counts)[positions], counts[positions])
+
+
+def _ranges(starts: Array, lengths: Array) -> Array:
+    """``start, start + 1, …`` of every range, one range after the other."""
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+
+
+class SampleReader:
+    """Reads samples of chosen columns.
+
+    Belongs to one thread (each loader worker has its own); pickles without its cache. Items hold fresh arrays.
+    """
+
+    def __init__(self, store: DatasetStore, columns: Sequence[str] | None = None) -> None:
+        self.store = store
+        self.columns = choose_columns(store, columns)
+        self._rows = [c for c in self.columns if c.group != FILE_GROUP]
+        self._values = [c for c in self.columns if c.group == FILE_GROUP]
+        self.groups = tuple(dict.fromkeys(c.group for c in self._rows))
+        self._cache = _ChunkCache(CACHE_BYTES)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SampleReader, (self.store, [c.key for c in self.columns])
+
+    def read(self, file_id: int) -> Item:
+        """One sample: ``{"id", "group/array": rows, "file/name": value}``.
+
+        Raises
+        ------
+        UnknownKeyError
+            If there is no such id.
+        """
+        item: Item = {ID: int(file_id)}
+        ranges = {g: self.store.rows_of(g, file_id) for g in self.groups}
+        for column in self._rows:
+            rows = self._read_rows(column, *ranges[column.group])
+            item[column.key] = rows if rows.base is None else rows.copy()
+        for column in self._values:
+            item[column.key] = self.store.file_value(column.name)[file_id]
+        return item
+
+    def read_many(self, ids: Array, buffers: dict[str, Array] | None = None) -> Samples:
+        """Several samples, in ascending id order: neighbours are read together, what lies between is skipped over.
+
+        With `buffers` (an empty dictionary at first) the rows lie in memory that the next call with the same buffers
+        overwrites: fresh memory for tens of megabytes costs a good part of what decoding them does.
+        """
+        ids = np.asarray(ids, np.int64)
+        if len(ids) and not (ids[0] >= 0 and ids[-1] < self.store.n_files and np.all(np.diff(ids) > 0)):
+            raise UnknownKeyError(f"ascending file ids below {self.store.n_files} were expected")
+        counts, rows = {}, {}
+        for group in self.groups:
+            span = self.store.span(group)
+            counts[group] = span.count[ids]
+            wanted = _Wanted(span.start[ids], counts[group])
+            for column in self._rows:
+                if column.group == group:
+                    rows[column.key] = out = _buffer(column, wanted.n_rows, buffers)
+                    self._read_wanted(column, wanted, out)
+        values = {c.key: self.store.file_value(c.name)[ids] for c in self._values}
+        return Samples(ids, rows, values, counts)
+
+    def _read_rows(self, column: Column, start: int, stop: int) -> Array:
+        """Rows of a column; of a narrow one a view of a kept chunk, where they lie in one."""
+        reader = self.store.reader(column.group, column.name)
+        if not _keeps_chunks(reader) or start == stop:
+            return reader.read(start, stop)
+        step = _step(reader)
+        first, last = start // step, (stop - 1) // step
+        parts = [
+            self._chunk(reader, number)[max(start - number * step, 0) : stop - number * step]
+            for number in range(first, last + 1)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _read_wanted(self, column: Column, wanted: _Wanted, out: Array) -> None:
+        reader = self.store.reader(column.group, column.name)
+        if _keeps_chunks(reader):
+            for low, high, number, inside in wanted.by_chunk(_step(reader)):
+                np.take(self._chunk(reader, number), inside, axis=0, out=out[low:high], mode="clip")
+            return
+        done = 0
+        for start, stop, keep in wanted.pieces:
+            target = out[done : done + (stop - start if keep is None else len(keep))]
+            done += len(target)
+            if keep is None:
+                reader.read_into(start, target)
+            else:
+                np.take(reader.read(start, stop), keep, axis=0, out=target, mode="clip")
+
+    def _chunk(self, reader: Rows, number: int) -> Array:
+        """A whole inner chunk, kept."""
+        chunk = self._cache.get((reader.path, number))
+        if chunk is None:
+            step = _step(reader)
+            chunk = reader.read(number * step, min((number + 1) * step, reader.shape[0]))
+            self._cache.put((reader.path, number), chunk)
+        return chunk
+
+
+def _keeps_chunks(reader: Rows) -> bool:
+    """Whether decoded chunks of a column are worth keeping: many samples share one."""
+    return reader.layout is not None and reader.row_bytes <= _NARROW_ROW_BYTES
+
+
+def _step(reader: Rows) -> int:
+    assert reader.layout is not None
+    return reader.layout.rows_per_chunk
+
+
+def _buffer(column: Column, n_rows: int, buffers: dict[str, Array] | None) -> Array:
+    """Memory for rows of a column: new, or the beginning of a kept buffer, which grows when it must."""
+    if buffers is None:
+        return np.empty((n_rows, *column.shape[1:]), column.dtype)
+    kept = buffers.get(column.key)
+    if kept is None or len(kept) < n_rows:
+        kept = buffers[column.key] = np.empty((n_rows + n_rows // 4, *column.shape[1:]), column.dtype)
+    return kept[:n_rows]
+
+
+class _Wanted:
+    """The rows of several samples of one group, ascending: as ranges to read, or by chunk."""
+
+    def __init__(self, starts: Array, counts: Array) -> None:
+        self.starts, self.counts = starts, counts
+        self.n_rows = int(counts.sum())
+        self._by_chunk: dict[int, list[tuple[int, int, int, Array]]] = {}
+
+    @cached_property
+    def pieces(self) -> list[tuple[int, int, Array | None]]:
+        """Ranges of rows, and which of their rows to keep (None: all)."""
+        return _pieces(self.starts, self.counts)
+
+    def by_chunk(self, step: int) -> list[tuple[int, int, int, Array]]:
+        """For chunks of `step` rows: positions from and to, the chunk's number, and the rows within it."""
+        if step not in self._by_chunk:
+            rows = _ranges(self.starts, self.counts)
+            numbers = rows // step
+            cuts = (np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist()
+            inside = rows - numbers * step
+            self._by_chunk[step] = [
+                (low, high, int(numbers[low]), inside[low:high])
+                for low, high in itertools.pairwise([0, *cuts, len(rows)])
+                if high > low
+            ]
+        return self._by_chunk[step]
+
+
+def _pieces(starts: Array, counts: Array) -> list[tuple[int, int, Array | None]]:
+    """Ranges of rows to read, and which of their rows to keep (None: all).
+
+    Samples whose gap is no larger than what they hold themselves are read in one go.
+    """
+    filled = counts > 0
+    starts, ends = starts[filled], (starts + counts)[filled]
+    if not len(starts):
+        return []
+    gaps = starts[1:] - ends[:-1]
+    limit = max(int((ends - starts).mean()) * 4, 64)
+    cuts = np.concatenate([[0], np.flatnonzero(gaps > limit) + 1, [len(starts)]])
+    pieces: list[tuple[int, int, Array | None]] = []
+    for low, high in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+        start, stop = int(starts[low]), int(ends[high - 1])
+        sizes = ends[low:high] - starts[low:high]
+        whole = int(sizes.sum()) == stop - start
+        pieces.append((start, stop, None if whole else _ranges(starts[low:high] - start, sizes)))
+    return pieces
+
+
+class _ChunkCache:
+    """Least recently used decoded chunks, up to a number of bytes."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.n_bytes = 0
+        self._chunks: OrderedDict[tuple[str, int], Array] = OrderedDict()
+
+    def get(self, key: tuple[str, int]) -> Array | None:
+        chunk = self._chunks.get(key)
+        if chunk is not None:
+            self._chunks.move_to_end(key)
+        return chunk
+
+    def put(self, key: tuple[str, int], chunk: Array) -> None:
+        self._chunks[key] = chunk
+        self.n_bytes += chunk.nbytes
+        while self.n_bytes > self.limit_bytes and len(self._chunks) > 1:
+            _, dropped = self._chunks.popitem(last=False)
+            self.n_bytes -= dropped.nbytes

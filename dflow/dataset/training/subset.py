@@ -1,0 +1,242 @@
+"""One subset of a dataset as a map-style sequence of samples, without torch."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dflow.dataset.training.collate import INDEX_ARRAYS, Batch, collate_samples, stack
+from dflow.dataset.training.items import Allocate, IndexedItem, Item, SampleReader, Samples
+from dflow.dataset.training.shuffle import BlockPlan, Epochs
+from dflow.dataset.training.transforms import Transform, at_epoch
+from dflow.errors import DamagedDatasetError, UnknownKeyError
+from dflow.storage.paths import Below
+
+if TYPE_CHECKING:
+    from dflow.dataset.training.torch import TorchCADDataset
+
+Array = np.ndarray[Any, np.dtype[Any]]
+ItemLoader = Callable[[str, str, int], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FileItems:
+    """Items that a user's own function loads: ``loader(graph_file, label_file, data_id)``, HOOPS AI's signature."""
+
+    loader: ItemLoader
+    graph_files: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def read(self, file_id: int) -> Any:
+        """The item of one file."""
+        return self.loader(self.graph_files[file_id], self.labels[file_id] if self.labels else "", int(file_id))
+
+
+class CADDataset:
+    """The samples of one subset, in id order: ``len``, indexing and iteration, which is what torch's `DataLoader`
+    asks of a dataset.
+
+    An item is a dictionary: ``id``, ``group/array`` with the sample's rows, ``file/name`` with its values. Belongs to
+    one process and one thread at a time; pickles small, so that loader workers may be forked or spawned.
+    """
+
+    def __init__(
+        self,
+        source: SampleReader | FileItems,
+        file_codes: Array,
+        *,
+        transform: Transform | None = None,
+        name: str = "",
+    ) -> None:
+        self.source = source
+        self.name = name
+        self.transform = transform
+        self.epoch = 0
+        self.epochs = Epochs()
+        self._codes = np.asarray(file_codes, np.int64)
+
+    def __repr__(self) -> str:
+        return f"<CADDataset {self.name}: {len(self)} samples>"
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.get_item(index)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The samples after the transforms; random ones draw anew in every pass."""
+        epoch = self.epoch = self.epochs.begin()
+        return (self.get_item(i, epoch) for i in range(len(self)))
+
+    @property
+    def file_codes(self) -> Array:
+        """(n,) int64 file ids."""
+        return self._codes
+
+    @property
+    def index_arrays(self) -> Mapping[str, str]:
+        """The arrays ``group/array`` that hold row numbers within the sample, and the group whose rows they number."""
+        return self.source.store.index_arrays if isinstance(self.source, SampleReader) else INDEX_ARRAYS
+
+    def get_file_codes(self) -> Array:
+        """(n,) int64 file ids, a copy."""
+        return self._codes.copy()
+
+    def get_raw_data(self, index: int) -> Any:
+        """The sample as it is stored, without transforms."""
+        return self.source.read(self._code(index))
+
+    def get_item(self, index: int, epoch: int | None = None) -> Any:
+        """The sample after the transforms.
+
+        Parameters
+        ----------
+        epoch
+            Of random transforms: what `set_epoch` chose, or the last pass had, when left out.
+
+        Raises
+        ------
+        IndexError
+            Behind the end, so that plain iteration ends.
+        """
+        item = self.get_raw_data(index)
+        transform = at_epoch(self.transform, self.epoch if epoch is None else epoch)
+        if transform is not None:
+            item = transform(item)
+        if isinstance(self.source, SampleReader) and isinstance(item, dict):
+            return IndexedItem(item, self.index_arrays)
+        return item
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose which epoch's random augmentation items get, and with which the next pass of this dataset and of its
+        loaders begins; further passes count on from it.
+        """
+        self.epoch = epoch
+        self.epochs.choose(epoch)
+
+    def set_item_loader_func(self, loader: ItemLoader) -> None:
+        """Load items with ``loader(graph_file, label_file, data_id)`` from now on."""
+        if not isinstance(self.source, FileItems):
+            raise UnknownKeyError(
+                "this dataset reads its items from the .dataset; pass graph_files to the DatasetLoader"
+            )
+        self.source = FileItems(loader, self.source.graph_files, self.source.labels)
+
+    @property
+    def data_files(self) -> list[str]:
+        """The graph file of every sample; empty where items come from the `.dataset`."""
+        files = self.source.graph_files if isinstance(self.source, FileItems) else ()
+        return [files[i] for i in self._codes] if files else []
+
+    @property
+    def label_datas(self) -> list[str]:
+        """The label file of every sample; empty where there are none."""
+        labels = self.source.labels if isinstance(self.source, FileItems) else ()
+        return [labels[i] for i in self._codes] if labels else []
+
+    def remove_indices(self, indices: Sequence[int]) -> dict[int, int]:
+        """Drop samples by position; the result maps the old positions of those that stay to their new ones."""
+        size = len(self)
+        gone = {self._position(i) for i in indices}
+        kept = [i for i in range(size) if i not in gone]
+        self._codes = self._codes[kept]
+        return {old: new for new, old in enumerate(kept)}
+
+    def get_items(self, indices: Sequence[int], epoch: int | None = None) -> Samples | list[Any]:
+        """Several samples at once, in the order asked for, after the transforms (see `get_item`): cheaper than one by
+        one.
+
+        A `Samples` where nothing has to happen to single items, else a list of items; `collate` takes both.
+        """
+        transform = at_epoch(self.transform, self.epoch if epoch is None else epoch)
+        if not isinstance(self.source, SampleReader) or not len(indices):
+            return [self.get_item(i, epoch) for i in indices]
+        ids, inverse = np.unique([self._code(i) for i in indices], return_inverse=True)
+        samples = self.source.read_many(ids).select(inverse)
+        if transform is None:
+            return samples
+        return [transform(samples.item(i)) for i in range(len(samples))]
+
+    def collate(self, items: Samples | Sequence[Item]) -> Batch:
+        """One ragged batch of items; see `dflow.dataset.training.collate.collate`."""
+        return collate_samples(items if isinstance(items, Samples) else stack(items), self.index_arrays)
+
+    def iter_batches(
+        self,
+        plan: BlockPlan,
+        *,
+        epoch: int = 0,
+        rank: int = 0,
+        n_ranks: int = 1,
+        worker: int = 0,
+        n_workers: int = 1,
+        allocator: Callable[[int], Allocate] | None = None,
+    ) -> Iterator[Batch]:
+        """Ragged batches in the order of a block plan: this worker's fetches of this rank's samples.
+
+        `allocator` is called with the bytes of a batch's rows before they are gathered, and says where
+        they go; it is not called for batches that a transform makes.
+        """
+        if not isinstance(self.source, SampleReader):
+            raise UnknownKeyError("blocks are read from a .dataset; this loader has graph_files instead")
+        transform = at_epoch(self.transform, epoch)
+        buffers: dict[str, Array] = {}
+        for number, fetch in enumerate(plan.fetches(self._codes, epoch, rank, n_ranks)):
+            if number % n_workers != worker:
+                continue
+            ids, inverse = np.unique(fetch, return_inverse=True)
+            samples = self.source.read_many(ids, buffers)
+            for positions in plan.batches(fetch, epoch, number):
+                wanted = inverse[positions]
+                # What a transform makes anew would not fit in beside what it was made from.
+                direct = allocator if transform is None else None
+                allocate = np.empty if direct is None else direct(samples.bytes_of(wanted))
+                chosen = samples.select(wanted, allocate)
+                if transform is None:
+                    yield collate_samples(chosen, self.index_arrays)
+                elif getattr(transform, "elementwise", False):
+                    yield transform(collate_samples(chosen, self.index_arrays))
+                else:
+                    yield self.collate([transform(chosen.item(i)) for i in range(len(chosen))])
+
+    def to_torch(self, collate_fn: Callable[..., Any] | None = None) -> TorchCADDataset:
+        """The same as a `torch.utils.data.Dataset` of tensors; imports torch.
+
+        Raises
+        ------
+        ImportError
+            If torch is not installed; the message names the extra.
+        """
+        from dflow.dataset.training.torch import TorchCADDataset  # torch is loaded only here
+
+        return TorchCADDataset(self, collate_fn)
+
+    def _code(self, index: int) -> int:
+        return int(self._codes[self._position(index)])
+
+    def _position(self, index: int) -> int:
+        index = operator.index(index)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return index % len(self)
+
+
+def default_graph_files(root: str | os.PathLike[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Where HOOPS AI's scripts keep one graph file a sample: ``<flow>/graph_data/<name>.pt``.
+
+    Raises
+    ------
+    DamagedDatasetError
+        If a name of the table leads out of the flow's folder, also through a link.
+    """
+    below = Below(root)
+    found = [(name, below.path(f"graph_data/{name}.pt")) for name in names]
+    if outside := [name for name, path in found if path is None]:
+        raise DamagedDatasetError(f"the graph file of sample {outside[0]!r} lies outside of the flow's folder {root}")
+    return tuple(path for _, path in found if path is not None)

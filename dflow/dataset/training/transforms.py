@@ -1,0 +1,227 @@
+"""What may happen to a sample between the store and the network: similarity transforms of its geometry, and
+standardisation.
+
+A transform is a function of an item (a dictionary of arrays) that returns an item. Those with ``elementwise = True``
+treat every row alone and are applied to whole batches at once where a loader reads many samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dflow.dataset.training.items import ID, Item, SampleReader
+from dflow.errors import DatasetError, UnknownKeyError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Transform = Callable[[Item], Item]
+
+POINTS: Mapping[str, slice] = {
+    "faces/face_centroids": slice(0, 3),
+    "faces/face_discretization": slice(0, 3),
+    "faces/face_uv_grids": slice(0, 3),
+    "edges/edge_u_grids": slice(0, 3),
+    "file/centroid": slice(0, 3),
+}
+"""Arrays whose last dimension holds a position there; directions, where they hold some, follow at 3:6."""
+
+DIRECTIONS: Mapping[str, slice] = {
+    "faces/face_discretization": slice(3, 6),
+    "faces/face_uv_grids": slice(3, 6),
+    "edges/edge_u_grids": slice(3, 6),
+}
+POWERS: Mapping[str, int] = {"edges/edge_lengths": 1, "faces/face_areas": 2, "file/area": 2, "file/volume": 3}
+"""Measures, and the power of the scale that they grow with."""
+
+BOX = "file/bounding_box"
+
+
+def similarity(item: Item, *, scale: float = 1.0, rotation: Array | None = None, centre: Array | None = None) -> Item:
+    """The item moved, turned and scaled: ``p → scale · rotation · (p − centre)``; lengths, areas and volumes follow.
+
+    Arrays that are not geometry are kept as they are; types are kept. The bounding box becomes that of the turned
+    box's corners.
+    """
+    turn = np.eye(3) if rotation is None else np.asarray(rotation, np.float64)
+    origin = np.zeros(3) if centre is None else np.asarray(centre, np.float64)
+    result = dict(item)
+    for key, value in item.items():
+        if key == BOX:
+            result[key] = _box(np.asarray(value), scale, turn, origin)
+        elif key in POWERS:
+            result[key] = (value * scale ** POWERS[key]).astype(value.dtype)
+        elif key in POINTS:
+            moved = np.array(value)
+            moved[..., POINTS[key]] = scale * (moved[..., POINTS[key]] - origin) @ turn.T
+            if key in DIRECTIONS:
+                moved[..., DIRECTIONS[key]] = moved[..., DIRECTIONS[key]] @ turn.T
+            result[key] = moved
+    return result
+
+
+def _box(box: Array, scale: float, turn: Array, origin: Array) -> Array:
+    """Bounds (x0, y0, z0, x1, y1, z1) of the box's eight corners after the transform."""
+    low, high = box[:3], box[3:]
+    corners = np.array([[(low, high)[(i >> axis) & 1][axis] for axis in range(3)] for i in range(8)])
+    moved = scale * (corners - origin) @ turn.T
+    return np.concatenate([moved.min(axis=0), moved.max(axis=0)]).astype(box.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitBox:
+    """Centre the sample's bounding box at the origin and scale its longest side to 2: coordinates lie in [−1, 1], as
+    in UV-Net.
+
+    The box is ``file/bounding_box`` where the item has it, else that of its points.
+    """
+
+    def __call__(self, item: Item) -> Item:
+        low, high = _bounds(item)
+        extent = float((high - low).max())
+        scale = 2.0 / extent if np.isfinite(extent) and extent > 0 else 1.0
+        centre = (low + high) / 2
+        return similarity(item, scale=scale, centre=centre if np.all(np.isfinite(centre)) else None)
+
+
+def _bounds(item: Item) -> tuple[Array, Array]:
+    if BOX in item:
+        box = np.asarray(item[BOX], np.float64)
+        return box[:3], box[3:]
+    points = [np.asarray(item[k])[..., s].reshape(-1, 3) for k, s in POINTS.items() if k in item]
+    joined = np.concatenate(points) if points else np.empty((0, 3))
+    if not points:
+        raise DatasetError(f"UnitBox needs {BOX} or one of {', '.join(POINTS)} among the columns")
+    if not len(joined):
+        return np.full(3, np.nan), np.full(3, np.nan)
+    return joined.min(axis=0).astype(np.float64), joined.max(axis=0).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class RandomRotation:
+    """Turn each sample about the origin, uniformly over all rotations, or about the z axis alone.
+
+    The same for the same seed, epoch and sample, whatever the order of reading or the number of workers.
+    """
+
+    seed: int = 0
+    axis: str = "all"
+    epoch: int = 0
+
+    def __call__(self, item: Item) -> Item:
+        rng = np.random.default_rng([self.seed, self.epoch, int(item.get(ID, 0)) + 1])
+        return similarity(item, rotation=_about_z(rng) if self.axis == "z" else random_rotation(rng))
+
+    def for_epoch(self, epoch: int) -> RandomRotation:
+        """The same augmentation with other rotations."""
+        return RandomRotation(self.seed, self.axis, epoch)
+
+
+def random_rotation(rng: np.random.Generator) -> Array:
+    """(3, 3) rotation, uniform: a normalised Gaussian quaternion (Shoemake, Graphics Gems III, 1992)."""
+    w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _about_z(rng: np.random.Generator) -> Array:
+    angle = rng.uniform(0, 2 * np.pi)
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+@dataclass(frozen=True)
+class Standardise:
+    """Subtract the mean and divide by the standard deviation of the training split, column by column.
+
+    `statistics` is what `DatasetLoader.statistics` returns: ``{"group/array": (mean, std)}``. Results are float32; a
+    constant column becomes 0.
+    """
+
+    statistics: Mapping[str, tuple[Array, Array]]
+    elementwise = True
+
+    def __call__(self, item: Item) -> Item:
+        result = dict(item)
+        for key, (mean, std) in self.statistics.items():
+            if key not in item:
+                raise UnknownKeyError(f"{key} is to be standardised, but is not among the columns {', '.join(item)}")
+            spread = np.where(np.asarray(std) > 0, std, 1.0)
+            result[key] = ((item[key] - mean) / spread).astype(np.float32)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Compose:
+    """Transforms one after the other."""
+
+    transforms: tuple[Transform, ...]
+
+    def __call__(self, item: Item) -> Item:
+        for transform in self.transforms:
+            item = transform(item)
+        return item
+
+
+def at_epoch(transform: Transform | None, epoch: int) -> Transform | None:
+    """The transform for an epoch: what has `for_epoch` is asked for it, also inside `Compose`."""
+    if isinstance(transform, Compose):
+        return Compose(tuple(at_epoch(t, epoch) or t for t in transform.transforms))
+    for_epoch = getattr(transform, "for_epoch", None)
+    return transform if for_epoch is None else for_epoch(epoch)
+
+
+_SAMPLES = 512
+
+
+@dataclass(slots=True)
+class Moments:
+    """Of each component of the last dimension (a scalar for one-dimensional arrays): count, mean, sum of squared
+    deviations.
+    """
+
+    count: Array
+    mean: Array
+    squares: Array
+
+    @classmethod
+    def of(cls, values: Array) -> Moments:
+        """The moments of some rows; what is not finite is left out."""
+        x = values.astype(np.float64).reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+        finite = np.isfinite(x)
+        count = finite.sum(axis=0)
+        mean = np.where(finite, x, 0).sum(axis=0) / np.maximum(count, 1)
+        squares = np.square(np.where(finite, x - mean, 0)).sum(axis=0)
+        shape = values.shape[-1:] if values.ndim > 1 else ()
+        return cls(count.reshape(shape), mean.reshape(shape), squares.reshape(shape))
+
+    def join(self, other: Moments) -> Moments:
+        """Moments of both together (Chan, Golub and LeVeque 1979)."""
+        count = self.count + other.count
+        shift = other.mean - self.mean
+        share = other.count / np.maximum(count, 1)
+        squares = self.squares + other.squares + shift**2 * self.count * share
+        return Moments(count, self.mean + shift * share, squares)
+
+    @property
+    def std(self) -> Array:
+        """The population's standard deviation."""
+        return np.sqrt(self.squares / np.maximum(self.count, 1))
+
+
+def column_moments(reader: SampleReader, ids: Array) -> dict[str, Moments]:
+    """Moments of every column of a reader over the samples `ids`, ascending."""
+    found: dict[str, Moments] = {}
+    for start in range(0, len(ids), _SAMPLES):
+        samples = reader.read_many(ids[start : start + _SAMPLES])
+        for key, values in {**samples.rows, **samples.values}.items():
+            part = Moments.of(values)
+            found[key] = found[key].join(part) if key in found else part
+    return found

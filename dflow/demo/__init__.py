@@ -1,0 +1,1 @@
+"""The demo: generated parts, and the flow over them."""

@@ -1,0 +1,1 @@
+"""What exists for scripts written for HOOPS AI only."""

@@ -1,0 +1,260 @@
+"""The direct reader against zarr-python, over layouts and ranges; and what it does with damage."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
+
+from dflow.dataset.format.folder import DatasetFolder
+from dflow.dataset.format.rows import RowReader, chunk_layout
+from dflow.dataset.query.store import open_store
+from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError
+from tests.dataset.synthetic import random_parts, write_manifest, write_parts
+
+CODECS: dict[str, Any] = {
+    "none": None,
+    "zstd": ZstdCodec(level=1),
+    "zstd+checksum": ZstdCodec(level=3, checksum=True),
+    "blosc": BloscCodec(cname="lz4", shuffle="shuffle", typesize=4),
+    "gzip": GzipCodec(),
+    "zstd+crc32c": [ZstdCodec(level=1), Crc32cCodec()],
+}
+
+
+def write_array(
+    folder: Path,
+    values: np.ndarray[Any, Any],
+    *,
+    chunk: int,
+    per_shard: int = 0,
+    codec: str = "zstd",
+    separator: str = ".",
+    fill: Any = -1,
+    index_location: str = "end",
+) -> RowReader:
+    """A dataset folder with the array ``g/a`` alone, written by zarr-python."""
+    root = zarr.open_group(str(folder), mode="w", attributes={"dflow": {"format": 1, "n_files": 0}})
+    shards: Any = None
+    if per_shard:
+        shards = {"shape": (chunk * per_shard, *values.shape[1:]), "index_location": index_location}
+    array = root.create_array(
+        "g/a",
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(chunk, *values.shape[1:]),
+        shards=shards,
+        compressors=CODECS[codec],
+        chunk_key_encoding={"name": "default", "separator": separator},
+        fill_value=fill,
+    )
+    if len(values):
+        array[:] = values
+    return RowReader(DatasetFolder(folder), "g/a", json.loads((folder / "g" / "a" / "zarr.json").read_bytes()))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("per_shard", [0, 1, 5])
+def test_any_range_equals_zarr(tmp_path: Path, codec: str, per_shard: int) -> None:
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, 5, (103, 3)).astype(np.int32)
+    reader = write_array(tmp_path / "d", values, chunk=8, per_shard=per_shard, codec=codec)
+    assert reader.layout is not None
+    for _ in range(60):
+        start, stop = sorted(rng.integers(0, 104, 2).tolist())
+        np.testing.assert_array_equal(reader.read(start, stop), values[start:stop])
+
+
+@settings(max_examples=40)
+@given(
+    n_rows=st.integers(0, 70),
+    trailing=st.sampled_from([(), (1,), (2, 3)]),
+    chunk=st.integers(1, 16),
+    per_shard=st.integers(0, 4),
+    dtype=st.sampled_from(["float32", "int64", "bool", "int8", "float64"]),
+    separator=st.sampled_from([".", "/"]),
+    index_location=st.sampled_from(["start", "end"]),
+    data=st.data(),
+)
+def test_any_layout_equals_zarr(
+    tmp_path_factory: pytest.TempPathFactory,
+    n_rows: int,
+    trailing: tuple[int, ...],
+    chunk: int,
+    per_shard: int,
+    dtype: str,
+    separator: str,
+    index_location: str,
+    data: st.DataObject,
+) -> None:
+    values = np.arange(n_rows * int(np.prod(trailing, dtype=int))).reshape(n_rows, *trailing).astype(dtype)
+    values[n_rows // 3 : n_rows // 2] = 0  # chunks of nothing but fill values are not stored
+    reader = write_array(
+        tmp_path_factory.mktemp("layout") / "d",
+        values,
+        chunk=chunk,
+        per_shard=per_shard,
+        separator=separator,
+        fill=0,
+        index_location=index_location,
+    )
+    start = data.draw(st.integers(0, n_rows))
+    stop = data.draw(st.integers(start, n_rows))
+    found = reader.read(start, stop)
+    assert found.dtype == values.dtype
+    np.testing.assert_array_equal(found, values[start:stop])
+
+
+def test_layouts_of_others_go_through_zarr(tmp_path: Path) -> None:
+    values = np.arange(60, dtype=np.float32).reshape(10, 6)
+    root = zarr.open_group(str(tmp_path / "d"), mode="w", attributes={"dflow": {"format": 1, "n_files": 0}})
+    root.create_array("g/a", data=values, chunks=(4, 2))  # cut across the rows too
+    metadata = json.loads((tmp_path / "d" / "g" / "a" / "zarr.json").read_bytes())
+    assert chunk_layout(metadata) is None
+    reader = RowReader(DatasetFolder(tmp_path / "d"), "g/a", metadata)
+    np.testing.assert_array_equal(reader.read(3, 9), values[3:9])
+
+
+def test_rows_outside_are_refused(tmp_path: Path) -> None:
+    reader = write_array(tmp_path / "d", np.arange(10, dtype=np.int32), chunk=4)
+    with pytest.raises(DatasetError, match="it has 10"):
+        reader.read(5, 11)
+
+
+def test_not_finite_fill_values_are_understood(tmp_path: Path) -> None:
+    values = np.full(20, np.nan, np.float32)
+    values[3] = 1
+    reader = write_array(tmp_path / "d", values, chunk=4, per_shard=2, fill=np.nan)
+    np.testing.assert_array_equal(reader.read(), values)
+
+
+def test_threads_share_a_reader(tmp_path: Path) -> None:
+    values = np.arange(5000, dtype=np.int64)
+    reader = write_array(tmp_path / "d", values, chunk=16, per_shard=4)
+    wrong: list[int] = []
+
+    def read(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(200):
+            start = int(rng.integers(0, 4900))
+            if not np.array_equal(reader.read(start, start + 100), values[start : start + 100]):
+                wrong.append(start)
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def shard_files(folder: Path, array: str) -> list[Path]:
+    return sorted(p for p in (folder / array).iterdir() if p.name.startswith("c"))
+
+
+def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
+    paths = write_parts(random_parts(60), tmp_path)
+    shard = shard_files(paths.dataset, "faces/face_areas")[0]
+    shard.write_bytes(shard.read_bytes()[:-7])
+    with pytest.raises(DamagedDatasetError, match=r"face_areas.c\.0.*run the merge again"):
+        open_store(paths.dataset).read("faces", "face_areas")
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    paths = write_parts(random_parts(60), tmp_path)
+    shard = shard_files(paths.dataset, "faces/face_areas")[0]
+    content = shard.read_bytes()
+    reader = open_store(paths.dataset).read
+    whole = reader("faces", "face_areas")
+    assert len(whole) > 100
+    for position in np.linspace(0, len(content) - 5, 25, dtype=int).tolist():  # the index's own checksum is zarr's
+        broken = bytearray(content)
+        broken[position] ^= 1 << position % 8
+        shard.write_bytes(bytes(broken))
+        with pytest.raises(DamagedDatasetError, match="damaged"):
+            open_store(paths.dataset).read("faces", "face_areas")
+        with pytest.raises((ValueError, RuntimeError)):
+            zarr.open_array(str(paths.dataset / "faces" / "face_areas"), mode="r")[...]
+    shard.write_bytes(content)
+    assert np.array_equal(open_store(paths.dataset).read("faces", "face_areas"), whole)
+
+
+def test_a_missing_shard_that_the_manifest_lists_is_an_error_and_no_fill_value(tmp_path: Path) -> None:
+    paths = write_parts(random_parts(60), tmp_path)
+    shard_files(paths.dataset, "faces/face_areas")[0].unlink()
+    with pytest.raises(DamagedDatasetError, match="manifest lists it"):
+        open_store(paths.dataset).read("faces", "face_areas")
+    write_manifest(paths.dataset)  # now nobody promises it
+    assert np.isnan(open_store(paths.dataset).read("faces", "face_areas", 0, 1)).all()
+
+
+def test_a_dataset_that_is_replaced_while_open_never_mixes_with_the_new_one(tmp_path: Path) -> None:
+    old, new = random_parts(40, seed=1), random_parts(40, seed=2)
+    paths = write_parts(old, tmp_path)
+    store = open_store(paths.dataset)
+    np.testing.assert_array_equal(store.read("faces", "face_types"), old.rows["faces"]["face_types"])
+    other = write_parts(new, tmp_path / "other")
+    os.rename(paths.dataset, tmp_path / "old")
+    os.rename(other.dataset, paths.dataset)
+    np.testing.assert_array_equal(store.read("faces", "face_areas"), old.rows["faces"]["face_areas"])
+    shutil.rmtree(tmp_path / "old")
+    with pytest.raises(DamagedDatasetError, match="replaced or removed while it was open"):
+        store.read("edges", "edge_lengths")
+    fresh = open_store(paths.dataset)
+    np.testing.assert_array_equal(fresh.read("faces", "face_areas"), new.rows["faces"]["face_areas"])
+
+
+def test_a_pickled_store_reads_the_same_and_refuses_another_dataset(tmp_path: Path) -> None:
+    parts = random_parts(40)
+    paths = write_parts(parts, tmp_path)
+    content = pickle.dumps(open_store(paths.dataset))
+    assert len(content) < 2000
+    np.testing.assert_array_equal(pickle.loads(content).read("faces", "face_areas"), parts.rows["faces"]["face_areas"])
+    shutil.rmtree(paths.root)
+    write_parts(random_parts(40, seed=9), tmp_path)
+    with pytest.raises(DamagedDatasetError, match="was replaced while it was open"):
+        pickle.loads(content)
+
+
+def test_a_closed_dataset_says_so(tmp_path: Path) -> None:
+    store = open_store(write_parts(random_parts(20), tmp_path).dataset)
+    store.close()
+    with pytest.raises(DamagedDatasetError, match="was closed"):
+        store.read("faces", "face_areas")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no zarr.json"),
+        (b"{", "zarr.json is damaged"),
+        (b'{"attributes": {}}', "not one of dflow's"),
+        (b'{"attributes": {"dflow": {}}, "consolidated_metadata": {"metadata": {}}}', "metadata of .* is damaged"),
+    ],
+)
+def test_folders_that_are_no_dataset(tmp_path: Path, content: bytes | None, message: str) -> None:
+    folder = tmp_path / "x.dataset"
+    folder.mkdir()
+    if content is not None:
+        (folder / "zarr.json").write_bytes(content)
+    with pytest.raises(DamagedDatasetError, match=message):
+        open_store(folder)
+
+
+def test_a_dataset_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match="does not exist"):
+        open_store(tmp_path / "x.dataset")
+    (tmp_path / "y.dataset").write_text("")
+    with pytest.raises(DamagedDatasetError, match=r"is no dataset: .*no zip"):
+        open_store(tmp_path / "y.dataset")

@@ -1,0 +1,192 @@
+"""Samples as dictionaries, alone and many at once, and ragged batches, against the arrays that were stored."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dflow.dataset.query.store import DatasetStore, open_store
+from dflow.dataset.training.collate import collate, collate_samples, stack
+from dflow.dataset.training.items import CACHE_BYTES, SampleReader, Samples, _ChunkCache, choose_columns
+from dflow.dataset.training.transforms import column_moments
+from dflow.errors import DatasetError, UnknownKeyError
+from tests.dataset.synthetic import Parts, random_parts, write_parts
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    return random_parts(60, seed=7)
+
+
+@pytest.fixture(scope="module")
+def store(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> DatasetStore:
+    return open_store(write_parts(parts, tmp_path_factory.mktemp("items")).dataset)
+
+
+def check_item(item: dict[str, Any], parts: Parts, file_id: int) -> None:
+    assert item["id"] == file_id
+    for key, value in item.items():
+        group, _, name = key.partition("/")
+        if group in parts.rows:
+            np.testing.assert_array_equal(value, parts.of_file(group, name, file_id), err_msg=key)
+        elif group == "file":
+            np.testing.assert_array_equal(value, parts.values[name][file_id], err_msg=key)
+
+
+def test_every_sample_is_what_was_stored(store: DatasetStore, parts: Parts) -> None:
+    reader = pickle.loads(pickle.dumps(SampleReader(store)))
+    for file_id in [*range(parts.n_files), 3, 3]:
+        item = reader.read(file_id)
+        check_item(item, parts, file_id)
+        assert {"faces/face_uv_grids", "edges/edge_lengths", "graph/arc_edge", "file/category"} <= set(item)
+        assert not any("file_id_code" in key or "row_start" in key for key in item)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(chosen=st.sets(st.integers(0, 59), max_size=25))
+def test_many_at_once_are_the_same_as_one_by_one(store: DatasetStore, parts: Parts, chosen: set[int]) -> None:
+    ids = np.array(sorted(chosen), np.int64)
+    samples = SampleReader(store).read_many(ids)
+    assert len(samples) == len(ids)
+    for position, file_id in enumerate(ids.tolist()):
+        check_item(samples.item(position), parts, file_id)
+
+
+def test_selecting_keeps_rows_with_their_samples(store: DatasetStore, parts: Parts) -> None:
+    samples = SampleReader(store).read_many(np.arange(10, 40))
+    chosen = samples.select(np.array([5, 0, 29, 5]))
+    for position, file_id in enumerate([15, 10, 39, 15]):
+        check_item(chosen.item(position), parts, file_id)
+    assert len(samples.select(np.array([], np.int64))) == 0
+
+
+def test_columns_by_name_or_group(store: DatasetStore) -> None:
+    keys = [c.key for c in choose_columns(store, ["graph", "faces/face_areas", "file/category", "graph/arc_edge"])]
+    assert keys == [
+        "graph/arc_edge",
+        "graph/edges_destination",
+        "graph/edges_source",
+        "faces/face_areas",
+        "file/category",
+    ]
+    with pytest.raises(UnknownKeyError, match="no array 'nope' in group 'faces'"):
+        choose_columns(store, ["faces/nope"])
+    with pytest.raises(UnknownKeyError, match="no group 'verts'"):
+        choose_columns(store, ["verts"])
+
+
+def test_ids_outside(store: DatasetStore) -> None:
+    with pytest.raises(UnknownKeyError, match="no file id 60"):
+        SampleReader(store).read(60)
+    with pytest.raises(UnknownKeyError, match="ascending file ids"):
+        SampleReader(store).read_many(np.array([3, 2]))
+
+
+def test_face_pairs_are_read_only_when_asked_for(tmp_path: Path) -> None:
+    parts = random_parts(5)
+    parts.counts["faceface"] = parts.counts["faces"] ** 2
+    parts.rows["faceface"] = {"extended_adjacency": np.zeros(int(parts.counts["faceface"].sum()), np.float32)}
+    store = open_store(write_parts(parts, tmp_path).dataset)
+    assert "faceface/extended_adjacency" not in SampleReader(store).read(0)
+    assert (
+        len(SampleReader(store, ["faceface"]).read(0)["faceface/extended_adjacency"]) == parts.counts["faces"][0] ** 2
+    )
+
+
+def test_cached_chunks_are_bounded_and_items_never_share_memory(store: DatasetStore) -> None:
+    cache = _ChunkCache(100)
+    for i in range(10):
+        cache.put(("a", i), np.zeros(30, np.uint8))
+        assert cache.n_bytes <= 100
+    assert cache.get(("a", 0)) is None
+    assert cache.get(("a", 9)) is not None
+    reader = SampleReader(store, ["faces/face_areas"])
+    first = reader.read(4)["faces/face_areas"]
+    first[:] = -1
+    assert np.all(reader.read(4)["faces/face_areas"] > 0)
+    assert reader._cache.n_bytes <= CACHE_BYTES
+
+
+def test_a_batch_concatenates_rows_and_shifts_row_numbers(store: DatasetStore, parts: Parts) -> None:
+    reader = SampleReader(store)
+    ids = [4, 9, parts.n_files // 2, 1]  # the third has no rows at all
+    batch = collate([reader.read(i) for i in ids])
+    counts = parts.counts["faces"][ids]
+    assert batch["faces/ptr"].tolist() == [0, *np.cumsum(counts)]
+    assert batch["faces/batch"].tolist() == np.repeat(np.arange(4), counts).tolist()
+    assert batch["id"].tolist() == ids
+    np.testing.assert_array_equal(batch["file/bounding_box"], parts.values["bounding_box"][ids])
+    for position, file_id in enumerate(ids):
+        arcs = batch["graph/batch"] == position
+        source = batch["graph/edges_source"][arcs]
+        np.testing.assert_array_equal(
+            source - batch["faces/ptr"][position], parts.of_file("graph", "edges_source", file_id)
+        )
+        np.testing.assert_array_equal(
+            batch["graph/arc_edge"][arcs] - batch["edges/ptr"][position],
+            parts.of_file("graph", "arc_edge", file_id),
+        )
+        assert np.all(batch["faces/batch"][source] == position)  # an arc stays within its sample
+
+
+def test_missing_row_numbers_stay_missing() -> None:
+    items = [
+        {"id": i, "edges/e": np.zeros(3), "faceface/face_pair_edges_path": np.array([[0, 2], [1, -1]], np.int32)}
+        for i in range(2)
+    ]
+    found = collate(items)["faceface/face_pair_edges_path"]
+    assert found.tolist() == [[0, 2], [1, -1], [3, 5], [4, -1]]
+
+
+def test_row_numbers_of_a_group_that_is_not_there_are_refused(store: DatasetStore) -> None:
+    reader = SampleReader(store, ["graph"])
+    with pytest.raises(DatasetError, match="choose a column of that group too"):
+        collate([reader.read(0)])
+    assert len(collate([reader.read(0)], index_arrays={})["graph/ptr"]) == 2
+
+
+def test_items_that_do_not_fit_together() -> None:
+    with pytest.raises(DatasetError, match="different columns"):
+        collate([{"id": 0, "a/b": np.ones(1)}, {"id": 1}])
+    with pytest.raises(DatasetError, match="another number of rows"):
+        collate([{"id": 0, "a/b": np.ones(1), "a/c": np.ones(2)}])
+    with pytest.raises(DatasetError, match="empty list"):
+        collate([])
+
+
+def test_a_batch_falls_back_into_its_items(store: DatasetStore) -> None:
+    reader = SampleReader(store)
+    items = [reader.read(i) for i in (3, 8)]
+    batch = collate(items, index_arrays={})
+    for position, item in enumerate(items):
+        for key, array in item.items():
+            group = key.partition("/")[0]
+            rows = slice(*batch[f"{group}/ptr"][position : position + 2]) if f"{group}/ptr" in batch else position
+            np.testing.assert_array_equal(batch[key][rows], array)
+
+
+def test_stacking_inverts_taking_apart(store: DatasetStore) -> None:
+    samples = SampleReader(store).read_many(np.array([2, 5, 6]))
+    again = stack([samples.item(i) for i in range(3)])
+    assert isinstance(again, Samples)
+    for key, value in collate_samples(samples).items():
+        np.testing.assert_array_equal(collate_samples(again)[key], value, err_msg=key)
+
+
+def test_moments_over_blocks_equal_numpys(store: DatasetStore, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dflow.dataset.training.transforms._SAMPLES", 7)
+    ids = np.arange(0, parts.n_files, 2)
+    keys = ["faces/face_uv_grids", "edges/edge_dihedral_angles", "file/volume"]
+    found = column_moments(SampleReader(store, keys), ids)
+    grids = np.concatenate([parts.of_file("faces", "face_uv_grids", i) for i in ids]).astype(np.float64)
+    np.testing.assert_allclose(found["faces/face_uv_grids"].mean, grids.mean(axis=(0, 1, 2)), rtol=1e-9)
+    np.testing.assert_allclose(found["faces/face_uv_grids"].std, grids.std(axis=(0, 1, 2)), rtol=1e-9)
+    angles = np.concatenate([parts.of_file("edges", "edge_dihedral_angles", i) for i in ids]).astype(np.float64)
+    assert found["edges/edge_dihedral_angles"].std == pytest.approx(np.nanstd(angles))
+    assert found["file/volume"].mean == pytest.approx(parts.values["volume"][ids].mean())

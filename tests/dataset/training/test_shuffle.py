@@ -1,0 +1,113 @@
+"""The plan of a block-shuffled epoch: every sample once, the same batches for any number of workers, equal ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dflow.dataset.query.store import open_store
+from dflow.dataset.training.collate import collate
+from dflow.dataset.training.items import SampleReader
+from dflow.dataset.training.shuffle import BlockPlan
+from dflow.dataset.training.subset import CADDataset
+from dflow.dataset.training.transforms import Compose, RandomRotation, Standardise, UnitBox
+from dflow.errors import DatasetError
+from tests.dataset.synthetic import random_parts, write_parts
+
+PLANS = st.builds(
+    BlockPlan,
+    batch_size=st.integers(1, 9),
+    block_size=st.integers(1, 9),
+    fetch_blocks=st.integers(1, 4),
+    shuffle=st.booleans(),
+    drop_last=st.booleans(),
+    seed=st.integers(0, 9),
+)
+
+
+def epoch_of(plan: BlockPlan, ids: np.ndarray, epoch: int, rank: int = 0, n_ranks: int = 1) -> list[list[int]]:
+    fetches = plan.fetches(ids, epoch, rank, n_ranks)
+    return [fetch[p].tolist() for i, fetch in enumerate(fetches) for p in plan.batches(fetch, epoch, i)]
+
+
+@settings(max_examples=150)
+@given(plan=PLANS, n=st.integers(0, 120), n_ranks=st.integers(1, 4))
+def test_ranks_share_every_sample_equally(plan: BlockPlan, n: int, n_ranks: int) -> None:
+    ids = np.random.default_rng(n).permutation(500)[:n]
+    parts = [plan.rank_ids(ids, 2, rank, n_ranks) for rank in range(n_ranks)]
+    assert len({len(part) for part in parts}) == 1
+    together = np.concatenate(parts)
+    if plan.drop_last:
+        assert len(together) == n - n % n_ranks == len(set(together.tolist()))
+    else:
+        assert set(together.tolist()) == set(ids.tolist())
+        assert len(together) - n < n_ranks
+
+
+@settings(max_examples=150)
+@given(plan=PLANS, n=st.integers(0, 120))
+def test_batches_have_the_stated_number_and_size(plan: BlockPlan, n: int) -> None:
+    batches = epoch_of(plan, np.arange(n), 0)
+    assert len(batches) == plan.n_batches(n)
+    assert all(len(b) == plan.batch_size for b in batches[:-1])
+    if not plan.drop_last:
+        assert sorted(i for b in batches for i in b) == list(range(n))
+
+
+def test_epochs_differ_and_repeat_by_seed() -> None:
+    plan = BlockPlan(8, block_size=4, fetch_blocks=2, seed=1)
+    ids = np.arange(100)
+    assert epoch_of(plan, ids, 0) == epoch_of(plan, ids[::-1], 0)
+    assert epoch_of(plan, ids, 0) != epoch_of(plan, ids, 1)
+    assert epoch_of(plan, ids, 0) != epoch_of(BlockPlan(8, block_size=4, fetch_blocks=2, seed=2), ids, 0)
+    assert epoch_of(BlockPlan(8, shuffle=False), ids, 5)[0] == list(range(8))
+
+
+def test_batches_are_mixed_from_far_apart() -> None:
+    batches = epoch_of(BlockPlan(32, block_size=16, fetch_blocks=8), np.arange(10_000), 0)
+    spread = np.array([np.ptp(b) for b in batches])
+    assert np.median(spread) > 5000
+
+
+@pytest.mark.parametrize("bad", [{"batch_size": 0}, {"batch_size": 1, "block_size": 0}])
+def test_plans_that_make_no_sense(bad: dict[str, int]) -> None:
+    with pytest.raises(DatasetError, match="at least 1"):
+        BlockPlan(**bad)
+    with pytest.raises(DatasetError, match="rank 2 of 2"):
+        BlockPlan(1).rank_ids(np.arange(3), 0, 2, 2)
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+@pytest.mark.parametrize("kind", ["none", "elementwise", "per item"])
+def test_batches_hold_the_samples_they_name_for_any_number_of_workers(
+    tmp_path: Path, n_workers: int, kind: str
+) -> None:
+    store = open_store(write_parts(random_parts(70), tmp_path).dataset)
+    standardise = Standardise({"faces/face_areas": (np.array(3.0), np.array(2.0))})
+    transform = {
+        "none": None,
+        "elementwise": standardise,
+        "per item": Compose((UnitBox(), RandomRotation(), standardise)),
+    }[kind]
+    dataset = CADDataset(SampleReader(store), np.arange(0, 70, 2), transform=transform)
+    dataset.set_epoch(4)
+    plan = BlockPlan(4, block_size=3, fetch_blocks=2)
+    seen = []
+    for worker in range(n_workers):
+        for batch in dataset.iter_batches(plan, epoch=4, worker=worker, n_workers=n_workers):
+            ids = batch["id"].tolist()
+            seen.append(ids)
+            expected = collate([dataset[ids_position(dataset, i)] for i in ids])
+            assert list(batch) == list(expected)
+            for key, value in expected.items():
+                np.testing.assert_allclose(batch[key], value, rtol=1e-5, atol=1e-5, err_msg=key)
+                assert batch[key].dtype == value.dtype
+    assert sorted(seen) == sorted(epoch_of(plan, dataset.file_codes, 4))
+
+
+def ids_position(dataset: CADDataset, file_id: int) -> int:
+    return int(np.flatnonzero(dataset.file_codes == file_id)[0])

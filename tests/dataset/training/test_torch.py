@@ -1,0 +1,453 @@
+"""The adapter to PyTorch: tensors, loaders with workers, block-shuffled streams over ranks, memory over epochs."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dflow.dataset import DatasetLoader
+from dflow.dataset.export.export import export_dataset
+from dflow.dataset.training.channel import MAX_ARENAS
+from dflow.dataset.training.collate import collate
+from dflow.dataset.training.subset import CADDataset
+from dflow.dataset.training.transforms import RandomRotation, Standardise
+from dflow.errors import DatasetError
+from tests.dataset.synthetic import Parts, random_parts, write_parts
+
+torch = pytest.importorskip("torch")
+
+from dflow.dataset.training.torch import Collate, to_geometric, to_tensors  # noqa: E402 - skips without torch
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    return random_parts(80, seed=6)
+
+
+@pytest.fixture(scope="module")
+def train(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> CADDataset:
+    loader = DatasetLoader(write_parts(parts, tmp_path_factory.mktemp("torch")).dataset)
+    loader.split("category")
+    return loader.get_dataset("train")
+
+
+def test_items_are_dictionaries_of_tensors(train: CADDataset, parts: Parts) -> None:
+    dataset = train.to_torch()
+    assert isinstance(dataset, torch.utils.data.Dataset)
+    item = dataset[2]
+    np.testing.assert_array_equal(
+        item["faces/face_uv_grids"].numpy(), parts.of_file("faces", "face_uv_grids", int(item["id"]))
+    )
+    assert item["file/category"].dtype == torch.int32
+    assert dataset.get_file_codes().tolist() == train.get_file_codes().tolist()
+
+
+def test_the_plain_dataset_works_in_a_torch_loader_too(train: CADDataset) -> None:
+    loader = torch.utils.data.DataLoader(train, batch_size=8, collate_fn=Collate(train.collate))
+    assert sum(len(batch["id"]) for batch in loader) == len(train)
+
+
+def test_a_collate_of_ones_own_gets_items_in_any_loader(train: CADDataset) -> None:
+    """In a plain `DataLoader`, as an option, and given to `to_torch`: a list of dictionaries of tensors."""
+
+    def collate(items: list[dict[str, Any]]) -> list[int]:
+        assert all(isinstance(item["faces/face_areas"], torch.Tensor) for item in items)
+        return [item["id"] for item in items]
+
+    dataset = train.to_torch()
+    loaders = [
+        torch.utils.data.DataLoader(dataset, 8, collate_fn=collate),
+        dataset.get_dataloader(8, collate_fn=collate),
+        train.to_torch(collate).get_dataloader(8),
+    ]
+    for loader in loaders:
+        assert [i for batch in loader for i in batch] == train.get_file_codes().tolist()
+
+
+def check_epoch(batches: list[dict[str, Any]], train: CADDataset, parts: Parts) -> None:
+    assert sorted(int(i) for b in batches for i in b["id"]) == train.get_file_codes().tolist()
+    for batch in batches:
+        for position, file_id in enumerate(batch["id"].tolist()):
+            low, high = batch["faces/ptr"][position : position + 2].tolist()
+            rows = parts.of_file("faces", "face_uv_grids", file_id)
+            np.testing.assert_array_equal(batch["faces/face_uv_grids"][low:high].numpy(), rows)
+            assert batch["faces/batch"][low:high].tolist() == [position] * len(rows)
+        assert torch.equal(batch["faces/batch"][batch["graph/edges_source"].long()], batch["graph/batch"])
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more than one worker on one processor
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_give_every_sample_once(train: CADDataset, parts: Parts, context: str) -> None:
+    train[0]  # open files before the fork
+    dataset = train.to_torch()
+    options = {"num_workers": 2 if context == "fork" else 1, "multiprocessing_context": context}
+    check_epoch(list(dataset.get_dataloader(8, shuffle=True, seed=1, **options)), train, parts)
+    loader = dataset.get_block_loader(8, block_size=4, fetch_blocks=2, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns when a stream is longer than it said
+        batches = list(loader)
+    assert len(batches) == len(loader)
+    check_epoch(batches, train, parts)
+
+
+def test_batches_that_are_held_are_never_overwritten(train: CADDataset, parts: Parts) -> None:
+    """More of them than a worker keeps arenas for, over two epochs of workers that live on."""
+    loader = train.to_torch().get_block_loader(2, num_workers=1, persistent_workers=True, block_size=4, fetch_blocks=2)
+    epochs = [list(loader), list(loader)]
+    assert len(epochs[0]) > MAX_ARENAS
+    for batches in epochs:
+        check_epoch(batches, train, parts)
+    del epochs, batches
+    check_epoch(list(loader), train, parts)
+
+
+def test_two_iterators_of_one_loader_do_not_meet(train: CADDataset, parts: Parts) -> None:
+    loader = train.to_torch().get_block_loader(8, num_workers=1, block_size=4, fetch_blocks=2)
+    first, second = zip(*zip(loader, loader, strict=True), strict=True)
+    check_epoch(list(first), train, parts)
+    check_epoch(list(second), train, parts)
+
+
+def test_workers_standardise_too(train: CADDataset, parts: Parts) -> None:
+    """A transform of whole batches, and one of single items, both sent from a worker."""
+
+    def double(item: dict[str, Any]) -> dict[str, Any]:
+        return {**item, "faces/face_areas": item["faces/face_areas"] * 2}
+
+    statistics = {"faces/face_areas": (np.float64(0.0), np.float64(0.5))}
+    for transform in (Standardise(statistics), double):
+        dataset = CADDataset(train.source, train.get_file_codes(), transform=transform).to_torch()
+        for batch in dataset.get_block_loader(8, num_workers=1, block_size=4, fetch_blocks=2):
+            expected = [parts.of_file("faces", "face_areas", int(i)) * 2 for i in batch["id"]]
+            np.testing.assert_allclose(batch["faces/face_areas"].numpy(), np.concatenate(expected), rtol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_order(train: CADDataset) -> None:
+    def ids(seed: int) -> list[int]:
+        loader = train.to_torch().get_dataloader(8, shuffle=True, seed=seed)
+        return [int(i) for batch in loader for i in batch["id"]]
+
+    assert ids(3) == ids(3) != ids(4)
+
+
+def test_block_streams_of_ranks_share_the_samples(train: CADDataset) -> None:
+    dataset = train.to_torch()
+    loaders = [dataset.get_block_loader(4, rank=rank, world_size=3, block_size=4, fetch_blocks=2) for rank in range(3)]
+    ids = [[int(i) for batch in loader for i in batch["id"]] for loader in loaders]
+    assert len({len(i) for i in ids}) == 1
+    assert {i for found in ids for i in found} == set(train.get_file_codes().tolist())
+    assert len({len(loader) for loader in loaders}) == 1
+
+
+def test_epochs_reach_workers_that_live_on(train: CADDataset) -> None:
+    loader = train.to_torch().get_block_loader(8, num_workers=1, persistent_workers=True, block_size=4, fetch_blocks=2)
+    orders = []
+    for epoch in (0, 1, 0):
+        loader.dataset.set_epoch(epoch)
+        orders.append([i for batch in loader for i in batch["id"].tolist()])
+    assert orders[0] == orders[2] != orders[1]
+
+
+WORKERS: list[dict[str, Any]] = [{}, {"num_workers": 2, "multiprocessing_context": "fork"}]
+WORKERS += [{**WORKERS[1], "multiprocessing_context": c, "persistent_workers": True} for c in ("fork", "spawn")]
+
+
+def passes(loader: Any, n_passes: int) -> list[dict[int, Any]]:
+    """A point of every sample, by its id in the order of the pass."""
+    return [
+        {
+            file_id: batch["file/bounding_box"][position].tolist()
+            for batch in loader
+            for position, file_id in enumerate(batch["id"].tolist())
+        }
+        for _ in range(n_passes)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("options", WORKERS, ids=lambda o: "-".join(map(str, o.values())) or "none")
+@pytest.mark.parametrize("kind", ["map", "block"])
+def test_every_pass_is_an_epoch_of_its_own(train: CADDataset, kind: str, options: dict[str, Any]) -> None:
+    """Other rotations, and in a shuffled loader another order; the same again from the same seed, without workers too,
+    and from a chosen epoch on.
+    """
+
+    def make(**options: Any) -> tuple[CADDataset, Any]:
+        dataset = CADDataset(train.source, train.get_file_codes(), transform=RandomRotation(seed=5))
+        if kind == "map":
+            return dataset, dataset.to_torch().get_dataloader(16, shuffle=True, seed=2, **options)
+        return dataset, dataset.to_torch().get_block_loader(16, block_size=4, fetch_blocks=2, seed=2, **options)
+
+    _, plain = make()
+    dataset, loader = make(**options)
+    expected, found = passes(plain, 3), passes(loader, 3)
+    assert found == expected
+    for epoch, rotation in ((0, RandomRotation(seed=5)), (2, RandomRotation(seed=5, epoch=2))):
+        direct = CADDataset(train.source, train.get_file_codes(), transform=rotation)
+        assert all(item["file/bounding_box"].tolist() == found[epoch][item["id"]] for item in direct_items(direct))
+    for first, second in ((0, 1), (1, 2), (0, 2)):
+        assert list(found[first]) != list(found[second])
+        assert all(found[first][i] != found[second][i] for i in found[first] if np.isfinite(found[first][i]).all())
+    loader.dataset.set_epoch(1)
+    again = passes(loader, 2)
+    assert again == found[1:]  # equal dictionaries: the samples' points, whatever their order
+    if kind == "block":
+        assert [list(p) for p in again] == [list(p) for p in found[1:]]
+    else:
+        dataset.set_epoch(2)
+        assert passes(loader, 1) == found[2:]
+
+
+def direct_items(dataset: CADDataset) -> list[dict[str, Any]]:
+    return [dataset.get_item(i, dataset.transform.epoch) for i in range(len(dataset))]  # type: ignore[union-attr]
+
+
+def test_a_pass_that_another_overlaps_keeps_its_epoch(train: CADDataset) -> None:
+    stream = train.to_torch().get_block_loader(8, num_workers=1, block_size=4, fetch_blocks=2)
+    alone = [[b["id"].tolist() for b in stream] for _ in range(2)]
+    for n_workers in (0, 1):
+        again = train.to_torch().get_block_loader(8, num_workers=n_workers, block_size=4, fetch_blocks=2)
+        first, second = zip(*zip(again, again, strict=True), strict=True)
+        assert [[b["id"].tolist() for b in batches] for batches in (first, second)] == alone
+
+
+def test_workers_of_an_abandoned_pass_go_on_with_the_next_epoch(train: CADDataset) -> None:
+    def orders(loader: Any) -> list[list[int]]:
+        return [[i for batch in loader for i in batch["id"].tolist()] for _ in range(2)]
+
+    loader = train.to_torch().get_block_loader(2, num_workers=1, persistent_workers=True, block_size=4, fetch_blocks=2)
+    next(iter(loader))
+    plain = train.to_torch().get_block_loader(2, block_size=4, fetch_blocks=2)
+    plain.dataset.set_epoch(1)
+    assert orders(loader) == orders(plain)
+
+
+def test_plain_iteration_draws_anew_too(train: CADDataset) -> None:
+    dataset = CADDataset(train.source, train.get_file_codes(), transform=RandomRotation())
+    for samples in (dataset, dataset.to_torch()):
+        dataset.set_epoch(0)
+        first, second = ([item["file/bounding_box"].tolist() for item in samples] for _ in range(2))
+        assert first != second
+        dataset.set_epoch(0)
+        assert [item["file/bounding_box"].tolist() for item in samples] == first
+    dataset.set_epoch(1)
+    assert [dataset[i]["file/bounding_box"].tolist() for i in range(len(dataset))] == second
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_a_chosen_epoch_reaches_workers_of_a_plain_torch_loader(train: CADDataset) -> None:
+    stream = train.to_torch().get_block_loader(8, block_size=4, fetch_blocks=2).dataset
+    loader = torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, persistent_workers=True)
+    orders = []
+    for epoch in (3, 4, 3):
+        stream.set_epoch(epoch)
+        orders.append([i for batch in loader for i in batch["id"].tolist()])
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test_read_only_and_odd_values_become_tensors() -> None:
+    array = np.arange(4)
+    array.flags.writeable = False
+    found = to_tensors({"a": array, "b": np.float32(2), "c": "text", "d": np.arange(6).reshape(2, 3).T})
+    assert found["a"].tolist() == [0, 1, 2, 3]
+    assert found["b"].dtype == torch.float32
+    assert found["c"] == "text"
+    assert found["d"].shape == (3, 2)
+
+
+def recipe_parts(n_files: int, seed: int = 0) -> Parts:
+    """Parts with every index array of every recipe, some of them with "none" in it, and a user's own in two groups."""
+    rng = np.random.default_rng(seed)
+    counts = {"faces": rng.integers(1, 6, n_files), "edges": rng.integers(1, 9, n_files)}
+    counts |= {"graph": rng.integers(0, 7, n_files), "coedges": rng.integers(2, 9, n_files)}
+    counts |= {"faceface": counts["faces"] ** 2, "labels": rng.integers(0, 4, n_files)}
+
+    def rows_of(group: str, target: str, *trailing: int, none: bool = False) -> Any:
+        high = np.repeat(counts[target], counts[group]).reshape(-1, *(1 for _ in trailing))
+        return rng.integers(-1 if none else 0, high, (len(high), *trailing)).astype(np.int32)
+
+    return Parts(
+        counts=counts,
+        rows={
+            "faces": {"face_areas": rng.random(counts["faces"].sum()), "face_index": rows_of("faces", "edges")},
+            "edges": {"edge_lengths": rng.random(counts["edges"].sum())},
+            "graph": {
+                "edges_source": rows_of("graph", "faces"),
+                "edges_destination": rows_of("graph", "faces"),
+                "arc_edge": rows_of("graph", "edges"),
+            },
+            "coedges": {
+                "next": rows_of("coedges", "coedges"),
+                "mate": rows_of("coedges", "coedges"),
+                "face": rows_of("coedges", "faces"),
+                "edge": rows_of("coedges", "edges"),
+            },
+            "faceface": {"face_pair_edges_path": rows_of("faceface", "edges", 3, none=True)},
+            "labels": {
+                "of_face": rows_of("labels", "faces", none=True),
+                "tool_index": rng.integers(0, 9, (counts["labels"].sum(), 2)).astype(np.int32),
+            },
+        },
+        values={"batch_size": rng.integers(1, 9, n_files).astype(np.int32), "root_face": np.zeros(n_files, np.int32)},
+        schema_groups={
+            "labels": {
+                "primary_dimension": "label",
+                "arrays": {"of_face": {"dims": ["label"], "dtype": "int32", "refers_to": "faces"}},
+            },
+            "file": {
+                "primary_dimension": "file",
+                "arrays": {"root_face": {"dims": [], "dtype": "int32", "refers_to": "faces"}},
+            },
+        },
+    )
+
+
+REFERENCES = {
+    "arc_edge": ("graph/arc_edge", "edges/edge_lengths"),
+    "next": ("coedges/next", "coedges/mate"),
+    "mate": ("coedges/mate", "coedges/next"),
+    "face": ("coedges/face", "faces/face_areas"),
+    "edge": ("coedges/edge", "edges/edge_lengths"),
+    "face_pair_edges_path": ("faceface/face_pair_edges_path", "edges/edge_lengths"),
+    "of_face": ("labels/of_face", "faces/face_areas"),
+    "root_face": ("file/root_face", "faces/face_areas"),
+}
+"""Field of a graph, its array, and an array of the group that it refers to."""
+
+
+def field_of(key: str) -> str:
+    return {"coedges/mate": "mate", "coedges/next": "next"}.get(key, key.rpartition("/")[2])
+
+
+def check_geometric_batch(batch: Any, items: list[dict[str, Any]]) -> None:
+    """What the batch's indices pick is what each part's own pick from the part, and "none" stays."""
+    ends = [np.stack([item["graph/edges_source"], item["graph/edges_destination"]]) for item in items]
+    picked = [item["faces/face_areas"][end] for item, end in zip(items, ends, strict=True)]
+    np.testing.assert_array_equal(batch.face_areas[batch.edge_index].numpy(), np.concatenate(picked, axis=1))
+    for name, (key, target) in REFERENCES.items():
+        expected, n_before = [], 0
+        for item in items:
+            rows = np.atleast_1d(item[key])
+            numbers = np.arange(len(item[target])) + n_before  # of rows in the batch: values alone may be equal
+            expected.append(np.where(rows < 0, -1, numbers[rows]))
+            n_before += len(item[target])
+        np.testing.assert_array_equal(batch[name].numpy(), np.concatenate(expected), err_msg=name)
+        assert batch[name].dtype == torch.int64
+        assert batch[name].max() < len(batch[field_of(target)])
+    for name, key in (("tool_index", "labels/tool_index"), ("batch_size", "file/batch_size")):
+        np.testing.assert_array_equal(batch[name].numpy(), np.concatenate([np.atleast_1d(item[key]) for item in items]))
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> DatasetLoader:
+    loader = DatasetLoader(write_parts(recipe_parts(24, seed=3), tmp_path_factory.mktemp("recipes")).dataset)
+    loader.split(train=1.0, validation=0.0, test=0.0)
+    return loader
+
+
+ALL = ["faces", "edges", "graph", "coedges", "faceface", "labels", "file"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # on import, in loader workers that are spawned
+@pytest.mark.parametrize("made_of", ["items", "tensors", "files"])
+def test_geometric_batches_index_like_single_parts(recipes: DatasetLoader, tmp_path: Path, made_of: str) -> None:
+    pytest.importorskip("torch_geometric")
+    loading = pytest.importorskip("torch_geometric.loader")
+    dataset = recipes.get_dataset("train", columns=ALL)
+    items = list(dataset)
+    if made_of == "files":
+        assert recipes.location is not None
+        export_dataset(recipes.location, tmp_path / "out", "pyg", columns=ALL)
+        files = sorted((tmp_path / "out").glob("*.pt"))
+        graphs = [to_geometric(torch.load(file, weights_only=True)) for file in files]
+    else:
+        graphs = [to_geometric(item) for item in (items if made_of == "items" else dataset.to_torch())]
+    assert graphs[0].num_nodes == len(items[0]["faces/face_areas"])
+    for options in ({}, {"num_workers": 1}):
+        batches = list(loading.DataLoader(graphs, batch_size=9, **options))
+        for start, batch in zip((0, 9, 18), batches, strict=True):
+            check_geometric_batch(batch, items[start : start + 9])
+            assert batch.ptr.tolist() == dataset.collate(items[start : start + 9])["faces/ptr"].tolist()
+
+
+def test_geometric_batches_come_apart_and_go_together_again(recipes: DatasetLoader) -> None:
+    """Parts taken out of a batch, batches of batches, and parts with attributes of the user's own."""
+    pytest.importorskip("torch_geometric")
+    batch_class = pytest.importorskip("torch_geometric.data").Batch
+    items = list(recipes.get_dataset("train", columns=ALL))
+    graphs = [to_geometric(item) for item in items]
+    apart = batch_class.from_data_list(graphs).to_data_list()
+    for graph, back in zip(graphs, apart, strict=True):
+        for name in ("edge_index", *REFERENCES):
+            assert torch.equal(back[name].reshape(graph[name].shape), graph[name]), name
+    check_geometric_batch(batch_class.from_data_list(apart), items)
+    halves = [batch_class.from_data_list(half) for half in (graphs[:10], graphs[10:])]
+    check_geometric_batch(batch_class.from_data_list(halves), items)
+    for graph in graphs:
+        graph.edge_label_index = graph.edge_index
+    batch = batch_class.from_data_list(graphs)
+    assert torch.equal(batch.edge_label_index, batch.edge_index)  # as PyTorch Geometric does it
+
+
+def test_geometric_batches_refuse_numbers_of_rows_that_are_not_there(recipes: DatasetLoader) -> None:
+    pytest.importorskip("torch_geometric")
+    loading = pytest.importorskip("torch_geometric.loader")
+    graphs = [to_geometric(item) for item in recipes.get_dataset("train", columns=["faces/face_areas", "graph"])]
+    with pytest.raises(DatasetError, match=r"arc_edge holds row numbers of 'edges'.*choose a column of 'edges' too"):
+        next(iter(loading.DataLoader(graphs, batch_size=4)))
+    batch = next(iter(loading.DataLoader(graphs, batch_size=4, exclude_keys=["arc_edge"])))
+    assert batch.edge_index.max() < batch.num_nodes
+    with pytest.raises(DatasetError, match=r"no sample and no exported graph.*export again"):
+        to_geometric({"edge_index": torch.zeros(2, 0), "num_nodes": 3})
+
+
+def test_plain_batches_shift_what_the_schema_says(recipes: DatasetLoader) -> None:
+    """The same for our own batches, from items, from a transform that makes new dictionaries, and from blocks."""
+
+    def plain(item: dict[str, Any]) -> dict[str, Any]:
+        return {**item}
+
+    items = list(recipes.get_dataset("train", columns=ALL))
+    offsets = np.cumsum([0, *(len(item["faces/face_areas"]) for item in items)])[:-1]
+    for transform in (None, plain):
+        dataset = recipes.get_dataset("train", columns=ALL, transform=transform)
+        loaders = [
+            dataset.to_torch().get_dataloader(64),
+            dataset.to_torch().get_block_loader(64, shuffle=False),
+            [collate(list(dataset))],
+        ]
+        for (batch,) in loaders:
+            assert np.asarray(batch["file/root_face"]).tolist() == offsets.tolist()
+            rows, part = np.asarray(batch["labels/of_face"]), np.asarray(batch["labels/batch"])
+            own = np.concatenate([item["labels/of_face"] for item in items])
+            np.testing.assert_array_equal(rows, np.where(own < 0, -1, own + offsets[part]))
+
+
+def test_geometric_says_which_extra_is_missing(train: CADDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch_geometric.data", None)
+    with pytest.raises(ImportError, match=r"dflow-cad\[geometric\]"):
+        to_geometric(train[0])
+
+
+def test_memory_stays_flat_over_epochs(tmp_path: Path) -> None:
+    import tracemalloc
+
+    loader = DatasetLoader(write_parts(random_parts(120), tmp_path).dataset)
+    loader.split()
+    dataset = loader.get_dataset("train").to_torch()
+    peaks = []
+    tracemalloc.start()
+    for epoch in range(6):
+        stream = dataset.get_block_loader(16, block_size=8, fetch_blocks=2)
+        stream.dataset.set_epoch(epoch)
+        for _ in stream:
+            pass
+        for i in range(len(dataset)):
+            dataset[i]
+        peaks.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert peaks[-1] - peaks[1] < 100_000, peaks

@@ -1,0 +1,135 @@
+"""Moving, turning and scaling samples; standardisation."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dflow.dataset.training.transforms import (
+    Compose,
+    RandomRotation,
+    Standardise,
+    UnitBox,
+    at_epoch,
+    random_rotation,
+    similarity,
+)
+from dflow.errors import DatasetError, UnknownKeyError
+
+
+def block(size: tuple[float, float, float] = (2.0, 4.0, 8.0), corner: tuple[float, float, float] = (1, 1, 1)) -> Any:
+    """A box with one grid a face: two opposite corners and the outward normal."""
+    low, high = np.array(corner, float), np.array(corner, float) + size
+    grids = np.zeros((6, 1, 2, 7), np.float32)
+    areas = np.empty(6, np.float32)
+    for face in range(6):
+        axis, side = face % 3, face // 3
+        fixed = (low, high)[side][axis]
+        grids[face, 0, 0, :3], grids[face, 0, 1, :3] = low, high
+        grids[face, 0, :, axis] = fixed
+        grids[face, 0, :, 3 + axis] = 2 * side - 1
+        grids[face, 0, :, 6] = 1
+        areas[face] = np.prod(np.delete(size, axis))
+    return {
+        "id": 3,
+        "faces/face_uv_grids": grids,
+        "faces/face_areas": areas,
+        "faces/face_types": np.zeros(6, np.int32),
+        "edges/edge_lengths": np.array(size, np.float32),
+        "file/bounding_box": np.concatenate([low, high]),
+        "file/volume": np.float64(np.prod(size)),
+    }
+
+
+def check_consistent(item: Any) -> None:
+    """The volume by the divergence theorem over the planar faces is the volume that the item states."""
+    grids = item["faces/face_uv_grids"].astype(np.float64)
+    flux = (grids[:, 0, 0, :3] * grids[:, 0, 0, 3:6]).sum(axis=1) @ item["faces/face_areas"].astype(np.float64) / 3
+    assert flux == pytest.approx(float(item["file/volume"]), rel=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(grids[..., 3:6], axis=-1), 1, rtol=1e-5)
+
+
+def test_everything_scales_turns_and_moves_together() -> None:
+    item = block()
+    check_consistent(item)
+    turned = similarity(
+        item, scale=0.5, rotation=random_rotation(np.random.default_rng(1)), centre=np.array([3.0, -1, 2])
+    )
+    check_consistent(turned)
+    assert turned["file/volume"] == pytest.approx(64 / 8)
+    np.testing.assert_allclose(turned["edges/edge_lengths"], [1, 2, 4])
+    np.testing.assert_array_equal(turned["faces/face_uv_grids"][..., 6], 1)
+    np.testing.assert_array_equal(turned["faces/face_types"], item["faces/face_types"])
+    assert all(np.asarray(turned[k]).dtype == np.asarray(item[k]).dtype for k in item)
+    assert item["faces/face_areas"][0] == 32  # the original is left alone
+    points = turned["faces/face_uv_grids"][..., :3].reshape(-1, 3)
+    assert np.all(points >= turned["file/bounding_box"][:3] - 1e-5)
+    assert np.all(points <= turned["file/bounding_box"][3:] + 1e-5)
+
+
+@pytest.mark.parametrize("with_box", [True, False])
+def test_unit_box(with_box: bool) -> None:
+    item = block()
+    if not with_box:
+        del item["file/bounding_box"]
+    found = UnitBox()(item)
+    points = found["faces/face_uv_grids"][..., :3]
+    np.testing.assert_allclose(points.reshape(-1, 3).max(axis=0), [0.25, 0.5, 1])
+    np.testing.assert_allclose(points.reshape(-1, 3).min(axis=0), [-0.25, -0.5, -1])
+    check_consistent(found)
+
+
+def test_unit_box_of_a_point_and_of_nothing() -> None:
+    item = {"id": 0, "faces/face_centroids": np.full((1, 3), 5.0)}
+    np.testing.assert_array_equal(UnitBox()(item)["faces/face_centroids"], np.zeros((1, 3)))
+    empty = {"id": 0, "faces/face_centroids": np.empty((0, 3))}
+    assert len(UnitBox()(empty)["faces/face_centroids"]) == 0
+    with pytest.raises(DatasetError, match="UnitBox needs file/bounding_box or one of"):
+        UnitBox()({"id": 0, "faces/face_areas": np.ones(1)})
+
+
+def test_rotations_are_rotations_and_uniform() -> None:
+    rng = np.random.default_rng(0)
+    turns = np.array([random_rotation(rng) for _ in range(4000)])
+    np.testing.assert_allclose(turns @ turns.transpose(0, 2, 1), np.broadcast_to(np.eye(3), turns.shape), atol=1e-12)
+    np.testing.assert_allclose(np.linalg.det(turns), 1)
+    assert np.abs(turns.mean(axis=0)).max() < 0.04  # of a uniform rotation every entry has mean 0 and variance 1/3
+    np.testing.assert_allclose((turns**2).mean(axis=0), 1 / 3, atol=0.03)
+
+
+def test_augmentation_depends_on_seed_epoch_and_sample_alone() -> None:
+    item = block()
+    turn = RandomRotation(seed=1)
+    first = turn(item)["faces/face_uv_grids"]
+    np.testing.assert_array_equal(first, turn(item)["faces/face_uv_grids"])
+    for other in (RandomRotation(seed=2)(item), turn({**item, "id": 4}), turn.for_epoch(1)(item)):
+        assert not np.allclose(other["faces/face_uv_grids"], first)
+    whole = at_epoch(Compose((UnitBox(), turn)), 1)
+    assert whole is not None
+    np.testing.assert_array_equal(
+        whole(item)["faces/face_uv_grids"], turn.for_epoch(1)(UnitBox()(item))["faces/face_uv_grids"]
+    )
+    assert at_epoch(None, 3) is None
+
+
+def test_turning_about_z_keeps_heights() -> None:
+    item = block()
+    found = RandomRotation(axis="z")(item)["faces/face_uv_grids"]
+    np.testing.assert_allclose(found[..., 2], item["faces/face_uv_grids"][..., 2], rtol=1e-6)
+    assert not np.allclose(found, item["faces/face_uv_grids"])
+
+
+def test_standardise() -> None:
+    item = {"id": 0, "faces/a": np.array([1.0, 3.0]), "faces/b": np.array([[1, 5], [1, 9]])}
+    transform = Standardise(
+        {"faces/a": (np.array(2.0), np.array(2.0)), "faces/b": (np.array([1, 7]), np.array([0, 2]))}
+    )
+    found = pickle.loads(pickle.dumps(transform))(item)
+    np.testing.assert_array_equal(found["faces/a"], np.array([-0.5, 0.5], np.float32))
+    np.testing.assert_array_equal(found["faces/b"], [[0, -1], [0, 1]])
+    assert found["faces/a"].dtype == np.float32
+    with pytest.raises(UnknownKeyError, match="not among the columns"):
+        transform({"id": 0, "faces/a": np.ones(1)})
