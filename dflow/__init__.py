@@ -1,34 +1,55 @@
 """dflow: folders of CAD files become datasets that machines learn from.
 
-The names below load on first use, so that ``import dflow`` stays quick and pulls in no CAD kernel.
+The names below load on first use, so that ``import dflow`` stays quick and imports no CAD kernel.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dflow._version import __version__
+from dflow.lazy import attach
 
 if TYPE_CHECKING:
+    from dflow.cadaccess.loader import CadLoader
+    from dflow.cadencoder.encoder import BrepEncoder
+    from dflow.dataset.explorer import DatasetExplorer
+    from dflow.dataset.loader import DatasetLoader
+    from dflow.flowmanager import flowtask
     from dflow.flowmanager.flow import create_flow
     from dflow.hoops.licence import get_license_info, set_license, use_test_license
+    from dflow.insights.viewer import DatasetViewer
+    from dflow.schema.builder import SchemaBuilder
 
-_HOMES = {
-    "create_flow": "dflow.flowmanager.flow",
-    "get_license_info": "dflow.hoops.licence",
-    "set_license": "dflow.hoops.licence",
-    "use_test_license": "dflow.hoops.licence",
-}
+__all__ = [
+    "__version__",
+    "BrepEncoder",
+    "CadLoader",
+    "DatasetExplorer",
+    "DatasetLoader",
+    "DatasetViewer",
+    "SchemaBuilder",
+    "create_flow",
+    "flowtask",
+    "get_license_info",
+    "set_license",
+    "use_test_license",
+]
 
-__all__ = ["__version__", "create_flow", "get_license_info", "set_license", "use_test_license"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'dflow' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "BrepEncoder": "dflow.cadencoder.encoder",
+        "CadLoader": "dflow.cadaccess.loader",
+        "DatasetExplorer": "dflow.dataset.explorer",
+        "DatasetLoader": "dflow.dataset.loader",
+        "DatasetViewer": "dflow.insights.viewer",
+        "SchemaBuilder": "dflow.schema.builder",
+        "create_flow": "dflow.flowmanager.flow",
+        "flowtask": "dflow.flowmanager.flowtask:",
+        "get_license_info": "dflow.hoops.licence",
+        "set_license": "dflow.hoops.licence",
+        "use_test_license": "dflow.hoops.licence",
+        "__version__": "dflow._version",
+    },
+)

@@ -1,13 +1,13 @@
-"""Geometry in: CAD files to numpy. The only package that imports the CAD kernel, and only when it is used.
+"""CAD files to numpy: `CadLoader` opens a file, `CadModel` is what it holds, `Brep` its shape as arrays.
 
-* `CadLoader` opens a file and gives a `CadModel`; its `get_brep()` is a `Brep`, everything as arrays.
-* `HOOPSLoader` and `HOOPSTools` are the names of scripts written for HOOPS AI.
+`HOOPSLoader` and `HOOPSTools` are names for scripts written for HOOPS AI.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dflow.lazy import attach
 
 if TYPE_CHECKING:
     from dflow.cadaccess.brep import Brep
@@ -19,27 +19,13 @@ if TYPE_CHECKING:
     from dflow.cadaccess.topology import Topology
     from dflow.hoops.tools import HOOPSTools
 
-_HOMES = {
-    "Brep": ("brep", "Brep"),
-    "CONVEXITIES": ("codes", "CONVEXITIES"),
-    "CadLoader": ("loader", "CadLoader"),
-    "CadModel": ("model", "CadModel"),
-    "EDGE_TYPES": ("codes", "EDGE_TYPES"),
-    "FACE_TYPES": ("codes", "FACE_TYPES"),
-    "HOOPSLoader": ("loader", "CadLoader"),
-    "HOOPSTools": ("tools", "HOOPSTools"),
-    "Mesh": ("meshing", "Mesh"),
-    "ReadReport": ("model", "ReadReport"),
-    "Topology": ("topology", "Topology"),
-}
-
 __all__ = [
-    "CONVEXITIES",
-    "EDGE_TYPES",
-    "FACE_TYPES",
     "Brep",
+    "CONVEXITIES",
     "CadLoader",
     "CadModel",
+    "EDGE_TYPES",
+    "FACE_TYPES",
     "HOOPSLoader",
     "HOOPSTools",
     "Mesh",
@@ -47,13 +33,19 @@ __all__ = [
     "Topology",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(f"dflow.cadaccess.{module}"), attribute)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "Brep": "dflow.cadaccess.brep",
+        "CONVEXITIES": "dflow.cadaccess.codes",
+        "CadLoader": "dflow.cadaccess.loader",
+        "CadModel": "dflow.cadaccess.model",
+        "EDGE_TYPES": "dflow.cadaccess.codes",
+        "FACE_TYPES": "dflow.cadaccess.codes",
+        "HOOPSLoader": "dflow.cadaccess.loader:CadLoader",
+        "HOOPSTools": "dflow.hoops.tools",
+        "Mesh": "dflow.cadaccess.tessellation.mesh",
+        "ReadReport": "dflow.cadaccess.model",
+        "Topology": "dflow.cadaccess.topology",
+    },
+)

@@ -4,29 +4,19 @@
 * `render_image`: the picture as an array, faces coloured on request
 * `write_glb`, `read_glb`: the compact mesh with a face index per vertex
 
-The names load on first use: drawing brings compiled loops, which those who only read a mesh do without.
+The names load on first use: drawing imports compiled loops.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dflow.lazy import attach
 
 if TYPE_CHECKING:
     from dflow.render.glb import pack_glb, read_glb, write_glb
     from dflow.render.mesh import MeshArrays, RenderMesh
     from dflow.render.sample import RenderReport, render_image, render_sample
-
-_HOMES = {
-    "pack_glb": "dflow.render.glb",
-    "read_glb": "dflow.render.glb",
-    "write_glb": "dflow.render.glb",
-    "MeshArrays": "dflow.render.mesh",
-    "RenderMesh": "dflow.render.mesh",
-    "RenderReport": "dflow.render.sample",
-    "render_image": "dflow.render.sample",
-    "render_sample": "dflow.render.sample",
-}
 
 __all__ = [
     "MeshArrays",
@@ -39,8 +29,16 @@ __all__ = [
     "write_glb",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'dflow.render' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "MeshArrays": "dflow.render.mesh",
+        "RenderMesh": "dflow.render.mesh",
+        "RenderReport": "dflow.render.sample",
+        "pack_glb": "dflow.render.glb",
+        "read_glb": "dflow.render.glb",
+        "render_image": "dflow.render.sample",
+        "render_sample": "dflow.render.sample",
+        "write_glb": "dflow.render.glb",
+    },
+)

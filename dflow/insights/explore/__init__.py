@@ -6,17 +6,22 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dflow.lazy import attach
 
 if TYPE_CHECKING:
     from dflow.insights.explore.server import serve, start_server
 
-__all__ = ["serve", "start_server"]
+__all__ = [
+    "serve",
+    "start_server",
+]
 
-
-def __getattr__(name: str) -> Any:
-    # Lazy: bokeh takes half a second to load.
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("dflow.insights.explore.server"), name)
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "serve": "dflow.insights.explore.server",
+        "start_server": "dflow.insights.explore.server",
+    },
+)
