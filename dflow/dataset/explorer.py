@@ -23,6 +23,7 @@ from dflow.dataset.query.sql import files_table, mentioned_reductions, run_sql
 from dflow.dataset.query.store import find_column, open_store, real_group
 from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
+from dflow.hoops.arguments import hoops_arguments
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import Below
 
@@ -46,9 +47,6 @@ class DatasetExplorer:
     merged_store_path, parquet_file_path, parquet_file_attribs
         The `.dataset`, `.infoset` and `.attribset`; tables that are not named are looked for beside the dataset. A
         `.dataset` that HOOPS AI wrote (Zarr v2, a zip or a folder) is opened as it is.
-    dask_client_params
-        Accepted for scripts written for HOOPS AI; dflow starts no cluster to open a dataset. Start a client yourself
-        to use one.
 
     Raises
     ------
@@ -58,20 +56,18 @@ class DatasetExplorer:
         If the dataset or a table that was named is.
     """
 
+    @hoops_arguments(unused=["dask_client_params"])
     def __init__(
         self,
         flow_output_file: AnyPath | None = None,
         merged_store_path: AnyPath | None = None,
         parquet_file_path: AnyPath | None = None,
         parquet_file_attribs: AnyPath | None = None,
-        dask_client_params: Mapping[str, Any] | None = None,
     ) -> None:
         self.location = locate(
             flow_output_file, dataset=merged_store_path, infoset=parquet_file_path, attribset=parquet_file_attribs
         )
         self._store = open_store(self.location.dataset, self.location.infoset)
-        if dask_client_params:
-            logger.debug("dask_client_params are not needed; the active client or threads are used")
 
     def __enter__(self) -> DatasetExplorer:
         return self
@@ -436,10 +432,9 @@ class DatasetExplorer:
                 logger.warning("%s of %d samples lies outside of the flow's folder and is left out", column, n_refused)
         return found.reset_index(drop=True)
 
-    def close(self, close_dask: bool = True) -> None:
-        """Release the files. `close_dask` is accepted for HOOPS AI's sake: dflow opened no client that it could
-        close.
-        """
+    @hoops_arguments(unused=["close_dask"])
+    def close(self) -> None:
+        """Release the files."""
         self._store.close()
 
     # Inside

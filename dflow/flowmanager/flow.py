@@ -30,6 +30,7 @@ from dflow.flowmanager.reports.bars import is_notebook, notebook_bars
 from dflow.flowmanager.reports.flowoutput import FlowOutput
 from dflow.flowmanager.reports.progress import Listener, ProgressEvent
 from dflow.flowmanager.stages.session import remembered_inputs, run_flow
+from dflow.hoops.arguments import hoops_arguments
 
 if TYPE_CHECKING:
     from dflow.flowmanager.reports.drawing import FlowDrawing
@@ -143,12 +144,12 @@ class Flow:
         """The flow's settings, as the ``.flow`` file has them."""
         return self.settings.specifications()
 
+    @hoops_arguments(clean_ouput_dir="clean_output_dir")
     def process(
         self,
         inputs: Mapping[str, Any] | None = None,
         clean_output_dir: bool = False,
         *,
-        clean_ouput_dir: bool | None = None,
         progress: Listener | bool | None = None,
     ) -> tuple[FlowOutput, dict[str, Any], str]:
         """Run the flow; what an earlier run finished and still holds is reused.
@@ -160,8 +161,6 @@ class Flow:
             one.
         clean_output_dir
             Delete all that earlier runs left, and start afresh; nothing is deleted before the sources are found.
-        clean_ouput_dir
-            The same, as HOOPS AI spells it.
         progress
             A function that gets each `ProgressEvent` in place of the bars; False for neither.
 
@@ -177,8 +176,7 @@ class Flow:
             `TooManyFailuresError` or `FlowCancelledError`; a sequential task's own error as it is. A file's failure is
             recorded, not raised.
         """
-        clean = clean_output_dir if clean_ouput_dir is None else clean_ouput_dir
-        return self._run(self.settings, inputs, clean=clean, progress=progress)
+        return self._run(self.settings, inputs, clean=clean_output_dir, progress=progress)
 
     def start(
         self,

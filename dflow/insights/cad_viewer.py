@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from dflow.hoops.arguments import hoops_arguments
 from dflow.insights.palette import NEUTRAL, ColorPalette, Rgb, checked_color
 from dflow.insights.part_page import PagePart, frame_page, part_page
 from dflow.insights.view_server import ViewServer
@@ -33,21 +34,18 @@ class CADViewer:
     Parameters
     ----------
     host, port : where `get_viewer_url` serves; None takes the first free port from 8000 to 8099
-    static_folder, silent, operation_delay : accepted for scripts written for HOOPS AI; nothing here needs them
     display_mode : "none" makes `show` do nothing; "inline" and "sidecar" show in the notebook
     auto_display : show each part as soon as it is loaded
     label : what stands below the part; by default the file's name
     """
 
+    @hoops_arguments(unused=["static_folder", "silent", "operation_delay"])
     def __init__(
         self,
         host: str = "127.0.0.1",
         port: int | None = None,
-        static_folder: str | None = None,
         display_mode: DisplayMode = "sidecar",
         auto_display: bool = False,
-        silent: bool = True,
-        operation_delay: float = 0.0,
         *,
         label: str = "",
     ) -> None:

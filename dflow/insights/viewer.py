@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from dflow.errors import UnknownKeyError
+from dflow.hoops.arguments import hoops_arguments
 from dflow.insights.cad_viewer import CADViewer, DisplayMode, show_together
 from dflow.insights.catalog import PartCatalog, PartEntry, part_names
 from dflow.insights.coloring import FaceColoring, Labels, LabelSource, color_faces
@@ -191,16 +192,13 @@ class DatasetViewer:
 
     # 3D
 
+    @hoops_arguments(unused=["layout", "host", "start_port", "silent"])
     def show_preview_as_3d(
         self,
         file_ids: Iterable[int] | int,
         k: int = 5,
         *,
         display_mode: DisplayMode = "inline",
-        layout: str = "sequential",
-        host: str = "127.0.0.1",
-        start_port: int = 8000,
-        silent: bool = True,
         width: int = 400,
         height: int = 400,
         color_by: str | Mapping[int, Labels] | None = None,
@@ -213,7 +211,6 @@ class DatasetViewer:
         ----------
         file_ids, k : the parts; the first `k` are shown
         display_mode : "inline" shows them in a notebook ("sidecar" means the same here), "none" shows nothing
-        layout, host, start_port, silent : accepted for scripts written for HOOPS AI; no server is needed here
         width, height : of each part, in pixels
         color_by, palette : as for `show_preview_as_image`
         save_path : also save all of them as one page, which needs no server and no network

@@ -134,8 +134,8 @@ class ArraysWriter:
 
 
 class GraphWriter(ArraysWriter):
-    """A file a sample, ``<id>.pt``: a dictionary of tensors, of which `dflow.dataset.training.torch.to_geometric` makes a
-    graph of PyTorch Geometric.
+    """A file a sample, ``<id>.pt``: a dictionary of tensors; `dflow.dataset.training.torch.to_geometric` makes a
+    graph of PyTorch Geometric from it.
     """
 
     suffix = ".pt"
