@@ -91,13 +91,6 @@ def test_a_spline_that_does_not_fit_its_knots_has_no_points(broken):
     assert np.isfinite(points[offsets[6] :]).all()
 
 
-def test_kernels_number_curves_and_surfaces_as_the_format_does():
-    for module in (polylines, fineness, facets, facets):
-        names = [name for name in dir(module) if hasattr(bintools, name) and isinstance(getattr(module, name), int)]
-        assert names
-        assert [getattr(module, name) for name in names] == [getattr(bintools, name) for name in names]
-
-
 @pytest.mark.parametrize("turn", [0.5, 1.0, 1.5])
 def test_a_spline_that_is_an_arc_has_as_many_pieces_as_the_arc(turn):
     """Its polygon turns by exactly the arc's angle but for rounding errors."""
