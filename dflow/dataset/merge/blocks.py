@@ -147,7 +147,7 @@ class _Reader:
                 for k in range(first, stop)
             ]
             columns = list(zip(*chunks, strict=True)) if None not in chunks else []
-            if columns and all(all(map(f.fits, column, counts)) for f, column in zip(self.forms, columns, strict=True)):
+            if columns and all(form.all_fit(column, counts) for form, column in zip(self.forms, columns, strict=True)):
                 joined = (join_chunks(form, column, counts) for form, column in zip(self.forms, columns, strict=True))
                 return {name: [(rows, len(rows))] for name, rows in zip(self.names, joined, strict=True)}
         except (DamagedStoreError, OSError):  # said, or read after all, by whoever takes sample by sample

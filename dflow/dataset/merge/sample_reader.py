@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -93,9 +94,19 @@ class ChunkForm:
             return len(chunk) == n_bytes or self.dtype == "str"
         return chunk.startswith(usual_frame_head(n_bytes)) or frame_content_bytes(chunk) == n_bytes
 
+    def all_fit(self, chunks: Sequence[bytes], n_rows: Sequence[int]) -> bool:
+        """`fits` for each chunk with its rows, in a third of the time where they are alike."""
+        if self.dtype != "str":
+            sizes = [n * self.row_bytes for n in n_rows]
+            if max(sizes, default=0) < RAW_BYTES:
+                return list(map(len, chunks)) == sizes
+            if min(sizes) >= RAW_BYTES and all(map(bytes.startswith, chunks, map(usual_frame_head, sizes))):
+                return True
+        return all(map(self.fits, chunks, n_rows))
+
 
 class ChunkReader:
-    """Reads the same members of one store after another.
+    """Reads the same members of one store after another; they usually lie where they lay in the one before. One thread.
 
     Parameters
     ----------
@@ -104,6 +115,8 @@ class ChunkReader:
 
     def __init__(self, members: Iterable[bytes]) -> None:
         self._members = tuple(members)
+        self._places: list[int] = []
+        self._marks: list[tuple[bytes, int]] = []
 
     def read(self, path: str, *, n_bytes: int, crc: int) -> list[bytes] | None:
         """The members' content, their checksums verified; None where the file is not of the plain form that this reads.
@@ -138,11 +151,10 @@ class ChunkReader:
         central = tail[offset - start : offset - start + size] if offset >= start else b""
         if isal_zlib.crc32(central) != crc or not central:
             return None
+        if not (self._marks and all(starmap(central.startswith, self._marks))) and not self._find(central):
+            return None
         found = []
-        for name in self._members:
-            at = _entry_of(name, central)
-            if at < 0:
-                return None
+        for at in self._places:
             _, expected, stored, expanded, name_length, offset = _ENTRY.unpack_from(central, at)
             begin = offset + LOCAL_BYTES + name_length - start
             content = tail[begin : begin + stored] if begin >= 0 else os.pread(handle, stored, begin + start)
@@ -150,6 +162,18 @@ class ChunkReader:
                 return None
             found.append(content)
         return found
+
+    def _find(self, central: bytes) -> bool:
+        """Know the places of the members' entries in this directory; False where one has none."""
+        self._places = [_entry_of(name, central) for name in self._members]
+        if min(self._places, default=0) < 0:
+            self._places, self._marks = [], []
+            return False
+        # The next entry's magic tells a name from a longer one; the stores' root, which is not read, comes last.
+        self._marks = [
+            (name + _CENTRAL_MAGIC, at + CENTRAL_BYTES) for name, at in zip(self._members, self._places, strict=True)
+        ]
+        return True
 
 
 def _entry_of(name: bytes, central: bytes) -> int:
