@@ -1,4 +1,4 @@
-"""One item in this process: inject the arguments, call the user's function, seal its sample, draw its preview.
+"""One item in this process: call the user's function with its arguments, seal its sample, draw its preview.
 
 The same code runs in the child and, for debugging, in the client. Every unit is emitted as it ends, so that a crash in
 the third body or in a preview does not undo what was finished before.
@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import dflow.cadaccess
 from dflow.errors import NoGeometryError
-from dflow.flowmanager.plan.batch import Batch, BodyValues, Feed, Item, pack_value, unpack_value
+from dflow.flowmanager.plan.batch import Batch, Item, pack_value, unpack_value
 from dflow.flowmanager.worker.faults import BadReturnError, Fault, describe_exception
+from dflow.flowmanager.worker.injection import BodySource, InjectedLoader, fill
 from dflow.flowmanager.worker.samples import Sample, body_of, make_folders
 from dflow.flowmanager.worker.wire import WHOLE_FILE, ItemDone, PreviewDone, Reply, UnitDone, UnitStarted
 from dflow.storage.paths import resolve_identity, sample_name
@@ -88,83 +89,6 @@ def load_previews() -> None:
     """
     importlib.import_module("dflow.cadaccess.tessellation.mesh")
     importlib.import_module("dflow.render.sample")
-
-
-class BodySource:
-    """An item's own file, read once for all its bodies, when it is first opened."""
-
-    def __init__(self, loader: CadLoader, path: str) -> None:
-        self._loader = loader
-        self._model: CadModel | None = None
-        self.path = path
-
-    def model(self) -> CadModel:
-        """The whole file."""
-        if self._model is None:
-            self._model = self._loader.create_from_file(self.path)
-        return self._model
-
-
-class InjectedLoader:
-    """The `cad_loader` of a task: a `CadLoader` that keeps the models it has opened.
-
-    Body by body, opening the item's own file gives the body that is being encoded.
-    """
-
-    def __init__(self, loader: CadLoader, on_open: Callable[[list[CadModel]], None]) -> None:
-        self._loader = loader
-        self._on_open = on_open
-        self._source: BodySource | None = None
-        self._body = 0
-        self._view: CadModel | None = None
-        self.opened: list[CadModel] = []
-
-    def offer_body(self, source: BodySource, body: int) -> None:
-        """From now on, opening `source`'s file gives its body of that index."""
-        self._source, self._body, self._view = source, body, None
-
-    def create_from_file(self, path: str | os.PathLike[str], *arguments: Any, **keywords: Any) -> CadModel:
-        """Open a CAD file; see `CadLoader.create_from_file`."""
-        if self._source is not None and os.path.realpath(path) == os.path.realpath(self._source.path):
-            model = self._view = self._view or self._source.model().for_body(self._body)
-        else:
-            model = self._loader.create_from_file(path, *arguments, **keywords)
-        if not any(known is model for known in self.opened):
-            self.opened.append(model)
-            self._on_open(self.opened)
-        return model
-
-    def get_model(self) -> CadModel | None:
-        """The model opened last."""
-        return self.opened[-1] if self.opened else None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-
-def fill(
-    feeds: tuple[Feed, ...], item: Item, body: int, injected: dict[str, Any], shared: dict[str, Any]
-) -> tuple[list[Any], dict[str, Any]]:
-    """Positional and keyword arguments of one call. Values are unpacked afresh: a call may change what it is given."""
-    positional: list[Any] = []
-    by_keyword: dict[str, Any] = {}
-    inputs = dict(item.inputs)
-    for feed in feeds:
-        if feed.kind == "item":
-            value = unpack_value(_of_body(item.value, body))
-        elif feed.kind == "key":
-            value = unpack_value(_of_body(inputs[feed.key] if feed.key in inputs else shared[feed.key], body))
-        else:
-            value = injected[feed.kind]
-        if feed.keyword:
-            by_keyword[feed.keyword] = value
-        else:
-            positional.append(value)
-    return positional, by_keyword
-
-
-def _of_body(value: Any, body: int) -> Any:
-    return dict(value.values)[body] if isinstance(value, BodyValues) else value
 
 
 def run_item(call: PreparedCall, item: Item, skip: tuple[int, ...], emit: Emit) -> ItemDone:

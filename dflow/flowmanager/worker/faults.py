@@ -21,7 +21,9 @@ _INFRASTRUCTURE_ERRNOS = frozenset(
 )
 
 
-_OWN_MODULES = frozenset({"dflow.flowmanager.worker.execution", "dflow.flowmanager.worker.samples"})
+_OWN_MODULES = frozenset(
+    {"dflow.flowmanager.worker.execution", "dflow.flowmanager.worker.injection", "dflow.flowmanager.worker.samples"}
+)
 """Their frames are around a user's, never in it."""
 
 _STACK_HEADS = ("Fatal Python error:", "Current thread 0x", "Thread 0x")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dflow.flowmanager.plan.batch import BodyValues, Feed, Item, pack_value
-from dflow.flowmanager.worker.execution import BodySource, InjectedLoader, fill
+from dflow.flowmanager.worker.injection import BodySource, InjectedLoader, fill
 
 
 class Model:

@@ -1,0 +1,92 @@
+"""What a task's function is called with: the item, the injected loader and store, and other tasks' values.
+
+A module of its own: a crash's stack is cut where `execution` called the user's function, and goes on through here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dflow.flowmanager.plan.batch import BodyValues, Feed, Item, unpack_value
+
+if TYPE_CHECKING:
+    from dflow.cadaccess import CadLoader, CadModel
+
+
+class BodySource:
+    """An item's own file, read once for all its bodies, when it is first opened."""
+
+    def __init__(self, loader: CadLoader, path: str) -> None:
+        self._loader = loader
+        self._model: CadModel | None = None
+        self.path = path
+
+    def model(self) -> CadModel:
+        """The whole file."""
+        if self._model is None:
+            self._model = self._loader.create_from_file(self.path)
+        return self._model
+
+
+class InjectedLoader:
+    """The `cad_loader` of a task: a `CadLoader` that keeps the models it has opened.
+
+    Body by body, opening the item's own file gives the body that is being encoded.
+    """
+
+    def __init__(self, loader: CadLoader, on_open: Callable[[list[CadModel]], None]) -> None:
+        self._loader = loader
+        self._on_open = on_open
+        self._source: BodySource | None = None
+        self._body = 0
+        self._view: CadModel | None = None
+        self.opened: list[CadModel] = []
+
+    def offer_body(self, source: BodySource, body: int) -> None:
+        """From now on, opening `source`'s file gives its body of that index."""
+        self._source, self._body, self._view = source, body, None
+
+    def create_from_file(self, path: str | os.PathLike[str], *arguments: Any, **keywords: Any) -> CadModel:
+        """Open a CAD file; see `CadLoader.create_from_file`."""
+        if self._source is not None and os.path.realpath(path) == os.path.realpath(self._source.path):
+            model = self._view = self._view or self._source.model().for_body(self._body)
+        else:
+            model = self._loader.create_from_file(path, *arguments, **keywords)
+        if not any(known is model for known in self.opened):
+            self.opened.append(model)
+            self._on_open(self.opened)
+        return model
+
+    def get_model(self) -> CadModel | None:
+        """The model opened last."""
+        return self.opened[-1] if self.opened else None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+
+def fill(
+    feeds: tuple[Feed, ...], item: Item, body: int, injected: dict[str, Any], shared: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Positional and keyword arguments of one call. Values are unpacked afresh: a call may change what it is given."""
+    positional: list[Any] = []
+    by_keyword: dict[str, Any] = {}
+    inputs = dict(item.inputs)
+    for feed in feeds:
+        if feed.kind == "item":
+            value = unpack_value(_of_body(item.value, body))
+        elif feed.kind == "key":
+            value = unpack_value(_of_body(inputs[feed.key] if feed.key in inputs else shared[feed.key], body))
+        else:
+            value = injected[feed.kind]
+        if feed.keyword:
+            by_keyword[feed.keyword] = value
+        else:
+            positional.append(value)
+    return positional, by_keyword
+
+
+def _of_body(value: Any, body: int) -> Any:
+    return dict(value.values)[body] if isinstance(value, BodyValues) else value
