@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from dflow.cadaccess import topology
-from dflow.cadaccess.files.stated import StatedProperties
+from dflow.cadaccess.files.validation_properties import StatedProperties
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure import area_sampling, moments, properties, sampling, trimming
 from dflow.cadaccess.measure import bounds as boxes
 from dflow.cadaccess.measure.area_sampling import Trapezoids

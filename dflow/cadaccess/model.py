@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from dflow.cadaccess import writing
 from dflow.cadaccess.bodies import Bodies
 from dflow.cadaccess.brep import Brep
-from dflow.cadaccess.files.stated import StatedProperties
+from dflow.cadaccess.files.validation_properties import StatedProperties
 from dflow.cadaccess.kernel.healing import Healing
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 
 if TYPE_CHECKING:
     from dflow.cadaccess.tessellation.mesh import Mesh

@@ -15,7 +15,7 @@ from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import Spline, SplineSurface
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure import trimming
 from dflow.cadaccess.measure.trimming import Chords
 

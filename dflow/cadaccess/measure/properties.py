@@ -10,7 +10,7 @@ from dflow.cadaccess.geometry.runs import run_lengths, run_starts
 from dflow.cadaccess.geometry.surfaces import axial
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure import bounds as extremes
 from dflow.cadaccess.measure import trimming
 from dflow.cadaccess.measure.moments import Moments, cone_moments

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dflow.cadaccess.files.records import RefusedError
+from dflow.cadaccess.files.part21 import RefusedError
 from dflow.cadaccess.geometry import bsplines, curves
 from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.runs import run_numbers, run_starts
@@ -32,7 +32,7 @@ from dflow.cadaccess.kernel.bintools import (
     SplineSurface,
 )
 from dflow.cadaccess.step import projection
-from dflow.cadaccess.step.geometry import FULL_TURN, Geometry
+from dflow.cadaccess.step.geometric_items import FULL_TURN, Geometry
 from dflow.cadaccess.step.projection import Look, look
 
 _LOOKS = np.linspace(0.0, 1.0, 5)

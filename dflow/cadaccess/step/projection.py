@@ -8,7 +8,7 @@ import numpy as np
 
 from dflow.cadaccess.geometry import curves
 from dflow.cadaccess.kernel.bintools import CONE, CYLINDER, TORUS, Spline
-from dflow.cadaccess.step.geometry import Geometry
+from dflow.cadaccess.step.geometric_items import Geometry
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,18 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from OCP.BRep import BRep_Tool
-from OCP.BRepMesh import BRepMesh_IncrementalMesh
-from OCP.BRepTools import BRepTools
-from OCP.TopAbs import TopAbs_REVERSED
-from OCP.TopLoc import TopLoc_Location
 
 from dflow.cadaccess.geometry.tables import ShapeTables
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.face_mesh import mesh_face
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure.trimming import Chords
 from dflow.cadaccess.tessellation import facets, fineness, polylines, splines, triangulation
-
-_KERNEL_ANGLE = 0.35
 
 Triangles = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Points (V, 3), normals (V, 3), corners (T, 3), face rows (T,)."""
@@ -82,33 +76,8 @@ def _table_triangles(
 
 
 def _kernel_triangles(kernel: KernelShape, row: int, size: float) -> Triangles:
-    """One face as the kernel meshes it; nothing where it cannot."""
-    face, place = kernel.face(row), TopLoc_Location()
-    BRepMesh_IncrementalMesh(face, size / 500, False, _KERNEL_ANGLE, False)
-    try:
-        mesh = BRep_Tool.Triangulation_s(face, place)
-        if mesh is None or not mesh.NbTriangles():
-            return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros(0, int)
-        move = place.Transformation()
-        nodes = [mesh.Node(i).Transformed(move) for i in range(1, mesh.NbNodes() + 1)]
-        corners = np.array([mesh.Triangle(i).Get() for i in range(1, mesh.NbTriangles() + 1)]) - 1
-    finally:
-        BRepTools.Clean_s(face)
-    if face.Orientation() == TopAbs_REVERSED:
-        corners = corners[:, ::-1]
-    points = np.array([(node.X(), node.Y(), node.Z()) for node in nodes])
-    return points, _vertex_normals(points, corners), corners, np.full(len(corners), row)
-
-
-def _vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals, each the area-weighted mean of the triangles around a vertex within its face."""
-    a, b, c = (points[triangles[:, i]] for i in range(3))
-    facet = np.cross(b - a, c - a)
-    total = np.zeros_like(points)
-    for i in range(3):
-        np.add.at(total, triangles[:, i], facet)
-    size = np.sqrt(np.einsum("ij,ij->i", total, total))
-    return total / np.where(size > 0, size, 1.0)[:, None]
+    points, normals, corners = mesh_face(kernel.face(row), size / 500)
+    return points, normals, corners, np.full(len(corners), row)
 
 
 def _join(pieces: list[Triangles]) -> Triangles:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel.bintools import BEZIER, BSPLINE, OFFSET_CURVE, PLANE, TORUS
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure.trimming import Chords
 from dflow.cadaccess.tessellation.splines import Splines, basis, collect, conic_terms
 from dflow.cadaccess.tessellation.triangulation import Outline
