@@ -182,9 +182,9 @@ def _check_all_came(path: Path, content: bytes, moved: Transfer, n_faces: int) -
         plain = reading.transfer(path, content, CadFormat.STEP, "planar")
         return len(bintools.parse_shape(placement.encode_shape(plain.shape)).faces)
 
-    lost = missing_faces.find_missing_face(content, moved.reader, n_faces, count_unhealed)
-    if lost:
-        raise GeometryError(f"{path}: {lost}; mend the file, or export the part again")
+    missing = missing_faces.find_missing_face(content, moved.reader, n_faces, count_unhealed)
+    if missing:
+        raise GeometryError(f"{path}: {missing}; mend the file, or export the part again")
 
 
 def _face_names(reader: Any, read: KernelShape | None, kernel: KernelShape, body: int | None) -> list[str]:

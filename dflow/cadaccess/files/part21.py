@@ -82,11 +82,11 @@ class Instances:
     text: bytes
     bodies: dict[bytes, bytes]
 
-    def take(self, reference: bytes, beginning: bytes) -> bytes:
+    def expect(self, reference: bytes, beginning: bytes) -> bytes:
         """The body of an instance that must begin with `beginning`, a keyword and its bracket."""
         body = self.bodies.get(reference, b"")
         if not body.startswith(beginning):
-            raise self.refuse(reference, beginning)
+            raise self.mismatch(reference, beginning)
         return body
 
     def keyword(self, reference: bytes) -> bytes:
@@ -103,7 +103,7 @@ class Instances:
             at = self.text.find(b"=" + beginning, at + 1)
         return found
 
-    def refuse(self, reference: bytes, wanted: bytes) -> RefusedError:
+    def mismatch(self, reference: bytes, wanted: bytes) -> RefusedError:
         """What to raise when an instance is not what it should be."""
         found = self.keyword(reference).decode("latin-1") or "missing or complex"
         return RefusedError(f"{reference.decode('latin-1')[:40]} is {found}, {wanted.decode('latin-1')} was expected")

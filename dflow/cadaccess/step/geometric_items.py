@@ -294,7 +294,7 @@ def parse_surface(instances: Instances, text: bytes) -> SplineSurface:
 
 
 def _points(instances: Instances, references: list[bytes]) -> np.ndarray:
-    texts = [instances.take(r, b"CARTESIAN_POINT(") for r in references]
+    texts = [instances.expect(r, b"CARTESIAN_POINT(") for r in references]
     return parse_reals([t[t.rindex(b"(") + 1 : -2] for t in texts], 3)
 
 

@@ -65,7 +65,7 @@ def _find_solids(instances: Instances) -> tuple[bytes, list[bytes]]:
     contexts = set()
     for shape in shapes:
         if instances.keyword(shape) not in (b"ADVANCED_BREP_SHAPE_REPRESENTATION", b"SHAPE_REPRESENTATION"):
-            raise instances.refuse(shape, b"ADVANCED_BREP_SHAPE_REPRESENTATION")
+            raise instances.mismatch(shape, b"ADVANCED_BREP_SHAPE_REPRESENTATION")
         head, context = instances.bodies[shape][:-1].rsplit(b",", 1)
         contexts.add(context)
         solids += _solids_of(instances, head[head.rindex(b"(") + 1 : -1].split(b","))
@@ -85,7 +85,7 @@ def _solids_of(instances: Instances, items: list[bytes]) -> list[bytes]:
     for item in items:
         if item in solids:
             continue
-        _, point, axis, across = instances.take(item, b"AXIS2_PLACEMENT_3D(")[:-1].rsplit(b",", 3)
+        _, point, axis, across = instances.expect(item, b"AXIS2_PLACEMENT_3D(")[:-1].rsplit(b",", 3)
         if solids and not _is_origin(
             _numbers(instances, point), _numbers(instances, axis), _numbers(instances, across)
         ):

@@ -50,13 +50,13 @@ def open_text(path: Path, content: bytes, started: float) -> tuple[CadModel | No
 
 
 def _build(path: Path, content: bytes, shape: TextShape, started: float) -> CadModel:
-    later = _Later(path, content, shape)
+    lazy = _LazyKernelShape(path, content, shape)
     source = Source(
         path=str(path),
         content=content,
-        shape=KernelShape(later.shape),
+        shape=KernelShape(lazy.shape),
         bodies=bodies.Solids(shape.tables),
-        names=later.names,
+        names=lazy.names,
         stated=functools.partial(validation_properties.read_stated, content),
     )
     report = ReadReport(
@@ -70,7 +70,7 @@ def _build(path: Path, content: bytes, shape: TextShape, started: float) -> CadM
 
 
 @dataclass(slots=True)
-class _Later:
+class _LazyKernelShape:
     """What of a file is read only when it is asked for."""
 
     path: Path

@@ -100,18 +100,18 @@ class Traversal:
             _, outer, inner = text.split(b",", 2)
             self.rows.solids.append([(True, self._shell(outer)), *map(self._void, _list(inner))])
             return
-        text = instances.take(reference, b"MANIFOLD_SOLID_BREP(")
+        text = instances.expect(reference, b"MANIFOLD_SOLID_BREP(")
         self.rows.solids.append([(True, self._shell(text.rsplit(b",", 1)[1][:-1]))])
 
     def _void(self, reference: bytes) -> tuple[bool, int]:
-        _, shell, sense = self.instances.take(reference, b"ORIENTED_CLOSED_SHELL(").rsplit(b",", 2)
+        _, shell, sense = self.instances.expect(reference, b"ORIENTED_CLOSED_SHELL(").rsplit(b",", 2)
         if sense != b".F.)":
             raise RefusedError("a void that is oriented outwards")
         return False, self._shell(shell)
 
     def _shell(self, reference: bytes) -> int:
         faces: list[tuple[int, bool]] = []
-        for face in _list(self.instances.take(reference, b"CLOSED_SHELL(")):
+        for face in _list(self.instances.expect(reference, b"CLOSED_SHELL(")):
             if face in self._faces:
                 raise RefusedError("a face that is used twice")
             self._faces[face] = len(self._faces)
@@ -121,7 +121,7 @@ class Traversal:
 
     def _face(self, reference: bytes) -> bool:
         rows = self.rows
-        head, surface, sense = self.instances.take(reference, b"ADVANCED_FACE(").rsplit(b",", 2)
+        head, surface, sense = self.instances.expect(reference, b"ADVANCED_FACE(").rsplit(b",", 2)
         forward = _SENSES[sense]
         rows.face_ids.append(reference)
         curved = self._surface(surface) != PLANE
@@ -132,16 +132,16 @@ class Traversal:
         instances, edges = self.instances, self._edges
         bound = instances.bodies.get(reference, b"")
         if not bound.startswith((b"FACE_BOUND(", b"FACE_OUTER_BOUND(")):
-            raise instances.refuse(reference, b"FACE_BOUND")
+            raise instances.mismatch(reference, b"FACE_BOUND")
         _, loop, sense = bound.rsplit(b",", 2)
         along = _SENSES[sense] == face_forward  # a reversed face's loops run against its surface's normal
         uses = []
-        oriented_edges = _list(instances.take(loop, b"EDGE_LOOP("))
+        oriented_edges = _list(instances.expect(loop, b"EDGE_LOOP("))
         if curved and not along:  # the kernel's healing of curved faces stores loops as they run
             oriented_edges.reverse()
-        take = instances.take
+        expect = instances.expect
         for oriented in oriented_edges:
-            _, edge, onward = take(oriented, b"ORIENTED_EDGE(").rsplit(b",", 2)
+            _, edge, onward = expect(oriented, b"ORIENTED_EDGE(").rsplit(b",", 2)
             row = edges.get(edge)
             uses.append((self._edge(edge) if row is None else row, _SENSES[onward]))
         return along, uses
@@ -149,7 +149,7 @@ class Traversal:
     def _edge(self, reference: bytes) -> int:
         instances, rows = self.instances, self.rows
         row = self._edges[reference] = len(self._edges)
-        _, start, end, curve, sense = instances.take(reference, b"EDGE_CURVE(").rsplit(b",", 4)
+        _, start, end, curve, sense = instances.expect(reference, b"EDGE_CURVE(").rsplit(b",", 4)
         forward = _SENSES[sense]
         if not forward:
             start, end = end, start
@@ -172,12 +172,12 @@ class Traversal:
         if kind == BSPLINE:
             rows.edge_splines[row] = instances.bodies.get(curve, b"")
         elif kind != LINE:
-            raise instances.refuse(curve, b"a curve")
+            raise instances.mismatch(curve, b"a curve")
         return row
 
     def _line(self, reference: bytes) -> tuple[int, int]:
-        _, point, vector = self.instances.take(reference, b"LINE(").rsplit(b",", 2)
-        direction = self.instances.take(vector[:-1], b"VECTOR(").rsplit(b",", 2)[1]
+        _, point, vector = self.instances.expect(reference, b"LINE(").rsplit(b",", 2)
+        direction = self.instances.expect(vector[:-1], b"VECTOR(").rsplit(b",", 2)[1]
         return self.point(point), self._direction(direction)
 
     def _conic(self, reference: bytes, kind: int) -> None:
@@ -193,7 +193,7 @@ class Traversal:
             return self._spline_surface(reference)
         kind = _SURFACES.get(keyword)
         if kind is None:
-            raise self.instances.refuse(reference, b"a surface of the simple kinds")
+            raise self.instances.mismatch(reference, b"a surface of the simple kinds")
         parts = self.instances.bodies[reference][:-1].rsplit(b",", 1 + _N_RADII[kind])
         self.rows.face_kinds.append(kind)
         self.rows.face_places.append(self._placement(parts[1]))
@@ -212,8 +212,8 @@ class Traversal:
         """A circle about an axis; other profiles are left to the kernel."""
         rows = self.rows
         _, profile, axis = self.instances.bodies[reference][:-1].rsplit(b",", 2)
-        _, place, radius = self.instances.take(profile, b"CIRCLE(")[:-1].rsplit(b",", 2)
-        _, point, direction = self.instances.take(axis, b"AXIS1_PLACEMENT(")[:-1].rsplit(b",", 2)
+        _, place, radius = self.instances.expect(profile, b"CIRCLE(")[:-1].rsplit(b",", 2)
+        _, point, direction = self.instances.expect(axis, b"AXIS1_PLACEMENT(")[:-1].rsplit(b",", 2)
         rows.face_axes[len(rows.face_kinds)] = self.point(point), self._direction(direction)
         rows.face_kinds.append(REVOLUTION)
         rows.face_places.append(self._placement(place))
@@ -223,7 +223,7 @@ class Traversal:
     def _placement(self, reference: bytes) -> int:
         row = self._places.get(reference)
         if row is None:
-            _, point, axis, across = self.instances.take(reference, b"AXIS2_PLACEMENT_3D(").rsplit(b",", 3)
+            _, point, axis, across = self.instances.expect(reference, b"AXIS2_PLACEMENT_3D(").rsplit(b",", 3)
             row = self._places[reference] = len(self._places)
             self.rows.placements.append((self.point(point), self._direction(axis), self._direction(across[:-1])))
         return row
@@ -231,7 +231,7 @@ class Traversal:
     def _vertex(self, reference: bytes) -> int:
         row = self._vertices.get(reference)
         if row is None:
-            text = self.instances.take(reference, b"VERTEX_POINT(")
+            text = self.instances.expect(reference, b"VERTEX_POINT(")
             row = self._vertices[reference] = len(self._vertices)
             self.rows.vertices.append(self.point(text.rsplit(b",", 1)[1][:-1]))
         return row
@@ -240,7 +240,7 @@ class Traversal:
         """The row of a point."""
         row = self.rows.points.get(reference)
         if row is None:
-            text = self.instances.take(reference, b"CARTESIAN_POINT(")
+            text = self.instances.expect(reference, b"CARTESIAN_POINT(")
             row = self.rows.points[reference] = len(self.rows.point_texts)
             self.rows.point_texts.append(text[text.rindex(b"(") + 1 : -2])
         return row
@@ -248,7 +248,7 @@ class Traversal:
     def _direction(self, reference: bytes) -> int:
         row = self.rows.directions.get(reference)
         if row is None:
-            text = self.instances.take(reference, b"DIRECTION(")
+            text = self.instances.expect(reference, b"DIRECTION(")
             row = self.rows.directions[reference] = len(self.rows.direction_texts)
             self.rows.direction_texts.append(text[text.rindex(b"(") + 1 : -2])
         return row

@@ -55,7 +55,7 @@ def mesh_shape(tables: ShapeTables, chords: Chords, kernel: Callable[[], KernelS
     one of its two faces only, the other's triangle passes it: no gap wider than that. A face that neither the tables
     nor the kernel can mesh has no triangles. Cost: 0.005 to 0.01 ms a face.
     """
-    edge_splines = splines.collect(tables.edges)
+    edge_splines = splines.pack_splines(tables.edges)
     size, n_pieces = fineness.edge_pieces(tables, edge_splines)
     triangles, rest = _table_triangles(tables, chords, n_pieces, size)
     if rest:
@@ -68,11 +68,11 @@ def _table_triangles(
 ) -> tuple[Triangles, list[int]]:
     """The triangles of all faces that the tables suffice for, and the rows of the others."""
     outline, rest = polylines.face_outlines(tables, chords, n_pieces)
-    cut = triangulation.cut(outline, fineness.face_steps(tables, outline.low, outline.high, size))
-    points, normals, corners, owners = facets.place_axial(tables, cut)
+    triangles = triangulation.triangulate(outline, fineness.face_steps(tables, outline.low, outline.high, size))
+    points, normals, corners, owners = facets.evaluate_elementary(tables, triangles)
     if tables.faces.splines or tables.faces.sweeps:
-        facets.place_free_forms(tables, cut, points, normals)
-    return (points, normals, corners, owners), sorted(rest.tolist() + cut.torn.tolist())
+        facets.evaluate_free_forms(tables, triangles, points, normals)
+    return (points, normals, corners, owners), sorted(rest.tolist() + triangles.failed.tolist())
 
 
 def _kernel_triangles(kernel: KernelShape, row: int, size: float) -> Triangles:
