@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from dflow.cadaccess.geometry.tables import ShapeTables, build_tables
-from dflow.cadaccess.kernel import exploring
+from dflow.cadaccess.kernel import exploration
 from dflow.cadaccess.kernel.bintools import ShapeCode
-from dflow.cadaccess.kernel.exploring import Node, Places
+from dflow.cadaccess.kernel.exploration import Node, Places
 
 
 class Bodies(Protocol):
@@ -36,7 +36,7 @@ class CodedBodies:
     _nodes: list[Node] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._nodes = exploring.find_bodies(self.code, self.places)
+        self._nodes = exploration.find_bodies(self.code, self.places)
 
     @property
     def count(self) -> int:
@@ -45,12 +45,12 @@ class CodedBodies:
 
     def tables(self, body: int | None) -> ShapeTables:
         """The tables of one body, or of the whole file."""
-        root = exploring.root_node(self.code, self.places) if body is None else self._nodes[body]
+        root = exploration.root_node(self.code, self.places) if body is None else self._nodes[body]
         return build_tables(self.code, self.places, root)
 
     def is_alone(self, body: int) -> bool:
         """Whether the whole file is this one body."""
-        return exploring.is_nothing_but(self.code, self._nodes[body])
+        return exploration.is_nothing_but(self.code, self._nodes[body])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from dflow.cadaccess import topology
-from dflow.cadaccess.files.stated import StatedProperties
+from dflow.cadaccess.files.validation_properties import StatedProperties
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure import area_sampling, moments, properties, sampling, trimming
 from dflow.cadaccess.measure import bounds as boxes
 from dflow.cadaccess.measure.area_sampling import Trapezoids
@@ -143,7 +143,7 @@ class Brep:
         points (F, n, 3) in mm and outward unit normals (F, n, 3), float64; a face without area repeats one point.
         """
         rows = np.arange(self.n_faces)
-        return sampling.face_points(self._tables, self._kernel, rows, *self._scattered(n, seed))
+        return sampling.face_points(self._tables, self._kernel, rows, *self._area_samples(n, seed))
 
     def surface_points(self, n: int, seed: int) -> np.ndarray:
         """The points of `surface_samples` alone, at less than half the cost.
@@ -158,11 +158,11 @@ class Brep:
         """
         points = np.empty((3, self.n_faces, n))
         rows = np.arange(self.n_faces)
-        sampling.fill_faces(self._tables, self._kernel, rows, *self._scattered(n, seed), points, None)
+        sampling.fill_faces(self._tables, self._kernel, rows, *self._area_samples(n, seed), points, None)
         return np.moveaxis(points, 0, -1)
 
-    def _scattered(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        return area_sampling.scatter(
+    def _area_samples(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        return area_sampling.sample_faces(
             self._tables, self._kernel, self.chords, self._trapezoids, self._uv_bounds, n, seed
         )
 
@@ -316,6 +316,6 @@ def _finite(array: np.ndarray, what: str) -> np.ndarray:
     """`array`, whose rows are faces or edges, frozen; NaN and inf end the file with their place named."""
     finite = np.isfinite(array)
     if not finite.all():
-        lost = np.nonzero(~finite)[0]
-        raise GeometryError(f"{what} {lost[0]} of the shape has no finite position or size")
+        bad = np.nonzero(~finite)[0]
+        raise GeometryError(f"{what} {bad[0]} of the shape has no finite position or size")
     return _frozen(array)

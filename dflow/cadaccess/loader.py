@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import functools
-import io
 import logging
 import os
 import time
 from pathlib import Path
 from typing import Any
 
-from OCP.BinTools import BinTools, BinTools_FormatVersion
-from OCP.TopoDS import TopoDS_Shape
-
 from dflow.cadaccess import defects
 from dflow.cadaccess.bodies import CodedBodies
-from dflow.cadaccess.files import formats, stated
+from dflow.cadaccess.files import formats, validation_properties
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.kernel import bintools, healing, lost_faces, placement, reading
-from dflow.cadaccess.kernel.bintools import ShapeCode
-from dflow.cadaccess.kernel.exploring import Places
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading
+from dflow.cadaccess.kernel.exploration import Places
 from dflow.cadaccess.kernel.reading import Transfer
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
-from dflow.cadaccess.step import model as textmodel
-from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError
+from dflow.cadaccess.step import text_model
+from dflow.errors import GeometryError, KernelError, NoGeometryError
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +99,7 @@ def open_model(path: Path, started: float) -> CadModel:
     cad_format = formats.sniff(path, content)
     model, defect = None, ""
     if cad_format is CadFormat.STEP:
-        model, defect = textmodel.open_text(path, content, started)
+        model, defect = text_model.open_text(path, content, started)
     if model is None and not defect:
         model, defect = _open_lightly(path, content, cad_format, started)
     if model is not None:
@@ -147,7 +142,7 @@ def _build_mended(
 def _build_model(
     path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
 ) -> CadModel:
-    shape, code = _settle(path, moved.shape)
+    shape, code = placement.encode_in_place(path, moved.shape)
     bare = sum(face.surface == 0 for face in code.faces.values())
     if bare or (not code.faces and cad_format is CadFormat.STEP and b"TESSELLATED_" in content):
         raise GeometryError(
@@ -167,7 +162,7 @@ def _build_model(
         names=functools.partial(
             _face_names, moved.reader if is_step else None, None if shape is moved.shape else KernelShape(moved.shape)
         ),
-        stated=functools.partial(stated.read_stated, content if is_step else b""),
+        stated=functools.partial(validation_properties.read_stated, content if is_step else b""),
     )
     report = ReadReport(
         format=cad_format.value,
@@ -185,11 +180,11 @@ def _build_model(
 def _check_all_came(path: Path, content: bytes, moved: Transfer, n_faces: int) -> None:
     def count_unhealed() -> int:
         plain = reading.transfer(path, content, CadFormat.STEP, "planar")
-        return len(bintools.parse_shape(_encode_shape(plain.shape)).faces)
+        return len(bintools.parse_shape(placement.encode_shape(plain.shape)).faces)
 
-    lost = lost_faces.find_lost_face(content, moved.reader, n_faces, count_unhealed)
-    if lost:
-        raise GeometryError(f"{path}: {lost}; mend the file, or export the part again")
+    missing = missing_faces.find_missing_face(content, moved.reader, n_faces, count_unhealed)
+    if missing:
+        raise GeometryError(f"{path}: {missing}; mend the file, or export the part again")
 
 
 def _face_names(reader: Any, read: KernelShape | None, kernel: KernelShape, body: int | None) -> list[str]:
@@ -200,31 +195,3 @@ def _face_names(reader: Any, read: KernelShape | None, kernel: KernelShape, body
     if read is not None:
         kernel = read if body is None else KernelShape(read.bodies[body])
     return reading.face_names(reader, kernel)
-
-
-def _settle(path: Path, shape: TopoDS_Shape) -> tuple[TopoDS_Shape, ShapeCode]:
-    """The shape without locations that scale or mirror, and its tables."""
-    try:
-        code = bintools.parse_shape(_encode_shape(shape))
-        if placement.has_scale(code):
-            shape = placement.settle(shape)
-            code = bintools.parse_shape(_encode_shape(shape))
-    except CadError:
-        raise
-    except Exception as error:
-        raise KernelError(
-            f"{path}: the kernel raised {type(error).__name__} while writing the shape: {error}"
-        ) from error
-    if placement.has_scale(code):
-        raise GeometryError(
-            f"{path}: a curve or surface is placed with scale or mirror inside of its face or edge; export the part "
-            "with its geometry in place"
-        )
-    return shape, code
-
-
-def _encode_shape(shape: TopoDS_Shape) -> bytes:
-    """The shape in the kernel's binary form, without meshes."""
-    stream = io.BytesIO()
-    BinTools.Write_s(shape, stream, False, False, BinTools_FormatVersion.BinTools_FormatVersion_VERSION_4)
-    return stream.getvalue()

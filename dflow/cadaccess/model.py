@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from dflow.cadaccess import writing
 from dflow.cadaccess.bodies import Bodies
 from dflow.cadaccess.brep import Brep
-from dflow.cadaccess.files.stated import StatedProperties
+from dflow.cadaccess.files.validation_properties import StatedProperties
 from dflow.cadaccess.kernel.healing import Healing
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 
 if TYPE_CHECKING:
     from dflow.cadaccess.tessellation.mesh import Mesh
@@ -66,15 +66,20 @@ class CadModel:
     ----------
     source : the file's shape, as tables and in the kernel's hands
     read_report : how it was read
-    brep : the whole file's, where it has been made already
     body_index : the body that this is a view of; None for the whole file
+    breps : the breps built so far by body index (None: the whole file), which views of one file share
     """
 
     def __init__(
-        self, source: Source, read_report: ReadReport, *, brep: Brep | None = None, body_index: int | None = None
+        self,
+        source: Source,
+        read_report: ReadReport,
+        *,
+        body_index: int | None = None,
+        breps: dict[int | None, Brep] | None = None,
     ) -> None:
         self._source = source
-        self._breps: dict[int | None, Brep] = {} if brep is None else {None: brep}
+        self._breps = {} if breps is None else breps
         self._body_index = body_index
         self.read_report = read_report
 
@@ -190,9 +195,7 @@ class CadModel:
             No body of that index.
         """
         self._check(body_index)
-        view = CadModel(self._source, self.read_report, body_index=body_index)
-        view._breps = self._breps
-        return view
+        return CadModel(self._source, self.read_report, body_index=body_index, breps=self._breps)
 
     def _whole(self) -> Brep:
         if None not in self._breps:

@@ -26,7 +26,7 @@ from dflow.cadaccess import Brep, CadLoader, CadModel, loader
 from dflow.cadaccess.files import formats
 from dflow.cadaccess.geometry import surfaces
 from dflow.cadaccess.kernel import reading
-from dflow.cadaccess.kernel.queries import CLASSIFIER_TOLERANCE
+from dflow.cadaccess.kernel.shape import CLASSIFIER_TOLERANCE
 from dflow.errors import CadError
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

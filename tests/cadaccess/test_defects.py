@@ -21,8 +21,8 @@ from OCP.TopoDS import TopoDS, TopoDS_Face, TopoDS_Shape, TopoDS_Wire
 
 from dflow.cadaccess import CadLoader, defects
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.kernel.queries import KernelShape
 from dflow.cadaccess.kernel.reading import transfer
+from dflow.cadaccess.kernel.shape import KernelShape
 from tests.cadaccess import solids
 
 Hole = Callable[[float], TopoDS_Wire]

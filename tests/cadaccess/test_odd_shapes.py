@@ -23,7 +23,7 @@ from dflow.cadaccess.kernel.bintools import CONE
 from dflow.errors import GeometryError
 from tests.cadaccess import solids, ways
 from tests.cadaccess.statements import Statements
-from tests.cadaccess.step.test_assemble import FREE_CURVES, SHAPES, SPLINE_SURFACES, assert_same
+from tests.cadaccess.step.test_reader import FREE_CURVES, SHAPES, SPLINE_SURFACES, assert_same
 
 
 def _open_all(path: Path, wanted: int = 3) -> list[Brep]:

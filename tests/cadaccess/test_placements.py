@@ -19,10 +19,10 @@ from OCP.TopoDS import TopoDS_Shape
 
 from dflow.cadaccess import Brep, CadLoader, CadModel, defects, loader
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.files.records import RefusedError
+from dflow.cadaccess.files.part21 import RefusedError
 from dflow.cadaccess.kernel import reading
-from dflow.cadaccess.step import model as textmodel
-from dflow.cadaccess.step.assemble import read_step
+from dflow.cadaccess.step import text_model
+from dflow.cadaccess.step.reader import read_step
 from dflow.errors import CadError, GeometryError, UnreadableFileError
 from tests.cadaccess import solids
 from tests.cadaccess.stepboxes import MILLIMETRE, RADIAN, StepText
@@ -34,7 +34,7 @@ def read_every_way(path: Path) -> Iterator[tuple[str, CadModel]]:
     """The model of a STEP file by every way of reading that takes it, and as it is read by default."""
     content, started = path.read_bytes(), time.perf_counter()
     try:
-        text = textmodel._build(path, content, read_step(content), started)
+        text = text_model._build(path, content, read_step(content), started)
         yield "text", text
     except RefusedError:
         pass

@@ -7,7 +7,7 @@ from pathlib import Path
 from dflow.cadaccess import CadModel, loader
 from dflow.cadaccess.files.formats import CadFormat
 from dflow.cadaccess.kernel import reading
-from dflow.cadaccess.step import model
+from dflow.cadaccess.step import text_model
 
 WAYS = ("any", "text", "light", "full")
 """As it comes; by its text; by the kernel with as little healing as its surfaces allow (none where all are planes, else
@@ -20,7 +20,7 @@ def open_by(way: str, path: Path) -> CadModel | None:
         return loader.open_model(path, 0.0)
     content = path.read_bytes()
     if way == "text":
-        return model.open_text(path, content, 0.0)[0]
+        return text_model.open_text(path, content, 0.0)[0]
     if way == "light":
         return loader._open_lightly(path, content, CadFormat.STEP, 0.0)[0]
     moved = reading.transfer(path, content, CadFormat.STEP, "full")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dflow.cadaccess.files.records import Records, RefusedError
+from dflow.cadaccess.files.part21 import Instances, RefusedError
 
 _ASSIGNED = re.compile(rb"GLOBAL_UNIT_ASSIGNED_CONTEXT\((?:'(?:[^']|'')*',)*\(([#\d,]+)\)\)")
 _SI = re.compile(rb"\bSI_UNIT\((?:\*,)?(\$|\.[A-Z]+\.),\.([A-Z_]+)\.\)")
@@ -48,7 +48,7 @@ class Units:
     references: tuple[bytes, bytes]
 
 
-def find_units(records: Records, context: bytes) -> Units:
+def find_units(instances: Instances, context: bytes) -> Units:
     """The units of a geometric context.
 
     Raises
@@ -56,15 +56,15 @@ def find_units(records: Records, context: bytes) -> Units:
     RefusedError
         No length unit, several that differ, or one that does not lead to an SI unit.
     """
-    match = _ASSIGNED.search(records.bodies.get(context, b""))
+    match = _ASSIGNED.search(instances.bodies.get(context, b""))
     if match is None:
         raise RefusedError("a representation without units")
     found: dict[bytes, tuple[float, bytes]] = {}
     for reference in match.group(1).split(b","):
-        quantity = find_quantity(records, reference)
+        quantity = find_quantity(instances, reference)
         if not quantity:
             continue
-        factor = _factor(records, reference, _BASES[quantity])
+        factor = _factor(instances, reference, _BASES[quantity])
         if found.setdefault(quantity, (factor, reference))[0] != factor:
             raise RefusedError("a representation with two units of one quantity")
     if b"LENGTH_UNIT" not in found:
@@ -73,36 +73,36 @@ def find_units(records: Records, context: bytes) -> Units:
     angle, turned = found.get(b"PLANE_ANGLE_UNIT", (0.0, b""))
     # 1e-3 m times 1e3 is 1 mm to the last digit or not at all.
     length = 1.0 if abs(1000.0 * length - 1.0) < 1e-15 else 1000.0 * length
-    return Units(length, angle, _name(records.bodies[reference]), (reference, turned))
+    return Units(length, angle, _name(instances.bodies[reference]), (reference, turned))
 
 
-def find_quantity(records: Records, reference: bytes) -> bytes:
+def find_quantity(instances: Instances, reference: bytes) -> bytes:
     """What a unit measures: ``b"LENGTH_UNIT"``, ``b"PLANE_ANGLE_UNIT"``, or neither: empty."""
-    text = records.bodies.get(reference, b"")
+    text = instances.bodies.get(reference, b"")
     for quantity, base in _BASES.items():
         if quantity + b"(" in text:
             return quantity
-        if not text.startswith(b"(") and _base(records, text) == base:  # an instance that names no quantity
+        if not text.startswith(b"(") and _base(instances, text) == base:  # an instance that names no quantity
             return quantity
     return b""
 
 
-def _base(records: Records, text: bytes) -> bytes:
+def _base(instances: Instances, text: bytes) -> bytes:
     try:
-        return _resolve(records, text)[1]
+        return _resolve(instances, text)[1]
     except RefusedError:
         return b""
 
 
-def _factor(records: Records, reference: bytes, base: bytes) -> float:
+def _factor(instances: Instances, reference: bytes, base: bytes) -> float:
     """How many of the SI unit `base` one unit is."""
-    factor, found = _resolve(records, records.bodies.get(reference, b""))
+    factor, found = _resolve(instances, instances.bodies.get(reference, b""))
     if found != base or not 0.0 < factor < float("inf"):
         raise RefusedError(f"a unit of {factor:g} {found.decode('latin-1')}")
     return factor
 
 
-def _resolve(records: Records, text: bytes, depth: int = 0) -> tuple[float, bytes]:
+def _resolve(instances: Instances, text: bytes, depth: int = 0) -> tuple[float, bytes]:
     """How many of which SI unit a unit is, through as many units defined by units as there are."""
     plain = _SI.search(text)
     if plain is not None and plain.group(1) in _PREFIXES:
@@ -110,10 +110,10 @@ def _resolve(records: Records, text: bytes, depth: int = 0) -> tuple[float, byte
     converted = _CONVERTED.search(text)
     if converted is None or depth > 20:
         raise RefusedError("a unit that does not lead to an SI unit")
-    measure = _MEASURE.search(records.bodies.get(converted.group(2), b""))
+    measure = _MEASURE.search(instances.bodies.get(converted.group(2), b""))
     if measure is None:
         raise RefusedError("a unit whose measure is not understood")
-    factor, base = _resolve(records, records.bodies.get(measure.group(2), b""), depth + 1)
+    factor, base = _resolve(instances, instances.bodies.get(measure.group(2), b""), depth + 1)
     try:
         return float(measure.group(1)) * factor, base
     except ValueError as error:

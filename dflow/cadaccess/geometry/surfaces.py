@@ -280,29 +280,29 @@ def _evaluate_free_form(
     points, du, dv = slopes(table, row, u, v)
     if not with_normals:
         return points, points
-    normals, lost = _unit_cross(du.reshape(-1, 3), dv.reshape(-1, 3))
-    if lost.any():
+    normals, undefined = _unit_cross(du.reshape(-1, 3), dv.reshape(-1, 3))
+    if undefined.any():
         pairs_u, pairs_v = (a.ravel() for a in np.broadcast_arrays(u, v))
-        approach(table, row, pairs_u, pairs_v, normals, lost)
+        limit_normals(table, row, pairs_u, pairs_v, normals, undefined)
     return points, normals.reshape(points.shape)
 
 
-def approach(
-    table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray, normals: np.ndarray, lost: np.ndarray
+def limit_normals(
+    table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray, normals: np.ndarray, undefined: np.ndarray
 ) -> None:
-    """Normals (m, 3) where they are `lost` at u, v : (m,): the limits at poles; elsewhere from ever farther towards the
-    middle; NaN where none is.
+    """Fill in the normals (m, 3) where they are `undefined` at u, v : (m,): the limits at poles; elsewhere the normals
+    at points moved step by step towards the middle; NaN where there is none.
     """
-    singular = np.flatnonzero(lost)
+    singular = np.flatnonzero(undefined)
     for nudge in _NUDGES:
-        where = np.flatnonzero(lost)
+        where = np.flatnonzero(undefined)
         near_u = u[where] + nudge * (0.5 * (u.min() + u.max()) - u[where])
         near_v = v[where] + nudge * (0.5 * (v.min() + v.max()) - v[where])
         _, du, dv = slopes(table, row, near_u, near_v)
-        normals[where], lost[where] = _unit_cross(du, dv)
-        if not lost.any():
+        normals[where], undefined[where] = _unit_cross(du, dv)
+        if not undefined.any():
             break
-    normals[lost] = np.nan
+    normals[undefined] = np.nan
     limit, known = _limits_at_poles(table, row, u, v, singular)
     side = np.sign(np.einsum("ij,ij->i", limit, normals[singular]))
     known &= np.abs(side) == 1.0  # a nudge has told the side
@@ -342,8 +342,8 @@ def _unit_cross(du: np.ndarray, dv: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     cross = np.cross(du, dv)
     size = np.sqrt(np.einsum("ij,ij->i", cross, cross))
     long_u, long_v = np.sqrt(np.einsum("ij,ij->i", du, du)), np.sqrt(np.einsum("ij,ij->i", dv, dv))
-    lost = ~(size > 1e-9 * long_u * long_v) | (long_u < 1e-9 * long_u.max()) | (long_v < 1e-9 * long_v.max())
-    return cross / np.where(size > 0, size, 1.0)[:, None], lost
+    undefined = ~(size > 1e-9 * long_u * long_v) | (long_u < 1e-9 * long_u.max()) | (long_v < 1e-9 * long_v.max())
+    return cross / np.where(size > 0, size, 1.0)[:, None], undefined
 
 
 def slopes(table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -353,8 +353,8 @@ def slopes(table: SurfaceTable, row: int, u: np.ndarray, v: np.ndarray) -> tuple
     shape = (*np.broadcast_shapes(u.shape, v.shape), 3)
     spline = table.splines.get(row)
     if spline is not None:
-        ask = bsplines.evaluate_points if u.ndim == 1 else bsplines.evaluate_grid
-        return ask(spline, u.ravel(), v.ravel())
+        evaluate_spline = bsplines.evaluate_points if u.ndim == 1 else bsplines.evaluate_grid
+        return evaluate_spline(spline, u.ravel(), v.ravel())
     sweep, one = table.sweeps[row], np.zeros(1, int)
     if table.kind[row] == bintools.EXTRUSION:
         points, du = (a[0].reshape(*u.shape, 3) for a in curves.evaluate(sweep, one, u.reshape(1, -1)))

@@ -12,9 +12,9 @@ import numpy as np
 from dflow.cadaccess.geometry import curves, surfaces
 from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.surfaces import SurfaceTable
-from dflow.cadaccess.kernel import bintools, exploring
+from dflow.cadaccess.kernel import bintools, exploration
 from dflow.cadaccess.kernel.bintools import Curve, EdgeCode, PCurve, ShapeCode, Spline
-from dflow.cadaccess.kernel.exploring import Exploration, Node, Places
+from dflow.cadaccess.kernel.exploration import Exploration, Node, Places
 
 _NOTHING = Curve(0)
 
@@ -72,7 +72,7 @@ class ShapeTables:
 
 def build_tables(code: ShapeCode, places: Places, root: Node) -> ShapeTables:
     """The tables of everything below `root`."""
-    found = exploring.explore(code, places, root)
+    found = exploration.explore(code, places, root)
     builder = _Builder(code, places, found)
     faces, natural = builder.face_table()
     edges, degenerate = builder.edge_table()

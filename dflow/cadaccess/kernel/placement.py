@@ -6,10 +6,13 @@ and most of its algorithms, and our tables, take their curves and surfaces for t
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from OCP.BinTools import BinTools, BinTools_FormatVersion
 from OCP.BRep import BRep_Builder
 from OCP.BRepBuilderAPI import BRepBuilderAPI_Transform
 from OCP.collections import IndexedMap_TopoDS_Shape_TopTools_ShapeMapHasher as ShapeMap
@@ -17,8 +20,9 @@ from OCP.TopAbs import TopAbs_COMPOUND, TopAbs_COMPSOLID, TopAbs_FORWARD, TopAbs
 from OCP.TopLoc import TopLoc_Location
 from OCP.TopoDS import TopoDS_Iterator, TopoDS_Shape, TopoDS_TShape
 
+from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import ShapeCode
-from dflow.errors import GeometryError
+from dflow.errors import CadError, GeometryError, KernelError
 
 _RIGID = 1e-9
 """How far from 1 the determinant of a rigid motion may be, through rounding."""
@@ -32,13 +36,55 @@ def has_scale(code: ShapeCode) -> bool:
     return bool((np.abs(np.linalg.det(turns) - 1.0) > _RIGID).any())
 
 
-def settle(shape: TopoDS_Shape) -> TopoDS_Shape:
-    """The shape with everything that is scaled or mirrored made anew, in the same order; the rest is shared."""
-    return _Settler().settle(shape, TopLoc_Location())
+def encode_in_place(path: Path, shape: TopoDS_Shape) -> tuple[TopoDS_Shape, ShapeCode]:
+    """Return the shape without locations that scale or mirror, and its parsed binary form.
+
+    Parameters
+    ----------
+    path : names the file in errors; it is not opened.
+
+    Raises
+    ------
+    GeometryError
+        A scale or mirror inside of a face or edge, or of part of a shell.
+    KernelError
+        The kernel raised.
+    """
+    try:
+        code = bintools.parse_shape(encode_shape(shape))
+        if has_scale(code):
+            shape = apply_scales(shape)
+            code = bintools.parse_shape(encode_shape(shape))
+    except CadError:
+        raise
+    except Exception as error:
+        raise KernelError(
+            f"{path}: the kernel raised {type(error).__name__} while writing the shape: {error}"
+        ) from error
+    if has_scale(code):
+        raise GeometryError(
+            f"{path}: a curve or surface is placed with scale or mirror inside of its face or edge; export the part "
+            "with its geometry in place"
+        )
+    return shape, code
+
+
+def encode_shape(shape: TopoDS_Shape) -> bytes:
+    """Return the shape in the kernel's binary form (BinTools, version 4), without meshes."""
+    stream = io.BytesIO()
+    BinTools.Write_s(shape, stream, False, False, BinTools_FormatVersion.BinTools_FormatVersion_VERSION_4)
+    return stream.getvalue()
+
+
+def apply_scales(shape: TopoDS_Shape) -> TopoDS_Shape:
+    """Return the shape with everything that is scaled or mirrored rebuilt in place, in the same order; the rest is
+    shared.
+    """
+    return _Rebuild().rebuild(shape, TopLoc_Location())
 
 
 @dataclass(slots=True)
-class _Settler:
+class _Rebuild:
     """Walks one shape.
 
     Attributes
@@ -51,7 +97,7 @@ class _Settler:
     made: list[TopoDS_Shape] = field(default_factory=list)
     scaled: dict[TopoDS_TShape, bool] = field(default_factory=dict)
 
-    def settle(self, shape: TopoDS_Shape, parent: TopLoc_Location) -> TopoDS_Shape:
+    def rebuild(self, shape: TopoDS_Shape, parent: TopLoc_Location) -> TopoDS_Shape:
         """`shape` in a parent at `parent`, in place."""
         place = parent.Multiplied(shape.Location())
         bare = shape.Located(TopLoc_Location()).Oriented(TopAbs_FORWARD)
@@ -75,7 +121,7 @@ class _Settler:
             )
         builder, whole = BRep_Builder(), bare.EmptyCopied()
         for part in _parts(bare):
-            builder.Add(whole, self.settle(part, place))
+            builder.Add(whole, self.rebuild(part, place))
         return whole
 
     def _scales_below(self, shape: TopoDS_Shape) -> bool:

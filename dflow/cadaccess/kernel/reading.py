@@ -24,9 +24,9 @@ from OCP.TopLoc import TopLoc_Location
 from OCP.TopoDS import TopoDS_Shape
 
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.kernel import healing, lost_faces, step_text
+from dflow.cadaccess.kernel import healing, missing_faces, step_repair
 from dflow.cadaccess.kernel.healing import Healing
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError, UnreadableFileError
 from dflow.plaintext import plain
 
@@ -81,12 +81,12 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
     reader = STEPControl_Reader()
     Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles are but a picture of exact faces
-    text = step_text.reword(step_text.prepare(path, content.removeprefix(b"\xef\xbb\xbf")))
+    text = step_repair.reword(step_repair.prepare(path, content.removeprefix(b"\xef\xbb\xbf")))
     if level == "full":
-        text = step_text.widen_slits(text)
+        text = step_repair.widen_slits(text)
     if reader.ReadStream(plain(path.name), io.BytesIO(text)) != IFSelect_RetDone:
         raise UnreadableFileError(f"{path}: {_why_unreadable_step(content)}")
-    broken = lost_faces.find_broken_face(text, reader)
+    broken = missing_faces.find_broken_face(text, reader)
     if broken:
         raise GeometryError(f"{path}: {broken}; mend the file, or export the part again")
     parameters = healing.parameters(level)

@@ -13,7 +13,7 @@ import numpy as np
 from dflow.cadaccess.geometry import curves, surfaces
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure import trimming
 from dflow.cadaccess.measure.trimming import Chords
 
@@ -114,7 +114,7 @@ def _pair_up(group: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, np.ndar
     return order[second - 1], order[second]
 
 
-def scatter(
+def sample_faces(
     tables: ShapeTables,
     kernel: KernelShape,
     chords: Chords,
@@ -125,15 +125,15 @@ def scatter(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(F, n) u and v of points on each face; where nothing can be drawn, the middle of the face's bounds."""
     generator = np.random.default_rng(seed)
-    easy = np.bincount(trapezoids.face[trapezoids.area > 0], minlength=tables.n_faces) > 0
-    rows = np.flatnonzero(easy)
-    if easy.all():
+    decomposed = np.bincount(trapezoids.face[trapezoids.area > 0], minlength=tables.n_faces) > 0
+    rows = np.flatnonzero(decomposed)
+    if decomposed.all():
         return _draw_from_trapezoids(trapezoids, rows, n, generator)
     u = np.repeat(0.5 * (bounds[:, 0] + bounds[:, 1]), n).reshape(-1, n)
     v = np.repeat(0.5 * (bounds[:, 2] + bounds[:, 3]), n).reshape(-1, n)
     if len(rows):
         u[rows], v[rows] = _draw_from_trapezoids(trapezoids, rows, n, generator)
-    _draw_by_rejection(tables, kernel, chords, bounds, np.flatnonzero(~easy), (u, v), generator)
+    _draw_by_rejection(tables, kernel, chords, bounds, np.flatnonzero(~decomposed), (u, v), generator)
     return u, v
 
 
@@ -152,7 +152,7 @@ def _draw_from_trapezoids(
             which = begin[rows, None]
             if many[rows[0]]:
                 which = _choose(np.cumsum(trapezoids.area), trapezoids.area, begin[rows], stop[rows], own[0])
-            u[rows], v[rows] = _place(trapezoids, which, own[1], own[2])
+            u[rows], v[rows] = _points_in(trapezoids, which, own[1], own[2])
     return u, v
 
 
@@ -178,7 +178,7 @@ def _choose(total: np.ndarray, area: np.ndarray, begin: np.ndarray, stop: np.nda
     return out
 
 
-def _place(
+def _points_in(
     trapezoids: Trapezoids, which: np.ndarray, across: np.ndarray, up: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """u and v of points evenly spread over the trapezoids `which`, from two even chances.

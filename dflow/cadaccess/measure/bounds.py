@@ -15,7 +15,7 @@ from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import Spline, SplineSurface
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure import trimming
 from dflow.cadaccess.measure.trimming import Chords
 
@@ -80,7 +80,7 @@ def _add_free_forms(
             box = _join(box, kernel.edge_box(row))
         elif _sticks_out(spline.poles, box):
             first, last = float(tables.edges.first[row]), float(tables.edges.last[row])
-            box = widen(box.reshape(2, 3), spline, first, last).ravel()
+            box = extend_box(box.reshape(2, 3), spline, first, last).ravel()
     for row in np.flatnonzero(~done).tolist():
         surface = tables.faces.splines.get(row)
         if surface is None or _reaches_out(surface, box):
@@ -122,7 +122,7 @@ def arc_extremes(table: CurveTable, arcs: np.ndarray) -> np.ndarray:
     return curves.evaluate(table, arcs, np.minimum(first + np.mod(t - first, 2 * np.pi), last))[0]
 
 
-def widen(box: np.ndarray, spline: Spline, first: float, last: float) -> np.ndarray:
+def extend_box(box: np.ndarray, spline: Spline, first: float, last: float) -> np.ndarray:
     """`box` : (2, d), lowest and highest coordinates, widened by a spline between two parameters, to about 1e-12 of the
     largest.
 

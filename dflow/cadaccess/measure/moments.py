@@ -127,7 +127,7 @@ def _refer_to_world(table: SurfaceTable, known: np.ndarray, sums: np.ndarray) ->
     return Moments(known, area, first, vector_area, flux, np.zeros_like(first))
 
 
-def _scatter(sums: np.ndarray, face: np.ndarray, values: np.ndarray) -> None:
+def _add_by_face(sums: np.ndarray, face: np.ndarray, values: np.ndarray) -> None:
     for column in range(values.shape[1]):
         sums[:, column] += np.bincount(face, values[:, column], len(sums))
 
@@ -151,7 +151,7 @@ def _add_plane_sums(
     x, y, z = table.x[face], table.y[face], table.z[face]
     first = moment[:, :1] * x + moment[:, 1:] * y
     values = np.column_stack([area, first, area[:, None] * z, np.zeros_like(area)])
-    _scatter(sums, face, values)
+    _add_by_face(sums, face, values)
 
 
 def _add_curved(
@@ -198,54 +198,85 @@ def _add_plane_curves(
 def _add_axial(table: SurfaceTable, face: np.ndarray, uv: np.ndarray, du: np.ndarray, sums: np.ndarray) -> None:
     """`du` : (n, m), the loop's step in u with its quadrature weight."""
     u, v = uv[..., 0], uv[..., 1]
-    speed, width, squared, lifted, arm, drop, cone = antiderivatives(table.kind[face], table.radii[face], v)
+    over_v = antiderivatives(table.kind[face], table.radii[face], v)
     cos, sin = np.cos(u) * du, np.sin(u) * du
     x, y, z = table.x[face], table.y[face], table.z[face]
 
-    def turn(radial: np.ndarray, axial: np.ndarray) -> np.ndarray:
+    def around(radial: np.ndarray, axial: np.ndarray) -> np.ndarray:
         total_x, total_y = (radial * cos).sum(axis=1), (radial * sin).sum(axis=1)
         along = (axial * du).sum(axis=1)
         return -(total_x[:, None] * x + total_y[:, None] * y + along[:, None] * z)
 
-    area = -speed * (width * du).sum(axis=1)
-    first = speed[:, None] * turn(squared, lifted)
-    flux = -(cone * du).sum(axis=1)
-    _scatter(sums, face, np.column_stack([area, first, turn(arm, -drop), flux]))
+    area = -over_v.speed * (over_v.rho * du).sum(axis=1)
+    first = over_v.speed[:, None] * around(over_v.rho_rho, over_v.rho_zeta)
+    vector_area = around(over_v.rho_zeta_slope, -over_v.rho_rho_slope)
+    flux = -(over_v.flux * du).sum(axis=1)
+    _add_by_face(sums, face, np.column_stack([area, first, vector_area, flux]))
 
 
-def antiderivatives(kind: np.ndarray, radii: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Antiderivatives in v for profiles rho(v), zeta(v) of an axial surface.
+@dataclass(frozen=True, slots=True)
+class Antiderivatives:
+    """Antiderivatives in v, at (n, m) values of v, of products of an axial surface's profile rho(v), zeta(v).
 
-    Returns
-    -------
-    speed : (n,), the length of the profile's slope.
-    width ∫rho, squared ∫rho², lifted ∫rho·zeta, arm ∫rho·zeta', drop ∫rho·rho', cone ∫rho(rho·zeta' − zeta·rho'), each
-    (n, m).
+    Attributes
+    ----------
+    speed : (n,) float64, the length of the profile's slope, which does not depend on v.
+    rho, rho_rho, rho_zeta : (n, m) float64, ∫rho, ∫rho², ∫rho·zeta.
+    rho_zeta_slope, rho_rho_slope : (n, m) float64, ∫rho·zeta', ∫rho·rho'.
+    flux : (n, m) float64, ∫rho(rho·zeta' − zeta·rho').
+    """
+
+    speed: np.ndarray
+    rho: np.ndarray
+    rho_rho: np.ndarray
+    rho_zeta: np.ndarray
+    rho_zeta_slope: np.ndarray
+    rho_rho_slope: np.ndarray
+    flux: np.ndarray
+
+
+def antiderivatives(kind: np.ndarray, radii: np.ndarray, v: np.ndarray) -> Antiderivatives:
+    """Return the antiderivatives of n axial surfaces.
+
+    Parameters
+    ----------
+    kind : (n,) int8; radii : (n, 2) float64; v : (n, m) float64
     """
     big, second = radii[:, :1], radii[:, 1:]
-    speed = np.ones(len(kind))
     sin_a = np.where(kind[:, None] == bintools.CONE, np.sin(second), 0.0)
     cos_a = np.where(kind[:, None] == bintools.CONE, np.cos(second), 1.0)
     v2, v3 = v * v / 2, v * v * v / 3
-    width = big * v + sin_a * v2
-    squared = big**2 * v + 2 * big * sin_a * v2 + sin_a**2 * v3
-    lifted = cos_a * (big * v2 + sin_a * v3)
-    arm, drop, cone = cos_a * width, sin_a * width, big * cos_a * width
+    rho = big * v + sin_a * v2
+    found = Antiderivatives(
+        speed=np.ones(len(kind)),
+        rho=rho,
+        rho_rho=big**2 * v + 2 * big * sin_a * v2 + sin_a**2 * v3,
+        rho_zeta=cos_a * (big * v2 + sin_a * v3),
+        rho_zeta_slope=cos_a * rho,
+        rho_rho_slope=sin_a * rho,
+        flux=big * cos_a * rho,
+    )
     bent = (kind == bintools.SPHERE) | (kind == bintools.TORUS)
     if bent.any():
-        sphere = kind[bent] == bintools.SPHERE
-        minor = np.where(sphere, big[bent, 0], second[bent, 0])[:, None]
-        major = np.where(sphere, 0.0, big[bent, 0])[:, None]
-        w, sin, cos = v[bent], np.sin(v[bent]), np.cos(v[bent])
-        half = w / 2 + sin * cos / 2  # ∫cos²
-        speed[bent] = minor[:, 0]
-        width[bent] = major * w + minor * sin
-        squared[bent] = major**2 * w + 2 * major * minor * sin + minor**2 * half
-        lifted[bent] = -major * minor * cos + minor**2 * sin**2 / 2
-        arm[bent] = major * minor * sin + minor**2 * half
-        drop[bent] = -lifted[bent]
-        cone[bent] = (major**2 * minor + minor**3) * sin + major * minor**2 * (w + half)
-    return speed, width, squared, lifted, arm, drop, cone
+        _fill_bent(found, bent, kind == bintools.SPHERE, radii, v)
+    return found
+
+
+def _fill_bent(found: Antiderivatives, bent: np.ndarray, sphere: np.ndarray, radii: np.ndarray, v: np.ndarray) -> None:
+    """Fill in the rows of spheres and tori, whose profiles are circles."""
+    big, second = radii[bent, :1], radii[bent, 1:]
+    minor = np.where(sphere[bent, None], big, second)
+    major = np.where(sphere[bent, None], 0.0, big)
+    w, sin, cos = v[bent], np.sin(v[bent]), np.cos(v[bent])
+    cos_cos = w / 2 + sin * cos / 2
+    rho_zeta = -major * minor * cos + minor**2 * sin**2 / 2
+    found.speed[bent] = minor[:, 0]
+    found.rho[bent] = major * w + minor * sin
+    found.rho_rho[bent] = major**2 * w + 2 * major * minor * sin + minor**2 * cos_cos
+    found.rho_zeta[bent] = rho_zeta
+    found.rho_zeta_slope[bent] = major * minor * sin + minor**2 * cos_cos
+    found.rho_rho_slope[bent] = -rho_zeta
+    found.flux[bent] = (major**2 * minor + minor**3) * sin + major * minor**2 * (w + cos_cos)
 
 
 def cone_moments(tables: ShapeTables, chords: Chords, moments: Moments) -> np.ndarray:

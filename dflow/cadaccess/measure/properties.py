@@ -10,7 +10,7 @@ from dflow.cadaccess.geometry.runs import run_lengths, run_starts
 from dflow.cadaccess.geometry.surfaces import axial
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure import bounds as extremes
 from dflow.cadaccess.measure import trimming
 from dflow.cadaccess.measure.moments import Moments, cone_moments
@@ -23,7 +23,7 @@ def uv_bounds(tables: ShapeTables, kernel: KernelShape, chords: Chords) -> np.nd
 
     Exact but for splines, which count with all poles of their trimmed range.
     """
-    known = trimming.knows(tables)
+    known = trimming.evaluable_faces(tables)
     low, high = _loop_bounds(tables, chords)
     _widen_by_splines(tables, low, high, known)
     lowest, highest = surfaces.limits(tables.faces)
@@ -217,18 +217,19 @@ def turned_shells(
 ) -> tuple[bool, bool]:
     """Whether a solid's outer shell, its largest, has no positive volume, and whether a cavity faces the same way.
 
-    The flux through free-form faces is first estimated from a few points; only where that leaves doubt is it computed.
+    The flux through free-form faces is first estimated from a few points; it is computed only where the
+    estimate does not decide.
     """
     centre = tables.points.mean(axis=0) if len(tables.points) else np.zeros(3)
     flux = np.where(moments.known, moments.flux - moments.vector_area @ centre, 0.0)
-    doubt = np.zeros(tables.n_faces)
+    uncertainty = np.zeros(tables.n_faces)
     free = np.flatnonzero(~moments.known & tables.faces.evaluable & chords.closed & ~axial(tables.faces.kind))
     if len(free) + moments.known.sum() < tables.n_faces:
         return _turned(tables, shell_volumes(tables, kernel, moments))
     if len(free):
-        flux[free], doubt[free] = _estimate_flux(tables, chords, free, bounds[free], centre)
+        flux[free], uncertainty[free] = _estimate_flux(tables, chords, free, bounds[free], centre)
     total = _sum_over_shells(tables, flux)
-    unsure = np.bincount(tables.shell_row, doubt[tables.shell_face], tables.n_shells)
+    unsure = np.bincount(tables.shell_row, uncertainty[tables.shell_face], tables.n_shells)
     if (np.abs(total) > unsure).all() and not any(found := _turned(tables, total)):
         return found
     return _turned(tables, shell_volumes(tables, kernel, moments))
@@ -257,14 +258,14 @@ def _estimate_flux(
     u = bounds[:, :1] + (bounds[:, 1:2] - bounds[:, :1]) * share
     v = bounds[:, 2:3] + (bounds[:, 3:] - bounds[:, 2:3]) * share
     inside = trimming.inside(tables, chords, rows, u, v[:, None])
-    flux, doubt = np.zeros(len(rows)), np.zeros(len(rows))
+    flux, uncertainty = np.zeros(len(rows)), np.zeros(len(rows))
     cell = (bounds[:, 1] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 2]) / n**2
     for i, row in enumerate(rows.tolist()):
         points, du, dv = surfaces.slopes(tables.faces, row, np.repeat(u[i], n), np.tile(v[i], n))
         each = np.einsum("ij,ij->i", points - centre, np.cross(du, dv)) * cell[i]
         flux[i] = each[inside[i].ravel()].sum()
-        doubt[i] = 0.3 * np.abs(each).sum()
-    return flux, doubt
+        uncertainty[i] = 0.3 * np.abs(each).sum()
+    return flux, uncertainty
 
 
 _RELATIVE = 1e-9

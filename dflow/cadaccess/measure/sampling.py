@@ -10,7 +10,7 @@ import numpy as np
 
 from dflow.cadaccess.geometry import curves, surfaces
 from dflow.cadaccess.geometry.tables import ShapeTables
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure import trimming
 from dflow.cadaccess.measure.trimming import Chords
 

@@ -72,7 +72,7 @@ def build_chords(tables: ShapeTables) -> Chords:
         sagitta[bent] = bound_sagitta(table, rows[bent], t0[bent], t1[bent], start[bent], end[bent])
     face = tables.use_face[rows]
     first = np.searchsorted(face, np.arange(tables.n_faces + 1))
-    chords = Chords(face, rows, t0, t1, start, end, sagitta, first, knows(tables))
+    chords = Chords(face, rows, t0, t1, start, end, sagitta, first, evaluable_faces(tables))
     return _close_loops(tables, chords)
 
 
@@ -488,9 +488,9 @@ def fill_their_bounds(tables: ShapeTables, chords: Chords, bounds: np.ndarray) -
     return ~strays & (around >= whole - 8 * slack) & (around <= whole + 8 * slack)
 
 
-def knows(tables: ShapeTables) -> np.ndarray:
+def evaluable_faces(tables: ShapeTables) -> np.ndarray:
     """(F,) bool: faces that have loops, each curve of which numpy knows."""
-    lost = tables.use_boundary & ~tables.use_curves.evaluable
-    unknown = np.bincount(tables.use_face[lost], minlength=tables.n_faces) > 0
+    missing = tables.use_boundary & ~tables.use_curves.evaluable
+    unknown = np.bincount(tables.use_face[missing], minlength=tables.n_faces) > 0
     bounded = np.bincount(tables.use_face[tables.use_boundary], minlength=tables.n_faces) > 0
     return bounded & ~unknown

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dflow.cadaccess.files.records import RefusedError
+from dflow.cadaccess.files.part21 import RefusedError
 from dflow.cadaccess.geometry import bsplines, curves
 from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.runs import run_numbers, run_starts
@@ -32,10 +32,10 @@ from dflow.cadaccess.kernel.bintools import (
     SplineSurface,
 )
 from dflow.cadaccess.step import projection
-from dflow.cadaccess.step.geometry import FULL_TURN, Geometry
-from dflow.cadaccess.step.projection import Look, look
+from dflow.cadaccess.step.geometric_items import FULL_TURN, Geometry
+from dflow.cadaccess.step.projection import Projected, project
 
-_LOOKS = np.linspace(0.0, 1.0, 5)
+_STATIONS = np.linspace(0.0, 1.0, 5)
 _STRAIGHT = 1e-8
 """How far the rates of an iso-curve may vary."""
 
@@ -103,7 +103,7 @@ def trace(geometry: Geometry, uses: Uses) -> tuple[CurveTable, list[Pole]]:
         ends = _trace_curved(geometry, uses, curved, table)
         poles = _unroll(geometry, uses, curved, ends, table)
         _check_windows(geometry.edge_stored, uses, curved, table)
-        _check_balls(uses, curved, table, poles)
+        _check_sphere_seams(uses, curved, table, poles)
     return table, poles
 
 
@@ -136,12 +136,12 @@ def _trace_curved(geometry: Geometry, uses: Uses, rows: np.ndarray, table: Curve
     """Fill in the curves `rows`; returns (n, 2, 2): (u, v) at the beginning and end of the edges' ranges."""
     face, edge = uses.face[rows], uses.edge[rows]
     first, last = geometry.edges.first[edge], geometry.edges.last[edge]
-    t = first[:, None] + (last - first)[:, None] * _LOOKS
-    seen = look(geometry, face, edge, t)
-    if not np.abs(seen.off).max() <= _MAX_OFF * geometry.tolerance:
+    t = first[:, None] + (last - first)[:, None] * _STATIONS
+    projected = project(geometry, face, edge, t)
+    if not np.abs(projected.off).max() <= _MAX_OFF * geometry.tolerance:
         raise RefusedError("an edge that is not on its surface")
-    inner = seen.rho > 1e-3 * seen.rho.max(axis=1, keepdims=True)
-    iso, rate = _iso_rates(geometry.edges.kind[edge], seen, inner)
+    inner = projected.rho > 1e-3 * projected.rho.max(axis=1, keepdims=True)
+    iso, rate = _iso_rates(geometry.edges.kind[edge], projected, inner)
     ends = np.empty((len(rows), 2, 2))
     straight = np.flatnonzero(iso)
     if len(straight):
@@ -149,7 +149,7 @@ def _trace_curved(geometry: Geometry, uses: Uses, rows: np.ndarray, table: Curve
             table,
             rows[straight],
             t[straight],
-            seen.take(straight),
+            projected.take(straight),
             inner[straight],
             rate[straight],
             geometry.faces.kind[face[straight]] == TORUS,
@@ -165,15 +165,15 @@ def _trace_curved(geometry: Geometry, uses: Uses, rows: np.ndarray, table: Curve
     return ends
 
 
-def _iso_rates(kind: np.ndarray, seen: Look, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _iso_rates(kind: np.ndarray, projected: Projected, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which lines and circles run along u or v alone, (n,) bool, and their rates du, dv, (n, 2), one of them 0."""
     count = inner.sum(axis=1)
-    du, dv = np.where(inner, seen.du, 0.0), np.where(inner, seen.dv, 0.0)  # at poles the rates are noise
+    du, dv = np.where(inner, projected.du, 0.0), np.where(inner, projected.dv, 0.0)  # at poles the rates are noise
     turn, rise = du.sum(axis=1) / count, dv.sum(axis=1) / count
     even_u = (np.abs(du - turn[:, None]) * inner).max(axis=1) <= _STRAIGHT
     even_v = (np.abs(dv - rise[:, None]) * inner).max(axis=1) <= _STRAIGHT
     along_u = even_u & (np.abs(np.abs(turn) - 1.0) < 1e-6) & (np.abs(dv).max(axis=1) < 1e-6)
-    along_v = even_v & (np.abs(np.abs(rise) - 1.0) < 1e-6) & (np.abs(du * seen.rho).max(axis=1) < 1e-6)
+    along_v = even_v & (np.abs(np.abs(rise) - 1.0) < 1e-6) & (np.abs(du * projected.rho).max(axis=1) < 1e-6)
     iso = ((kind == LINE) | (kind == CIRCLE)) & (along_u | along_v)
     rate = np.zeros((len(kind), 2))
     rate[along_u, 0], rate[along_v & ~along_u, 1] = np.sign(turn[along_u]), np.sign(rise[along_v & ~along_u])
@@ -184,18 +184,18 @@ def _fill_lines(
     table: CurveTable,
     rows: np.ndarray,
     t: np.ndarray,
-    seen: Look,
+    projected: Projected,
     inner: np.ndarray,
     rate: np.ndarray,
     wraps: np.ndarray,
 ) -> np.ndarray:
     """Fill in iso-curves; `wraps`: whose v is an angle of its own (tori)."""
-    start_u = seen.u - rate[:, :1] * t
+    start_u = projected.u - rate[:, :1] * t
     middle = np.argmax(inner & (np.arange(t.shape[1]) >= t.shape[1] // 2), axis=1)
     base = start_u[np.arange(len(rows)), middle][:, None]
     off_turn = np.remainder(start_u - base + np.pi, FULL_TURN) - np.pi
     origin_u = base[:, 0] + (off_turn * inner).sum(axis=1) / inner.sum(axis=1)
-    start_v = seen.v - rate[:, 1:] * t
+    start_v = projected.v - rate[:, 1:] * t
     rise = start_v - start_v[:, 2:3]
     rise -= np.where(wraps[:, None], FULL_TURN * np.round(rise / FULL_TURN), 0.0)
     origin_v = start_v[:, 2] + (rise * inner).sum(axis=1) / inner.sum(axis=1)
@@ -211,19 +211,19 @@ def _fill_cubics(
     """Curves that are no iso-curves, as cubics through `n` points; returns (k, 2, 2) as `_trace_curved`."""
     first, last = geometry.edges.first[edge], geometry.edges.last[edge]
     t = first[:, None] + (last - first)[:, None] * np.linspace(0.0, 1.0, 2 * n - 1)
-    seen = look(geometry, face, edge, t)
-    if not np.abs(seen.off).max() <= _MAX_OFF * geometry.tolerance:
+    projected = project(geometry, face, edge, t)
+    if not np.abs(projected.off).max() <= _MAX_OFF * geometry.tolerance:
         raise RefusedError("an edge that is not on its surface")
-    if not seen.rho.min() > _NEAR_AXIS:
+    if not projected.rho.min() > _NEAR_AXIS:
         raise RefusedError("a curve through a pole")
-    if (seen.speed.max(axis=1) > _UNEVEN * seen.speed.min(axis=1)).any():
+    if (projected.speed.max(axis=1) > _UNEVEN * projected.speed.min(axis=1)).any():
         raise RefusedError("a curve of uneven speed")
-    uv = np.stack([np.unwrap(seen.u), seen.v], axis=2)
+    uv = np.stack([np.unwrap(projected.u), projected.v], axis=2)
     rings = geometry.faces.kind[face] == TORUS
     uv[rings, :, 1] = np.unwrap(uv[rings, :, 1])
     poles, middles = projection.interpolate(uv[:, ::2])
     stray = np.abs(middles - uv[:, 1::2])
-    stray[..., 0] *= seen.rho[:, 1::2]
+    stray[..., 0] *= projected.rho[:, 1::2]
     stray[..., 1] *= _v_size(geometry.faces, face)[:, None]
     if not stray.max() <= _MAX_STRAY * geometry.tolerance:
         raise RefusedError("a curve on a surface that no cubic follows")
@@ -265,7 +265,7 @@ def _unroll(geometry: Geometry, uses: Uses, rows: np.ndarray, ends: np.ndarray, 
     moves -= moves[head][number]
     shift = FULL_TURN * moves
     shift += _align(geometry, face, rows, table, shift, head, number)
-    _apply(table, rows, shift)
+    _shift_curves(table, rows, shift)
     return [
         Pole(
             int(rows[i]),
@@ -304,7 +304,7 @@ def _check_gaps(geometry: Geometry, face: np.ndarray, uv: np.ndarray, gap: np.nd
         raise RefusedError("a loop whose curves do not meet on its surface")
 
 
-def _apply(table: CurveTable, rows: np.ndarray, shift: np.ndarray) -> None:
+def _shift_curves(table: CurveTable, rows: np.ndarray, shift: np.ndarray) -> None:
     table.origin[rows] += shift
     for i, row in enumerate(rows.tolist()):
         if table.kind[row] == BSPLINE:
@@ -405,7 +405,7 @@ def _check_windows(stored: np.ndarray, uses: Uses, rows: np.ndarray, table: Curv
         raise RefusedError("a face that reaches beyond its corners along a free curve")
 
 
-def _check_balls(uses: Uses, rows: np.ndarray, table: CurveTable, poles: list[Pole]) -> None:
+def _check_sphere_seams(uses: Uses, rows: np.ndarray, table: CurveTable, poles: list[Pole]) -> None:
     """Where a loop runs through both poles of a sphere and along a free curve, rounding errors decide whether the
     kernel takes its seam out and puts in another.
     """

@@ -8,11 +8,11 @@ import numpy as np
 
 from dflow.cadaccess.geometry import curves
 from dflow.cadaccess.kernel.bintools import CONE, CYLINDER, TORUS, Spline
-from dflow.cadaccess.step.geometry import Geometry
+from dflow.cadaccess.step.geometric_items import Geometry
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Projected:
     """Curves seen from their surfaces at parameters t : (n, m): u, v, their rates, distance from the axis, how far off
     the surface, and speed in space; (n, m) each.
     """
@@ -25,13 +25,13 @@ class Look:
     off: np.ndarray
     speed: np.ndarray
 
-    def take(self, rows: np.ndarray) -> Look:
+    def take(self, rows: np.ndarray) -> Projected:
         """The look at some of the curves."""
         columns = (self.u, self.v, self.du, self.dv, self.rho, self.off, self.speed)
-        return Look(*(column[rows] for column in columns))
+        return Projected(*(column[rows] for column in columns))
 
 
-def look(geometry: Geometry, face: np.ndarray, edge: np.ndarray, t: np.ndarray) -> Look:
+def project(geometry: Geometry, face: np.ndarray, edge: np.ndarray, t: np.ndarray) -> Projected:
     """Orthogonal projection onto cylinders, cones, spheres and tori (``ElSLib::Parameters``), with its derivative."""
     faces = geometry.faces
     points, slopes = curves.evaluate(geometry.edges, edge, t)
@@ -64,7 +64,7 @@ def look(geometry: Geometry, face: np.ndarray, edge: np.ndarray, t: np.ndarray) 
             v[k], length = np.arctan2(z[k], reach), reach**2 + z[k] ** 2
             dv[k] = (up[k] * reach - outward[k] * z[k]) / np.maximum(length, 1e-300)
             off[k] = np.sqrt(length) - (small if value == TORUS else big)
-    return Look(u, v, round_, dv, rho, off, np.sqrt(np.einsum("nmk,nmk->nm", slopes, slopes)))
+    return Projected(u, v, round_, dv, rho, off, np.sqrt(np.einsum("nmk,nmk->nm", slopes, slopes)))
 
 
 _POINTS = 23

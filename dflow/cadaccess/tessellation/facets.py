@@ -11,17 +11,19 @@ from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import CONE, PLANE, SPHERE, TORUS, SplineSurface
-from dflow.cadaccess.tessellation.splines import basis, collect, conic_terms
-from dflow.cadaccess.tessellation.triangulation import Cut
+from dflow.cadaccess.tessellation.splines import basis_functions, conic_terms, pack_splines
+from dflow.cadaccess.tessellation.triangulation import UVTriangles
 from dflow.compiled import compiled, inlined
 
 
-def place_axial(tables: ShapeTables, cut: Cut) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def evaluate_elementary(
+    tables: ShapeTables, triangles: UVTriangles
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Points and outward unit normals (V, 3) float32, corners (T, 3) int32 and face rows (T,) int32 of the triangles;
     those of faces that are neither planes nor surfaces of revolution are still to be filled in.
     """
     faces = tables.faces
-    return _place_axial(
+    return _evaluate_elementary(
         faces.kind,
         faces.origin,
         faces.x,
@@ -30,10 +32,10 @@ def place_axial(tables: ShapeTables, cut: Cut) -> tuple[np.ndarray, np.ndarray, 
         faces.radii,
         faces.handed,
         tables.face_reversed,
-        cut.first_point,
-        cut.first_triangle,
-        cut.points,
-        cut.corners,
+        triangles.first_point,
+        triangles.first_triangle,
+        triangles.points,
+        triangles.corners,
     )
 
 
@@ -57,7 +59,7 @@ def _profile(kind: int, big: float, second: float, v: float) -> tuple[float, flo
     "(int8[::1], float64[:, :], float64[:, :], float64[:, :], float64[:, :], float64[:, ::1], float64[::1], "
     "boolean[::1], int64[::1], int64[::1], float64[:, ::1], int32[:, ::1])"
 )
-def _place_axial(
+def _evaluate_elementary(
     kind: np.ndarray,
     origin: np.ndarray,
     x: np.ndarray,
@@ -96,29 +98,29 @@ def _place_axial(
     return points, normals, turned, owners
 
 
-def place_free_forms(tables: ShapeTables, cut: Cut, points: np.ndarray, normals: np.ndarray) -> None:
+def evaluate_free_forms(tables: ShapeTables, triangles: UVTriangles, points: np.ndarray, normals: np.ndarray) -> None:
     """Fill in the points and outward unit normals (V, 3) float32 of all such faces; normals that have no limit are
     NaN.
     """
     faces = tables.faces
     for row in [*faces.splines, *faces.sweeps]:
-        begin, stop = int(cut.first_point[row]), int(cut.first_point[row + 1])
+        begin, stop = int(triangles.first_point[row]), int(triangles.first_point[row + 1])
         if begin == stop:
             continue
-        uv, out = cut.points[begin:stop], (points[begin:stop], normals[begin:stop])
+        uv, out = triangles.points[begin:stop], (points[begin:stop], normals[begin:stop])
         side = -1.0 if tables.face_reversed[row] else 1.0
         if row in faces.splines:
-            lost = _on_spline(faces.splines[row], uv, side, *out)
+            undefined = _evaluate_spline(faces.splines[row], uv, side, *out)
         else:
             turning = faces.kind[row] == bintools.REVOLUTION
-            lost = _on_sweep(faces.sweeps[row], turning, faces.origin[row], faces.z[row], uv, side, *out)
-        if lost.any():
-            singular, limits = np.flatnonzero(lost), np.zeros((len(uv), 3))
-            surfaces.approach(faces, row, uv[:, 0], uv[:, 1], limits, lost)
+            undefined = _evaluate_sweep(faces.sweeps[row], turning, faces.origin[row], faces.z[row], uv, side, *out)
+        if undefined.any():
+            singular, limits = np.flatnonzero(undefined), np.zeros((len(uv), 3))
+            surfaces.limit_normals(faces, row, uv[:, 0], uv[:, 1], limits, undefined)
             out[1][singular] = side * limits[singular]
 
 
-def _on_spline(
+def _evaluate_spline(
     surface: SplineSurface, uv: np.ndarray, side: float, points: np.ndarray, normals: np.ndarray
 ) -> np.ndarray:
     poles, weights, knots = surface.poles, surface.weights, [surface.knots_u, surface.knots_v]
@@ -128,14 +130,14 @@ def _on_spline(
             knots[axis], index = bsplines.unroll(knots[axis], surface.degrees[axis], poles.shape[axis])
             poles, weights = poles.take(index, axis), weights.take(index, axis)
         if not poles.shape[axis] > surface.degrees[axis] < len(knots[axis]) - poles.shape[axis]:
-            return _give_up(points, normals)
+            return _fill_nan(points, normals)
     net = np.concatenate([poles * weights[..., None], weights[..., None]], axis=2)
-    return _place_on_spline(
+    return _fill_spline(
         net, knots[0].copy(), knots[1].copy(), *surface.degrees, *surface.periodic, uv, side, points, normals
     )
 
 
-def _on_sweep(
+def _evaluate_sweep(
     curve: CurveTable,
     turning: bool,
     origin: np.ndarray,
@@ -145,19 +147,19 @@ def _on_sweep(
     points: np.ndarray,
     normals: np.ndarray,
 ) -> np.ndarray:
-    splines = collect(curve)
+    splines = pack_splines(curve)
     frame = np.stack([origin, axis, curve.origin[0], curve.x[0], curve.y[0]])
     net = np.column_stack([splines.poles * splines.weights[:, None], splines.weights])
     degree, wrap = (int(splines.shapes[0, 4]), bool(splines.shapes[0, 5])) if len(splines.shapes) else (0, False)
     big, small = curve.radii[0].tolist()
     if curve.splines and not len(splines.shapes):
-        return _give_up(points, normals)
-    return _place_on_sweep(
+        return _fill_nan(points, normals)
+    return _fill_sweep(
         turning, frame, int(curve.kind[0]), big, small, net, splines.knots, degree, wrap, uv, side, points, normals
     )
 
 
-def _give_up(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+def _fill_nan(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """Make all points of a face NaN, whose knots do not fit its poles; no normal is to be looked for."""
     points[:], normals[:] = np.nan, np.nan
     return np.zeros(len(points), np.bool_)
@@ -181,7 +183,7 @@ def _length(vectors: np.ndarray, row: int) -> float:
 @compiled()
 def _fill_normals(du: np.ndarray, dv: np.ndarray, side: float, normals: np.ndarray) -> np.ndarray:
     """Fill in the unit normals; (m,) bool, where the cross product is only noise."""
-    lost, long_u, long_v = np.empty(len(du), np.bool_), 0.0, 0.0
+    undefined, long_u, long_v = np.empty(len(du), np.bool_), 0.0, 0.0
     for i in range(len(du)):
         long_u, long_v = max(long_u, _length(du, i)), max(long_v, _length(dv, i))
     for i in range(len(du)):
@@ -189,10 +191,10 @@ def _fill_normals(du: np.ndarray, dv: np.ndarray, side: float, normals: np.ndarr
         for c in range(3):
             square += _cross(du, dv, i, c) ** 2
         size = math.sqrt(square)
-        lost[i] = not size > 1e-9 * here_u * here_v or here_u < 1e-9 * long_u or here_v < 1e-9 * long_v
+        undefined[i] = not size > 1e-9 * here_u * here_v or here_u < 1e-9 * long_u or here_v < 1e-9 * long_v
         for c in range(3):
             normals[i, c] = side * _cross(du, dv, i, c) / (size if size > 0 else 1.0)
-    return lost
+    return undefined
 
 
 # -- splines
@@ -221,7 +223,7 @@ def _sum_poles(
     "boolean[::1](float64[:, :, ::1], float64[::1], float64[::1], int64, int64, boolean, boolean, float64[:, ::1], "
     "float64, float32[:, ::1], float32[:, ::1])"
 )
-def _place_on_spline(
+def _fill_spline(
     net: np.ndarray,
     knots_u: np.ndarray,
     knots_v: np.ndarray,
@@ -234,15 +236,15 @@ def _place_on_spline(
     points: np.ndarray,
     normals: np.ndarray,
 ) -> np.ndarray:
-    """net : (n_u, n_v, 4), the poles times their weights, and these. (m,) bool, where the normals are lost."""
+    """net : (n_u, n_v, 4), the poles times their weights, and these. (m,) bool, where the normals are undefined."""
     du, dv, found = np.empty((len(uv), 3)), np.empty((len(uv), 3)), np.empty((3, 4))
     values_u, values_v = np.empty((2, degree_u + 1)), np.empty((2, degree_v + 1))
     n_u, n_v = net.shape[0], net.shape[1]
     first_u = 0
     for i in range(len(uv)):
         if i == 0 or uv[i, 0] != uv[i - 1, 0]:
-            first_u = basis(knots_u, 0, degree_u, n_u, wrap_u, uv[i, 0], values_u)
-        first_v = basis(knots_v, 0, degree_v, n_v, wrap_v, uv[i, 1], values_v)
+            first_u = basis_functions(knots_u, 0, degree_u, n_u, wrap_u, uv[i, 0], values_u)
+        first_v = basis_functions(knots_v, 0, degree_v, n_v, wrap_v, uv[i, 1], values_v)
         _sum_poles(net, first_u, first_v, values_u, values_v, found)
         for c in range(3):
             at = found[0, c] / found[0, 3]
@@ -256,7 +258,7 @@ def _place_on_spline(
 
 
 @inlined
-def _turn(vectors: np.ndarray, row: int, axis: np.ndarray, cos: float, sin: float) -> None:
+def _rotate(vectors: np.ndarray, row: int, axis: np.ndarray, cos: float, sin: float) -> None:
     """Rodrigues' rotation of one of the vectors about `axis`."""
     x, y, z = vectors[row, 0], vectors[row, 1], vectors[row, 2]
     along = x * axis[0] + y * axis[1] + z * axis[2]
@@ -269,7 +271,7 @@ def _turn(vectors: np.ndarray, row: int, axis: np.ndarray, cos: float, sin: floa
     "boolean[::1](boolean, float64[:, ::1], int64, float64, float64, float64[:, ::1], float64[::1], int64, boolean, "
     "float64[:, ::1], float64, float32[:, ::1], float32[:, ::1])"
 )
-def _place_on_sweep(
+def _fill_sweep(
     turning: bool,
     frame: np.ndarray,
     kind: int,
@@ -285,7 +287,7 @@ def _place_on_sweep(
     normals: np.ndarray,
 ) -> np.ndarray:
     """frame : (5, 3), origin and axis of a revolution, or nothing and an extrusion's direction, then a conic's origin,
-    x and y; net : (n, 4), a spline's poles times their weights, and these. (m,) bool, where the normals are lost.
+    x and y; net : (n, 4), a spline's poles times their weights, and these. (m,) bool, where the normals are undefined.
     """
     axis = frame[1]
     arm, du, dv = np.empty((len(uv), 3)), np.empty((len(uv), 3)), np.empty((len(uv), 3))
@@ -294,7 +296,7 @@ def _place_on_sweep(
         t = uv[i, 1] if turning else uv[i, 0]
         slope = dv if turning else du
         if len(net) > 0:
-            first = basis(knots, 0, degree, len(net), wrap, t, values)
+            first = basis_functions(knots, 0, degree, len(net), wrap, t, values)
             for c in range(4):
                 found[0, c] = found[1, c] = 0.0
                 for j in range(degree + 1):
@@ -312,8 +314,8 @@ def _place_on_sweep(
             cos, sin = math.cos(uv[i, 0]), math.sin(uv[i, 0])
             for c in range(3):
                 arm[i, c] -= frame[0, c]
-            _turn(arm, i, axis, cos, sin)
-            _turn(dv, i, axis, cos, sin)
+            _rotate(arm, i, axis, cos, sin)
+            _rotate(dv, i, axis, cos, sin)
         for c in range(3):
             if turning:
                 k, n = (c + 1) % 3, (c + 2) % 3

@@ -79,13 +79,13 @@ def _sweep_step(sweep: CurveTable, size: float) -> float:
 
 
 @compiled()
-def _whole(number: float, low: float, high: float) -> int:
+def _clamp_to_int(number: float, low: float, high: float) -> int:
     """`number` cut off to low … high, as an integer; low for NaN."""
     return int(min(number, high)) if number > low else int(low)
 
 
 @compiled()
-def _chords_an_arc(radius: float, size: float) -> int:
+def _chords_per_arc(radius: float, size: float) -> int:
     """How many chords an eighth of a turn needs: 1, 2 or 4."""
     wanted = abs(radius * (1 - math.cos(0.5 * _ARC))) * (1.0 / (_DEFLECTION * size))
     return 4 if wanted > 4.0 else 2 if wanted > 1.0 else 1
@@ -113,7 +113,7 @@ def _range_of_chord(length: float, turn: float, span: float, size: float) -> flo
     """How much of a parameter range `span` one chord may have."""
     if not turn >= 1e-3:
         return np.inf
-    count = math.ceil(turn / _ARC - 1e-6) * _chords_an_arc(length / turn, size)
+    count = math.ceil(turn / _ARC - 1e-6) * _chords_per_arc(length / turn, size)
     step = span / min(max(count, 2), 128)
     return step if step > 0 else np.inf
 
@@ -121,7 +121,7 @@ def _range_of_chord(length: float, turn: float, span: float, size: float) -> flo
 @compiled("float64(float64, float64)")
 def _arc_step(radius: float, size: float) -> float:
     """How much of a turn a chord may have."""
-    return _ARC / _chords_an_arc(radius, size)
+    return _ARC / _chords_per_arc(radius, size)
 
 
 @compiled("float64(float64[:, ::1], int64, float64, float64)")
@@ -184,13 +184,13 @@ def _edge_pieces(
     for row in range(len(kind)):
         count[row] = 1 if kind[row] == LINE else 16
         if kind[row] == CIRCLE or kind[row] == ELLIPSE:
-            fine = _chords_an_arc(max(radii[row, 0], radii[row, 1]), size)
-            count[row] = fine * _whole(np.ceil(abs(last[row] - first[row]) / _ARC - 1e-9), 2.0, 1024.0)
+            fine = _chords_per_arc(max(radii[row, 0], radii[row, 1]), size)
+            count[row] = fine * _clamp_to_int(np.ceil(abs(last[row] - first[row]) / _ARC - 1e-9), 2.0, 1024.0)
     for i in range(len(shapes)):
         row, begin, stop = shapes[i, 0], shapes[i, 1], shapes[i, 1] + shapes[i, 2]
         length, turn = _polygon(poles, begin, stop - shapes[i, 4] * shapes[i, 5], 1)  # each pole of a period once
         step = _range_of_chord(length, turn, spans[i], size)
-        count[row] = _whole(np.ceil(abs(last[row] - first[row]) / step - 1e-6), 1.0, 1024.0)
+        count[row] = _clamp_to_int(np.ceil(abs(last[row] - first[row]) / step - 1e-6), 1.0, 1024.0)
     return size, count
 
 
@@ -209,7 +209,7 @@ def _axial_steps(kind: np.ndarray, radii: np.ndarray, low: np.ndarray, high: np.
         elif kind[row] == TORUS:
             minor = radii[row, 1]
             widest += minor
-        steps[row, 0] = _ARC / _chords_an_arc(widest, size)
+        steps[row, 0] = _ARC / _chords_per_arc(widest, size)
         if kind[row] == SPHERE or kind[row] == TORUS:
-            steps[row, 1] = _ARC / _chords_an_arc(minor, size)
+            steps[row, 1] = _ARC / _chords_per_arc(minor, size)
     return steps

@@ -10,18 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from OCP.BRep import BRep_Tool
-from OCP.BRepMesh import BRepMesh_IncrementalMesh
-from OCP.BRepTools import BRepTools
-from OCP.TopAbs import TopAbs_REVERSED
-from OCP.TopLoc import TopLoc_Location
 
 from dflow.cadaccess.geometry.tables import ShapeTables
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.face_mesh import mesh_face
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure.trimming import Chords
 from dflow.cadaccess.tessellation import facets, fineness, polylines, splines, triangulation
-
-_KERNEL_ANGLE = 0.35
 
 Triangles = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Points (V, 3), normals (V, 3), corners (T, 3), face rows (T,)."""
@@ -61,7 +55,7 @@ def mesh_shape(tables: ShapeTables, chords: Chords, kernel: Callable[[], KernelS
     one of its two faces only, the other's triangle passes it: no gap wider than that. A face that neither the tables
     nor the kernel can mesh has no triangles. Cost: 0.005 to 0.01 ms a face.
     """
-    edge_splines = splines.collect(tables.edges)
+    edge_splines = splines.pack_splines(tables.edges)
     size, n_pieces = fineness.edge_pieces(tables, edge_splines)
     triangles, rest = _table_triangles(tables, chords, n_pieces, size)
     if rest:
@@ -74,41 +68,16 @@ def _table_triangles(
 ) -> tuple[Triangles, list[int]]:
     """The triangles of all faces that the tables suffice for, and the rows of the others."""
     outline, rest = polylines.face_outlines(tables, chords, n_pieces)
-    cut = triangulation.cut(outline, fineness.face_steps(tables, outline.low, outline.high, size))
-    points, normals, corners, owners = facets.place_axial(tables, cut)
+    triangles = triangulation.triangulate(outline, fineness.face_steps(tables, outline.low, outline.high, size))
+    points, normals, corners, owners = facets.evaluate_elementary(tables, triangles)
     if tables.faces.splines or tables.faces.sweeps:
-        facets.place_free_forms(tables, cut, points, normals)
-    return (points, normals, corners, owners), sorted(rest.tolist() + cut.torn.tolist())
+        facets.evaluate_free_forms(tables, triangles, points, normals)
+    return (points, normals, corners, owners), sorted(rest.tolist() + triangles.failed.tolist())
 
 
 def _kernel_triangles(kernel: KernelShape, row: int, size: float) -> Triangles:
-    """One face as the kernel meshes it; nothing where it cannot."""
-    face, place = kernel.face(row), TopLoc_Location()
-    BRepMesh_IncrementalMesh(face, size / 500, False, _KERNEL_ANGLE, False)
-    try:
-        mesh = BRep_Tool.Triangulation_s(face, place)
-        if mesh is None or not mesh.NbTriangles():
-            return np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), int), np.zeros(0, int)
-        move = place.Transformation()
-        nodes = [mesh.Node(i).Transformed(move) for i in range(1, mesh.NbNodes() + 1)]
-        corners = np.array([mesh.Triangle(i).Get() for i in range(1, mesh.NbTriangles() + 1)]) - 1
-    finally:
-        BRepTools.Clean_s(face)
-    if face.Orientation() == TopAbs_REVERSED:
-        corners = corners[:, ::-1]
-    points = np.array([(node.X(), node.Y(), node.Z()) for node in nodes])
-    return points, _vertex_normals(points, corners), corners, np.full(len(corners), row)
-
-
-def _vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals, each the area-weighted mean of the triangles around a vertex within its face."""
-    a, b, c = (points[triangles[:, i]] for i in range(3))
-    facet = np.cross(b - a, c - a)
-    total = np.zeros_like(points)
-    for i in range(3):
-        np.add.at(total, triangles[:, i], facet)
-    size = np.sqrt(np.einsum("ij,ij->i", total, total))
-    return total / np.where(size > 0, size, 1.0)[:, None]
+    points, normals, corners = mesh_face(kernel.face(row), size / 500)
+    return points, normals, corners, np.full(len(corners), row)
 
 
 def _join(pieces: list[Triangles]) -> Triangles:

@@ -11,9 +11,9 @@ import numpy as np
 
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel.bintools import BEZIER, BSPLINE, OFFSET_CURVE, PLANE, TORUS
-from dflow.cadaccess.kernel.queries import KernelShape
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure.trimming import Chords
-from dflow.cadaccess.tessellation.splines import Splines, basis, collect, conic_terms
+from dflow.cadaccess.tessellation.splines import Splines, basis_functions, conic_terms, pack_splines
 from dflow.cadaccess.tessellation.triangulation import Outline
 from dflow.compiled import compiled, inlined
 from dflow.errors import CadError
@@ -30,7 +30,7 @@ def face_outlines(tables: ShapeTables, chords: Chords, n_pieces: np.ndarray) -> 
     n_pieces : (K,) int64, into how many pieces each edge is cut
     """
     curves, faces = tables.use_curves, tables.faces
-    splines = collect(curves)
+    splines = pack_splines(curves)
     free = np.zeros(len(faces.kind), np.bool_)
     if faces.splines or faces.sweeps:
         free |= faces.evaluable
@@ -72,7 +72,7 @@ def edge_lines(
     kernel : gives the kernel's view, which evaluates edges that have no table; without any curve they are NaN
     """
     edges = tables.edges
-    points, offsets, odd = _edge_lines(
+    points, offsets, untabled = _edge_lines(
         tables.edge_degenerate,
         edges.first,
         edges.last,
@@ -88,7 +88,7 @@ def edge_lines(
         splines.weights,
         splines.knots,
     )
-    for place, row in odd.tolist():
+    for place, row in untabled.tolist():
         own = slice(offsets[place], offsets[place + 1])
         try:
             points[own] = kernel().edge_points(row, np.linspace(*kernel().edge_range(row), own.stop - own.start))[0]
@@ -136,12 +136,12 @@ def _trace_spline(
     out: np.ndarray,
     at: int,
 ) -> None:
-    """Write the count + 1 points that cut a spline evenly from t0 to t1; `values` is room for `basis`."""
+    """Write the count + 1 points that cut a spline evenly from t0 to t1; `values` is room for `basis_functions`."""
     n_poles, first_knot, degree, wrap = shapes[one, 2], shapes[one, 3], shapes[one, 4], shapes[one, 5] != 0
     for k in range(count + 1):
         along = k / count
         t = t0 * (1 - along) + t1 * along
-        first, total = shapes[one, 1] + basis(knots, first_knot, degree, n_poles, wrap, t, values), 0.0
+        first, total = shapes[one, 1] + basis_functions(knots, first_knot, degree, n_poles, wrap, t, values), 0.0
         for i in range(degree + 1):
             values[0, i] *= weights[first + i]
             total += values[0, i]
@@ -161,7 +161,7 @@ def _spline_of(row: int, kind: np.ndarray, number: np.ndarray) -> int:
 
 
 @inlined
-def _leave_out(count: int, out: np.ndarray, at: int) -> None:
+def _fill_nan(count: int, out: np.ndarray, at: int) -> None:
     """Write count + 1 points that are none."""
     for k in range(count + 1):
         for c in range(out.shape[1]):
@@ -169,8 +169,8 @@ def _leave_out(count: int, out: np.ndarray, at: int) -> None:
 
 
 @inlined
-def _room_for_values(shapes: np.ndarray) -> np.ndarray:
-    """Room for the `basis` of any of the splines."""
+def _allocate_basis(shapes: np.ndarray) -> np.ndarray:
+    """Room for the `basis_functions` of any of the splines."""
     degree = 0
     for i in range(len(shapes)):
         degree = max(degree, shapes[i, 4])
@@ -257,7 +257,7 @@ def _outlines(
         total += counts[curve]
     face, start, end = np.empty(total, np.int32), np.empty((total, 2)), np.empty((total, 2))
     low, high = np.zeros((len(known), 2)), np.zeros((len(known), 2))
-    values, corners = _room_for_values(shapes), np.empty((total + len(counts), 2))
+    values, corners = _allocate_basis(shapes), np.empty((total + len(counts), 2))
     at, corner = 0, first[0]
     for curve in range(len(counts)):
         begin, last, count = first[curve], first[curve + 1] - 1, counts[curve]
@@ -269,7 +269,7 @@ def _outlines(
             elif one == -1:
                 _trace_conic(use[begin], t0[begin], t1[last], count, kind, origin, x, y, radii, corners, corner)
             else:
-                _leave_out(count, corners, corner)
+                _fill_nan(count, corners, corner)
         for c in range(2):
             corners[corner, c], corners[corner + count, c] = chord_start[begin, c], chord_end[last, c]
             if count > 0 and (at == 0 or face[at - 1] != row):
@@ -310,20 +310,20 @@ def _edge_lines(
     knots: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points and offsets; (k, 2) place and row of the edges that have no table."""
-    first_point, odd = np.zeros(len(kind) + 1, np.int64), np.empty((len(kind), 2), np.int64)
+    first_point, untabled = np.zeros(len(kind) + 1, np.int64), np.empty((len(kind), 2), np.int64)
     n_edges = n_odd = 0
     for row in range(len(kind)):
         first_point[row + 1] = first_point[row]
         if degenerate[row]:
             continue
         if kind[row] == 0 or kind[row] == OFFSET_CURVE:
-            odd[n_odd, 0], odd[n_odd, 1] = n_edges, row
+            untabled[n_odd, 0], untabled[n_odd, 1] = n_edges, row
             n_odd += 1
         first_point[row + 1] += n_pieces[row] + 1
         n_edges += 1
     n_points = first_point[-1]
     exact, points = np.empty((n_points, 3)), np.empty((n_points, 3), np.float32)
-    offsets, values = np.zeros(n_edges + 1, np.int32), _room_for_values(shapes)
+    offsets, values = np.zeros(n_edges + 1, np.int32), _allocate_basis(shapes)
     place = 0
     for row in range(len(kind)):
         if degenerate[row]:
@@ -334,10 +334,10 @@ def _edge_lines(
         elif one == -1:
             _trace_conic(row, first[row], last[row], count, kind, origin, x, y, radii, exact, at)
         else:
-            _leave_out(count, exact, at)
+            _fill_nan(count, exact, at)
         place += 1
         offsets[place] = first_point[row + 1]
     for i in range(n_points):
         for c in range(3):
             points[i, c] = exact[i, c]
-    return points, offsets, odd[:n_odd]
+    return points, offsets, untabled[:n_odd]

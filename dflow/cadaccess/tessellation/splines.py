@@ -42,7 +42,7 @@ _NONE = {
 }
 
 
-def collect(table: CurveTable) -> Splines:
+def pack_splines(table: CurveTable) -> Splines:
     """The table's splines. One whose knots or weights do not fit its poles is left out."""
     if not table.splines:
         return _NONE[table.origin.shape[1]]
@@ -78,7 +78,7 @@ def _opened(spline: Spline) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
 
 
 @compiled()
-def basis(
+def basis_functions(
     knots: np.ndarray, begin: int, degree: int, n_poles: int, periodic: bool, t: float, values: np.ndarray
 ) -> int:
     """Fill in the degree + 1 basis functions that are not zero at t, and their slopes, by algorithm A2.2 of Piegl and

@@ -51,7 +51,7 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class UVTriangles:
     """Triangles in (u, v).
 
     Attributes
@@ -59,17 +59,17 @@ class Cut:
     first_point, first_triangle : (F + 1,) int64, where each face's points and triangles begin; faces share no points.
     points : (p, 2) float64, (u, v)
     corners : (t, 3) int32, points, counter-clockwise in (u, v).
-    torn : (b,) int64, faces whose pieces do not close, are not finite or cross too often; they have no triangles.
+    failed : (b,) int64, faces whose pieces do not close, are not finite or cross too often; they have no triangles.
     """
 
     first_point: np.ndarray
     first_triangle: np.ndarray
     points: np.ndarray
     corners: np.ndarray
-    torn: np.ndarray
+    failed: np.ndarray
 
 
-def cut(outline: Outline, steps: np.ndarray) -> Cut:
+def triangulate(outline: Outline, steps: np.ndarray) -> UVTriangles:
     """The triangles of all faces.
 
     Parameters
@@ -82,7 +82,7 @@ def cut(outline: Outline, steps: np.ndarray) -> Cut:
     Cost: a sort of the pieces, and some 5 ns each time that a piece crosses a slab; for flat faces O(pieces) triangles
     are left. Where that would be too much, a face's lines are moved together.
     """
-    return Cut(*_cut_faces(outline.face, outline.start, outline.end, outline.low, outline.high, steps))
+    return UVTriangles(*_cut_faces(outline.face, outline.start, outline.end, outline.low, outline.high, steps))
 
 
 # -- sorting
@@ -127,13 +127,13 @@ def _sort(order: np.ndarray, begin: int, stop: int, keys: np.ndarray, spare: np.
 
 
 @compiled()
-def _whole(number: float, low: float, high: float) -> int:
+def _clamp_to_int(number: float, low: float, high: float) -> int:
     """`number` cut off to low … high, as an integer; low for NaN."""
     return int(min(number, high)) if number > low else int(low)
 
 
 @compiled()
-def _room(array: np.ndarray, least: int) -> np.ndarray:
+def _grow(array: np.ndarray, least: int) -> np.ndarray:
     """The array if it has at least so many rows; else a longer one that begins like it."""
     if len(array) >= least:
         return array
@@ -160,8 +160,8 @@ def _split_steep(
         rise, run, row = abs(end[i, 1] - start[i, 1]), abs(end[i, 0] - start[i, 0]), face[i]
         count = 1 if size[row, 0] > 0 else 0
         if rise > 1.5 * steps[row, 1] and run * _STEPS > 0.5 * size[row, 0]:
-            count *= _whole(np.ceil(rise / steps[row, 1]), 1.0, _MAX_LINES)
-        ends = _room(ends, at + count)
+            count *= _clamp_to_int(np.ceil(rise / steps[row, 1]), 1.0, _MAX_LINES)
+        ends = _grow(ends, at + count)
         for k in range(count):
             for c in range(2):
                 ends[at, c], ends[at, 2 + c] = start[i, c], end[i, c]
@@ -185,13 +185,13 @@ def _find_lines(
     """
     keys, corners = np.empty(2 * len(ends)), np.empty(2 * len(ends))
     order, spare = np.empty(2 * len(ends), np.int64), np.empty(2 * len(ends), np.int64)
-    lines, first_line, unit = np.empty((2 * len(ends), 2)), np.zeros(len(size) + 1, np.int64), np.ones(len(size))
+    lines, first_line, step_width = np.empty((2 * len(ends), 2)), np.zeros(len(size) + 1, np.int64), np.ones(len(size))
     for row in range(len(size)):
         begin, stop = 2 * first[row], 2 * first[row + 1]
         resolution, at = _STEPS, first_line[row]
         searching = begin < stop
         while searching:
-            scale, unit[row] = resolution / size[row, 0], size[row, 0] / resolution
+            scale, step_width[row] = resolution / size[row, 0], size[row, 0] / resolution
             for i in range(begin, stop):
                 keys[i] = np.rint((ends[i // 2, i % 2 * 2] - low[row, 0]) * scale)
             last = begin
@@ -200,20 +200,20 @@ def _find_lines(
                     order[last] = i
                     last += 1
             _sort(order, begin, last, keys, spare)
-            last = _different(order, begin, last, keys, corners)
+            last = _unique_keys(order, begin, last, keys, corners)
             lines, at = _add_lines(corners, begin, last, row, steps[row, 0] * scale, lines, first_line[row])
-            rungs = _whole(np.ceil(size[row, 1] / steps[row, 1]), 1.0, _MAX_LINES)
+            levels = _clamp_to_int(np.ceil(size[row, 1] / steps[row, 1]), 1.0, _MAX_LINES)
             most = _MAX_CROSSINGS if np.isinf(steps[row, 0]) and np.isinf(steps[row, 1]) else _MAX_POINTS
-            searching = resolution > _FEWEST_STEPS and _crossings(
+            searching = resolution > _FEWEST_STEPS and _count_crossings(
                 keys, begin, stop, lines, first_line[row], at, most
-            ) > (most - 2 * rungs * (at - first_line[row]))
+            ) > (most - 2 * levels * (at - first_line[row]))
             resolution //= 4
         first_line[row + 1] = at
-    return lines, first_line, keys, unit
+    return lines, first_line, keys, step_width
 
 
 @inlined
-def _different(order: np.ndarray, begin: int, stop: int, keys: np.ndarray, found: np.ndarray) -> int:
+def _unique_keys(order: np.ndarray, begin: int, stop: int, keys: np.ndarray, found: np.ndarray) -> int:
     """Write the different keys of the sorted rows ``order[begin:stop]``, from `begin` on; where they stop."""
     at = begin
     for k in range(begin, stop):
@@ -230,9 +230,9 @@ def _add_lines(
     """Write a face's lines: those through its corners, and others between, at most a step apart."""
     for i in range(begin, stop):
         gap = corners[i + 1] - corners[i] if i + 1 < stop else 0.0
-        count = 1 if np.isinf(step) else _whole(np.ceil(gap / step - 1e-6), 1.0, _MAX_LINES)
+        count = 1 if np.isinf(step) else _clamp_to_int(np.ceil(gap / step - 1e-6), 1.0, _MAX_LINES)
         count = min(count, max(int(gap), 1))
-        lines = _room(lines, at + count)
+        lines = _grow(lines, at + count)
         for k in range(count):
             lines[at, 0], lines[at, 1] = corners[i] + np.floor(k * gap / count), row
             at += 1
@@ -240,7 +240,9 @@ def _add_lines(
 
 
 @inlined
-def _crossings(keys: np.ndarray, begin: int, stop: int, lines: np.ndarray, first: int, last: int, most: int) -> int:
+def _count_crossings(
+    keys: np.ndarray, begin: int, stop: int, lines: np.ndarray, first: int, last: int, most: int
+) -> int:
     """How often a face's pieces cross slabs; where that cannot be more than half of `most`, an upper bound."""
     total = (stop - begin) // 2 * (last - first)
     if total <= most // 2:
@@ -273,7 +275,7 @@ def _sweep(
     lines: np.ndarray,
     first_line: np.ndarray,
     steps: np.ndarray,
-    torn: np.ndarray,
+    failed: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(t, 6) left and right line of all trapezoids, and v from where to where on both; (F + 1,) where each face's
     begin.
@@ -295,24 +297,24 @@ def _sweep(
         coming = stop = begin  # of those that come next, and behind those that are active
         for line in range(first_line[row], first_line[row + 1] - 1):
             left, right = lines[line, 0], lines[line + 1, 0]
-            stay = _leave(active, begin, stop, pieces, left)
-            stop, coming = _enter(order, coming, last, pieces, left, active, stay, v)
+            stay = _drop_ended(active, begin, stop, pieces, left)
+            stop, coming = _add_started(order, coming, last, pieces, left, active, stay, v)
             if (stop - begin) % 2 or n_found - first[row] > _MAX_POINTS:
-                torn[row], n_found = True, first[row]
+                failed[row], n_found = True, first[row]
                 break
-            _cross(active, begin, stop, pieces, right, v, key)
+            _advance(active, begin, stop, pieces, right, v, key)
             if stop - stay > _SHORT:
                 _sort(active, begin, stop, key, spare)
             else:
                 _insert(active, begin, stop, key)
-            found = _room(found, n_found + (stop - begin) // 2)
-            n_found = _pair(active, begin, stop, v, line, flat, above, number, found, n_found)
+            found = _grow(found, n_found + (stop - begin) // 2)
+            n_found = _pair_trapezoids(active, begin, stop, v, line, flat, above, number, found, n_found)
         first[row + 1] = n_found
     return found[:n_found], first
 
 
 @inlined
-def _to_right(keys: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def _left_to_right(keys: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """The pieces as `_sweep` wants them."""
     pieces = np.empty((len(ends), 4))
     for i in range(len(ends)):
@@ -323,7 +325,7 @@ def _to_right(keys: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 @inlined
-def _leave(active: np.ndarray, begin: int, stop: int, pieces: np.ndarray, line: float) -> int:
+def _drop_ended(active: np.ndarray, begin: int, stop: int, pieces: np.ndarray, line: float) -> int:
     """Take the pieces that end at a line out of ``active[begin:stop]``; where the others stop."""
     kept = begin
     for i in range(begin, stop):
@@ -334,7 +336,7 @@ def _leave(active: np.ndarray, begin: int, stop: int, pieces: np.ndarray, line: 
 
 
 @inlined
-def _enter(
+def _add_started(
     order: np.ndarray,
     coming: int,
     last: int,
@@ -355,7 +357,7 @@ def _enter(
 
 
 @inlined
-def _cross(
+def _advance(
     active: np.ndarray, begin: int, stop: int, pieces: np.ndarray, right: float, v: np.ndarray, key: np.ndarray
 ) -> None:
     """Move v of the active pieces, at the left and right line of a slab, one slab on; their sum is the key to sort
@@ -370,7 +372,7 @@ def _cross(
 
 
 @inlined
-def _pair(
+def _pair_trapezoids(
     active: np.ndarray,
     begin: int,
     stop: int,
@@ -398,35 +400,35 @@ def _pair(
 
 
 @compiled()
-def _rungs(low: float, high: float, bottom: float, rung: float) -> tuple[int, int]:
-    """Which multiples of `rung` above `bottom` lie strictly between: the lowest one's number, and how many."""
-    lowest = _whole(np.floor((low - bottom) / rung + 1e-6), 0.0, _MAX_LINES) + 1
-    return lowest, max(_whole(np.ceil((high - bottom) / rung - 1e-6), 0.0, _MAX_LINES) - lowest, 0)
+def _inner_levels(low: float, high: float, bottom: float, v_step: float) -> tuple[int, int]:
+    """Which multiples of `v_step` above `bottom` lie strictly between: the lowest one's number, and how many."""
+    lowest = _clamp_to_int(np.floor((low - bottom) / v_step + 1e-6), 0.0, _MAX_LINES) + 1
+    return lowest, max(_clamp_to_int(np.ceil((high - bottom) / v_step - 1e-6), 0.0, _MAX_LINES) - lowest, 0)
 
 
 @compiled()
 def _end_points(
-    trapezoids: np.ndarray, lines: np.ndarray, low: np.ndarray, rung: np.ndarray
+    trapezoids: np.ndarray, lines: np.ndarray, low: np.ndarray, v_step: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(m,) line and v of the lower and upper ends of all sides (left, right, left, …), then of the rungs between.
+    """(m,) line and v of the lower and upper ends of all sides (left, right, left, …), then of the levels between.
 
-    rung : (F,) how far those are apart; inf for none
+    v_step : (F,) how far those are apart; inf for none
     """
     n = len(trapezoids)
     room = 4 * n
     for side in range(2 * n):
         a, b, own = _side(trapezoids, side)
         row = int(lines[own, 1])
-        room += _rungs(a, b, low[row, 1], rung[row])[1]
+        room += _inner_levels(a, b, low[row, 1], v_step[row])[1]
     line, v = np.empty(room, np.int64), np.empty(room)
     at = 4 * n
     for side in range(2 * n):
         a, b, own = _side(trapezoids, side)
         line[2 * side], v[2 * side], line[2 * side + 1], v[2 * side + 1] = own, a, own, b
         row = int(lines[own, 1])
-        lowest, count = _rungs(a, b, low[row, 1], rung[row])
+        lowest, count = _inner_levels(a, b, low[row, 1], v_step[row])
         for k in range(count):
-            line[at], v[at] = own, low[row, 1] + (lowest + k) * rung[row]
+            line[at], v[at] = own, low[row, 1] + (lowest + k) * v_step[row]
             at += 1
     return line, v
 
@@ -440,7 +442,7 @@ def _side(trapezoids: np.ndarray, side: int) -> tuple[float, float, int]:
 
 
 @inlined
-def _by_line(line: np.ndarray, n_lines: int) -> tuple[np.ndarray, np.ndarray]:
+def _group_by_line(line: np.ndarray, n_lines: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows by their lines, in order, and where in there each line's rows stop."""
     order, stop = np.empty(len(line), np.int64), np.zeros(n_lines + 1, np.int64)
     for number in line:
@@ -454,7 +456,7 @@ def _by_line(line: np.ndarray, n_lines: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @compiled()
-def _share_points(
+def _merge_points(
     line: np.ndarray, v: np.ndarray, key: np.ndarray, n_lines: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The different points of all lines: (p,) line and v, sorted by these, so that a side is a run of them; and (m,)
@@ -462,7 +464,7 @@ def _share_points(
 
     key : (m,) v in steps, by which they are told apart
     """
-    order, stop = _by_line(line, n_lines)
+    order, stop = _group_by_line(line, n_lines)
     spare, at_line, at_v = np.empty(len(v), np.int64), np.empty(len(v), np.int64), np.empty(len(v))
     point = np.empty(len(v), np.int64)
     n_points = 0
@@ -479,7 +481,9 @@ def _share_points(
 
 
 @compiled()
-def _zip_sides(point: np.ndarray, v: np.ndarray, first: np.ndarray, torn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _triangulate_trapezoids(
+    point: np.ndarray, v: np.ndarray, first: np.ndarray, failed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Triangles (t, 3) between each trapezoid's two sides, which are runs of points; (F + 1,) where each face's begin.
 
     point : the points at the trapezoids' corners, as `_end_points` lists them; first : each face's first trapezoid
@@ -489,18 +493,18 @@ def _zip_sides(point: np.ndarray, v: np.ndarray, first: np.ndarray, torn: np.nda
         total = 0
         for i in range(4 * first[row], 4 * first[row + 1], 2):
             total += point[i + 1] - point[i]
-        torn[row] |= total > _MAX_TRIANGLES
-        first_triangle[row + 1] = first_triangle[row] + (0 if torn[row] else total)
+        failed[row] |= total > _MAX_TRIANGLES
+        first_triangle[row + 1] = first_triangle[row] + (0 if failed[row] else total)
     corners = np.empty((first_triangle[-1], 3), np.int32)
     for row in range(len(first) - 1):
         at = first_triangle[row]
-        for one in range(first[row], first[row] if torn[row] else first[row + 1]):
-            at = _zip_trapezoid(point, 4 * one, v, corners, at)
+        for one in range(first[row], first[row] if failed[row] else first[row + 1]):
+            at = _triangulate_trapezoid(point, 4 * one, v, corners, at)
     return corners, first_triangle
 
 
 @inlined
-def _zip_trapezoid(point: np.ndarray, corner: int, v: np.ndarray, corners: np.ndarray, at: int) -> int:
+def _triangulate_trapezoid(point: np.ndarray, corner: int, v: np.ndarray, corners: np.ndarray, at: int) -> int:
     """Going up both sides at once, each next point, left or right, closes a triangle with the two points reached
     before; where the next triangles belong.
     """
@@ -529,31 +533,31 @@ def _cut_faces(
     face: np.ndarray, start: np.ndarray, end: np.ndarray, low: np.ndarray, high: np.ndarray, steps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     n_faces = len(low)
-    size, rung, torn = np.empty((n_faces, 2)), np.empty(n_faces), np.empty(n_faces, np.bool_)
+    size, v_step, failed = np.empty((n_faces, 2)), np.empty(n_faces), np.empty(n_faces, np.bool_)
     for row in range(n_faces):
         for c in range(2):
             wide = high[row, c] - low[row, c]
             size[row, c] = 1.0 if wide <= 0 else wide
-        torn[row] = not (np.isfinite(size[row, 0]) and np.isfinite(size[row, 1]))
-        if torn[row]:
+        failed[row] = not (np.isfinite(size[row, 0]) and np.isfinite(size[row, 1]))
+        if failed[row]:
             size[row, 0] = 0.0
-        count = _whole(np.ceil(size[row, 1] / steps[row, 1] - 1e-6), 1.0, _MAX_LINES)
-        rung[row] = size[row, 1] / count if np.isfinite(steps[row, 1]) else np.inf
+        count = _clamp_to_int(np.ceil(size[row, 1] / steps[row, 1] - 1e-6), 1.0, _MAX_LINES)
+        v_step[row] = size[row, 1] / count if np.isfinite(steps[row, 1]) else np.inf
     ends, first_piece = _split_steep(face, start, end, size, steps)
-    lines, first_line, keys, unit = _find_lines(ends, first_piece, low, size, steps)
-    trapezoids, first = _sweep(_to_right(keys, ends), first_piece, lines, first_line, steps, torn)
-    line, v = _end_points(trapezoids, lines, low, rung)
+    lines, first_line, keys, step_width = _find_lines(ends, first_piece, low, size, steps)
+    trapezoids, first = _sweep(_left_to_right(keys, ends), first_piece, lines, first_line, steps, failed)
+    line, v = _end_points(trapezoids, lines, low, v_step)
     key = np.empty(len(v))
     for i in range(len(v)):
         row = int(lines[line[i], 1])
         key[i] = min(max(np.rint((v[i] - low[row, 1]) * ((_V_STEPS - 1) / size[row, 1])), 0.0), _V_STEPS - 1.0)
-    line, v, point = _share_points(line, v, key, first_line[-1])
-    corners, first_triangle = _zip_sides(point, v, first, torn)
+    line, v, point = _merge_points(line, v, key, first_line[-1])
+    corners, first_triangle = _triangulate_trapezoids(point, v, first, failed)
     points, first_point = np.empty((len(v), 2)), np.zeros(n_faces + 1, np.int64)
     for i in range(len(v)):
         row = int(lines[line[i], 1])
-        points[i, 0], points[i, 1] = low[row, 0] + lines[line[i], 0] * unit[row], v[i]
+        points[i, 0], points[i, 1] = low[row, 0] + lines[line[i], 0] * step_width[row], v[i]
         first_point[row + 1] = i + 1
     for row in range(n_faces):
         first_point[row + 1] = max(first_point[row + 1], first_point[row])
-    return first_point, first_triangle, points, corners, np.flatnonzero(torn)
+    return first_point, first_triangle, points, corners, np.flatnonzero(failed)

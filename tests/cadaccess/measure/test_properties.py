@@ -1,14 +1,20 @@
-"""Lengths of curves against closed forms and fine polylines."""
+"""Lengths, angles and volumes against closed forms and fine polylines."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from OCP.BRepAlgoAPI import BRepAlgoAPI_Cut
+from OCP.gp import gp_Trsf, gp_Vec
+from OCP.TopLoc import TopLoc_Location
 
 from dflow.cadaccess.geometry import curves
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import Curve, Spline
 from dflow.cadaccess.measure import properties
+from tests.cadaccess import solids
 
 
 def _length(curve: Curve, first: float, last: float) -> float:
@@ -56,3 +62,45 @@ def test_spline_with_a_cusp_has_a_length() -> None:
     spline = Spline(3, poles, None, np.repeat([-1.0, 1.0], 4))
     expected = 2 * (13**1.5 - 8) / 27
     assert _length(Curve(bintools.BEZIER, spline=spline), -1.0, 1.0) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("how", solids.PLACES)
+def test_edges_of_a_box_are_convex_right_angles_and_those_of_a_pocket_concave_ones(how: str, tmp_path: Path) -> None:
+    brep = solids.open_brep(solids.place(solids.pocket(), how), tmp_path)
+    angles = properties.dihedral_angles(brep.tables, brep.kernel, brep.kernel_edge_rows)
+    lengths = properties.edge_lengths(brep.tables, brep.kernel, brep.kernel_edge_rows)
+    outer = np.isclose(lengths, 10.0)
+    sign = -1.0 if how == "reversed" else 1.0
+    np.testing.assert_allclose(angles[outer], sign * np.pi / 2, atol=1e-12)
+    # Eight edges inside of the pocket, and four convex ones around its mouth.
+    assert np.isclose(angles[~outer], -sign * np.pi / 2).sum() == 8
+    assert np.isclose(angles[~outer], sign * np.pi / 2).sum() == 4
+
+
+def test_a_cavity_counts_as_negative_volume_and_a_turned_one_is_found(tmp_path: Path) -> None:
+    inner = solids.box(1.0, 1.0, 1.0).Moved(TopLoc_Location(_shift(1.0)))
+    brep = solids.open_brep(BRepAlgoAPI_Cut(solids.box(4.0, 4.0, 4.0), inner).Shape(), tmp_path)
+    volumes = properties.shell_volumes(brep.tables, brep.kernel, brep.moments)
+    np.testing.assert_allclose(np.sort(volumes), [-1.0, 64.0], rtol=1e-12)
+    volume, centre = properties.volume_and_centroid(brep.tables, brep.kernel, brep.chords, brep.moments)
+    assert volume == pytest.approx(63.0, rel=1e-12)
+    np.testing.assert_allclose(centre, (64 * 2.0 - 1.5) / 63, rtol=1e-12)
+    assert properties.turned_shells(brep.tables, brep.kernel, brep.moments, brep.chords, brep.face_uv_bounds()) == (
+        False,
+        False,
+    )
+    assert properties._turned(brep.tables, np.abs(volumes)) == (False, True)
+    assert properties._turned(brep.tables, -volumes)[0]
+
+
+def test_a_slit_has_no_area(tmp_path: Path) -> None:
+    brep = solids.open_brep(solids.box(), tmp_path)
+    noise = np.full(brep.n_faces, 1e-15)
+    assert properties.has_area(brep.tables, brep.chords, brep.face_areas()).all()
+    assert not properties.has_area(brep.tables, brep.chords, noise).any()
+
+
+def _shift(by: float) -> gp_Trsf:
+    move = gp_Trsf()
+    move.SetTranslation(gp_Vec(by, by, by))
+    return move

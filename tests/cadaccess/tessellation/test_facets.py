@@ -75,11 +75,11 @@ def _table(splines: list[SplineSurface], turned: list[CurveTable], drawn: list[C
 
 def _place(table: SurfaceTable, uv: list[np.ndarray], backwards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first = np.cumsum([0, *map(len, uv)])
-    cut = triangulation.Cut(
+    cut = triangulation.UVTriangles(
         first, np.zeros_like(first), np.concatenate(uv), np.zeros((0, 3), np.int32), np.zeros(0, int)
     )
     points, normals = np.zeros((2, first[-1], 3), np.float32)
-    facets.place_free_forms(SimpleNamespace(faces=table, face_reversed=backwards), cut, points, normals)
+    facets.evaluate_free_forms(SimpleNamespace(faces=table, face_reversed=backwards), cut, points, normals)
     return points, normals
 
 

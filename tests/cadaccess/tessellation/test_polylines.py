@@ -55,7 +55,7 @@ def _table(spline_curves: list[Spline]) -> CurveTable:
 
 def _lines(table: CurveTable, count: np.ndarray, degenerate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     tables = SimpleNamespace(edges=table, edge_degenerate=degenerate)
-    return polylines.edge_lines(tables, splines.collect(table), lambda: pytest.fail("the kernel was asked"), count)
+    return polylines.edge_lines(tables, splines.pack_splines(table), lambda: pytest.fail("the kernel was asked"), count)
 
 
 def test_polylines_lie_on_their_curves():
@@ -109,7 +109,7 @@ def test_a_spline_that_is_an_arc_has_as_many_pieces_as_the_arc(turn):
         corner = np.array([[-500.0, 0, 0], [500, 0, 0]])
         for table in (arc, free):
             tables = SimpleNamespace(edges=table, points=corner)
-            pieces.add(int(fineness.edge_pieces(tables, splines.collect(table))[1][0]))
+            pieces.add(int(fineness.edge_pieces(tables, splines.pack_splines(table))[1][0]))
     assert pieces == {max(2, int(2 * turn))}
 
 
@@ -118,11 +118,11 @@ def test_a_spline_that_is_an_arc_has_as_many_pieces_as_the_arc(turn):
 def test_triangles_lie_on_their_surfaces(tmp_path: Path, shape, how):
     brep = solids.open_brep(solids.place(shape(), how), tmp_path)
     tables, chords = brep.tables, brep.chords
-    size, n_pieces = fineness.edge_pieces(tables, splines.collect(tables.edges))
+    size, n_pieces = fineness.edge_pieces(tables, splines.pack_splines(tables.edges))
     outline, rest = polylines.face_outlines(tables, chords, n_pieces)
     assert not len(rest)
-    cut = triangulation.cut(outline, fineness.face_steps(tables, outline.low, outline.high, size))
-    points, normals, _corners, owners = facets.place_axial(tables, cut)
+    cut = triangulation.triangulate(outline, fineness.face_steps(tables, outline.low, outline.high, size))
+    points, normals, _corners, owners = facets.evaluate_elementary(tables, cut)
     assert set(owners) == set(range(tables.n_faces))
     for row in range(tables.n_faces):
         own = slice(cut.first_point[row], cut.first_point[row + 1])

@@ -1,4 +1,4 @@
-"""The numbers behind a walk's rows: coordinates, frames, curves with their ranges, and surfaces; all rows at once.
+"""The numbers behind a traversal's rows: coordinates, frames, curves with their ranges, and surfaces; all rows at once.
 
 Conventions are the kernel's (``StepToGeom``, ``gp_Ax2``): a frame's x is the reference direction made normal to the
 axis, directions are unit vectors, a conic's range begins at the angle of its first vertex in [0, 2π).
@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dflow.cadaccess.files.records import Records, RefusedError, parse_reals
+from dflow.cadaccess.files.part21 import Instances, RefusedError, parse_reals
 from dflow.cadaccess.files.units import Units
 from dflow.cadaccess.geometry import curves
 from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.surfaces import SurfaceTable
 from dflow.cadaccess.kernel.bintools import CIRCLE, CONE, ELLIPSE, LINE, TORUS, Spline, SplineSurface
-from dflow.cadaccess.step.walk import Rows, Walk
+from dflow.cadaccess.step.traversal import Rows, Traversal
 
 FULL_TURN = 2 * np.pi
 
@@ -64,17 +64,17 @@ class Geometry:
     tolerance: float
 
 
-def build_geometry(walk: Walk, units: Units) -> Geometry:
-    """The geometry of a walk's rows.
+def build_geometry(traversal: Traversal, units: Units) -> Geometry:
+    """The geometry of a traversal's rows.
 
     Raises
     ------
     RefusedError
         Numbers that are none, frames without directions, vertices off their curves.
     """
-    rows = walk.rows
-    splines = {row: parse_curve(walk.records, text) for row, text in rows.edge_splines.items()}
-    patches = {row: parse_surface(walk.records, text) for row, text in rows.face_splines.items()}
+    rows = traversal.rows
+    splines = {row: parse_curve(traversal.instances, text) for row, text in rows.edge_splines.items()}
+    patches = {row: parse_surface(traversal.instances, text) for row, text in rows.face_splines.items()}
     places = parse_reals(rows.point_texts, 3) * units.length
     directions = _unit(parse_reals(rows.direction_texts, 3))
     frames = _frames(np.array(rows.placements, np.intp).reshape(-1, 3), places, directions)
@@ -258,7 +258,7 @@ _RATIONAL_SURFACE = re.compile(
 )
 
 
-def parse_curve(records: Records, text: bytes) -> Spline:
+def parse_curve(instances: Instances, text: bytes) -> Spline:
     """A B-spline curve.
 
     Raises
@@ -270,13 +270,13 @@ def parse_curve(records: Records, text: bytes) -> Spline:
     if match is None:
         raise RefusedError("a curve that is neither a line, a conic nor a B-spline with knots")
     degree, references, _, times, knots, *weights = match.groups()
-    poles = _points(records, references.split(b","))
+    poles = _points(instances, references.split(b","))
     flat = _flat_knots(int(degree), times, knots, len(poles))
     ratio = _weights(weights[0], (len(poles),)) if weights else None
     return Spline(int(degree), poles, ratio, flat, False)
 
 
-def parse_surface(records: Records, text: bytes) -> SplineSurface:
+def parse_surface(instances: Instances, text: bytes) -> SplineSurface:
     """A B-spline surface; raises as `parse_curve`."""
     match = _SURFACE.fullmatch(text) or _RATIONAL_SURFACE.fullmatch(text)
     if match is None:
@@ -286,15 +286,15 @@ def parse_surface(records: Records, text: bytes) -> SplineSurface:
     shape = len(rows), len(rows[0])
     if any(len(row) != shape[1] for row in rows):
         raise RefusedError("a B-spline surface whose rows have different lengths")
-    poles = _points(records, [pole for row in rows for pole in row]).reshape(*shape, 3)
+    poles = _points(instances, [pole for row in rows for pole in row]).reshape(*shape, 3)
     flat_u = _flat_knots(int(degree_u), times_u, knots_u, shape[0])
     flat_v = _flat_knots(int(degree_v), times_v, knots_v, shape[1])
     ratio = _weights(weights[0].replace(b"),(", b","), shape) if weights else None
     return SplineSurface((int(degree_u), int(degree_v)), poles, ratio, flat_u, flat_v)
 
 
-def _points(records: Records, references: list[bytes]) -> np.ndarray:
-    texts = [records.take(r, b"CARTESIAN_POINT(") for r in references]
+def _points(instances: Instances, references: list[bytes]) -> np.ndarray:
+    texts = [instances.expect(r, b"CARTESIAN_POINT(") for r in references]
     return parse_reals([t[t.rindex(b"(") + 1 : -2] for t in texts], 3)
 
 

@@ -20,13 +20,13 @@ from OCP.TopoDS import TopoDS_Shape
 
 from dflow.cadaccess import Brep, CadLoader, CadModel, loader
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.files.records import RefusedError
+from dflow.cadaccess.files.part21 import RefusedError
 from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.kernel.bintools import Spline
 from dflow.cadaccess.kernel.healing import Healing
 from dflow.cadaccess.kernel.reading import Transfer
-from dflow.cadaccess.step import geometry
-from dflow.cadaccess.step.assemble import read_step
+from dflow.cadaccess.step import geometric_items
+from dflow.cadaccess.step.reader import read_step
 from tests.cadaccess import solids
 
 
@@ -113,7 +113,7 @@ def kernel_model(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], CadModel]:
 
     def open_model(path: Path) -> CadModel:
         with monkeypatch.context() as patched:
-            patched.setattr(loader.textmodel, "open_text", lambda *_: (None, ""))
+            patched.setattr(loader.text_model, "open_text", lambda *_: (None, ""))
             return CadLoader().create_from_file(path)
 
     return open_model
@@ -344,5 +344,5 @@ def test_a_spline_is_cut_off_a_little_beyond_its_vertex(beyond: float, wanted: f
     none = np.zeros((1, 3))
     table = CurveTable(np.array([7], np.int8), none, none, none, np.zeros((1, 2)), np.zeros(1), np.ones(1), {0: spline})
     ends = np.array([[[beyond, 0.0, 0.0], [10.0, 0.0, 0.0]]])
-    found = geometry._spline_ranges(table, np.array([0]), ends)
+    found = geometric_items._spline_ranges(table, np.array([0]), ends)
     np.testing.assert_allclose(found, [[wanted, 1.0]], rtol=1e-9, atol=1e-15)

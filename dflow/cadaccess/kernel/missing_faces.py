@@ -38,7 +38,9 @@ def find_broken_face(content: bytes, reader: STEPControl_Reader) -> str:
     return _Statements(content).find_broken_face(doubts) if doubts else ""
 
 
-def find_lost_face(content: bytes, reader: STEPControl_Reader, n_faces: int, count_unhealed: Callable[[], int]) -> str:
+def find_missing_face(
+    content: bytes, reader: STEPControl_Reader, n_faces: int, count_unhealed: Callable[[], int]
+) -> str:
     """The first face that the kernel left out, in words; "" where none is missing.
 
     Parameters

@@ -1,4 +1,4 @@
-"""A STEP file's DATA section as records (ISO 10303-21), for files that use none of its rarer liberties."""
+"""A STEP file's DATA section as instances (ISO 10303-21), for files that use none of its rarer liberties."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HARMLESS = (
     # The most frequent first: they are compared in this order.
     b"""CARTESIAN_POINT DIRECTION LINE VECTOR ORIENTED_EDGE PCURVE DEFINITIONAL_REPRESENTATION EDGE_CURVE
     AXIS2_PLACEMENT_3D VERTEX_POINT AXIS2_PLACEMENT_2D PLANE ADVANCED_FACE EDGE_LOOP FACE_BOUND CIRCLE"""
-    # Topology and geometry that `walk` understands.
+    # Topology and geometry that `step.traversal` understands.
     b""" ADVANCED_BREP_SHAPE_REPRESENTATION MANIFOLD_SOLID_BREP BREP_WITH_VOIDS CLOSED_SHELL ORIENTED_CLOSED_SHELL
     ADVANCED_FACE FACE_BOUND FACE_OUTER_BOUND EDGE_LOOP ORIENTED_EDGE EDGE_CURVE VERTEX_POINT CARTESIAN_POINT DIRECTION
     VECTOR AXIS1_PLACEMENT AXIS2_PLACEMENT_3D LINE CIRCLE ELLIPSE B_SPLINE_CURVE_WITH_KNOTS SURFACE_CURVE SEAM_CURVE
@@ -70,7 +70,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class Instances:
     """A DATA section, white space outside and inside of strings removed.
 
     Attributes
@@ -82,11 +82,11 @@ class Records:
     text: bytes
     bodies: dict[bytes, bytes]
 
-    def take(self, reference: bytes, beginning: bytes) -> bytes:
+    def expect(self, reference: bytes, beginning: bytes) -> bytes:
         """The body of an instance that must begin with `beginning`, a keyword and its bracket."""
         body = self.bodies.get(reference, b"")
         if not body.startswith(beginning):
-            raise self.refuse(reference, beginning)
+            raise self.mismatch(reference, beginning)
         return body
 
     def keyword(self, reference: bytes) -> bytes:
@@ -103,14 +103,14 @@ class Records:
             at = self.text.find(b"=" + beginning, at + 1)
         return found
 
-    def refuse(self, reference: bytes, wanted: bytes) -> RefusedError:
+    def mismatch(self, reference: bytes, wanted: bytes) -> RefusedError:
         """What to raise when an instance is not what it should be."""
         found = self.keyword(reference).decode("latin-1") or "missing or complex"
         return RefusedError(f"{reference.decode('latin-1')[:40]} is {found}, {wanted.decode('latin-1')} was expected")
 
 
-def scan(content: bytes) -> Records:
-    """The records of a file's one DATA section.
+def scan(content: bytes) -> Instances:
+    """The instances of a file's one DATA section.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def scan(content: bytes) -> Records:
     bodies = _split(text, n_statements)
     if len(bodies) != n_statements:
         raise RefusedError("an instance number given twice")
-    return Records(text, bodies)
+    return Instances(text, bodies)
 
 
 def find_split_number(content: bytes) -> bytes:

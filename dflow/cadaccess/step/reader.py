@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dflow.cadaccess.files.records import Records, RefusedError, scan
+from dflow.cadaccess.files.part21 import Instances, RefusedError, scan
 from dflow.cadaccess.files.units import find_units
 from dflow.cadaccess.geometry import tables as shape_tables
 from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel.bintools import LINE
 from dflow.cadaccess.step import pcurves
-from dflow.cadaccess.step.geometry import Geometry, build_geometry
+from dflow.cadaccess.step.geometric_items import Geometry, build_geometry
 from dflow.cadaccess.step.pcurves import Pole, Uses
-from dflow.cadaccess.step.walk import Rows, Walk
+from dflow.cadaccess.step.traversal import Rows, Traversal
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,66 +36,68 @@ def read_step(content: bytes) -> TextShape:
         The file holds something that only the kernel knows how to read.
     """
     try:
-        records = scan(content)
-        context, solids = _find_solids(records)
-        walk = Walk(records)
+        instances = scan(content)
+        context, solids = _find_solids(instances)
+        traversal = Traversal(instances)
         for solid in solids:
-            walk.solid(solid)
-        units = find_units(records, context)
+            traversal.solid(solid)
+        units = find_units(instances, context)
         if not units.angle:
             raise RefusedError("a representation without a unit of angle")
-        geometry = build_geometry(walk, units)
-        return TextShape(_assemble(walk.rows, geometry), walk.rows.face_ids, units.name)
+        geometry = build_geometry(traversal, units)
+        return TextShape(_assemble(traversal.rows, geometry), traversal.rows.face_ids, units.name)
     except (KeyError, ValueError, IndexError) as error:
         raise RefusedError(f"a statement of unexpected form ({error})") from error
 
 
-def _find_solids(records: Records) -> tuple[bytes, list[bytes]]:
+def _find_solids(instances: Instances) -> tuple[bytes, list[bytes]]:
     """The context and the solids of the file's one product, in its representation or in one that stands for it."""
-    definitions = records.find(b"SHAPE_DEFINITION_REPRESENTATION(")
+    definitions = instances.find(b"SHAPE_DEFINITION_REPRESENTATION(")
     if len(definitions) != 1:
         raise RefusedError("not exactly one product with a shape")
-    shapes = [records.bodies[definitions[0]][:-1].rsplit(b",", 1)[1]]
-    for relation in records.find(b"SHAPE_REPRESENTATION_RELATIONSHIP("):
-        _, one, other = records.bodies[relation][:-1].rsplit(b",", 2)
+    shapes = [instances.bodies[definitions[0]][:-1].rsplit(b",", 1)[1]]
+    for relation in instances.find(b"SHAPE_REPRESENTATION_RELATIONSHIP("):
+        _, one, other = instances.bodies[relation][:-1].rsplit(b",", 2)
         if one != shapes[0]:
             raise RefusedError("representations that are related in a chain")
         shapes.append(other)
     solids: list[bytes] = []
     contexts = set()
     for shape in shapes:
-        if records.keyword(shape) not in (b"ADVANCED_BREP_SHAPE_REPRESENTATION", b"SHAPE_REPRESENTATION"):
-            raise records.refuse(shape, b"ADVANCED_BREP_SHAPE_REPRESENTATION")
-        head, context = records.bodies[shape][:-1].rsplit(b",", 1)
+        if instances.keyword(shape) not in (b"ADVANCED_BREP_SHAPE_REPRESENTATION", b"SHAPE_REPRESENTATION"):
+            raise instances.mismatch(shape, b"ADVANCED_BREP_SHAPE_REPRESENTATION")
+        head, context = instances.bodies[shape][:-1].rsplit(b",", 1)
         contexts.add(context)
-        solids += _solids_of(records, head[head.rindex(b"(") + 1 : -1].split(b","))
+        solids += _solids_of(instances, head[head.rindex(b"(") + 1 : -1].split(b","))
     if len(contexts) != 1:
         raise RefusedError("representations in different contexts")
-    others = records.find(b"ADVANCED_BREP_SHAPE_REPRESENTATION(")
-    n_solids = len(records.find(b"MANIFOLD_SOLID_BREP(")) + len(records.find(b"BREP_WITH_VOIDS("))
+    others = instances.find(b"ADVANCED_BREP_SHAPE_REPRESENTATION(")
+    n_solids = len(instances.find(b"MANIFOLD_SOLID_BREP(")) + len(instances.find(b"BREP_WITH_VOIDS("))
     solids = list(dict.fromkeys(solids))  # one solid in two representations of the product is one
     if not solids or n_solids != len(solids) or not set(others) <= set(shapes):
         raise RefusedError("solids outside the product's representation")
     return contexts.pop(), solids
 
 
-def _solids_of(records: Records, items: list[bytes]) -> list[bytes]:
+def _solids_of(instances: Instances, items: list[bytes]) -> list[bytes]:
     """The solids among a representation's items; its placements must leave them where they are."""
-    solids = [item for item in items if records.keyword(item) in (b"MANIFOLD_SOLID_BREP", b"BREP_WITH_VOIDS")]
+    solids = [item for item in items if instances.keyword(item) in (b"MANIFOLD_SOLID_BREP", b"BREP_WITH_VOIDS")]
     for item in items:
         if item in solids:
             continue
-        _, point, axis, across = records.take(item, b"AXIS2_PLACEMENT_3D(")[:-1].rsplit(b",", 3)
-        if solids and not _is_origin(_numbers(records, point), _numbers(records, axis), _numbers(records, across)):
+        _, point, axis, across = instances.expect(item, b"AXIS2_PLACEMENT_3D(")[:-1].rsplit(b",", 3)
+        if solids and not _is_origin(
+            _numbers(instances, point), _numbers(instances, axis), _numbers(instances, across)
+        ):
             raise RefusedError("a representation with a placement of its own")
     return solids
 
 
-def _numbers(records: Records, reference: bytes) -> list[float]:
+def _numbers(instances: Instances, reference: bytes) -> list[float]:
     """The three coordinates of a point or direction; none where it is left out."""
     if reference == b"$":
         return []
-    text = records.bodies.get(reference, b"")
+    text = instances.bodies.get(reference, b"")
     return list(map(float, text[text.rindex(b"(") + 1 : -2].split(b",")))
 
 

@@ -13,7 +13,7 @@ from OCP.TopoDS import TopoDS_Shape
 from dflow.cadaccess import CadLoader
 from dflow.errors import GeometryError
 from tests.cadaccess import solids, ways
-from tests.cadaccess.step.test_assemble import SPLINE_SURFACES
+from tests.cadaccess.step.test_reader import SPLINE_SURFACES
 
 
 def _splines() -> TopoDS_Shape:

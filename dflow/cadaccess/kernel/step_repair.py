@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dflow.cadaccess.files.records import Records, RefusedError, find_split_number
+from dflow.cadaccess.files.part21 import Instances, RefusedError, find_split_number
 from dflow.cadaccess.files.units import Units, find_units
 from dflow.errors import GeometryError, UnreadableFileError
 
@@ -86,7 +86,7 @@ def prepare(path: Path, content: bytes) -> bytes:
 class _Text:
     """A file's text, the statements that were looked for, and what is to stand in place of some.
 
-    `bodies` : as in `Records`, white space kept in strings; `changes` : the new text of instances, by number.
+    `bodies` : as in `Instances`, white space kept in strings; `changes` : the new text of instances, by number.
     """
 
     content: bytes
@@ -163,10 +163,10 @@ def _state_units(text: _Text) -> None:
             shapes.setdefault(found.group(2), []).extend(found.group(1).split(b","))
     for _ in text.gather(b"UNIT"):
         pass
-    records = Records(text.content, text.bodies)
+    instances = Instances(text.content, text.bodies)
     for context, items in shapes.items():
         try:
-            units = find_units(records, context)
+            units = find_units(instances, context)
         except RefusedError as error:
             if not any(_SHAPE.match(text.content, text.find(item)) for item in dict.fromkeys(items)):
                 continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dflow.cadaccess.files.records import Records, RefusedError
+from dflow.cadaccess.files.part21 import Instances, RefusedError
 from dflow.cadaccess.kernel.bintools import (
     BSPLINE,
     BSPLINE_SURFACE,
@@ -37,7 +37,7 @@ _SURFACES = {
 
 @dataclass(slots=True)
 class Rows:
-    """What a walk found.
+    """What a traversal found.
 
     Attributes
     ----------
@@ -81,11 +81,11 @@ class Rows:
     placements: list[tuple[int, int, int]] = field(default_factory=list)
 
 
-class Walk:
-    """Walks one file. Use `walk`; the class only holds the walk's state."""
+class Traversal:
+    """Walks one file. Use `traversal`; the class only holds the traversal's state."""
 
-    def __init__(self, records: Records) -> None:
-        self.records = records
+    def __init__(self, instances: Instances) -> None:
+        self.instances = instances
         self.rows = Rows()
         self._faces: dict[bytes, int] = {}
         self._edges: dict[bytes, int] = {}
@@ -94,24 +94,24 @@ class Walk:
 
     def solid(self, reference: bytes) -> None:
         """A solid and all below it."""
-        records = self.records
-        text = records.bodies.get(reference, b"")
+        instances = self.instances
+        text = instances.bodies.get(reference, b"")
         if text.startswith(b"BREP_WITH_VOIDS("):
             _, outer, inner = text.split(b",", 2)
             self.rows.solids.append([(True, self._shell(outer)), *map(self._void, _list(inner))])
             return
-        text = records.take(reference, b"MANIFOLD_SOLID_BREP(")
+        text = instances.expect(reference, b"MANIFOLD_SOLID_BREP(")
         self.rows.solids.append([(True, self._shell(text.rsplit(b",", 1)[1][:-1]))])
 
     def _void(self, reference: bytes) -> tuple[bool, int]:
-        _, shell, sense = self.records.take(reference, b"ORIENTED_CLOSED_SHELL(").rsplit(b",", 2)
+        _, shell, sense = self.instances.expect(reference, b"ORIENTED_CLOSED_SHELL(").rsplit(b",", 2)
         if sense != b".F.)":
             raise RefusedError("a void that is oriented outwards")
         return False, self._shell(shell)
 
     def _shell(self, reference: bytes) -> int:
         faces: list[tuple[int, bool]] = []
-        for face in _list(self.records.take(reference, b"CLOSED_SHELL(")):
+        for face in _list(self.instances.expect(reference, b"CLOSED_SHELL(")):
             if face in self._faces:
                 raise RefusedError("a face that is used twice")
             self._faces[face] = len(self._faces)
@@ -121,7 +121,7 @@ class Walk:
 
     def _face(self, reference: bytes) -> bool:
         rows = self.rows
-        head, surface, sense = self.records.take(reference, b"ADVANCED_FACE(").rsplit(b",", 2)
+        head, surface, sense = self.instances.expect(reference, b"ADVANCED_FACE(").rsplit(b",", 2)
         forward = _SENSES[sense]
         rows.face_ids.append(reference)
         curved = self._surface(surface) != PLANE
@@ -129,38 +129,38 @@ class Walk:
         return forward
 
     def _loop(self, reference: bytes, face_forward: bool, curved: bool) -> tuple[bool, list[tuple[int, bool]]]:
-        records, edges = self.records, self._edges
-        bound = records.bodies.get(reference, b"")
+        instances, edges = self.instances, self._edges
+        bound = instances.bodies.get(reference, b"")
         if not bound.startswith((b"FACE_BOUND(", b"FACE_OUTER_BOUND(")):
-            raise records.refuse(reference, b"FACE_BOUND")
+            raise instances.mismatch(reference, b"FACE_BOUND")
         _, loop, sense = bound.rsplit(b",", 2)
         along = _SENSES[sense] == face_forward  # a reversed face's loops run against its surface's normal
         uses = []
-        oriented_edges = _list(records.take(loop, b"EDGE_LOOP("))
+        oriented_edges = _list(instances.expect(loop, b"EDGE_LOOP("))
         if curved and not along:  # the kernel's healing of curved faces stores loops as they run
             oriented_edges.reverse()
-        take = records.take
+        expect = instances.expect
         for oriented in oriented_edges:
-            _, edge, onward = take(oriented, b"ORIENTED_EDGE(").rsplit(b",", 2)
+            _, edge, onward = expect(oriented, b"ORIENTED_EDGE(").rsplit(b",", 2)
             row = edges.get(edge)
             uses.append((self._edge(edge) if row is None else row, _SENSES[onward]))
         return along, uses
 
     def _edge(self, reference: bytes) -> int:
-        records, rows = self.records, self.rows
+        instances, rows = self.instances, self.rows
         row = self._edges[reference] = len(self._edges)
-        _, start, end, curve, sense = records.take(reference, b"EDGE_CURVE(").rsplit(b",", 4)
+        _, start, end, curve, sense = instances.expect(reference, b"EDGE_CURVE(").rsplit(b",", 4)
         forward = _SENSES[sense]
         if not forward:
             start, end = end, start
         rows.edge_vertices.append((self._vertex(start), self._vertex(end)))
         rows.edge_forward.append(forward)
-        keyword = records.keyword(curve)
+        keyword = instances.keyword(curve)
         rows.edge_stored.append(keyword in _ON_SURFACES)
         if keyword in _ON_SURFACES:
-            text = records.bodies[curve]
+            text = instances.bodies[curve]
             curve = text[: text.rindex(b",(")].rsplit(b",", 1)[1]
-            keyword = records.keyword(curve)
+            keyword = instances.keyword(curve)
         kind = _CURVES.get(keyword, 0)
         rows.edge_kinds.append(kind)
         rows.edge_lines.append(self._line(curve) if kind == LINE else (0, 0))
@@ -170,31 +170,31 @@ class Walk:
         rows.edge_places.append(-1)
         rows.edge_radii.append(b"")
         if kind == BSPLINE:
-            rows.edge_splines[row] = records.bodies.get(curve, b"")
+            rows.edge_splines[row] = instances.bodies.get(curve, b"")
         elif kind != LINE:
-            raise records.refuse(curve, b"a curve")
+            raise instances.mismatch(curve, b"a curve")
         return row
 
     def _line(self, reference: bytes) -> tuple[int, int]:
-        _, point, vector = self.records.take(reference, b"LINE(").rsplit(b",", 2)
-        direction = self.records.take(vector[:-1], b"VECTOR(").rsplit(b",", 2)[1]
+        _, point, vector = self.instances.expect(reference, b"LINE(").rsplit(b",", 2)
+        direction = self.instances.expect(vector[:-1], b"VECTOR(").rsplit(b",", 2)[1]
         return self.point(point), self._direction(direction)
 
     def _conic(self, reference: bytes, kind: int) -> None:
-        parts = self.records.bodies[reference][:-1].rsplit(b",", 1 + _N_RADII[kind])
+        parts = self.instances.bodies[reference][:-1].rsplit(b",", 1 + _N_RADII[kind])
         self.rows.edge_places.append(self._placement(parts[1]))
         self.rows.edge_radii.append(b",".join(parts[2:]))
 
     def _surface(self, reference: bytes) -> int:
-        keyword = self.records.keyword(reference)
+        keyword = self.instances.keyword(reference)
         if keyword == b"SURFACE_OF_REVOLUTION":
             return self._revolution(reference)
         if keyword == b"B_SPLINE_SURFACE_WITH_KNOTS" or not keyword:
             return self._spline_surface(reference)
         kind = _SURFACES.get(keyword)
         if kind is None:
-            raise self.records.refuse(reference, b"a surface of the simple kinds")
-        parts = self.records.bodies[reference][:-1].rsplit(b",", 1 + _N_RADII[kind])
+            raise self.instances.mismatch(reference, b"a surface of the simple kinds")
+        parts = self.instances.bodies[reference][:-1].rsplit(b",", 1 + _N_RADII[kind])
         self.rows.face_kinds.append(kind)
         self.rows.face_places.append(self._placement(parts[1]))
         self.rows.face_radii.append(b",".join(parts[2:]))
@@ -202,7 +202,7 @@ class Walk:
 
     def _spline_surface(self, reference: bytes) -> int:
         rows = self.rows
-        rows.face_splines[len(rows.face_kinds)] = self.records.bodies.get(reference, b"")
+        rows.face_splines[len(rows.face_kinds)] = self.instances.bodies.get(reference, b"")
         rows.face_kinds.append(BSPLINE_SURFACE)
         rows.face_places.append(-1)
         rows.face_radii.append(b"")
@@ -211,9 +211,9 @@ class Walk:
     def _revolution(self, reference: bytes) -> int:
         """A circle about an axis; other profiles are left to the kernel."""
         rows = self.rows
-        _, profile, axis = self.records.bodies[reference][:-1].rsplit(b",", 2)
-        _, place, radius = self.records.take(profile, b"CIRCLE(")[:-1].rsplit(b",", 2)
-        _, point, direction = self.records.take(axis, b"AXIS1_PLACEMENT(")[:-1].rsplit(b",", 2)
+        _, profile, axis = self.instances.bodies[reference][:-1].rsplit(b",", 2)
+        _, place, radius = self.instances.expect(profile, b"CIRCLE(")[:-1].rsplit(b",", 2)
+        _, point, direction = self.instances.expect(axis, b"AXIS1_PLACEMENT(")[:-1].rsplit(b",", 2)
         rows.face_axes[len(rows.face_kinds)] = self.point(point), self._direction(direction)
         rows.face_kinds.append(REVOLUTION)
         rows.face_places.append(self._placement(place))
@@ -223,7 +223,7 @@ class Walk:
     def _placement(self, reference: bytes) -> int:
         row = self._places.get(reference)
         if row is None:
-            _, point, axis, across = self.records.take(reference, b"AXIS2_PLACEMENT_3D(").rsplit(b",", 3)
+            _, point, axis, across = self.instances.expect(reference, b"AXIS2_PLACEMENT_3D(").rsplit(b",", 3)
             row = self._places[reference] = len(self._places)
             self.rows.placements.append((self.point(point), self._direction(axis), self._direction(across[:-1])))
         return row
@@ -231,7 +231,7 @@ class Walk:
     def _vertex(self, reference: bytes) -> int:
         row = self._vertices.get(reference)
         if row is None:
-            text = self.records.take(reference, b"VERTEX_POINT(")
+            text = self.instances.expect(reference, b"VERTEX_POINT(")
             row = self._vertices[reference] = len(self._vertices)
             self.rows.vertices.append(self.point(text.rsplit(b",", 1)[1][:-1]))
         return row
@@ -240,7 +240,7 @@ class Walk:
         """The row of a point."""
         row = self.rows.points.get(reference)
         if row is None:
-            text = self.records.take(reference, b"CARTESIAN_POINT(")
+            text = self.instances.expect(reference, b"CARTESIAN_POINT(")
             row = self.rows.points[reference] = len(self.rows.point_texts)
             self.rows.point_texts.append(text[text.rindex(b"(") + 1 : -2])
         return row
@@ -248,7 +248,7 @@ class Walk:
     def _direction(self, reference: bytes) -> int:
         row = self.rows.directions.get(reference)
         if row is None:
-            text = self.records.take(reference, b"DIRECTION(")
+            text = self.instances.expect(reference, b"DIRECTION(")
             row = self.rows.directions[reference] = len(self.rows.direction_texts)
             self.rows.direction_texts.append(text[text.rindex(b"(") + 1 : -2])
         return row

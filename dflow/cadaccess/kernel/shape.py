@@ -56,19 +56,19 @@ _NULL = 1e-9
 _NUDGES = (0.0, 1e-7, 1e-6, 1e-4, 1e-2)
 
 
-def _guarded(ask: Callable[Concatenate[KernelShape, P], R]) -> Callable[Concatenate[KernelShape, P], R]:
+def _guarded(query: Callable[Concatenate[KernelShape, P], R]) -> Callable[Concatenate[KernelShape, P], R]:
     """Whatever the kernel raises becomes a `KernelError` that says what was asked."""
 
-    @functools.wraps(ask)
+    @functools.wraps(query)
     def guarded(self: KernelShape, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return ask(self, *args, **kwargs)
+            return query(self, *args, **kwargs)
         except CadError:
             raise
         except Exception as error:  # OCCT's exceptions have no common base of their own
             which = f" {args[0]}" if args and isinstance(args[0], int) else ""
             raise KernelError(
-                f"the kernel raised {type(error).__name__} when asked for {ask.__name__}{which}: {error}"
+                f"the kernel raised {type(error).__name__} when asked for {query.__name__}{which}: {error}"
             ) from error
 
     return guarded

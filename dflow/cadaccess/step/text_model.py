@@ -8,19 +8,21 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-from OCP.TopoDS import TopoDS_Shape
+from typing import TYPE_CHECKING
 
 from dflow.cadaccess import bodies, defects
-from dflow.cadaccess.files import stated
+from dflow.cadaccess.files import validation_properties
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.files.records import RefusedError
+from dflow.cadaccess.files.part21 import RefusedError
 from dflow.cadaccess.kernel import healing, reading
-from dflow.cadaccess.kernel.queries import KernelShape
 from dflow.cadaccess.kernel.reading import Transfer
+from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
-from dflow.cadaccess.step.assemble import TextShape, read_step
+from dflow.cadaccess.step.reader import TextShape, read_step
 from dflow.errors import CadError, KernelError
+
+if TYPE_CHECKING:
+    from OCP.TopoDS import TopoDS_Shape
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +50,14 @@ def open_text(path: Path, content: bytes, started: float) -> tuple[CadModel | No
 
 
 def _build(path: Path, content: bytes, shape: TextShape, started: float) -> CadModel:
-    later = _Later(path, content, shape)
+    lazy = _LazyKernelShape(path, content, shape)
     source = Source(
         path=str(path),
         content=content,
-        shape=KernelShape(later.shape),
+        shape=KernelShape(lazy.shape),
         bodies=bodies.Solids(shape.tables),
-        names=later.names,
-        stated=functools.partial(stated.read_stated, content),
+        names=lazy.names,
+        stated=functools.partial(validation_properties.read_stated, content),
     )
     report = ReadReport(
         format=CadFormat.STEP.value,
@@ -68,7 +70,7 @@ def _build(path: Path, content: bytes, shape: TextShape, started: float) -> CadM
 
 
 @dataclass(slots=True)
-class _Later:
+class _LazyKernelShape:
     """What of a file is read only when it is asked for."""
 
     path: Path

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from dflow.cadaccess.files.stated import read_stated
+from dflow.cadaccess.files.validation_properties import read_stated
 
 _MM = "#90=(LENGTH_UNIT()NAMED_UNIT(*)SI_UNIT(.MILLI.,.METRE.));"
 _INCH = """#90=(CONVERSION_BASED_UNIT('INCH',#91)LENGTH_UNIT()NAMED_UNIT(#92));
