@@ -27,8 +27,8 @@ def info(flow: Target, as_json: bool) -> None:
       dflow info parts.flow --json
       dflow info parts.dataset
     """
-    from dflow.dataset.format.infoset import read_table
     from dflow.dataset.format.location import locate, read_flow_file
+    from dflow.dataset.format.tables import read_table
     from dflow.dataset.query.store import open_store
 
     summary = read_flow_file(flow.flow_file) if flow.flow_file is not None else None

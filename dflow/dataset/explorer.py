@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 from xarray import DataArray, Dataset, DataTree
 
-from dflow.dataset.format.infoset import descriptions, read_infoset, read_table
 from dflow.dataset.format.location import AnyPath, locate
+from dflow.dataset.format.tables import descriptions, read_infoset, read_table
 from dflow.dataset.query.conditions import Condition, intersect, matching_files
 from dflow.dataset.query.distribution import Bins, Distribution, category_bins, distribution, membership
-from dflow.dataset.query.lazy import column_data, data_tree, dimension_names, file_slice, group_dataset
-from dflow.dataset.query.reduce import How, reduce_rows, statistics
+from dflow.dataset.query.reductions import How, reduce_rows, statistics
 from dflow.dataset.query.sql import files_table, mentioned_reductions, run_sql
 from dflow.dataset.query.store import find_column, open_store, real_group
+from dflow.dataset.query.xarrays import column_data, data_tree, dimension_names, file_slice, group_dataset
 from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
 from dflow.hoops.arguments import hoops_arguments

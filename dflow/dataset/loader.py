@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from dflow.dataset.format.infoset import read_infoset, rewrite_column
 from dflow.dataset.format.location import AnyPath, locate
+from dflow.dataset.format.tables import read_infoset, rewrite_column
 from dflow.dataset.query.store import ID_PREFIX, DatasetStore, find_column, open_store, real_group
 from dflow.dataset.report import split_to_html
-from dflow.dataset.training.items import SampleReader
+from dflow.dataset.training.samples import SampleReader
 from dflow.dataset.training.split import (
     SUBSETS,
     UNASSIGNED,

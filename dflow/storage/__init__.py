@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dflow.hoops.files import CADFileRetriever, LocalStorageProvider, StorageProvider
-from dflow.hoops.label_storage import LabelStorage
-from dflow.storage.base import DataStorage
-from dflow.storage.convert import convert_storage, open_storage
-from dflow.storage.jsonfiles import JsonStorageHandler
-from dflow.storage.memory import MemoryStorage
-from dflow.storage.opt import OptStorage
-from dflow.storage.sample import describe, describe_file, read_arrays
-from dflow.storage.zarrzip import StoredArray, WrittenStore, read_zip_store, store_crc, write_zip_store
+from typing import TYPE_CHECKING
+
+from dflow.lazy import attach
+
+if TYPE_CHECKING:
+    from dflow.hoops.convert import convert_storage, open_storage
+    from dflow.hoops.files import CADFileRetriever, LocalStorageProvider, StorageProvider
+    from dflow.hoops.label_storage import LabelStorage
+    from dflow.storage.base import DataStorage
+    from dflow.storage.jsonfiles import JsonStorageHandler
+    from dflow.storage.memory import MemoryStorage
+    from dflow.storage.opt import OptStorage
+    from dflow.storage.sample import describe, describe_file, read_arrays
+    from dflow.storage.zarrzip import StoredArray, WrittenStore, read_zip_store, store_crc, write_zip_store
 
 __all__ = [
     "CADFileRetriever",
@@ -32,3 +37,27 @@ __all__ = [
     "store_crc",
     "write_zip_store",
 ]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "CADFileRetriever": "dflow.hoops.files",
+        "DataStorage": "dflow.storage.base",
+        "JsonStorageHandler": "dflow.storage.jsonfiles",
+        "LabelStorage": "dflow.hoops.label_storage",
+        "LocalStorageProvider": "dflow.hoops.files",
+        "MemoryStorage": "dflow.storage.memory",
+        "OptStorage": "dflow.storage.opt",
+        "StorageProvider": "dflow.hoops.files",
+        "StoredArray": "dflow.storage.zarrzip",
+        "WrittenStore": "dflow.storage.zarrzip",
+        "convert_storage": "dflow.hoops.convert",
+        "describe": "dflow.storage.sample",
+        "describe_file": "dflow.storage.sample",
+        "open_storage": "dflow.hoops.convert",
+        "read_arrays": "dflow.storage.sample",
+        "read_zip_store": "dflow.storage.zarrzip",
+        "store_crc": "dflow.storage.zarrzip",
+        "write_zip_store": "dflow.storage.zarrzip",
+    },
+)

@@ -29,7 +29,7 @@ from dflow.dataset.format.layout import MergeSettings
 from dflow.dataset.query.store import open_store
 from dflow.dataset.training.channel import Channel
 from dflow.dataset.training.collate import collate, collate_samples
-from dflow.dataset.training.items import SampleReader
+from dflow.dataset.training.samples import SampleReader
 from dflow.dataset.training.shuffle import BlockPlan
 from dflow.dataset.training.torch import Collate, send, to_tensors
 from dflow.storage.paths import FlowPaths

@@ -25,7 +25,7 @@ import numpy as np
 
 from dflow.dataset.format import layout
 from dflow.dataset.format.layout import MergeSettings
-from dflow.dataset.merge.blocks import InFolder
+from dflow.dataset.merge.block_reader import InFolder
 from dflow.dataset.merge.merge import compute_inline, merge_dataset
 from dflow.dataset.merge.nodes import shard_nodes
 from dflow.dataset.merge.plan import MergePlan, plan_merge, predict_peak_bytes

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dflow.dataset import DatasetLoader
-from dflow.dataset.export.forms import graph_fields
-from dflow.dataset.merge.tables import INFOSET_COLUMNS
+from dflow.dataset.merge.table_writer import INFOSET_COLUMNS
 from dflow.dataset.training.collate import collate
+from dflow.dataset.training.graphs import graph_fields
 from dflow.errors import BadKeyError, SchemaError, UnsupportedDataError
 from dflow.schema import SchemaBuilder
 from dflow.schema.names import DERIVED_PREFIXES, FILE_TABLE_NAMES, OPEN_NAMES

@@ -22,7 +22,7 @@ import xarray as xr
 from dask.delayed import Delayed
 
 from dflow.dataset.format.layout import MergeSettings
-from dflow.dataset.merge.blocks import InFolder
+from dflow.dataset.merge.block_reader import InFolder
 from dflow.dataset.merge.nodes import shard_nodes
 from dflow.dataset.merge.plan import plan_merge
 from dflow.dataset.merge.publish import Outputs, recover
@@ -101,7 +101,7 @@ def test_trouble_that_is_not_the_files_own_is_no_damage(paths: FlowPaths, monkey
     def refuse(*arguments: Any, **options: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("dflow.dataset.merge.blocks.ChunkReader.read", refuse)
+    monkeypatch.setattr("dflow.dataset.merge.block_reader.ChunkReader.read", refuse)
     with pytest.raises(OutputFolderError, match="Permission denied"):
         merge(paths, records)
 

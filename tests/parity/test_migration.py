@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.storage.test_convert import encode, hoops_store, write_zip
+from tests.hoops.test_convert import encode, hoops_store, write_zip
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "migration.md").read_text(encoding="utf-8")
 NAMES = sorted(set(re.findall(r"`(dflow\.[\w.]+)`", GUIDE)))

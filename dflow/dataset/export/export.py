@@ -18,10 +18,10 @@ import numpy as np
 
 from dflow.dataset.export.forms import ArraysWriter, GraphWriter, ParquetWriter, Writer
 from dflow.dataset.export.hdf5 import Hdf5Writer
-from dflow.dataset.format.infoset import read_infoset, read_table
 from dflow.dataset.format.location import DatasetLocation
+from dflow.dataset.format.tables import read_infoset, read_table
 from dflow.dataset.query.store import DatasetStore, open_store
-from dflow.dataset.training.items import SampleReader
+from dflow.dataset.training.samples import SampleReader
 from dflow.errors import DatasetError, UnknownKeyError
 from dflow.localpath import local_path
 from dflow.storage.paths import TEMPORARY_PREFIX

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from dflow.dataset.export.forms import FILE_ID, presence
 from dflow.dataset.format.layout import floor_power_of_two, row_count, row_start
-from dflow.dataset.training.items import SampleReader, Samples
+from dflow.dataset.training.samples import SampleReader, Samples
 from dflow.errors import DatasetError
 from dflow.schema import FILE_GROUP
 

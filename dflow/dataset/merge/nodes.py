@@ -20,10 +20,10 @@ from dask.delayed import Delayed, delayed
 from dflow.dataset.format.layout import ArrayTarget, id_array
 from dflow.dataset.format.manifest import Manifest
 from dflow.dataset.format.shards import ShardWriter, WrittenFile
-from dflow.dataset.merge.blocks import Locator, Run, encode_words, read_block
+from dflow.dataset.merge.block_reader import Locator, Run, encode_words, read_block
+from dflow.dataset.merge.columns import Vocabularies
 from dflow.dataset.merge.plan import Block, GroupPlan, MergePlan
 from dflow.dataset.merge.publish import OldShard, block_digest, link_shard, old_shard
-from dflow.dataset.merge.values import Vocabularies
 from dflow.records import ShardRecord
 
 _OPENING_BYTES = 8192

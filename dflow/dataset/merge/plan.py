@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from dflow.dataset.format import layout as disk
 from dflow.dataset.format.layout import ArrayTarget, MergeSettings
-from dflow.dataset.merge.resolve import ResolvedArray, resolve_arrays, take_census, union_schema
-from dflow.dataset.merge.values import FileColumn, Vocabulary, build_columns, gather_values, resolve_fields
+from dflow.dataset.merge.arrays import ResolvedArray, resolve_arrays, take_census, union_schema
+from dflow.dataset.merge.columns import FileColumn, Vocabulary, build_columns, gather_values, resolve_fields
 from dflow.errors import DatasetError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
 from dflow.schema import FILE_GROUP, Schema, resolve_array

@@ -21,8 +21,8 @@ from dask.delayed import delayed
 from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
-from dflow.dataset.query.lazy import block_rows, column_data, dimension_names, gathered_data
 from dflow.dataset.query.store import Column, DatasetStore
+from dflow.dataset.query.xarrays import block_rows, column_data, dimension_names, gathered_data
 from dflow.errors import DflowError, QueryError
 from dflow.schema import FILE_GROUP
 

@@ -13,8 +13,8 @@ import numpy as np
 from dask.base import compute
 from dask.delayed import delayed
 
-from dflow.dataset.query.lazy import EAGER_BYTES, block_rows, blocks
 from dflow.dataset.query.store import Column, DatasetStore
+from dflow.dataset.query.xarrays import EAGER_BYTES, block_rows, blocks
 from dflow.errors import QueryError
 from dflow.schema import FILE_GROUP
 

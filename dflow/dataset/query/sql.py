@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from dflow.dataset.query.reduce import How
+from dflow.dataset.query.reductions import How
 from dflow.dataset.query.store import ID_PREFIX, DatasetStore
 from dflow.errors import QueryError
 from dflow.schema import FILE_GROUP

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.format.folder import DatasetFolder
-from dflow.dataset.format.infoset import label_columns
 from dflow.dataset.format.layout import METADATA, has_array, row_count, row_start
-from dflow.dataset.format.rows import RowReader
-from dflow.dataset.zarr2folder import Zarr2Folder, Zarr2Rows, is_zarr2
+from dflow.dataset.format.row_reader import RowReader
+from dflow.dataset.format.tables import label_columns
 from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
+from dflow.hoops.zarr2_dataset import Zarr2Folder, Zarr2Rows, is_zarr2
 from dflow.schema import FILE_GROUP, Schema, parse_schema, references
 
 logger = logging.getLogger(__name__)

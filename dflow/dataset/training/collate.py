@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dflow.dataset.training.items import ID, IndexedItem, Item, Samples
+from dflow.dataset.training.samples import ID, IndexedItem, Item, Samples
 from dflow.errors import DatasetError
 from dflow.schema import FILE_GROUP, Schema, references
 

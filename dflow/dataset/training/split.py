@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from dflow.dataset.query.distribution import MAX_CATEGORIES, Binning, Scan, category_bins, choose_bins, membership
-from dflow.dataset.query.reduce import finite_values, reduce_rows
+from dflow.dataset.query.reductions import finite_values, reduce_rows
 from dflow.dataset.query.store import Column, DatasetStore
 from dflow.errors import SplitError
 from dflow.schema import FILE_GROUP

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dflow.dataset.training.collate import INDEX_ARRAYS, Batch, collate_samples, stack
-from dflow.dataset.training.items import Allocate, IndexedItem, Item, SampleReader, Samples
+from dflow.dataset.training.samples import Allocate, IndexedItem, Item, SampleReader, Samples
 from dflow.dataset.training.shuffle import BlockPlan, Epochs
 from dflow.dataset.training.transforms import Transform, at_epoch
 from dflow.errors import DamagedDatasetError, UnknownKeyError

@@ -5,15 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dflow.dataset.export.forms import graph_fields
 from dflow.dataset.training.channel import AVAILABLE, Arena, Channel, Spot, receive
-from dflow.dataset.training.items import Allocate, IndexedItem, Item, Samples
+from dflow.dataset.training.graphs import graph_fields
+from dflow.dataset.training.samples import Allocate, IndexedItem, Item, Samples
 from dflow.dataset.training.shuffle import BlockPlan, Epochs
-from dflow.dataset.training.subset import CADDataset
 from dflow.errors import DatasetError
 
 try:
@@ -22,6 +21,9 @@ try:
 except ImportError as error:
     raise ImportError("this needs PyTorch: pip install 'dflow-cad[torch]', or torch as pytorch.org says") from error
 
+
+if TYPE_CHECKING:  # `subset` loads this module when torch is wanted
+    from dflow.dataset.training.subset import CADDataset
 
 __all__ = ["TorchCADDataset", "BlockStream", "EpochLoader", "Collate", "to_tensors", "to_geometric", "geometric_fields"]
 
@@ -374,7 +376,7 @@ def to_geometric(item: Item) -> Any:
 
 
 def geometric_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a graph (see `dflow.dataset.export.forms.graph_fields`) with tensors for its arrays.
+    """The fields of a graph (see `dflow.dataset.training.graphs.graph_fields`) with tensors for its arrays.
 
     Parameters
     ----------

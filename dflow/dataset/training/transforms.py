@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dflow.dataset.training.items import ID, Item, SampleReader
+from dflow.dataset.training.samples import ID, Item, SampleReader
 from dflow.errors import DatasetError, UnknownKeyError
 
 Array = np.ndarray[Any, np.dtype[Any]]

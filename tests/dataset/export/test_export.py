@@ -14,8 +14,9 @@ import pytest
 
 from dflow.dataset.export import export
 from dflow.dataset.export.export import export_dataset
-from dflow.dataset.export.forms import graph_fields, to_arrow
+from dflow.dataset.export.forms import to_arrow
 from dflow.dataset.format.location import locate
+from dflow.dataset.training.graphs import graph_fields
 from dflow.errors import DatasetError, UnknownKeyError, UnsupportedDataError
 from dflow.storage.paths import FlowPaths
 from tests.dataset.samples import grid, merge, tree_bytes, write_sample
@@ -318,7 +319,7 @@ def test_no_sample_at_all_is_an_export_too(form, place, tmp_path):
 
 def test_blocks_stay_small_and_cover_every_id_once(place, small_blocks):
     from dflow.dataset.query.store import open_store
-    from dflow.dataset.training.items import SampleReader
+    from dflow.dataset.training.samples import SampleReader
 
     store = open_store(place.dataset, place.infoset)
     reader = SampleReader(store)

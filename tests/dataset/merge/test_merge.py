@@ -22,13 +22,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dflow.dataset.format.layout import MergeSettings
-from dflow.dataset.merge.blocks import InFolder
+from dflow.dataset.merge.block_reader import InFolder
 from dflow.dataset.merge.merge import merge_dataset
 from dflow.dataset.merge.nodes import shard_nodes, word_nodes
 from dflow.dataset.merge.plan import plan_merge, predict_peak_bytes
 from dflow.dataset.validate import validate_dataset
 from dflow.errors import DatasetError
-from dflow.hoops.unmerged import lazy_dataset
+from dflow.hoops.lazy_dataset import lazy_dataset
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import SchemaBuilder
 from dflow.storage.paths import FlowPaths

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dflow.dataset.format.layout import MergeSettings, ceil_power_of_two, chunk_rows, fill_scalar, json_fill, shard_rows
+from dflow.dataset.merge.columns import _fault as value_fault
+from dflow.dataset.merge.columns import resolve_fields
 from dflow.dataset.merge.plan import MergePlan, plan_merge, predict_peak_bytes
-from dflow.dataset.merge.values import _fault as value_fault
-from dflow.dataset.merge.values import resolve_fields
 from dflow.errors import SchemaError
 from dflow.schema import Schema, SchemaBuilder, canonical_json, parse_schema
 from tests.dataset.samples import SMALL, record_of

@@ -13,8 +13,8 @@ import xarray as xr
 
 from dflow.dataset.explorer import DatasetExplorer
 from dflow.dataset.query.conditions import plan
-from dflow.dataset.query.lazy import blocks
 from dflow.dataset.query.store import open_store
+from dflow.dataset.query.xarrays import blocks
 from dflow.errors import QueryError, UnknownKeyError
 from tests.dataset.synthetic import Parts, random_parts, write_parts
 
@@ -33,9 +33,9 @@ def explorer(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> DatasetE
 def blockwise(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once as small data are read, once as large ones are: through dask, here in blocks of 64 rows."""
     if request.param == "in blocks":
-        monkeypatch.setattr("dflow.dataset.query.lazy.EAGER_BYTES", 0)
+        monkeypatch.setattr("dflow.dataset.query.xarrays.EAGER_BYTES", 0)
         for function in ("column_data", "gathered_data"):
-            original = getattr(__import__("dflow.dataset.query.lazy", fromlist=[function]), function)
+            original = getattr(__import__("dflow.dataset.query.xarrays", fromlist=[function]), function)
 
             def small(*args: Any, rows: int, original: Any = original, **options: Any) -> Any:
                 return original(*args, rows=64, eager_bytes=0)

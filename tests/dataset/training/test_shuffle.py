@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dflow.dataset.query.store import open_store
 from dflow.dataset.training.collate import collate
-from dflow.dataset.training.items import SampleReader
+from dflow.dataset.training.samples import SampleReader
 from dflow.dataset.training.shuffle import BlockPlan
 from dflow.dataset.training.subset import CADDataset
 from dflow.dataset.training.transforms import Compose, RandomRotation, Standardise, UnitBox

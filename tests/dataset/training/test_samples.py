@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dflow.dataset.query.store import DatasetStore, open_store
 from dflow.dataset.training.collate import collate, collate_samples, stack
-from dflow.dataset.training.items import CACHE_BYTES, SampleReader, Samples, _ChunkCache, choose_columns
+from dflow.dataset.training.samples import CACHE_BYTES, SampleReader, Samples, _ChunkCache, choose_columns
 from dflow.dataset.training.transforms import column_moments
 from dflow.errors import DatasetError, UnknownKeyError
 from tests.dataset.synthetic import Parts, random_parts, write_parts

@@ -14,7 +14,7 @@ import pytest
 
 from dflow.dataset import DatasetExplorer, DatasetLoader
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
-from tests.storage.test_convert import encode, hoops_store, write_folder, write_zip
+from tests.hoops.test_convert import encode, hoops_store, write_folder, write_zip
 
 COUNTS = np.array([3, 0, 5, 2, 4])
 CODES = np.repeat(np.arange(5), COUNTS)

@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 
 from dflow.dataset.format.layout import id_array, row_count, row_start
-from dflow.dataset.merge.tables import table_rows
+from dflow.dataset.merge.table_writer import table_rows
 from dflow.errors import BadKeyError, DamagedDatasetError, DatasetNotFoundError, StorageError
+from dflow.hoops.convert import STORAGE_SCHEMA
+from dflow.hoops.zarr2 import FolderReader, Zarr2Store, ZipFiles
 from dflow.schema import FILE_GROUP, Schema
-from dflow.storage.convert import STORAGE_SCHEMA
 from dflow.storage.keys import locate
-from dflow.storage.zarr2 import FolderReader, Zarr2Store, ZipFiles
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dflow.dataset.format.layout import ArrayTarget, id_array
-from dflow.dataset.merge.blocks import Locator, encode_words, read_block
+from dflow.dataset.merge.block_reader import Locator, encode_words, read_block
 from dflow.dataset.merge.plan import MergePlan
 from dflow.errors import DamagedStoreError
 

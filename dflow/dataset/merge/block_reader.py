@@ -16,8 +16,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dflow.dataset.merge.chunk_reader import ChunkForm, ChunkReader, join_chunks
 from dflow.dataset.merge.plan import TEXT_BYTES, Block, cut_runs
-from dflow.dataset.merge.sample_reader import ChunkForm, ChunkReader, join_chunks
 from dflow.errors import DamagedStoreError, StorageError
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import DATA_SUFFIX, Below

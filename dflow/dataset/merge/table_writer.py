@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from dflow.dataset.format.layout import FORMAT
 from dflow.dataset.format.manifest import Manifest
+from dflow.dataset.merge.columns import FileColumn, Vocabulary
 from dflow.dataset.merge.plan import MergePlan
-from dflow.dataset.merge.values import FileColumn, Vocabulary
 from dflow.schema.names import OPEN_NAMES
 from dflow.storage.sample import NOT_SET
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from dflow.errors import DamagedStoreError, StoreLimitError
+from dflow.hoops.zarr2 import FolderReader, Zarr2Store
 from dflow.schema import SchemaBuilder
 from dflow.storage import MemoryStorage, OptStorage, convert_storage, describe, open_storage
-from dflow.storage.zarr2 import FolderReader, Zarr2Store
 
 ZSTD = numcodecs.Zstd(level=12)
 

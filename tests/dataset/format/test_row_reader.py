@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
 from dflow.dataset.format.folder import DatasetFolder
-from dflow.dataset.format.rows import RowReader, chunk_layout
+from dflow.dataset.format.row_reader import RowReader, chunk_layout
 from dflow.dataset.query.store import open_store
 from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError
 from tests.dataset.synthetic import random_parts, write_manifest, write_parts

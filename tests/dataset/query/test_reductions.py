@@ -11,7 +11,7 @@ import pytest
 
 from dflow.dataset.explorer import DatasetExplorer
 from dflow.dataset.format.layout import has_array
-from dflow.dataset.query import distribution, reduce
+from dflow.dataset.query import distribution, reductions
 from dflow.errors import QueryError
 from tests.dataset.synthetic import Parts, random_parts, write_parts
 
@@ -69,7 +69,7 @@ def test_every_reduction_equals_a_loop_over_the_files(
         monkeypatch.setattr(distribution, "block_rows", lambda _: block_rows)
         monkeypatch.setattr(distribution, "EAGER_BYTES", 0)
     store = explorer._store
-    found = reduce.reduce_rows(store, store.column(group, name), how)
+    found = reductions.reduce_rows(store, store.column(group, name), how)
     np.testing.assert_allclose(found, oracle(parts, group, name, how), rtol=2e-6, atol=1e-12)
 
 
@@ -137,7 +137,7 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
 def test_statistics_equal_numpys(
     explorer: DatasetExplorer, parts: Parts, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reduce, "EXACT_QUANTILE_VALUES", limit)
+    monkeypatch.setattr(reductions, "EXACT_QUANTILE_VALUES", limit)
     angles = parts.rows["edges"]["edge_dihedral_angles"].astype(np.float64)
     found = explorer.get_array_statistics("edges", "edge_dihedral_angles")
     assert found["mean"] == pytest.approx(np.nanmean(angles), rel=1e-9)

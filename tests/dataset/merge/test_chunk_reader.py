@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dflow.dataset.merge.sample_reader import ChunkForm, ChunkReader, join_chunks
+from dflow.dataset.merge.chunk_reader import ChunkForm, ChunkReader, join_chunks
 from dflow.errors import DamagedStoreError
 from dflow.schema import dtype_name
 from dflow.storage import StoredArray, read_zip_store, write_zip_store

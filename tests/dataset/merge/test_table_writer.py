@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dflow.dataset.format.manifest import read_manifest
-from dflow.dataset.merge.tables import table_build
+from dflow.dataset.merge.table_writer import table_build
 from dflow.schema import SchemaBuilder
 from dflow.storage.paths import FlowPaths
 from tests.dataset.samples import merge, write_sample
@@ -98,7 +98,7 @@ def test_text_routed_to_files_stays_out_of_zarr(paths: FlowPaths) -> None:
 
 
 def test_many_rows_are_written_in_groups(paths: FlowPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dflow.dataset.merge.tables.ROWS_PER_GROUP", 4)
+    monkeypatch.setattr("dflow.dataset.merge.table_writer.ROWS_PER_GROUP", 4)
     records = [write_sample(paths, f"{i:02d}", {}, {"n": i, "kind": f"k{i % 3}"}) for i in range(10)]
     merge(paths, records)
     file = pq.ParquetFile(paths.infoset)

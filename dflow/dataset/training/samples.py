@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from dflow.dataset.format.rows import RowReader
+from dflow.dataset.format.row_reader import RowReader
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
-from dflow.dataset.zarr2folder import Zarr2Rows
 from dflow.errors import UnknownKeyError
+from dflow.hoops.zarr2_dataset import Zarr2Rows
 from dflow.schema import FILE_GROUP
 
 ID = "id"
