@@ -4,6 +4,7 @@
 
     DflowError
     ├── FlowError
+    │   ├── SettingError (ValueError)              a value that an argument of `create_flow` cannot have
     │   ├── TaskDefinitionError (TypeError)        a function that is no task, or a task that cannot be one
     │   ├── WiringError (ValueError)               inputs and outputs of the tasks do not fit together
     │   ├── EmptySourceError (ValueError)          nothing to work on
@@ -13,7 +14,7 @@
     │   ├── FlowFileError (ValueError)             a missing or damaged .flow file
     │   ├── FlowCancelledError (RuntimeError)
     │   ├── TooManyFailuresError (RuntimeError)    max_failures was passed
-    │   ├── ClusterError (RuntimeError)            no scheduler, no workers, workers that cannot see the files
+    │   └── ClusterError (RuntimeError)            no scheduler, no workers, workers that cannot see the files
     ├── SchemaError (ValueError)                   a schema that contradicts itself, or data that contradicts it
     ├── StorageError
     │   ├── KeyNotFoundError (KeyError)
@@ -59,6 +60,12 @@ class FlowError(DflowError):
     """Something about a flow, its tasks or its folder."""
 
     kind = "flow"
+
+
+class SettingError(FlowError, ValueError):
+    """A value that an argument of `create_flow` cannot have."""
+
+    kind = "setting"
 
 
 class TaskDefinitionError(FlowError, TypeError):

@@ -6,8 +6,9 @@ Batches return these, never arrays. Everything here pickles, compares by value, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
@@ -215,3 +216,31 @@ class ShardRecord:
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     digest: str = ""
     reused: bool = False
+
+
+def share_layouts(records: Iterable[ItemRecord], known: dict[SampleLayout, SampleLayout]) -> tuple[ItemRecord, ...]:
+    """The same records, equal layouts being one object: the one in `known`, which grows by the new ones.
+
+    Pickled together, they then carry a layout once.
+    """
+    by_id: dict[int, SampleLayout] = {}
+    return tuple(_shared(record, known, by_id) for record in records)
+
+
+def _shared(record: ItemRecord, known: dict[SampleLayout, SampleLayout], by_id: dict[int, SampleLayout]) -> ItemRecord:
+    if not record.samples:
+        return record
+    return replace(record, samples=tuple([_lean(sample, record.item, known, by_id) for sample in record.samples]))
+
+
+def _lean(
+    sample: SampleRecord, item: str, known: dict[SampleLayout, SampleLayout], by_id: dict[int, SampleLayout]
+) -> SampleRecord:
+    layout = by_id.get(id(sample.layout))
+    if layout is None:
+        layout = known.setdefault(sample.layout, sample.layout)
+        by_id[id(sample.layout)] = layout
+    source = item if sample.source == item else sample.source
+    return replace(
+        sample, source=source, layout=layout, values=tuple([(sys.intern(name), value) for name, value in sample.values])
+    )

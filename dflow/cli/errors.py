@@ -112,7 +112,7 @@ def _is_wanted(entry: dict[str, Any], kinds: tuple[str, ...], match: re.Pattern[
 
 
 def _show_kinds(entries: list[dict[str, Any]]) -> None:
-    from dflow.flowmanager.reports.outputs import ADVICE
+    from dflow.flowmanager.reports.flowfiles import ADVICE
 
     counts = Counter(str(entry.get("kind", "error")) for entry in entries)
     rows = [(count, kind, ADVICE.get(kind, "see its message")) for kind, count in counts.most_common()]

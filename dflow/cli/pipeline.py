@@ -43,7 +43,8 @@ class Overrides:
 
 
 def _checked_memory(_context: click.Context, _parameter: click.Parameter, limit: str | None) -> str | None:
-    from dflow.flowmanager.plan.settings import SettingError, checked_limits
+    from dflow.errors import SettingError
+    from dflow.flowmanager.plan.settings import checked_limits
 
     try:
         checked_limits(None, limit, 0, None)

@@ -9,7 +9,7 @@ import click
 from dflow.cli.errors import read_errors
 from dflow.cli.output import echo
 from dflow.cli.pipeline import Overrides, flow_options, load_flow
-from dflow.cli.running import run_to_exit
+from dflow.cli.run import run_to_exit
 
 
 @click.command(short_help="Take up what failed in a flow's last run.")

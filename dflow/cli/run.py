@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from dflow.cli.main import EXIT_SOME_FAILED, Failure
+from dflow.cli.output import echo, echo_json
 from dflow.cli.pipeline import Overrides, flow_options, load_flow
-from dflow.cli.running import run_to_exit
+from dflow.errors import DflowError
 from dflow.plaintext import plain
 
 if TYPE_CHECKING:
@@ -66,7 +73,7 @@ def given_inputs(flow: Flow, sources: tuple[str, ...], inputs: tuple[str, ...]) 
         If a source is not there, an input is no ``name=value``, or there is nothing to work on.
     """
     from dflow.flowmanager.plan.wiring import plan
-    from dflow.flowmanager.stages.session import remembered_inputs
+    from dflow.flowmanager.run.session import remembered_inputs
 
     given: dict[str, Any] = {}
     if sources:
@@ -98,3 +105,48 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+if TYPE_CHECKING:
+    from dflow.flowmanager import FlowOutput
+
+Process = Callable[[], tuple["FlowOutput", Mapping[str, Any], str]]
+
+
+def run_to_exit(ctx: click.Context, process: Process, *, as_json: bool) -> NoReturn:
+    """Run a flow, tell what came out on standard output, and exit: 0, or 3 where files failed.
+
+    Bars and tables go to standard error. An error in the user's own code shows its traceback.
+    """
+    try:
+        with _terminated_like_interrupted():
+            output, summary, flow_file = process()
+    except DflowError:
+        raise
+    except Exception as error:
+        lines = "".join(traceback.format_exception(error)).rstrip()
+        raise Failure(f"a task of the flow raised:\n{lines}") from error
+    if as_json:
+        echo_json({**summary, "flow_file": flow_file})
+    else:
+        echo(flow_file)
+        if output.counts.failed:
+            echo(f"{output.counts.failed} files failed; see: dflow errors {flow_file}", err=True)
+    ctx.exit(EXIT_SOME_FAILED if output.counts.failed else 0)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM (a queue's time limit, a service that stops) ends the flow as Ctrl-C does: cleanly, to be resumed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

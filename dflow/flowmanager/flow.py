@@ -9,11 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dflow.errors import EmptySourceError, WiringError
-from dflow.flowmanager.handle import RunningFlow
 from dflow.flowmanager.history.freshness import LASTING_KINDS, LIMIT_KINDS
-from dflow.flowmanager.plan.listing import listed
+from dflow.flowmanager.plan.items import check_sources
 from dflow.flowmanager.plan.registry import print_task_registry
-from dflow.flowmanager.plan.roots import check_sources
 from dflow.flowmanager.plan.settings import (
     FlowSettings,
     checked_limits,
@@ -24,12 +22,14 @@ from dflow.flowmanager.plan.settings import (
     checked_tasks,
     checked_workers,
 )
+from dflow.flowmanager.plan.tasks import listed
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Plan, plan
-from dflow.flowmanager.reports import bars
-from dflow.flowmanager.reports.bars import is_notebook, notebook_bars
+from dflow.flowmanager.reports import console
+from dflow.flowmanager.reports.console import is_notebook, notebook_bars
 from dflow.flowmanager.reports.flowoutput import FlowOutput
 from dflow.flowmanager.reports.progress import Listener, ProgressEvent
-from dflow.flowmanager.stages.session import remembered_inputs, run_flow
+from dflow.flowmanager.run.session import remembered_inputs, run_flow
+from dflow.flowmanager.runningflow import RunningFlow
 from dflow.hoops.arguments import hoops_arguments
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ class Flow:
     ) -> tuple[FlowOutput, dict[str, Any], str]:
         wired, given = self._checked_inputs(inputs)
         self._inputs = given
-        shown = bars.default_bars() if progress is None or progress is True else None
+        shown = console.default_bars() if progress is None or progress is True else None
         listeners: list[Listener] = [shown] if shown is not None else [progress] if callable(progress) else []
         try:
             result = run_flow(

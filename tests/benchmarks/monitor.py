@@ -31,7 +31,7 @@ from tornado.websocket import websocket_connect
 
 import dflow
 from dflow.flowmanager.reports import monitorfeed
-from dflow.flowmanager.stages import run as flow_run
+from dflow.flowmanager.run import engines
 from dflow.monitor import events
 from tests.benchmarks.pipeline import make_sources
 from tests.benchmarks.tasks import encode, gather, noop
@@ -166,7 +166,7 @@ def compare(watched: Watched, cost: dict[str, float], flow: Any, inputs: dict[st
     run_flow(watched, flow, inputs)  # warm
     shares, open_shares, plain, with_page = [], [], [], []
     for _ in range(N_ROUNDS):
-        with mock.patch.object(flow_run, "MonitorFeed", _Nobody):
+        with mock.patch.object(engines, "MonitorFeed", _Nobody):
             plain.append(run_flow(watched, flow, inputs)[0])
         counting = mock.patch.object(monitorfeed.MonitorFeed, "_send", autospec=True, side_effect=send)
         with open_page(watched) as requests, counting as messages:

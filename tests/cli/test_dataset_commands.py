@@ -105,7 +105,7 @@ def test_what_is_no_flow_is_wrong_usage(paths, tmp_path):
     assert "is neither a .flow file nor" in invoke("info", paths.infoset).output
     damaged = invoke("info", second)
     assert damaged.exit_code == 1
-    assert "no flow file" in damaged.stderr
+    assert "not a .flow file" in damaged.stderr
 
 
 def test_a_flow_without_export_has_its_counts_only(paths):

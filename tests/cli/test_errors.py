@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dflow.flowmanager.history.freshness import LASTING_KINDS, LIMIT_KINDS
-from dflow.flowmanager.reports.outputs import ADVICE, error_entries
+from dflow.flowmanager.reports.flowfiles import ADVICE, error_entries
 from dflow.records import ErrorRecord, cause
 from tests.cli.programs import HOSTILE, invoke
 

@@ -7,7 +7,7 @@ import pytest
 
 from dflow.cli.main import Failure
 from dflow.cli.pipeline import Overrides, load_flow, split_target
-from dflow.flowmanager.plan.settings import SettingError
+from dflow.errors import SettingError
 
 
 @pytest.mark.parametrize(

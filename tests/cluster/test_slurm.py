@@ -16,7 +16,7 @@ import pytest
 import dflow
 from dflow.demo.parts import write_parts
 from dflow.errors import ClusterError
-from dflow.flowmanager.cluster import profiles
+from dflow.flowmanager.cluster import queues
 from tests.cluster import slurm_node
 from tests.cluster.slow_tasks import encode_slowly, gather
 from tests.trees import tree_digest
@@ -76,7 +76,7 @@ def queue(tmp_path: Path, **overrides: Any) -> Any:
         "worker_extra_args": ["--preload", "dflow.flowmanager.preload"],
         "job_script_prologue": [f"export PYTHONPATH={Path(__file__).resolve().parents[2]}"],
     }
-    return profiles.queue_cluster("slurm", max_workers=2, overrides={**options, **overrides})
+    return queues.queue_cluster("slurm", max_workers=2, overrides={**options, **overrides})
 
 
 def test_flow_finishes_with_an_equal_dataset_when_a_job_is_cancelled(
@@ -210,8 +210,8 @@ def test_a_job_that_never_starts_is_explained_by_the_queue(
 ) -> None:
     """The node has six processors; a job that wants sixty waits for ever."""
     starved = queue(tmp_path, cores=60, processes=1)
-    monkeypatch.setattr(profiles, "queue_cluster", lambda name, **_: starved)
-    monkeypatch.setattr(profiles, "wait_seconds", lambda name: 6.0)
+    monkeypatch.setattr(queues, "queue_cluster", lambda name, **_: starved)
+    monkeypatch.setattr(queues, "wait_seconds", lambda name: 6.0)
     flow = dflow.create_flow(name="parts", tasks=[gather, encode_slowly], flows_outputdir=tmp_path, cluster="slurm")
     (tmp_path / "parts").mkdir()
     with pytest.raises(ClusterError, match=r"no worker within 6 s\.\n.*squeue"):

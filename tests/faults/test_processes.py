@@ -166,7 +166,7 @@ def test_a_lost_scheduler_ends_the_flow_with_a_clear_error_and_the_next_run_goes
     tabulate: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dflow.flowmanager.cluster.clusterclient.LOST_SECONDS", 1.0)
+    monkeypatch.setattr("dflow.flowmanager.cluster.clusterengine.LOST_SECONDS", 1.0)
     case = Case(tmp_path, {"cluster": dask_cluster.address}).prepare()
     gates.hold(case.gates, "p11")
 

@@ -15,7 +15,7 @@ import dflow
 from dflow.dataset import DatasetExplorer
 from dflow.flowmanager import flowtask
 from dflow.flowmanager.plan.batching import Batcher, Sized
-from dflow.flowmanager.reports.summary import print_report
+from dflow.flowmanager.reports.console import print_report
 
 
 def test_c01_files_are_worked_on_by_several_processes(faulty):

@@ -1,7 +1,1 @@
-"""Where nodes are computed: any Dask cluster, or this process.
-
-`engine` (nodes in, results out), `clusterclient` (a sliding window of nodes on a cluster), `clusters` (which cluster),
-`profiles` (queues) and `queuejobs` (jobs that are replaced), `node` (what a node calls), `guard` (workers that may not
-call it), `deaths` (workers that keep dying). Whether hosts can run a flow at all: `doctor`, from `hostfacts` to
-`findings`.
-"""
+"""Where nodes are computed: on any Dask cluster, or in this process."""

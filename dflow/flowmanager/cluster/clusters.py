@@ -24,7 +24,7 @@ from distributed.comm import CommClosedError, connect
 from distributed.security import Security
 
 from dflow.errors import ClusterError
-from dflow.flowmanager.cluster import profiles
+from dflow.flowmanager.cluster import queues
 from dflow.monitor.preload import offer_pages
 
 CONNECT_SECONDS = 15.0
@@ -91,22 +91,22 @@ def resolve(cluster: Any = None, *, max_workers: int | None = None) -> Connectio
     raise ClusterError(
         f"cluster={cluster!r} is {type(cluster).__name__}; expected a distributed Client, a cluster object, a "
         f"scheduler's "
-        f"address or one of {list(profiles.profile_names())}."
+        f"address or one of {list(queues.profile_names())}."
     )
 
 
 def _by_text(text: str, max_workers: int | None) -> Connection:
     if text == "local":
         return _local(max_workers)
-    if text in profiles.profile_names():
-        queue = profiles.queue_cluster(text, max_workers=max_workers)
+    if text in queues.profile_names():
+        queue = queues.queue_cluster(text, max_workers=max_workers)
         client = _connect(queue)
-        wait = profiles.wait_seconds(text)
-        return _checked(Connection(client, (client, queue), wait), lambda: profiles.queue_says(text))
+        wait = queues.wait_seconds(text)
+        return _checked(Connection(client, (client, queue), wait), lambda: queues.queue_says(text))
     if "://" not in text and ":" not in text:
         raise ClusterError(
             f"cluster={text!r} is no scheduler's address (tcp://host:8786) and no profile; "
-            f"profiles: {list(profiles.profile_names())}."
+            f"profiles: {list(queues.profile_names())}."
         )
     _greet(text)
     client = _connect(text)

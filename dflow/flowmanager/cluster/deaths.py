@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from distributed import Client
 
-from dflow.flowmanager.plan.nodenames import is_node_of
+from dflow.flowmanager.cluster.nodekeys import is_node_of
 from dflow.records import ErrorRecord
 
 _LOGGER = logging.getLogger(__name__)

@@ -43,7 +43,7 @@ from dflow.flowmanager.cluster.hostfacts import (
     look_on_worker,
     probe_path,
 )
-from dflow.flowmanager.plan.roots import looks_like_a_path
+from dflow.flowmanager.plan.items import looks_like_a_path
 from dflow.localpath import local_path
 
 MAX_SOURCES = 50

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from dflow._version import __version__
-from dflow.flowmanager.history.modules import (
+from dflow.flowmanager.history.usercode import (
     Import,
     code_text,
     imports_in,

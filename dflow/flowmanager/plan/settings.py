@@ -11,17 +11,11 @@ from typing import Any, get_args
 from dask.utils import parse_bytes
 
 from dflow.config import TIMEOUT_SECONDS
-from dflow.errors import FlowError, OutputFolderError, TaskDefinitionError, WiringError
+from dflow.errors import OutputFolderError, SettingError, TaskDefinitionError, WiringError
 from dflow.flowmanager.plan.batch import Limits, SampleKind, StorageKind
 from dflow.flowmanager.plan.registry import validate_tasks
 from dflow.flowmanager.plan.tasks import TaskSpec, spec_of
 from dflow.storage.paths import FlowPaths
-
-
-class SettingError(FlowError, ValueError):
-    """A value of `create_flow` that cannot be."""
-
-    kind = "setting"
 
 
 @dataclass(frozen=True, slots=True)

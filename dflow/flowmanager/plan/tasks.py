@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,3 +90,23 @@ def positional_parameters(function: Callable[..., Any]) -> list[inspect.Paramete
         ) from error
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [parameter for parameter in signature.parameters.values() if parameter.kind in kinds]
+
+
+def listed(value: Any) -> list[Any]:
+    """A value as a list of items: sequences and iterators spread, texts, paths and mappings alone, None empty."""
+    if value is None:
+        return []
+    if isinstance(value, (str, bytes, os.PathLike, Mapping)) or not hasattr(value, "__iter__"):
+        return [value]
+    return list(value)
+
+
+class Gathering:
+    """An extract function whose result is made a list where it runs, so that generators and arrays travel too."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> list[Any]:
+        """Call the user's function."""
+        return listed(self._function(*arguments, **keywords))

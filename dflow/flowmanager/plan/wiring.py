@@ -68,7 +68,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Chain:
     """Steps that follow each other item by item: one batch goes through all of them without waiting for the others.
 
     `kind` "gather": an extract task, whose returned lists become items; "here": one call in the calling process;
@@ -79,8 +79,8 @@ class Stage:
     steps: tuple[Step, ...]
 
     @property
-    def root(self) -> Source:
-        """What the stage's items are."""
+    def source(self) -> Source:
+        """What the chain's items are."""
         return self.steps[0].item
 
 
@@ -89,7 +89,7 @@ class Plan:
     """The whole flow, decided."""
 
     steps: tuple[Step, ...]
-    stages: tuple[Stage, ...]
+    chains: tuple[Chain, ...]
     input_keys: tuple[str, ...]
 
     @property
@@ -123,7 +123,7 @@ def plan(tasks: Sequence[TaskSpec], input_keys: Iterable[str] | None = None) -> 
     steps = _number_stages(steps)
     found = keys if keys is not None else _assumed_keys(steps)
     _check_all_inputs_used(steps, found)
-    return Plan(tuple(steps), _chain(steps), found)
+    return Plan(tuple(steps), _chains(steps), found)
 
 
 def _wire(index: int, task: TaskSpec, earlier: Sequence[Step], keys: tuple[str, ...] | None) -> Step:
@@ -249,15 +249,15 @@ def _check_all_inputs_used(steps: Sequence[Step], keys: tuple[str, ...]) -> None
         raise WiringError(f"No task takes the flow's input {unused[0]!r}. The tasks take: {takes}.")
 
 
-def _chain(steps: Sequence[Step]) -> tuple[Stage, ...]:
+def _chains(steps: Sequence[Step]) -> tuple[Chain, ...]:
     """Group consecutive per-item steps that go through the same items."""
-    stages: list[list[Step]] = []
+    chains: list[list[Step]] = []
     for step in steps:
-        if stages and _continues(stages[-1], step):
-            stages[-1].append(step)
+        if chains and _continues(chains[-1], step):
+            chains[-1].append(step)
         else:
-            stages.append([step])
-    return tuple(Stage(_kind(group[0]), tuple(group)) for group in stages)
+            chains.append([step])
+    return tuple(Chain(_kind(group[0]), tuple(group)) for group in chains)
 
 
 def _kind(step: Step) -> Literal["gather", "here", "items"]:

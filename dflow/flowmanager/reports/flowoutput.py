@@ -12,7 +12,7 @@ from typing import Any
 
 from dflow.flowmanager.cluster.deaths import WorkerDeath, by_host
 from dflow.flowmanager.plan.batch import BodyValues, unpack_value
-from dflow.flowmanager.plan.listing import listed
+from dflow.flowmanager.plan.tasks import listed
 from dflow.localpath import local_path
 from dflow.records import ErrorRecord, ItemRecord, cause
 

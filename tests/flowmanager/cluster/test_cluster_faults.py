@@ -23,11 +23,11 @@ from dask.utils import key_split
 import dflow
 from dflow.errors import ClusterError, FlowCancelledError, TooManyFailuresError
 from dflow.flowmanager import flowtask
-from dflow.flowmanager.cluster.clusterclient import ClusterEngine
+from dflow.flowmanager.cluster.clusterengine import ClusterEngine
 from dflow.flowmanager.cluster.clusters import free_port, resolve
 from dflow.flowmanager.cluster.engine import Job
+from dflow.flowmanager.cluster.nodekeys import NodeNames, node_key, renamed
 from dflow.flowmanager.history.journal import JOURNAL_NAME
-from dflow.flowmanager.plan.nodenames import NodeNames, node_key, renamed
 from tests.flowmanager.flowparts import hidden, tree_bytes
 
 

@@ -21,7 +21,7 @@ import dflow
 from dflow.errors import ClusterError
 from dflow.flowmanager import flowtask, preload
 from dflow.flowmanager.cluster import clusters
-from dflow.flowmanager.cluster.clusterclient import ClusterEngine
+from dflow.flowmanager.cluster.clusterengine import ClusterEngine
 from dflow.flowmanager.cluster.engine import Job
 from dflow.flowmanager.cluster.guard import guarded
 from tests.flowmanager.flowparts import encode, gather, write_sources

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from blake3 import blake3
 
-from dflow.flowmanager.history.freshness import SourceState, Wanted, content_hash, examine, judge
+from dflow.flowmanager.history.freshness import SourceState, Wanted, content_hash, examine, judge, stores_are_whole
 from dflow.flowmanager.history.journal import Entry
 from dflow.records import ErrorRecord, ItemRecord
+from dflow.storage import OptStorage
+from dflow.storage.sample import describe
 
 WANTED = Wanted("f1", previews=False, timeout_seconds=120.0, memory_bytes=0)
 OLD = SourceState(100, 1_000)
@@ -91,3 +95,50 @@ def test_a_folder_is_its_listing_and_anything_else_its_name(tmp_path):
     (tmp_path / "sub" / "b").write_text("x")
     assert content_hash(tmp_path, "f") != before
     assert content_hash(3, "3") == content_hash(4, "3") != content_hash(3, "4")
+
+
+def entry_of(folder: Path, n_arrays: int) -> tuple[Entry, Path]:
+    """A sealed store and the journal's entry about it."""
+    storage = OptStorage(str(folder / "ab_0"))
+    for number in range(n_arrays):
+        storage.save_data(f"faces/array_{number}", np.arange(7, dtype=np.float32))
+    storage.compress_store()
+    sample = describe(storage, "ab_0", "a.step", -1)
+    storage.close()
+    record = ItemRecord(0, "a.step", "succeeded", (sample,))
+    return Entry("encode", "a.step", "ff", 1, 1, "f", False, 1.0, 0, (record,)), folder / "ab_0.data"
+
+
+@pytest.mark.parametrize("n_arrays", [1, 13, 300])  # the last one's directory is longer than what is read at first
+def test_a_store_as_it_was_written_is_whole(tmp_path, n_arrays):
+    entry, _ = entry_of(tmp_path, n_arrays)
+    assert stores_are_whole(entry, str(tmp_path))
+
+
+@pytest.mark.parametrize("n_arrays", [1, 300])
+@pytest.mark.parametrize("where", ["first of the directory", "last of the directory"])
+def test_a_change_in_the_directory_is_seen(tmp_path, n_arrays, where):
+    entry, file = entry_of(tmp_path, n_arrays)
+    data = bytearray(file.read_bytes())
+    begin = int.from_bytes(data[-6:-2], "little")
+    at = begin + 10 if where.startswith("first") else len(data) - 22 - 1
+    data[at] ^= 1
+    file.write_bytes(data)
+    assert not stores_are_whole(entry, str(tmp_path))
+
+
+@pytest.mark.parametrize("length", [0, 1, 21, 22, 500, -1])
+def test_a_truncated_store_is_not_whole(tmp_path, length):
+    entry, file = entry_of(tmp_path, 3)
+    file.write_bytes(file.read_bytes()[:length])
+    assert not stores_are_whole(entry, str(tmp_path))
+
+
+def test_a_longer_store_a_folder_and_nothing_are_not_whole(tmp_path):
+    entry, file = entry_of(tmp_path, 3)
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert not stores_are_whole(entry, str(tmp_path))
+    file.unlink()
+    assert not stores_are_whole(entry, str(tmp_path))
+    file.mkdir()
+    assert not stores_are_whole(entry, str(tmp_path))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 import dflow
-from dflow.errors import FlowError, OutputFolderError, TaskDefinitionError, WiringError
+from dflow.errors import FlowError, OutputFolderError, SettingError, TaskDefinitionError, WiringError
 from dflow.flowmanager import flowtask
-from dflow.flowmanager.plan.settings import SettingError
 
 
 @flowtask.transform(inputs=["item"])

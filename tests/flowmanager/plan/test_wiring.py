@@ -49,7 +49,7 @@ def test_the_page_wires_files_to_cad_file():
     assert wired.steps[1].item == Source(0, "files")
     assert kinds(wired.steps[1]) == ["item", "cad_loader", "storage"]
     assert wired.steps[1].is_last_stage
-    assert [stage.kind for stage in wired.stages] == ["gather", "items"]
+    assert [chain.kind for chain in wired.chains] == ["gather", "items"]
 
 
 def test_loader_and_storage_are_injected_by_position_behind_one_input():
@@ -98,7 +98,7 @@ def test_chained_transforms_form_one_stage_with_numbered_stores():
         return path
 
     wired = plan(specs(gather, encode, label, from_the_file, aggregate), ["sources"])
-    assert [[step.task.name for step in stage.steps] for stage in wired.stages] == [
+    assert [[step.task.name for step in chain.steps] for chain in wired.chains] == [
         ["gather"],
         ["encode", "label", "from_the_file"],
         ["aggregate"],

@@ -11,14 +11,14 @@ from rich.console import Console
 
 import dflow
 from dflow.flowmanager import flowtask
-from dflow.flowmanager.plan.listing import listed
+from dflow.flowmanager.plan.tasks import listed
 from dflow.flowmanager.plan.wiring import plan
-from dflow.flowmanager.reports import bars
+from dflow.flowmanager.reports import console
+from dflow.flowmanager.reports.console import print_report
+from dflow.flowmanager.reports.flowfiles import error_entries
 from dflow.flowmanager.reports.flowlog import FlowLog
 from dflow.flowmanager.reports.flowoutput import Counts, FlowOutput, TaskOutcome, frequent_errors
-from dflow.flowmanager.reports.outputs import error_entries
 from dflow.flowmanager.reports.progress import Progress, ProgressEvent
-from dflow.flowmanager.reports.summary import print_report
 from dflow.records import ErrorRecord, ItemRecord
 from tests.clock import Clock
 from tests.flowmanager.flowparts import encode, gather, label, write_sources
@@ -86,7 +86,7 @@ def test_a_callback_gets_the_events_of_every_task(tmp_path, engine_arguments):
 
 def test_terminal_bars_show_counts():
     stream = io.StringIO()
-    shown = bars.TerminalBars(Console(file=stream, width=120))
+    shown = console.TerminalBars(Console(file=stream, width=120))
     shown(ProgressEvent("f", "encode", "started", 4))
     shown(ProgressEvent("f", "encode", "finished", 4, succeeded=3, failed=1, seconds=2.0))
     shown.close()

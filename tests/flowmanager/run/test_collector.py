@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from dflow.flowmanager.stages.collector import rare_full_collections
+from dflow.flowmanager.run.collector import rare_full_collections
 
 
 def test_full_collections_are_rare_in_a_run_and_as_before_after_the_last() -> None:

@@ -11,15 +11,14 @@ from typing import Any
 from dask.delayed import delayed
 
 from dflow.flowmanager.cluster.engine import Engine, SynchronousEngine, compute_each, compute_here
-from dflow.flowmanager.cluster.node import Follow
-from dflow.flowmanager.history.functions import pack_function, pack_here
+from dflow.flowmanager.cluster.nodekeys import node_key
 from dflow.flowmanager.plan.batch import Isolation
-from dflow.flowmanager.plan.listing import Gathering, listed
-from dflow.flowmanager.plan.nodenames import node_key
-from dflow.flowmanager.plan.roots import Root, sequence_identity
+from dflow.flowmanager.plan.items import FlowItem, sequence_identity
+from dflow.flowmanager.plan.tasks import Gathering, listed
 from dflow.flowmanager.plan.wiring import Step
-from dflow.flowmanager.stages.jobs import ChainPlan, gather_limits, make_job, task_call
-from dflow.flowmanager.stages.run import FlowRun, StepResult, source_values
+from dflow.flowmanager.run.flowrun import FlowRun, StepResult, source_values
+from dflow.flowmanager.run.functions import pack_function, pack_here
+from dflow.flowmanager.run.nodes import ChainTemplate, Follow, gather_limits, make_job, task_call
 from dflow.storage.paths import item_identity
 
 
@@ -42,7 +41,7 @@ def run_gather(run: FlowRun, step: Step) -> StepResult:
     """Run an extract task: once over all sources or once a source, on the cluster when one runs already."""
     started = time.monotonic()
     sources = source_values(run, step.item)
-    roots = _gather_roots(run, step, sources)
+    items = _gather_items(run, step, sources)
     engine = run.engines.light()
     isolation = _isolation(run, step, engine)
     gathering = Gathering(step.task.function)
@@ -52,11 +51,11 @@ def run_gather(run: FlowRun, step: Step) -> StepResult:
         else pack_function(gathering, run.fingerprint.modules, step.task.name)
     )
     call = task_call(step, function)
-    template = run.template(step, call)
-    plan = ChainPlan(
-        template=replace(
-            template,
-            limits=gather_limits(template.limits),
+    batch = run.template(step, call)
+    chain = ChainTemplate(
+        batch=replace(
+            batch,
+            limits=gather_limits(batch.limits),
             export_visualization=False,
             isolation=isolation,
         ),
@@ -65,9 +64,9 @@ def run_gather(run: FlowRun, step: Step) -> StepResult:
         needs_values=(True,),
         suffixes=(run.engines.suffix(step.task.name),),
     )
-    bar = run.progress.start(step.task.name, len(roots), unit="sources")
+    bar = run.progress.start(step.task.name, len(items), unit="sources")
     records = []
-    nodes = [make_job(plan, number, {number: root}, {}).nodes[0] for number, root in enumerate(roots)]
+    nodes = [make_job(chain, number, {number: item}, {}).nodes[0] for number, item in enumerate(items)]
     for result in compute_each(engine, nodes):
         records.extend(result.items)
         run.log.items(step.task.name, result.items)
@@ -75,14 +74,14 @@ def run_gather(run: FlowRun, step: Step) -> StepResult:
         bar.advance(succeeded=len(result.items) - len(errors), failed=len(errors), errors=errors)
     bar.finish()
     records.sort(key=lambda record: record.item_index)
-    return StepResult(step, roots=roots, records=records, seconds=time.monotonic() - started, n_nodes=len(nodes))
+    return StepResult(step, items=items, records=records, seconds=time.monotonic() - started, n_nodes=len(nodes))
 
 
-def _gather_roots(run: FlowRun, step: Step, sources: list[Any]) -> list[Root]:
+def _gather_items(run: FlowRun, step: Step, sources: list[Any]) -> list[FlowItem]:
     folder = run.settings.paths.root
     if step.whole:
-        return [Root(sequence_identity(sources, folder), sources)]
-    return [Root(_name(source, folder), source) for source in sources]
+        return [FlowItem(sequence_identity(sources, folder), sources)]
+    return [FlowItem(_name(source, folder), source) for source in sources]
 
 
 def _isolation(run: FlowRun, step: Step, engine: Engine) -> Isolation:

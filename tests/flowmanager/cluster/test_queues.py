@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from dflow.errors import ClusterError
-from dflow.flowmanager.cluster import profiles
+from dflow.flowmanager.cluster import queues
 from dflow.flowmanager.preload import cap_threads, describe_worker
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 DIRECTIVES = {
     "slurm": ["#SBATCH -J dflow", "#SBATCH --cpus-per-task=8", "#SBATCH --mem=30G", "#SBATCH -t 01:00:00"],
@@ -29,7 +29,7 @@ DIRECTIVES = {
 @pytest.fixture(autouse=True)
 def own_configuration() -> Iterator[None]:
     """Changes to Dask's configuration end with the test."""
-    profiles.jobqueue_classes()
+    queues.jobqueue_classes()
     config, n_defaults = copy.deepcopy(dask.config.config), len(dask.config.defaults)
     yield
     dask.config.config.clear()
@@ -38,16 +38,16 @@ def own_configuration() -> Iterator[None]:
 
 
 def job_script(name: str, **overrides: Any) -> str:
-    options, _ = profiles.queue_options(name)
-    module = profiles.jobqueue_classes()
-    cluster_class = getattr(module, profiles.QUEUES[name])
+    options, _ = queues.queue_options(name)
+    module = queues.jobqueue_classes()
+    cluster_class = getattr(module, queues.QUEUES[name])
     options.update(overrides, name="dflow")
     options["scheduler_options"] = {"dashboard_address": "127.0.0.1:0", "interface": "lo"}
     with cluster_class(**options) as cluster:
         return str(cluster.job_script())
 
 
-@pytest.mark.parametrize("name", sorted(profiles.QUEUES))
+@pytest.mark.parametrize("name", sorted(queues.QUEUES))
 def test_job_script_has_the_queue_s_own_directives(name: str) -> None:
     script = job_script(name)
     for directive in DIRECTIVES[name]:
@@ -60,7 +60,7 @@ def test_job_script_has_the_queue_s_own_directives(name: str) -> None:
 
 def test_the_user_s_configuration_wins_key_by_key() -> None:
     with dask.config.set({"jobqueue.slurm": {"queue": "gpu", "cores": 4, "processes": 4}}):
-        options, own = profiles.queue_options("slurm")
+        options, own = queues.queue_options("slurm")
     assert options["queue"] == "gpu"
     assert options["cores"] == 4
     assert options["memory"] == "32GB"
@@ -69,13 +69,13 @@ def test_the_user_s_configuration_wins_key_by_key() -> None:
 
 def test_profile_without_memory_is_refused_with_what_to_edit() -> None:
     with pytest.raises(ClusterError, match=r"jobqueue\.yaml"):
-        profiles.queue_cluster("slurm", overrides={"memory": None})
+        queues.queue_cluster("slurm", overrides={"memory": None})
 
 
 def test_wheel_carries_the_profiles() -> None:
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     assert '"cluster" = "dflow/_cluster"' in project
-    assert profiles.profile_folder() == REPOSITORY / "cluster"
+    assert queues.profile_folder() == REPOSITORY / "cluster"
 
 
 @pytest.mark.parametrize("name", ["dask.yaml", "local.yaml", "jobqueue.yaml", "container/compose.yaml"])

@@ -44,11 +44,11 @@ def test_touched_files_are_compared_here(root: Path, monkeypatch: pytest.MonkeyP
     def no_cluster(*_: Any, **__: Any) -> Any:
         raise AssertionError("a cluster was started")
 
-    monkeypatch.setattr("dflow.flowmanager.stages.run.resolve", no_cluster)
+    monkeypatch.setattr("dflow.flowmanager.run.engines.resolve", no_cluster)
     for path in (root / "in").glob("*.txt"):
         os.utime(path, (2e9, 2e9))
     assert run(root, debug=False) == {"reused": 3, "succeeded": 3}
-    monkeypatch.setattr("dflow.flowmanager.stages.itemstage.content_hash", no_cluster)
+    monkeypatch.setattr("dflow.flowmanager.run.itemchain.content_hash", no_cluster)
     assert run(root, debug=False) == {"reused": 3, "succeeded": 3}  # the new times were written down
 
 

@@ -16,10 +16,10 @@ import pytest
 from distributed import Scheduler, Worker
 from distributed.deploy.spec import ProcessInterface
 
-from dflow.flowmanager.cluster import profiles, queuejobs
-from dflow.flowmanager.cluster.queuejobs import LastingJobs
+from dflow.flowmanager.cluster import queues
+from dflow.flowmanager.cluster.queues import LastingJobs
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 class PlayedJob(ProcessInterface):
@@ -52,7 +52,7 @@ class PlayedJob(ProcessInterface):
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(PlayedJob, "submitted", [])
     monkeypatch.setattr(PlayedJob, "n_failures", 0)
-    monkeypatch.setattr(queuejobs, "RESUBMIT_SECONDS", 0.2)
+    monkeypatch.setattr(queues, "RESUBMIT_SECONDS", 0.2)
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "400ms"}):
         yield
 
@@ -168,7 +168,7 @@ def played_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("name", sorted(profiles.QUEUES))
+@pytest.mark.parametrize("name", sorted(queues.QUEUES))
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_every_profile_replaces_a_job_that_is_killed(
     name: str, adaptive: bool, tmp_path: Path, played_queue: Callable[[], list[int]]
@@ -184,7 +184,7 @@ def test_every_profile_replaces_a_job_that_is_killed(
     }
     with (
         dask.config.set({f"jobqueue.{name}.dflow-adaptive": adaptive}),
-        profiles.queue_cluster(name, max_workers=2, overrides=options) as cluster,
+        queues.queue_cluster(name, max_workers=2, overrides=options) as cluster,
     ):
         wait_for(lambda: len(cluster.scheduler_info["workers"]) == 2, "the first job")
         first = set(cluster.scheduler_info["workers"])

@@ -10,11 +10,11 @@ from dask.delayed import Delayed
 
 from dflow.dataset.merge.merge import MergeReport, merge_dataset
 from dflow.flowmanager.cluster.engine import compute_each
-from dflow.flowmanager.plan.nodenames import renamed
+from dflow.flowmanager.cluster.nodekeys import renamed
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS, EXPORT_TASK
 from dflow.flowmanager.reports.flowoutput import TaskOutcome
 from dflow.flowmanager.reports.progress import TaskProgress
-from dflow.flowmanager.stages.run import FlowRun
+from dflow.flowmanager.run.flowrun import FlowRun
 from dflow.records import ErrorRecord, ItemRecord, ShardRecord
 
 

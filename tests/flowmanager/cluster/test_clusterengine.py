@@ -11,7 +11,7 @@ from distributed import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dflow.flowmanager.cluster.clusterclient import WINDOW, ClusterEngine
+from dflow.flowmanager.cluster.clusterengine import WINDOW, ClusterEngine
 from dflow.flowmanager.cluster.clusters import resolve
 from dflow.flowmanager.cluster.engine import FEW, Engine, Finished, Job, SynchronousEngine, compute_each
 

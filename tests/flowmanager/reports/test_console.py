@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from dflow.flowmanager.reports.bars import NotebookBars, html_table
+from dflow.flowmanager.reports.console import NotebookBars, html_table
 from dflow.flowmanager.reports.progress import ProgressEvent
 
 

@@ -9,17 +9,23 @@ from dataclasses import replace
 
 from dflow.flowmanager.cluster.engine import Finished, Job
 from dflow.flowmanager.history.fingerprint import with_values
-from dflow.flowmanager.history.freshness import SourceState, Wanted, content_hash, examine, judge
-from dflow.flowmanager.history.interning import share_layouts
+from dflow.flowmanager.history.freshness import (
+    Reuse,
+    SourceState,
+    Wanted,
+    content_hash,
+    examine,
+    judge,
+    stores_are_whole,
+)
 from dflow.flowmanager.history.journal import Entry
-from dflow.flowmanager.history.reuse import Reuse, stores_are_whole
 from dflow.flowmanager.plan.batch import BodyValues
 from dflow.flowmanager.plan.batching import Batcher, Sized, split
-from dflow.flowmanager.plan.roots import Root
-from dflow.flowmanager.plan.wiring import Stage
-from dflow.flowmanager.stages.jobs import ChainPlan, follows_of, make_job, task_call
-from dflow.flowmanager.stages.run import FlowRun, StepResult
-from dflow.records import BatchResult, ErrorRecord, ItemRecord
+from dflow.flowmanager.plan.items import FlowItem
+from dflow.flowmanager.plan.wiring import Chain
+from dflow.flowmanager.run.flowrun import FlowRun, StepResult
+from dflow.flowmanager.run.nodes import ChainTemplate, follows_of, make_job, task_call
+from dflow.records import BatchResult, ErrorRecord, ItemRecord, share_layouts
 from dflow.storage.paths import source_path
 
 UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished"})
@@ -30,33 +36,33 @@ HASHED_HERE_BYTES = 256 * 1024**2
 """Touched sources up to this much in all are compared in this process: quicker than starting a cluster for it."""
 
 
-class ItemStage:
+class ItemChain:
     """Runs one stage over its items and keeps a record a step and item. One thread."""
 
-    def __init__(self, run: FlowRun, stage: Stage, roots: Sequence[Root]) -> None:
+    def __init__(self, run: FlowRun, chain: Chain, items: Sequence[FlowItem]) -> None:
         self._started = time.monotonic()
         self._run = run
-        self._stage = stage
-        self._roots = roots
-        self._name = "+".join(step.task.name for step in stage.steps)
-        self._is_kept = stage.steps[0].task.kind == "transform"
-        self._records: list[list[ItemRecord | None]] = [[None] * len(roots) for _ in stage.steps]
+        self._chain = chain
+        self._items = items
+        self._name = "+".join(step.task.name for step in chain.steps)
+        self._is_kept = chain.steps[0].task.kind == "transform"
+        self._records: list[list[ItemRecord | None]] = [[None] * len(items) for _ in chain.steps]
         self._fingerprint = with_values(run.fingerprint, self._inputs())
         if self._is_kept:
             run.journal.note_pipeline(self._fingerprint.digest, dict(self._fingerprint.parts))
         folder = str(run.settings.paths.root)
-        self._sources = [_examine(root, folder) for root in roots]
+        self._sources = [_examine(item, folder) for item in items]
         self._reuse = Reuse()
         self._jobs: dict[int, tuple[int, ...]] = {}
         self._again: deque[tuple[int, ...]] = deque()
         self._suspects: deque[int] = deque()
         self._tried_alone: set[int] = set()
         self._next_tag = 0
-        self._bars = [run.progress.start(step.task.name, len(roots)) for step in stage.steps]
+        self._bars = [run.progress.start(step.task.name, len(items)) for step in chain.steps]
 
     def execute(self) -> None:
         """Do what has to be done."""
-        pending = self._reuse_what_holds() if self._is_kept else list(range(len(self._roots)))
+        pending = self._reuse_what_holds() if self._is_kept else list(range(len(self._items)))
         if pending:
             self._work(pending)
         for bar in self._bars:
@@ -71,12 +77,12 @@ class ItemStage:
         return [
             StepResult(
                 step,
-                roots=self._roots,
+                items=self._items,
                 records=[record for record in records if record is not None],
                 seconds=seconds * share,
                 n_nodes=self._next_tag,
             )
-            for step, records, share in zip(self._stage.steps, self._records, shares, strict=True)
+            for step, records, share in zip(self._chain.steps, self._records, shares, strict=True)
         ]
 
     # -- what earlier runs left ------------------------------------------------------------------------------------
@@ -88,9 +94,9 @@ class ItemStage:
         touched: list[Entry] = []
         wanted, budget = self._wanted(), HASHED_HERE_BYTES
         encoded, entries = str(run.settings.paths.encoded), run.journal.state.entries
-        for index, root in enumerate(self._roots):
-            entry = entries.get((self._name, root.identity))
-            if root.identity in run.distrusted:
+        for index, item in enumerate(self._items):
+            entry = entries.get((self._name, item.identity))
+            if item.identity in run.distrusted:
                 entry = None
             verdict = judge(entry, self._sources[index], wanted)
             reason = verdict.reason
@@ -99,7 +105,7 @@ class ItemStage:
             source = self._sources[index]
             if verdict.action == "hash" and entry is not None and source.n_bytes <= budget:
                 budget -= source.n_bytes
-                if self._is_same(root, entry):
+                if self._is_same(item, entry):
                     verdict = replace(verdict, action="reuse")
                     touched.append(replace(entry, n_bytes=source.n_bytes, mtime_ns=source.mtime_ns))
                 else:
@@ -119,23 +125,23 @@ class ItemStage:
         run.count_failures(sum(record.status == "failed" for record in held))
         return pending
 
-    def _is_same(self, root: Root, entry: Entry) -> bool:
-        path = source_path(root.identity, str(self._run.settings.paths.root))
+    def _is_same(self, item: FlowItem, entry: Entry) -> bool:
+        path = source_path(item.identity, str(self._run.settings.paths.root))
         try:
-            return content_hash(path, root.identity) == entry.content_hash
+            return content_hash(path, item.identity) == entry.content_hash
         except OSError:
             return False  # the task itself will say what is wrong with the file
 
     def _wanted(self) -> Wanted:
         limits = self._run.settings.limits
-        later = {step.index for step in self._run.plan.steps} - {step.index for step in self._stage.steps}
+        later = {step.index for step in self._run.plan.steps} - {step.index for step in self._chain.steps}
         sources = [
             source
             for step in self._run.plan.steps
             if step.index in later
             for source in (step.item, *(source for _, source in step.extras))
         ]
-        own = {step.index for step in self._stage.steps}
+        own = {step.index for step in self._chain.steps}
         return Wanted(
             fingerprint=self._fingerprint.digest,
             previews=self._run.settings.previews,
@@ -147,8 +153,8 @@ class ItemStage:
 
     def _inputs(self) -> dict[str, object]:
         """What the stage's tasks are fed with from outside it, besides their items."""
-        own = {step.index for step in self._stage.steps}
-        sources = {key: source for step in self._stage.steps for key, source in step.extras}
+        own = {step.index for step in self._chain.steps}
+        sources = {key: source for step in self._chain.steps for key, source in step.extras}
         return {key: self._run.value(source) for key, source in sources.items() if source.step not in own}
 
     def _tell_reuse(self) -> None:
@@ -164,20 +170,20 @@ class ItemStage:
 
     def _work(self, pending: Sequence[int]) -> None:
         run = self._run
-        functions = [run.packed(step.task) for step in self._stage.steps]
+        functions = [run.packed(step.task) for step in self._chain.steps]
         engine = run.engines.heavy()
-        calls = tuple(task_call(step, data) for step, data in zip(self._stage.steps, functions, strict=True))
-        plan = ChainPlan(
-            template=replace(run.template(self._stage.steps[0], calls[0]), shared=self._shared()),
+        calls = tuple(task_call(step, data) for step, data in zip(self._chain.steps, functions, strict=True))
+        template = ChainTemplate(
+            batch=replace(run.template(self._chain.steps[0], calls[0]), shared=self._shared()),
             calls=calls,
-            follows=follows_of(self._stage),
-            needs_values=tuple(run.needs_value(step) for step in self._stage.steps),
+            follows=follows_of(self._chain),
+            needs_values=tuple(run.needs_value(step) for step in self._chain.steps),
             hashing=self._is_kept,
-            suffixes=tuple(run.engines.suffix(step.task.name) for step in self._stage.steps),
+            suffixes=tuple(run.engines.suffix(step.task.name) for step in self._chain.steps),
         )
         sized = [Sized(index, max(0, self._sources[index].n_bytes)) for index in pending]
         batcher = Batcher(sized, engine.n_workers)
-        finished = engine.run(self._offer(plan, batcher))
+        finished = engine.run(self._offer(template, batcher))
         try:
             for each in finished:
                 self._settle(each, batcher)
@@ -187,15 +193,15 @@ class ItemStage:
                 close()
 
     def _shared(self) -> tuple[tuple[str, object], ...]:
-        return tuple(dict(pair for step in self._stage.steps for pair in self._run.shared(step)).items())
+        return tuple(dict(pair for step in self._chain.steps for pair in self._run.shared(step)).items())
 
-    def _offer(self, plan: ChainPlan, batcher: Batcher) -> Iterator[Job | None]:
+    def _offer(self, template: ChainTemplate, batcher: Batcher) -> Iterator[Job | None]:
         """Yield the batches, those too that have to be done again; None while nothing can be done before one ends."""
         while True:
             indices = self._next_indices(batcher)
             if not indices and not self._jobs:
                 return
-            yield self._job(plan, indices) if indices else None
+            yield self._job(template, indices) if indices else None
 
     def _next_indices(self, batcher: Batcher) -> tuple[int, ...]:
         """The items of the next batch; a suspect is a batch of its own when nothing else runs."""
@@ -205,10 +211,10 @@ class ItemStage:
             self._tried_alone.update(indices)
         return indices
 
-    def _job(self, plan: ChainPlan, indices: tuple[int, ...]) -> Job:
+    def _job(self, template: ChainTemplate, indices: tuple[int, ...]) -> Job:
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._jobs[tag] = indices
-        return make_job(plan, tag, {index: self._roots[index] for index in indices}, self._reuse.hashes)
+        return make_job(template, tag, {index: self._items[index] for index in indices}, self._reuse.hashes)
 
     def _settle(self, finished: Finished, batcher: Batcher) -> None:
         indices = self._jobs.pop(finished.tag)
@@ -230,7 +236,7 @@ class ItemStage:
 
     def _settle_item(self, index: int, records: list[ItemRecord]) -> Entry | None:
         """Keep an item's records; its journal entry, None where there is nothing to write down."""
-        identity = self._roots[index].identity
+        identity = self._items[index].identity
         earlier = self._run.journal.state.entries.get((self._name, identity))
         source = self._sources[index]
         if records[0].reused and earlier is not None:
@@ -276,18 +282,18 @@ class ItemStage:
         if index not in self._tried_alone:
             self._suspects.append(index)
             return
-        task = self._stage.steps[0].task.name
+        task = self._chain.steps[0].task.name
         message = f"The cluster lost this item: {_name_of(error)}. Run the flow again to try it once more."
         record = ErrorRecord(
             "infrastructure",
             message,
             task,
-            self._roots[index].identity,
+            self._items[index].identity,
             index,
             exception=type(error).__name__,
             host=deaths[-1].host if deaths else "",
         )
-        failed = ItemRecord(index, self._roots[index].identity, "failed", error=record)
+        failed = ItemRecord(index, self._items[index].identity, "failed", error=record)
         self._store(index, [failed])
         self._run.log.items(task, [failed])
         self._run.count_failures(1)
@@ -306,27 +312,27 @@ class ItemStage:
 
     def _log(self, results: Sequence[BatchResult]) -> None:
         self._run.timeline.note(results)
-        for step, result in zip(self._stage.steps, results, strict=True):
+        for step, result in zip(self._chain.steps, results, strict=True):
             self._run.log.items(step.task.name, [record for record in result.items if not record.reused])
 
 
-def _examine(root: Root, folder: str) -> SourceState:
+def _examine(item: FlowItem, folder: str) -> SourceState:
     """The state of an item's source; what is plainly no path is not looked for."""
-    if not isinstance(root.value, str) and isinstance(root.value, (int, float, Mapping, list, tuple)):
+    if not isinstance(item.value, str) and isinstance(item.value, (int, float, Mapping, list, tuple)):
         return SourceState()
-    return examine(source_path(root.identity, folder))
+    return examine(source_path(item.identity, folder))
 
 
-def roots_after(result: StepResult) -> list[Root]:
+def items_after(result: StepResult) -> list[FlowItem]:
     """The items that a step hands to a later stage: those that succeeded, with what was returned for them."""
-    identities = {index: root.identity for index, root in enumerate(result.roots)}
-    roots: list[Root] = []
+    identities = {index: item.identity for index, item in enumerate(result.items)}
+    items: list[FlowItem] = []
     for record in result.records:
         if record.status != "succeeded" or record.value is None:
             continue
         values = [v for _, v in record.value.values] if isinstance(record.value, BodyValues) else [record.value]
-        roots.extend(Root(identities[record.item_index], value) for value in values)
-    return roots
+        items.extend(FlowItem(identities[record.item_index], value) for value in values)
+    return items
 
 
 def _name_of(error: BaseException) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from dflow.flowmanager.history.interning import share_layouts
-from dflow.records import ArrayLayout, ItemRecord, SampleLayout, SampleRecord
+from dflow.records import ArrayLayout, ItemRecord, SampleLayout, SampleRecord, share_layouts
 
 
 def layout(width: int = 1) -> SampleLayout:

@@ -15,27 +15,27 @@ from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
 from dflow.flowmanager.cluster.deaths import as_errors
 from dflow.flowmanager.history import folder
 from dflow.flowmanager.history.fingerprint import Fingerprint, fingerprint, versions
-from dflow.flowmanager.history.functions import pack_function
 from dflow.flowmanager.history.journal import Journal
 from dflow.flowmanager.history.lock import FolderLock
-from dflow.flowmanager.plan.listing import listed
-from dflow.flowmanager.plan.roots import Root, looks_like_a_path, roots_of
+from dflow.flowmanager.plan.items import FlowItem, flow_items, looks_like_a_path
 from dflow.flowmanager.plan.settings import FlowSettings
-from dflow.flowmanager.plan.tasks import EXPORT_TASK
-from dflow.flowmanager.plan.wiring import FLOW_INPUT, Plan, Stage
+from dflow.flowmanager.plan.tasks import EXPORT_TASK, listed
+from dflow.flowmanager.plan.wiring import FLOW_INPUT, Chain, Plan
+from dflow.flowmanager.reports.console import print_report
+from dflow.flowmanager.reports.flowfiles import error_entries, flow_summary, write_json, write_text
 from dflow.flowmanager.reports.flowlog import FlowLog
 from dflow.flowmanager.reports.flowoutput import Counts, FlowOutput, TaskOutcome
-from dflow.flowmanager.reports.outputs import error_entries, flow_summary, write_json, write_text
 from dflow.flowmanager.reports.progress import Listener, Progress
 from dflow.flowmanager.reports.runfacts import run_facts
 from dflow.flowmanager.reports.runreport import report_page
-from dflow.flowmanager.reports.summary import print_report
 from dflow.flowmanager.reports.timeline import Timeline
-from dflow.flowmanager.stages.collector import rare_full_collections
-from dflow.flowmanager.stages.export import damaged_identities, export_dataset, rejected_items
-from dflow.flowmanager.stages.itemstage import ItemStage, roots_after
-from dflow.flowmanager.stages.liststage import run_gather, run_here
-from dflow.flowmanager.stages.run import Engines, FlowRun, source_values
+from dflow.flowmanager.run.collector import rare_full_collections
+from dflow.flowmanager.run.engines import Engines
+from dflow.flowmanager.run.export import damaged_identities, export_dataset, rejected_items
+from dflow.flowmanager.run.flowrun import FlowRun, source_values
+from dflow.flowmanager.run.functions import pack_function
+from dflow.flowmanager.run.itemchain import ItemChain, items_after
+from dflow.flowmanager.run.liststeps import run_gather, run_here
 from dflow.records import ErrorRecord, ItemRecord
 from dflow.storage.paths import FlowPaths
 
@@ -80,7 +80,7 @@ def run_flow(
         announce(run.engines.cancel)
         run.retry_kinds = retry_kinds
         remember_inputs(settings.paths, inputs)
-        return _finish(run, _run_stages_and_export(run), started)
+        return _finish(run, _run_chains_and_export(run), started)
 
 
 def remember_inputs(paths: FlowPaths, inputs: Mapping[str, Any]) -> None:
@@ -177,8 +177,8 @@ class _Ended:
     is_dataset_new: bool = False
 
 
-def _run_stages_and_export(run: FlowRun) -> _Ended:
-    _run_stages(run)
+def _run_chains_and_export(run: FlowRun) -> _Ended:
+    _run_chains(run)
     items = final_records(run)
     if not run.settings.export or not run.plan.writes_samples:
         return _Ended(items, None, sum(len(item.samples) for item in items if item.status == "succeeded"))
@@ -186,7 +186,7 @@ def _run_stages_and_export(run: FlowRun) -> _Ended:
     if export.report is not None and export.report.damaged:
         run.distrusted |= damaged_identities(items, export.report)
         run.log.say(f"{len(run.distrusted)} items have damaged stores and are done again", "WARNING")
-        _run_stages(run)
+        _run_chains(run)
         items = final_records(run)
         export = export_dataset(run, items)
     n_samples = 0
@@ -196,50 +196,50 @@ def _run_stages_and_export(run: FlowRun) -> _Ended:
     return _Ended(items, export.outcome, n_samples, export.report is not None and not export.report.reused)
 
 
-def _run_stages(run: FlowRun) -> None:
+def _run_chains(run: FlowRun) -> None:
     run.n_failed = 0
-    for stage in run.plan.stages:
-        if stage.kind == "here":
-            run.results[stage.steps[0].index] = run_here(run, stage.steps[0])
-        elif stage.kind == "gather":
-            run.results[stage.steps[0].index] = run_gather(run, stage.steps[0])
+    for chain in run.plan.chains:
+        if chain.kind == "here":
+            run.results[chain.steps[0].index] = run_here(run, chain.steps[0])
+        elif chain.kind == "gather":
+            run.results[chain.steps[0].index] = run_gather(run, chain.steps[0])
         else:
-            _run_items(run, stage)
+            _run_items(run, chain)
     folder.drop_aside(run.settings.paths)
 
 
-def _run_items(run: FlowRun, stage: Stage) -> None:
-    roots = _stage_roots(run, stage)
+def _run_items(run: FlowRun, chain: Chain) -> None:
+    items = _chain_items(run, chain)
     folder.drop_aside(run.settings.paths)  # not before there is something to do
-    if stage.steps[0].task.kind == "transform" or not run.n_submitted:
-        run.n_submitted = len(roots)
-    work = ItemStage(run, stage, roots)
+    if chain.steps[0].task.kind == "transform" or not run.n_submitted:
+        run.n_submitted = len(items)
+    work = ItemChain(run, chain, items)
     try:
         work.execute()
     finally:  # what failed before an early end is told, too
         run.results.update({result.step.index: result for result in work.results()})
 
 
-def _stage_roots(run: FlowRun, stage: Stage) -> list[Root]:
-    source, task = stage.root, stage.steps[0].task.name
+def _chain_items(run: FlowRun, chain: Chain) -> list[FlowItem]:
+    source, task = chain.source, chain.steps[0].task.name
     if source.step != FLOW_INPUT:
         result = run.results[source.step]
-        if result.roots and result.step.task.kind != "extract" and not result.step.here:
-            return roots_after(result)
-    roots, repeated = roots_of(source_values(run, source), run.settings.paths.root, task)
+        if result.items and result.step.task.kind != "extract" and not result.step.here:
+            return items_after(result)
+    items, repeated = flow_items(source_values(run, source), run.settings.paths.root, task)
     if repeated:
         names = ", ".join(repeated[:3]) + (f" and {len(repeated) - 3} more" if len(repeated) > 3 else "")
         run.log.say(f"{task}: given more than once and done once: {names}", "WARNING")
-    if not roots:
-        raise EmptySourceError(_why_empty(run, stage))
-    return roots
+    if not items:
+        raise EmptySourceError(_why_empty(run, chain))
+    return items
 
 
-def _why_empty(run: FlowRun, stage: Stage) -> str:
+def _why_empty(run: FlowRun, chain: Chain) -> str:
     given = ", ".join(f"{key}={str(value)[:200]}" for key, value in run.inputs.items())
     errors = _errors(run)
     cause = f" {len(errors)} calls failed, the first: {errors[0].message}" if errors else ""
-    return f"Nothing to do for task {stage.steps[0].task.name!r}: no items came from {given}.{cause}"
+    return f"Nothing to do for task {chain.steps[0].task.name!r}: no items came from {given}.{cause}"
 
 
 def final_records(run: FlowRun) -> list[ItemRecord]:
@@ -248,12 +248,12 @@ def final_records(run: FlowRun) -> list[ItemRecord]:
     An item's samples are those its last store-taking task left; an item that a later task failed or skipped counts as
     that.
     """
-    counted = [stage for stage in run.plan.stages if stage.kind == "items" and stage.steps[0].task.kind == "transform"]
+    counted = [chain for chain in run.plan.chains if chain.kind == "items" and chain.steps[0].task.kind == "transform"]
     if not counted:
-        counted = [stage for stage in run.plan.stages if stage.kind == "items"][-1:]
+        counted = [chain for chain in run.plan.chains if chain.kind == "items"][-1:]
     final: dict[str, ItemRecord] = {}
-    for stage in counted:
-        for step in stage.steps:
+    for chain in counted:
+        for step in chain.steps:
             result = run.results.get(step.index)  # there is none where a run ended early
             for record in result.records if result is not None else ():
                 earlier = final.get(record.item)

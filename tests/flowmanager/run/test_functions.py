@@ -14,8 +14,8 @@ import pytest
 
 from dflow.errors import TaskDefinitionError
 from dflow.flowmanager.history.fingerprint import fingerprint
-from dflow.flowmanager.history.functions import pack_function, pack_here
-from dflow.flowmanager.plan.listing import Gathering
+from dflow.flowmanager.plan.tasks import Gathering
+from dflow.flowmanager.run.functions import pack_function, pack_here
 
 
 def test_modules_that_workers_cannot_import_travel_by_value(tmp_path, monkeypatch):
@@ -88,6 +88,6 @@ def test_tasks_of_a_main_module_run_on_the_cluster(tmp_path):
 
 
 def test_a_child_imports_no_cluster_for_an_extract_task() -> None:
-    code = "import sys, dflow.flowmanager.plan.listing; print('distributed' in sys.modules, 'dask' in sys.modules)"
+    code = "import sys, dflow.flowmanager.plan.tasks; print('distributed' in sys.modules, 'dask' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["False", "False"]

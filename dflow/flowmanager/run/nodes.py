@@ -1,20 +1,121 @@
-"""The functions behind the Dask nodes: a batch of a task, run where the scheduler puts it.
-
-A node reads its items' sources for their content hash, leaves out those whose content is what an earlier run saw, and
-hands the rest to `run_batch`. It never unpickles users' values.
-"""
+"""From items to Dask: each task of a stage becomes one delayed node a batch, chained to the task before it."""
 
 from __future__ import annotations
 
 import os
+import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+from dask.delayed import Delayed, delayed
+
+from dflow.flowmanager.cluster.engine import Job
+from dflow.flowmanager.cluster.nodekeys import node_key
 from dflow.flowmanager.history.freshness import content_hash
-from dflow.flowmanager.history.interning import share_layouts
-from dflow.flowmanager.plan.batch import Batch, Item, PackedValue
+from dflow.flowmanager.plan.batch import Batch, Item, Limits, PackedValue, TaskCall, pack_value
+from dflow.flowmanager.plan.items import FlowItem
+from dflow.flowmanager.plan.wiring import Chain, Step
 from dflow.flowmanager.worker.worker import run_batch
-from dflow.records import BatchResult, ItemRecord
+from dflow.records import BatchResult, ItemRecord, share_layouts
 from dflow.storage.paths import source_path
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTemplate:
+    """All that the nodes of one stage have in common.
+
+    `batch` is one without items and with the first call; `calls`, `follows`, `needs_values` and key `suffixes`
+    go along the stage's steps; `hashing` says whether sources are read for their content hash.
+    """
+
+    batch: Batch
+    calls: tuple[TaskCall, ...]
+    follows: tuple[Follow, ...]
+    needs_values: tuple[bool, ...]
+    suffixes: tuple[str, ...]
+    hashing: bool = False
+
+
+def task_call(step: Step, function: bytes) -> TaskCall:
+    """The message that names a step's function and how to feed it."""
+    return TaskCall(
+        task_name=step.task.name,
+        kind=step.task.kind,
+        function=function,
+        feeds=step.feeds,
+        stage=step.stage,
+        is_last_stage=step.is_last_stage,
+    )
+
+
+def follows_of(chain: Chain) -> tuple[Follow, ...]:
+    """How each step of a stage is fed from the earlier ones (-1: from the stage's own items)."""
+    position = {step.index: number for number, step in enumerate(chain.steps)}
+    return tuple(
+        Follow(
+            position.get(step.item.step, -1),
+            tuple((key, position[source.step]) for key, source in step.extras if source.step in position),
+        )
+        for step in chain.steps
+    )
+
+
+def make_job(template: ChainTemplate, tag: int, flow_items: Mapping[int, FlowItem], hashes: Mapping[int, str]) -> Job:
+    """The nodes for one batch of items, given by their index; `hashes` are the contents that earlier runs saw."""
+    items = tuple(
+        Item(index, each.identity, _packed(each.value), content_hash=hashes.get(index, ""))
+        for index, each in flow_items.items()
+    )
+    nodes: list[Delayed] = []
+    for number, call in enumerate(template.calls):
+        batch = replace(template.batch, index=tag, call=call, items=items)
+        key = node_key(call.task_name, tag, template.suffixes[number])
+        if number == 0:
+            nodes.append(
+                _FIRST(_pack(batch), hashing=template.hashing, needs_value=template.needs_values[0], dask_key_name=key)
+            )
+        else:
+            nodes.append(
+                _NEXT(
+                    _pack(batch, template.follows[number]),
+                    *nodes,
+                    needs_value=template.needs_values[number],
+                    dask_key_name=key,
+                )
+            )
+    return Job(tag, tuple(nodes))
+
+
+def gather_limits(limits: Limits) -> Limits:
+    """An extract may return the list of all files, and has more time to find them."""
+    return replace(
+        limits, max_value_bytes=2 * 1024**3, timeout_seconds=max(limits.timeout_seconds, 24 * 3600.0), max_retries=0
+    )
+
+
+def _packed(value: Any) -> Any:
+    return value if isinstance(value, PackedValue) else pack_value(value)
+
+
+# Messages travel as bytes: Dask would look into every dataclass for nodes inside it.
+def _pack(*parts: Any) -> bytes:
+    return pickle.dumps(parts, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def _first(packed: bytes, *, hashing: bool, needs_value: bool) -> BatchResult:
+    (batch,) = pickle.loads(packed)
+    return run_first(batch, hashing=hashing, needs_value=needs_value)
+
+
+def _next(packed: bytes, *earlier: BatchResult, needs_value: bool) -> BatchResult:
+    batch, follow = pickle.loads(packed)
+    return run_next(batch, follow, *earlier, needs_value=needs_value)
+
+
+_FIRST = delayed(_first, pure=False)
+_NEXT = delayed(_next, pure=False)
+
 
 LARGE_VALUE_BYTES = 16 * 1024
 """Returned values beyond this are dropped on the worker when no later task needs them."""

@@ -11,7 +11,7 @@ import dflow
 from dflow.errors import TooManyFailuresError
 from dflow.flowmanager import flowtask
 from dflow.flowmanager.cluster.engine import Finished, Job, SynchronousEngine
-from dflow.flowmanager.stages import run
+from dflow.flowmanager.run import engines
 
 
 class LosingEngine(SynchronousEngine):
@@ -37,7 +37,7 @@ def losing(monkeypatch):
         """One of its own for each test."""
 
     Engine.poisoned, Engine.sizes = frozenset({17}), []
-    monkeypatch.setattr(run, "SynchronousEngine", Engine)
+    monkeypatch.setattr(engines, "SynchronousEngine", Engine)
     return Engine
 
 

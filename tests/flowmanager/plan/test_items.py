@@ -7,24 +7,24 @@ from pathlib import Path
 import pytest
 
 from dflow.errors import SourceNotFoundError, WiringError
-from dflow.flowmanager.plan.roots import check_sources, looks_like_a_path, roots_of
+from dflow.flowmanager.plan.items import check_sources, flow_items, looks_like_a_path
 
 
 def test_the_same_file_by_two_names_is_one_item(tmp_path):
-    roots, repeated = roots_of([f"{tmp_path}/a.step", Path(tmp_path) / "x" / ".." / "a.step"], tmp_path, "encode")
-    assert [root.identity for root in roots] == ["a.step"]
+    items, repeated = flow_items([f"{tmp_path}/a.step", Path(tmp_path) / "x" / ".." / "a.step"], tmp_path, "encode")
+    assert [item.identity for item in items] == ["a.step"]
     assert repeated == ["a.step"]
 
 
 def test_items_that_are_no_paths_are_their_canonical_json():
-    roots, repeated = roots_of([{"b": 1, "a": 2}, {"a": 2, "b": 1}, 3], "/", "encode")
-    assert [root.identity for root in roots] == ['{"a":2,"b":1}', "3"]
+    items, repeated = flow_items([{"b": 1, "a": 2}, {"a": 2, "b": 1}, 3], "/", "encode")
+    assert [item.identity for item in items] == ['{"a":2,"b":1}', "3"]
     assert len(repeated) == 1
 
 
 def test_an_item_that_is_neither_is_an_error_that_names_it():
     with pytest.raises(WiringError, match="Item 1 for task 'encode' is set"):
-        roots_of([1, {2}], "/", "encode")
+        flow_items([1, {2}], "/", "encode")
 
 
 @pytest.mark.parametrize("source", ["/no/such/folder", "./no", "../no/such", "no/such/folder", Path("no")])

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from dflow.errors import EmptySourceError, SourceNotFoundError, WiringError
-from dflow.flowmanager.plan.listing import listed
+from dflow.flowmanager.plan.tasks import listed
 from dflow.storage.paths import item_identity
 
 
 @dataclass(frozen=True, slots=True)
-class Root:
+class FlowItem:
     """One item: its `identity` names it in records and stores, `value` is what the task gets."""
 
     identity: str
     value: Any
 
 
-def roots_of(values: Iterable[Any], folder: str | os.PathLike[str], task: str) -> tuple[list[Root], list[str]]:
+def flow_items(values: Iterable[Any], folder: str | os.PathLike[str], task: str) -> tuple[list[FlowItem], list[str]]:
     """Items from plain values, each once; and the identities of those that came again.
 
     Raises
@@ -29,7 +29,7 @@ def roots_of(values: Iterable[Any], folder: str | os.PathLike[str], task: str) -
     WiringError
         If a value is neither a path nor JSON.
     """
-    roots: dict[str, Root] = {}
+    items: dict[str, FlowItem] = {}
     repeated: list[str] = []
     for position, value in enumerate(values):
         try:
@@ -40,11 +40,11 @@ def roots_of(values: Iterable[Any], folder: str | os.PathLike[str], task: str) -
                 f"JSON can "
                 f"hold ({error})."
             ) from error
-        if identity in roots:
+        if identity in items:
             repeated.append(identity)
         else:
-            roots[identity] = Root(identity, value)
-    return list(roots.values()), repeated
+            items[identity] = FlowItem(identity, value)
+    return list(items.values()), repeated
 
 
 def check_sources(sources: Any, *, are_folders: bool = False) -> None:

@@ -1,0 +1,1 @@
+"""One run of a flow: its chains of steps in their order, and what they share."""

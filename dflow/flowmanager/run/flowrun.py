@@ -1,0 +1,162 @@
+"""One run of a flow: what its stages share, and where their values are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dflow.errors import TooManyFailuresError, WiringError
+from dflow.flowmanager.history.fingerprint import Fingerprint
+from dflow.flowmanager.history.journal import Journal
+from dflow.flowmanager.plan.batch import Batch, TaskCall, pack_value
+from dflow.flowmanager.plan.items import FlowItem
+from dflow.flowmanager.plan.settings import FlowSettings
+from dflow.flowmanager.plan.tasks import TaskSpec, listed
+from dflow.flowmanager.plan.wiring import FLOW_INPUT, Plan, Source, Step
+from dflow.flowmanager.reports.flowlog import FlowLog
+from dflow.flowmanager.reports.flowoutput import TaskOutcome
+from dflow.flowmanager.reports.progress import Progress
+from dflow.flowmanager.reports.timeline import Timeline
+from dflow.flowmanager.run.engines import Engines
+from dflow.flowmanager.run.functions import pack_function, pack_here
+from dflow.records import ItemRecord, SampleLayout
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What a finished step left: `records` of tasks called once an item, `value` of a call over the list."""
+
+    step: Step
+    items: Sequence[FlowItem] = ()
+    records: Sequence[ItemRecord] = ()
+    value: Any = None
+    seconds: float = 0.0
+    n_nodes: int = 0
+
+    def outcome(self) -> TaskOutcome:
+        """The step as `FlowOutput` shows it."""
+        task = self.step.task
+        return TaskOutcome(
+            task.name,
+            task.kind,
+            task.task_class,
+            self.seconds,
+            tuple(self.records),
+            self.value,
+            flatten=task.kind == "extract",
+            n_nodes=self.n_nodes,
+        )
+
+
+@dataclass(slots=True)
+class FlowRun:
+    """The state of one ``process`` call, shared by its stages. One thread."""
+
+    settings: FlowSettings
+    plan: Plan
+    inputs: dict[str, Any]
+    journal: Journal
+    fingerprint: Fingerprint
+    log: FlowLog
+    progress: Progress
+    engines: Engines
+    timeline: Timeline = field(default_factory=Timeline)
+    results: dict[int, StepResult] = field(default_factory=dict)
+    layouts: dict[SampleLayout, SampleLayout] = field(default_factory=dict)
+    retry_kinds: frozenset[str] | None = None
+    distrusted: set[str] = field(default_factory=set)
+    n_submitted: int = 0
+    n_failed: int = 0
+
+    def template(self, step: Step, call: TaskCall) -> Batch:
+        """A batch of `step` without items."""
+        return Batch(
+            index=0,
+            call=call,
+            items=(),
+            paths=self.settings.paths,
+            limits=self.settings.limits,
+            isolation=self.engines.isolation,
+            sample=self.settings.sample,
+            storage_type=self.settings.storage_type,
+            export_visualization=self.settings.previews,
+            monitor_run=self.engines.run_id,
+            imports=self.fingerprint.imports,
+            shared=self.shared(step),
+        )
+
+    def shared(self, step: Step) -> tuple[tuple[str, Any], ...]:
+        """The values, packed, that every call of `step` is given, as far as they are known by now."""
+        return tuple((key, pack_value(self.value(source))) for key, source in step.extras if self._is_ready(source))
+
+    def packed(self, task: TaskSpec) -> bytes:
+        """The task's function as bytes: for other processes, or for this one when debugging."""
+        if self.engines.isolation == "inline":
+            return pack_here(task.function)
+        return pack_function(task.function, self.fingerprint.modules, task.name)
+
+    def value(self, source: Source) -> Any:
+        """The value behind a source: the user's input as given, or all that a step gave out under that name."""
+        if source.step == FLOW_INPUT:
+            return self.inputs[source.key]
+        result = self.results[source.step]
+        task = result.step.task
+        if result.step.here and result.step.whole:
+            return pick(result.value, task.outputs, source.key, task.name)
+        return [pick(value, task.outputs, source.key, task.name) for value in result.outcome().results]
+
+    def needs_value(self, step: Step) -> bool:
+        """Whether a later task takes what `step` returns."""
+        return any(
+            source.step == step.index
+            for later in self.plan.steps
+            for source in (later.item, *(source for _, source in later.extras))
+        )
+
+    def count_failures(self, more: int) -> None:
+        """Count files that failed.
+
+        Raises
+        ------
+        TooManyFailuresError
+            When they pass the flow's `max_failures`.
+        """
+        self.n_failed += more
+        limit = self.settings.max_failures
+        if limit is None or not more:
+            return
+        allowed = limit * self.n_submitted if limit < 1.0 else limit
+        if self.n_failed > allowed:
+            raise TooManyFailuresError(
+                f"{self.n_failed} of {self.n_submitted} files failed, more than max_failures={limit:g} allows; "
+                f"see {self.settings.paths.error_summary}. What is finished is kept: a new run goes on from here."
+            )
+
+    def _is_ready(self, source: Source) -> bool:
+        return source.step == FLOW_INPUT or source.step in self.results
+
+
+def pick(value: Any, outputs: Sequence[str], key: str, task: str) -> Any:
+    """One of a task's outputs from what it returned: by name from a dictionary, by place from a tuple.
+
+    Raises
+    ------
+    WiringError
+        If several outputs are declared and the value has not that many parts.
+    """
+    if isinstance(value, dict) and set(value) == set(outputs):
+        return value[key]
+    if len(outputs) == 1:
+        return value
+    if isinstance(value, (tuple, list)) and len(value) == len(outputs):
+        return value[list(outputs).index(key)]
+    raise WiringError(
+        f"Task {task!r} declares the outputs {list(outputs)}, but returned {type(value).__name__}; return a tuple or a "
+        "dictionary of them."
+    )
+
+
+def source_values(run: FlowRun, source: Source) -> list[Any]:
+    """A source as the list that a task works through."""
+    return listed(run.value(source))
