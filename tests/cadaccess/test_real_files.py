@@ -166,7 +166,7 @@ def test_files_that_only_look_broken_are_read(name: str, shared_data: Path) -> N
 
 _PROBE = """
 import sys, numpy as np
-from dflow.cadaccess import CadLoader, bsplines, measuring, shapecode
+from dflow.cadaccess import CadLoader
 from dflow.errors import CadError
 for path in sys.argv[1:]:
     try:
@@ -204,4 +204,4 @@ SUFFIXES = (".step", ".stp", ".igs", ".iges", ".brep")
 def test_files_that_kill_the_kernel_do_so_in_their_own_process(name: str, shared_data: Path) -> None:
     path = str(shared_data / "cad" / name)
     run = subprocess.run([sys.executable, "-c", _PROBE, path], capture_output=True, timeout=120, check=False)
-    assert run.returncode != 0 or run.stdout.split()[:1] == [b"kernel_error"]
+    assert run.returncode != 0 or run.stdout.split()[:1] in ([b"kernel_error"], [b"geometry"])

@@ -25,7 +25,15 @@ except ImportError as error:
 if TYPE_CHECKING:  # `subset` loads this module when torch is wanted
     from dflow.dataset.training.subset import CADDataset
 
-__all__ = ["TorchCADDataset", "BlockStream", "EpochLoader", "Collate", "to_tensors", "to_geometric", "geometric_fields"]
+__all__ = [
+    "TorchCADDataset",
+    "BlockStream",
+    "_EpochLoader",
+    "Collate",
+    "to_tensors",
+    "to_geometric",
+    "geometric_fields",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -170,7 +178,7 @@ class TorchCADDataset(Dataset):
         options.setdefault("collate_fn", self.collate_fn)
         ours = isinstance(options["collate_fn"], Collate)
         source = (_WholeBatches if ours else _Source)(self.dataset, self.collate_fn)
-        return EpochLoader(source, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers, **options)
+        return _EpochLoader(source, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers, **options)
 
     def get_block_loader(
         self,
@@ -213,10 +221,10 @@ class TorchCADDataset(Dataset):
         """
         plan = BlockPlan(batch_size, block_size, fetch_blocks, shuffle, drop_last, seed)
         stream = BlockStream(self.dataset, plan, rank=rank, world_size=world_size)
-        return EpochLoader(stream, batch_size=None, num_workers=num_workers, **options)
+        return _EpochLoader(stream, batch_size=None, num_workers=num_workers, **options)
 
 
-class EpochLoader(DataLoader):
+class _EpochLoader(DataLoader):
     """A `DataLoader` of which every pass is an epoch of its own: what `get_dataloader` and `get_block_loader` give."""
 
     def __iter__(self) -> Any:
@@ -250,7 +258,7 @@ class _Source(TorchCADDataset):
         self._epochs, self._pass = Epochs(dataset.epochs), _PassEpoch()
 
     def begin_pass(self, loader: DataLoader) -> None:
-        """Number a pass, in this process or in the loader's workers."""
+        """Number a pass, in this process or in the workers of `loader`."""
         self._pass.set(self._epochs.begin(), loader)
 
     def __getitem__(self, index: int) -> Any:
@@ -298,7 +306,7 @@ class BlockStream(IterableDataset):
         self._pass.set(epoch)
 
     def begin_pass(self, loader: DataLoader) -> None:
-        """Number a pass of a loader's workers; without workers `__iter__` does."""
+        """Number a pass of the workers of `loader`; without workers `__iter__` does."""
         if loader.num_workers:
             self._pass.set(self._epochs.begin(), loader)
 

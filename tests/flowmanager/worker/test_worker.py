@@ -445,9 +445,12 @@ def test_files_that_crash_the_kernel_cost_only_themselves(tmp_path, shared_data,
     limits = Limits(timeout_seconds=60)
     result = worker.run_batch(make_batch(open_only, values, tmp_path, "item", "cad_loader", "storage", limits=limits))
     assert statuses(result) == ["succeeded", "failed", "failed", "succeeded", "failed", "succeeded"]
-    for error in errors_of(result):
-        assert (error.kind, error.signal, error.attempts) == ("crash", 11, 2)
-        assert "in open_only" in error.traceback
+    crash, *named = errors_of(result)
+    assert (crash.kind, crash.signal, crash.attempts) == ("crash", 11, 2)
+    assert "in open_only" in crash.traceback
+    # The kernel would crash on these, too: their damaged faces are found before it transfers them.
+    assert [error.kind for error in named] == ["geometry", "geometry"]
+    assert all("face #" in error.message for error in named)
 
 
 def test_counts_agree_with_the_loader(part):
