@@ -18,13 +18,13 @@ class Bodies(Protocol):
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of bodies."""
 
     def tables(self, body: int | None) -> ShapeTables:
-        """The tables of one body, or of the whole file."""
+        """Return the tables of one body, or of the whole file."""
 
     def is_alone(self, body: int) -> bool:
-        """Whether the whole file is this one body."""
+        """Return whether the whole file is this one body."""
 
 
 @dataclass(slots=True)
@@ -40,16 +40,16 @@ class CodedBodies:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of bodies."""
         return len(self._nodes)
 
     def tables(self, body: int | None) -> ShapeTables:
-        """The tables of one body, or of the whole file."""
+        """Return the tables of one body, or of the whole file."""
         root = exploration.root_node(self.code, self.places) if body is None else self._nodes[body]
         return build_tables(self.code, self.places, root)
 
     def is_alone(self, body: int) -> bool:
-        """Whether the whole file is this one body."""
+        """Return whether the whole file is this one body."""
         return exploration.is_nothing_but(self.code, self._nodes[body])
 
 
@@ -61,15 +61,15 @@ class Solids:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of bodies."""
         return self.whole.n_solids
 
     def tables(self, body: int | None) -> ShapeTables:
-        """The tables of one solid, or of the whole file."""
+        """Return the tables of one solid, or of the whole file."""
         return self.whole if body is None else select_solid(self.whole, body)
 
     def is_alone(self, body: int) -> bool:
-        """Whether the whole file is this one solid."""
+        """Return whether the whole file is this one solid."""
         return self.whole.n_solids == 1 and body == 0
 
 

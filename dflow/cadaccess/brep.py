@@ -1,4 +1,4 @@
-"""`Brep`: everything dflow asks of a shape, as numpy arrays."""
+"""`Brep`: a shape's geometry and topology as numpy arrays."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _EDGE_CODE[bintools.OFFSET_CURVE] = 7
 class Brep:
     """One shape: a whole file or one of its bodies.
 
-    All arrays are numpy, float64 where not said otherwise, in mm and radians, in world coordinates; faces and edges
-    come in the order of the kernel's maps, degenerate edges left out. Everything is computed when first asked and kept;
-    arrays are read-only. One process, one thread.
+    All arrays are numpy, float64 unless stated otherwise, in mm and radians, in world coordinates; faces and edges
+    come in the order of the kernel's maps, degenerate edges left out. Everything is computed on first use and kept;
+    arrays are read-only. For one process and thread.
 
     Parameters
     ----------
     tables : the shape as tables.
-    kernel : the same shape in the kernel's hands, for what the tables cannot answer.
+    kernel : the same shape as the kernel holds it, for what has no table.
     n_bodies : how many bodies it holds.
-    names : gives the file's face names when asked.
-    stated : gives the file's geometric validation properties when asked.
+    names : returns the file's face names.
+    stated : returns the file's geometric validation properties.
     """
 
     def __init__(
@@ -129,14 +129,14 @@ class Brep:
         return self._memory[key]  # type: ignore[return-value]
 
     def surface_samples(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Points spread evenly by area over the trimmed faces.
+        """Draw points uniformly by area from the trimmed faces.
 
         Parameters
         ----------
         n
-            points a face
+            points per face
         seed
-            makes them repeatable
+            of the random numbers; the same seed gives the same points
 
         Returns
         -------
@@ -181,7 +181,7 @@ class Brep:
 
         Parameters
         ----------
-        n_u : points an edge, two or more
+        n_u : points per edge, two or more
 
         Returns
         -------
@@ -235,21 +235,21 @@ class Brep:
         return self._volume_and_centroid[1]
 
     def is_closed(self) -> bool:
-        """Whether there is a shell and every edge of every shell is used twice, once each way."""
+        """Return whether there is a shell and every edge of every shell is used twice, once each way."""
         return properties.shells_are_closed(self._tables)
 
     def is_valid(self) -> bool:
-        """The kernel's own check; slow."""
+        """Return the result of the kernel's own check; slow."""
         return self._kernel.is_valid()
 
     def stated_properties(self) -> StatedProperties:
-        """The volume and area that the file itself states (geometric validation properties); NaN where it states
+        """Return the volume and area that the file itself states (geometric validation properties); NaN where it states
         none.
         """
         return self._stated() if self._stated is not None else StatedProperties()
 
     def face_names(self) -> list[str]:
-        """The file's own name of each face, "" where it has none: the only reliable way to bring labels to rows."""
+        """Return the file's own name of each face, "" where it has none: the only reliable key from labels to rows."""
         if self._names is None:
             return [""] * self.n_faces
         return self._names(self._kernel)
@@ -267,7 +267,7 @@ class Brep:
 
     @cached_property
     def moments(self) -> Moments:
-        """Integrals over the faces that numpy knows: all but offsets and faces with open loops."""
+        """Integrals over the faces that have tables: all but offsets and faces with open loops."""
         return moments.integrate(self._tables, self.chords)
 
     @cached_property
@@ -313,7 +313,7 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 
 
 def _finite(array: np.ndarray, what: str) -> np.ndarray:
-    """`array`, whose rows are faces or edges, frozen; NaN and inf end the file with their place named."""
+    """Freeze and return `array`, whose rows are faces or edges; raise GeometryError for a row with NaN or inf."""
     finite = np.isfinite(array)
     if not finite.all():
         bad = np.nonzero(~finite)[0]

@@ -1,6 +1,6 @@
-"""Whether a lightly healed shape can be trusted, judged from its tables; cheap, and run on every light read.
+"""Defects of a lightly healed shape, found in its tables; the checks are cheap, and run on every light read.
 
-Each check names something that the kernel's full healing repairs. A shape that fails one is read again with full
+Each check finds a defect that the kernel's full healing repairs. A shape that fails one is read again with full
 healing.
 """
 
@@ -25,7 +25,7 @@ _PLANE_GAP = 1e-8
 
 
 def find_defect(brep: Brep) -> str:
-    """The first thing wrong with a lightly healed shape, in words; "" where nothing is."""
+    """Return a message about the first defect of a lightly healed shape; "" where it has none."""
     for check in _CHECKS:
         defect = check(brep)
         if defect:
@@ -122,8 +122,8 @@ def _volumes(brep: Brep) -> str:
 
 
 def has_turned_shells(brep: Brep, *, cavities_only: bool) -> bool:
-    """Whether a cavity faces the way of its solid's outer shell, or (unless `cavities_only`) an outer shell inwards;
-    false where the shape is too broken to tell.
+    """Return whether a cavity faces the way of its solid's outer shell, or (unless `cavities_only`) an outer shell
+    inwards; false where the shape is too broken for the check.
     """
     if cavities_only and brep.tables.n_shells <= brep.tables.n_solids:
         return False
@@ -157,7 +157,7 @@ _PARTS = 4
 """A piece of curve is cut into so many, whose chords come 16 times as close to it."""
 _ROUNDS = 8
 _MAX_PAIRS = 50_000
-"""With more pairs in doubt, two loops run along each other."""
+"""With more undecided pairs, two loops run along each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def _neighbours(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.nda
 
 
 def _circles_apart(table: CurveTable, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(n,) bool: circles that lie side by side or one in the other, however close, which would take much cutting."""
+    """(n,) bool: circles that lie side by side or one in the other, however close, which needs many subdivisions."""
     round_ = trimming.is_round(table, one) & trimming.is_round(table, other)
     a, b = table.radii[one, 0], table.radii[other, 0]
     between = np.hypot(*(table.origin[one] - table.origin[other]).T)

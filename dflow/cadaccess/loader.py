@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class CadLoader:
-    """Opens STEP, IGES and BREP files, gzipped or not, told by their content.
+    """Opens STEP, IGES and BREP files, gzipped or not; the content decides the format.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class CadLoader:
 
     Notes
     -----
-    One loader a process and thread: OCCT's readers are not thread-safe. A damaged file can take the process down inside
+    One loader per process and thread: OCCT's readers are not thread-safe. A damaged file can crash the process inside
     the kernel; a flow therefore opens files in a child process.
 
     Examples
@@ -72,11 +72,11 @@ class CadLoader:
         return model
 
     def get_model(self) -> CadModel | None:
-        """The model opened last."""
+        """Return the model opened last; None before the first."""
         return self.opened[-1] if self.opened else None
 
     def get_general_options(self) -> dict[str, Any]:
-        """A copy of this loader's options, kept for scripts written for HOOPS AI: nothing here depends on them."""
+        """Return a copy of this loader's options, kept for scripts written for HOOPS AI; no code reads them."""
         return dict(self._general_options)
 
     def set_general_options(self, options: dict[str, Any]) -> None:
@@ -90,10 +90,10 @@ class CadLoader:
 
 
 def open_model(path: Path, started: float) -> CadModel:
-    """The model of one file, its whole-file brep already made.
+    """Return the model of one file, its whole-file brep already built.
 
-    A STEP file is read from its text where that leaves no doubt, else by the kernel with light healing, and by the
-    kernel with full healing where that is not sound.
+    A STEP file is read from its text where every statement is supported, else by the kernel with light healing, and by
+    the kernel with full healing where the lightly healed shape fails a check.
     """
     content = formats.read_bytes(path)
     cad_format = formats.sniff(path, content)
@@ -110,7 +110,9 @@ def open_model(path: Path, started: float) -> CadModel:
 
 
 def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: float) -> tuple[CadModel | None, str]:
-    """The model with as little healing as its format and surfaces allow; None, and why, where that is not sound."""
+    """Return the model with as little healing as its format and surfaces allow; or None and the defect that a check
+    found.
+    """
     moved = reading.transfer(path, content, cad_format)
     try:
         if moved.healing not in ("planar", "light"):
@@ -127,7 +129,7 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
 def _build_mended(
     path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
 ) -> CadModel:
-    """The model of a shape that comes as it is, all shells of its solids facing out of the material.
+    """Return the model of a shape that is not checked, with all shells of its solids facing out of the material.
 
     A BREP file's solid that is inside out as a whole stays so.
     """
@@ -188,9 +190,9 @@ def _check_all_came(path: Path, content: bytes, moved: Transfer, n_faces: int) -
 
 
 def _face_names(reader: Any, read: KernelShape | None, kernel: KernelShape, body: int | None) -> list[str]:
-    """The names of the faces of a body or of the whole file.
+    """Return the names of the faces of a body or of the whole file.
 
-    `read` : the shape as the reader made it, whose faces it knows; None where `kernel` is of that shape.
+    `read` : the shape as the reader made it, by whose faces the names are found; None where `kernel` is of that shape.
     """
     if read is not None:
         kernel = read if body is None else KernelShape(read.bodies[body])

@@ -43,9 +43,10 @@ class ReadReport:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a model came from, and what can still be asked of its file.
+    """Where a model came from, and what can still be read from its file.
 
-    `content` is the file's, unpacked; `names` gives the names of the faces of one body, or of the whole file.
+    `content` is the file's, unpacked; `names` returns the names of the faces of one body, or of the whole file;
+    `stated` returns the file's geometric validation properties.
     """
 
     path: str
@@ -60,11 +61,11 @@ class CadModel:
     """One opened CAD file, or one body of it (`for_body`).
 
     Guarantees: the geometry is in mm and in place; body, face and edge order are stable for a file and kernel version.
-    One process, one thread. Made by `CadLoader`.
+    For one process and thread. Created by `CadLoader`.
 
     Parameters
     ----------
-    source : the file's shape, as tables and in the kernel's hands
+    source : the file's shape, as tables and as the kernel holds it
     read_report : how it was read
     body_index : the body that this is a view of; None for the whole file
     breps : the breps built so far by body index (None: the whole file), which views of one file share
@@ -88,15 +89,15 @@ class CadModel:
         return f"CadModel({self._source.path!r}{body})"
 
     def get(self) -> Any:
-        """The kernel's shape of the whole file."""
+        """Return the kernel's shape of the whole file."""
         return self._source.shape.shape
 
     def get_filesource(self) -> str:
-        """The path it was opened from."""
+        """Return the path that the file was opened from."""
         return self._source.path
 
     def is_of_same_file(self, other: CadModel) -> bool:
-        """Whether both were read from the same content, whatever the paths.
+        """Return whether both were read from the same content, whatever the paths.
 
         Parameters
         ----------
@@ -105,19 +106,21 @@ class CadModel:
         return self._source is other._source or self._source.content == other._source.content
 
     def get_body_count(self) -> int:
-        """Solids, and shells and faces that belong to none; 0 for a file of wires only. 1 for a view of one body."""
+        """Return the number of bodies: solids, and shells and faces that belong to none; 0 for a file of wires only; 1
+        for a view of one body.
+        """
         return self._source.bodies.count if self._body_index is None else 1
 
     def get_face_count(self) -> int:
-        """Faces of the model (of the body, for a view of one)."""
+        """Return the number of faces of the model (of the body, for a view of one)."""
         return self.get_brep().n_faces
 
     def get_edge_count(self) -> int:
-        """Edges of the model (of the body, for a view of one), degenerate ones left out."""
+        """Return the number of edges of the model (of the body, for a view of one), degenerate ones left out."""
         return self.get_brep().n_edges
 
     def get_brep(self, body_index: int | None = None) -> Brep:
-        """The boundary representation of the whole file, or of one body.
+        """Return the boundary representation of the whole file, or of one body.
 
         Parameters
         ----------
@@ -126,7 +129,7 @@ class CadModel:
         Raises
         ------
         IndexError
-            No body of that index.
+            There is no body of that index.
         """
         key = self._resolve(body_index)
         if key not in self._breps:
@@ -135,13 +138,13 @@ class CadModel:
         return self._breps[key]
 
     def get_mesh(self, body_index: int | None = None) -> Mesh:
-        """Triangles of the whole file or of one body, computed when asked, without trace in the shape.
+        """Compute the triangles of the whole file or of one body; the shape is not changed.
 
         Parameters
         ----------
         body_index : 0 to ``get_body_count() - 1``; None for the whole file
         """
-        from dflow.cadaccess.tessellation import mesh  # brings numba, which reading and encoding do without
+        from dflow.cadaccess.tessellation import mesh  # loads numba, which reading and encoding do not need
 
         brep = self.get_brep(body_index)
         return mesh.mesh_shape(brep.tables, brep.chords, lambda: brep.kernel)
@@ -151,12 +154,12 @@ class CadModel:
 
         Parameters
         ----------
-        path : of the new file; one that is there is replaced
+        path : of the new file; an existing one is replaced
 
         Raises
         ------
         KernelError
-            The kernel could not write it.
+            The kernel cannot write it.
 
         Notes
         -----
@@ -165,25 +168,26 @@ class CadModel:
         return writing.write_step(self.get_brep().kernel.shape, path)
 
     def export_obj(self, path: str | os.PathLike[str]) -> int:
-        """Write the model's mesh as Wavefront OBJ (mm, a group ``face_<index>`` a face); returns its size in bytes.
+        """Write the model's mesh as Wavefront OBJ (mm, one group ``face_<index>`` per face) and return the file's size
+        in bytes.
 
         Parameters
         ----------
-        path : of the new file; one that is there is replaced
+        path : of the new file; an existing one is replaced
         """
         return writing.write_obj(self.get_mesh(), path)
 
     def export_stl(self, path: str | os.PathLike[str]) -> int:
-        """Write the model's mesh as binary STL (mm); returns its size in bytes.
+        """Write the model's mesh as binary STL (mm) and return the file's size in bytes.
 
         Parameters
         ----------
-        path : of the new file; one that is there is replaced
+        path : of the new file; an existing one is replaced
         """
         return writing.write_stl(self.get_mesh(), path)
 
     def for_body(self, body_index: int) -> CadModel:
-        """A view of one body: its `get_brep()` is that body's.
+        """Return a view of one body: its `get_brep()` is that body's.
 
         Parameters
         ----------
@@ -192,7 +196,7 @@ class CadModel:
         Raises
         ------
         IndexError
-            No body of that index.
+            There is no body of that index.
         """
         self._check(body_index)
         return CadModel(self._source, self.read_report, body_index=body_index, breps=self._breps)
@@ -208,7 +212,9 @@ class CadModel:
                 self._check(body_index)
             return body_index
         if body_index not in (None, 0):
-            raise IndexError(f"{self!r} is a view of one body; get_brep({body_index}) asks for another")
+            raise IndexError(
+                f"{self!r} is a view of one body, which get_brep() or get_brep(0) returns; found get_brep({body_index})"
+            )
         return self._body_index
 
     def _check(self, body_index: int) -> None:

@@ -1,4 +1,4 @@
-"""Who neighbours whom: coedges, loops and edges as frozen integer arrays."""
+"""Incidence of faces, loops, coedges and edges as frozen integer arrays."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Topology:
     ----------
     n_faces, n_edges : rows of the face and edge arrays.
     coedge_face, coedge_edge, coedge_next, coedge_loop : (C,) int32; loops are numbered over the whole shape.
-    coedge_reversed : (C,) int8, 1 where the loop runs against the edge's curve. Loops run so that, looking at the face
-        from outside the material, the face lies to the left.
+    coedge_reversed : (C,) int8, 1 where the loop runs against the edge's curve. Loops run so that, seen from outside
+        the material, the face lies to the left.
     """
 
     n_faces: int
@@ -43,7 +43,7 @@ def chain_loops(loop: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndar
 
     Returns
     -------
-    (C,) int32: within each loop a permutation. Stored order is kept where it already connects, which it nearly always
+    (C,) int32: within each loop a permutation. Stored order is kept where it already connects, as it nearly always
     does.
     """
     n = len(loop)
@@ -103,7 +103,7 @@ def build_topology(tables: ShapeTables, edge_rows: np.ndarray) -> Topology:
 
 
 def _chain(loop: np.ndarray, start: np.ndarray, end: np.ndarray, backwards: np.ndarray) -> np.ndarray:
-    """Chain loops; stored order runs backwards in reversed faces, so their rows are mirrored for the while."""
+    """Chain loops; stored order runs backwards in reversed faces, so their rows are mirrored meanwhile."""
     n = len(loop)
     if not n:
         return np.zeros(0, np.int32)

@@ -1,4 +1,4 @@
-"""Parts written out again: STEP through the kernel, triangles as Wavefront OBJ and binary STL.
+"""Parts as files: STEP through the kernel, triangles as Wavefront OBJ and binary STL.
 
 Equal models give equal bytes: no dates, no counters of the process.
 """
@@ -35,7 +35,7 @@ def write_step(shape: TopoDS_Shape, path: str | os.PathLike[str], *, name: str =
     Raises
     ------
     KernelError
-        The kernel could not write it.
+        The kernel cannot write it.
 
     Notes
     -----
@@ -47,9 +47,9 @@ def write_step(shape: TopoDS_Shape, path: str | os.PathLike[str], *, name: str =
 
 
 def write_obj(mesh: Mesh, path: str | os.PathLike[str]) -> int:
-    """Write a mesh as Wavefront OBJ, a group ``face_<row>`` a face, and return the file's size in bytes.
+    """Write a mesh as Wavefront OBJ, one group ``face_<row>`` per face, and return the file's size in bytes.
 
-    Numbers have nine digits, which give each float32 back exactly.
+    Numbers have nine digits, which restore each float32 exactly.
     """
     return _write_whole(Path(local_path(path)), _obj_parts(mesh))
 
@@ -79,7 +79,7 @@ def _obj_parts(mesh: Mesh) -> Iterator[bytes]:
 
 
 def _write_whole(path: Path, parts: Iterable[bytes]) -> int:
-    """Write beside, then rename: `dflow.storage.atomic` does the same, and lies beside this package, not below it."""
+    """Write to a temporary name, then rename; `dflow.storage.atomic` does the same, but is not below this package."""
     temporary = path.with_name(f".tmp-{path.name}-{secrets.token_hex(4)}")
     try:
         with open(temporary, "xb") as file:

@@ -1,4 +1,4 @@
-"""Which CAD format a file holds, told by its content; gzip is unpacked on the way."""
+"""A file's content, unpacked where it is gzip, and the CAD format that it holds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_bytes(path: Path) -> bytes:
         The file is missing, a folder, a pipe or device, not permitted, empty, or a damaged gzip.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # reading it could wait or go on for ever
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # reading it could wait or continue for ever
             raise UnreadableFileError(f"{path}: a pipe, socket or device, not a file")
         data = path.read_bytes()
     except UnreadableFileError:
@@ -65,12 +65,12 @@ def _unpack(path: Path, data: bytes) -> bytes:
 
 
 def sniff(path: Path, data: bytes) -> CadFormat:
-    """The format of `data`.
+    """Return the format of `data`.
 
     Raises
     ------
     UnreadableFileError
-        It is none of them; the message shows how the content begins.
+        It has none of these formats; the message shows how the content begins.
     """
     head = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"ISO-10303-21"):

@@ -1,4 +1,6 @@
-"""A STEP file's DATA section as instances (ISO 10303-21), for files that use none of its rarer liberties."""
+"""A STEP file's DATA section as entity instances (ISO 10303-21), for files that use none of the format's rarer
+features.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ _HARMLESS = (
     # The most frequent first: they are compared in this order.
     b"""CARTESIAN_POINT DIRECTION LINE VECTOR ORIENTED_EDGE PCURVE DEFINITIONAL_REPRESENTATION EDGE_CURVE
     AXIS2_PLACEMENT_3D VERTEX_POINT AXIS2_PLACEMENT_2D PLANE ADVANCED_FACE EDGE_LOOP FACE_BOUND CIRCLE"""
-    # Topology and geometry that `step.traversal` understands.
+    # Topology and geometry that `step.traversal` supports.
     b""" ADVANCED_BREP_SHAPE_REPRESENTATION MANIFOLD_SOLID_BREP BREP_WITH_VOIDS CLOSED_SHELL ORIENTED_CLOSED_SHELL
     ADVANCED_FACE FACE_BOUND FACE_OUTER_BOUND EDGE_LOOP ORIENTED_EDGE EDGE_CURVE VERTEX_POINT CARTESIAN_POINT DIRECTION
     VECTOR AXIS1_PLACEMENT AXIS2_PLACEMENT_3D LINE CIRCLE ELLIPSE B_SPLINE_CURVE_WITH_KNOTS SURFACE_CURVE SEAM_CURVE
@@ -53,7 +55,7 @@ _HARMLESS = (
     EXTERNAL_SOURCE IDENTIFICATION_ROLE OBJECT_ROLE ROLE_ASSOCIATION NAME_ATTRIBUTE DESCRIPTION_ATTRIBUTE ID_ATTRIBUTE
     """.split()
 )
-"""Entities whose presence leaves no doubt what the kernel would read. Anything else may bring shape with it."""
+"""Entities that are supported, or that carry no shape. Any other entity may carry shape."""
 
 _IN_NUMBERS = b"0123456789.+-E"
 
@@ -66,7 +68,7 @@ _UNKNOWN = re.compile(rb"=(?!(?:%s)\()([A-Z0-9_]+)\(" % b"|".join(dict.fromkeys(
 
 
 class RefusedError(Exception):
-    """The text holds something that only the kernel knows how to read; says what."""
+    """The text has something that only the kernel can read; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +85,19 @@ class Instances:
     bodies: dict[bytes, bytes]
 
     def expect(self, reference: bytes, beginning: bytes) -> bytes:
-        """The body of an instance that must begin with `beginning`, a keyword and its bracket."""
+        """Return the body of an instance that must begin with `beginning`, a keyword and its bracket."""
         body = self.bodies.get(reference, b"")
         if not body.startswith(beginning):
             raise self.mismatch(reference, beginning)
         return body
 
     def keyword(self, reference: bytes) -> bytes:
-        """The keyword of an instance; empty for a complex one, and for one that is missing."""
+        """Return the keyword of an instance; empty for a complex one, and for one that is missing."""
         body = self.bodies.get(reference, b"(")
         return body[: body.index(b"(")]
 
     def find(self, beginning: bytes) -> list[bytes]:
-        """The instances whose body begins so, in the order of the file."""
+        """Return the instances whose body begins with `beginning`, in the order of the file."""
         found: list[bytes] = []
         at = self.text.find(b"=" + beginning)
         while at >= 0:
@@ -104,19 +106,19 @@ class Instances:
         return found
 
     def mismatch(self, reference: bytes, wanted: bytes) -> RefusedError:
-        """What to raise when an instance is not what it should be."""
+        """Return the error for an instance that does not begin as expected."""
         found = self.keyword(reference).decode("latin-1") or "missing or complex"
         return RefusedError(f"{reference.decode('latin-1')[:40]} is {found}, {wanted.decode('latin-1')} was expected")
 
 
 def scan(content: bytes) -> Instances:
-    """The instances of a file's one DATA section.
+    """Return the instances of a file's one DATA section.
 
     Raises
     ------
     RefusedError
-        Comments, strings with semicolons, several sections, numbers given twice, or entities that are not known to be
-        harmless.
+        Comments, strings with semicolons, several sections, numbers given twice, or entities that may carry shape and
+        are not supported.
     """
     text = content.translate(None, _SPACE)
     begin = text.find(b"DATA;#")
@@ -124,7 +126,7 @@ def scan(content: bytes) -> Instances:
     if begin < 0 or end < begin or text.count(b"ENDSEC;") != 2:
         raise RefusedError("not exactly one header and one DATA section")
     text = text[begin + 5 : end]
-    if b"/" in text and b"/*" in text:  # looking for one byte first costs a fiftieth
+    if b"/" in text and b"/*" in text:  # a search for one byte costs a fiftieth of that for two
         raise RefusedError("comments among the data")
     # A doubled quote inside a string ends one piece and begins the next, with nothing between.
     if b";" in b"".join(text.split(b"'")[1::2]):
@@ -142,8 +144,8 @@ def scan(content: bytes) -> Instances:
 
 
 def find_split_number(content: bytes) -> bytes:
-    """The first number of the data that white space splits, outside of strings and in a file without comments; empty
-    where there is none.
+    """Return the first number of the data that white space splits, from its last character before the white space on;
+    empty where there is none. Strings are skipped; the file must have no comments.
     """
     begin, end = content.find(b"ENDSEC;") + 7, content.rfind(b"ENDSEC;")
     kinds = content.translate(_KINDS)
@@ -160,7 +162,7 @@ def find_split_number(content: bytes) -> bytes:
 
 
 def _split(text: bytes, n_statements: int) -> dict[bytes, bytes]:
-    """Instance numbers and bodies. No list of tuples is kept: the collector would walk them all."""
+    """Instance numbers and bodies. No list of tuples is kept: the garbage collector would visit each of them."""
     if text.count(b"=") == n_statements:
         parts = text.replace(b";", b"=").split(b"=")
         return dict(zip(parts[::2], parts[1::2], strict=True))

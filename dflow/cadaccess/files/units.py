@@ -39,7 +39,7 @@ _BASES = {b"LENGTH_UNIT": b"METRE", b"PLANE_ANGLE_UNIT": b"RADIAN"}
 @dataclass(frozen=True, slots=True)
 class Units:
     """`length` : mm in one unit of the file; `angle` : radians in one, 0 where the file states no unit of angle; `name`
-    : the length unit in the file's words; `references` : the instances of the length unit and of the angle unit.
+    : of the length unit; `references` : the instances of the length unit and of the angle unit.
     """
 
     length: float
@@ -77,7 +77,7 @@ def find_units(instances: Instances, context: bytes) -> Units:
 
 
 def find_quantity(instances: Instances, reference: bytes) -> bytes:
-    """What a unit measures: ``b"LENGTH_UNIT"``, ``b"PLANE_ANGLE_UNIT"``, or neither: empty."""
+    """Return what a unit measures: ``b"LENGTH_UNIT"``, ``b"PLANE_ANGLE_UNIT"``, or neither: empty."""
     text = instances.bodies.get(reference, b"")
     for quantity, base in _BASES.items():
         if quantity + b"(" in text:
@@ -121,7 +121,7 @@ def _resolve(instances: Instances, text: bytes, depth: int = 0) -> tuple[float, 
 
 
 def _name(text: bytes) -> str:
-    """As the kernel's reader says it: "millimetre", "INCH"."""
+    """The unit's name as the kernel's reader gives it: "millimetre", "INCH"."""
     converted = _CONVERTED.search(text)
     if converted is not None:
         return converted.group(1).decode("latin-1")

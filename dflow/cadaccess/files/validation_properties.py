@@ -2,7 +2,7 @@
 
 Geometric validation properties (CAx-IF, Recommended Practices for Geometric and Assembly Validation Properties): a
 ``PROPERTY_DEFINITION`` named "geometric validation property" owns a representation with one measure item, a volume or
-an area, with its own unit. They are read from the file's text: no reader of the kernel hands them over.
+an area, with its own unit. They are read from the file's text: the kernel's readers do not return them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAN = float("nan")
 
 @dataclass(frozen=True, slots=True)
 class StatedProperties:
-    """What the sender's system computed, in mm³ and mm²; NaN where the file says nothing.
+    """The values that the sender's system computed, in mm³ and mm²; NaN where the file states none.
 
     `volume` and `area` are those of the whole: an assembly states one for each part and one for the whole, which is the
     largest. `volumes` and `areas` are all stated values, in file order.
@@ -49,7 +49,7 @@ _ELEMENT = re.compile(r"DERIVED_UNIT_ELEMENT\s*\(\s*#(\d+)\s*,\s*([-+0-9.Ee]+)\s
 
 
 def read_stated(content: bytes) -> StatedProperties:
-    """The stated properties of a STEP file's text; everything NaN where it has none."""
+    """Return the stated properties of a STEP file's text; all NaN where it has none."""
     if b"VOLUME_MEASURE" not in content and b"AREA_MEASURE" not in content:
         return StatedProperties()
     entities = {int(m.group(1)): m.group(2).decode("latin-1") for m in _ENTITY.finditer(content)}

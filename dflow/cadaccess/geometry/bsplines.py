@@ -12,7 +12,7 @@ from dflow.cadaccess.geometry.runs import run_starts
 from dflow.cadaccess.kernel.bintools import Spline, SplineSurface
 
 _SAME_KNOT = 1e-9
-"""How far apart parameters may be and still be the same to the kernel (``Precision::PConfusion``)."""
+"""The distance within which the kernel counts two parameters as the same (``Precision::PConfusion``)."""
 
 
 def unroll(knots: np.ndarray, degree: int, n_poles: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +55,9 @@ def basis(knots: np.ndarray, degree: int, span: np.ndarray, t: np.ndarray) -> tu
     """The degree + 1 non-zero basis functions and their first derivatives in the knot intervals `span`, (m, degree + 1)
     each.
     """
-    near = knots.take(np.arange(1 - degree, degree + 1)[:, None] + span)  # one row a knot, so that rows are contiguous
+    near = knots.take(
+        np.arange(1 - degree, degree + 1)[:, None] + span
+    )  # one row per knot, so that rows are contiguous
     to_right, to_left = near[degree:] - t, t - near[:degree]
     values = np.ones((1, len(t)))
     lower = values

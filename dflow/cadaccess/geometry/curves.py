@@ -28,7 +28,7 @@ class CurveTable:
 
     Attributes
     ----------
-    kind : (n,) int8, `shapecode`'s curve kinds; 0 where there is no curve.
+    kind : (n,) int8, `bintools`' curve kinds; 0 where there is no curve.
     origin, x, y : (n, d) float64, mm in space; radii : (n, 2) float64.
     first, last : (n,) float64, the parameter range.
     splines : row -> spline for the rows of kind BEZIER and BSPLINE, already in place.

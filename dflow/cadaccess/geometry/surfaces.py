@@ -29,7 +29,7 @@ class SurfaceTable:
 
     Attributes
     ----------
-    kind : (n,) int8, `shapecode`'s surface kinds.
+    kind : (n,) int8, `bintools`' surface kinds.
     origin, x, y, z : (n, 3) float64, mm; an extrusion keeps its direction in z, a revolution its axis in origin and z.
     radii : (n, 2) float64: radius and, for a cone the half angle in radians, for a torus the minor radius.
     handed : (n,) float64, +1 for a right-handed frame, -1 for a left-handed one (mirrored parts).
@@ -154,7 +154,7 @@ def periods(table: SurfaceTable) -> tuple[np.ndarray, np.ndarray]:
 
 
 def limits(table: SurfaceTable) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 2) lowest and highest (u, v) that a surface has, infinite where it goes on or repeats."""
+    """(n, 2) lowest and highest (u, v) that a surface has, infinite where it is unbounded or periodic."""
     highest = np.full((len(table.kind), 2), np.inf)
     highest[table.kind == bintools.SPHERE, 1] = np.pi / 2
     lowest = -highest
@@ -172,7 +172,7 @@ def limits(table: SurfaceTable) -> tuple[np.ndarray, np.ndarray]:
 
 
 def axial(kind: np.ndarray) -> np.ndarray:
-    """(n,) bool: which kinds are of `AXIAL`."""
+    """(n,) bool: which kinds are in `AXIAL`."""
     return (kind >= bintools.CYLINDER) & (kind <= bintools.TORUS)
 
 
@@ -197,7 +197,7 @@ def fill(
     Parameters
     ----------
     rows : (k,) int, evaluable rows.
-    u, v : (k, m) float64, each row's parameters, or (k, a, 1) and (k, 1, b): a grid a row, much the cheaper for it.
+    u, v : (k, m) float64, each row's parameters, or (k, a, 1) and (k, 1, b): one grid per row, much the cheaper for it.
     points, normals : (3, k, m) or (3, k, a, b) float64, mm, to be filled; the normals are ``sign · Su × Sv``, of unit
         length. At a singular point the normal is the limit from the row's other parameters (their centre); NaN where
         there is none.
@@ -263,7 +263,7 @@ def _fill_axial(
 
 def _axis_side(kind: np.ndarray, rho: np.ndarray) -> np.ndarray:
     """+1 or -1: which way ``Su × Sv`` points; on the axis (apex, pole) as in the middle of the row."""
-    if rho.size == len(rho):  # one a row: their sums are themselves, and reducing them would be slow
+    if rho.size == len(rho):  # one value per row: it is its own sum, and a reduction would be slow
         scale, total = np.abs(rho), rho
     else:
         scale = per_row(np.abs(rho).reshape(len(rho), -1).max(axis=1, initial=0.0), rho)
@@ -305,7 +305,7 @@ def limit_normals(
     normals[undefined] = np.nan
     limit, known = _limits_at_poles(table, row, u, v, singular)
     side = np.sign(np.einsum("ij,ij->i", limit, normals[singular]))
-    known &= np.abs(side) == 1.0  # a nudge has told the side
+    known &= np.abs(side) == 1.0  # the moved points decide the side
     normals[singular[known]] = side[known, None] * limit[known]
 
 

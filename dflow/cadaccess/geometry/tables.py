@@ -1,6 +1,6 @@
 """A shape as numpy tables: its faces' surfaces, its edges' curves, and the curves that bound each face in (u, v).
 
-Everything `Brep` computes starts here; nothing here asks the kernel.
+`Brep` computes everything from these tables; no function here calls the kernel.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ShapeTables:
 
 
 def build_tables(code: ShapeCode, places: Places, root: Node) -> ShapeTables:
-    """The tables of everything below `root`."""
+    """Return the tables of everything below `root`."""
     found = exploration.explore(code, places, root)
     builder = _Builder(code, places, found)
     faces, natural = builder.face_table()
@@ -108,7 +108,7 @@ def build_tables(code: ShapeCode, places: Places, root: Node) -> ShapeTables:
 
 
 class _Builder:
-    """Turns nodes of the walk into rows of tables."""
+    """Builds rows of tables from the nodes of an exploration."""
 
     def __init__(self, code: ShapeCode, places: Places, found: Exploration) -> None:
         self.code = code

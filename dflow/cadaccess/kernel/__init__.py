@@ -1,1 +1,1 @@
-"""The CAD kernel (OpenCASCADE): reading, healing, queries, and its binary form of a shape as tables."""
+"""The CAD kernel (OpenCASCADE): reading, healing, writing, queries, and its binary form of a shape as tables."""

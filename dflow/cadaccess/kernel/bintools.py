@@ -1,8 +1,8 @@
 """The kernel's own binary form of a shape (`BinTools`, format V4), read into plain tables.
 
-One kernel call writes the whole shape, topology and geometry, into memory (about 7 µs a face); reading it here costs
-less than asking the kernel for each axis, radius and parameter range through its binding. The format is OCCT's
-``BinTools_ShapeSet`` with its curve, surface and location sets (little-endian, 4-byte integers, 8-byte reals).
+One kernel call writes the whole shape, topology and geometry, into memory (about 7 µs per face); parsing it costs less
+than a call through the binding for each axis, radius and parameter range. The format is OCCT's ``BinTools_ShapeSet``
+with its curve, surface and location sets (little-endian, 4-byte integers, 8-byte reals).
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def parse_shape(data: bytes) -> ShapeCode:
         return _parse_shapes(cursor, (datums, locations, curves2d, curves, surfaces, meshes))
     except (struct.error, IndexError, ValueError, KeyError) as error:
         raise KernelError(
-            f"the kernel's binary shape ends or turns odd at byte {cursor.at} of {len(data)}: {error}"
+            f"the kernel's binary form of the shape ends or is malformed at byte {cursor.at} of {len(data)}: {error}"
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""Can the CAD kernel be loaded here? Says which system packages are missing where it cannot.
+"""Check whether the CAD kernel can be loaded, and name the system packages that are missing where it cannot.
 
-The kernel's wheel brings everything but the libraries of the graphics stack, which minimal Linux images lack.
+The kernel's wheel contains everything but the libraries of the graphics stack, which minimal Linux images lack.
 ``python -m dflow.cadaccess.kernel.check`` exits with 1 and prints the line that installs them.
 """
 
@@ -20,15 +20,15 @@ INSTALL_LINES = (
 
 
 def missing_library(error: str) -> str | None:
-    """The shared library that an import error names, None where it names none."""
+    """Return the shared library that an import error names, None where it names none."""
     found = re.search(r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object file", error)
     return found.group(1) if found else None
 
 
 def kernel_problem(timeout_seconds: float = 120.0) -> str | None:
-    """What keeps the kernel from loading, as text for a person; None where it loads.
+    """Return why the kernel does not load, as a message; None where it loads.
 
-    The import runs in a process of its own: a half-loaded kernel must not stay in this one.
+    The import runs in a process of its own, so that a partly loaded kernel does not stay in this one.
     """
     program = "import OCP.gp, OCP.STEPControl"
     try:
@@ -43,7 +43,7 @@ def kernel_problem(timeout_seconds: float = 120.0) -> str | None:
 
 
 def explain(error: str) -> str:
-    """What an import's error output means and what to do about it."""
+    """Return what an import's error output means and what to do about it."""
     library = missing_library(error)
     if library is None:
         last = error.strip().splitlines()[-1] if error.strip() else "no message"

@@ -1,4 +1,4 @@
-"""Walk a parsed shape in the kernel's order: which faces, edges and loops it has, and how they hang together.
+"""Traversal of a parsed shape in the kernel's order: its faces, edges and loops, and how they are connected.
 
 Order and identity are the kernel's: faces and edges come in the order of ``TopExp::MapShapes`` (depth first, first
 visit counts), and two sub-shapes are the same when they share shape and location, whatever their orientation
@@ -28,13 +28,13 @@ from dflow.cadaccess.kernel.bintools import (
 Node = tuple[int, int, int]
 """A sub-shape in place: (orientation, index in the code, composed location)."""
 
-# TopAbs::Compose: how an orientation looks from outside its parent, [parent][child].
+# TopAbs::Compose: an orientation as seen from outside its parent, [parent][child].
 _COMPOSE = ((0, 1, 2, 3), (1, 0, 2, 3), (2, 2, 2, 2), (3, 3, 3, 3))
 
 
 @dataclass(slots=True)
 class Exploration:
-    """What a walk found; every list is in the kernel's map order.
+    """The result of a traversal; every list is in the kernel's map order.
 
     `faces` and `edges` hold nodes; `uses` one row per edge use in a face: (face, edge, loop, orientation in the face
     taken forward); `vertices` of each edge are (first, last) ids along the curve, -1 where missing; `loops_of_face`
@@ -90,7 +90,7 @@ class Places:
 
 
 class Explorer:
-    """Walks one root. Use `explore`; the class only holds the walk's state."""
+    """The state of a traversal of one root; see `explore`."""
 
     def __init__(self, code: ShapeCode, places: Places) -> None:
         self.code = code

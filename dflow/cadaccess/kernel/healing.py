@@ -1,12 +1,11 @@
-"""How much the kernel repairs while it transfers a file: three levels of its ``FixShape`` modes.
+"""Healing: how much the kernel repairs while it transfers a file, in three levels of its ``FixShape`` modes.
 
 ``planar``: every mode off; a file whose faces are all planes comes out as with default healing, at a fraction of the
 cost.
-``light``: what curved faces need and no more (curves on surfaces, seams, degenerate edges, natural bounds).
-``full``: the kernel's defaults, most of whose time goes into self-intersection checks of every wire.
+``light``: only what curved faces need (curves on surfaces, seams, degenerate edges, natural bounds).
+``full``: the kernel's defaults, which spend most of their time on self-intersection checks of every wire.
 
-Two more say that nothing was healed: ``none``, a shape as it was stored, and ``text``, a STEP file that dflow read
-itself.
+Two more stand for no healing: ``none``, a shape as it was stored, and ``text``, a STEP file that dflow read itself.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ _CURVED = (
 
 
 def first_level(content: bytes) -> Healing:
-    """The level to begin with: ``planar`` where the STEP text names no curved surface."""
+    """Return the level to begin with: ``planar`` where the STEP text names no curved surface."""
     if b"SURFACE" not in content:  # one pass over most planar files instead of a dozen
         return "planar"
     return "light" if any(word in content for word in _CURVED) else "planar"
@@ -121,7 +120,7 @@ def first_level(content: bytes) -> Healing:
 
 @cache
 def parameters(level: Healing) -> StringMap | None:
-    """The reader's shape-fix parameters of a level; None leaves the reader's own defaults."""
+    """Return the reader's shape-fix parameters of a level; None keeps the reader's own defaults."""
     if level in ("full", "none", "text"):
         return None
     chosen = _LIGHT if level == "light" else frozenset()
@@ -137,7 +136,7 @@ def turn_shells(shape: TopoDS_Shape, *, outward: bool) -> bool:
     """Turn the closed shells of solids whose volume has the wrong sign: those of cavities face the other way than the
     largest.
 
-    The shape is changed in place, so that what its reader knows of it (names) stays true; returns whether it was.
+    The shape is changed in place, so that its reader's names still apply. Return whether it was changed.
 
     Parameters
     ----------
@@ -159,7 +158,7 @@ def turn_shells(shape: TopoDS_Shape, *, outward: bool) -> bool:
 
 
 def _solids(shape: TopoDS_Shape) -> Iterator[TopoDS_Shape]:
-    """Every solid once, whatever its places: at the origin, forward."""
+    """Yield every solid once, however often it is placed: at the origin, forward."""
     found, seen = ShapeMap(), ShapeMap()
     TopExp.MapShapes_s(shape, TopAbs_SOLID, found)
     for key in range(1, found.Extent() + 1):

@@ -1,8 +1,8 @@
 """Faces of a STEP file's text that the kernel did not make, or made of statements that it could not read.
 
-The kernel leaves out a face that it cannot make and goes on. It notes that, and statements whose parameters are not
-what they should be, in lists that cost nothing to look at; only where those say something, or where fewer faces came
-than the text has, is the text gone through.
+The kernel leaves out a face that it cannot build and continues. It notes that, and statements whose parameters are not
+expected, in lists that are cheap to read. The text is parsed only where these lists have an entry, or where fewer faces
+were read than the text has.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ _KEYWORD = re.compile(rb"\(?\s*(\w+)")
 _NAME = re.compile(rb"\w+\s*\(\s*'([^']*(?:''[^']*)*)'")
 
 _DOUBTS = ("not a Real", "not an Integer", "unresolved", "illegal type", "Count of Parameters")
-"""What the kernel says of statements that it could not read; of other faults (a name that is no string) it makes
-little."""
+"""The kernel's messages about statements that it cannot read; other faults (a name that is no string) do no harm."""
 
 
 def find_broken_face(content: bytes, reader: STEPControl_Reader) -> str:
-    """The first face that rests on a statement which the reader could not read, and which, in words; "" where none
-    does. To be asked before anything is made of them: some take the process down.
+    """Return a message about the first face that depends on a statement which the reader cannot read; "" where none
+    does.
+
+    To be called before the transfer: some such statements crash the process.
     """
     session = reader.WS()
     if not session.Model().Reports(False).NbEntities():
@@ -41,12 +42,12 @@ def find_broken_face(content: bytes, reader: STEPControl_Reader) -> str:
 def find_missing_face(
     content: bytes, reader: STEPControl_Reader, n_faces: int, count_unhealed: Callable[[], int]
 ) -> str:
-    """The first face that the kernel left out, in words; "" where none is missing.
+    """Return a message about the first face that the kernel left out; "" where none is missing.
 
     Parameters
     ----------
     n_faces : how many different faces were read.
-    count_unhealed : gives how many there are without healing, which may take out faces without area.
+    count_unhealed : returns how many there are without healing, which may remove faces without area.
     """
     notes = _messages(reader.WS().TransferReader().TransientProcess().CheckList(False))
     for number, text in notes:
@@ -94,7 +95,7 @@ class _Statements:
         for face in self._faces():
             for number in self._below([face], through=lambda keyword: keyword != b"PCURVE"):
                 if number in wrong and "(associated_geometry)" not in wrong[number]:
-                    what = f"rests on #{number.decode()}, of which the kernel says: {wrong[number]}"
+                    what = f"rests on #{number.decode()}, which the kernel cannot read: {wrong[number]}"
                     return self._describe(face, what)
         return ""
 

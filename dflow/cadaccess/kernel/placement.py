@@ -1,7 +1,7 @@
-"""Shapes that are placed with scale or mirror, made anew in their places.
+"""Shapes that are placed with scale or mirror, rebuilt in place.
 
 The kernel moves a copy of a part by a location, a rigid motion as a rule. It also reads locations that scale or mirror,
-and most of its algorithms, and our tables, take their curves and surfaces for those of the part itself.
+which most of its algorithms, and our tables, do not apply to curves and surfaces.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RIGID = 1e-9
 
 
 def has_scale(code: ShapeCode) -> bool:
-    """Whether anything in a shape is placed with scale or mirror."""
+    """Return whether anything in a shape is placed with scale or mirror."""
     if not code.datums:
         return False
     turns = np.stack([matrix[:, :3] for matrix in code.datums.values()])
@@ -85,11 +85,11 @@ def apply_scales(shape: TopoDS_Shape) -> TopoDS_Shape:
 
 @dataclass(slots=True)
 class _Rebuild:
-    """Walks one shape.
+    """The state of one rebuild.
 
     Attributes
     ----------
-    seen, made : what was made anew, as it was placed and as it is.
+    seen, made : the rebuilt shapes, as they were placed and as they are.
     scaled : whether something inside of a shape is placed with scale or mirror.
     """
 
@@ -98,7 +98,7 @@ class _Rebuild:
     scaled: dict[TopoDS_TShape, bool] = field(default_factory=dict)
 
     def rebuild(self, shape: TopoDS_Shape, parent: TopLoc_Location) -> TopoDS_Shape:
-        """`shape` in a parent at `parent`, in place."""
+        """Return `shape` of a parent at `parent`, in place."""
         place = parent.Multiplied(shape.Location())
         bare = shape.Located(TopLoc_Location()).Oriented(TopAbs_FORWARD)
         if _is_rigid(place) and not self._scales_below(bare):

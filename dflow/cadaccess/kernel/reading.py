@@ -1,4 +1,4 @@
-"""From a file's bytes to a shape in the kernel's hands."""
+"""Reading of a file's bytes by the kernel."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ Message.DefaultMessenger_s().ChangePrinters().Clear()
 
 @dataclass(slots=True)
 class Transfer:
-    """A shape, how far it was healed, and the reader that made it (names and stated properties ask it)."""
+    """A shape, how far it was healed, and the reader that made it, which has the names and the unit."""
 
     shape: TopoDS_Shape
     healing: Healing
     reader: Any = None
 
     def file_unit(self) -> str:
-        """The file's length unit in the reader's words, "" where it has none."""
+        """Return the name of the file's length unit as the reader gives it, "" where it has none."""
         if not isinstance(self.reader, STEPControl_Reader):
             return ""
         lengths, angles, solid_angles = Strings(), Strings(), Strings()
@@ -54,7 +54,7 @@ class Transfer:
 
 
 def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing | None = None) -> Transfer:
-    """The shape that `content` holds, in mm.
+    """Return the shape that `content` holds, in mm.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 
 def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
     reader = STEPControl_Reader()
-    Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles are but a picture of exact faces
+    Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles only approximate the exact faces
     text = step_repair.reword(step_repair.prepare(path, content.removeprefix(b"\xef\xbb\xbf")))
     if level == "full":
         text = step_repair.widen_slits(text)
@@ -140,13 +140,13 @@ def _why_unreadable_step(content: bytes) -> str:
 
 
 def step_schema(content: bytes) -> str:
-    """The FILE_SCHEMA name of a STEP file's header, "" where it has none."""
+    """Return the FILE_SCHEMA name of a STEP file's header, "" where it has none."""
     match = re.search(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']*)'", content[:65536])
     return match.group(1).decode("latin-1").strip() if match else ""
 
 
 def face_names(reader: Any, kernel: KernelShape) -> list[str]:
-    """The ``ADVANCED_FACE`` name of each face in row order, "" where the file gives none.
+    """Return the ``ADVANCED_FACE`` name of each face in row order, "" where the file has none.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""The kernel asked face by face and edge by edge: the slow, exact way, for what numpy has no table for, and as the
-oracle of tests.
+"""A shape as the kernel holds it: queries face by face and edge by edge, slow and exact, for what has no table, and as
+the oracle of tests.
 
-Rows are those of `exploring`, which are the kernel's own map order. One thread only: OCCT's shapes are not safe to
-share.
+Rows are those of `exploration`, which are the kernel's own map order. One thread only: OCCT's shapes are not
+thread-safe.
 """
 
 from __future__ import annotations
@@ -47,17 +47,19 @@ CLASSIFIER_TOLERANCE = 1e-6
 """Tolerance given to `IntTools_FClass2d`, as brepgraph gives it."""
 
 RELATIVE_ERROR = 1e-9
-"""Asked of the kernel's area and volume integrals: its default rule, without an error bound, is off by up to 1e-3 of a
-curved trim's area. The bound is the area's; a centroid, which the kernel does not watch, was seen 100 times worse."""
+"""Error bound of the kernel's area and volume integrals: its default rule, without one, is off by up to 1e-3 of a
+curved trim's area. The bound holds for the area; a centroid's error, which the kernel does not bound, was 100 times
+larger.
+"""
 
 _NULL = 1e-9
-"""mm a unit of parameter: a shorter first derivative counts as null."""
+"""mm per unit of parameter: a shorter first derivative counts as null."""
 
 _NUDGES = (0.0, 1e-7, 1e-6, 1e-4, 1e-2)
 
 
 def _guarded(query: Callable[Concatenate[KernelShape, P], R]) -> Callable[Concatenate[KernelShape, P], R]:
-    """Whatever the kernel raises becomes a `KernelError` that says what was asked."""
+    """Turn what the kernel raises into a `KernelError` that names the query."""
 
     @functools.wraps(query)
     def guarded(self: KernelShape, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -68,18 +70,18 @@ def _guarded(query: Callable[Concatenate[KernelShape, P], R]) -> Callable[Concat
         except Exception as error:  # OCCT's exceptions have no common base of their own
             which = f" {args[0]}" if args and isinstance(args[0], int) else ""
             raise KernelError(
-                f"the kernel raised {type(error).__name__} when asked for {query.__name__}{which}: {error}"
+                f"the kernel raised {type(error).__name__} in the query {query.__name__}{which}: {error}"
             ) from error
 
     return guarded
 
 
 class KernelShape:
-    """A shape in the kernel's hands, with its faces and edges by row.
+    """A shape as the kernel holds it, with its faces and edges by row.
 
     Parameters
     ----------
-    shape : the shape, or what gives it when it is first needed.
+    shape : the shape, or a function that returns it on first use.
     """
 
     def __init__(self, shape: TopoDS_Shape | Callable[[], TopoDS_Shape]) -> None:
@@ -160,7 +162,7 @@ class KernelShape:
 
     @_guarded
     def stretch(self, row: int, uv: np.ndarray) -> np.ndarray:
-        """(m,) float64: area of surface for an area of parameters, at uv : (m, 2)."""
+        """(m,) float64: surface area per area of parameters, at uv : (m, 2)."""
         surface = BRepAdaptor_Surface(self.face(row), True)
         at, du, dv = gp_Pnt(), gp_Vec(), gp_Vec()
         out = np.empty(len(uv))
@@ -232,7 +234,7 @@ class KernelShape:
 
     @_guarded
     def is_valid(self) -> bool:
-        """The kernel's own check; about as dear as reading."""
+        """Return the result of the kernel's own check; it costs about as much as reading."""
         return bool(BRepCheck_Analyzer(self.shape).IsValid())
 
 
@@ -269,7 +271,7 @@ def _point_and_normal(
 
 def _normal_at_pole(surface: BRepAdaptor_Surface, u: float, v: float, near: np.ndarray) -> np.ndarray | None:
     """Where Su or Sv is null: the limit ``Suv × Sv`` or ``Su × Suv`` (as in `CSLib::Normal`), on the side of `near`,
-    the normal a nudge away; None where both are null, or that limit is.
+    the normal a small step away; None where both are null, or that limit is.
 
     The kernel's first derivatives can be off by 1e-12 of the surface's size: over a step of 1e-7, a normal by 1e-5.
     """

@@ -1,8 +1,8 @@
-"""A STEP file's text as the kernel reads it right.
+"""A STEP file's text, rewritten where the kernel misreads it.
 
-The kernel takes some legal STEP for something else, without a word: a unit that is defined by another converted unit,
-or whose statement has a form that it does not know, for mm (or it crashes); the scale of a mapped item for its inverse.
-Such statements are written in the form that it knows, or refused.
+The kernel misreads some valid STEP without a message: a unit that is defined by another converted unit, or whose
+statement has a form that it does not support, as mm (or it crashes); the scale of a mapped item as its inverse. Such
+statements are rewritten in a form that it supports, or refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CONVERTED = re.compile(
 _MEASURE = re.compile(
     rb"(?:LENGTH_|PLANE_ANGLE_)?MEASURE_WITH_UNIT\((?:[A-Z_]*MEASURE\()?[-+\d]*\.[-+.\dE]*\)?,(#\d+)\)"
 )
-"""The forms that the kernel knows, without white space and with empty strings."""
+"""The forms that the kernel supports, without white space and with empty strings."""
 
 _ITEMS = re.compile(rb"\(((?:#\d+,?)+)\),(#\d+)\)")
 _SHAPE = re.compile(
@@ -48,7 +48,7 @@ _OPERATOR = re.compile(
 
 
 def prepare(path: Path, content: bytes) -> bytes:
-    """The text to give to the kernel; `content` itself where nothing in it is misread.
+    """Return the text to give to the kernel; `content` itself where nothing in it is misread.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def prepare(path: Path, content: bytes) -> bytes:
     UnreadableFileError
         White space splits a number.
     GeometryError
-        A shape's unit of length is missing, or not to be understood; a mapped item that the kernel cannot place.
+        A shape's unit of length is missing or not supported; a mapped item that the kernel cannot place.
     """
     bare = _COMMENT.sub(lambda found: found.group(1) or b" ", content) if b"/*" in content else content
     split = find_split_number(bare)
@@ -77,14 +77,14 @@ def prepare(path: Path, content: bytes) -> bytes:
         _invert_scales(text)
     except RefusedError as error:
         if b"END-ISO-10303-21" not in bare[-4096:]:
-            return content  # truncated, which the reader says
+            return content  # truncated: the reader raises the error
         raise GeometryError(f"{path}: {error}") from error
     return text.rewritten() if text.changes or text.content is not bare else content
 
 
 @dataclass(slots=True)
 class _Text:
-    """A file's text, the statements that were looked for, and what is to stand in place of some.
+    """A file's text, the statements that were collected, and the new text of some.
 
     `bodies` : as in `Instances`, white space kept in strings; `changes` : the new text of instances, by number.
     """
@@ -155,7 +155,7 @@ def _strip(body: bytes) -> bytes:
 
 
 def _state_units(text: _Text) -> None:
-    """Write the units of shapes so that the kernel knows them."""
+    """Rewrite the units of shapes in forms that the kernel supports."""
     shapes: dict[bytes, list[bytes]] = {}
     for number in list(text.gather(b"SHAPE_REPRESENTATION")):
         found = _ITEMS.search(text.bodies[number])
@@ -197,7 +197,7 @@ def _state_context(text: _Text, context: bytes, units: Units) -> None:
 
 
 def _is_known(text: _Text, unit: bytes) -> bool:
-    """Whether the kernel knows a unit: it is an SI unit, or so many of one."""
+    """Return whether the kernel supports a unit: an SI unit, or a multiple of one."""
     body = _STRING.sub(b"''", text.bodies[unit])
     converted = _CONVERTED.fullmatch(body)
     if converted is None:
@@ -207,7 +207,7 @@ def _is_known(text: _Text, unit: bytes) -> bool:
 
 
 def _state(text: _Text, unit: bytes, quantity: bytes, factor: float, base: bytes) -> None:
-    """Write a unit as an SI unit, or as so many of one."""
+    """Rewrite a unit as an SI unit, or as a multiple of one."""
     plain = re.search(rb"\bSI_UNIT\([^()]*\)", text.bodies[unit])
     if plain is not None:
         text.changes[unit] = _named(b"NAMED_UNIT(*)", plain.group().replace(b"(*,", b"("), quantity)
@@ -222,7 +222,7 @@ def _state(text: _Text, unit: bytes, quantity: bytes, factor: float, base: bytes
 
 
 def _named(*parts: bytes) -> bytes:
-    """A complex instance of a unit, its parts in alphabetical order as the kernel wants them."""
+    """A complex instance of a unit, its parts in alphabetical order, as the kernel requires."""
     *known, quantity = parts
     return b"(%s)" % b"".join(sorted([*known, quantity + b"_UNIT()"]))
 
@@ -241,7 +241,7 @@ def _invert_scales(text: _Text) -> None:
 
 
 def _inverted(text: _Text, item: bytes, operator: bytes) -> bytes:
-    """The operator that the kernel takes for `operator`; empty where it takes it as it is."""
+    """The operator that makes the kernel apply `operator`; empty where `operator` itself does."""
     found = _OPERATOR.fullmatch(_STRING.sub(b"''", text.bodies[operator]))
     shown = f"the mapped item {item.decode('ascii')}"
     if found is None:
@@ -273,7 +273,7 @@ def _volume(a: list[float], b: list[float], c: list[float]) -> float:
 
 
 def _real(value: float) -> bytes:
-    """A number as STEP has it, to the last digit."""
+    """A number in STEP's notation, to the last digit."""
     text = repr(value).upper()
     mantissa, _, exponent = text.partition("E")
     return (mantissa + ("" if "." in mantissa else ".") + (f"E{exponent}" if exponent else "")).encode("ascii")
@@ -299,8 +299,8 @@ _PCURVE = re.compile(rb"(\bPCURVE\s*\(" + _NAME + rb"\s*#)(\d+)\b")
 
 
 def reword(content: bytes) -> bytes:
-    """The file's text as the kernel's reader understands it."""
-    data = content[content.find(b"ENDSEC") :]  # many a header has comments with quotes
+    """Return the file's text with quotes and cones rewritten as the kernel's reader supports them."""
+    data = content[content.find(b"ENDSEC") :]  # headers often have comments with quotes
     doubled = b"" in data.split(b"'")[2:-1:2]  # a doubled quote ends one piece and begins the next
     if doubled or (b"/*" in data and _QUOTE_IN_COMMENT.search(data)):
         content = _STRING_OR_COMMENT.sub(_spell_out_quotes, content)
@@ -365,7 +365,7 @@ def _turn_axis(content: bytes, placement: bytes, number: int) -> list[bytes]:
 
 def widen_slits(content: bytes) -> bytes:
     """Spheres and tori that are bounded by a slit (a loop of edges that each run back again), with a point as their
-    bound instead: both mean the whole surface. Of slits the reader knows those along its own seams only.
+    bound instead: both mean the whole surface. The reader supports only slits along its own seams.
     """
     if b"SPHERICAL_SURFACE" not in content and b"TOROIDAL_SURFACE" not in content:
         return content

@@ -1,7 +1,8 @@
-"""Points spread evenly by area over trimmed faces.
+"""Points uniform by area on trimmed faces.
 
-Polygons on planes and cylinders are cut into trapezoids once and drawn from directly; other faces by rejection: uniform
-in (u, v), kept in proportion to the surface's stretch there and only inside the loops.
+Polygons on planes and cylinders are cut into trapezoids once, from which points are drawn directly; points of other
+faces are drawn by rejection: uniform in (u, v), accepted in proportion to the surface's stretch there and only inside
+the loops.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Trapezoids:
 
 
 def cut_polygons(tables: ShapeTables, chords: Chords) -> Trapezoids:
-    """Trapezoids of all faces on planes and cylinders; curved edges become up to 64 straight ones a turn.
+    """Return the trapezoids of all faces on planes and cylinders; a curved edge becomes up to 64 straight ones per
+    turn.
 
     Between neighbouring corners of a face the pieces above each other pair up by the even-odd rule.
     """
@@ -91,7 +93,7 @@ def _straight_pieces(
 
 
 def _number_corners(face: np.ndarray, *sides: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The different values of each face's sides, face by face in ascending order, and each side's place among them."""
+    """The distinct values of each face's sides, face by face in ascending order, and each side's place among them."""
     every, owner = np.concatenate(sides), np.tile(face, len(sides))
     order = np.lexsort((every, owner))
     every, owner = every[order], owner[order]
@@ -159,7 +161,7 @@ def _draw_from_trapezoids(
 def _choose(total: np.ndarray, area: np.ndarray, begin: np.ndarray, stop: np.ndarray, chance: np.ndarray) -> np.ndarray:
     """(k, n) which of begin:stop, a row's trapezoids, each chance falls on; `total` are the summed areas of all.
 
-    A binary search in numpy, which visits a row no more often than its own number of trapezoids asks for.
+    A binary search in numpy with as many steps per row as its number of trapezoids needs.
     """
     base = total[begin] - area[begin]
     goal = base[:, None] + chance * (total[stop - 1] - base)[:, None]
@@ -181,7 +183,7 @@ def _choose(total: np.ndarray, area: np.ndarray, begin: np.ndarray, stop: np.nda
 def _points_in(
     trapezoids: Trapezoids, which: np.ndarray, across: np.ndarray, up: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """u and v of points evenly spread over the trapezoids `which`, from two even chances.
+    """u and v of points uniform in the trapezoids `which`, from two uniform numbers in [0, 1).
 
     The share s of the way across has ``P(share < s) = (h0 s + (h1 - h0) s² / 2) / mean``, inverted without
     cancellation.
@@ -207,7 +209,7 @@ def _draw_by_rejection(
     uv: tuple[np.ndarray, np.ndarray],
     generator: np.random.Generator,
 ) -> None:
-    """Fill u[rows] and v[rows] with accepted draws, all faces at once, until each has its share."""
+    """Fill u[rows] and v[rows] with accepted draws, all faces at once, until each face has all its points."""
     n = uv[0].shape[1]
     filled = np.zeros(len(rows), int)
     peak = _peak_stretch(tables, kernel, rows, bounds[rows])
@@ -235,7 +237,7 @@ def _draw_by_rejection(
 
 
 def _repeat_found(drawn: np.ndarray, rows: np.ndarray, filled: np.ndarray) -> None:
-    """Slivers that rejection hardly hits: what was found stands in for what was not."""
+    """Repeat the points found on slivers, where few draws are accepted, in place of those that were not found."""
     n = drawn.shape[1]
     for row, count in zip(rows.tolist(), filled.tolist(), strict=True):
         if 0 < count < n:
@@ -255,7 +257,7 @@ def _inside(
 
 
 def _stretch(tables: ShapeTables, kernel: KernelShape, rows: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """|Su × Sv| up to a constant factor a face, (k, m)."""
+    """|Su × Sv| up to a constant factor per face, (k, m)."""
     kind = tables.faces.kind[rows]
     out = np.ones(u.shape)
     axial = np.flatnonzero(surfaces.axial(kind))

@@ -2,7 +2,7 @@
 
 Planes, cylinders, cones and extrusions reach no farther than their edges; lines and conics have their extremes in
 closed form, spheres and tori too. Free-form faces and edges lie within the hull of their poles: only those whose hull
-sticks out of the box of all the rest are looked at closer, faces by the kernel, whose exact boxes can take tens of
+extends beyond the box of all the rest are computed exactly, faces by the kernel, whose exact boxes can take tens of
 milliseconds.
 """
 
@@ -20,10 +20,10 @@ from dflow.cadaccess.measure import trimming
 from dflow.cadaccess.measure.trimming import Chords
 
 _SLACK = 1e-9
-"""Of the largest coordinate: what a face may reach beyond the box and still not be looked at."""
+"""Of the largest coordinate: a face that extends beyond the box by less is not computed exactly."""
 
 _RULED = np.isin(np.arange(128), (bintools.PLANE, bintools.CYLINDER, bintools.CONE, bintools.EXTRUSION))
-"""By `shapecode`'s surface kinds."""
+"""By `bintools`' surface kinds."""
 
 
 def bounding_box(tables: ShapeTables, kernel: KernelShape, chords: Chords, bounds: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ def _round_extremes(tables: ShapeTables, chords: Chords, bounds: np.ndarray) -> 
 def _add_free_forms(
     tables: ShapeTables, kernel: KernelShape, chords: Chords, edges: np.ndarray, box: np.ndarray
 ) -> np.ndarray:
-    """`box` widened by the free-form edges and by the faces that may reach beyond their edges."""
+    """Return `box` extended by the free-form edges and by the faces that may reach beyond their edges."""
     done = _RULED[tables.faces.kind]
     done |= ((tables.faces.kind == bintools.SPHERE) | (tables.faces.kind == bintools.TORUS)) & chords.closed
     for row in edges.tolist():
@@ -123,8 +123,8 @@ def arc_extremes(table: CurveTable, arcs: np.ndarray) -> np.ndarray:
 
 
 def extend_box(box: np.ndarray, spline: Spline, first: float, last: float) -> np.ndarray:
-    """`box` : (2, d), lowest and highest coordinates, widened by a spline between two parameters, to about 1e-12 of the
-    largest.
+    """Return `box` : (2, d), lowest and highest coordinates, extended by a spline between two parameters, to about
+    1e-12 of the largest coordinate.
 
     Notes
     -----
@@ -146,7 +146,8 @@ def extend_box(box: np.ndarray, spline: Spline, first: float, last: float) -> np
 def _raise_peaks(poles: np.ndarray, weights: np.ndarray, owner: np.ndarray, slack: float, peak: np.ndarray) -> None:
     """Raise `peak` : (owners,) to the largest value of any of an owner's Bézier polynomials.
 
-    poles : (n, degree + 1), already multiplied with weights : (n, degree + 1) > 0; slack : how much may be missing.
+    poles : (n, degree + 1), already multiplied with weights : (n, degree + 1) > 0; slack : by how much the result may
+        be too small.
     """
     for _ in range(_MAX_HALVINGS):
         value = poles / weights

@@ -30,10 +30,10 @@ class Moments:
 
     Attributes
     ----------
-    known : (F,) bool; the rows below are only good where it holds.
+    known : (F,) bool; the rows below are valid only where it is true.
     area : (F,) float64, mm²; first : (F, 3), ∬ P dA; vector_area : (F, 3), ∬ n dA; flux : (F,), ∬ P·n dA (a third of it
         is the volume of the cone over the face from the origin); free_cone : (F, 3), ∬ P (P·n) dA, of free forms only
-        (of others it is had from `cone_moments`, when asked for).
+        (`cone_moments` computes it for the others).
     """
 
     known: np.ndarray
@@ -56,7 +56,9 @@ def integrate(tables: ShapeTables, chords: Chords) -> Moments:
     _add_straight(tables.faces, chords, np.flatnonzero(straight), sign, sums)
     table = tables.use_curves
     along_v = (table.kind == bintools.LINE) & (table.x[:, 0] == 0) & axial(kind)[tables.use_face]
-    rest = np.flatnonzero(known[chords.face] & ~straight & ~along_v[chords.use])  # without a step in u, nothing adds up
+    rest = np.flatnonzero(
+        known[chords.face] & ~straight & ~along_v[chords.use]
+    )  # a chord of constant u contributes nothing
     short = chords.sagitta[rest] > 0
     for rows, rule in ((rest[short], _SHORT_RULE), (rest[~short], _LONG_RULE)):
         if len(rows):
@@ -94,7 +96,7 @@ def _cross_their_axis(table: SurfaceTable, chords: Chords) -> np.ndarray:
 
 
 def _add_patches(tables: ShapeTables, chords: Chords, moments: Moments) -> None:
-    """Fill in the spline surfaces that their faces are the whole of: the quickest of the free forms."""
+    """Fill in the spline surfaces whose faces cover them whole: the cheapest of the free forms."""
     rows = np.array([row for row, spline in tables.faces.splines.items() if not any(spline.periodic)], np.intp)
     if not len(rows):
         return
@@ -133,7 +135,7 @@ def _add_by_face(sums: np.ndarray, face: np.ndarray, values: np.ndarray) -> None
 
 
 def _add_straight(table: SurfaceTable, chords: Chords, rows: np.ndarray, sign: np.ndarray, sums: np.ndarray) -> None:
-    """Straight edges of planes: triangles from each face's first corner."""
+    """Add the straight edges of planes: triangles from each face's first corner."""
     if not len(rows):
         return
     face = chords.face[rows]
@@ -162,7 +164,7 @@ def _add_curved(
     sign: np.ndarray,
     sums: np.ndarray,
 ) -> None:
-    """Everything else, by quadrature along the chords' pieces of curve."""
+    """Add all other chords, by quadrature along their pieces of curve."""
     nodes, weights = rule
     table = tables.faces
     half = 0.5 * (chords.t1[rows] - chords.t0[rows])
@@ -283,8 +285,8 @@ def cone_moments(tables: ShapeTables, chords: Chords, moments: Moments) -> np.nd
     """(F, 3) float64: ``∬ P (P·n) dA / 4`` of the known faces taken forward, the first moment of the cone from the
     origin.
 
-    Their sum over a solid's faces is its volume times its centroid. Planes have it from their first moment, free forms
-    from their own quadrature; on axial surfaces the inner integral runs by quadrature too.
+    Their sum over a solid's faces is its volume times its centroid. For planes it follows from the first moment, for
+    free forms from their own quadrature; on axial surfaces the inner integral is computed by quadrature too.
     """
     table = tables.faces
     height = np.einsum("ij,ij->i", table.origin, table.z) * table.handed

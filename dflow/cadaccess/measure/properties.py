@@ -1,4 +1,4 @@
-"""Areas, centroids, lengths, angles and bounds: in numpy where a table has the answer, else by the kernel."""
+"""Areas, centroids, lengths, angles and bounds: in numpy where there is a table, else by the kernel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def uv_bounds(tables: ShapeTables, kernel: KernelShape, chords: Chords) -> np.nd
     _widen_by_splines(tables, low, high, known)
     lowest, highest = surfaces.limits(tables.faces)
     beyond = np.maximum(lowest - low, high - highest).max(axis=1, initial=-np.inf)
-    # The kernel looks whether a surface repeats beyond its bounds before it cuts a face off there.
+    # The kernel tests whether a surface is periodic beyond its bounds before it trims a face there.
     known &= beyond <= 1e-9 * (1.0 + np.maximum(np.abs(low), np.abs(high)).max(axis=1, initial=0.0))
     out = np.empty((tables.n_faces, 4))
     out[:, 0::2], out[:, 1::2] = np.maximum(low, lowest), np.minimum(high, highest)
@@ -178,8 +178,8 @@ def shells_are_closed(tables: ShapeTables) -> bool:
 
 
 def shell_volumes(tables: ShapeTables, kernel: KernelShape, moments: Moments) -> np.ndarray:
-    """(n_shells,) float64, mm³: what each encloses, negative where its faces point inwards. Exact; the kernel helps
-    with free forms.
+    """(n_shells,) float64, mm³: what each encloses, negative where its faces point inwards. Exact; free forms are
+    measured by the kernel.
     """
     flux = np.where(moments.known, moments.flux, 0.0)
     for row in np.flatnonzero(~moments.known).tolist():
@@ -202,7 +202,7 @@ def volume_and_centroid(
 
 
 def _forward(tables: ShapeTables, row: int) -> float:
-    """-1 for a reversed face: turns what the kernel says of the face into what holds for the face taken forward."""
+    """-1 for a reversed face: the factor from the kernel's value of the face to that of the face taken forward."""
     return -1.0 if tables.face_reversed[row] else 1.0
 
 
@@ -236,7 +236,7 @@ def turned_shells(
 
 
 def _turned(tables: ShapeTables, volume: np.ndarray) -> tuple[bool, bool]:
-    """What `turned_shells` says, from volume : (n_shells,)."""
+    """The result of `turned_shells`, from volume : (n_shells,)."""
     solid = np.full(tables.n_shells, -1)
     solid[tables.shell_row] = tables.shell_solid
     mine = solid >= 0
@@ -252,7 +252,7 @@ def _turned(tables: ShapeTables, volume: np.ndarray) -> tuple[bool, bool]:
 def _estimate_flux(
     tables: ShapeTables, chords: Chords, rows: np.ndarray, bounds: np.ndarray, centre: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flux of (P − centre) through free-form faces taken forward, by 36 points a face, and how far it may be off."""
+    """Flux of (P − centre) through free-form faces taken forward, by 36 points per face, and a bound of the error."""
     n = 6
     share = (np.arange(n) + 0.5) / n
     u = bounds[:, :1] + (bounds[:, 1:2] - bounds[:, :1]) * share
@@ -288,7 +288,7 @@ def curve_lengths(table: CurveTable, rows: np.ndarray) -> np.ndarray:
 
 
 def _integrate(table: CurveTable, rows: np.ndarray) -> np.ndarray:
-    """(n,) lengths: a piece counts when its two halves add up to as much as itself."""
+    """(n,) lengths: a piece is accepted when its two halves add up to its own length."""
     owner, low, high = _first_pieces(table, rows)
     length = _gauss(table, rows[owner], low, high)
     total = np.bincount(owner, length, len(rows))

@@ -1,11 +1,11 @@
 """Area, moments and flux of trimmed B-splines, revolutions and extrusions, by quadrature around their loops.
 
 As in `dflow.cadaccess.measure.moments`, ``∬ f du dv = −∮ (∫ f dv) du``; here both integrals are numeric. The inner
-one runs from the face's lowest v up to the loop, a Gauss-Legendre rule a knot span, so that each rule sees one
-polynomial piece. The outer one is adaptive: 15 Kronrod points a piece of boundary, checked by the 7 Gauss points
-among them, halved until they agree (as QUADPACK's QAG does; Piessens and others, 1983). The kernel's own integral
-with an error bound goes point by point, once for areas and once for volumes: 4 to 15 times the time on surfaces of
-many spans, half of it on the simplest.
+one runs from the face's lowest v up to the loop, one Gauss-Legendre rule per knot span, so that each rule integrates
+one polynomial piece. The outer one is adaptive: 15 Kronrod points per piece of boundary, checked by the 7 Gauss points
+among them, halved until they agree (as QUADPACK's QAG does; Piessens and others, 1983). The kernel's own integral with
+an error bound evaluates point by point, once for areas and once for volumes: 4 to 15 times the time on surfaces of many
+spans, half of it on the simplest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TOLERANCE = 1e-7
 """How far the two rules may differ, as a share of the face's area; the better one's error is far less."""
 
 _FIRST_PIECES = 6
-"""What a curve is cut into at first, at most."""
+"""The largest number of pieces that a curve is cut into at first."""
 
 _MAX_ROUNDS = 30
 _MAX_HALVINGS = 12
@@ -97,7 +97,7 @@ def _integrate(tables: ShapeTables, row: int, uses: np.ndarray, size: float) -> 
     """The sums (11,) of one face of a part of this size; None where the quadrature does not converge."""
     use, low, high = _pieces(tables, row, uses)
     uv, step = _along(tables, use, low, high)
-    moving = np.abs(step).max(axis=1, initial=0.0) > 0  # nothing comes from where u stands still
+    moving = np.abs(step).max(axis=1, initial=0.0) > 0  # pieces of constant u contribute nothing
     use, low, high, uv, step = (part[moving] for part in (use, low, high, uv, step))
     if not len(use):
         return None
@@ -189,9 +189,9 @@ def breaks(table: SurfaceTable, row: int, axis: int, low: float, high: float) ->
 
 @dataclass(frozen=True, slots=True)
 class _Inner:
-    """The inner integral of one face: over v, from ``knots[0]``, with one rule a knot span.
+    """The inner integral of one face: over v, from ``knots[0]``, with one rule per knot span.
 
-    `reach` is about how far from the origin the face comes, mm.
+    `reach` is about the largest distance of the face from the origin, mm.
     """
 
     table: SurfaceTable
@@ -300,8 +300,8 @@ def _by_rules(inner: _Inner, u: np.ndarray) -> np.ndarray:
 
 
 def _scale(area: float, size: float, reach: float) -> np.ndarray:
-    """(11,) what each sum's error is measured by: moments by the part's own size, so that a part far from the origin is
-    measured as well as one around it.
+    """(11,) the scale of each sum's error: of moments the part's own size, so that a part far from the origin is as
+    accurate as one around it.
     """
     area = max(abs(area), np.finfo(float).tiny)
     size = max(size, np.sqrt(area), 1e-6 * reach)

@@ -1,5 +1,5 @@
-"""Grids of points on faces and edges, and points spread by area: numpy over all faces, the kernel where numpy has no
-table.
+"""Grids of points on faces and edges, and points drawn by area: numpy over all faces, the kernel for faces and edges
+without a table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SEAM_OVERLAP = 1e-3
 """radians: how far the ends of a full turn may overlap at a seam."""
 
 _MAX_TURNS = 100
-"""Around an axis: a loop that goes farther is damaged, and not followed to its end."""
+"""Around an axis: a loop that extends farther is damaged, and only partly evaluated."""
 
 
 def face_grids(
@@ -73,9 +73,9 @@ def _add_turns(
     lines: tuple[np.ndarray, np.ndarray],
     inside: np.ndarray,
 ) -> None:
-    """Where loops go around more than once, a point is also inside if they hold it in one of the turns to come.
+    """Where loops extend over more than one turn, a point is also inside if it is in one of the later turns.
 
-    The turns before do not count, as they do not for `IntTools_FClass2d`.
+    Earlier turns do not count, as in `IntTools_FClass2d`.
     """
     turn = np.column_stack(surfaces.periods(tables.faces))
     more = (bounds[:, 1::2] - bounds[:, ::2] - _SEAM_OVERLAP) // turn
@@ -120,7 +120,7 @@ def fill_faces(
     points: np.ndarray,
     normals: np.ndarray | None,
 ) -> None:
-    """Points and outward unit normals of faces `rows`, as `surfaces.fill` takes and fills them."""
+    """Points and outward unit normals of faces `rows`, with the arguments of `surfaces.fill`."""
     known = tables.faces.evaluable[rows]
     sign = np.where(tables.face_reversed[rows], -1.0, 1.0)
     if known.all():

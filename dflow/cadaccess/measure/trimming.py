@@ -1,8 +1,8 @@
-"""Which points of a face's (u, v) plane lie inside its trimming loops, for many faces at once.
+"""Trimming loops as chords in (u, v), and the points inside of them, for many faces at once.
 
 Every boundary curve becomes a few chords. A point's parity against the chords (even-odd rule) is exact for straight
 boundaries; for curved ones it is corrected by the slivers between chord and curve that hold the point, so that the
-answer is that of the exact curves however coarse the chords are. Points within `ON_TOLERANCE` of a boundary count as
+result is that of the exact curves however coarse the chords are. Points within `ON_TOLERANCE` of a boundary count as
 inside.
 """
 
@@ -24,7 +24,7 @@ ON_TOLERANCE = 1e-6
 """In (u, v) units, as `IntTools_FClass2d` takes it."""
 
 SNAP = 1e-12
-"""Of the (u, v) coordinates: how far apart two ends may lie and still be the same point, differently rounded."""
+"""Of the (u, v) coordinates: the distance within which two ends are the same point, rounded differently."""
 
 GAP = 1e-3
 """Of a loop's size: how wide a gap between two curves may be (vertices have tolerances) for the loop to count as
@@ -46,7 +46,7 @@ class Chords:
     start, end : (n, 2) float64, its ends in (u, v).
     sagitta : (n,) float64, how far the curve strays from the chord at most; 0 for straight pieces.
     first : (n_faces + 1,) int64, where each face's chords begin.
-    closed : (n_faces,) bool: the face has loops, numpy knows all their curves, and each comes back to its beginning.
+    closed : (n_faces,) bool: the face has loops, all their curves have tables, and each loop returns to its start.
     """
 
     face: np.ndarray
@@ -61,7 +61,7 @@ class Chords:
 
 
 def build_chords(tables: ShapeTables) -> Chords:
-    """Chords of all faces whose boundary curves numpy knows; uses without such a curve are left out."""
+    """Return the chords of all faces; uses whose curve has no table are left out."""
     table = tables.use_curves
     uses = np.flatnonzero(tables.use_boundary & table.evaluable)
     rows, t0, t1, curved = _cut(table, uses)
@@ -89,7 +89,7 @@ def _chord_ends(
 
 
 def _close_loops(tables: ShapeTables, chords: Chords) -> Chords:
-    """Let each curve of a loop begin where the one before ends, so that no line slips between them.
+    """Let each curve of a loop begin where the one before ends, so that no line passes between them.
 
     Rounding errors are removed from the ends; wider gaps, up to `GAP` of the loop's size, are bridged by a chord of
     their own. A face with a loop that has a still wider gap is not `closed`.
@@ -147,21 +147,21 @@ def _chain(
 
 
 def _stored_order(first: np.ndarray, leaves: np.ndarray, enters: np.ndarray, pending: np.ndarray) -> np.ndarray:
-    """A wire's edges are stored as it runs, ..."""
+    """The order as stored: along the wire, ..."""
     onward = np.arange(1, len(leaves) + 1)
     onward[np.append(first[1:], len(leaves)) - 1] = first
     return onward
 
 
 def _reverse_order(first: np.ndarray, leaves: np.ndarray, enters: np.ndarray, pending: np.ndarray) -> np.ndarray:
-    """... or the other way round where nobody healed the order, ..."""
+    """... the reverse order, as files without healing may have it, ..."""
     backward = np.arange(-1, len(leaves) - 1)
     backward[first] = np.append(first[1:], len(leaves)) - 1
     return backward
 
 
 def _nearest_order(first: np.ndarray, leaves: np.ndarray, enters: np.ndarray, pending: np.ndarray) -> np.ndarray:
-    """... or in any order, as boolean operations leave them: go on where the nearest unused curve begins."""
+    """... or any order, as boolean operations leave it: the nearest unused curve comes next."""
     follower = _stored_order(first, leaves, enters, pending)
     last = np.append(first[1:], len(leaves))
     for loop in np.flatnonzero(pending).tolist():
@@ -198,7 +198,7 @@ def _add_bridges(
 
 
 def _cut(table: CurveTable, uses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(use, t0, t1, curved) of each chord: one a line, one an eighth of a circle, one to eight a knot span of a
+    """(use, t0, t1, curved) of each chord: one per line, one per eighth of a circle, one to eight per knot span of a
     spline.
     """
     kind, span = table.kind[uses], table.last[uses] - table.first[uses]
@@ -404,7 +404,7 @@ def _slivers(table: CurveTable, chords: Chords, lines: _Lines, curved: np.ndarra
 
 
 def _chord_side(along: np.ndarray, gap: np.ndarray, level: np.ndarray, off_u: np.ndarray) -> np.ndarray:
-    """True where the point counts as left of its chord, told by the very comparison that gave its parity."""
+    """True where the point counts as left of its chord, by the same comparison that gave its parity."""
     above = ~(gap > 0)
     left_of_level = np.where(along[:, 0] > 0, above, ~above)
     right = off_u >= 0
@@ -415,7 +415,7 @@ def _chord_side(along: np.ndarray, gap: np.ndarray, level: np.ndarray, off_u: np
 def _height_on_curve(
     table: CurveTable, chords: Chords, chord: np.ndarray, along: np.ndarray, path: np.ndarray
 ) -> np.ndarray:
-    """The curve's height over its chord where it has come `path` along it."""
+    """The curve's height over its chord at the distance `path` along it."""
     round_ = is_round(table, chords.use[chord])
     if round_.all():
         return _height_on_arc(table, chords, chord, path)
@@ -427,9 +427,7 @@ def _height_on_curve(
 
 
 def is_round(table: CurveTable, use: np.ndarray) -> np.ndarray:
-    """(n,) bool: which uses are circles in (u, v) too: their axes are unit vectors at a right angle, not seen at a
-    slant.
-    """
+    """(n,) bool: which uses are circles in (u, v) too: their axes are unit vectors at a right angle, not sheared."""
     x, y = table.x[use], table.y[use]
     slant = np.abs((x * x).sum(axis=1) - 1) + np.abs((y * y).sum(axis=1) - 1) + np.abs((x * y).sum(axis=1))
     round_: np.ndarray = (table.kind[use] == bintools.CIRCLE) & (slant <= 1e-9)
@@ -489,7 +487,7 @@ def fill_their_bounds(tables: ShapeTables, chords: Chords, bounds: np.ndarray) -
 
 
 def evaluable_faces(tables: ShapeTables) -> np.ndarray:
-    """(F,) bool: faces that have loops, each curve of which numpy knows."""
+    """(F,) bool: faces that have loops all of whose curves have tables."""
     missing = tables.use_boundary & ~tables.use_curves.evaluable
     unknown = np.bincount(tables.use_face[missing], minlength=tables.n_faces) > 0
     bounded = np.bincount(tables.use_face[tables.use_boundary], minlength=tables.n_faces) > 0

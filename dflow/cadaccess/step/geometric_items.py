@@ -1,4 +1,5 @@
-"""The numbers behind a traversal's rows: coordinates, frames, curves with their ranges, and surfaces; all rows at once.
+"""The geometric items of a traversal's rows: coordinates, frames, curves with their ranges, and surfaces; all rows at
+once.
 
 Conventions are the kernel's (``StepToGeom``, ``gp_Ax2``): a frame's x is the reference direction made normal to the
 axis, directions are unit vectors, a conic's range begins at the angle of its first vertex in [0, 2π).
@@ -23,14 +24,14 @@ FULL_TURN = 2 * np.pi
 
 TOLERANCE = 1e-5
 """mm, for parts of up to a metre, and in proportion beyond: how far a vertex may lie from its edge's curve, and an edge
-from its face's surface. Beyond that the kernel decides what is meant.
+from its face's surface. A file beyond that is read by the kernel.
 """
 
 _ANGULAR = 1e-9
 """Radians within which two angles are one."""
 
 _MAX_CUT = 1e-3
-"""Of a spline's range: how much of it may lie beyond a vertex."""
+"""The share of a spline's range that may lie beyond a vertex."""
 
 _STEEPEST = np.pi / 2 - 1e-5
 """Radians, the largest half angle of a cone."""
@@ -70,7 +71,7 @@ def build_geometry(traversal: Traversal, units: Units) -> Geometry:
     Raises
     ------
     RefusedError
-        Numbers that are none, frames without directions, vertices off their curves.
+        Malformed numbers, frames without directions, vertices off their curves.
     """
     rows = traversal.rows
     splines = {row: parse_curve(traversal.instances, text) for row, text in rows.edge_splines.items()}
@@ -130,7 +131,7 @@ def _face_table(
         )
         kinds[turned] = TORUS
     if not (radii >= 0).all() or (radii[angled, 1] > _STEEPEST).any() or (radii[angled, 1] < 1e-6).any():
-        raise RefusedError("a surface with odd radii")
+        raise RefusedError("a surface with invalid radii")
     rings = kinds == TORUS
     if (radii[rings, 1] > radii[rings, 0] * (1 + 1e-12)).any() or (radii[rings, 1] <= 0).any():
         raise RefusedError("a torus that meets itself")
@@ -184,7 +185,7 @@ def _edge_table(rows: Rows, splines: dict[int, Spline], found: _Found, units: Un
         radii[round_] = _parse_radii([rows.edge_radii[row] for row in round_.tolist()]) * units.length
         long_enough = np.where(kinds[round_] == ELLIPSE, radii[round_, 1], radii[round_, 0])
         if not (long_enough > 0).all() or (radii[round_, 1] > radii[round_, 0]).any():
-            raise RefusedError("a conic with odd radii")
+            raise RefusedError("a conic with invalid radii")
     scaled = {
         row: Spline(s.degree, s.poles * units.length, s.weights, s.knots, s.periodic) for row, s in splines.items()
     }
@@ -200,7 +201,7 @@ def _set_ranges(edges: CurveTable, ends: np.ndarray, closed: np.ndarray, toleran
     if turning.any():
         small = np.where(edges.kind == ELLIPSE, edges.radii[:, 1], edges.radii[:, 0])[turning, None]
         angle = np.arctan2(b[turning] / small, a[turning] / edges.radii[turning, :1]) % FULL_TURN
-        # What is a vertex's tolerance short of a full turn is at its beginning.
+        # An angle less than a vertex's tolerance short of a full turn counts as 0.
         angle[FULL_TURN - angle < np.maximum(_ANGULAR, _CONFUSION / edges.radii[turning, :1])] = 0.0
         begin, end = angle[:, 0], np.where(closed[turning], angle[:, 0], angle[:, 1])
         t = t.copy()
@@ -313,5 +314,5 @@ def _weights(text: bytes, shape: tuple[int, ...]) -> np.ndarray | None:
     """None where all are equal."""
     found = parse_reals([text], text.count(b",") + 1)[0]
     if len(found) != np.prod(shape) or not (found > 0).all():
-        raise RefusedError("a rational B-spline with odd weights")
+        raise RefusedError("a rational B-spline with invalid weights")
     return None if float(np.ptp(found)) < 1e-15 else found.reshape(shape)

@@ -1,9 +1,9 @@
-"""Where every edge runs in its faces' (u, v): on planes projected, on surfaces of revolution solved in closed form.
+"""The curve of every edge in its faces' (u, v): projected on planes, in closed form on surfaces of revolution.
 
-A line or circle that is an iso-curve becomes a line in (u, v), with the edge's own parameter; any other curve the
-kernel's cubic (`cubics`). Loops are then unrolled: each curve is moved by whole turns to begin where the one before it
-ends. Where neighbours meet at a pole or apex with different angles, an edge without length lies between them, as the
-kernel has it.
+A line or circle that is an iso-curve becomes a line in (u, v), with the edge's own parameter; any other curve becomes
+the kernel's cubic (`projection`). Loops are then unrolled: each curve is moved by whole turns to begin where the one
+before it ends. Where neighbours meet at a pole or apex with different angles, an edge without length lies between them,
+as in the kernel's shapes.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from dflow.cadaccess.step.projection import Projected, project
 
 _STATIONS = np.linspace(0.0, 1.0, 5)
 _STRAIGHT = 1e-8
-"""How far the rates of an iso-curve may vary."""
+"""The largest variation of the rates of an iso-curve."""
 
 _MAX_OFF = 5.0
-"""In tolerances: how far an edge may lie from a curved surface; fitted curves stray by 2e-5 mm."""
+"""In tolerances: how far an edge may lie from a curved surface; fitted curves deviate by 2e-5 mm."""
 
 _MAX_STRAY = 100.0
 """In tolerances: how far the kernel's cubics, which follow a whole ellipse to about 1e-5 of its size, may leave the
 curve."""
 
 _UNEVEN = 1000.0
-"""Ratio of speeds along a spline beyond which the kernel may take other points of it."""
+"""Ratio of speeds along a spline beyond which the kernel may interpolate other points of it."""
 
 _BULGE = 1e-7
 """In (u, v)."""
@@ -81,7 +81,7 @@ class Pole:
 
 
 def trace(geometry: Geometry, uses: Uses) -> tuple[CurveTable, list[Pole]]:
-    """The uses' curves in (u, v), and the edges at poles.
+    """Return the uses' curves in (u, v), and the edges at poles.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def _trace_curved(geometry: Geometry, uses: Uses, rows: np.ndarray, table: Curve
 def _iso_rates(kind: np.ndarray, projected: Projected, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which lines and circles run along u or v alone, (n,) bool, and their rates du, dv, (n, 2), one of them 0."""
     count = inner.sum(axis=1)
-    du, dv = np.where(inner, projected.du, 0.0), np.where(inner, projected.dv, 0.0)  # at poles the rates are noise
+    du, dv = np.where(inner, projected.du, 0.0), np.where(inner, projected.dv, 0.0)  # at poles the rates are undefined
     turn, rise = du.sum(axis=1) / count, dv.sum(axis=1) / count
     even_u = (np.abs(du - turn[:, None]) * inner).max(axis=1) <= _STRAIGHT
     even_v = (np.abs(dv - rise[:, None]) * inner).max(axis=1) <= _STRAIGHT
@@ -240,7 +240,7 @@ def _v_size(faces: SurfaceTable, face: np.ndarray) -> np.ndarray:
 
 
 def _unroll(geometry: Geometry, uses: Uses, rows: np.ndarray, ends: np.ndarray, table: CurveTable) -> list[Pole]:
-    """Move the curves `rows` by whole turns until every loop runs on."""
+    """Move the curves `rows` by whole turns until every loop is continuous; return its edges at poles."""
     face, loop = uses.face[rows], uses.loop[rows]
     faces = geometry.faces
     n = len(rows)
@@ -407,7 +407,7 @@ def _check_windows(stored: np.ndarray, uses: Uses, rows: np.ndarray, table: Curv
 
 def _check_sphere_seams(uses: Uses, rows: np.ndarray, table: CurveTable, poles: list[Pole]) -> None:
     """Where a loop runs through both poles of a sphere and along a free curve, rounding errors decide whether the
-    kernel takes its seam out and puts in another.
+    kernel replaces its seam; refuse such faces.
     """
     at_poles = np.bincount(uses.face[[pole.before_use for pole in poles]], minlength=uses.face.max() + 1)
     if (at_poles[uses.face[rows[table.kind[rows] == BSPLINE]]] > 1).any():
@@ -415,7 +415,7 @@ def _check_sphere_seams(uses: Uses, rows: np.ndarray, table: CurveTable, poles: 
 
 
 _TOLERANCE = 1e-7
-"""mm, the kernel's own ``Precision::Confusion``: an edge that keeps so near a side becomes a line in (u, v)."""
+"""mm, the kernel's own ``Precision::Confusion``: an edge within this distance of a side becomes a line in (u, v)."""
 
 _SHARES = np.linspace(0.0, 1.0, 33)
 

@@ -1,4 +1,4 @@
-"""Where a curve in space lies in a surface's (u, v): orthogonal projection in closed form."""
+"""Curves in space projected into a surface's (u, v), orthogonally and in closed form; and cubics through points."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from dflow.cadaccess.step.geometric_items import Geometry
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """Curves seen from their surfaces at parameters t : (n, m): u, v, their rates, distance from the axis, how far off
-    the surface, and speed in space; (n, m) each.
+    """Curves projected onto their surfaces at parameters t : (n, m).
+
+    Attributes
+    ----------
+    u, v, du, dv : (n, m) float64, the projection and its derivatives.
+    rho : (n, m) float64, mm, distance from the surface's axis; off : (n, m), mm, signed distance from the surface;
+        speed : (n, m), mm per unit of t.
     """
 
     u: np.ndarray
@@ -26,13 +31,13 @@ class Projected:
     speed: np.ndarray
 
     def take(self, rows: np.ndarray) -> Projected:
-        """The look at some of the curves."""
+        """Return the rows of some of the curves."""
         columns = (self.u, self.v, self.du, self.dv, self.rho, self.off, self.speed)
         return Projected(*(column[rows] for column in columns))
 
 
 def project(geometry: Geometry, face: np.ndarray, edge: np.ndarray, t: np.ndarray) -> Projected:
-    """Orthogonal projection onto cylinders, cones, spheres and tori (``ElSLib::Parameters``), with its derivative."""
+    """Project orthogonally onto cylinders, cones, spheres and tori (``ElSLib::Parameters``), with its derivative."""
     faces = geometry.faces
     points, slopes = curves.evaluate(geometry.edges, edge, t)
     frame = np.stack([faces.x[face], faces.y[face], faces.z[face]], axis=2)
@@ -70,11 +75,12 @@ def project(geometry: Geometry, face: np.ndarray, edge: np.ndarray, t: np.ndarra
 _POINTS = 23
 
 MOST_POINTS = 400
-"""More would cost more here than in the kernel."""
+"""With more points the kernel is faster."""
 
 _DECAY = 2.0 - np.sqrt(3.0)
-"""By how much what happens at one point counts less at the next: ``z + 4 + 1/z = (1 + _DECAY z) (1 + _DECAY / z) /
-_DECAY``."""
+"""The factor by which the influence of a point falls from one to the next: ``z + 4 + 1/z = (1 + _DECAY z) (1 + _DECAY /
+z) / _DECAY``.
+"""
 
 _SHIFTS = (1, 2, 4, 8, 16)
 """``1 / (1 - x)`` is the product of ``1 + x`` to these powers, as far as digits go."""
@@ -84,7 +90,9 @@ _END_SLOPE = np.array([-11.0, 18.0, -9.0, 2.0]) / 6.0
 
 
 def count_points(spline: Spline | None, first: float, last: float) -> int:
-    """How many points of a curve between two parameters the kernel takes; `spline` is None for lines and conics."""
+    """Return how many points of a curve between two parameters the kernel interpolates; `spline` is None for lines and
+    conics.
+    """
     if spline is None:
         return _POINTS
     before, after = spline.knots[:-1], spline.knots[1:]
@@ -93,7 +101,7 @@ def count_points(spline: Spline | None, first: float, last: float) -> int:
 
 
 def interpolate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cubics through points at even parameters.
+    """Interpolate points at evenly spaced parameters by cubics.
 
     Parameters
     ----------

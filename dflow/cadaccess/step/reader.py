@@ -1,4 +1,4 @@
-"""A STEP text as `ShapeTables`."""
+"""The STEP reader: a file's text as `ShapeTables`, without the kernel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dflow.cadaccess.step.traversal import Rows, Traversal
 
 @dataclass(frozen=True, slots=True)
 class TextShape:
-    """A STEP file as tables, with its faces' instance numbers and its length unit in its own words."""
+    """A STEP file as tables, with its faces' instance numbers and the name of its length unit."""
 
     tables: ShapeTables
     face_ids: list[bytes]
@@ -28,12 +28,12 @@ class TextShape:
 
 
 def read_step(content: bytes) -> TextShape:
-    """The tables of a STEP file.
+    """Return the tables of a STEP file.
 
     Raises
     ------
     RefusedError
-        The file holds something that only the kernel knows how to read.
+        The file has something that only the kernel can read.
     """
     try:
         instances = scan(content)

@@ -1,4 +1,4 @@
-"""Models of STEP files that dflow reads from their text; the kernel reads them too, but only when it is asked."""
+"""Models of STEP files that dflow reads from their text; the kernel reads them only where its shape is used."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ _NAME = re.compile(rb"(#\d+)\s*=\s*ADVANCED_FACE\s*\(\s*'((?:[^']|'')*)'")
 
 
 def open_text(path: Path, content: bytes, started: float) -> tuple[CadModel | None, str]:
-    """The model of a STEP file as its text says, or None where only the kernel can tell.
+    """Return the model of a STEP file read from its text; or None where the kernel has to read it, and the defect.
 
-    That is where the text holds anything that dflow does not read with certainty, or where the tables fail the checks
-    of a light read: then what is wrong with them, which is wrong with the kernel's light reading too, is returned as
-    well.
+    The kernel has to read a text that holds anything that is not supported (no defect is returned), or whose tables
+    fail a check of a light read (its defect is returned: the kernel's light reading has it too).
     """
     try:
         shape = read_step(content)
@@ -71,7 +70,7 @@ def _build(path: Path, content: bytes, shape: TextShape, started: float) -> CadM
 
 @dataclass(slots=True)
 class _LazyKernelShape:
-    """What of a file is read only when it is asked for."""
+    """The kernel's shape of a file and its faces' names, read on first use."""
 
     path: Path
     content: bytes
@@ -84,14 +83,17 @@ class _LazyKernelShape:
         Raises
         ------
         KernelError
-            The kernel finds others.
+            The kernel's have other counts.
         """
         if self.moved is None:
             levels: tuple[healing.Healing, ...] = (healing.first_level(self.content), "full")
             found = (reading.transfer(self.path, self.content, CadFormat.STEP, level) for level in levels)
             self.moved = next((moved for moved in found if self._fits(moved)), None)
         if self.moved is None:
-            raise KernelError(f"{self.path}: the kernel finds other faces or edges than the file's text has")
+            raise KernelError(
+                f"{self.path}: the kernel's shape has other numbers of faces or edges than the file's text; export the "
+                "part again"
+            )
         return self.moved.shape
 
     def _fits(self, moved: Transfer) -> bool:
@@ -100,13 +102,13 @@ class _LazyKernelShape:
         return counts == (tables.n_faces, len(tables.edge_degenerate))
 
     def names(self, kernel: KernelShape, body: int | None) -> list[str]:
-        """The faces' names. Those with escapes (ISO 10303-21, 6.4.3) or beyond ASCII are left to the kernel."""
+        """The faces' names. Names with escapes (ISO 10303-21, 6.4.3) or beyond ASCII are read by the kernel."""
         found = dict(_NAME.findall(self.content))
         tables = self.text.tables
         rows = range(tables.n_faces) if body is None else bodies.solid_faces(tables, body).tolist()
         names = [found.get(self.text.face_ids[row]) for row in rows]
         if any(name is None or b"\\" in name or not name.isascii() for name in names):
-            self.shape()  # read now, so that its reader is at hand
+            self.shape()  # reads the file, whose reader has the names
             assert self.moved is not None
             return reading.face_names(self.moved.reader, kernel)
         return [name.decode("ascii").replace("''", "'") for name in names if name is not None]

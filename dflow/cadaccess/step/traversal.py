@@ -1,4 +1,4 @@
-"""From a file's root down to its points: the topology as rows, and which geometry they need.
+"""The topology of a STEP file as rows, from its solids down to their points, and the geometry that they refer to.
 
 Rows are in the order of the first visit, which is the order of the kernel's maps.
 """
@@ -37,14 +37,14 @@ _SURFACES = {
 
 @dataclass(slots=True)
 class Rows:
-    """What a traversal found.
+    """The result of a traversal.
 
     Attributes
     ----------
     solids : for each, its shells as (forward, shell row); shells : for each, its faces as (row, forward).
     face_ids : the faces' instance numbers; face_loops : for each, its loops as (along the surface's
         normal, uses), and each use an (edge row, forward in the edge's sense).
-    face_kinds, face_places : `shapecode`'s surface kind and the placement's row (a revolution's is its circle's, a
+    face_kinds, face_places : `bintools`' surface kind and the placement's row (a revolution's is its circle's, a
         spline has none: -1); face_radii : as text, with commas; face_axes : a revolution's axis, as (point, direction)
         rows; face_splines : as text.
     edge_vertices : (start, end) rows along the curve; edge_forward : whether the file's sense is that of the curve;
@@ -82,7 +82,7 @@ class Rows:
 
 
 class Traversal:
-    """Walks one file. Use `traversal`; the class only holds the traversal's state."""
+    """The traversal of one file; call `solid` for each of its solids, then read `rows`."""
 
     def __init__(self, instances: Instances) -> None:
         self.instances = instances
@@ -93,7 +93,7 @@ class Traversal:
         self._places: dict[bytes, int] = {}
 
     def solid(self, reference: bytes) -> None:
-        """A solid and all below it."""
+        """Visit a solid and all below it."""
         instances = self.instances
         text = instances.bodies.get(reference, b"")
         if text.startswith(b"BREP_WITH_VOIDS("):
@@ -137,7 +137,7 @@ class Traversal:
         along = _SENSES[sense] == face_forward  # a reversed face's loops run against its surface's normal
         uses = []
         oriented_edges = _list(instances.expect(loop, b"EDGE_LOOP("))
-        if curved and not along:  # the kernel's healing of curved faces stores loops as they run
+        if curved and not along:  # the kernel's healing of curved faces stores loops in the order in which they run
             oriented_edges.reverse()
         expect = instances.expect
         for oriented in oriented_edges:
@@ -209,7 +209,7 @@ class Traversal:
         return BSPLINE_SURFACE
 
     def _revolution(self, reference: bytes) -> int:
-        """A circle about an axis; other profiles are left to the kernel."""
+        """Visit a circle about an axis; other profiles are left to the kernel."""
         rows = self.rows
         _, profile, axis = self.instances.bodies[reference][:-1].rsplit(b",", 2)
         _, place, radius = self.instances.expect(profile, b"CIRCLE(")[:-1].rsplit(b",", 2)

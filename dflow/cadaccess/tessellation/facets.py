@@ -1,4 +1,4 @@
-"""Points and normals of triangles on planes and surfaces of revolution."""
+"""Points and normals of triangles, from their (u, v) on the surfaces."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from dflow.compiled import compiled, inlined
 def evaluate_elementary(
     tables: ShapeTables, triangles: UVTriangles
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Points and outward unit normals (V, 3) float32, corners (T, 3) int32 and face rows (T,) int32 of the triangles;
-    those of faces that are neither planes nor surfaces of revolution are still to be filled in.
+    """Return points and outward unit normals (V, 3) float32, corners (T, 3) int32 and face rows (T,) int32 of the
+    triangles; rows of points and normals on other surfaces than planes, cylinders, cones, spheres and tori are not
+    filled in.
     """
     faces = tables.faces
     return _evaluate_elementary(
@@ -99,8 +100,8 @@ def _evaluate_elementary(
 
 
 def evaluate_free_forms(tables: ShapeTables, triangles: UVTriangles, points: np.ndarray, normals: np.ndarray) -> None:
-    """Fill in the points and outward unit normals (V, 3) float32 of all such faces; normals that have no limit are
-    NaN.
+    """Fill in the points and outward unit normals (V, 3) float32 of all faces on splines, revolutions and extrusions;
+    normals that have no limit are NaN.
     """
     faces = tables.faces
     for row in [*faces.splines, *faces.sweeps]:
@@ -160,7 +161,7 @@ def _evaluate_sweep(
 
 
 def _fill_nan(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """Make all points of a face NaN, whose knots do not fit its poles; no normal is to be looked for."""
+    """Make all points NaN of a face whose knots do not fit its poles; return (m,) bool, no normal is undefined."""
     points[:], normals[:] = np.nan, np.nan
     return np.zeros(len(points), np.bool_)
 
@@ -236,7 +237,7 @@ def _fill_spline(
     points: np.ndarray,
     normals: np.ndarray,
 ) -> np.ndarray:
-    """net : (n_u, n_v, 4), the poles times their weights, and these. (m,) bool, where the normals are undefined."""
+    """net : (n_u, n_v, 4), the poles times their weights, and these. Return (m,) bool, undefined normals."""
     du, dv, found = np.empty((len(uv), 3)), np.empty((len(uv), 3)), np.empty((3, 4))
     values_u, values_v = np.empty((2, degree_u + 1)), np.empty((2, degree_v + 1))
     n_u, n_v = net.shape[0], net.shape[1]
@@ -287,7 +288,8 @@ def _fill_sweep(
     normals: np.ndarray,
 ) -> np.ndarray:
     """frame : (5, 3), origin and axis of a revolution, or nothing and an extrusion's direction, then a conic's origin,
-    x and y; net : (n, 4), a spline's poles times their weights, and these. (m,) bool, where the normals are undefined.
+    x and y; net : (n, 4), a spline's poles times their weights, and these. Return (m,) bool, where the normals are
+    undefined.
     """
     axis = frame[1]
     arm, du, dv = np.empty((len(uv), 3)), np.empty((len(uv), 3)), np.empty((len(uv), 3))

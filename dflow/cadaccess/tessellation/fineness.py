@@ -1,8 +1,8 @@
-"""How finely curves and surfaces are cut: into how many chords, and how far a flat triangle may reach in (u, v).
+"""Fineness of a tessellation: the number of chords of curves, and the largest extent of a flat triangle in (u, v).
 
-An arc has at least one chord for each `_ARC` of a turn, as `trimming` cuts it, and two or four where its chords would
-stray by too much of the shape's size: faces that share an arc seldom differ, and their corners then still meet. A
-spline turns no more than its control polygon, whose length and turn tell the number of chords as of an arc.
+An arc has at least one chord for each `_ARC` of a turn, as in `trimming`, and two or four where its chords would
+deviate by too much of the shape's size: faces that share an arc seldom differ, and their corners then still meet. A
+spline turns no more than its control polygon, whose length and turn give the number of chords as for an arc.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from dflow.compiled import compiled, inlined
 
 _ARC = math.pi / 4
 _DEFLECTION = 1e-3
-"""Of the shape's size: how far chords may stray before an arc gets more of them."""
+"""Of the shape's size: the deviation of chords above which an arc gets more of them."""
 
 
 def edge_pieces(tables: ShapeTables, splines: Splines) -> tuple[float, np.ndarray]:
-    """The shape's size, about the diagonal of its bounding box in mm, and (K,) int64, into how many straight pieces
-    each edge is cut.
+    """Return the shape's size, about the diagonal of its bounding box in mm, and (K,) int64, into how many straight
+    pieces each edge is cut.
     """
     edges = tables.edges
     return _edge_pieces(

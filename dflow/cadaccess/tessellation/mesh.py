@@ -1,7 +1,7 @@
 """Triangles and edge polylines of a shape, for pictures and previews: from its tables, without the kernel.
 
-Faces are cut into trapezoids in (u, v), whose corners are evaluated on the surface. Only faces and edges that there is
-no table for are given to the CAD kernel, one by one.
+Faces are cut into trapezoids in (u, v), whose corners are evaluated on the surface. Only faces and edges without a
+table are meshed by the CAD kernel, one by one.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ class Mesh:
 
 
 def mesh_shape(tables: ShapeTables, chords: Chords, kernel: Callable[[], KernelShape]) -> Mesh:
-    """Tessellate a shape and leave no trace in it.
+    """Tessellate a shape without changing it.
 
     Parameters
     ----------
-    kernel : gives the kernel's view; called for odd faces and edges only.
+    kernel : returns the kernel's shape; called for faces and edges without a table only.
 
     Notes
     -----
     Chords stray by at most about 1/400 of the shape's size, half a pixel of a preview. Where a boundary has a corner on
-    one of its two faces only, the other's triangle passes it: no gap wider than that. A face that neither the tables
-    nor the kernel can mesh has no triangles. Cost: 0.005 to 0.01 ms a face.
+    one of its two faces only, the other's triangle misses it: no gap is wider than that. A face that neither the tables
+    nor the kernel can mesh has no triangles. Cost: 0.005 to 0.01 ms per face.
     """
     edge_splines = splines.pack_splines(tables.edges)
     size, n_pieces = fineness.edge_pieces(tables, edge_splines)
@@ -66,7 +66,7 @@ def mesh_shape(tables: ShapeTables, chords: Chords, kernel: Callable[[], KernelS
 def _table_triangles(
     tables: ShapeTables, chords: Chords, n_pieces: np.ndarray, size: float
 ) -> tuple[Triangles, list[int]]:
-    """The triangles of all faces that the tables suffice for, and the rows of the others."""
+    """The triangles of all faces that have tables, and the rows of the others."""
     outline, rest = polylines.face_outlines(tables, chords, n_pieces)
     triangles = triangulation.triangulate(outline, fineness.face_steps(tables, outline.low, outline.high, size))
     points, normals, corners, owners = facets.evaluate_elementary(tables, triangles)

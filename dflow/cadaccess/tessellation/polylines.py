@@ -23,7 +23,8 @@ _FINEST = 16
 
 
 def face_outlines(tables: ShapeTables, chords: Chords, n_pieces: np.ndarray) -> tuple[Outline, np.ndarray]:
-    """The boundaries in straight pieces of the faces that close and have a table; (b,) int64, the rows of the others.
+    """Return the boundaries in straight pieces of the faces that close and have a table; and (b,) int64, the rows of
+    the others.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def edge_lines(
     Parameters
     ----------
     splines : the edges' own
-    kernel : gives the kernel's view, which evaluates edges that have no table; without any curve they are NaN
+    kernel : returns the kernel's shape, which evaluates edges that have no table; edges without any curve are NaN
     """
     edges = tables.edges
     points, offsets, untabled = _edge_lines(
@@ -93,7 +94,7 @@ def edge_lines(
         try:
             points[own] = kernel().edge_points(row, np.linspace(*kernel().edge_range(row), own.stop - own.start))[0]
         except CadError:
-            points[own] = np.nan  # an edge without any curve: the picture goes without it
+            points[own] = np.nan  # an edge without any curve, which pictures leave out
     return points, offsets
 
 
@@ -136,7 +137,9 @@ def _trace_spline(
     out: np.ndarray,
     at: int,
 ) -> None:
-    """Write the count + 1 points that cut a spline evenly from t0 to t1; `values` is room for `basis_functions`."""
+    """Write the count + 1 points that cut a spline evenly from t0 to t1; `values` is the work array of
+    `basis_functions`.
+    """
     n_poles, first_knot, degree, wrap = shapes[one, 2], shapes[one, 3], shapes[one, 4], shapes[one, 5] != 0
     for k in range(count + 1):
         along = k / count
@@ -162,7 +165,7 @@ def _spline_of(row: int, kind: np.ndarray, number: np.ndarray) -> int:
 
 @inlined
 def _fill_nan(count: int, out: np.ndarray, at: int) -> None:
-    """Write count + 1 points that are none."""
+    """Write count + 1 points of NaN."""
     for k in range(count + 1):
         for c in range(out.shape[1]):
             out[at + k, c] = np.nan
@@ -170,7 +173,7 @@ def _fill_nan(count: int, out: np.ndarray, at: int) -> None:
 
 @inlined
 def _allocate_basis(shapes: np.ndarray) -> np.ndarray:
-    """Room for the `basis_functions` of any of the splines."""
+    """Allocate the work array of `basis_functions` for any of the splines."""
     degree = 0
     for i in range(len(shapes)):
         degree = max(degree, shapes[i, 4])
@@ -182,7 +185,7 @@ def _allocate_basis(shapes: np.ndarray) -> np.ndarray:
 
 @inlined
 def _first_chords(use: np.ndarray, t0: np.ndarray, t1: np.ndarray) -> np.ndarray:
-    """(curves + 1,) where each use's chords begin; `trimming` bridges gaps by chords of their own, apart from these."""
+    """(curves + 1,) where each use's chords begin; the chords by which `trimming` bridges gaps count apart."""
     first = np.empty(len(use) + 1, np.int64)
     n = 0
     for i in range(len(use)):

@@ -1,4 +1,4 @@
-"""Curves as compiled loops take them: the splines of a table in a few arrays, basis functions, and conics."""
+"""Curves for compiled loops: the splines of a table in a few arrays, basis functions, and conics."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NONE = {
 
 
 def pack_splines(table: CurveTable) -> Splines:
-    """The table's splines. One whose knots or weights do not fit its poles is left out."""
+    """Return the table's splines. One whose knots or weights do not fit its poles is left out."""
     if not table.splines:
         return _NONE[table.origin.shape[1]]
     shapes, poles, weights, knots, spans = [], [], [], [], []
@@ -92,7 +92,7 @@ def basis_functions(
 
     Returns
     -------
-    The number of the first pole that counts.
+    The number of the first pole with a non-zero basis function.
     """
     low, high = knots[begin + degree], knots[begin + n_poles]
     if periodic and (t < low or t > high):

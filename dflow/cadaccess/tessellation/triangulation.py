@@ -19,18 +19,18 @@ from dflow.compiled import compiled, inlined
 _STEPS = 1 << 22
 """Resolution of u within a face: corners closer than that share a line, ..."""
 _FEWEST_STEPS = 1 << 6
-"""... but faces that would be too much work are cut more coarsely, as far as that."""
+"""... but the resolution of faces with too many crossings is reduced, down to that."""
 _V_STEPS = 1 << 40
 _MAX_LINES = 256.0
 """Between two corners, and across a face, at most."""
 _MAX_CROSSINGS = 1 << 28
-"""How often the pieces of a flat face may cross slabs: about a second's work, ..."""
+"""Limit of how often the pieces of a flat face cross slabs: about one second of work, ..."""
 _MAX_POINTS = 1 << 22
-"""... and how many points a curved face may get, and trapezoids any face."""
+"""... of the points of a curved face, and of the trapezoids of any face."""
 _MAX_TRIANGLES = 1 << 24
-"""Of a face; it gets more where its boundary crosses itself everywhere, and then none."""
+"""Limit per face; a face whose boundary crosses itself everywhere would have more, and gets none."""
 _SHORT = 16
-"""Up to that many numbers insertion sorts fastest."""
+"""Up to so many numbers, insertion sort is the fastest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class UVTriangles:
 
 
 def triangulate(outline: Outline, steps: np.ndarray) -> UVTriangles:
-    """The triangles of all faces.
+    """Return the triangles of all faces.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def triangulate(outline: Outline, steps: np.ndarray) -> UVTriangles:
 
     Notes
     -----
-    Cost: a sort of the pieces, and some 5 ns each time that a piece crosses a slab; for flat faces O(pieces) triangles
-    are left. Where that would be too much, a face's lines are moved together.
+    Cost: a sort of the pieces, and about 5 ns per crossing of a piece and a slab; flat faces have O(pieces) triangles.
+    Where that would be too much, a face's lines are merged.
     """
     return UVTriangles(*_cut_faces(outline.face, outline.start, outline.end, outline.low, outline.high, steps))
 
@@ -90,7 +90,7 @@ def triangulate(outline: Outline, steps: np.ndarray) -> UVTriangles:
 
 @inlined
 def _insert(order: np.ndarray, begin: int, stop: int, keys: np.ndarray) -> None:
-    """Sort the rows ``order[begin:stop]`` by their keys: quick where they are few or hardly out of order."""
+    """Sort the rows ``order[begin:stop]`` by their keys: fast where they are few or nearly in order."""
     for i in range(begin + 1, stop):
         row, key, j = order[i], keys[order[i]], i
         while j > begin and keys[order[j - 1]] > key:
@@ -315,7 +315,7 @@ def _sweep(
 
 @inlined
 def _left_to_right(keys: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The pieces as `_sweep` wants them."""
+    """The pieces as `_sweep` expects them, from left to right."""
     pieces = np.empty((len(ends), 4))
     for i in range(len(ends)):
         back = keys[2 * i] > keys[2 * i + 1]
@@ -326,7 +326,7 @@ def _left_to_right(keys: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 @inlined
 def _drop_ended(active: np.ndarray, begin: int, stop: int, pieces: np.ndarray, line: float) -> int:
-    """Take the pieces that end at a line out of ``active[begin:stop]``; where the others stop."""
+    """Remove the pieces that end at a line from ``active[begin:stop]``; return where the others stop."""
     kept = begin
     for i in range(begin, stop):
         if pieces[active[i], 1] > line:

@@ -1,4 +1,4 @@
-"""Cubics through points against the kernel's own."""
+"""Projection onto surfaces in closed form, and cubics through points against the kernel's own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,54 @@ from OCP.collections import HArray1_double, HArray1_gp_Pnt2d
 from OCP.Geom2dAPI import Geom2dAPI_Interpolate
 from OCP.gp import gp_Pnt2d
 
+from dflow.cadaccess.geometry import surfaces
 from dflow.cadaccess.geometry.bsplines import evaluate_curves
-from dflow.cadaccess.kernel.bintools import Spline
+from dflow.cadaccess.geometry.curves import CurveTable
+from dflow.cadaccess.geometry.surfaces import SurfaceTable
+from dflow.cadaccess.kernel.bintools import CONE, CYLINDER, LINE, SPHERE, TORUS, Spline
 from dflow.cadaccess.step import projection
+from dflow.cadaccess.step.geometric_items import Geometry
+
+RADII = {CYLINDER: (2.0, 0.0), CONE: (3.0, 0.4), SPHERE: (2.5, 0.0), TORUS: (5.0, 1.5)}
+
+
+def _geometry(kind: int, origin: np.ndarray, direction: np.ndarray) -> Geometry:
+    """One surface in an oblique frame, and one line in space."""
+    z = np.array([1.0, 2.0, 2.0]) / 3.0
+    x = np.array([2.0, 1.0, -2.0]) / 3.0
+    one = np.ones(1)
+    faces = SurfaceTable(
+        np.array([kind], np.int8),
+        np.array([[10.0, -5.0, 3.0]]),
+        x[None],
+        np.cross(z, x)[None],
+        z[None],
+        np.array([RADII[kind]]),
+        one,
+        {},
+        {},
+    )
+    none = np.zeros((1, 3))
+    edges = CurveTable(
+        np.array([LINE], np.int8), origin[None], direction[None], none, np.zeros((1, 2)), 0 * one, one, {}
+    )
+    return Geometry(none, edges, none, np.zeros((1, 2), int), np.zeros(1, bool), faces, faces.kind, 0 * one, 1e-5)
+
+
+@pytest.mark.parametrize("off", [0.0, 0.3, -0.2])
+@pytest.mark.parametrize("kind", RADII)
+def test_a_point_beside_a_surface_is_projected_along_its_normal(kind: int, off: float) -> None:
+    u, v, zero = 0.7, 0.4, np.zeros(1, int)
+    geometry = _geometry(kind, np.zeros(3), np.array([1.0, 0.0, 0.0]))
+    at, normal = (part[0, 0] for part in surfaces.evaluate(geometry.faces, zero, np.array([[u]]), np.array([[v]])))
+    geometry = _geometry(kind, at + off * normal, np.array([0.36, 0.48, 0.8]))
+    found = projection.project(geometry, zero, zero, np.zeros((1, 1)))
+    np.testing.assert_allclose([found.u[0, 0], found.v[0, 0], found.off[0, 0]], [u, v, off], atol=1e-12)
+    assert found.speed[0, 0] == pytest.approx(1.0)
+    step = 1e-6
+    beside = projection.project(geometry, zero, zero, np.array([[-step, step]]))
+    np.testing.assert_allclose(np.diff(beside.u) / (2 * step), found.du, atol=1e-8)
+    np.testing.assert_allclose(np.diff(beside.v) / (2 * step), found.dv, atol=1e-8)
 
 
 @pytest.mark.parametrize("n", [23, 45, 177])

@@ -21,11 +21,8 @@ from OCP.TopoDS import TopoDS_Shape
 from dflow.cadaccess import Brep, CadLoader, CadModel, loader
 from dflow.cadaccess.files.formats import CadFormat
 from dflow.cadaccess.files.part21 import RefusedError
-from dflow.cadaccess.geometry.curves import CurveTable
-from dflow.cadaccess.kernel.bintools import Spline
 from dflow.cadaccess.kernel.healing import Healing
 from dflow.cadaccess.kernel.reading import Transfer
-from dflow.cadaccess.step import geometric_items
 from dflow.cadaccess.step.reader import read_step
 from tests.cadaccess import solids
 
@@ -335,14 +332,3 @@ def test_what_is_wrong_with_the_text_is_healed_fully_at_once(tmp_path: Path, mon
     monkeypatch.setattr(loader.reading, "transfer", note_level)
     report = CadLoader().create_from_file(path).read_report
     assert (levels, report.healing, report.fallback) == (["full"], "full", "a solid has no positive volume")
-
-
-@pytest.mark.parametrize(("beyond", "wanted"), [(0.0, 0.0), (5e-8, 0.0), (2e-6, 2e-7), (0.5, 1e-3)])
-def test_a_spline_is_cut_off_a_little_beyond_its_vertex(beyond: float, wanted: float) -> None:
-    """A straight one, ten millimetres long: what its vertex leaves out, in shares of it, as far as 1e-3."""
-    spline = Spline(1, np.array([[0.0, 0, 0], [10.0, 0, 0]]), None, np.array([0.0, 0, 1, 1]))
-    none = np.zeros((1, 3))
-    table = CurveTable(np.array([7], np.int8), none, none, none, np.zeros((1, 2)), np.zeros(1), np.ones(1), {0: spline})
-    ends = np.array([[[beyond, 0.0, 0.0], [10.0, 0.0, 0.0]]])
-    found = geometric_items._spline_ranges(table, np.array([0]), ends)
-    np.testing.assert_allclose(found, [[wanted, 1.0]], rtol=1e-9, atol=1e-15)
