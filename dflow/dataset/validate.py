@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
-from dflow.dataset.format.layout import id_array, row_count, row_start
 from dflow.dataset.format.manifest import Manifest, file_crc, missing_files, read_manifest
 from dflow.dataset.merge.table_writer import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, table_build
 from dflow.errors import DatasetError
 from dflow.schema import FILE_GROUP
+from dflow.schema.names import id_array, row_count, row_start
 from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX, Below
 
 _ROWS = 4 * 1024**2

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dflow.errors import DamagedStoreError, SchemaError, StorageError
-from dflow.hoops.zarr2 import FolderReader, Zarr2Store, ZipFiles
+from dflow.hoops.zarr2 import STORAGE_SCHEMA, FolderReader, Zarr2Store, ZipFiles
 from dflow.schema import FILE_GROUP, Schema, parse_schema, standard_groups
 from dflow.schema.names import free_name, reserved_for
 from dflow.storage.base import DataStorage
@@ -17,9 +17,6 @@ from dflow.storage.keys import locate
 from dflow.storage.memory import MemoryStorage
 from dflow.storage.opt import OptStorage
 from dflow.storage.zarrzip import ROOT_DOCUMENT
-
-STORAGE_SCHEMA = "_storage_schema"
-"""The metadata key under which HOOPS AI keeps a store's schema."""
 
 
 def convert_storage(source: DataStorage | str | os.PathLike[str], target: DataStorage) -> None:

@@ -85,3 +85,23 @@ def reserved_for(name: str, group: str, groups: tuple[str, ...]) -> str | None:
 def free_name(name: str) -> str:
     """The name to take in place of a reserved one."""
     return {"batch": "lot", "ptr": "pointer"}.get(name, f"part_{name}")
+
+
+def id_array(group: str) -> str:
+    """Return the name of the array that holds, for every row of `group`, the id of its sample."""
+    return f"file_id_code_{group}"
+
+
+def row_start(group: str) -> str:
+    """Return the name of the file value that holds where a sample's rows of `group` begin."""
+    return f"row_start_{group}"
+
+
+def row_count(group: str) -> str:
+    """Return the name of the file value that holds how many rows of `group` a sample has."""
+    return f"row_count_{group}"
+
+
+def has_array(group: str, name: str) -> str:
+    """Return the name of the file value that holds whether a sample has the array, or, in group ``file``, the value."""
+    return f"has_{group}_{name}"

@@ -74,26 +74,6 @@ class MergeSettings:
         return self.float_level if np.dtype(dtype).kind in "fc" else self.level
 
 
-def id_array(group: str) -> str:
-    """The array that says, for every row of `group`, which sample it came from."""
-    return f"file_id_code_{group}"
-
-
-def row_start(group: str) -> str:
-    """The file value: where a sample's rows of `group` begin."""
-    return f"row_start_{group}"
-
-
-def row_count(group: str) -> str:
-    """The file value: how many rows of `group` a sample has."""
-    return f"row_count_{group}"
-
-
-def has_array(group: str, name: str) -> str:
-    """The file value: whether a sample has the array (or, with group ``file``, the value)."""
-    return f"has_{group}_{name}"
-
-
 def floor_power_of_two(number: int) -> int:
     """The largest power of two that is not above `number`; 1 for anything below 1."""
     return 1 << max(number.bit_length() - 1, 0) if number > 0 else 1
