@@ -79,18 +79,6 @@ def test_the_classifiers_name_the_tested_pythons(minor):
     assert f"Programming Language :: Python :: 3.{minor}" in PROJECT["classifiers"]
 
 
-@pytest.mark.parametrize(
-    "package",
-    ["dataset", "flowmanager", *(f"flowmanager/{name}" for name in FLOWMANAGER)],
-)
-def test_the_map_of_a_large_package_names_each_of_its_modules_once(package):
-    folder = ROOT / "dflow" / package
-    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
-    modules = [path.stem for path in folder.glob("*.py") if path.stem != "__init__"]
-    packages = [path.parent.name for path in folder.glob("*/__init__.py")]
-    assert sorted(re.findall(r"(?<!`)`(\w+)`(?!`)", str(text))) == sorted(modules + packages)
-
-
 def test_every_package_of_the_flow_manager_has_its_layer():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert {name for name in FLOWMANAGER if f'"dflow.flowmanager.{name}"' in text} == set(FLOWMANAGER)

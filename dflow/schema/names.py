@@ -7,6 +7,9 @@ from functools import lru_cache
 
 from dflow.schema.model import FILE_GROUP
 
+NODE_DOCUMENT = "zarr.json"
+"""The file of a Zarr v3 group or array that holds its metadata; no array may have that name."""
+
 MAX_NAME_LENGTH = 200
 """Characters; a Zarr node's name becomes a file name in the merged dataset, and file systems stop at 255 bytes."""
 
@@ -48,7 +51,7 @@ def name_fault(name: object) -> str | None:
         return f"it is {type(name).__name__}, not text"
     if not name or name.strip() != name:
         return "it is empty or has white space at an end"
-    if set(name) == {"."} or name.startswith("__") or name == "zarr.json":
+    if set(name) == {"."} or name.startswith("__") or name == NODE_DOCUMENT:
         return "dots alone, a leading double underscore and 'zarr.json' are reserved"
     if any(c in _FORBIDDEN or unicodedata.category(c) in ("Cc", "Cs") for c in name):
         return 'control characters, separators and any of \\ / : * ? " < > | are not allowed'

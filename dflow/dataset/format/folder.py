@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dflow.dataset.format.layout import MANIFEST, METADATA
+from dflow.dataset.format.layout import MANIFEST
 from dflow.dataset.format.row_reader import RowReader
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.schema.names import NODE_DOCUMENT
 from dflow.storage.paths import Below
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait
@@ -158,7 +159,7 @@ class DatasetFolder:
             When the folder was replaced or removed since it was opened, or when the manifest lists the file.
         """
         try:
-            os.close(self.open(METADATA))
+            os.close(self.open(NODE_DOCUMENT))
         except OSError as error:
             message = f"the dataset {self.path} was replaced or removed while it was open; open it again"
             raise DamagedDatasetError(message) from error
@@ -181,7 +182,7 @@ class DatasetFolder:
             nodes = consolidated["metadata"].items()
             return {key: node for key, node in nodes if node["node_type"] == "array" and key.count("/") == 1}
         found: dict[str, Mapping[str, Any]] = {}
-        for path in sorted(self.path.glob(f"*/*/{METADATA}")):
+        for path in sorted(self.path.glob(f"*/*/{NODE_DOCUMENT}")):
             node = json.loads(self.read_bytes(path.relative_to(self.path).as_posix()))
             if node.get("node_type") == "array":
                 found[f"{path.parent.parent.name}/{path.parent.name}"] = node
@@ -216,7 +217,7 @@ class DatasetFolder:
     @cached_property
     def token(self) -> str:
         """Eight hexadecimal digits that change whenever the metadata or any listed shard changes."""
-        crc = zlib.crc32(self.read_bytes(METADATA))
+        crc = zlib.crc32(self.read_bytes(NODE_DOCUMENT))
         try:
             crc = zlib.crc32(self.read_bytes(MANIFEST), crc)
         except FileNotFoundError:
@@ -239,12 +240,14 @@ class DatasetFolder:
 
     def _read_metadata(self) -> Mapping[str, Any]:
         try:
-            root = json.loads(self.read_bytes(METADATA))
+            root = json.loads(self.read_bytes(NODE_DOCUMENT))
         except FileNotFoundError as error:
-            message = f"{self.path} holds no {METADATA}: it is not a dataset, or its merge never finished"
+            message = f"{self.path} holds no {NODE_DOCUMENT}: it is not a dataset, or its merge never finished"
             raise DamagedDatasetError(message) from error
         except ValueError as error:
-            raise DamagedDatasetError(f"{self.path / METADATA} is damaged: {error}; run the merge again") from error
+            raise DamagedDatasetError(
+                f"{self.path / NODE_DOCUMENT} is damaged: {error}; run the merge again"
+            ) from error
         if not isinstance(root, dict) or "dflow" not in root.get("attributes", {}):
             raise DamagedDatasetError(f"{self.path} is a Zarr store, but not one of dflow's datasets")
         return root
