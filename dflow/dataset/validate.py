@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import zarr
 from numpy.typing import NDArray
 
-from dflow.dataset.format.layout import id_array, row_count, row_start
+from dflow.dataset.format.layout import MANIFEST
 from dflow.dataset.format.manifest import Manifest, file_crc, missing_files, read_manifest
-from dflow.dataset.merge.table_writer import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, table_build
+from dflow.dataset.format.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, table_build
 from dflow.errors import DatasetError
 from dflow.schema import FILE_GROUP
+from dflow.schema.names import id_array, row_count, row_start
 from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX, Below
 
 _ROWS = 4 * 1024**2
@@ -84,7 +85,7 @@ def _strangers(path: Path, manifest: Manifest) -> Iterator[str]:
     for folder, _, names in os.walk(path):
         for name in sorted(names):
             relative = os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/")
-            if relative not in manifest.files and relative != "manifest.json" and not name.startswith(TEMPORARY_PREFIX):
+            if relative not in manifest.files and relative != MANIFEST and not name.startswith(TEMPORARY_PREFIX):
                 yield f"{relative}: not in the manifest"
 
 

@@ -7,19 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from dflow.errors import DamagedStoreError, SchemaError, StorageError
-from dflow.hoops.zarr2 import FolderReader, Zarr2Store, ZipFiles
+from dflow.hoops.zarr2 import STORAGE_SCHEMA, FolderReader, Zarr2Store, ZipFiles
 from dflow.schema import FILE_GROUP, Schema, parse_schema, standard_groups
-from dflow.schema.names import free_name, reserved_for
+from dflow.schema.names import NODE_DOCUMENT, free_name, reserved_for
 from dflow.storage.base import DataStorage
 from dflow.storage.container import ZipReader
 from dflow.storage.jsonfiles import METADATA_FILE, JsonStorageHandler
 from dflow.storage.keys import locate
 from dflow.storage.memory import MemoryStorage
 from dflow.storage.opt import OptStorage
-from dflow.storage.zarrzip import ROOT_DOCUMENT
-
-STORAGE_SCHEMA = "_storage_schema"
-"""The metadata key under which HOOPS AI keeps a store's schema."""
 
 
 def convert_storage(source: DataStorage | str | os.PathLike[str], target: DataStorage) -> None:
@@ -76,7 +72,7 @@ def open_storage(path: str | os.PathLike[str]) -> DataStorage:
             return JsonStorageHandler(path)
         return _from_zarr2(Zarr2Store(FolderReader(path)))
     with ZipReader(path) as reader:
-        ours = ROOT_DOCUMENT in reader.members
+        ours = NODE_DOCUMENT in reader.members
     if ours:
         base, suffix = os.path.splitext(path)
         return OptStorage(base, suffix)

@@ -10,10 +10,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from dflow.dataset.format.layout import ArrayTarget, id_array
+from dflow.dataset.format.layout import ArrayTarget
 from dflow.dataset.merge.block_reader import Locator, encode_words, read_block
 from dflow.dataset.merge.plan import MergePlan
 from dflow.errors import DamagedStoreError
+from dflow.schema.names import id_array
 
 
 def lazy_dataset(

@@ -7,6 +7,7 @@ expansion.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -26,11 +27,22 @@ from dflow.storage.chunks import frame_content_bytes
 from dflow.storage.container import ZipReader
 from dflow.storage.paths import Below, read_regular
 
+STORAGE_SCHEMA = "_storage_schema"
+"""The metadata key under which HOOPS AI keeps a store's schema."""
+
 SAFE_CODECS = frozenset(
     {"zstd", "blosc", "lz4", "zlib", "gzip", "delta", "shuffle", "fixedscaleoffset", "astype"}
     | {"vlen-utf8", "msgpack2", "json2"}
 )
 """numcodecs' codecs that only compute, and whose expansion can be bounded."""
+
+_WIDENING = 16
+"""How many times a filter may widen a value: one byte of the array, stored as complex128."""
+
+_FRAME = 64 * 1024
+"""Bytes that the chunk of a small array may take beside its values."""
+
+_POINTER_BYTES = 8
 
 _TEXT_CODECS = frozenset({"vlen-utf8", "msgpack2", "json2"})
 
@@ -155,7 +167,7 @@ class Zarr2Store:
         for index, name in self._chunks(key, document.get("dimension_separator", "."), len(shape)):
             if shape and not (index[0] * chunks[0] < rows.stop and first < (index[0] + 1) * chunks[0]):
                 continue
-            block = self._decode_chunk(name, codecs, dtype).reshape(chunks, order=document["order"])
+            block = self._decode_chunk(name, codecs, dtype, math.prod(chunks)).reshape(chunks, order=document["order"])
             corner = [i * step for i, step in zip(index, chunks, strict=True)]
             if shape:
                 skipped = max(0, first - corner[0])
@@ -172,12 +184,20 @@ class Zarr2Store:
             if all(part.isdecimal() for part in parts):
                 yield (tuple(map(int, parts)) if ndim else ()), name
 
-    def _decode_chunk(self, name: str, codecs: Sequence[tuple[str, Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _decode_chunk(
+        self, name: str, codecs: Sequence[tuple[str, Any]], dtype: np.dtype[Any], n_items: int
+    ) -> NDArray[Any]:
+        limit = self._limit if dtype.kind == "O" else min(self._limit, _WIDENING * (n_items * dtype.itemsize) + _FRAME)
         data: Any = self._files.read(name)
         for codec_id, codec in codecs:
-            if _stated_bytes(codec_id, data) > self._limit:
-                raise StoreLimitError(f"{self.path}: {name!r} would expand beyond {self._limit:,} bytes")
-            data = _inflate(data, self._limit) if codec_id in ("zlib", "gzip") else codec.decode(data)
+            if _stated_bytes(codec_id, data) > limit:
+                raise StoreLimitError(f"{self.path}: {name!r} would expand beyond the {limit:,} bytes that it may take")
+            if codec_id in ("zlib", "gzip"):
+                data = _inflate(data, limit)
+            elif codec_id in _TEXT_CODECS:
+                data = _decode_text(codec_id, codec, data, n_items, limit)
+            else:
+                data = codec.decode(data)
         if dtype.kind == "O":
             return np.asarray(data, dtype=object)
         return np.frombuffer(np.ascontiguousarray(data).tobytes(), dtype=dtype)
@@ -226,6 +246,32 @@ def _stated_bytes(codec_id: str, chunk: Any) -> int:
     if codec_id == "blosc":
         return int.from_bytes(chunk[4:8], "little")  # c-blosc 1, README_HEADER: nbytes
     return int.from_bytes(chunk[:4], "little") if codec_id == "lz4" else 0
+
+
+def _decode_text(codec_id: str, codec: Any, chunk: Any, n_items: int, limit: int) -> NDArray[Any]:
+    """Return the `n_items` objects of a chunk of text, (…) object.
+
+    numcodecs allocates what the chunk states and repeats a few texts to fill it; this one checks the number first.
+    """
+    if n_items * _POINTER_BYTES > limit:
+        raise StoreLimitError(f"a chunk of {n_items:,} texts would expand beyond {limit:,} bytes")
+    if codec_id == "vlen-utf8":
+        stated = int.from_bytes(bytes(chunk[:4]), "little")
+        if stated != n_items:
+            raise ValueError(f"a chunk states {stated:,} texts, its shape needs {n_items:,}")
+        texts: NDArray[Any] = codec.decode(chunk)
+        return texts
+    content = bytes(chunk)
+    if codec_id == "json2":
+        items = json.loads(content)
+    else:
+        items = importlib.import_module("msgpack").unpackb(content, raw=codec.raw)  # numcodecs' own dependency
+    *values, _, shape = items
+    if math.prod(shape) != n_items:
+        raise ValueError(f"a chunk states texts of the shape {shape}, its shape needs {n_items:,}")
+    block = np.empty(shape, object)
+    block[...] = values if shape else values[0]
+    return block
 
 
 def _inflate(chunk: bytes, limit: int) -> bytes:

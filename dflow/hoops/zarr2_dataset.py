@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from dflow.dataset.format.layout import id_array, row_count, row_start
-from dflow.dataset.merge.table_writer import table_rows
 from dflow.errors import BadKeyError, DamagedDatasetError, DatasetNotFoundError, StorageError
-from dflow.hoops.convert import STORAGE_SCHEMA
-from dflow.hoops.zarr2 import FolderReader, Zarr2Store, ZipFiles
+from dflow.hoops.zarr2 import STORAGE_SCHEMA, FolderReader, Zarr2Store, ZipFiles
 from dflow.schema import FILE_GROUP, Schema
+from dflow.schema.names import id_array, row_count, row_start
 from dflow.storage.keys import locate
 
 logger = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ def is_zarr2(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(path) or os.path.isfile(os.path.join(path, ".zgroup"))
 
 
-class Zarr2Folder:
+class Zarr2Dataset:
     """What `DatasetFolder` is for dflow's own datasets. Safe to share between threads.
 
     Row groups are those with ids, ``file_id_code_<group>`` or ``file_id``, ascending. Arrays with one entry a sample
@@ -61,7 +60,6 @@ class Zarr2Folder:
         self.path = Path(os.path.abspath(path))
         self.infoset = infoset
         self.build = ""
-        self.manifest: Mapping[str, Any] = {}
         self.listed_files: Mapping[str, Any] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -70,12 +68,15 @@ class Zarr2Folder:
             if self.path.is_file():
                 self._files = ZipFiles(self.path, max_bytes=MAX_ZIP_BYTES)
             self._store = Zarr2Store(self._files or FolderReader(self.path))
-            self._rows, self.n_files = self._find_arrays()
+            self._arrays, self.n_files = self._find_arrays()
         except FileNotFoundError as error:
             raise DatasetNotFoundError(f"the dataset {self.path} does not exist") from error
         except (StorageError, KeyError, TypeError, ValueError) as error:
             raise DamagedDatasetError(f"{self.path} is no dataset: {error}") from error
-        self.metadata = self._metadata()
+        schema = self._schema()
+        self.attributes: Mapping[str, Any] = {"dflow": {"n_files": self.n_files}, "schema": schema}
+        dimensions = {group: _row_dimension(group, schema) for group in {key.partition("/")[0] for key in self._arrays}}
+        self.arrays = {k: array.metadata(dimensions[k.partition("/")[0]]) for k, array in self._arrays.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reopen, (str(self.path), self.infoset, self.token)
@@ -87,9 +88,9 @@ class Zarr2Folder:
         documents = {key: self._store.describe(key) for key in self._store.keys}
         return f"{zlib.crc32(json.dumps([documents, state.st_size, state.st_mtime_ns]).encode()):08x}"
 
-    def rows(self, key: str) -> Zarr2Rows:
-        """The reader of an array ``group/name``."""
-        return self._rows[key]
+    def reader(self, key: str) -> Zarr2Array:
+        """Return the reader of an array ``group/name``."""
+        return self._arrays[key]
 
     def read_rows(self, key: str, start: int, stop: int) -> Array:
         """Rows of the array that the hierarchy names `key`."""
@@ -101,7 +102,7 @@ class Zarr2Folder:
             except StorageError as error:
                 raise DamagedDatasetError(str(error)) from error
 
-    def attributes(self, key: str) -> dict[str, Any]:
+    def array_attributes(self, key: str) -> dict[str, Any]:
         """What the hierarchy says of an array beside its layout."""
         return self._store.attributes(key)
 
@@ -115,14 +116,14 @@ class Zarr2Folder:
     def __del__(self) -> None:
         self.close()
 
-    def _find_arrays(self) -> tuple[dict[str, Zarr2Rows], int]:
+    def _find_arrays(self) -> tuple[dict[str, Zarr2Array], int]:
         found = {}
         for key in self._store.keys:
             try:
                 group, name = locate(key, Schema())
             except BadKeyError as error:
                 raise DamagedDatasetError(f"{self.path}: {error}") from error
-            array = Zarr2Rows(self, key, self._store.describe(key))
+            array = Zarr2Array(self, key, self._store.describe(key))
             if array.dtype.kind in "biufc" and array.shape:
                 found[f"{group}/{name}"] = array
         ids = {g: k for g in {k.partition("/")[0] for k in found} if (k := _id_key(g, found)) and g != FILE_GROUP}
@@ -131,16 +132,16 @@ class Zarr2Folder:
         arrays = self._sort_arrays(found, codes, n_files)
         for group, values in codes.items():
             counts = np.bincount(values, minlength=n_files).astype(np.int64)
-            arrays[f"{group}/{id_array(group)}"] = Zarr2Rows.held(self, id_array(group), values)
-            arrays[f"{FILE_GROUP}/{row_start(group)}"] = Zarr2Rows.held(
+            arrays[f"{group}/{id_array(group)}"] = Zarr2Array.in_memory(self, id_array(group), values)
+            arrays[f"{FILE_GROUP}/{row_start(group)}"] = Zarr2Array.in_memory(
                 self, row_start(group), np.cumsum(counts) - counts
             )
-            arrays[f"{FILE_GROUP}/{row_count(group)}"] = Zarr2Rows.held(self, row_count(group), counts)
+            arrays[f"{FILE_GROUP}/{row_count(group)}"] = Zarr2Array.in_memory(self, row_count(group), counts)
         return arrays, n_files
 
     def _sort_arrays(
-        self, found: Mapping[str, Zarr2Rows], codes: Mapping[str, Array], n_files: int
-    ) -> dict[str, Zarr2Rows]:
+        self, found: Mapping[str, Zarr2Array], codes: Mapping[str, Array], n_files: int
+    ) -> dict[str, Zarr2Array]:
         """Each array under the group in whose rows, or samples, it has its entries."""
         arrays = {}
         for key, array in found.items():
@@ -153,7 +154,7 @@ class Zarr2Folder:
                 logger.warning("%s: %s has neither one entry a row nor one a sample; left out", self.path, key)
         return arrays
 
-    def _ids(self, array: Zarr2Rows) -> Array:
+    def _ids(self, array: Zarr2Array) -> Array:
         codes = array.read().astype(np.int64)
         if codes.ndim != 1 or np.any(codes < 0) or np.any(codes[1:] < codes[:-1]):
             raise DamagedDatasetError(f"{self.path}: the ids in {array.path} do not ascend")
@@ -166,45 +167,39 @@ class Zarr2Folder:
         if self.infoset is None:
             return 0
         try:
-            return table_rows(self.infoset)
+            return int(pq.read_metadata(self.infoset).num_rows)
         except (pa.ArrowException, OSError) as error:
             raise DamagedDatasetError(f"{self.infoset} is damaged, it is not a Parquet table: {error}") from error
 
-    def _metadata(self) -> Mapping[str, Any]:
+    def _schema(self) -> Mapping[str, Any]:
+        """The stored schema; empty where there is none that declares groups."""
         stored = self._store.metadata()
         schema = stored.get(STORAGE_SCHEMA, stored)
-        schema = schema if isinstance(schema, dict) and isinstance(schema.get("groups"), dict) else {}
-        dimensions = {group: _row_dimension(group, schema) for group in {key.partition("/")[0] for key in self._rows}}
-        return {
-            "attributes": {"dflow": {"n_files": self.n_files}, "schema": schema},
-            "consolidated_metadata": {
-                "metadata": {k: array.metadata(dimensions[k.partition("/")[0]]) for k, array in self._rows.items()}
-            },
-        }
+        return schema if isinstance(schema, dict) and isinstance(schema.get("groups"), dict) else {}
 
 
 _MAX_FILES = 2**31
 
 
-class Zarr2Rows:
+class Zarr2Array:
     """Rows of one array of a Zarr v2 dataset: what `RowReader` is for dflow's own."""
 
-    layout = None
+    rows_per_chunk: int | None = None
 
-    def __init__(self, folder: Zarr2Folder, path: str, document: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Zarr2Dataset, path: str, document: Mapping[str, Any]) -> None:
         self.folder = folder
         self.path = path
         self.shape: tuple[int, ...] = tuple(document["shape"])
         self.dtype = np.dtype(document["dtype"])
         self.row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         self._chunks = document["chunks"]
-        self._held: Array | None = None
+        self._values: Array | None = None
 
     @classmethod
-    def held(cls, folder: Zarr2Folder, name: str, values: Array) -> Zarr2Rows:
+    def in_memory(cls, folder: Zarr2Dataset, name: str, values: Array) -> Zarr2Array:
         """An array that the dataset implies, kept in memory."""
         rows = cls(folder, name, {"shape": values.shape, "dtype": values.dtype.str, "chunks": values.shape})
-        rows._held = values
+        rows._values = values
         return rows
 
     def metadata(self, row_dimension: str) -> Mapping[str, Any]:
@@ -212,7 +207,7 @@ class Zarr2Rows:
 
         HOOPS AI names the rows of each array by itself; here all arrays of a group share `row_dimension`.
         """
-        attributes = self.folder.attributes(self.path) if self._held is None else {}
+        attributes = self.folder.array_attributes(self.path) if self._values is None else {}
         names = attributes.pop("_ARRAY_DIMENSIONS", None)
         if not isinstance(names, list) or len(names) != len(self.shape) or not all(isinstance(n, str) for n in names):
             names = [f"{self.path.rpartition('/')[2]}_dim_{i}" for i in range(len(self.shape))]
@@ -228,8 +223,8 @@ class Zarr2Rows:
     def read(self, start: int = 0, stop: int | None = None) -> Array:
         """Rows `start` to `stop` (excluded) as a new array."""
         stop = self.shape[0] if stop is None else stop
-        if self._held is not None:
-            return self._held[start:stop].copy()
+        if self._values is not None:
+            return self._values[start:stop].copy()
         values = self.folder.read_rows(self.path, start, stop)
         return values.astype(self.dtype.newbyteorder("="), copy=False)
 
@@ -250,9 +245,9 @@ def _row_dimension(group: str, schema: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) and name else group
 
 
-def reopen(path: str, infoset: Path | None, token: str) -> Zarr2Folder:
+def reopen(path: str, infoset: Path | None, token: str) -> Zarr2Dataset:
     """The folder of a pickle, checked to hold the same dataset still."""
-    folder = Zarr2Folder(path, infoset)
+    folder = Zarr2Dataset(path, infoset)
     if folder.token != token:
         folder.close()
         raise DamagedDatasetError(f"the dataset {path} was replaced while it was open; open it again")

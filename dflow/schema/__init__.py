@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dflow.schema.builder import (
-    Group,
     SchemaBuilder,
     create_cad_schema,
     create_custom_schema,
@@ -13,6 +12,7 @@ from dflow.schema.builder import (
 from dflow.schema.checks import cast_array, check_field, dtype_name, fit_array
 from dflow.schema.combine import merge_schemas
 from dflow.schema.document import canonical_json, parse_schema, schema_to_dict
+from dflow.schema.group import Group
 from dflow.schema.model import DTYPES, FILE_GROUP, ArraySpec, FieldSpec, GroupSpec, NanPolicy, Route, Routing, Schema
 from dflow.schema.routing import route
 from dflow.schema.standard import (

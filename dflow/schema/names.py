@@ -7,6 +7,9 @@ from functools import lru_cache
 
 from dflow.schema.model import FILE_GROUP
 
+NODE_DOCUMENT = "zarr.json"
+"""The file of a Zarr v3 group or array that holds its metadata; no array may have that name."""
+
 MAX_NAME_LENGTH = 200
 """Characters; a Zarr node's name becomes a file name in the merged dataset, and file systems stop at 255 bytes."""
 
@@ -48,7 +51,7 @@ def name_fault(name: object) -> str | None:
         return f"it is {type(name).__name__}, not text"
     if not name or name.strip() != name:
         return "it is empty or has white space at an end"
-    if set(name) == {"."} or name.startswith("__") or name == "zarr.json":
+    if set(name) == {"."} or name.startswith("__") or name == NODE_DOCUMENT:
         return "dots alone, a leading double underscore and 'zarr.json' are reserved"
     if any(c in _FORBIDDEN or unicodedata.category(c) in ("Cc", "Cs") for c in name):
         return 'control characters, separators and any of \\ / : * ? " < > | are not allowed'
@@ -85,3 +88,23 @@ def reserved_for(name: str, group: str, groups: tuple[str, ...]) -> str | None:
 def free_name(name: str) -> str:
     """The name to take in place of a reserved one."""
     return {"batch": "lot", "ptr": "pointer"}.get(name, f"part_{name}")
+
+
+def id_array(group: str) -> str:
+    """Return the name of the array that holds, for every row of `group`, the id of its sample."""
+    return f"file_id_code_{group}"
+
+
+def row_start(group: str) -> str:
+    """Return the name of the file value that holds where a sample's rows of `group` begin."""
+    return f"row_start_{group}"
+
+
+def row_count(group: str) -> str:
+    """Return the name of the file value that holds how many rows of `group` a sample has."""
+    return f"row_count_{group}"
+
+
+def has_array(group: str, name: str) -> str:
+    """Return the name of the file value that holds whether a sample has the array, or, in group ``file``, the value."""
+    return f"has_{group}_{name}"

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import KeyNotFoundError, StoreLimitError
 from dflow.schema import dtype_name
+from dflow.schema.names import NODE_DOCUMENT
 from dflow.storage.atomic import write_whole
 from dflow.storage.chunks import decode_chunk, encode_chunk
 from dflow.storage.container import ZipReader, pack_members
 from dflow.storage.documents import GROUP_TEXT, ArrayDocument, array_text, chunk_key, parse_root, root_text
-
-ROOT_DOCUMENT = "zarr.json"
 
 MAX_DOCUMENT_BYTES = 256 * 1024**2
 """What the root's JSON, which takes ten times its size when it is parsed, may have."""
@@ -169,17 +168,17 @@ def _members(arrays: Mapping[str, StoredArray], attributes: str) -> Iterator[tup
         if data.size:
             yield f"{key}/{chunk_key(data.ndim)}", chunk
     for path, text in nodes.items():
-        yield f"{path}/{ROOT_DOCUMENT}", text.encode("ascii")
-    yield ROOT_DOCUMENT, root_text(attributes, nodes.items()).encode("utf-8")
+        yield f"{path}/{NODE_DOCUMENT}", text.encode("ascii")
+    yield NODE_DOCUMENT, root_text(attributes, nodes.items()).encode("utf-8")
 
 
 def _read_root(reader: ZipReader) -> tuple[dict[str, Any], dict[str, ArrayDocument]]:
-    member = reader.members.get(ROOT_DOCUMENT)
+    member = reader.members.get(NODE_DOCUMENT)
     if member is not None and member.n_bytes > MAX_DOCUMENT_BYTES:
         raise StoreLimitError(
             f"{reader.path}: its root document has {member.n_bytes:,} bytes, more than any dflow writes"
         )
-    return parse_root(reader.read(ROOT_DOCUMENT), reader.path)
+    return parse_root(reader.read(NODE_DOCUMENT), reader.path)
 
 
 def _read_array(reader: ZipReader, key: str, document: ArrayDocument) -> NDArray[Any]:

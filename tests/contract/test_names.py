@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dflow.dataset import DatasetLoader
-from dflow.dataset.merge.table_writer import INFOSET_COLUMNS
+from dflow.dataset.format.tables import INFOSET_COLUMNS
 from dflow.dataset.training.collate import collate
 from dflow.dataset.training.graphs import graph_fields
 from dflow.errors import BadKeyError, SchemaError, UnsupportedDataError

@@ -23,13 +23,11 @@ from dflow.dataset.format.layout import (
     MergeSettings,
     chunk_rows,
     fill_scalar,
-    id_array,
     json_fill,
     metadata_files,
-    row_count,
-    row_start,
     shard_rows,
 )
+from dflow.schema.names import id_array, row_count, row_start
 from dflow.storage.paths import FlowPaths, sample_name
 
 Array = np.ndarray[Any, np.dtype[Any]]

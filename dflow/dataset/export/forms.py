@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dflow.dataset.format.layout import has_array
 from dflow.dataset.training.graphs import graph_fields
 from dflow.dataset.training.samples import ID, Item, SampleReader, Samples
 from dflow.errors import DatasetError, UnsupportedDataError
 from dflow.schema import FILE_GROUP
+from dflow.schema.names import has_array
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from dflow.dataset.export.forms import FILE_ID, presence
-from dflow.dataset.format.layout import floor_power_of_two, row_count, row_start
+from dflow.dataset.format.layout import floor_power_of_two
 from dflow.dataset.training.samples import SampleReader, Samples
 from dflow.errors import DatasetError
 from dflow.schema import FILE_GROUP
+from dflow.schema.names import row_count, row_start
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

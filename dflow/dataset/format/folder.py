@@ -9,14 +9,78 @@ import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from dflow.dataset.format.layout import MANIFEST, METADATA
+import numpy as np
+
+from dflow.dataset.format.layout import MANIFEST
+from dflow.dataset.format.row_reader import RowReader
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.schema.names import NODE_DOCUMENT
 from dflow.storage.paths import Below
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait
 _DIRECTORY_HANDLES = os.open in os.supports_dir_fd
+
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class ArrayReader(Protocol):
+    """Rows of one array of an open dataset.
+
+    `path` is unique within the dataset. `rows_per_chunk` counts the rows that are decoded together; None where the
+    array is not stored in chunks of whole rows that a reader might keep.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    rows_per_chunk: int | None
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row in memory."""
+
+    def read(self, start: int = 0, stop: int | None = None) -> Array:
+        """Return rows `start` to `stop` (excluded) as a new array."""
+
+    def read_into(self, start: int, target: Array) -> None:
+        """Read the rows from `start` on into an array of them."""
+
+
+class OpenDataset(Protocol):
+    """An open dataset, whatever its format: `DatasetFolder`, or the reader of another program's files. It pickles."""
+
+    @property
+    def path(self) -> Path:
+        """The absolute path."""
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The root's attributes: ``dflow`` with ``n_files``, and ``schema``."""
+
+    @property
+    def arrays(self) -> Mapping[str, Mapping[str, Any]]:
+        """The Zarr v3 metadata of every array, by ``group/name``."""
+
+    @property
+    def build(self) -> str:
+        """The digest of the content, "" where there is none."""
+
+    @property
+    def token(self) -> str:
+        """Eight hexadecimal digits that change whenever the content changes."""
+
+    @property
+    def listed_files(self) -> Mapping[str, Any]:
+        """Every file that the manifest lists, by relative path; empty where there is no manifest."""
+
+    def reader(self, key: str) -> ArrayReader:
+        """Return the reader of an array ``group/name`` of `arrays`."""
+
+    def close(self) -> None:
+        """Release the files; later reads raise `DamagedDatasetError`."""
 
 
 class DatasetFolder:
@@ -95,7 +159,7 @@ class DatasetFolder:
             When the folder was replaced or removed since it was opened, or when the manifest lists the file.
         """
         try:
-            os.close(self.open(METADATA))
+            os.close(self.open(NODE_DOCUMENT))
         except OSError as error:
             message = f"the dataset {self.path} was replaced or removed while it was open; open it again"
             raise DamagedDatasetError(message) from error
@@ -103,6 +167,30 @@ class DatasetFolder:
             raise DamagedDatasetError(
                 f"{self.path / relative} is missing, although the dataset's manifest lists it; run the merge again"
             )
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The root's attributes: ``dflow`` and ``schema``."""
+        found: Mapping[str, Any] = self.metadata["attributes"]
+        return found
+
+    @cached_property
+    def arrays(self) -> Mapping[str, Mapping[str, Any]]:
+        """The Zarr metadata of every array, by ``group/name``: from the consolidated block, else from single files."""
+        consolidated = self.metadata.get("consolidated_metadata")
+        if consolidated is not None:
+            nodes = consolidated["metadata"].items()
+            return {key: node for key, node in nodes if node["node_type"] == "array" and key.count("/") == 1}
+        found: dict[str, Mapping[str, Any]] = {}
+        for path in sorted(self.path.glob(f"*/*/{NODE_DOCUMENT}")):
+            node = json.loads(self.read_bytes(path.relative_to(self.path).as_posix()))
+            if node.get("node_type") == "array":
+                found[f"{path.parent.parent.name}/{path.parent.name}"] = node
+        return found
+
+    def reader(self, key: str) -> RowReader:
+        """Return the reader of an array ``group/name`` of `arrays`."""
+        return RowReader(self, key, self.arrays[key])
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
@@ -129,7 +217,7 @@ class DatasetFolder:
     @cached_property
     def token(self) -> str:
         """Eight hexadecimal digits that change whenever the metadata or any listed shard changes."""
-        crc = zlib.crc32(self.read_bytes(METADATA))
+        crc = zlib.crc32(self.read_bytes(NODE_DOCUMENT))
         try:
             crc = zlib.crc32(self.read_bytes(MANIFEST), crc)
         except FileNotFoundError:
@@ -152,12 +240,14 @@ class DatasetFolder:
 
     def _read_metadata(self) -> Mapping[str, Any]:
         try:
-            root = json.loads(self.read_bytes(METADATA))
+            root = json.loads(self.read_bytes(NODE_DOCUMENT))
         except FileNotFoundError as error:
-            message = f"{self.path} holds no {METADATA}: it is not a dataset, or its merge never finished"
+            message = f"{self.path} holds no {NODE_DOCUMENT}: it is not a dataset, or its merge never finished"
             raise DamagedDatasetError(message) from error
         except ValueError as error:
-            raise DamagedDatasetError(f"{self.path / METADATA} is damaged: {error}; run the merge again") from error
+            raise DamagedDatasetError(
+                f"{self.path / NODE_DOCUMENT} is damaged: {error}; run the merge again"
+            ) from error
         if not isinstance(root, dict) or "dflow" not in root.get("attributes", {}):
             raise DamagedDatasetError(f"{self.path} is a Zarr store, but not one of dflow's datasets")
         return root

@@ -27,6 +27,7 @@ import numpy as np
 
 from dflow.errors import SchemaError
 from dflow.records import Scalar
+from dflow.schema.names import NODE_DOCUMENT
 
 FORMAT = 1
 """Of the dataset's layout; a reader that knows only smaller numbers must refuse."""
@@ -35,7 +36,6 @@ CODECS = ("bytes", "zstd", "crc32c")
 """Of a shard's chunks; shards that were coded otherwise cannot be taken over into a new dataset."""
 
 MANIFEST = "manifest.json"
-METADATA = "zarr.json"
 
 WIDE_ROW_BYTES = 128
 """From this on an array's rows are wide: the grids and histograms are, single numbers and points are not."""
@@ -72,26 +72,6 @@ class MergeSettings:
     def level_of(self, dtype: str) -> int:
         """zstd's level for an array of `dtype`."""
         return self.float_level if np.dtype(dtype).kind in "fc" else self.level
-
-
-def id_array(group: str) -> str:
-    """The array that says, for every row of `group`, which sample it came from."""
-    return f"file_id_code_{group}"
-
-
-def row_start(group: str) -> str:
-    """The file value: where a sample's rows of `group` begin."""
-    return f"row_start_{group}"
-
-
-def row_count(group: str) -> str:
-    """The file value: how many rows of `group` a sample has."""
-    return f"row_count_{group}"
-
-
-def has_array(group: str, name: str) -> str:
-    """The file value: whether a sample has the array (or, with group ``file``, the value)."""
-    return f"has_{group}_{name}"
 
 
 def floor_power_of_two(number: int) -> int:
@@ -266,13 +246,13 @@ def metadata_files(
     for group in sorted(targets):
         nodes[group] = _group_node(group_attributes.get(group, {}))
         nodes |= {target.path: target.metadata() for target in sorted(targets[group], key=lambda t: t.name)}
-    files = {f"{path}/{METADATA}": node for path, node in nodes.items() if node["node_type"] == "array"}
+    files = {f"{path}/{NODE_DOCUMENT}": node for path, node in nodes.items() if node["node_type"] == "array"}
     for group in targets:
         prefix = f"{group}/"
         members = {path[len(prefix) :]: node for path, node in nodes.items() if path.startswith(prefix)}
-        files[f"{group}/{METADATA}"] = _consolidated(nodes[group], members)
+        files[f"{group}/{NODE_DOCUMENT}"] = _consolidated(nodes[group], members)
     empty = {path: _consolidated(node, {}) if path in targets else node for path, node in nodes.items()}
-    files[METADATA] = _consolidated(_group_node(root_attributes), empty)
+    files[NODE_DOCUMENT] = _consolidated(_group_node(root_attributes), empty)
     return {path: json_bytes(node) for path, node in files.items()}
 
 

@@ -16,14 +16,14 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import google_crc32c
 import numpy as np
 import zarr
 from numcodecs import blosc, zstd
 
-from dflow.dataset.format.folder import DatasetFolder
 from dflow.errors import DamagedDatasetError, DatasetError
 
 _EMPTY = np.iinfo(np.uint64).max
@@ -110,13 +110,28 @@ def _decoder(codecs: list[Mapping[str, Any]]) -> tuple[Decoder, bool] | None:
     return None
 
 
+class ShardFiles(Protocol):
+    """The files of an open dataset, by paths relative to its folder."""
+
+    path: Path
+
+    def open(self, relative: str) -> int:
+        """Return a read-only descriptor of a file; the caller closes it."""
+
+    def check_links(self, relative: str) -> None:
+        """Raise `DamagedDatasetError` where a link below the folder `relative` leads out of the dataset."""
+
+    def explain_missing(self, relative: str) -> None:
+        """Return where a shard may be missing, because it holds fill values only; raise where it must exist."""
+
+
 class RowReader:
-    """Rows of one array of an opened dataset.
+    """Rows of one array of an open dataset.
 
     `read` may be called from many threads and after a fork. Shard indexes are kept (16 bytes a chunk). Pickles small.
     """
 
-    def __init__(self, folder: DatasetFolder, path: str, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, folder: ShardFiles, path: str, metadata: Mapping[str, Any]) -> None:
         self.folder = folder
         self.path = path
         self.shape = tuple(metadata["shape"])
@@ -124,6 +139,7 @@ class RowReader:
         self._metadata = metadata
         self._fill = _fill_value(metadata["fill_value"], self.dtype)
         self.layout = chunk_layout(metadata)
+        self.rows_per_chunk = self.layout.rows_per_chunk if self.layout else None
         self._indexes: dict[int, Array | None] = {}
         self._row_values = math.prod(self.shape[1:])
 

@@ -1,11 +1,12 @@
-"""Reading the two Parquet tables beside a dataset: `.infoset` (one row a sample) and `.attribset` (names of codes)."""
+"""The two Parquet tables beside a dataset: `.infoset` (one row per sample) and `.attribset` (names of codes)."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,25 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dflow.dataset.format.manifest import Manifest
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError, UnknownKeyError
+
+INFOSET_COLUMNS = (
+    ("id", pa.int64()),
+    ("name", pa.string()),
+    ("description", pa.string()),
+    ("body", pa.int32()),
+    ("flow_name", pa.string()),
+    ("subset", pa.string()),
+    ("table_name", pa.string()),
+    ("stream_cache_png", pa.string()),
+    ("stream_cache_3d", pa.string()),
+    ("content_hash", pa.string()),
+)
+
+ATTRIBSET_SCHEMA = pa.schema(
+    [("table_name", pa.string()), ("id", pa.int64()), ("name", pa.string()), ("description", pa.string())]
+)
 
 _INFO_COLUMNS = ("id", "name", "description")
 _ATTRIBUTE_COLUMNS = ("table_name", "id", "name", "description")
@@ -54,7 +73,7 @@ def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFra
         If it has another number of samples than the dataset, or was written for another `build` of it.
     """
     arrow = read_table(path, ".infoset")
-    stated = _build_of(arrow)
+    stated = _build_of(arrow.schema)
     if stated and build and stated != build:
         raise DamagedDatasetError(f"{path} belongs to another build of the dataset; run the merge again")
     table = arrow.to_pandas().sort_values("id", ignore_index=True)
@@ -66,12 +85,56 @@ def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFra
     return table
 
 
-def _build_of(table: pa.Table) -> str:
-    """The dataset that a table says it belongs to, "" where it does not say."""
+def table_build(path: str | os.PathLike[str]) -> str:
+    """The build of the dataset that a table belongs to, "" when it does not say.
+
+    Raises
+    ------
+    OSError, pyarrow.ArrowInvalid
+        If the file cannot be read or is no Parquet.
+    """
+    return _build_of(pq.read_schema(path))
+
+
+def table_rows(path: str | os.PathLike[str]) -> int:
+    """How many rows a table has; raises as `table_build` does."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def with_memory(manifest: Manifest, infoset: str | os.PathLike[str]) -> Manifest:
+    """The manifest with what `.infoset` remembers of the merge that made it; unchanged where it belongs to another.
+
+    Raises
+    ------
+    OSError, pyarrow.ArrowInvalid
+        If the file cannot be read or is no Parquet.
+    """
+    memory = _metadata_of(pq.read_schema(infoset))
+    if memory.get("dataset") != manifest.build:
+        return manifest
+    return replace(manifest, inputs=str(memory.get("inputs", "")), blocks=dict(memory.get("blocks", {})))
+
+
+def _build_of(schema: pa.Schema) -> str:
+    """Return the dataset that a table belongs to, "" where it does not state one."""
+    return str(_metadata_of(schema).get("dataset", ""))
+
+
+def _metadata_of(schema: pa.Schema) -> dict[str, Any]:
+    """Return dflow's own metadata of a table; empty where it has none that can be read."""
     try:
-        return str(json.loads((table.schema.metadata or {}).get(b"dflow", b"{}")).get("dataset", ""))
+        content = json.loads((schema.metadata or {}).get(b"dflow", b"{}"))
     except ValueError:
-        return ""
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def label_name(name: str, names: Collection[str]) -> str:
+    """The column of the words of a categorical value: ``<name>_label``, or what is free where a value is called so."""
+    label = f"{name}_label"
+    while label in names:
+        label += "_word"
+    return label
 
 
 def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None, use_wildcard: bool) -> pd.DataFrame:

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dflow.dataset.format.layout import has_array, id_array, row_count, row_start
 from dflow.errors import SchemaError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
 from dflow.schema import FILE_GROUP, ArraySpec, Schema, merge_schemas, parse_schema, resolve_array, row_dimension
+from dflow.schema.names import has_array, id_array, row_count, row_start
 
 logger = logging.getLogger(__name__)
 

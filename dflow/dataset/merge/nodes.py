@@ -17,7 +17,7 @@ from typing import overload
 
 from dask.delayed import Delayed, delayed
 
-from dflow.dataset.format.layout import ArrayTarget, id_array
+from dflow.dataset.format.layout import ArrayTarget
 from dflow.dataset.format.manifest import Manifest
 from dflow.dataset.format.shards import ShardWriter, WrittenFile
 from dflow.dataset.merge.block_reader import Locator, Run, encode_words, read_block
@@ -25,6 +25,7 @@ from dflow.dataset.merge.columns import Vocabularies
 from dflow.dataset.merge.plan import Block, GroupPlan, MergePlan
 from dflow.dataset.merge.publish import OldShard, block_digest, link_shard, old_shard
 from dflow.records import ShardRecord
+from dflow.schema.names import id_array
 
 _OPENING_BYTES = 8192
 """What opening a sample takes, as the bytes that are coded meanwhile."""

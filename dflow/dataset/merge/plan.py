@@ -26,7 +26,7 @@ from dflow.dataset.merge.columns import FileColumn, Vocabulary, build_columns, g
 from dflow.errors import DatasetError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
 from dflow.schema import FILE_GROUP, Schema, resolve_array
-from dflow.schema.names import free_name
+from dflow.schema.names import free_name, has_array, id_array, row_count, row_start
 
 logger = logging.getLogger(__name__)
 
@@ -298,7 +298,7 @@ def _group_plan(
         for key, array in members.items()
     ]
     if group != FILE_GROUP:
-        ids = ArrayLayout(group, disk.id_array(group), "int64", (dimension,), ())
+        ids = ArrayLayout(group, id_array(group), "int64", (dimension,), ())
         plans.append(ArrayPlan(_target(ids, n_rows, shard_rows, settings, {"description": "the row's sample"})))
     return GroupPlan(group, dimension, offsets, shard_rows, tuple(plans), odd)
 
@@ -338,11 +338,11 @@ def _file_columns(columns: Sequence[FileColumn], groups: Mapping[str, GroupPlan]
 
     for group, plan in groups.items():
         if group != FILE_GROUP:
-            derive(disk.row_start(group), plan.offsets[:-1])
-            derive(disk.row_count(group), plan.counts())
+            derive(row_start(group), plan.offsets[:-1])
+            derive(row_count(group), plan.counts())
         for array in plan.arrays:
             if array.present is not None:
-                derive(disk.has_array(group, array.target.name), array.present)
+                derive(has_array(group, array.target.name), array.present)
     arrays = {array.target.name for array in groups[FILE_GROUP].arrays}
     for column in columns:
         if column.name in arrays:
@@ -353,7 +353,7 @@ def _file_columns(columns: Sequence[FileColumn], groups: Mapping[str, GroupPlan]
             logger.warning("the metadata value %r is renamed: the dataset has its own of the old name", column.name)
         out[column.name] = column
         if column.present is not None and not column.is_text:
-            derive(disk.has_array(FILE_GROUP, column.name), column.present)
+            derive(has_array(FILE_GROUP, column.name), column.present)
     return tuple(out[name] for name in sorted(out))
 
 
@@ -364,7 +364,7 @@ def _column_target(
     layout = ArrayLayout(FILE_GROUP, column.name, column.values.dtype.name, (FILE_GROUP,), ())
     shard_rows = disk.shard_rows(column.values.itemsize, n_samples, n_samples, settings)
     # CF conventions 9.3.3: the counts of a contiguous ragged array name the dimension that they count.
-    counted = {disk.row_count(name): {"sample_dimension": plan.dimension} for name, plan in groups.items()}
+    counted = {row_count(name): {"sample_dimension": plan.dimension} for name, plan in groups.items()}
     attributes = counted.get(column.name, {}) if column.derived else _description(schema, FILE_GROUP, column.name)
     return _target(layout, n_samples, shard_rows, settings, attributes)
 

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dflow.dataset.format.layout import CODECS, FORMAT, ArrayTarget
+from dflow.dataset.format.layout import CODECS, FORMAT, MANIFEST, ArrayTarget
 from dflow.dataset.format.manifest import Manifest, file_crc, read_manifest
 from dflow.dataset.format.shards import WrittenFile
 from dflow.dataset.merge.plan import Block
@@ -178,7 +178,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 def _sync_tree(folder: Path) -> None:
     """Hand the small files that decide about a build to the disk before the marker says ready."""
-    for path in (folder / "dataset" / "manifest.json", folder / "infoset", folder / "attribset"):
+    for path in (folder / "dataset" / MANIFEST, folder / "infoset", folder / "attribset"):
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

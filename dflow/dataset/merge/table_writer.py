@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from dflow.dataset.format.layout import FORMAT
 from dflow.dataset.format.manifest import Manifest
+from dflow.dataset.format.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, label_name
 from dflow.dataset.merge.columns import FileColumn, Vocabulary
 from dflow.dataset.merge.plan import MergePlan
 from dflow.schema.names import OPEN_NAMES
@@ -26,24 +26,7 @@ from dflow.storage.sample import NOT_SET
 
 ROWS_PER_GROUP = 65536
 
-INFOSET_COLUMNS = (
-    ("id", pa.int64()),
-    ("name", pa.string()),
-    ("description", pa.string()),
-    ("body", pa.int32()),
-    ("flow_name", pa.string()),
-    ("subset", pa.string()),
-    ("table_name", pa.string()),
-    ("stream_cache_png", pa.string()),
-    ("stream_cache_3d", pa.string()),
-    ("content_hash", pa.string()),
-)
-
 _FLOW_NAME = [name for name, _ in INFOSET_COLUMNS].index("flow_name")
-
-ATTRIBSET_SCHEMA = pa.schema(
-    [("table_name", pa.string()), ("id", pa.int64()), ("name", pa.string()), ("description", pa.string())]
-)
 
 
 def info_columns(columns: Sequence[FileColumn]) -> list[str]:
@@ -61,14 +44,6 @@ def info_columns(columns: Sequence[FileColumn]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
-
-
-def label_name(name: str, names: Collection[str]) -> str:
-    """The column of the words of a categorical value: ``<name>_label``, or what is free where a value is called so."""
-    label = f"{name}_label"
-    while label in names:
-        label += "_word"
-    return label
 
 
 def write_infoset(
@@ -221,39 +196,3 @@ def _memory(manifest: Manifest) -> dict[bytes, bytes]:
 
 def _metadata(build: str, **more: Any) -> dict[bytes, bytes]:
     return {b"dflow": json.dumps({"dataset": build, "format": FORMAT, **more}, sort_keys=True).encode()}
-
-
-def table_build(path: str | os.PathLike[str]) -> str:
-    """The build of the dataset that a table belongs to, "" when it does not say.
-
-    Raises
-    ------
-    OSError, pyarrow.ArrowInvalid
-        If the file cannot be read or is no Parquet.
-    """
-    return str(_read_metadata(path).get("dataset", ""))
-
-
-def table_rows(path: str | os.PathLike[str]) -> int:
-    """How many rows a table has; raises as `table_build` does."""
-    return int(pq.read_metadata(path).num_rows)
-
-
-def with_memory(manifest: Manifest, infoset: str | os.PathLike[str]) -> Manifest:
-    """The manifest with what `.infoset` remembers of the merge that made it; unchanged where it belongs to another.
-
-    Raises
-    ------
-    OSError, pyarrow.ArrowInvalid
-        If the file cannot be read or is no Parquet.
-    """
-    memory = _read_metadata(infoset)
-    if memory.get("dataset") != manifest.build:
-        return manifest
-    return replace(manifest, inputs=str(memory.get("inputs", "")), blocks=dict(memory.get("blocks", {})))
-
-
-def _read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
-    content = json.loads(metadata.get(b"dflow", b"{}"))
-    return content if isinstance(content, dict) else {}

@@ -96,8 +96,8 @@ def plan(store: DatasetStore, group: str, where: Condition) -> Plan:
         If it fails on empty data, does not return booleans, or spans two row dimensions.
     """
     variables = visible(store, group)
-    result, touched = _try_out(variables, where)
-    _refuse_text({name: variables[name] for name in touched}, where)
+    result, touched, n_rows = _try_out(variables, where)
+    _refuse_text(variables, where, n_rows)
     dims = _checked(result).dims
     row_groups: dict[str, str] = {}
     for variable in variables.values():
@@ -151,8 +151,11 @@ def _row_group(
     return next(variables[n].column.group for n in sorted(touched) if variables[n].dims[0] == row_dim)
 
 
-def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, set[str]]:
-    """The condition's result on no rows; where that is impossible (a maximum of nothing), on two rows of zeros."""
+def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, set[str], int]:
+    """Return the condition's result on no rows, the variables that it reads, and the number of rows.
+
+    Where it fails on no rows (a maximum of nothing), it is run on two rows of zeros.
+    """
     error: Exception | None = None
     for n_rows in (0, 2):
         touched: set[str] = set()
@@ -166,7 +169,7 @@ def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, 
                 result = where(xr.Dataset(data))
                 if isinstance(result, xr.DataArray):
                     result.load()
-            return result, touched
+            return result, touched, n_rows
         except DflowError:
             raise
         except Exception as caught:  # the user's own code: any exception is possible
@@ -175,20 +178,31 @@ def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, 
     raise QueryError(f"the condition cannot be evaluated: {error}. {_HINT}. It may name: {known}") from error
 
 
-def _refuse_text(variables: Mapping[str, Variable], where: Condition) -> None:
-    """Run the condition over no rows of numbers that refuse to be compared with text."""
+def _refuse_text(variables: Mapping[str, Variable], where: Condition, n_rows: int) -> None:
+    """Run the condition over numbers that refuse to be compared with text, `n_rows` of zeros.
+
+    Raises
+    ------
+    QueryError
+        If it compares numbers with text.
+    """
     data = {
-        name: xr.Variable(v.dims, guarded(np.zeros((0, *v.column.shape[1:]), v.column.dtype), name), fastpath=True)
+        name: xr.Variable(v.dims, guarded(np.zeros((n_rows, *v.column.shape[1:]), v.column.dtype), name), fastpath=True)
         for name, v in variables.items()
     }
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             where(xr.Dataset(data))
     except QueryError:
         raise
-    except Exception:  # it needs rows or other columns: nothing to say about text
-        logger.debug("a condition was not checked for text", exc_info=True)
+    except Exception as error:  # it succeeded on plain arrays: numpy or the user's code does not accept the subclass
+        logger.warning(
+            "the condition could not be checked for comparisons of numbers with text (%s: %s); a number never equals "
+            "a text, so compare codes with codes",
+            type(error).__name__,
+            error,
+        )
 
 
 def _checked(result: Any) -> xr.DataArray:

@@ -6,7 +6,6 @@ Opening reads one metadata file. Nothing here knows xarray; numpy in, numpy out.
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import math
 from collections.abc import Mapping
@@ -17,13 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from dflow.dataset.format.folder import DatasetFolder
-from dflow.dataset.format.layout import METADATA, has_array, row_count, row_start
-from dflow.dataset.format.row_reader import RowReader
+from dflow.dataset.format.folder import ArrayReader, DatasetFolder, OpenDataset
 from dflow.dataset.format.tables import label_columns
 from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
-from dflow.hoops.zarr2_dataset import Zarr2Folder, Zarr2Rows, is_zarr2
+from dflow.hoops.zarr2_dataset import Zarr2Dataset, is_zarr2
 from dflow.schema import FILE_GROUP, Schema, parse_schema, references
+from dflow.schema.names import has_array, row_count, row_start
 
 logger = logging.getLogger(__name__)
 
@@ -97,18 +95,16 @@ class DatasetStore:
     Threads may share it. It pickles as its path; the unpickled copy refuses a dataset that was replaced meanwhile.
     """
 
-    def __init__(self, folder: DatasetFolder | Zarr2Folder, infoset: Path | None = None) -> None:
+    def __init__(self, folder: OpenDataset, infoset: Path | None = None) -> None:
         self.folder = folder
         self.infoset = infoset
-        attributes = folder.metadata["attributes"]
-        self.attributes: Mapping[str, Any] = attributes["dflow"]
-        self.schema: Mapping[str, Any] = attributes.get("schema", {})
-        self._array_metadata = _array_metadata(folder)
-        self.columns = _columns(self._array_metadata)
+        self.attributes: Mapping[str, Any] = folder.attributes["dflow"]
+        self.schema: Mapping[str, Any] = folder.attributes.get("schema", {})
+        self.columns = _columns(folder.arrays)
         if FILE_GROUP not in self.columns:
             self.columns[FILE_GROUP] = {}
         self.n_files = int(self.attributes["n_files"])
-        self._readers: dict[str, RowReader | Zarr2Rows] = {}
+        self._readers: dict[str, ArrayReader] = {}
         self._file_values: dict[str, Array] = {}
         self._spans: dict[str, RowSpan] = {}
 
@@ -188,17 +184,13 @@ class DatasetStore:
         """Rows `start` to `stop` of a column, as a new array."""
         return self.reader(group, name).read(start, stop)
 
-    def reader(self, group: str, name: str) -> RowReader | Zarr2Rows:
+    def reader(self, group: str, name: str) -> ArrayReader:
         """The cached reader of a column."""
         key = f"{group}/{name}"
         reader = self._readers.get(key)
         if reader is None:
             self.column(group, name)
-            if isinstance(self.folder, Zarr2Folder):
-                reader = self.folder.rows(key)
-            else:
-                reader = RowReader(self.folder, key, self._array_metadata[key])
-            self._readers[key] = reader
+            reader = self._readers[key] = self.folder.reader(key)
         return reader
 
     def file_value(self, name: str) -> Array:
@@ -222,9 +214,9 @@ class DatasetStore:
             return RowSpan(np.arange(self.n_files, dtype=np.int64), np.ones(self.n_files, np.int64))
         self.group(group)
         try:
-            span = RowSpan(self.file_value(f"row_start_{group}"), self.file_value(f"row_count_{group}"))
+            span = RowSpan(self.file_value(row_start(group)), self.file_value(row_count(group)))
         except UnknownKeyError as error:
-            message = f"{self.folder.path} says nothing about where the rows of {group!r} lie (row_start_{group})"
+            message = f"{self.folder.path} says nothing about where the rows of {group!r} lie ({row_start(group)})"
             raise DamagedDatasetError(message) from error
         ends = span.start + span.count
         if len(span.start) != self.n_files or np.any(span.start[1:] != ends[:-1]) or np.any(span.count < 0):
@@ -241,7 +233,7 @@ class DatasetStore:
 
     def present(self, group: str, name: str) -> Array | None:
         """(n_files,) bool: which samples really have the array; None where all do."""
-        flag = f"has_{group}_{name}"
+        flag = has_array(group, name)
         return self.file_value(flag).astype(bool) if flag in self.columns[FILE_GROUP] else None
 
     def close(self) -> None:
@@ -263,7 +255,7 @@ def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
     DamagedDatasetError
         If it is no dataset of dflow's, or its metadata contradicts itself.
     """
-    folder = Zarr2Folder(path, infoset) if is_zarr2(path) else DatasetFolder(path)
+    folder: OpenDataset = Zarr2Dataset(path, infoset) if is_zarr2(path) else DatasetFolder(path)
     try:
         return DatasetStore(folder, infoset)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -271,20 +263,6 @@ def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
         if isinstance(error, DatasetError):
             raise
         raise DamagedDatasetError(f"the metadata of {folder.path} is damaged: {error!r}") from error
-
-
-def _array_metadata(folder: DatasetFolder | Zarr2Folder) -> dict[str, Mapping[str, Any]]:
-    """Zarr metadata of every array, by ``group/name``: from the consolidated block, else from the single files."""
-    consolidated = folder.metadata.get("consolidated_metadata")
-    if consolidated is not None:
-        return {k: m for k, m in consolidated["metadata"].items() if m["node_type"] == "array" and k.count("/") == 1}
-    assert isinstance(folder, DatasetFolder)  # the other reader consolidates by itself
-    found: dict[str, Mapping[str, Any]] = {}
-    for path in sorted(folder.path.glob(f"*/*/{METADATA}")):
-        metadata = json.loads(folder.read_bytes(path.relative_to(folder.path).as_posix()))
-        if metadata.get("node_type") == "array":
-            found[f"{path.parent.parent.name}/{path.parent.name}"] = metadata
-    return found
 
 
 def _columns(arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Column]]:

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dflow.dataset.format.row_reader import RowReader
+from dflow.dataset.format.folder import ArrayReader
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
 from dflow.errors import UnknownKeyError
-from dflow.hoops.zarr2_dataset import Zarr2Rows
 from dflow.schema import FILE_GROUP
 
 ID = "id"
@@ -22,7 +21,6 @@ ID = "id"
 CACHE_BYTES = 128 * 1024**2
 """Decoded chunks of narrow columns that a reader keeps: many samples share one."""
 
-Rows = RowReader | Zarr2Rows
 _NARROW_ROW_BYTES = 64
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -198,7 +196,7 @@ class SampleReader:
             else:
                 np.take(reader.read(start, stop), keep, axis=0, out=target, mode="clip")
 
-    def _chunk(self, reader: Rows, number: int) -> Array:
+    def _chunk(self, reader: ArrayReader, number: int) -> Array:
         """A whole inner chunk, kept."""
         chunk = self._cache.get((reader.path, number))
         if chunk is None:
@@ -208,14 +206,14 @@ class SampleReader:
         return chunk
 
 
-def _keeps_chunks(reader: Rows) -> bool:
+def _keeps_chunks(reader: ArrayReader) -> bool:
     """Whether decoded chunks of a column are worth keeping: many samples share one."""
-    return reader.layout is not None and reader.row_bytes <= _NARROW_ROW_BYTES
+    return reader.rows_per_chunk is not None and reader.row_bytes <= _NARROW_ROW_BYTES
 
 
-def _step(reader: Rows) -> int:
-    assert reader.layout is not None
-    return reader.layout.rows_per_chunk
+def _step(reader: ArrayReader) -> int:
+    assert reader.rows_per_chunk is not None
+    return reader.rows_per_chunk
 
 
 def _buffer(column: Column, n_rows: int, buffers: dict[str, Array] | None) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dflow.dataset.format.layout import MANIFEST
 from dflow.errors import DflowError
 from dflow.insights.explore.flow_data import FlowData
 
@@ -40,7 +41,7 @@ class ServedFlow:
 
 def _stamp(data: FlowData) -> tuple[tuple[int, int, int] | None, ...]:
     location = data.explorer.location
-    files = (location.dataset / "manifest.json", location.infoset, data.flow_file.parent / "error_summary.json")
+    files = (location.dataset / MANIFEST, location.infoset, data.flow_file.parent / "error_summary.json")
     return tuple(_identity(file) for file in files)
 
 

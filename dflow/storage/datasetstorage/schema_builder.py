@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dflow.schema.builder import (
-    Group,
     SchemaBuilder,
     create_cad_schema,
     create_custom_schema,
     create_manufacturing_schema,
     create_sensor_schema,
 )
+from dflow.schema.group import Group
 from dflow.schema.templates import SchemaTemplates
 
 __all__ = [

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dflow.dataset.format.manifest import read_manifest
-from dflow.dataset.merge.table_writer import table_build
+from dflow.dataset.format.tables import table_build
 from dflow.schema import SchemaBuilder
 from dflow.storage.paths import FlowPaths
 from tests.dataset.samples import merge, write_sample

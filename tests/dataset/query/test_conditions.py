@@ -248,6 +248,10 @@ def test_a_file_that_spans_blocks_is_found_once(tmp_path: Path, monkeypatch: pyt
         lambda ds: ds["face_types"] == xr.DataArray("plane"),
         lambda ds: ds["face_types"] == b"plane",
         lambda ds: ds["face_types"].isin({1, "plane"}),
+        # These need rows: a maximum of nothing fails, and an index behind the end.
+        lambda ds: (ds["face_areas"] == ds["face_areas"].max()) & (ds["face_types"] == "plane"),
+        lambda ds: (ds["face_types"] == "plane") & (ds["face_areas"] > ds["face_areas"][0]),
+        lambda ds: (ds["face_areas"] < ds["face_areas"].max()) & ds["face_types"].isin(["plane"]),
     ],
 )
 def test_numbers_compared_with_text_are_refused_and_the_way_to_ask_is_named(
@@ -268,9 +272,24 @@ def test_numbers_compared_with_text_are_refused_and_the_way_to_ask_is_named(
     ],
 )
 def test_looking_for_text_disturbs_no_other_condition(
-    explorer: DatasetExplorer, condition: Any, monkeypatch: pytest.MonkeyPatch
+    explorer: DatasetExplorer, condition: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     found = explorer.get_file_list(group="faces", where=condition)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
     monkeypatch.setattr("dflow.dataset.query.conditions._refuse_text", lambda *_: None)
     np.testing.assert_array_equal(found, explorer.get_file_list(group="faces", where=condition))
     assert len(found)
+
+
+def test_a_condition_that_cannot_be_checked_for_text_is_answered_with_a_warning(
+    explorer: DatasetExplorer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def plain_arrays_only(ds: xr.Dataset) -> xr.DataArray:
+        data = ds["face_types"].data
+        if isinstance(data, np.ndarray) and type(data) is not np.ndarray:
+            raise TypeError("a plain array was expected")
+        return ds["face_types"] > 1
+
+    found = explorer.get_file_list(group="faces", where=plain_arrays_only)
+    np.testing.assert_array_equal(found, explorer.get_file_list(group="faces", where=lambda ds: ds["face_types"] > 1))
+    assert "could not be checked for comparisons of numbers with text (TypeError: a plain array" in caplog.text

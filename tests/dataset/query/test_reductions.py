@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from dflow.dataset.explorer import DatasetExplorer
-from dflow.dataset.format.layout import has_array
 from dflow.dataset.query import distribution, reductions
 from dflow.errors import QueryError
+from dflow.schema.names import has_array
 from tests.dataset.synthetic import Parts, random_parts, write_parts
 
 ORACLES: dict[str, Any] = {
