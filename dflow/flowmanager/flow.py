@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dflow.errors import EmptySourceError, WiringError
 from dflow.flowmanager.history.freshness import LASTING_KINDS, LIMIT_KINDS
@@ -50,10 +50,10 @@ def create_flow(
     auto_dataset_export: bool = True,
     ml_task: str = "",
     export_visualization: bool = True,
-    storage_type: str = "optimized",
+    storage_type: Literal["optimized", "json", "memory"] = "optimized",
     parallel_task_kwargs: Mapping[str, Any] | None = None,
     *,
-    sample: str = "file",
+    sample: Literal["file", "body"] = "file",
     cluster: Any = None,
     timeout_seconds: float | None = None,
     memory_limit: int | float | str | None = None,

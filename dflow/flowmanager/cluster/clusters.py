@@ -8,14 +8,15 @@ import multiprocessing.spawn
 import os
 import signal
 import socket
+import threading
 import uuid
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, ClassVar
 
 import dask
 import distributed
@@ -42,8 +43,9 @@ class Connection:
 
     def close(self) -> None:
         """Close what this flow opened."""
-        for thing in self.owned:
-            thing.close()
+        with ExitStack() as stack:  # each, also where closing another fails
+            for each in reversed(self.owned):
+                stack.callback(each.close)
 
 
 def active_client() -> Client | None:
@@ -195,28 +197,30 @@ encoder 1.1 times, for page faults. Children inherit the environment."""
 
 
 def _local(max_workers: int | None) -> Connection:
-    """A cluster of our own: one thread a process, the dashboard on the loopback interface, closed with the flow."""
-    _keep_main_out_of_workers()
+    """A cluster of our own: one thread per process, the dashboard on the loopback interface, closed with the flow."""
     offer_pages()
+    with ExitStack() as opened:
+        without_main = opened.enter_context(closing(WorkersWithoutMain()))
+        cluster = opened.enter_context(closing(_started_quietly(max_workers or default_workers())))
+        client = Client(cluster, set_as_default=False)
+        opened.pop_all()  # closed with the connection
+    return Connection(client, (client, cluster, without_main))
+
+
+def _started_quietly(n_workers: int) -> LocalCluster:
     with warnings.catch_warnings(), dask.config.set(_SETTINGS):
         # Another process may take the port after we looked; distributed then takes another by itself, and leaves the
         # socket that got none to the garbage collector.
         warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use", category=UserWarning)
         warnings.filterwarnings("ignore", message=r"unclosed .*laddr=\('0\.0\.0\.0', 0\)>", category=ResourceWarning)
-        cluster = _started_or_closed(
-            n_workers=max_workers or default_workers(),
+        return _started_or_closed(
+            n_workers=n_workers,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
             dashboard_address=f"127.0.0.1:{free_port(DASHBOARD_PORT)}",
             silence_logs=logging.CRITICAL,
         )
-    try:
-        client = Client(cluster, set_as_default=False)
-    except BaseException:
-        cluster.close()
-        raise
-    return Connection(client, (client, cluster))
 
 
 class _LastingCluster(LocalCluster):
@@ -274,23 +278,40 @@ def free_port(wanted: int) -> int:
     return wanted
 
 
-def _keep_main_out_of_workers() -> None:
-    """Start our workers without running the user's script again.
+class WorkersWithoutMain:
+    """Start Dask's workers without running the user's script again, until `close`.
 
     ``spawn`` imports the parent's main module in each child, so that a script without the ``__main__`` guard would
     start itself in every worker. dflow's workers never need it: tasks travel by value to the workers' own children.
+    Nannies also start workers while a flow runs, so this lasts as long as their cluster; the function of
+    `multiprocessing.spawn` is put back when the last of several clusters is closed. Other processes keep ``__main__``.
     """
-    spawn: Any = multiprocessing.spawn
-    original: Callable[[str], dict[str, Any]] = spawn.get_preparation_data
-    if getattr(original, "_dflow", False):
-        return
 
-    def without_main(name: str) -> dict[str, Any]:
-        data = original(name)
+    _lock = threading.Lock()
+    _open: ClassVar[list[WorkersWithoutMain]] = []
+    _original: ClassVar[Any] = None
+
+    def __init__(self) -> None:
+        spawn: Any = multiprocessing.spawn
+        with self._lock:
+            if not self._open:
+                type(self)._original = staticmethod(spawn.get_preparation_data)
+                spawn.get_preparation_data = self._without_main
+            self._open.append(self)
+
+    def close(self) -> None:
+        """Put the function back unless another cluster needs its replacement; a second call does nothing."""
+        spawn: Any = multiprocessing.spawn
+        with self._lock:
+            if self in self._open:
+                self._open.remove(self)
+                if not self._open:
+                    spawn.get_preparation_data = self._original
+
+    @classmethod
+    def _without_main(cls, name: str) -> dict[str, Any]:
+        data: dict[str, Any] = cls._original(name)
         if name.startswith("Dask Worker process"):
             data.pop("init_main_from_name", None)
             data.pop("init_main_from_path", None)
         return data
-
-    without_main._dflow = True  # type: ignore[attr-defined]  # marks the wrapper, so that it is put on once
-    spawn.get_preparation_data = without_main

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing.spawn
 import os
 import platform
 import signal
@@ -14,7 +15,7 @@ import dask
 import pytest
 
 from dflow.flowmanager.cluster import clusters
-from dflow.flowmanager.cluster.clusters import resolve
+from dflow.flowmanager.cluster.clusters import WorkersWithoutMain, resolve
 
 
 def _faults_of_arrays() -> int:
@@ -55,7 +56,7 @@ def test_a_worker_that_is_away_when_dask_looks_for_it_comes_back_all_the_same():
             connection.close()
 
 
-def test_a_dashboard_port_that_is_taken_after_we_looked_is_not_worth_a_word(monkeypatch, recwarn):
+def test_a_dashboard_port_that_is_taken_after_we_looked_warns_of_nothing(monkeypatch, recwarn):
     """Two flows that start at the same time; the socket that got no port is nobody's affair either."""
     monkeypatch.setattr(clusters, "free_port", lambda wanted: wanted)
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -69,3 +70,54 @@ def test_a_dashboard_port_that_is_taken_after_we_looked_is_not_worth_a_word(monk
             connection.close()
     told = [str(warning.message) for warning in recwarn]
     assert [text for text in told if "already in use" in text or "('0.0.0.0', 0)" in text] == []
+
+
+WORKER = "Dask Worker process (from Nanny)"
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    """A main module that is a file, as a user's script is: what ``spawn`` would run again. No cluster is open."""
+    original = WorkersWithoutMain._original or multiprocessing.spawn.get_preparation_data
+    monkeypatch.setattr(WorkersWithoutMain, "_open", [])
+    monkeypatch.setattr(multiprocessing.spawn, "get_preparation_data", original)
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__spec__", None)
+    monkeypatch.setattr(main, "__file__", str(tmp_path / "script.py"), raising=False)
+
+
+def _main_of(name: str) -> object:
+    return multiprocessing.spawn.get_preparation_data(name).get("init_main_from_path")
+
+
+def test_only_workers_start_without_the_users_script_and_only_until_the_last_cluster_is_closed(script, tmp_path):
+    path = str(tmp_path / "script.py")
+    before = multiprocessing.spawn.get_preparation_data
+    first, second = WorkersWithoutMain(), WorkersWithoutMain()
+    first.close()
+    first.close()
+    assert (_main_of(WORKER), _main_of("Process-1")) == (None, path)
+    second.close()
+    assert multiprocessing.spawn.get_preparation_data is before
+    assert (_main_of(WORKER), _main_of("Process-1")) == (path, path)
+
+
+def test_a_closed_cluster_leaves_the_start_of_processes_as_it_was(script, tmp_path):
+    before = multiprocessing.spawn.get_preparation_data
+    connection = resolve("local", max_workers=1)
+    try:
+        assert (_main_of(WORKER), _main_of("Process-1")) == (None, str(tmp_path / "script.py"))
+    finally:
+        connection.close()
+    assert multiprocessing.spawn.get_preparation_data is before
+
+
+def test_a_cluster_that_does_not_start_leaves_the_start_of_processes_as_it_was(script, monkeypatch):
+    def failed(**_: object) -> None:
+        raise OSError("no process can be started")
+
+    monkeypatch.setattr(clusters, "_started_or_closed", failed)
+    before = multiprocessing.spawn.get_preparation_data
+    with pytest.raises(OSError, match="no process"):
+        resolve("local", max_workers=1)
+    assert multiprocessing.spawn.get_preparation_data is before

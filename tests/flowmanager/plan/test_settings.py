@@ -72,3 +72,9 @@ def test_the_licence_calls_answer():
     assert dflow.set_license(None) is True
     assert dflow.use_test_license() is True
     assert dflow.get_license_info()["required"] is False
+
+
+@pytest.mark.parametrize(("argument", "kinds"), [("storage_type", StorageKind), ("sample", SampleKind)])
+def test_the_signature_names_the_values_that_are_accepted(argument, kinds):
+    assert typing.get_type_hints(dflow.create_flow)[argument] == kinds
+    assert all(f'"{kind}"' in str(inspect.signature(dflow.create_flow)) for kind in typing.get_args(kinds))
