@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dflow._version import __version__
 from dflow.lazy import attach
 
 if TYPE_CHECKING:
+    from dflow._version import __version__
     from dflow.cadaccess.loader import CadLoader
     from dflow.cadencoder.encoder import BrepEncoder
     from dflow.dataset.explorer import DatasetExplorer
@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     from dflow.hoops.licence import get_license_info, set_license, use_test_license
     from dflow.insights.viewer import DatasetViewer
     from dflow.schema.builder import SchemaBuilder
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "__version__": "dflow._version",
+            "BrepEncoder": "dflow.cadencoder.encoder",
+            "CadLoader": "dflow.cadaccess.loader",
+            "DatasetExplorer": "dflow.dataset.explorer",
+            "DatasetLoader": "dflow.dataset.loader",
+            "DatasetViewer": "dflow.insights.viewer",
+            "SchemaBuilder": "dflow.schema.builder",
+            "create_flow": "dflow.flowmanager.flow",
+            "flowtask": "dflow.flowmanager.flowtask:",
+            "get_license_info": "dflow.hoops.licence",
+            "set_license": "dflow.hoops.licence",
+            "use_test_license": "dflow.hoops.licence",
+        },
+    )
 
 __all__ = [
     "__version__",
@@ -35,21 +53,3 @@ __all__ = [
     "set_license",
     "use_test_license",
 ]
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "BrepEncoder": "dflow.cadencoder.encoder",
-        "CadLoader": "dflow.cadaccess.loader",
-        "DatasetExplorer": "dflow.dataset.explorer",
-        "DatasetLoader": "dflow.dataset.loader",
-        "DatasetViewer": "dflow.insights.viewer",
-        "SchemaBuilder": "dflow.schema.builder",
-        "create_flow": "dflow.flowmanager.flow",
-        "flowtask": "dflow.flowmanager.flowtask:",
-        "get_license_info": "dflow.hoops.licence",
-        "set_license": "dflow.hoops.licence",
-        "use_test_license": "dflow.hoops.licence",
-        "__version__": "dflow._version",
-    },
-)

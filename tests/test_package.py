@@ -19,7 +19,6 @@ FLOWMANAGER = sorted(path.parent.name for path in (ROOT / "dflow" / "flowmanager
 
 DISTRIBUTIONS = {
     "OCP": "cadquery-ocp",
-    "torch_geometric": "torch-geometric",
     "yaml": "pyyaml",
     "google_crc32c": "google-crc32c",
     "torch_geometric": "torch-geometric",

@@ -18,6 +18,23 @@ if TYPE_CHECKING:
     from dflow.cadaccess.tessellation.mesh import Mesh
     from dflow.cadaccess.topology import Topology
     from dflow.hoops.tools import HOOPSTools
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "Brep": "dflow.cadaccess.brep",
+            "CONVEXITIES": "dflow.cadaccess.codes",
+            "CadLoader": "dflow.cadaccess.loader",
+            "CadModel": "dflow.cadaccess.model",
+            "EDGE_TYPES": "dflow.cadaccess.codes",
+            "FACE_TYPES": "dflow.cadaccess.codes",
+            "HOOPSLoader": "dflow.cadaccess.loader:CadLoader",
+            "HOOPSTools": "dflow.hoops.tools",
+            "Mesh": "dflow.cadaccess.tessellation.mesh",
+            "ReadReport": "dflow.cadaccess.model",
+            "Topology": "dflow.cadaccess.topology",
+        },
+    )
 
 __all__ = [
     "Brep",
@@ -32,20 +49,3 @@ __all__ = [
     "ReadReport",
     "Topology",
 ]
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "Brep": "dflow.cadaccess.brep",
-        "CONVEXITIES": "dflow.cadaccess.codes",
-        "CadLoader": "dflow.cadaccess.loader",
-        "CadModel": "dflow.cadaccess.model",
-        "EDGE_TYPES": "dflow.cadaccess.codes",
-        "FACE_TYPES": "dflow.cadaccess.codes",
-        "HOOPSLoader": "dflow.cadaccess.loader:CadLoader",
-        "HOOPSTools": "dflow.hoops.tools",
-        "Mesh": "dflow.cadaccess.tessellation.mesh",
-        "ReadReport": "dflow.cadaccess.model",
-        "Topology": "dflow.cadaccess.topology",
-    },
-)

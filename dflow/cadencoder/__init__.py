@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from dflow.cadaccess.codes import EDGE_TYPES, FACE_TYPES
-from dflow.cadencoder.encoder import BrepEncoder
-from dflow.cadencoder.options import EncodeOptions
-from dflow.cadencoder.recipes import RECIPES, Recipe
+from typing import TYPE_CHECKING
 
-__all__ = ["BrepEncoder", "EDGE_TYPES", "EncodeOptions", "FACE_TYPES", "RECIPES", "Recipe"]
+from dflow.lazy import attach
+
+if TYPE_CHECKING:
+    from dflow.cadaccess.codes import EDGE_TYPES, FACE_TYPES
+    from dflow.cadencoder.encoder import BrepEncoder
+    from dflow.cadencoder.options import EncodeOptions
+    from dflow.cadencoder.recipes import RECIPES, Recipe
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "BrepEncoder": "dflow.cadencoder.encoder",
+            "EDGE_TYPES": "dflow.cadaccess.codes",
+            "EncodeOptions": "dflow.cadencoder.options",
+            "FACE_TYPES": "dflow.cadaccess.codes",
+            "RECIPES": "dflow.cadencoder.recipes",
+            "Recipe": "dflow.cadencoder.recipes",
+        },
+    )
+
+__all__ = [
+    "BrepEncoder",
+    "EDGE_TYPES",
+    "EncodeOptions",
+    "FACE_TYPES",
+    "RECIPES",
+    "Recipe",
+]

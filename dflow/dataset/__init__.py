@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from dflow.dataset.loader import DatasetLoader
     from dflow.dataset.validate import validate_dataset
     from dflow.hoops.merger import DatasetInfo, DatasetMerger
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "DatasetExplorer": "dflow.dataset.explorer",
+            "DatasetInfo": "dflow.hoops.merger",
+            "DatasetLoader": "dflow.dataset.loader",
+            "DatasetMerger": "dflow.hoops.merger",
+            "validate_dataset": "dflow.dataset.validate",
+        },
+    )
 
 __all__ = [
     "DatasetExplorer",
@@ -25,14 +36,3 @@ __all__ = [
     "DatasetMerger",
     "validate_dataset",
 ]
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "DatasetExplorer": "dflow.dataset.explorer",
-        "DatasetInfo": "dflow.hoops.merger",
-        "DatasetLoader": "dflow.dataset.loader",
-        "DatasetMerger": "dflow.hoops.merger",
-        "validate_dataset": "dflow.dataset.validate",
-    },
-)

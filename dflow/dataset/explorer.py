@@ -56,7 +56,7 @@ class DatasetExplorer:
         If the dataset or a table that was named is.
     """
 
-    @hoops_arguments(unused=["dask_client_params"])
+    @hoops_arguments
     def __init__(
         self,
         flow_output_file: AnyPath | None = None,
@@ -432,7 +432,7 @@ class DatasetExplorer:
                 logger.warning("%s of %d samples lies outside of the flow's folder and is left out", column, n_refused)
         return found.reset_index(drop=True)
 
-    @hoops_arguments(unused=["close_dask"])
+    @hoops_arguments
     def close(self) -> None:
         """Release the files."""
         self._store.close()

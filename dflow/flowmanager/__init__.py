@@ -21,6 +21,21 @@ if TYPE_CHECKING:
     )
     from dflow.flowmanager.reports.flowoutput import FlowOutput
     from dflow.flowmanager.reports.progress import ProgressEvent
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "Flow": "dflow.flowmanager.flow",
+            "FlowOutput": "dflow.flowmanager.reports.flowoutput",
+            "ProgressEvent": "dflow.flowmanager.reports.progress",
+            "create_flow": "dflow.flowmanager.flow",
+            "flowtask": "dflow.flowmanager.flowtask:",
+            "list_registered_tasks": "dflow.flowmanager.plan.registry",
+            "print_task_registry": "dflow.flowmanager.plan.registry",
+            "validate_function_signature": "dflow.flowmanager.plan.registry",
+            "validate_tasks": "dflow.flowmanager.plan.registry",
+        },
+    )
 
 __all__ = [
     "Flow",
@@ -33,18 +48,3 @@ __all__ = [
     "validate_function_signature",
     "validate_tasks",
 ]
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "Flow": "dflow.flowmanager.flow",
-        "FlowOutput": "dflow.flowmanager.reports.flowoutput",
-        "ProgressEvent": "dflow.flowmanager.reports.progress",
-        "create_flow": "dflow.flowmanager.flow",
-        "flowtask": "dflow.flowmanager.flowtask:",
-        "list_registered_tasks": "dflow.flowmanager.plan.registry",
-        "print_task_registry": "dflow.flowmanager.plan.registry",
-        "validate_function_signature": "dflow.flowmanager.plan.registry",
-        "validate_tasks": "dflow.flowmanager.plan.registry",
-    },
-)

@@ -144,7 +144,7 @@ class Flow:
         """The flow's settings, as the ``.flow`` file has them."""
         return self.settings.specifications()
 
-    @hoops_arguments(clean_ouput_dir="clean_output_dir")
+    @hoops_arguments
     def process(
         self,
         inputs: Mapping[str, Any] | None = None,

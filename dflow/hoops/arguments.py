@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+RENAMED: Mapping[str, Mapping[str, str]] = {"Flow.process": {"clean_ouput_dir": "clean_output_dir"}}
+"""HOOPS AI's keyword to dflow's, by the function's qualified name; None counts as not passed."""
 
-def hoops_arguments(*, unused: Collection[str] = (), **renamed: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that accepts HOOPS AI's keywords beside a function's own.
+UNUSED: Mapping[str, tuple[str, ...]] = {
+    "CADViewer.__init__": ("static_folder", "silent", "operation_delay"),
+    "DatasetExplorer.__init__": ("dask_client_params",),
+    "DatasetExplorer.close": ("close_dask",),
+    "DatasetViewer.show_preview_as_3d": ("layout", "host", "start_port", "silent"),
+}
+"""Keywords without a counterpart in dflow; their values are dropped."""
+
+
+def hoops_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function so that it accepts HOOPS AI's keywords beside its own.
 
     Parameters
     ----------
-    unused : keywords that dflow has no use for; their values are dropped
-    renamed : HOOPS AI's keyword to dflow's, as ``clean_ouput_dir="clean_output_dir"``; None counts as not passed
+    function : a function that `RENAMED` or `UNUSED` names
 
     Notes
     -----
-    The signature that is shown stays the function's own.
+    The signature that ``help()`` and `inspect.signature` show stays the function's own.
     """
+    renamed = RENAMED.get(function.__qualname__, {})
+    unused = UNUSED.get(function.__qualname__, ())
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            for name in unused:
-                kwargs.pop(name, None)
-            for theirs, ours in renamed.items():
-                value = kwargs.pop(theirs, None)
-                if value is not None:
-                    kwargs[ours] = value
-            return function(*args, **kwargs)
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in unused:
+            kwargs.pop(name, None)
+        for theirs, ours in renamed.items():
+            value = kwargs.pop(theirs, None)
+            if value is not None:
+                kwargs[ours] = value
+        return function(*args, **kwargs)
 
-        return call
-
-    return decorate
+    return call

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from dflow.insights.cad_viewer import CADViewer, quick_view
     from dflow.insights.palette import ColorPalette, group_predictions_by_label
     from dflow.insights.viewer import DatasetViewer
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "CADViewer": "dflow.insights.cad_viewer",
+            "ColorPalette": "dflow.insights.palette",
+            "DatasetViewer": "dflow.insights.viewer",
+            "group_predictions_by_label": "dflow.insights.palette",
+            "quick_view": "dflow.insights.cad_viewer",
+        },
+    )
 
 __all__ = [
     "CADViewer",
@@ -23,14 +34,3 @@ __all__ = [
     "group_predictions_by_label",
     "quick_view",
 ]
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "CADViewer": "dflow.insights.cad_viewer",
-        "ColorPalette": "dflow.insights.palette",
-        "DatasetViewer": "dflow.insights.viewer",
-        "group_predictions_by_label": "dflow.insights.palette",
-        "quick_view": "dflow.insights.cad_viewer",
-    },
-)

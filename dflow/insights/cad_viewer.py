@@ -39,7 +39,7 @@ class CADViewer:
     label : what stands below the part; by default the file's name
     """
 
-    @hoops_arguments(unused=["static_folder", "silent", "operation_delay"])
+    @hoops_arguments
     def __init__(
         self,
         host: str = "127.0.0.1",

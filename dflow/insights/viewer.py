@@ -192,7 +192,7 @@ class DatasetViewer:
 
     # 3D
 
-    @hoops_arguments(unused=["layout", "host", "start_port", "silent"])
+    @hoops_arguments
     def show_preview_as_3d(
         self,
         file_ids: Iterable[int] | int,

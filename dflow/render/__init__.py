@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from dflow.render.glb import pack_glb, read_glb, write_glb
     from dflow.render.mesh import MeshArrays, RenderMesh
     from dflow.render.sample import RenderReport, render_image, render_sample
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "MeshArrays": "dflow.render.mesh",
+            "RenderMesh": "dflow.render.mesh",
+            "RenderReport": "dflow.render.sample",
+            "pack_glb": "dflow.render.glb",
+            "read_glb": "dflow.render.glb",
+            "render_image": "dflow.render.sample",
+            "render_sample": "dflow.render.sample",
+            "write_glb": "dflow.render.glb",
+        },
+    )
 
 __all__ = [
     "MeshArrays",
@@ -28,17 +42,3 @@ __all__ = [
     "render_sample",
     "write_glb",
 ]
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "MeshArrays": "dflow.render.mesh",
-        "RenderMesh": "dflow.render.mesh",
-        "RenderReport": "dflow.render.sample",
-        "pack_glb": "dflow.render.glb",
-        "read_glb": "dflow.render.glb",
-        "render_image": "dflow.render.sample",
-        "render_sample": "dflow.render.sample",
-        "write_glb": "dflow.render.glb",
-    },
-)

@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     from dflow.storage.opt import OptStorage
     from dflow.storage.sample import describe, describe_file, read_arrays
     from dflow.storage.zarrzip import StoredArray, WrittenStore, read_zip_store, store_crc, write_zip_store
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "CADFileRetriever": "dflow.hoops.files",
+            "DataStorage": "dflow.storage.base",
+            "JsonStorageHandler": "dflow.storage.jsonfiles",
+            "LabelStorage": "dflow.hoops.label_storage",
+            "LocalStorageProvider": "dflow.hoops.files",
+            "MemoryStorage": "dflow.storage.memory",
+            "OptStorage": "dflow.storage.opt",
+            "StorageProvider": "dflow.hoops.files",
+            "StoredArray": "dflow.storage.zarrzip",
+            "WrittenStore": "dflow.storage.zarrzip",
+            "convert_storage": "dflow.hoops.convert",
+            "describe": "dflow.storage.sample",
+            "describe_file": "dflow.storage.sample",
+            "open_storage": "dflow.hoops.convert",
+            "read_arrays": "dflow.storage.sample",
+            "read_zip_store": "dflow.storage.zarrzip",
+            "store_crc": "dflow.storage.zarrzip",
+            "write_zip_store": "dflow.storage.zarrzip",
+        },
+    )
 
 __all__ = [
     "CADFileRetriever",
@@ -37,27 +61,3 @@ __all__ = [
     "store_crc",
     "write_zip_store",
 ]
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "CADFileRetriever": "dflow.hoops.files",
-        "DataStorage": "dflow.storage.base",
-        "JsonStorageHandler": "dflow.storage.jsonfiles",
-        "LabelStorage": "dflow.hoops.label_storage",
-        "LocalStorageProvider": "dflow.hoops.files",
-        "MemoryStorage": "dflow.storage.memory",
-        "OptStorage": "dflow.storage.opt",
-        "StorageProvider": "dflow.hoops.files",
-        "StoredArray": "dflow.storage.zarrzip",
-        "WrittenStore": "dflow.storage.zarrzip",
-        "convert_storage": "dflow.hoops.convert",
-        "describe": "dflow.storage.sample",
-        "describe_file": "dflow.storage.sample",
-        "open_storage": "dflow.hoops.convert",
-        "read_arrays": "dflow.storage.sample",
-        "read_zip_store": "dflow.storage.zarrzip",
-        "store_crc": "dflow.storage.zarrzip",
-        "write_zip_store": "dflow.storage.zarrzip",
-    },
-)

@@ -12,16 +12,16 @@ from dflow.lazy import attach
 
 if TYPE_CHECKING:
     from dflow.insights.explore.server import serve, start_server
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "serve": "dflow.insights.explore.server",
+            "start_server": "dflow.insights.explore.server",
+        },
+    )
 
 __all__ = [
     "serve",
     "start_server",
 ]
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "serve": "dflow.insights.explore.server",
-        "start_server": "dflow.insights.explore.server",
-    },
-)
