@@ -22,6 +22,10 @@ _STATEMENT = re.compile(rb"(#\d+)\s*=\s*([^;']*(?:'[^']*'[^;']*)*);")
 _NAMED_SECTION = re.compile(rb"(ENDSEC\s*;\s*DATA)\s*\((?:[^;']*'[^']*')*[^;']*\)\s*;")
 _STRING = re.compile(rb"'[^']*'")
 
+_ODD_SPACE = (b" ;", b"\t", b"\n;", b"\r;", b"=\n", b"=\r", b"= \n", b"= \r")
+_SPACE_BEFORE_EQUALS = re.compile(rb"[\r\n] *=")
+"""White space that the kernel takes for part of a number or keyword, or for the end of a statement."""
+
 _CONTEXT = re.compile(
     rb"\(GEOMETRIC_REPRESENTATION_CONTEXT\(\d+\)(?:GLOBAL_UNCERTAINTY_ASSIGNED_CONTEXT\(\([^()]*\)\))?"
     rb"GLOBAL_UNIT_ASSIGNED_CONTEXT\(\([^()]*\)\)REPRESENTATION_CONTEXT\([^()]*\)\)"
@@ -48,7 +52,7 @@ _OPERATOR = re.compile(
 
 
 def prepare(path: Path, content: bytes) -> bytes:
-    """Return the text to give to the kernel; `content` itself where nothing in it is misread.
+    """Return the text to give to the kernel, without comments; `content` itself where nothing in it is misread.
 
     Parameters
     ----------
@@ -69,6 +73,8 @@ def prepare(path: Path, content: bytes) -> bytes:
             f"{path}: white space where a comma or bracket was expected, in {shown!r}; STEP does not split "
             "numbers: repair the text, or export the file again"
         )
+    if any(mark in bare for mark in _ODD_SPACE) or _SPACE_BEFORE_EQUALS.search(bare):
+        bare = _strip(bare)
     text = _Text(bare)
     if bare.count(b"ENDSEC") == 2:  # a name is of use where there are several sections
         text.content = _NAMED_SECTION.sub(rb"\1;", bare, count=1)
@@ -79,7 +85,7 @@ def prepare(path: Path, content: bytes) -> bytes:
         if b"END-ISO-10303-21" not in bare[-4096:]:
             return content  # truncated: the reader raises the error
         raise GeometryError(f"{path}: {error}") from error
-    return text.rewritten() if text.changes or text.content is not bare else content
+    return text.rewritten()
 
 
 @dataclass(slots=True)
@@ -137,6 +143,8 @@ class _Text:
 
     def rewritten(self) -> bytes:
         """The text with its changes."""
+        if not self.changes:
+            return self.content
         spans = sorted((*self.places[number], number) for number in self.changes if number in self.places)
         new = b"".join(b"%s=%s;\n" % pair for pair in self.changes.items() if pair[0] not in self.places)
         pieces, done = [], 0
