@@ -120,7 +120,8 @@ def clean_arrays(mesh: RenderMesh | MeshArrays) -> MeshArrays:
     points = _rows(mesh.edge_points, np.float32)
     if len(vertices) != len(normals) or faces.shape != (len(triangles),):
         raise ValueError(
-            f"{len(normals)} normals for {len(vertices)} vertices, faces {faces.shape} for {len(triangles)} triangles"
+            f"{len(normals)} normals for {len(vertices)} vertices, faces {faces.shape} for {len(triangles)} triangles; "
+            "expected one normal per vertex and one face per triangle"
         )
     owner = np.full(len(vertices), -1, np.int32)
     faults = passes.inspect(vertices, normals, triangles, faces, points, owner)
@@ -128,7 +129,7 @@ def clean_arrays(mesh: RenderMesh | MeshArrays) -> MeshArrays:
     if faults & passes.OUTSIDE:
         raise IndexError(_out_of_range("triangles", triangles, len(vertices)))
     if faults & passes.NEGATIVE:
-        raise IndexError(f"a triangle of face {faces.min()}")
+        raise IndexError(f"a triangle of face {faces.min()}; faces are numbered from 0")
     if faults & passes.POINTS_NOT_FINITE:
         finite = _finite_rows(vertices)
         keep = finite[triangles].all(axis=1)
@@ -146,7 +147,7 @@ def clean_arrays(mesh: RenderMesh | MeshArrays) -> MeshArrays:
 
 
 def _out_of_range(what: str, indices: IntArray, n_points: int) -> str:
-    return f"{what} of points {indices.min()} to {indices.max()}, where there are {n_points}"
+    return f"{what} of points {indices.min()} to {indices.max()}, where there are {n_points}, numbered from 0"
 
 
 def _rows(values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -234,7 +234,7 @@ def _fill_cubics(
 
 
 def _v_size(faces: SurfaceTable, face: np.ndarray) -> np.ndarray:
-    """(n,) mm a unit of v."""
+    """(n,) mm per unit of v."""
     kind, radii = faces.kind[face], faces.radii[face]
     return np.where(kind == SPHERE, radii[:, 0], np.where(kind == TORUS, radii[:, 1], 1.0))
 
