@@ -1,12 +1,12 @@
 """Loops over pixels and triangles, compiled by numba.
 
-A kernel is a function of arrays and numbers with one signature, compiled once an installation: numba keeps the machine
+A kernel is a function of arrays and numbers with one signature, compiled once per installation: numba keeps the machine
 code beside the module (like Python its ``.pyc``), or under the user's cache folder where that cannot be written, and
 loads it from there afterwards, in some 20 ms. ``NUMBA_CACHE_DIR`` names another place. Where there is none, each
 process compiles for itself.
 
 Kept code is dropped when its own module changes, or that of a kernel that it calls, however far down, or a number that
-one of them refers to. numba alone looks at the kernel's own module only.
+one of them refers to. numba alone checks the kernel's own module only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def compiled(signature: str | None = None) -> Callable[[F], F]:
     -----
     Indices are not checked: a kernel is run by the tests with ``NUMBA_BOUNDSCHECK=1``, too. Division follows numpy (by
     zero: inf or nan). Sums are not reordered, so that results are the same on every machine. The interpreter's lock is
-    let go.
+    released.
     """
 
     def decorate(function: F) -> F:

@@ -1,4 +1,4 @@
-"""What the encoder asks of a shape: the seam between feature functions and the CAD kernel."""
+"""Protocols of the shape that the encoder reads: feature functions depend on these, not on the CAD kernel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Int32 = NDArray[np.int32]
 
 
 class CoedgeTopology(Protocol):
-    """How faces, edges and loops hang together; one entry a coedge, degenerate edges left out.
+    """How faces, edges and loops are connected; one entry per coedge, degenerate edges left out.
 
     `coedge_face`, `coedge_edge`, `coedge_next` : (n_coedges,) int32. `coedge_reversed` : (n_coedges,) int8, 1 where
     the coedge runs against its edge's curve. A seam edge has two coedges of the same face.
@@ -29,7 +29,7 @@ class CoedgeTopology(Protocol):
 
 
 class StatedValues(Protocol):
-    """What a file states about itself: mm³ and mm², NaN where it says nothing."""
+    """The volume and area that a file states about itself: mm³ and mm², NaN where it states none."""
 
     @property
     def volume(self) -> float: ...

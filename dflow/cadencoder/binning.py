@@ -1,4 +1,4 @@
-"""Histograms of all pairs of faces in blocks: which pairs go together, and how values become counts."""
+"""Histograms of all pairs of faces in blocks: the pairs of each block, and counts from values."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ _ABOVE_MINUS_ONE = np.nextafter(np.float32(-1.0), np.float32(0.0))
 
 
 def pairs_per_block(n_samples: int, bins: int) -> int:
-    """Pairs that a block of histograms takes together."""
+    """Return the number of pairs in a block of histograms."""
     return max(1, BLOCK_CELLS // max(n_samples, bins))
 
 
 def pair_blocks(n_faces: int, pairs_per_block: int) -> Iterator[tuple[slice, slice]]:
-    """Rectangles of rows i and columns j that together cover every pair i ≤ j, of about `pairs_per_block` pairs each.
+    """Yield rectangles of rows i and columns j that together cover every pair i ≤ j, of about `pairs_per_block` pairs
+    each.
 
     Long rows are cut; short ones are taken several at a time, which covers a few pairs i > j as well.
     """
@@ -52,17 +53,17 @@ def mirror(matrix: Float32) -> None:
 
 
 class Scratch(threading.local):
-    """Temporary arrays that every block, and every sample, uses again; each thread has its own.
+    """Temporary arrays that are reused by every block and every sample; each thread has its own.
 
-    Fresh arrays of this size would be taken from the system and given back each time, and clearing their pages costs
-    more than what is computed in them.
+    Fresh arrays of this size would be allocated from the system and freed each time, and clearing their pages costs
+    more than the computation in them.
     """
 
     def __init__(self) -> None:
         self._buffers: dict[str, NDArray[Any]] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> NDArray[Any]:
-        """An uninitialised array; it is valid until the same name is asked for again."""
+        """Return an uninitialised array; it is valid until the next call with the same name."""
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
@@ -85,7 +86,7 @@ def count_rows(values: Float32, bins: int) -> Intp:
 
 
 def count_cells(values: Float32, cells: Int32, n_cells: int) -> Intp:
-    """(n_cells,) counts of values in units of a bin, each of which belongs to a histogram that begins at its cell.
+    """(n_cells,) counts of values in units of a bin, each in the histogram that begins at its cell.
 
     `cells` must broadcast to the values' shape. Small integers are added and widened afterwards, which costs less than
     half of doing all in numpy's own index type.
@@ -98,14 +99,14 @@ def count_cells(values: Float32, cells: Int32, n_cells: int) -> Intp:
 
 
 def components(points: Float64, full_scale: float | None = None) -> Float32:
-    """Points as (3, n_faces, n_samples) float32, centred and scaled before the cast, which then loses no digit.
+    """Points as (3, n_faces, n_samples) float32, centred and scaled before the cast, which then loses no precision.
 
     Parameters
     ----------
     points
         (n_faces, n_samples, 3) float64, not empty.
     full_scale
-        The length that becomes 1; the longest side of the points' box when not given. When it is 0, so is all.
+        The length that becomes 1; the longest side of the points' box when not given. When it is 0, all values are 0.
     """
     rows = np.moveaxis(points, -1, 0).reshape(3, -1)
     low, high = rows.min(axis=1), rows.max(axis=1)
@@ -129,5 +130,5 @@ def angle_bins(cosines: Float32, bins: int) -> Float32:
 
 
 def close_last_bin(values: Float32, bins: int) -> Float32:
-    """What lies at or above the upper end goes to the last bin; overwrites `values`, which are in units of a bin."""
+    """Move values at or above the upper end into the last bin; overwrites `values`, which are in units of a bin."""
     return np.minimum(values, np.nextafter(np.float32(bins), np.float32(0.0)), out=values)

@@ -27,22 +27,22 @@ _NO_SCHEMA = Schema()
 
 
 class BrepEncoder:
-    """Makes the arrays of a brep, and saves them where there is a storage.
+    """Computes the arrays of a brep, and saves them where there is a storage.
 
     Every `push_*` returns its array in the stored dtype (float32 and int32 unless the storage's schema says
-    otherwise), cast once from what was computed in float64. With a storage it also saves it under ``group/array``,
-    declares the standard group and array in the storage's schema where they are missing, and what is there already is
-    returned instead of computed again. Face-pair arrays are returned as (F, F, …) and stored as (F², …).
+    otherwise), cast once from what was computed in float64. With a storage it also saves it under ``group/array`` and
+    declares the standard group and array in the storage's schema where they are missing; an array that the storage has
+    already is returned, not computed again. Face-pair arrays are returned as (F, F, …) and stored as (F², …).
 
-    Not safe to share between threads. Shared intermediate results (graph, hops, sample points) are kept as long as
+    Not thread-safe. Shared intermediate results (graph, hops, sample points) are kept as long as
     the encoder.
 
     Parameters
     ----------
     brep
-        What `CadModel.get_brep` gives, or anything with the methods of `dflow.cadencoder.access.BrepAccess`.
+        The result of `CadModel.get_brep`, or any object with the methods of `dflow.cadencoder.access.BrepAccess`.
     storage
-        Where to save, or None to only return.
+        Where arrays are saved; None to return them only.
 
     Examples
     --------
@@ -93,7 +93,7 @@ class BrepEncoder:
 
         Parameters
         ----------
-        pointsamples : P, points a face
+        pointsamples : P, points per face
         """
         return self._push("faces/face_discretization", point_samples=pointsamples)
 
@@ -141,7 +141,7 @@ class BrepEncoder:
 
         Parameters
         ----------
-        ugrid : U, points an edge
+        ugrid : U, points per edge
         """
         return self._push("edges/edge_u_grids", curve_grid=ugrid)
 
@@ -154,7 +154,7 @@ class BrepEncoder:
         -------
         networkx.DiGraph
             Nodes 0..F−1 and one arc per physical edge that two different faces share, with its row in the edges as
-            attribute ``edge``. With a storage, the edges that gave no arc are counted as file value
+            attribute ``edge``. With a storage, the edges without an arc are counted as file value
             ``nonmanifold_edges``. A `MultiDiGraph`, because two faces may share several edges; with `collapse` a plain
             `DiGraph` with one arc per pair of faces, as in UV-Net.
         """
@@ -173,7 +173,7 @@ class BrepEncoder:
 
         Parameters
         ----------
-        max_pair_bytes : a part whose array would be larger raises `TooBigError`
+        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
         """
         return self._push("faceface/extended_adjacency", max_pair_bytes=max_pair_bytes)
 
@@ -184,8 +184,8 @@ class BrepEncoder:
 
         Parameters
         ----------
-        max_allow_edge_length : M, the most edges of a path that are kept
-        max_pair_bytes : a part whose array would be larger raises `TooBigError`
+        max_allow_edge_length : M, the largest number of edges that are kept of a path
+        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
         """
         return self._push(
             "faceface/face_pair_edges_path", path_length=max_allow_edge_length, max_pair_bytes=max_pair_bytes
@@ -203,14 +203,14 @@ class BrepEncoder:
     ) -> Array:
         """``faceface/d2_distance`` : (F, F, B) float32, distances between two faces' points over the box's diagonal.
 
-        `method` "area" draws `samples` points a face, uniform by area (brepgraph); "grid" takes all pairs of the
+        `method` "area" draws `samples` points per face, uniform by area (brepgraph); "grid" uses all pairs of the
         `grid` × `grid` raster points inside the faces (HOOPS AI).
 
         Parameters
         ----------
         num_bins : B, equal bins from 0 to the diagonal of the part's box
         seed : of the drawn points
-        max_pair_bytes : a part whose array would be larger raises `TooBigError`
+        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
         """
         return self._push(
             "faceface/d2_distance",
@@ -244,7 +244,7 @@ class BrepEncoder:
         grid : raster points along u and v, for `method` "grid"
         num_bins : B, equal bins from 0 to π
         seed : of the drawn points
-        max_pair_bytes : a part whose array would be larger raises `TooBigError`
+        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
         """
         return self._push(
             "faceface/a3_distance",
@@ -260,14 +260,14 @@ class BrepEncoder:
     # The whole sample.
 
     def push_file_attributes(self, *, check_validity: bool = False) -> dict[str, Any]:
-        """The sample's own values: volume, area, bounding box and so on; see `fileattributes.file_attributes`.
+        """The sample's own values: volume, area, bounding box and so on; see `features.file_attributes`.
 
         With a storage, numbers and truth values become flat metadata, ``bounding_box`` and ``centroid`` arrays of
         group ``file``.
 
         Parameters
         ----------
-        check_validity : also asks the kernel whether the shape is valid, which costs as much as reading it
+        check_validity : whether to run the kernel's validity check too, which costs as much as reading the file
         """
         values = file_attributes(self.brep, self._features.graph, check_validity=check_validity)
         storage = self._storage
@@ -301,10 +301,9 @@ class BrepEncoder:
         RecipeError
             If there is no such recipe or option, or no such value of the option.
         GeometryError
-            If the shape has NaN or inf, or numbers beyond the stored dtype, where the data dictionary knows none.
+            If an array has NaN or inf where the data dictionary allows none, or numbers beyond the stored dtype.
         TooBigError
-            If the recipe's face-pair arrays would need more than `max_pair_bytes` together; nothing has been saved
-            then.
+            If the recipe's face-pair arrays would need more than `max_pair_bytes` together; nothing is saved then.
         """
         chosen = find_recipe(recipe)
         options = chosen.options.override(overrides)
@@ -339,12 +338,12 @@ class BrepEncoder:
         return {key: made[key] if key in made else self._stored(key) for key in keys}
 
     def _counted(self, keys: Iterable[str]) -> dict[str, int]:
-        """File values that go with the arrays: the edges that gave the graph no arc."""
+        """Return the file values that belong to the arrays: the number of edges without an arc in the graph."""
         has_graph = any(key.startswith("graph/") for key in keys)
         return {"nonmanifold_edges": self._features.graph.nonmanifold_edges} if has_graph else {}
 
     def _stored(self, key: str) -> Array:
-        assert self._storage is not None  # only asked for keys that a storage has
+        assert self._storage is not None  # only called for keys that a storage has
         array: Array = self._storage.load_data(key)
         n_faces = self.brep.n_faces
         return array.reshape(n_faces, n_faces, *array.shape[1:]) if _is_pair(key) else array
@@ -377,8 +376,8 @@ def _cast(array: Array, spec: ArraySpec) -> Array:
     Raises
     ------
     GeometryError
-        If it holds NaN or inf where the data dictionary knows none, or numbers that the stored dtype cannot hold:
-        broken files have coordinates like 1e300.
+        If it has NaN or inf where the data dictionary allows none, or numbers beyond the stored dtype: broken files
+        have coordinates like 1e300.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.ascontiguousarray(array, dtype=spec.dtype)
@@ -397,7 +396,7 @@ def _cast(array: Array, spec: ArraySpec) -> Array:
 
 
 def _declare(storage: DataStorage, keys: Iterable[str], values: Iterable[str] = ()) -> None:
-    """Add standard arrays and file values to the storage's schema where it lacks them; what it declares stays."""
+    """Add standard arrays and file values to the storage's schema where it lacks them; its own declarations stay."""
     schema = storage.schema
     groups = dict(schema.groups)
     for key in keys:

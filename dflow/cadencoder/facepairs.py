@@ -1,4 +1,4 @@
-"""Arrays with a row for every ordered pair of faces: how large they become, and the points of the histograms."""
+"""Arrays with a row for every ordered pair of faces: their size, and the points of the histograms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Float64 = NDArray[np.float64]
 
 
 def pair_bytes(key: str, n_faces: int, options: EncodeOptions) -> int:
-    """Bytes of a face-pair array as stored (float32 and int32), 0 for any other array."""
+    """Return the bytes of a face-pair array as stored (float32 and int32), 0 for any other array."""
     columns: Mapping[str, int] = {
         "faceface/extended_adjacency": 1,
         "faceface/face_pair_edges_path": options.path_length,
@@ -45,7 +45,7 @@ def refuse_too_big(keys: Iterable[str], n_faces: int, options: EncodeOptions) ->
 def area_points(brep: BrepAccess, n: int, seed: int) -> Float64:
     """Points drawn uniformly by area from each trimmed face.
 
-    Returns (n_faces, n, 3) float64 without NaN: where a face gives no point, its centre of mass stands in (as in
+    Returns (n_faces, n, 3) float64 without NaN: where a face has no point, its centre of mass is used (as in
     brepgraph).
     """
     return _filled(brep.surface_points(n, seed), brep.face_centroids())
@@ -62,8 +62,8 @@ def area_normals(brep: BrepAccess, n: int, seed: int) -> Float64:
 def grid_points(brep: BrepAccess, grid: int) -> tuple[list[Float64], list[Float64]]:
     """The points of a grid × grid raster in (u, v) that are inside each face, and the outward normals there.
 
-    Returns two lists with one (n_points, 3) float64 array a face, n_points between 1 and grid²: where no raster point
-    is inside, the face's centre of mass stands in.
+    Returns two lists with one (n_points, 3) float64 array per face, n_points between 1 and grid²: where no raster point
+    is inside, the face's centre of mass is used.
     """
     samples = brep.face_samples(grid, grid).reshape(brep.n_faces, grid * grid, 7)
     inside = (samples[..., 6] > 0.5) & np.isfinite(samples[..., :3]).all(axis=-1)
@@ -90,7 +90,7 @@ def diagonal(brep: BrepAccess) -> float:
 
 
 def _filled(values: Float64, stand_ins: Float64) -> Float64:
-    """Rows with NaN replaced by the face's first finite row, else by its stand-in."""
+    """Rows with NaN replaced by the face's first finite row, else by its substitute."""
     finite = np.isfinite(values)
     if finite.all():
         return values

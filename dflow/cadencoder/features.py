@@ -1,4 +1,6 @@
-"""The arrays of the data dictionary by their keys, computed from a brep; what several arrays share is computed once."""
+"""The arrays of the data dictionary by their keys, computed from a brep; intermediate results that several arrays share
+are computed once.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from dflow.cadencoder.triples import point_angle_histograms
 
 
 class BrepFeatures:
-    """A brep and what its arrays have in common: graph, hops, sample points. Keeps what it computed; for one thread."""
+    """A brep and the intermediate results of its arrays: graph, hops, sample points; computed on first use and kept.
+    For one thread.
+    """
 
     def __init__(self, brep: BrepAccess) -> None:
         self.brep = brep
@@ -53,7 +57,8 @@ class BrepFeatures:
 
 
 def compute(features: BrepFeatures, key: str, options: EncodeOptions) -> NDArray[Any]:
-    """One array of the data dictionary as computed, not yet cast: floats are float64, except the histograms' float32.
+    """Return one array of the data dictionary as computed, not yet cast: floats are float64, except the histograms'
+    float32.
 
     Face-pair arrays are (F, F, …).
     """
@@ -133,7 +138,7 @@ _ARRAYS: Mapping[str, Callable[[BrepFeatures, EncodeOptions], NDArray[Any]]] = M
 )
 
 ARRAY_KEYS: tuple[str, ...] = tuple(_ARRAYS)
-"""Keys of all row arrays that `compute` knows."""
+"""Keys of all row arrays that `compute` returns."""
 
 
 Int32 = NDArray[np.int32]
@@ -174,7 +179,7 @@ def file_attributes(brep: BrepAccess, graph: FaceGraph, *, check_validity: bool 
     graph
         The brep's `face_graph`.
     check_validity
-        Also ask the kernel for its own check (``is_valid``), which is slow.
+        Whether to run the kernel's own check too (``is_valid``), which is slow.
 
     Returns
     -------

@@ -19,9 +19,9 @@ class FaceGraph:
     """Arcs between faces, one for each physical edge that two different faces share, in ascending edge order.
 
     `source` and `destination` : (n_arcs,) int32 face indices, source < destination. `edge` : (n_arcs,) int32, the arc's
-    row in the edges. `n_faces` nodes, those without an arc included. `nonmanifold_edges` counts the edges that give
-    no arc because their number of faces is not two: borders of open shells, wires, edges of three faces and more.
-    Seams, which one face uses twice, give no arc either and are not counted.
+    row in the edges. `n_faces` nodes, those without an arc included. `nonmanifold_edges` counts the edges without an
+    arc because their number of faces is not two: borders of open shells, wires, edges of three faces and more. Seams,
+    which one face uses twice, have no arc either and are not counted.
     """
 
     n_faces: int
@@ -86,7 +86,7 @@ def neighbour_counts(graph: FaceGraph) -> Int32:
 
 
 def to_networkx(graph: FaceGraph, *, collapse: bool = False) -> Any:
-    """The graph as networkx knows it: nodes 0..n_faces−1, arcs source → destination with attribute ``edge``.
+    """Return the graph as a networkx graph: nodes 0..n_faces−1, arcs source → destination with attribute ``edge``.
 
     A `networkx.MultiDiGraph` (which is a `DiGraph`), because two faces may share several edges and each is an arc of
     its own; with `collapse` a plain `DiGraph` with one arc per pair of faces.

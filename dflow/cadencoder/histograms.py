@@ -2,7 +2,7 @@
 
 Points and normals come as (n_faces, n_samples, 3) arrays; sample s of one face is independent of sample s of another.
 All is computed in single precision relative to the points' box, and only for one half of the symmetric matrix. The
-results are float32 from the start: float64 matrices would double the largest arrays of a sample for nothing.
+results are float32 from the start: float64 matrices would double the largest arrays of a sample without benefit.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def distance_histograms(points: Float64, *, diagonal: float, bins: int = 64) -> 
     points
         (n_faces, n_samples, 3) float64, points on the faces.
     diagonal
-        Length of the bounding box's diagonal, in the points' unit; distances above it go to the last bin.
+        Length of the bounding box's diagonal, in the points' unit; distances above it are counted in the last bin.
     bins
         Number of equal bins over [0, 1].
 
@@ -45,8 +45,8 @@ def distance_histograms(points: Float64, *, diagonal: float, bins: int = 64) -> 
 
     Notes
     -----
-    One distance a sample, as brepgraph draws: sample s of one face with sample s of the other. Within one face sample s
-    goes with sample s + n_samples / 2 (cyclic), so that the two are different points.
+    One distance per sample, as in brepgraph: sample s of one face with sample s of the other. Within one face sample s
+    is paired with sample s + n_samples / 2 (cyclic), so that the two are different points.
     """
     n_faces, n_samples, _ = points.shape
     out = np.zeros((n_faces, n_faces, bins), np.float32)
@@ -54,7 +54,7 @@ def distance_histograms(points: Float64, *, diagonal: float, bins: int = 64) -> 
         return out
     scaled = components(points, diagonal / bins)
     longest = float(np.linalg.norm(np.ptp(scaled.reshape(3, -1), axis=1)))
-    spare = 1 if longest < bins + 1 else 0  # a bin for what rounding leaves above the upper end
+    spare = 1 if longest < bins + 1 else 0  # one more bin, for values that rounding moves above the upper end
     one, other = np.triu_indices(n_faces, 1)
     n_pairs = pairs_per_block(n_samples, bins)
     for low in range(0, len(one), n_pairs):
@@ -84,7 +84,7 @@ def _squared_distances(points: Float32, one: Intp, other: Intp) -> Float32:
 
 
 def normal_angle_histograms(normals: Float64, *, bins: int = 64) -> Float32:
-    """Angles between the outward normals of two faces over π: what some peers call A3 (MultiTaskBrepNet, HOOPS AI).
+    """Angles between the outward normals of two faces over π: called A3 by MultiTaskBrepNet and HOOPS AI.
 
     `normals` is (n_faces, n_samples, 3) float64, unit length; samples are paired as in `distance_histograms`, whose
     result this one's resembles. A zero vector (no normal) counts as a right angle.
@@ -117,7 +117,7 @@ def all_pairs_distances(points: list[Float64], *, diagonal: float, bins: int = 6
     Parameters
     ----------
     points
-        One (n_points, 3) float64 array a face, at least one point each.
+        One (n_points, 3) float64 array per face, at least one point each.
     diagonal
         In the points' unit.
 

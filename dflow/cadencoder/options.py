@@ -1,4 +1,4 @@
-"""What can be asked of the arrays: grid sizes, sample counts, conventions. One place states each default."""
+"""Options of the arrays: grid sizes, sample counts, conventions, each with its one default."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dflow.config import MAX_PAIR_BYTES
 from dflow.errors import RecipeError
 
 PointMethod = Literal["area", "grid"]
-"""Where the points of the histograms come from: drawn uniformly by area, or a grid uniform in (u, v) (HOOPS AI)."""
+"""Origin of the histograms' points: drawn uniformly by area, or a grid uniform in (u, v) (HOOPS AI)."""
 
 AngleKind = Literal["points", "normals"]
-"""What A3 is: the angle at the middle one of three points (Osada et al. 2002), or between outward normals."""
+"""The angle of A3: the one at the middle one of three points (Osada et al. 2002), or between outward normals."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodeOptions:
-    """All options of `BrepEncoder.encode`; an option that none of a recipe's arrays reads has no effect.
+    """All options of `BrepEncoder.encode`; an option that no array of a recipe uses has no effect.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class EncodeOptions:
     kind
         "points" or "normals" for the angles.
     max_pair_bytes
-        The face-pair arrays together may have so many bytes, else `TooBigError`.
+        Limit of the bytes of the face-pair arrays together; more raises `TooBigError`.
     """
 
     face_grid: int | tuple[int, int] = 10
@@ -95,7 +95,7 @@ class EncodeOptions:
         Raises
         ------
         RecipeError
-            If a name is no option, or a value none that the option can have.
+            If there is no option of a name, or a value is not allowed.
         """
         known = [field.name for field in fields(self)]
         if unknown := sorted(set(changes) - set(known)):

@@ -10,7 +10,7 @@ from dflow.cadencoder.graph import FaceGraph
 Int32 = NDArray[np.int32]
 
 _BLOCK_CELLS = 1 << 20
-"""Cells of a temporary array: large enough to hide numpy's call overhead, small enough for the cache."""
+"""Cells of a temporary array: large enough to amortise numpy's call overhead, small enough for the cache."""
 
 
 def hop_counts(graph: FaceGraph) -> Int32:

@@ -1,4 +1,4 @@
-"""Recipes: which arrays a family of networks wants, with which options."""
+"""Recipes: the arrays that a family of networks uses, with their options."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _COEDGES = ("coedges/next", "coedges/mate", "coedges/face", "coedges/edge", "coe
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The keys (``group/array``) of a recipe's arrays, in order, and the options it starts from.
+    """The keys (``group/array``) of a recipe's arrays, in order, and its default options.
 
     Parameters
     ----------
-    name : what `BrepEncoder.encode` is given
+    name : the argument of `BrepEncoder.encode`
     keys : of the arrays, in order
-    options : that it starts from
+    options : its default options
     """
 
     name: str
@@ -58,12 +58,12 @@ et al. 2021: attributes and coedges), not the exact inputs of any of them; and t
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """Return the recipe of that name.
 
     Raises
     ------
     RecipeError
-        If there is none; the message lists those there are.
+        If there is none; the message lists the existing ones.
     """
     recipe = RECIPES.get(name)
     if recipe is None:

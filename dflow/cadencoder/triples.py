@@ -45,9 +45,9 @@ def point_angle_histograms(points: Float64, areas: Float64, *, bins: int = 64) -
     Notes
     -----
     The distribution that brepgraph draws n_samples triples from, estimated in strata: which of the three points lie on
-    which face is not drawn. Each of the six ways to place them on both faces gets an eighth of n_samples triples for
-    each pair, and its histogram the way's probability as weight (w²v or wv² for area shares w and v). Triples on one
-    face are the same for all its pairs, so n_samples of them are counted once a face and weighted by w³. For two
+    which face is not drawn. Each of the six ways to place them on both faces gets an eighth of n_samples triples per
+    pair, and its histogram is weighted by the way's probability (w²v or wv² for area shares w and v). Triples on one
+    face are the same for all its pairs, so n_samples of them are counted once per face and weighted by w³. For two
     faces the variance is below that of n_samples independent triples, at less than the cost.
     """
     n_faces, n_samples, _ = points.shape
@@ -72,7 +72,7 @@ def point_angle_histograms(points: Float64, areas: Float64, *, bins: int = 64) -
 
 @dataclass(frozen=True, slots=True)
 class _Triples:
-    """Three points a face and sample, float32, and how two faces i and j share them.
+    """Three points per face and sample, float32, and their division between two faces i and j.
 
     Of `width` triples in each of three parts, (1) start and middle lie on i and the end on j, (2) the middle lies on i
     and the others on j in the first half, and the other way round in the second, (3) the end lies on i and start and
@@ -80,9 +80,9 @@ class _Triples:
 
     Attributes
     ----------
-    n_samples : how many triples a face has by itself; width : a quarter of them, even.
+    n_samples : number of triples on one face; width : a quarter of them, even.
     start, middle, end, arm : (3, n_faces, n_columns); `arm` is the unit vector middle to start.
-    near_end, far_end : (3, 3, n_faces, width), component and part: what i and what j give to ``far − near``, the leg
+    near_end, far_end : (3, 3, n_faces, width), component and part: the terms of i and of j in ``far − near``, the leg
         from middle to end, backwards where the middle lies on j.
     near_start, far_start : (3, n_faces, width), likewise for the leg from middle to start in part (2).
     near_arm, far_arm : (3, n_faces, width), that leg as a unit vector on i in part (1) and on j in part (3).

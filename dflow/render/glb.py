@@ -1,7 +1,7 @@
 """Binary glTF 2.0 of a part: triangles with a face index per vertex, and its edges as lines.
 
 Compact: positions as 16-bit integers (extension KHR_mesh_quantization; the node's scale and translation bring them back
-to millimetres, so that the error is at most 1/131,070 of the longest side), normals as bytes, 16 bytes a vertex. The
+to millimetres, so that the error is at most 1/131,070 of the longest side), normals as bytes, 16 bytes per vertex. The
 face index is the application attribute ``_FACE``. Byte-equal for equal meshes.
 """
 
@@ -46,16 +46,17 @@ def write_glb(mesh: RenderMesh, path: str | os.PathLike[str]) -> int:
 
 
 def pack_glb(mesh: MeshArrays) -> bytes:
-    """The bytes of a binary glTF file. Cost: a fraction of a millisecond, 16 bytes a vertex and 6 a triangle.
+    """Return the bytes of a binary glTF file. Cost: a fraction of a millisecond, 16 bytes per vertex and 6 per
+    triangle.
 
     Parameters
     ----------
-    mesh : a settled one, see `clean_arrays`
+    mesh : checked arrays, see `clean_arrays`
     """
     box = np.array([[np.inf] * 3, [-np.inf] * 3])
     passes.widen(_WORLD, mesh.vertices, box)
     passes.widen(_WORLD, mesh.edge_points, box)
-    low = box[0] + 0.0  # no zero with a sign, which would be written
+    low = box[0] + 0.0  # no negative zero, which would be written as -0.0
     scale = max(float((box[1] - low).max()), 1e-12) / STEPS
     if not math.isfinite(scale):
         raise ValueError("coordinates that are not finite")
@@ -66,7 +67,7 @@ def pack_glb(mesh: MeshArrays) -> bytes:
     if len(mesh.edge_segments):
         primitives.append(_line_primitive(parts, mesh, low, scale))
     x, y, z = low.tolist()
-    # Written out, since json.dumps takes longer than all the arrays.
+    # Formatted by hand, since json.dumps takes longer than all the arrays.
     document = (
         '{"asset":{"version":"2.0","generator":"dflow"},'
         '"extensionsUsed":["KHR_mesh_quantization"],"extensionsRequired":["KHR_mesh_quantization"],'
@@ -81,7 +82,7 @@ def pack_glb(mesh: MeshArrays) -> bytes:
 
 
 class _Parts:
-    """The binary chunk as it grows, with the views and accessors into it."""
+    """The binary chunk under construction, with the views and accessors into it."""
 
     def __init__(self) -> None:
         self.blobs: list[bytes] = []
@@ -163,7 +164,7 @@ def read_glb(path: str | os.PathLike[str]) -> MeshArrays:
     Raises
     ------
     ValueError
-        If the file is damaged or not one of ours.
+        If the file is damaged, or `write_glb` did not write it.
     """
     with open(path, "rb") as file:
         content = file.read()

@@ -1,4 +1,4 @@
-"""What a renderer needs of a part: triangles with a face index each, and edge polylines."""
+"""The mesh of a part for rendering: triangles with a face index each, and edge polylines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IntArray = npt.NDArray[np.int32]
 
 
 class RenderMesh(Protocol):
-    """A tessellated part, as `dflow.cadaccess` gives it; any object with these arrays will do."""
+    """A tessellated part, as `dflow.cadaccess` gives it; any object with these arrays is accepted."""
 
     @property
     def vertices(self) -> npt.NDArray[np.floating]:
@@ -44,7 +44,7 @@ class RenderMesh(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MeshArrays:
-    """A settled `RenderMesh`: dtypes, finite coordinates, no vertex of two faces, segments instead of polylines.
+    """A checked `RenderMesh`: fixed dtypes, finite coordinates, no vertex of two faces, segments instead of polylines.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ class MeshArrays:
     Raises
     ------
     IndexError
-        A triangle or a segment names a point that there is not: the compiled loops rely on that.
+        A triangle or a segment refers to a missing point: the compiled loops do not check indices.
     ValueError
-        Vertices, normals and faces of different number.
+        Vertices, normals and faces have different lengths.
     """
 
     vertices: FloatArray
@@ -82,7 +82,7 @@ class MeshArrays:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing to draw."""
+        """Whether there is nothing to draw."""
         return not (len(self.triangles) or len(self.edge_segments))
 
     @property
@@ -92,25 +92,26 @@ class MeshArrays:
 
     @property
     def n_faces(self) -> int:
-        """One more than the highest face index; faces without a triangle at the end are not seen."""
+        """One more than the highest face index; faces without a triangle at the end are not counted."""
         return int(self.triangle_faces.max(initial=-1)) + 1
 
 
 def segments_of(offsets: npt.NDArray[np.integer], n_points: int) -> IntArray:
-    """Point index pairs (S, 2) of polylines that begin at `offsets`; pairs across two polylines are left out."""
+    """Return point index pairs (S, 2) of polylines that begin at `offsets`; pairs across two polylines are left out."""
     segments = np.empty((n_points, 2), np.int32)
     return segments[: passes.connect(np.ascontiguousarray(offsets, np.int32), n_points, segments)]
 
 
 def clean_arrays(mesh: RenderMesh | MeshArrays) -> MeshArrays:
-    """Settle dtypes; drop triangles and segments whose coordinates are not finite (kernel meshes can hold such).
+    """Convert to fixed dtypes, and drop triangles and segments whose coordinates are not finite (kernel meshes can have
+    such).
 
     Raises
     ------
     IndexError
-        A triangle names a vertex that there is not.
+        A triangle refers to a missing vertex.
     ValueError
-        Arrays whose lengths do not go together.
+        Arrays have lengths that do not fit.
     """
     if isinstance(mesh, MeshArrays):
         return mesh
@@ -119,33 +120,34 @@ def clean_arrays(mesh: RenderMesh | MeshArrays) -> MeshArrays:
     points = _rows(mesh.edge_points, np.float32)
     if len(vertices) != len(normals) or faces.shape != (len(triangles),):
         raise ValueError(
-            f"{len(normals)} normals for {len(vertices)} vertices, faces {faces.shape} for {len(triangles)} triangles"
+            f"{len(normals)} normals for {len(vertices)} vertices, faces {faces.shape} for {len(triangles)} triangles; "
+            "expected one normal per vertex and one face per triangle"
         )
     owner = np.full(len(vertices), -1, np.int32)
-    odd = passes.inspect(vertices, normals, triangles, faces, points, owner)
+    faults = passes.inspect(vertices, normals, triangles, faces, points, owner)
     segments = segments_of(mesh.edge_offsets, len(points))
-    if odd & passes.OUTSIDE:
+    if faults & passes.OUTSIDE:
         raise IndexError(_out_of_range("triangles", triangles, len(vertices)))
-    if odd & passes.NEGATIVE:
-        raise IndexError(f"a triangle of face {faces.min()}")
-    if odd & passes.POINTS_NOT_FINITE:
+    if faults & passes.NEGATIVE:
+        raise IndexError(f"a triangle of face {faces.min()}; faces are numbered from 0")
+    if faults & passes.POINTS_NOT_FINITE:
         finite = _finite_rows(vertices)
         keep = finite[triangles].all(axis=1)
         triangles, faces = triangles[keep], faces[keep]
         vertices = np.where(finite[:, None], vertices, _any_finite(vertices, finite)).astype(np.float32)
-    if odd & passes.EDGES_NOT_FINITE:
+    if faults & passes.EDGES_NOT_FINITE:
         finite = _finite_rows(points)
         segments = segments[finite[segments].all(axis=1)]
         points = np.where(finite[:, None], points, _any_finite(points, finite)).astype(np.float32)
-    if odd & passes.NORMALS_NOT_FINITE:
+    if faults & passes.NORMALS_NOT_FINITE:
         normals = np.where(np.isfinite(normals), normals, np.float32(0.0))
-    if odd & passes.SHARED:
+    if faults & passes.SHARED:
         vertices, normals, owner, triangles = _split_at_faces(vertices, normals, triangles, faces)
     return MeshArrays(vertices, normals, owner, triangles, points, segments)
 
 
 def _out_of_range(what: str, indices: IntArray, n_points: int) -> str:
-    return f"{what} of points {indices.min()} to {indices.max()}, where there are {n_points}"
+    return f"{what} of points {indices.min()} to {indices.max()}, where there are {n_points}, numbered from 0"
 
 
 def _rows(values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -168,5 +170,5 @@ def _finite_rows(points: FloatArray) -> npt.NDArray[np.bool_]:
 
 
 def _any_finite(points: FloatArray, finite: npt.NDArray[np.bool_]) -> FloatArray:
-    """A stand-in for unusable points that does not widen the picture."""
+    """Return a substitute for points that are not finite, which does not enlarge the picture."""
     return points[np.argmax(finite)] if finite.any() else np.zeros(3, np.float32)

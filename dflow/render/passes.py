@@ -1,4 +1,4 @@
-"""One compiled pass over a mesh where numpy would need several."""
+"""Compiled loops over a mesh, in one pass where numpy would need several."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ Indices = npt.NDArray[np.int32]
 Shorts = npt.NDArray[np.uint16]
 
 POINTS_NOT_FINITE, NORMALS_NOT_FINITE, EDGES_NOT_FINITE, SHARED, OUTSIDE, NEGATIVE = 1, 2, 4, 8, 16, 32
-"""What `inspect` may find: numbers that are not finite, a vertex of two faces, an index of no vertex, a face's too."""
+"""Faults that `inspect` finds: numbers that are not finite, a vertex of two faces, an invalid vertex index, a negative
+face index."""
 
 
 @compiled("boolean(int32[:, ::1], int64)")
 def within(indices: Indices, n: int) -> bool:
-    """Whether all indices (m, k) are at least 0 and less than n."""
+    """Return whether all indices (m, k) are at least 0 and less than n."""
     for i in range(indices.shape[0]):
         for k in range(indices.shape[1]):
             if not 0 <= indices[i, k] < n:
@@ -40,7 +41,7 @@ def _all_finite(rows: Singles) -> bool:
 def inspect(
     vertices: Singles, normals: Singles, triangles: Indices, faces: Indices, edge_points: Singles, owner: Indices
 ) -> int:
-    """What is odd about a mesh, as a sum of flags.
+    """Return the faults of a mesh, as a sum of flags.
 
     owner : (V,) filled with -1; on return the face that each vertex belongs to, 0 for those of no triangle
     """
@@ -69,7 +70,7 @@ def inspect(
 
 @compiled("int64(int32[::1], int64, int32[:, ::1])")
 def connect(offsets: Indices, n_points: int, segments: Indices) -> int:
-    """Pairs of neighbouring points of the polylines that begin at `offsets`; returns how many were written.
+    """Write pairs of neighbouring points of the polylines that begin at `offsets`; return how many.
 
     segments : (n_points, 2), written from its first row on
     """
@@ -85,7 +86,9 @@ def connect(offsets: Indices, n_points: int, segments: Indices) -> int:
 
 @compiled("void(float64[:, ::1], float32[:, ::1], float64[:, ::1])")
 def widen(axes: Floats, points: Singles, box: Floats) -> None:
-    """Widen `box` (2, 3), lowest and highest, to hold points (n, 3) along the rows of `axes` (3, 3); nan if one is."""
+    """Extend `box` (2, 3), lowest and highest, by points (n, 3) along the rows of `axes` (3, 3); NaN if a point has
+    NaN.
+    """
     for k in range(3):
         low, high = box[0, k], box[1, k]
         for i in range(len(points)):
@@ -123,10 +126,10 @@ def quantise_normals(normals: Singles, record: npt.NDArray[np.int8]) -> None:
 
 @compiled("void(float32[:, ::1], float64[:, ::1], float64[::1], float64[::1])")
 def shade(normals: Singles, axes: Floats, lamp: Floats, out: Floats) -> None:
-    """Brightness, at most 1, (n,) of normals (n, 3); those that point away are seen from behind and turned.
+    """Return the brightness (n,), at most 1, of normals (n, 3); normals that point away from the viewer are reversed.
 
     axes : (3, 3) right, up and to the viewer; lamp : right, up, to the viewer of the direction to the light, then its
-        strength, that of the light at the viewer's eye, and what is bright without either
+        strength, that of the light at the viewer's eye, and the ambient brightness
     """
     for i in range(len(normals)):
         x, y, z = np.float64(normals[i, 0]), np.float64(normals[i, 1]), np.float64(normals[i, 2])

@@ -1,8 +1,8 @@
-"""Triangles and lines into pixels, compiled.
+"""Rasterisation of triangles and lines, compiled.
 
-A picture is drawn triangle by triangle, row by row, into a buffer of depths (the nearest wins, of two that are equally
-near the earlier). A pixel belongs to a triangle if its centre lies inside. Both triangles at a side find its column in
-a row by the same sum, from the side's upper end: there is neither a gap nor an overlap.
+A picture is drawn triangle by triangle, row by row, into a depth buffer (the nearest triangle wins, the earlier of two
+that are equally near). A pixel belongs to a triangle if its centre lies inside. Both triangles at a side compute its
+column in a row by the same sum, from the side's upper end: there is neither a gap nor an overlap.
 
 Pixels are counted from the upper left; depths are in pixels, larger is nearer.
 """
@@ -22,16 +22,16 @@ Bytes = npt.NDArray[np.uint8]
 EDGE, BRIGHTEST = 255, 254
 """Codes: an edge, and the brightness of a face under light 1; 0 is nothing."""
 FLAT = 1e-6
-"""Twice the area in square pixels below which a triangle is seen edge-on."""
+"""Twice the area in square pixels below which a triangle counts as edge-on."""
 EVEN = 0.5
-"""Codes by which the brightness of what is shaded evenly may differ."""
+"""Largest difference of codes within an evenly shaded triangle."""
 BEFORE = 1.5
-"""Pixels that an edge may lie behind a face and still be seen: it lies in the face's surface."""
+"""Pixels by which an edge may lie behind a face and still be visible: it lies in the face's surface."""
 
 Plane = tuple[float, float, float]
 """A quantity that changes evenly over the picture: by column, by row, and at the centre of the first pixel."""
 Side = tuple[float, float, float]
-"""Column and row of its upper end, and columns a row."""
+"""Column and row of its upper end, and columns per row."""
 
 
 @compiled("void(float32[:, ::1], float64[:, ::1], float64[::1], float64[:, ::1])")
@@ -53,7 +53,7 @@ def _twice_area(placed: Floats, i: int, j: int, k: int) -> float:
 
 @compiled()
 def _is_closed(placed: Floats, triangles: Indices) -> bool:
-    """Whether a skin's front hides its back: both cover the same area, and the front lies nearer."""
+    """Return whether a surface's front hides its back: both cover the same area, and the front is nearer."""
     size = shift = volume = 0.0
     for t in range(len(triangles)):
         i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -107,7 +107,7 @@ def _fill_run(
     number: int,
 ) -> None:
     """A triangle's pixels in a row; run : the first and how many; near, lit : a pixel's more and the first one's."""
-    # Unsigned, or each index would be looked at for being negative; no views, which cost as much as twenty pixels.
+    # Unsigned, since each signed index is tested for being negative; no views, which cost as much as twenty pixels.
     first, n = np.uint64(run[0]), np.uint64(run[1])
     step, at = np.float32(near[0]), np.float32(near[1])
     if owner.size:
@@ -202,12 +202,12 @@ def fill_triangles(
     """Draw triangles (T, 3).
 
     depth, codes : (height * width,) the picture, changed; owner : the same for the triangle's index, or (0,) if it is
-        not wanted
+        not recorded
     size : width and height
     placed : (V, 3) column, row, depth; light : (V,) brightness times `BRIGHTEST`
     """
     closed = _is_closed(placed, triangles)
-    for back in range(1 if closed else 2):  # what faces the viewer first: most of the rest is then hidden
+    for back in range(1 if closed else 2):  # triangles that face the viewer first: most of the rest is then hidden
         for t in range(len(triangles)):
             corners = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             area = _twice_area(placed, *corners)
@@ -219,7 +219,7 @@ def fill_triangles(
 def draw_lines(
     depth: Singles, codes: Bytes, size: tuple[int, int], placed: Floats, segments: Indices, breadth: int
 ) -> None:
-    """Draw straight pieces (S, 2) as far as no face lies before them.
+    """Draw straight pieces (S, 2) where no face hides them.
 
     depth, codes : (height * width,) the picture, codes are changed; size : width and height
     placed : (P, 3) column, row, depth; breadth : of a line, in pixels

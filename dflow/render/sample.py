@@ -21,10 +21,10 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class RenderReport:
-    """What became of one preview.
+    """The result of one preview.
 
-    `png_bytes` and `glb_bytes` are the sizes of what was written; `seconds` wall time; `note` says why nothing was
-    written.
+    `png_bytes` and `glb_bytes` are the sizes of the written files; `seconds` is wall time; `note` is the reason why no
+    file was written.
     """
 
     png_bytes: int = 0
@@ -46,8 +46,8 @@ def render_sample(
     Parameters
     ----------
     mesh : triangles and edges of the part
-    png_path : where the picture goes; None for no picture
-    glb_path : where the binary glTF goes; None for none
+    png_path : of the picture; None for no picture
+    glb_path : of the binary glTF; None for no mesh
     size : width and height in pixels
     face_colors : (n_faces, 3) uint8, or None for one colour
 
@@ -58,7 +58,7 @@ def render_sample(
     Raises
     ------
     OSError
-        If a file cannot be written; an existing one is then left as it was.
+        If a file cannot be written; an existing one is then unchanged.
     """
     started = time.perf_counter()
     arrays = clean_arrays(mesh)
@@ -75,7 +75,7 @@ def render_sample(
 def render_image(
     mesh: RenderMesh | MeshArrays, *, size: tuple[int, int] = (256, 256), face_colors: Image | None = None
 ) -> Image:
-    """The picture of a part, (height, width, 3) uint8; all white for a mesh without triangles and edges.
+    """Return the picture of a part, (height, width, 3) uint8; all white for a mesh without triangles and edges.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """A part's picture without any graphics library; pictures are the same on every machine.
 
-`raster` draws in codes, one byte a pixel: colours are looked up afterwards.
+`raster` draws codes, one byte per pixel; a palette turns them into colours afterwards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dflow.render import raster
-from dflow.render import view as look
+from dflow.render import view as camera
 from dflow.render.mesh import MeshArrays
 from dflow.render.raster import BRIGHTEST, EDGE
 from dflow.render.view import View
@@ -19,16 +19,16 @@ from dflow.render.view import View
 Image = npt.NDArray[np.uint8]
 
 BACKGROUND = 0
-"""The code of nothing; `raster` has the others."""
+"""The code of an empty pixel; `raster` has the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What is seen, pixel by pixel, first row on top.
+    """A drawn picture, pixel by pixel, first row on top.
 
     codes : (height, width) uint8: `BACKGROUND`, `EDGE`, else 1 to `BRIGHTEST`
-    triangles : (height, width) int32, the triangle in sight, also under edges, -1 where there is none; (0, 0) if they
-        were not asked for
+    triangles : (height, width) int32, the visible triangle, also under edges, -1 where there is none; (0, 0) where they
+        were not recorded
     """
 
     codes: Image
@@ -37,8 +37,8 @@ class Drawing:
 
 def _palette() -> Image:
     light = np.arange(256)[:, None] / BRIGHTEST
-    colors = np.rint(np.minimum(light, 1.0) * np.array(look.MATERIAL_RGB)).astype(np.uint8)
-    colors[BACKGROUND], colors[EDGE] = look.BACKGROUND_RGB, look.EDGE_RGB
+    colors = np.rint(np.minimum(light, 1.0) * np.array(camera.MATERIAL_RGB)).astype(np.uint8)
+    colors[BACKGROUND], colors[EDGE] = camera.BACKGROUND_RGB, camera.EDGE_RGB
     colors.flags.writeable = False
     return colors
 
@@ -55,7 +55,7 @@ def draw_software(
     Parameters
     ----------
     mesh : the part
-    view : where the camera looks
+    view : the camera's view
     size : width and height in pixels
     face_colors : (n_faces, 3) uint8 or None for the one material
     supersampling : how many pixels each way are averaged into one
@@ -87,17 +87,19 @@ def draw(
     ----------
     size : width and height in pixels
     edge_width : in pixels
-    with_triangles : whether to tell which triangle each pixel shows
+    with_triangles : whether to record which triangle each pixel shows
     """
     width, height = size
     scale = 0.5 * height / view.half_height
-    turn = look.AXES * np.array([[scale], [-scale], [scale]])
+    turn = camera.AXES * np.array([[scale], [-scale], [scale]])
     shift = np.array([0.5 * width, 0.5 * height, 0.0]) - turn @ view.center
     depth, codes = np.full(height * width, -np.inf, np.float32), np.zeros(height * width, np.uint8)
     triangles = np.full(height * width if with_triangles else 0, -1, np.int32)
     corners = np.empty((len(mesh.vertices), 3))
     raster.place(mesh.vertices, turn, shift, corners)
-    raster.fill_triangles(depth, codes, triangles, size, corners, BRIGHTEST * look.light(mesh.normals), mesh.triangles)
+    raster.fill_triangles(
+        depth, codes, triangles, size, corners, BRIGHTEST * camera.light(mesh.normals), mesh.triangles
+    )
     ends = np.empty((len(mesh.edge_points), 3))
     raster.place(mesh.edge_points, turn, shift, ends)
     raster.draw_lines(depth, codes, size, ends, mesh.edge_segments, edge_width)

@@ -1,6 +1,6 @@
 """The one view of every preview: isometric from the front right above, Z up, parallel projection, fitted to the part.
 
-The scale rule is the same for all parts: what is drawn fills the picture up to a margin of 4 % on the tighter side.
+The scale rule is the same for all parts: the drawing fills the picture up to a margin of 4 % on the tighter side.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEY_LIGHT = (-0.371, 0.743, 0.557)
 """Direction to the light in camera coordinates (right, up, to the viewer), from the upper left."""
 KEY_STRENGTH = 0.42
 HEAD_STRENGTH = 0.42
-"""A second light at the viewer's eye, so that nothing in sight is black."""
+"""A second light at the viewer's eye, so that no visible face is black."""
 
 _LAMP = np.array([*KEY_LIGHT, KEY_STRENGTH, HEAD_STRENGTH, AMBIENT])
 
@@ -42,7 +42,7 @@ AXES /= np.linalg.norm(AXES, axis=1, keepdims=True)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Where the camera looks. `center` (3,) world, mm; `half_height` and `half_depth` mm in camera coordinates."""
+    """The camera's view. `center` (3,) world, mm; `half_height` and `half_depth` mm in camera coordinates."""
 
     center: npt.NDArray[np.float64]
     half_height: float
@@ -50,7 +50,7 @@ class View:
 
 
 def fit_view(mesh: MeshArrays, aspect: float) -> View:
-    """The view that shows all of `mesh` in a picture whose width is `aspect` times its height."""
+    """Return the view that shows all of `mesh` in a picture whose width is `aspect` times its height."""
     box = np.array([[np.inf] * 3, [-np.inf] * 3])
     if len(mesh.triangles):
         passes.widen(AXES, mesh.vertices, box)
@@ -65,7 +65,7 @@ def fit_view(mesh: MeshArrays, aspect: float) -> View:
 
 
 def light(normals: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Brightness (N,), at most 1, of normals (N, 3); those that point away are seen from behind and turned."""
+    """Return the brightness (N,), at most 1, of normals (N, 3); those that point away from the viewer are reversed."""
     found = np.empty(len(normals))
     passes.shade(normals, AXES, _LAMP, found)
     return found

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dflow.cadencoder import binning
-from dflow.cadencoder.binning import components, pair_blocks
 from dflow.cadencoder.histograms import (
     all_pairs_angles,
     all_pairs_distances,
@@ -16,51 +14,7 @@ from dflow.cadencoder.histograms import (
     normal_angle_histograms,
 )
 from dflow.cadencoder.triples import point_angle_histograms
-
-SIZES = np.array([1.0, 3.0, 0.2, 0.5, 2.0])
-AREAS = SIZES**2
-CORNERS = np.random.default_rng(5).random((5, 3)) * 4
-
-
-def draw(n: int, seed: int) -> np.ndarray:
-    """Points on five squares in space, uniform by area: (5, n, 3)."""
-    generator = np.random.default_rng(seed)
-    flat = np.concatenate([generator.random((5, n, 2)), np.zeros((5, n, 1))], axis=-1)
-    return CORNERS[:, None] + SIZES[:, None, None] * flat
-
-
-def histogram(values: np.ndarray, bins: int) -> np.ndarray:
-    return np.histogram(values, bins, (0.0, 1.0))[0] / values.size
-
-
-def sampled_angles(n: int, seed: int, i: int, j: int) -> np.ndarray:
-    """Angles over π as brepgraph draws them: each point on either face in proportion to area."""
-    generator = np.random.default_rng(seed)
-    share = AREAS[i] / (AREAS[i] + AREAS[j])
-    a, b, c = (
-        np.where((generator.random(n) < share)[:, None], points[i], points[j])
-        for points in (draw(n, int(generator.integers(1 << 30))) for _ in range(3))
-    )
-    u, v = a - b, c - b
-    cosines = np.sum(u * v, axis=1) / (np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1))
-    return np.arccos(np.clip(cosines, -1.0, 1.0)) / np.pi
-
-
-@given(st.integers(0, 40), st.integers(1, 30))
-def test_blocks_cover_every_pair_above_the_diagonal_once(n_faces, pairs_per_block):
-    seen = np.zeros((n_faces, n_faces), int)
-    for i, j in pair_blocks(n_faces, pairs_per_block):
-        assert (i.stop - i.start) * (j.stop - j.start) <= max(1, pairs_per_block)
-        seen[i, j] += 1
-    assert np.all(seen[np.triu_indices(n_faces)] == 1)
-
-
-def test_components_keep_their_digits_far_from_the_origin():
-    points = draw(10, 0)
-    far = components(points + 1e6)
-    assert far.dtype == np.float32
-    assert np.allclose(far, components(points), atol=1e-6)
-    assert np.ptp(components(points), axis=(1, 2)).max() == pytest.approx(1.0)
+from tests.cadencoder.squares import AREAS, draw, histogram
 
 
 def test_distances_are_those_of_equal_samples():
@@ -94,35 +48,6 @@ def test_the_largest_distance_and_angle_stay_in_the_last_bin(bins):
     angles = point_angle_histograms(straight, np.ones(3), bins=bins)
     assert np.allclose(angles.sum(axis=-1), 1.0, atol=1e-5)
     assert np.all(np.isfinite(angles))
-
-
-@pytest.mark.parametrize(("i", "j"), [(0, 1), (0, 2), (3, 4), (2, 1)])
-def test_angles_of_three_points_follow_the_peers_distribution_with_less_noise(i, j):
-    bins, n_samples, n_repeats = 32, 512, 24
-    reference = histogram(sampled_angles(400_000, 99, i, j), bins)
-    ours = np.array([point_angle_histograms(draw(n_samples, s), AREAS, bins=bins)[i, j] for s in range(n_repeats)])
-    plain = np.array([histogram(sampled_angles(n_samples, s, i, j), bins) for s in range(n_repeats)])
-    spread = ours.std(axis=0) / np.sqrt(n_repeats) + 2e-4
-    assert np.all(np.abs(ours.mean(axis=0) - reference) < 4.5 * spread)
-    assert np.sqrt(np.mean((ours - reference) ** 2)) < 1.05 * np.sqrt(np.mean((plain - reference) ** 2))
-
-
-def test_angles_on_one_face_follow_three_points_of_it():
-    bins, n_repeats = 32, 24
-    reference = histogram(sampled_angles(400_000, 98, 1, 1), bins)
-    ours = np.mean([point_angle_histograms(draw(512, s), AREAS, bins=bins)[1, 1] for s in range(n_repeats)], axis=0)
-    assert np.abs(ours - reference).max() < 0.005
-
-
-def test_points_that_coincide_give_right_angles():
-    points = np.zeros((3, 20, 3))
-    angles = point_angle_histograms(points, np.ones(3), bins=4)
-    assert np.allclose(angles, [0, 0, 1, 0])
-
-
-def test_faces_without_area_share_evenly():
-    angles = point_angle_histograms(draw(64, 3), np.zeros(5), bins=8)
-    assert np.allclose(angles.sum(axis=-1), 1.0, atol=1e-6)
 
 
 def test_angles_between_normals_of_planes_are_single_bins():
@@ -171,14 +96,6 @@ def test_raster_pairs_count_every_pair_of_points():
             assert np.allclose(distances[i, j], histogram(gaps, 16), atol=1e-6)
             turns = np.arccos(np.clip(normals[i] @ normals[j].T, -1, 1)) / np.pi
             assert np.allclose(angles[i, j], histogram(turns, 16), atol=1e-6)
-
-
-def test_scratch_arrays_are_used_again():
-    scratch = binning.Scratch()
-    first = scratch.array("a", (3, 4))
-    assert np.shares_memory(first, scratch.array("a", (2, 2)))
-    assert not np.shares_memory(first, scratch.array("b", (2, 2)))
-    assert scratch.array("a", (5, 5)).shape == (5, 5)
 
 
 def test_the_peers_own_functions_agree_within_the_noise_of_sampling():

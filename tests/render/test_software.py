@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dflow.render import view as look
+from dflow.render import view as camera
 from dflow.render.mesh import clean_arrays
 from dflow.render.raster import draw_lines, fill_triangles
 from dflow.render.software import draw, draw_software
@@ -25,14 +25,14 @@ def _covered(picture) -> float:
 
 
 def test_a_sphere_covers_its_disc():
-    side = 1 - 2 * look.MARGIN
+    side = 1 - 2 * camera.MARGIN
     assert _covered(_draw(shapes.sphere())) == pytest.approx(np.pi / 4 * side**2, rel=0.02)
 
 
 def test_a_cube_is_a_hexagon_of_three_brightnesses():
     picture = _draw(shapes.box((10, 10, 10)))
     # The regular hexagon of an isometric cube: height 2, width √3, area 3√3/2 in units of its side.
-    side = 1 - 2 * look.MARGIN
+    side = 1 - 2 * camera.MARGIN
     assert _covered(picture) == pytest.approx(3 * np.sqrt(3) / 8 * side**2, rel=0.03)
     top, left, right = picture[40, 64], picture[80, 40], picture[80, 88]
     assert top.mean() > left.mean() > right.mean()
@@ -66,7 +66,7 @@ def test_edges_on_the_far_side_are_hidden():
     assert changed < 0.003  # only where it touches the silhouette
     shown = shapes.PolylineMesh(box.vertices, box.normals, box.triangles, box.triangle_faces, back, [0, 5])
     # One upright side and one at 30°, each a pixel wide.
-    side = SIZE[1] * (1 - 2 * look.MARGIN) / 2
+    side = SIZE[1] * (1 - 2 * camera.MARGIN) / 2
     assert (_draw(shown) != _draw(plain)).any(axis=2).sum() == pytest.approx((1 + np.sqrt(0.75)) * side, rel=0.05)
 
 

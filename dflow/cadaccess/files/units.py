@@ -95,7 +95,7 @@ def _base(instances: Instances, text: bytes) -> bytes:
 
 
 def _factor(instances: Instances, reference: bytes, base: bytes) -> float:
-    """How many of the SI unit `base` one unit is."""
+    """Return how many of the SI unit `base` one unit is."""
     factor, found = _resolve(instances, instances.bodies.get(reference, b""))
     if found != base or not 0.0 < factor < float("inf"):
         raise RefusedError(f"a unit of {factor:g} {found.decode('latin-1')}")
@@ -103,7 +103,7 @@ def _factor(instances: Instances, reference: bytes, base: bytes) -> float:
 
 
 def _resolve(instances: Instances, text: bytes, depth: int = 0) -> tuple[float, bytes]:
-    """How many of which SI unit a unit is, through as many units defined by units as there are."""
+    """Return how many of which SI unit a unit is, through as many units defined by units as there are."""
     plain = _SI.search(text)
     if plain is not None and plain.group(1) in _PREFIXES:
         return _PREFIXES[plain.group(1)], plain.group(2)

@@ -56,7 +56,7 @@ class CurveTable:
 
 
 def rows_of(kept: dict[int, T], rows: np.ndarray) -> dict[int, T]:
-    """What is kept for some rows, by their place in `rows`."""
+    """Return what is kept for some rows, by their place in `rows`."""
     return {place: kept[row] for place, row in enumerate(rows.tolist()) if row in kept} if kept else {}
 
 

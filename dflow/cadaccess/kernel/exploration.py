@@ -220,7 +220,7 @@ def find_bodies(code: ShapeCode, places: Places) -> list[Node]:
 
 
 def is_nothing_but(code: ShapeCode, body: Node) -> bool:
-    """Whether the whole shape is this one body, perhaps in compounds of its own."""
+    """Return whether the whole shape is this one body, perhaps in compounds of its own."""
     _, index, _ = code.root
     while index != body[1]:
         if code.types[index] >= code.types[body[1]] or len(code.children[index]) != 1:

@@ -81,7 +81,7 @@ class _Statements:
         self.texts = dict(found)
 
     def describe(self, position: int, what: str) -> str:
-        """What is wrong with the statement at a position from 1."""
+        """Return a message about the statement at a position from 1."""
         return self._describe(self.order[position - 1] if 0 < position <= len(self.order) else b"?", what)
 
     def _describe(self, number: bytes, what: str) -> str:
@@ -100,7 +100,7 @@ class _Statements:
         return ""
 
     def count_faces(self) -> int:
-        """How many faces the shapes of the file's products have."""
+        """Return how many faces the shapes of the file's products have."""
         return len(self._faces())
 
     def _faces(self) -> list[bytes]:

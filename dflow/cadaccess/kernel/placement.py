@@ -140,7 +140,7 @@ def _parts(shape: TopoDS_Shape) -> Iterator[TopoDS_Shape]:
 
 
 def _is_rigid(place: TopLoc_Location) -> bool:
-    """Whether a location consists of nothing but rigid motions."""
+    """Return whether a location consists of nothing but rigid motions."""
     while not place.IsIdentity():
         if abs(place.FirstDatum().Transformation().VectorialPart().Determinant() - 1.0) > _RIGID:
             return False

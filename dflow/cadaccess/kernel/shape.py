@@ -270,8 +270,8 @@ def _point_and_normal(
 
 
 def _normal_at_pole(surface: BRepAdaptor_Surface, u: float, v: float, near: np.ndarray) -> np.ndarray | None:
-    """Where Su or Sv is null: the limit ``Suv × Sv`` or ``Su × Suv`` (as in `CSLib::Normal`), on the side of `near`,
-    the normal a small step away; None where both are null, or that limit is.
+    """Return the normal where Su or Sv is null: the limit ``Suv × Sv`` or ``Su × Suv`` (as in `CSLib::Normal`), on the
+    side of `near`, the normal a small step away; None where both are null, or that limit is.
 
     The kernel's first derivatives can be off by 1e-12 of the surface's size: over a step of 1e-7, a normal by 1e-5.
     """

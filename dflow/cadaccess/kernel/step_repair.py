@@ -124,7 +124,7 @@ class _Text:
         return None
 
     def find(self, number: bytes) -> int:
-        """Where an instance begins; the end of the text where there is none."""
+        """Return where an instance begins; the end of the text where there is none."""
         for mark in (b"=", b" ="):  # much faster than the pattern
             at = self.content.find(number + mark)
             if at >= 0:

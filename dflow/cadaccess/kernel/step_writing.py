@@ -37,7 +37,7 @@ def encode_step(path: Path, shape: TopoDS_Shape, name: str) -> bytes:
         The kernel cannot write it.
     """
     try:
-        return _encode(_heal(shape), name)
+        return _encode(path, _heal(shape), name)
     except CadError:
         raise
     except Exception as error:  # OCCT's exceptions have no common base of their own
@@ -50,14 +50,14 @@ def _heal(shape: TopoDS_Shape) -> TopoDS_Shape:
     return fix.Shape()
 
 
-def _encode(shape: TopoDS_Shape, name: str) -> bytes:
+def _encode(path: Path, shape: TopoDS_Shape, name: str) -> bytes:
     writer = STEPControl_Writer()
     if writer.Transfer(shape, STEPControl_StepModelType.STEPControl_AsIs) != IFSelect_RetDone:
-        raise KernelError(f"the kernel could not turn the shape of {name!r} into STEP")
+        raise KernelError(f"{path}: the kernel cannot convert the shape of {name!r} to STEP")
     _name_model(writer.Model(), name.encode("ascii", "replace").decode())
     stream = io.BytesIO()
     if writer.WriteStream(stream) != IFSelect_RetDone:
-        raise KernelError(f"the kernel could not write {name!r} as STEP")
+        raise KernelError(f"{path}: the kernel cannot write {name!r} as STEP")
     return stream.getvalue()
 
 

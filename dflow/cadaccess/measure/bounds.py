@@ -89,13 +89,13 @@ def _add_free_forms(
 
 
 def _sticks_out(poles: np.ndarray, box: np.ndarray) -> bool:
-    """Whether the hull of `poles` reaches beyond the box; true for an empty (NaN) box."""
+    """Return whether the hull of `poles` reaches beyond the box; true for an empty (NaN) box."""
     slack = _SLACK * float(np.abs(box).max(initial=0.0))
     return not bool((poles >= box[:3] - slack).all() and (poles <= box[3:] + slack).all())
 
 
 def _reaches_out(surface: SplineSurface, box: np.ndarray) -> bool:
-    """Whether a surface, untrimmed, may reach beyond the box; true for an empty box."""
+    """Return whether a surface, untrimmed, may reach beyond the box; true for an empty box."""
     if not _sticks_out(surface.poles.reshape(-1, 3), box):
         return False
     slack = _SLACK * float(np.abs(box).max(initial=0.0))
@@ -160,7 +160,7 @@ def _raise_peaks(poles: np.ndarray, weights: np.ndarray, owner: np.ndarray, slac
 
 
 def lies_within(surface: SplineSurface, low: np.ndarray, high: np.ndarray) -> bool:
-    """Whether a whole spline surface lies in a box; where that takes too much subdivision, False too."""
+    """Return whether a whole spline surface lies in a box; where that takes too much subdivision, False too."""
     patches = bsplines.bezier_patches(surface)
     for _ in range(_MAX_HALVINGS):
         points = patches[..., :3] / patches[..., 3:]

@@ -162,7 +162,7 @@ def _tangents(tables: ShapeTables, kernel: KernelShape, edge: np.ndarray) -> np.
 
 
 def shells_are_closed(tables: ShapeTables) -> bool:
-    """Whether there is a shell, and every edge of each is used equally often both ways."""
+    """Return whether there is a shell, and every edge of each is used equally often both ways."""
     if not len(tables.shell_face) or len(np.unique(tables.shell_row)) < tables.n_shells:
         return False
     counted = np.flatnonzero(tables.use_boundary & ~tables.edge_degenerate[tables.use_edge])
@@ -215,7 +215,8 @@ def _sum_over_shells(tables: ShapeTables, flux: np.ndarray) -> np.ndarray:
 def turned_shells(
     tables: ShapeTables, kernel: KernelShape, moments: Moments, chords: Chords, bounds: np.ndarray
 ) -> tuple[bool, bool]:
-    """Whether a solid's outer shell, its largest, has no positive volume, and whether a cavity faces the same way.
+    """Return whether a solid's outer shell, its largest, has no positive volume, and whether a cavity faces the same
+    way.
 
     The flux through free-form faces is first estimated from a few points; it is computed only where the
     estimate does not decide.

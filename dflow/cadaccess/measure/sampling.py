@@ -73,7 +73,7 @@ def _add_turns(
     lines: tuple[np.ndarray, np.ndarray],
     inside: np.ndarray,
 ) -> None:
-    """Where loops extend over more than one turn, a point is also inside if it is in one of the later turns.
+    """Mark points inside that are in a later turn of loops that extend over more than one turn.
 
     Earlier turns do not count, as in `IntTools_FClass2d`.
     """
@@ -88,7 +88,7 @@ def _add_turns(
 
 
 def _join_seams(tables: ShapeTables, bounds: np.ndarray, inside: np.ndarray) -> None:
-    """Where bounds span a whole turn, first and last line are the same points: inside if either is."""
+    """Mark first and last line as inside if either is, where bounds span a whole turn: they are the same points."""
     turn_u, turn_v = surfaces.periods(tables.faces)
     around = _is_one_turn(bounds[:, 1] - bounds[:, 0], turn_u)
     inside[around, 0] |= inside[around, -1]

@@ -238,7 +238,7 @@ def _spline_breaks(spline: Spline, first: float, last: float) -> np.ndarray:
 
 
 def _is_straight(spline: Spline) -> bool:
-    """Whether the poles run straight from the first to the last, so that the curve is a line."""
+    """Return whether the poles run straight from the first to the last, so that the curve is a line."""
     along = spline.poles[-1] - spline.poles[0]
     off = spline.poles - spline.poles[0]
     size = float(along @ along)
@@ -263,7 +263,7 @@ def bound_sagitta(
 
 
 def inside(tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Which points lie in or on their face.
+    """Return which points lie in or on their face.
 
     Parameters
     ----------

@@ -166,7 +166,7 @@ def _trace_curved(geometry: Geometry, uses: Uses, rows: np.ndarray, table: Curve
 
 
 def _iso_rates(kind: np.ndarray, projected: Projected, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which lines and circles run along u or v alone, (n,) bool, and their rates du, dv, (n, 2), one of them 0."""
+    """Return (n,) bool, lines and circles along u or v alone, and their rates du, dv, (n, 2), one of them 0."""
     count = inner.sum(axis=1)
     du, dv = np.where(inner, projected.du, 0.0), np.where(inner, projected.dv, 0.0)  # at poles the rates are undefined
     turn, rise = du.sum(axis=1) / count, dv.sum(axis=1) / count
@@ -234,7 +234,7 @@ def _fill_cubics(
 
 
 def _v_size(faces: SurfaceTable, face: np.ndarray) -> np.ndarray:
-    """(n,) mm a unit of v."""
+    """(n,) mm per unit of v."""
     kind, radii = faces.kind[face], faces.radii[face]
     return np.where(kind == SPHERE, radii[:, 0], np.where(kind == TORUS, radii[:, 1], 1.0))
 
@@ -280,7 +280,7 @@ def _unroll(geometry: Geometry, uses: Uses, rows: np.ndarray, ends: np.ndarray, 
 def _turns_at_poles(
     faces: SurfaceTable, face: np.ndarray, edge: np.ndarray, meeting: tuple[np.ndarray, np.ndarray], before: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which curves a loop enters at a pole, (n,) bool, and how far u runs there, (n,).
+    """Return which curves a loop enters at a pole, (n,) bool, and how far u runs there, (n,).
 
     `meeting` : (u, v) at the end of the curve before and at the start of each curve, (n, 2) each.
     """
@@ -318,7 +318,9 @@ def _vertex(geometry: Geometry, uses: Uses, use: int) -> int:
 
 
 def _at_pole(faces: SurfaceTable, face: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which (u, v) are a sphere's pole or a cone's apex, and which way u runs along it with the face on the left."""
+    """Return which (u, v) are a sphere's pole or a cone's apex, and which way u runs along it with the face on the
+    left.
+    """
     kind, v = faces.kind[face], uv[:, 1]
     rho = _radius_at(faces, face, uv)
     at = ((kind == SPHERE) | (kind == CONE)) & (np.abs(rho) < 1e-6)
@@ -384,11 +386,11 @@ def _spans(table: CurveTable, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _check_windows(stored: np.ndarray, uses: Uses, rows: np.ndarray, table: CurveTable) -> None:
-    """Where the file has curves on surfaces itself, a face's extent in (u, v) must be that of its corners and
-    iso-curves.
+    """Refuse faces whose extent in (u, v) is not that of their corners and iso-curves, where the file stores curves on
+    surfaces.
 
-    Where a free curve reaches farther, the extent that the kernel states, and every grid on the face with it, follows
-    the poles of the file's curve, which is not read.
+    Where a free curve reaches farther, the kernel's extent, and with it every grid on the face, depends on the poles of
+    the file's curve, which is not read.
     """
     free = np.flatnonzero((table.kind[rows] == BSPLINE) & stored[uses.edge[rows]])
     if not len(free):
@@ -406,8 +408,8 @@ def _check_windows(stored: np.ndarray, uses: Uses, rows: np.ndarray, table: Curv
 
 
 def _check_sphere_seams(uses: Uses, rows: np.ndarray, table: CurveTable, poles: list[Pole]) -> None:
-    """Where a loop runs through both poles of a sphere and along a free curve, rounding errors decide whether the
-    kernel replaces its seam; refuse such faces.
+    """Refuse faces with a loop through both poles of a sphere and along a free curve: rounding errors decide whether
+    the kernel replaces the seam.
     """
     at_poles = np.bincount(uses.face[[pole.before_use for pole in poles]], minlength=uses.face.max() + 1)
     if (at_poles[uses.face[rows[table.kind[rows] == BSPLINE]]] > 1).any():

@@ -102,7 +102,7 @@ def _numbers(instances: Instances, reference: bytes) -> list[float]:
 
 
 def _is_origin(point: list[float], axis: list[float], across: list[float]) -> bool:
-    """Whether a placement is the origin with the axes of space; a direction that is left out is its axis."""
+    """Return whether a placement is the origin with the axes of space; a direction that is left out is its axis."""
     upright = not axis or (axis[:2] == [0.0, 0.0] and axis[2] > 0)
     return point == [0.0, 0.0, 0.0] and upright and (not across or (across[0] > 0 and across[1] == 0.0))
 

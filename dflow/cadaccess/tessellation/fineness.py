@@ -86,7 +86,7 @@ def _clamp_to_int(number: float, low: float, high: float) -> int:
 
 @compiled()
 def _chords_per_arc(radius: float, size: float) -> int:
-    """How many chords an eighth of a turn needs: 1, 2 or 4."""
+    """Return how many chords an eighth of a turn needs: 1, 2 or 4."""
     wanted = abs(radius * (1 - math.cos(0.5 * _ARC))) * (1.0 / (_DEFLECTION * size))
     return 4 if wanted > 4.0 else 2 if wanted > 1.0 else 1
 
@@ -110,7 +110,7 @@ def _polygon(poles: np.ndarray, begin: int, stop: int, by: int) -> tuple[float, 
 
 @inlined
 def _range_of_chord(length: float, turn: float, span: float, size: float) -> float:
-    """How much of a parameter range `span` one chord may have."""
+    """Return how much of a parameter range `span` one chord may have."""
     if not turn >= 1e-3:
         return np.inf
     count = math.ceil(turn / _ARC - 1e-6) * _chords_per_arc(length / turn, size)
@@ -120,7 +120,7 @@ def _range_of_chord(length: float, turn: float, span: float, size: float) -> flo
 
 @compiled("float64(float64, float64)")
 def _arc_step(radius: float, size: float) -> float:
-    """How much of a turn a chord may have."""
+    """Return how much of a turn a chord may have."""
     return _ARC / _chords_per_arc(radius, size)
 
 

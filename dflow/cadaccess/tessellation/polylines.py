@@ -198,8 +198,8 @@ def _first_chords(use: np.ndarray, t0: np.ndarray, t1: np.ndarray) -> np.ndarray
 
 @inlined
 def _count_pieces(n_chords: int, wanted: int, bent: bool, flat: bool) -> int:
-    """How many pieces a use is cut into. A curve that hardly bends in space may bend in (u, v): there every piece of
-    the edge is cut once more, evenly.
+    """Return how many pieces a use is cut into. A curve that hardly bends in space may bend in (u, v): there every
+    piece of the edge is cut once more, evenly.
     """
     least = 1 if flat else min(n_chords, _FINEST)
     return wanted * -(-least // wanted) if bent else 1

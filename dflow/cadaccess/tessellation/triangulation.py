@@ -243,7 +243,7 @@ def _add_lines(
 def _count_crossings(
     keys: np.ndarray, begin: int, stop: int, lines: np.ndarray, first: int, last: int, most: int
 ) -> int:
-    """How often a face's pieces cross slabs; where that cannot be more than half of `most`, an upper bound."""
+    """Return how often a face's pieces cross slabs; where that cannot be more than half of `most`, an upper bound."""
     total = (stop - begin) // 2 * (last - first)
     if total <= most // 2:
         return total
@@ -401,7 +401,7 @@ def _pair_trapezoids(
 
 @compiled()
 def _inner_levels(low: float, high: float, bottom: float, v_step: float) -> tuple[int, int]:
-    """Which multiples of `v_step` above `bottom` lie strictly between: the lowest one's number, and how many."""
+    """Return which multiples of `v_step` above `bottom` lie strictly between: the lowest one's number, and how many."""
     lowest = _clamp_to_int(np.floor((low - bottom) / v_step + 1e-6), 0.0, _MAX_LINES) + 1
     return lowest, max(_clamp_to_int(np.ceil((high - bottom) / v_step - 1e-6), 0.0, _MAX_LINES) - lowest, 0)
 
