@@ -152,7 +152,7 @@ def test_an_array_of_another_group_is_found_with_a_log_line(
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        (lambda ds: (ds["face_areas"] > 1) & (ds["edge_lengths"] > 1), "two row dimensions, .*one condition a group"),
+        (lambda ds: (ds["face_areas"] > 1) & (ds["edge_lengths"] > 1), "two row dimensions, .*one condition per group"),
         (lambda ds: ds["face_areas"], "float32 values, booleans were expected"),
         (lambda ds: ds["face_areas"].max() > 3, "neither files nor rows"),
         (lambda ds: True, "returned bool"),
