@@ -36,7 +36,7 @@ class DatasetExplorer:
     """A merged dataset, opened for questions.
 
     Opening reads one metadata file and starts nothing: work goes to the active `distributed.Client` where there is
-    one, to threads otherwise. Data are read when they are asked for, and only the columns that a question touches.
+    one, to threads otherwise. Data are read on demand, and only the columns that a call needs.
     May be used from several threads. A dataset that is replaced while it is open is noticed: reads then raise
     `DamagedDatasetError`.
 
@@ -45,7 +45,7 @@ class DatasetExplorer:
     flow_output_file
         The `.flow` file of a finished flow; it names the rest.
     merged_store_path, parquet_file_path, parquet_file_attribs
-        The `.dataset`, `.infoset` and `.attribset`; tables that are not named are looked for beside the dataset. A
+        The `.dataset`, `.infoset` and `.attribset`; tables that are not named are searched for beside the dataset. A
         `.dataset` that HOOPS AI wrote (Zarr v2, a zip or a folder) is opened as it is.
 
     Raises
@@ -127,12 +127,12 @@ class DatasetExplorer:
 
     @cached_property
     def xr(self) -> DataTree:
-        """The whole dataset as a lazy `xarray.DataTree`, one node a group."""
+        """The whole dataset as a lazy `xarray.DataTree`, one node per group."""
         return data_tree(self._store)
 
     @cached_property
     def files(self) -> pd.DataFrame:
-        """The `.infoset`: one row a sample, in id order."""
+        """The `.infoset`: one row per sample, in id order."""
         return read_infoset(self.location.infoset, self._store.n_files, self._store.folder.build)
 
     @cached_property
@@ -182,7 +182,7 @@ class DatasetExplorer:
 
         Parameters
         ----------
-        group : where the array is looked for first
+        group : the group that is searched first
         array : its name
         """
         return statistics(self._store, find_column(self._store, array, group))
@@ -196,7 +196,7 @@ class DatasetExplorer:
 
         Parameters
         ----------
-        group : where the array is looked for first
+        group : the group that is searched first
         array : its name
         """
         column = find_column(self._store, array, group)
@@ -245,7 +245,7 @@ class DatasetExplorer:
         key
             the array's name
         group
-            where it is looked for first; None for everywhere
+            the group that is searched first; None for everywhere
         bins
             A number of equal bins, ascending edges, or None: for codes, booleans and integers one bin of width 1
             centred on each integer from the lowest to the highest, empty ones included, so that
@@ -256,7 +256,7 @@ class DatasetExplorer:
         Returns
         -------
         dict
-            `bin_edges` (n + 1,) float64; `hist` (n,) int64 rows a bin; `file_id_codes_in_bins`, a list of n ascending
+            `bin_edges` (n + 1,) float64; `hist` (n,) int64 rows per bin; `file_id_codes_in_bins`, a list of n ascending
             id arrays; `n_missing`, values in no bin; `group`, where the key was found; for one bin a category also
             `categories` (n,) and `labels`, their names from the `.attribset` where it has them.
         """
@@ -279,7 +279,7 @@ class DatasetExplorer:
         Parameters
         ----------
         group
-            where the array is looked for first; None for everywhere
+            the group that is searched first; None for everywhere
         key
             the array's name
         bins_or_categories
@@ -336,7 +336,7 @@ class DatasetExplorer:
 
         Parameters
         ----------
-        where : gets the table, gives a truth value a row
+        where : gets the table, returns one truth value per row
         **equal : a column's name and its value, or a list of values
         """
         table = self.files

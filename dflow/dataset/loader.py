@@ -41,7 +41,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Subset = Literal["train", "validation", "test"]
 
 RANDOM = "random"
-"""The key that asks for a split without stratification."""
+"""The key of a split without stratification."""
 
 
 class DatasetLoader:
@@ -54,11 +54,11 @@ class DatasetLoader:
     Parameters
     ----------
     merged_store_path, parquet_file_path
-        The `.dataset` and `.infoset`; the latter is looked for beside the former.
+        The `.dataset` and `.infoset`; the latter is searched for beside the former.
     item_loader_func
         ``f(graph_file, label_file, data_id)`` that loads a sample from files of your own instead of the `.dataset`.
     graph_files, labels
-        The files that it gets, one a sample, in id order; ``<flow>/graph_data/<name>.pt`` by default. With graph
+        The files that it gets, one per sample, in id order; ``<flow>/graph_data/<name>.pt`` by default. With graph
         files alone, without a dataset, only random splits are possible.
     file_code_start
         The file id of ``graph_files[0]``.
@@ -128,7 +128,7 @@ class DatasetLoader:
         force_reset: bool = False,
         group_by: str | Sequence[Any] | None = None,
     ) -> tuple[int, int, int]:
-        """Divide the files, with every label of `key` in the asked shares.
+        """Divide the files, with every label of `key` in the requested shares.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class DatasetLoader:
         force_reset
             Replace a different split that this loader made before.
         group_by
-            ``"content_hash"``, ``"geometry"``, another column of the `.infoset` or one value a file: files of one
+            ``"content_hash"``, ``"geometry"``, another column of the `.infoset` or one value per file: files of one
             value stay on one side.
 
         Returns
@@ -217,7 +217,7 @@ class DatasetLoader:
 
     def load_split(self, path: AnyPath | None = None) -> tuple[int, int, int]:
         """Take a stored split: samples are found by the content of their source, whatever it is called and wherever it
-        lies, else by name. Samples that the split does not know are in no subset; a warning names them, and what the
+        lies, else by name. Samples that the split does not list are in no subset; a warning names them, and what the
         split has beside the samples.
 
         Parameters
@@ -512,7 +512,7 @@ def _request(
     seed: int,
     group_by: str | Sequence[Any] | None,
 ) -> dict[str, Any]:
-    """How a split was asked for, as JSON can hold it."""
+    """The request of a split, as JSON can hold it."""
     return {
         "key": key,
         "group": group,

@@ -35,7 +35,7 @@ def _groups(store: DatasetStore) -> list[tuple[str, str]]:
 
 
 def summary_line(store: DatasetStore) -> str:
-    """One line: samples, rows a group."""
+    """One line: samples, rows per group."""
     rows = ", ".join(f"{store.n_rows(g):,} {g}" for g in store.row_groups)
     return f"{store.folder.path.name}: {store.n_files:,} samples" + (f", {rows}" if rows else "")
 
@@ -58,7 +58,7 @@ def table_of_contents(store: DatasetStore, table_columns: Iterable[str]) -> str:
 
 
 def to_html(store: DatasetStore) -> str:
-    """The listing for notebooks: one folded table a group."""
+    """The listing for notebooks: one folded table per group."""
     parts = [f"<div><strong>{html.escape(summary_line(store))}</strong>"]
     for group, title in _groups(store):
         rows = "".join(
@@ -79,7 +79,7 @@ def split_to_html(title: str, sizes: Sequence[int] | None, request: Mapping[str,
     ----------
     title : a line about the loader
     sizes : samples of each subset, in the order of `SUBSETS`; None where no split was made
-    request : how the split was asked for; nothing for one that was not
+    request : the arguments of the split; empty where there were none
     """
     page = f"<div><strong>{html.escape(title.strip('<>'))}</strong>"
     if sizes is None:
@@ -89,6 +89,6 @@ def split_to_html(title: str, sizes: Sequence[int] | None, request: Mapping[str,
         f"<tr><td>{subset}</td><td>{size:,}</td><td>{size / total:.1%}</td></tr>"
         for subset, size in zip(SUBSETS, sizes, strict=True)
     )
-    asked = ", ".join(f"{key}={value!r}" for key, value in request.items() if value is not None)
+    arguments = ", ".join(f"{key}={value!r}" for key, value in request.items() if value is not None)
     head = "<tr><th>subset</th><th>samples</th><th>share</th></tr>"
-    return f"{page}<table>{head}{rows}</table><div>{html.escape(asked)}</div></div>"
+    return f"{page}<table>{head}{rows}</table><div>{html.escape(arguments)}</div></div>"

@@ -1,4 +1,4 @@
-"""Is a dataset what it says it is: files, checksums, offsets, ids, tables."""
+"""Check a dataset against its own records: files, checksums, offsets, ids, tables."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _wrong_checksums(path: Path, manifest: Manifest, skip: set[str]) -> Iterator
 
 
 def _strangers(path: Path, manifest: Manifest) -> Iterator[str]:
-    """Files that the manifest does not know: a chunk among them would be read as data."""
+    """Files that the manifest does not list: a chunk among them would be read as data."""
     for folder, _, names in os.walk(path):
         for name in sorted(names):
             relative = os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/")
@@ -98,7 +98,7 @@ def _check_rows(path: Path) -> Iterator[str]:
         n_rows = int(stated["n_rows"])
         for name, array in sorted(arrays.items()):
             if array.shape[0] != n_rows:
-                yield f"{group}/{name}: {array.shape[0]} rows, the dataset's attributes say {n_rows}"
+                yield f"{group}/{name}: {array.shape[0]} rows, the dataset's attributes state {n_rows}"
         if group != FILE_GROUP:
             yield from _check_offsets(root, group, n_files, n_rows, arrays[id_array(group)])
 
@@ -114,7 +114,7 @@ def _check_offsets(root: zarr.Group, group: str, n_files: int, n_rows: int, ids:
     file = _group(root, FILE_GROUP)
     starts, counts = (np.asarray(file[name][:]) for name in (row_start(group), row_count(group)))  # type: ignore[index]  # arrays
     if len(starts) != n_files:
-        yield f"{row_start(group)}: {len(starts)} files, the dataset's attributes say {n_files}"
+        yield f"{row_start(group)}: {len(starts)} files, the dataset's attributes state {n_files}"
         return
     expected = np.concatenate([[0], np.cumsum(counts)])
     if (counts < 0).any() or not np.array_equal(starts, expected[:-1]) or expected[-1] != n_rows:
@@ -166,14 +166,14 @@ def _read_whole(file: Path) -> None:
         n_rows = [table.read_row_group(group).num_rows for group in range(table.num_row_groups)]
         stated = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]
         if n_rows != stated or sum(n_rows) != table.metadata.num_rows:
-            raise ValueError(f"its row groups hold {sum(n_rows)} rows, its footer says {table.metadata.num_rows}")
+            raise ValueError(f"its row groups hold {sum(n_rows)} rows, its footer states {table.metadata.num_rows}")
 
 
 def _check_build(file: Path, manifest: Manifest) -> Iterator[str]:
     try:
         build = table_build(file)
-    except ValueError as error:  # of JSON or text, in what the table says of itself
-        yield f"{file.name}: what it says of its dataset cannot be read: {error}"
+    except ValueError as error:  # of JSON or text, in the table's metadata
+        yield f"{file.name}: its metadata cannot be read: {error}"
         return
     if build not in ("", manifest.build):
         yield f"{file.name}: belongs to another build of the dataset; run the merge again"

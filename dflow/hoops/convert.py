@@ -46,7 +46,7 @@ def convert_storage(source: DataStorage | str | os.PathLike[str], target: DataSt
             target.save_data(f"{group}/{_free(name, group, target)}", origin.load_data(key))
         for key, value in origin.get_metadata().items():
             target.save_metadata(_free(key, FILE_GROUP, target), value)
-        target.take_places(origin)
+        target.copy_places(origin)
     finally:
         target.nan_policy = policy
         if origin is not source:

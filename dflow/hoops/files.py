@@ -1,4 +1,4 @@
-"""Finding CAD files: where to look is a provider's business, which names to take the retriever's."""
+"""Find CAD files: a provider lists a place's files, a retriever selects those that are CAD files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CADFileRetriever:
     Parameters
     ----------
     storage_provider
-        Where to look.
+        The provider that lists the files.
     formats
         Suffixes with or without the dot, in any case; those that dflow reads when left out. Files with ``.gz``
         behind count too.

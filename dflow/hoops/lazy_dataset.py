@@ -1,4 +1,4 @@
-"""A merged dataset before it is written: dask-backed, for a look at the data and as the merge's oracle."""
+"""A merged dataset before it is written: dask-backed, to inspect the data and to check the merge."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ _TEXT_CODECS = frozenset({"vlen-utf8", "msgpack2", "json2"})
 
 
 class _Files(Protocol):
-    """The files of a hierarchy by relative path."""
+    """The files of a hierarchy, by relative path."""
 
     path: str
 
@@ -237,7 +237,7 @@ def _by_array(names: Iterable[str], keys: frozenset[str]) -> dict[str, list[str]
 
 
 def _stated_bytes(codec_id: str, chunk: Any) -> int:
-    """What a chunk says it expands to; 0 where the codec does not expand or is bounded when it runs."""
+    """The bytes that a chunk states to expand to; 0 where the codec does not expand or is bounded when it runs."""
     if codec_id == "zstd":
         size = frame_content_bytes(chunk)
         if size < 0:
@@ -291,7 +291,7 @@ def _fill_value(fill: Any, dtype: np.dtype[Any]) -> Any:
 
 
 class ZipFiles:
-    """The members of a zip, as `Zarr2Store` wants them."""
+    """The members of a zip, as `Zarr2Store` reads them."""
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = MAX_STORE_BYTES) -> None:
         self._reader = ZipReader(path, max_bytes=max_bytes)

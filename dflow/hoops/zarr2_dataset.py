@@ -1,6 +1,6 @@
-"""A merged `.dataset` that HOOPS AI wrote, opened as it is: Zarr v2 in a zip or a folder, with one id a row.
+"""A merged `.dataset` that HOOPS AI wrote, opened as it is: Zarr v2 in a zip or a folder, with one id per row.
 
-It shows itself as one of dflow's own: the metadata of each array in Zarr v3's words, and the row offsets that dflow
+It appears as one of dflow's own: the metadata of each array in the form of Zarr v3, and the row offsets that dflow
 stores, found from the ids. Written to the published description of the format; nothing is converted or copied.
 """
 
@@ -35,7 +35,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def is_zarr2(path: str | os.PathLike[str]) -> bool:
-    """Whether a path looks like a Zarr v2 hierarchy: a file (dflow's own datasets are folders), or a folder with a
+    """Whether a path may be a Zarr v2 hierarchy: a file (dflow's own datasets are folders), or a folder with a
     ``.zgroup``.
     """
     return os.path.isfile(path) or os.path.isfile(os.path.join(path, ".zgroup"))
@@ -44,8 +44,8 @@ def is_zarr2(path: str | os.PathLike[str]) -> bool:
 class Zarr2Dataset:
     """What `DatasetFolder` is for dflow's own datasets. Safe to share between threads.
 
-    Row groups are those with ids, ``file_id_code_<group>`` or ``file_id``, ascending. Arrays with one entry a sample
-    are file values wherever they lie; an array that is neither is left out, and a log message says so. The number of
+    Row groups are those with ids, ``file_id_code_<group>`` or ``file_id``, ascending. Arrays with one entry per sample
+    are file values wherever they lie; an array that is neither is left out with a log message. The number of
     samples is that of the `.infoset`, or one more than the largest id where there is none.
 
     Raises
@@ -103,7 +103,7 @@ class Zarr2Dataset:
                 raise DamagedDatasetError(str(error)) from error
 
     def array_attributes(self, key: str) -> dict[str, Any]:
-        """What the hierarchy says of an array beside its layout."""
+        """The attributes of an array."""
         return self._store.attributes(key)
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class Zarr2Dataset:
             elif array.shape[0] == n_files:
                 arrays[f"{FILE_GROUP}/{name}"] = array
             else:
-                logger.warning("%s: %s has neither one entry a row nor one a sample; left out", self.path, key)
+                logger.warning("%s: %s has neither one entry per row nor one per sample; left out", self.path, key)
         return arrays
 
     def _ids(self, array: Zarr2Array) -> Array:
@@ -203,7 +203,7 @@ class Zarr2Array:
         return rows
 
     def metadata(self, row_dimension: str) -> Mapping[str, Any]:
-        """The array's description in the words of Zarr v3.
+        """The array's description in the form of Zarr v3.
 
         HOOPS AI names the rows of each array by itself; here all arrays of a group share `row_dimension`.
         """

@@ -16,7 +16,7 @@ from dflow.schema.model import ArraySpec, FieldSpec, Schema
 
 @lru_cache(maxsize=64)
 def dtype_name(dtype: np.dtype[Any]) -> str:
-    """The dtype's name as schemas say it: numpy's, and ``str`` for text of any kind.
+    """The dtype's name in schemas: numpy's, and ``str`` for text of any kind.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def is_text(array: NDArray[Any]) -> bool:
 
 
 def fit_array(array: NDArray[Any], spec: ArraySpec, where: str) -> NDArray[Any]:
-    """The array as its declaration says: its rank, its dtype, its rules.
+    """The array as it is declared: its rank, its dtype, its rules.
 
     Casts that keep the meaning are made: numbers and bools to a float (integers beyond 2**24 lose digits in float32),
     floats of another width, integers and bools to an integer that holds all values, whole floats to an integer.
@@ -117,7 +117,7 @@ def _refuse(array: NDArray[Any], broken: NDArray[np.bool_], rule: str, where: st
 
 
 def check_field(schema: Schema, name: str, value: Any) -> Any:
-    """A metadata value as its declaration says; any value passes where the field is not declared.
+    """A metadata value as it is declared; any value passes where the field is not declared.
 
     A categorical field declared as an integer also takes text: a declared label becomes its code, other text is kept
     where no labels or values are declared and gets its code at the merge. None always passes: the value is missing.

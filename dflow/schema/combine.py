@@ -1,4 +1,4 @@
-"""Two schemas become one."""
+"""The union of two schemas."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _agree_listed(what: str, first: tuple[_T, ...], second: tuple[_T, ...]) -> t
 
 
 def _agree(what: str, first: _T, second: _T) -> _T:
-    """The one of the two that was said (`None` was not); an error where both were and differ."""
+    """The one of the two that was given (`None` was not); an error where both were and differ."""
     if first is None:
         return second
     if second is None or repr(first) == repr(second):  # repr: NaN fill values are equal

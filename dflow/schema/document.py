@@ -23,7 +23,7 @@ _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _RULES = frozenset({"min_value", "max_value", "allowed_values", "unit"})
 ARRAY_ARGUMENTS = _ARRAY_KEYS | _RULES
 FIELD_ARGUMENTS = _FIELD_KEYS | _RULES
-"""What can be said of an array and of a field. Documents may say more: those are annotations, and kept."""
+"""The known arguments of an array and of a field. Others are annotations, and are kept."""
 
 
 def parse_schema(document: Mapping[str, Any]) -> Schema:
@@ -103,7 +103,7 @@ def canonical_json(schema: Schema) -> str:
 
 
 def array_to_dict(spec: ArraySpec) -> dict[str, Any]:
-    """One array's public dictionary; what was not said stays out."""
+    """One array's public dictionary; what was not given is left out."""
     document: dict[str, Any] = {"dims": list(spec.dims), "dtype": spec.dtype, "description": spec.description}
     if spec.fill_value is not None:
         document["fill_value"] = _json_number(spec.fill_value)
@@ -193,10 +193,10 @@ def _parse_target(target: Any, dtype: str, where: str) -> str:
     if not dtype.startswith("int"):
         raise SchemaError(
             f"{where}: refers_to={target!r} makes its values row numbers, but its dtype is {dtype}; take int32 or "
-            "int64, where -1 says that there is no row"
+            "int64, where -1 means that there is no row"
         )
     if target == FILE_GROUP:
-        raise SchemaError(f"{where}: refers_to={target!r} has one row a sample; name a group that has rows")
+        raise SchemaError(f"{where}: refers_to={target!r} has one row per sample; name a group that has rows")
     return str(target)
 
 

@@ -1,4 +1,4 @@
-"""What a schema says, as frozen values: groups of arrays, metadata fields, and where undeclared metadata goes."""
+"""A schema as frozen values: groups of arrays, metadata fields, and where undeclared metadata goes."""
 
 from __future__ import annotations
 

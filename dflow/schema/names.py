@@ -25,13 +25,13 @@ FILE_TABLE_NAMES = (
     "stream_cache_3d",
     "content_hash",
 )
-"""The columns of the table of files that say who a sample is; a value of the sample cannot be told from them."""
+"""The columns of the table of files that identify a sample; a value of the sample may not have their names."""
 
 OPEN_NAMES = frozenset({"flow_name"})
 """Of these, those that a sample may give a value of its own."""
 
 BATCH_NAMES = ("batch", "ptr")
-"""What a batch of samples says of each group's rows: the sample of each, and where each sample begins."""
+"""The arrays that a batch adds to each group: the sample of each row, and where each sample begins."""
 
 DERIVED_PREFIXES = ("file_id_code", "row_start_", "row_count_")
 """How the arrays begin that the merge adds."""
@@ -62,7 +62,7 @@ def name_fault(name: object) -> str | None:
 
 @lru_cache(maxsize=4096)
 def reserved_for(name: str, group: str, groups: tuple[str, ...]) -> str | None:
-    """What the product itself keeps under the name of an array or of a value per sample; None where it is free.
+    """What dflow itself stores under the name of an array or of a value per sample; None where it is free.
 
     The one list of the names that collide at a later stage: in the dataset, the table of files, a batch.
 
@@ -82,7 +82,7 @@ def reserved_for(name: str, group: str, groups: tuple[str, ...]) -> str | None:
     if name == FILE_GROUP:
         return "it is the dimension of the values per sample"
     owner = next((other for other in groups if name.startswith(f"has_{other}_")), None)
-    return f"such names say which samples have an array of group {owner!r}" if owner else None
+    return f"such names mark the samples that have an array of group {owner!r}" if owner else None
 
 
 def free_name(name: str) -> str:

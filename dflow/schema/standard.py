@@ -152,7 +152,7 @@ def resolve_group(schema: Schema, group: str) -> GroupSpec | None:
 def resolve_array(schema: Schema, group: str, name: str) -> ArraySpec | None:
     """What is known of an array: the schema's declaration, else the standard one; None where there is neither.
 
-    A declaration that says nothing about NaN takes the standard array's policy, one of integers that says nothing
+    A declaration without a NaN policy takes the standard array's policy, one of integers that says nothing
     about what they refer to takes the standard array's group. A standard array in a group for which the schema
     declares another row dimension takes that dimension.
 

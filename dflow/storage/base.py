@@ -35,7 +35,7 @@ from dflow.storage.values import check_length, storable_array
 logger = logging.getLogger(__name__)
 
 FILE_SIZES = "file_sizes_KB"
-"""The metadata branch that says how large each array is; it is computed, not stored."""
+"""The metadata branch that holds the size of each array; it is computed, not stored."""
 
 
 class DataStorage(ABC):
@@ -88,7 +88,7 @@ class DataStorage(ABC):
 
     @abstractmethod
     def get_file_path(self, key: str) -> str:
-        """Where the data of `key` lies; ``""`` asks for the whole store."""
+        """Where the data of `key` lies; ``""`` stands for the whole store."""
 
     @abstractmethod
     def format(self) -> str:
@@ -172,7 +172,7 @@ class DataStorage(ABC):
             self._note_by_name(key, *prepared)
         self._place_by_name()
 
-    def take_places(self, other: DataStorage) -> None:
+    def copy_places(self, other: DataStorage) -> None:
         """Regard what `other`, whose copy this is, took without a group as taken so here.
 
         Parameters
@@ -250,7 +250,7 @@ class DataStorage(ABC):
         Parameters
         ----------
         key : a name, or names with slashes between
-        value : what JSON knows, or what is converted to it
+        value : what JSON can hold, or what is converted to it
 
         Raises
         ------
@@ -258,7 +258,7 @@ class DataStorage(ABC):
             If the key is no key or its name is reserved, data of that name is there, or a value and a branch would have
             one name.
         UnsupportedDataError
-            If the value is of a type that JSON does not know and dflow does not convert, or a list or branch is longer
+            If the value is of a type that JSON cannot hold and dflow does not convert, or a list or branch is longer
             than 64 KiB as JSON.
         SchemaError
             If it does not fit the declared field.
@@ -454,7 +454,7 @@ class DataStorage(ABC):
             self._by_name[name] = place
 
     def _place_by_name(self) -> None:
-        """Move arrays without a group to the one that their name tells where the rows fit, else to one of their own."""
+        """Move arrays without a group to the one of their name where the rows fit, else to a group of their own."""
         for name, place in list(self._by_name.items()):
             group, array = group_of_name(name), self._get_array(place)
             fits = len(array) == self._n_rows_beside(group)

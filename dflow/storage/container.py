@@ -25,7 +25,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _CENTRAL = struct.Struct("<4s4B4HL2L5H2L")
 _END = struct.Struct("<4s4H2LH")
 _LOCAL_MAGIC, _CENTRAL_MAGIC, _END_MAGIC = b"PK\3\4", b"PK\1\2", b"PK\5\6"
-_VERSION, _UNIX, _DATE, _TIME = 20, 3, 0x21, 0  # 1980-01-01 00:00, the earliest date a zip can say
+_VERSION, _UNIX, _DATE, _TIME = 20, 3, 0x21, 0  # 1980-01-01 00:00, the earliest date that a zip can hold
 _UTF8, _ENCRYPTED = 0x800, 0x1
 _STORED, _DEFLATED = 0, 8
 _MODE = (stat.S_IFREG | 0o644) << 16
@@ -41,7 +41,7 @@ without a comment."""
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where a member lies in the zip and what its directory says of it; sizes in bytes."""
+    """Where a member lies in the zip and what its directory states of it; sizes in bytes."""
 
     name: str
     method: int
@@ -104,7 +104,7 @@ _STORE_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLO
 def size_and_directory_crc(path: str | os.PathLike[str]) -> tuple[int, int]:
     """A store's size in bytes and the CRC-32 of its directory, (0, 0) where there is none to read.
 
-    Reads the directory without parsing it, twenty times cheaper than opening the store: a million samples are looked at
+    Reads the directory without parsing it, twenty times cheaper than opening the store: a million samples are examined
     on every run. The zip has no comment, as dflow writes it.
     """
     try:
@@ -170,7 +170,7 @@ class ZipReader:
         Raises
         ------
         DamagedStoreError
-            If there is no such member or its bytes are not what the directory says.
+            If there is no such member or its bytes are not what the directory states.
         """
         member = self.members.get(name)
         if member is None:

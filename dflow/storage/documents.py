@@ -1,4 +1,4 @@
-"""The JSON documents of a Zarr v3 hierarchy, written by hand: one a node, and all of them again in the root.
+"""The JSON documents of a Zarr v3 hierarchy, written by hand: one per node, and all of them again in the root.
 
 Zarr v3 core specification for groups and arrays; ``consolidated_metadata`` as zarr-python 3 writes it; data type
 ``string`` and codec ``vlen-utf8`` as in zarr-extensions.
@@ -22,7 +22,7 @@ _FILL = {"bool": "false", "int": "-1", "uint": "0", "float": '"NaN"', "complex":
 
 @dataclass(frozen=True, slots=True)
 class ArrayDocument:
-    """What an array's document says of it."""
+    """The content of an array's document."""
 
     dtype: str
     shape: tuple[int, ...]

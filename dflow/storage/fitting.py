@@ -49,7 +49,7 @@ def fit_to_schema(schema: Schema, group: str, name: str, array: NDArray[Any]) ->
 
 
 def check_finite(schema: Schema, group: str, name: str, array: NDArray[Any], *, policy: NanPolicy) -> None:
-    """Apply the array's policy for NaN and inf; `policy` where neither the schema nor the standard table says one.
+    """Apply the array's policy for NaN and inf; `policy` where neither the schema nor the standard table has one.
 
     Raises
     ------
@@ -68,7 +68,9 @@ def check_finite(schema: Schema, group: str, name: str, array: NDArray[Any], *, 
 
 
 def check_finite_value(schema: Schema, name: str, value: Any, *, policy: NanPolicy) -> None:
-    """The same for a flat metadata value, one number per sample. Lists and branches are nobody's column: kept as given.
+    """The same for a flat metadata value, one number per sample.
+
+    Lists and branches make no column and are kept as given.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class JsonStorageHandler(DataStorage):
     Parameters
     ----------
     nan_policy
-        of arrays for which the schema says nothing: "raise", "warn" or "allow"
+        of arrays for which the schema declares none: "raise", "warn" or "allow"
     json_dir_path
         The folder; made where it is missing, read where it is a store already.
 

@@ -43,7 +43,7 @@ def locate(key: str, schema: Schema) -> tuple[str, str]:
 
     ``group/array`` means itself. Deeper keys are joined: ``graph/edges/source`` is ``edges_source`` in ``graph``, as
     HOOPS AI names it after its merge. A bare name is the array that the schema declares under it, else
-    that of the group which the name tells (`group_of_name`).
+    that of the group that belongs to the name (`group_of_name`).
 
     Raises
     ------
@@ -54,7 +54,7 @@ def locate(key: str, schema: Schema) -> tuple[str, str]:
     if not rest:
         owners = schema.groups_with_array(key)
         if len(owners) > 1:
-            raise BadKeyError(f"key {key!r} could be in {' or '.join(owners)}; say which: '{owners[0]}/{key}'")
+            raise BadKeyError(f"key {key!r} could be in {' or '.join(owners)}; give the whole key: '{owners[0]}/{key}'")
         return (owners[0] if owners else group_of_name(key)), key
     if group == METADATA_GROUP:
         raise BadKeyError(f"key {key!r}: the group {METADATA_GROUP!r} is reserved; use save_metadata")

@@ -15,7 +15,7 @@ class MemoryStorage(DataStorage):
 
     Parameters
     ----------
-    nan_policy : of arrays for which the schema says nothing: "raise", "warn" or "allow"
+    nan_policy : of arrays for which the schema declares none: "raise", "warn" or "allow"
 
     Examples
     --------

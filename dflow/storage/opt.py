@@ -20,7 +20,7 @@ FORMAT = 1
 """The version of what the root's attributes mean."""
 
 BY_NAME = "by_name"
-"""The root's attribute that says where arrays lie that were saved without a group; a later stage may move them."""
+"""The root's attribute that holds the groups of arrays that were saved without one; a later stage may move them."""
 
 
 class OptStorage(DataStorage):
@@ -33,7 +33,7 @@ class OptStorage(DataStorage):
     Parameters
     ----------
     nan_policy
-        of arrays for which the schema says nothing: "raise", "warn" or "allow"
+        of arrays for which the schema declares none: "raise", "warn" or "allow"
     store_path
         The path without `compress_extension` (with it is the same).
     compress_extension

@@ -5,7 +5,7 @@
     <flows_outputdir>/flows/<name>/
       <name>.flow  <name>.dataset/  <name>.infoset  <name>.attribset
       error_summary.json  flow_log.log  run.json  report.html
-      encoded/<sample>.data       one file a sample
+      encoded/<sample>.data       one file per sample
       stream_cache/<sample>.png   preview; <sample>.glb  mesh
       .dflow/                     the flow's memory: records of finished items, the owner's lock
 """

@@ -23,7 +23,7 @@ from dflow.storage.values import json_words
 from dflow.storage.zarrzip import outline_zip_store, read_zip_store
 
 NOT_SET = "not set"
-"""What a table says where a code has a name and no description."""
+"""The description of a code that has a name only."""
 
 NO_VALUES = frozenset({"Item", "Flow name", DESCRIPTIONS, FILE_SIZES})
 """Metadata that is no value of the sample: what it came from, which flow made it, tables and sizes."""

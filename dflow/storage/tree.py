@@ -106,7 +106,7 @@ class MetadataTree:
 
 
 def _node_key(path: tuple[str, ...]) -> str:
-    """Where a non-finite leaf is stored; its attribute says the path, so that this name need not invert."""
+    """Where a non-finite leaf is stored; its attribute holds the path, so that this name need not invert."""
     name = "/".join(
         quote(part, safe=" ", errors="backslashreplace") if part.strip(".") else f"%{part}" for part in path
     )

@@ -67,14 +67,16 @@ def _kind_name(array: NDArray[Any]) -> str:
 
 def _advice(kind: str) -> str:
     if kind in "mM":
-        return "convert dates and durations to int64 with .astype('int64') and say the unit in the schema's description"
+        return (
+            "convert dates and durations to int64 with .astype('int64') and state the unit in the schema's description"
+        )
     if kind == "S":
         return "decode bytes to text first"
     return "use numbers, bools or text of equal lengths in every row"
 
 
 def storable_metadata(value: Any, where: str, *, _depth: int = 0) -> Any:
-    """A private copy of `value` made of what JSON knows; NaN and inf stay floats, and go into arrays when they are
+    """A private copy of `value` made of what JSON can hold; NaN and inf stay floats, and go into arrays when they are
     written.
 
     numpy scalars and arrays become numbers and lists, dates ISO 8601 text, paths text, enums their values, tuples

@@ -120,7 +120,7 @@ def read_zip_store(
     DamagedStoreError
         If the file is truncated, foreign, or a checksum does not match.
     StoreLimitError
-        If what is asked for would expand to more than `max_bytes`.
+        If the requested arrays would expand to more than `max_bytes`.
     KeyNotFoundError
         If a key is not there.
     """

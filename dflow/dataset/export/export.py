@@ -1,7 +1,7 @@
 """A merged dataset in other formats, written a block of samples at a time.
 
 Memory stays at a few blocks, whatever the dataset's size. Nothing written holds a pickle. The output appears whole,
-by a rename, or not at all; it is byte-equal for equal datasets, except that HDF5 promises no bytes.
+by a rename, or not at all; it is byte-equal for equal datasets, except that HDF5 does not guarantee equal bytes.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def export_dataset(
     Raises
     ------
     DatasetError
-        If `out` exists or may not be replaced, an unknown format is asked for, or a library is missing.
+        If `out` exists or may not be replaced, the format is unknown, or a library is missing.
     UnknownKeyError
         If there is no such group, array or id.
     """
@@ -112,7 +112,7 @@ def _chosen_ids(store: DatasetStore, ids: Sequence[int | range] | None) -> Array
     if ids is None:
         return np.arange(store.n_files, dtype=np.int64)
     ranges = [i if isinstance(i, range) else range(int(i), int(i) + 1) for i in ids]
-    for wanted in ranges:  # before they become arrays: a slip of the hand may ask for more than the memory holds
+    for wanted in ranges:  # before they become arrays: a mistyped range may need more memory than there is
         for end in (wanted[0], wanted[-1]) if wanted else ():
             if not 0 <= end < store.n_files:
                 known = f"ids 0 to {store.n_files - 1}" if store.n_files else "none"
@@ -150,9 +150,9 @@ def _tables(location: DatasetLocation, store: DatasetStore, ids: Array) -> tuple
 
 
 def _check_place(path: Path, form: str, location: DatasetLocation, *, overwrite: bool) -> None:
-    """Refuse to write where other data would go: `overwrite` is said of an export, a wrong name must cost no more."""
+    """Refuse to write over other data; with `overwrite`, over anything but an export."""
     if not overwrite and os.path.lexists(path):
-        raise DatasetError(f"{path} exists; remove it, choose another name, or say that it shall be replaced")
+        raise DatasetError(f"{path} exists; remove it, choose another name, or pass overwrite=True (--overwrite)")
     place, dataset = path.resolve(), location.dataset.resolve()
     sources = [dataset, *(table.resolve() for table in (location.infoset, location.attribset) if table is not None)]
     held = next((source for source in sources if source.is_relative_to(place)), None)

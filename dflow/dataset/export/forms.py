@@ -1,4 +1,4 @@
-"""The formats of an export that are folders: Parquet tables a group, and one file a sample (`.npz`, `.pt`).
+"""The formats of an export that are folders: one Parquet table per group, or one file per sample (`.npz`, `.pt`).
 
 A `Writer` gets the samples in blocks, in id order, and at the end the two tables.
 """
@@ -43,10 +43,12 @@ class Writer(Protocol):
 
 
 class ParquetWriter:
-    """A table a group, ``<group>.parquet``: `file_id_code`, then the arrays; trailing dimensions are fixed-size lists.
+    """One table per group, ``<group>.parquet``: `file_id_code`, then the arrays.
 
-    ``file.parquet`` has a row a sample: the `.infoset`, and the file values that it lacks. Each block of samples is a
-    row group.
+    Trailing dimensions are fixed-size lists.
+
+    ``file.parquet`` has one row per sample: the `.infoset`, and the file values that it lacks. Each block of samples
+    is a row group.
     """
 
     def __init__(self, path: Path, reader: SampleReader, ids: Array) -> None:
@@ -91,10 +93,10 @@ class ParquetWriter:
 
 
 class ArraysWriter:
-    """A file a sample, ``<id>.npz``, with the members ``group/array``, ``file/value`` and ``id``.
+    """One file per sample, ``<id>.npz``, with the members ``group/array``, ``file/value`` and ``id``.
 
-    The file's name is the id, never the sample's name: a stranger's table may hold any. Arrays that a sample does not
-    have (it holds fill values only because others have them) are left out.
+    The file's name is the id, never the sample's name: a table of unknown origin may hold any. Arrays that a sample
+    does not have (it holds fill values only because others have them) are left out.
     """
 
     suffix = ".npz"
@@ -132,7 +134,7 @@ class ArraysWriter:
 
 
 class GraphWriter(ArraysWriter):
-    """A file a sample, ``<id>.pt``: a dictionary of tensors; `dflow.dataset.training.torch.to_geometric` makes a
+    """One file per sample, ``<id>.pt``: a dictionary of tensors; `dflow.dataset.training.torch.to_geometric` makes a
     graph of PyTorch Geometric from it.
     """
 

@@ -1,4 +1,4 @@
-"""The export to HDF5: one file, a group a group, datasets that grow block by block."""
+"""The export to HDF5: one file, an HDF5 group per group, datasets that grow block by block."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ class DatasetFolder:
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
-        """What `manifest.json` says; empty for a dataset without one."""
+        """The content of `manifest.json`; empty for a dataset without one."""
         try:
             found: Mapping[str, Any] = json.loads(self.read_bytes(MANIFEST))
         except FileNotFoundError:
@@ -205,7 +205,7 @@ class DatasetFolder:
 
     @property
     def listed_files(self) -> Mapping[str, Any]:
-        """Every file that the manifest promises, by relative path."""
+        """Every file that the manifest lists, by relative path."""
         files: Mapping[str, Any] = self.manifest.get("files", {})
         return files
 

@@ -1,4 +1,4 @@
-"""What a dataset is on disk: names, chunk and shard sizes, Zarr metadata. The one place that knows.
+"""What a dataset is on disk: names, chunk and shard sizes, Zarr metadata. Defined here only.
 
 ::
 
@@ -6,13 +6,13 @@
       zarr.json            {"dflow": {...}, "schema": {...}}, consolidated metadata
       manifest.json        every file below with its bytes and CRC-32
       faces/zarr.json      consolidated too, so that a group opens alone
-      faces/face_areas/zarr.json  c.0  c.1 …      one file a shard
+      faces/face_areas/zarr.json  c.0  c.1 …      one file per shard
       faces/file_id_code_faces/…
-      file/face_count/…    one value a sample
+      file/face_count/…    one value per sample
 
-The metadata is written by hand, as the Zarr v3 core specification and the ``sharding_indexed`` codec say, so that the
-bytes do not depend on the zarr release at hand. Chunk keys take the separator ``.``: a shard is a file, not a folder
-with a file.
+The metadata is written by hand, as the Zarr v3 core specification and the ``sharding_indexed`` codec define it, so that
+the bytes do not depend on the zarr release at hand. Chunk keys take the separator ``.``: a shard is a file, not a
+folder with a file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dflow.records import Scalar
 from dflow.schema.names import NODE_DOCUMENT
 
 FORMAT = 1
-"""Of the dataset's layout; a reader that knows only smaller numbers must refuse."""
+"""Of the dataset's layout; a reader that supports only smaller numbers must refuse."""
 
 CODECS = ("bytes", "zstd", "crc32c")
 """Of a shard's chunks; shards that were coded otherwise cannot be taken over into a new dataset."""
@@ -219,7 +219,7 @@ def _sharding(chunk_shape: list[int], level: int) -> dict[str, Any]:
 
 
 def json_fill(value: np.generic) -> Any:
-    """A fill value as Zarr v3 metadata wants it: "NaN" and "Infinity" as text, complex numbers as pairs."""
+    """A fill value as Zarr v3 metadata holds it: "NaN" and "Infinity" as text, complex numbers as pairs."""
     plain = value.item()
     if isinstance(plain, complex):
         return [_json_float(plain.real), _json_float(plain.imag)]

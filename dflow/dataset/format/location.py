@@ -42,7 +42,7 @@ def locate(
     infoset: AnyPath | None = None,
     attribset: AnyPath | None = None,
 ) -> DatasetLocation:
-    """Find the parts of a dataset. A named path wins over the `.flow` file's; unnamed tables are looked for beside
+    """Find the parts of a dataset. A named path wins over the `.flow` file's; unnamed tables are searched for beside
     the dataset.
 
     Raises
@@ -111,7 +111,7 @@ def _named_parts(path: Path) -> dict[str, Path | None]:
 
 
 def _resolve(value: str, flow_file: Path, key: str) -> Path:
-    """A stored path, relative to the `.flow` file's folder. An absolute one of a moved folder is looked for beside
+    """A stored path, relative to the `.flow` file's folder. An absolute one of a moved folder is searched for beside
     the `.flow`.
     """
     below = Below(flow_file.parent)

@@ -1,6 +1,6 @@
 """The list of a dataset's files: what must exist, with bytes and CRC-32.
 
-Zarr reads a missing chunk as fill values, so only a list can say that a dataset is whole. `manifest.json` is the last
+Zarr reads a missing chunk as fill values, so only a list shows that a dataset is complete. `manifest.json` is the last
 file written.
 """
 
@@ -58,7 +58,7 @@ def make_manifest(files: Iterable[WrittenFile], inputs: str, blocks: Mapping[str
 
 
 def write_file(root: str, path: str, content: bytes) -> WrittenFile:
-    """Write one small file of a dataset that nobody reads yet."""
+    """Write one small file of a dataset that is not published yet."""
     with open(os.path.join(root, path), "xb") as file:
         file.write(content)
     return WrittenFile(path, len(content), isal_zlib.crc32(content))
@@ -119,5 +119,5 @@ def missing_files(dataset: str | os.PathLike[str], manifest: Manifest) -> list[s
             faults.append(f"{path}: {error.strerror}")
             continue
         if found != size:
-            faults.append(f"{path}: {found:,} bytes, the manifest says {size:,}")
+            faults.append(f"{path}: {found:,} bytes, the manifest lists {size:,}")
     return faults

@@ -1,6 +1,6 @@
-"""Rows of one array, straight from the shard files: a cached index, one read, one decode.
+"""Rows of one array, read directly from the shard files: a cached index, one read, one decode.
 
-zarr-python answers any request on any store through an event loop and one task a chunk; for our own layout (a regular
+zarr-python answers any request on any store through an event loop and one task per chunk; for our own layout (a regular
 grid along the rows, whole trailing shape in every chunk, sharded or not) a few lines of numpy do the same work
 without that cost. Arrays laid out in any other way are read through zarr. The format is that of the Zarr v3
 specification, sharding codec included
@@ -51,8 +51,8 @@ _DECODERS: Mapping[str, Decoder] = {"zstd": zstd.decompress, "blosc": blosc.deco
 class ChunkLayout:
     """How an array lies in its files.
 
-    `rows_per_file` and `rows_per_chunk` count rows; they are equal where there is no sharding. `checked` says that a
-    CRC-32C follows every encoded chunk.
+    `rows_per_file` and `rows_per_chunk` count rows; they are equal where there is no sharding. `checked` is true where
+    a CRC-32C follows every encoded chunk.
     """
 
     rows_per_file: int
@@ -128,7 +128,7 @@ class ShardFiles(Protocol):
 class RowReader:
     """Rows of one array of an open dataset.
 
-    `read` may be called from many threads and after a fork. Shard indexes are kept (16 bytes a chunk). Pickles small.
+    `read` may be called from many threads and after a fork. Shard indexes are kept (16 bytes per chunk). Pickles small.
     """
 
     def __init__(self, folder: ShardFiles, path: str, metadata: Mapping[str, Any]) -> None:
@@ -162,7 +162,7 @@ class RowReader:
         n_rows = self.shape[0] if self.shape else 1
         stop = n_rows if stop is None else stop
         if not 0 <= start <= stop <= n_rows:
-            raise DatasetError(f"rows {start}:{stop} of {self.path} were asked for; it has {n_rows}")
+            raise DatasetError(f"rows {start}:{stop} of {self.path} were requested; it has {n_rows} rows")
         if self.layout is None:
             return self._read_through_zarr(start, stop)
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)

@@ -5,7 +5,7 @@ A shard is the inner chunks, each ``bytes`` + ``zstd`` + ``crc32c`` coded, one b
 specification, read by plain zarr and xarray.
 
 We write these bytes ourselves because zarr-python's writer needs the whole shard in memory (twice: raw and coded) and
-takes 1.4 to 2 times the CPU for the same bytes (91 MB float32, zstd level 3, 128 rows a chunk: 0.44 s there, 0.22 s
+takes 1.4 to 2 times the CPU for the same bytes (91 MB float32, zstd level 3, 128 rows per chunk: 0.44 s there, 0.22 s
 here; ``python -m tests.benchmarks.merge``). A streaming writer holds one inner chunk.
 """
 

@@ -86,7 +86,7 @@ def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFra
 
 
 def table_build(path: str | os.PathLike[str]) -> str:
-    """The build of the dataset that a table belongs to, "" when it does not say.
+    """The build of the dataset that a table belongs to, "" where it does not state one.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def table_rows(path: str | os.PathLike[str]) -> int:
 
 
 def with_memory(manifest: Manifest, infoset: str | os.PathLike[str]) -> Manifest:
-    """The manifest with what `.infoset` remembers of the merge that made it; unchanged where it belongs to another.
+    """The manifest with what `.infoset` records of the merge that made it; unchanged where it belongs to another.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def label_columns(path: Path | None) -> frozenset[str]:
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
-        return frozenset()  # whoever needs the table itself gets the error
+        return frozenset()  # reading the table itself raises the error
     texts = {name for name in schema.names if _is_text(schema.field(name).type)}
     words = {name: (f"{name}_label", f"{name}_label_word") for name in schema.names if name not in texts}
     return frozenset(name for name, labels in words.items() if not texts.isdisjoint(labels))

@@ -1,6 +1,6 @@
 """What every array of the merged dataset is, and which samples contradict that. Pure.
 
-A declared array is what the schema says (rank, dtype, fill value); what the schema leaves open (the trailing sizes)
+A declared array is what the schema declares (rank, dtype, fill value); what the schema leaves open (the trailing sizes)
 and what it does not declare is decided by the majority of the samples that have rows there. A sample that contradicts
 the decision is rejected, and the merge goes on without it. Ties go to the smaller value in sort order, so that the
 arrival order never matters.
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _Variant = tuple[str, tuple[int, ...], tuple[str, ...]]
-"""dtype, trailing shape, dims: how one array looks in some samples."""
+"""dtype, trailing shape, dims: one form of an array among the samples."""
 
 _UNKNOWN = -1
 """A trailing size of a declared array that no sample has; `_name_dimensions` replaces it."""
@@ -182,18 +182,18 @@ def _find_contradictions(
     census: Census,
     faults: dict[int, list[str]],
 ) -> None:
-    want = resolved.layout
-    dtype = "str" if resolved.coded else want.dtype
+    expected = resolved.layout
+    dtype = "str" if resolved.coded else expected.dtype
     for number, (found, trailing, _) in holders:
-        if _casts(found, dtype) and trailing == want.trailing:
+        if _casts(found, dtype) and trailing == expected.trailing:
             continue
         members = census.members(number)
-        if want.group != FILE_GROUP:
-            members = members[census.rows[want.group][members] > 0]
-        judge = "the schema" if resolved.declared else "the majority of the samples"
-        expected = "×".join(["rows", *(str(size) if size != _UNKNOWN else "?" for size in want.trailing)])
+        if expected.group != FILE_GROUP:
+            members = members[census.rows[expected.group][members] > 0]
+        authority = "the schema" if resolved.declared else "the majority of the samples"
+        wanted = "×".join(["rows", *(str(size) if size != _UNKNOWN else "?" for size in expected.trailing)])
         shape = "×".join(["rows", *map(str, trailing)])
-        message = f"{key}: {found} of shape {shape} contradicts {judge}: {dtype} of shape {expected}"
+        message = f"{key}: {found} of shape {shape} contradicts {authority}: {dtype} of shape {wanted}"
         for member in members:
             faults.setdefault(int(member), []).append(message)
 
@@ -203,7 +203,7 @@ def _name_dimensions(resolved: Mapping[str, ResolvedArray], schema: Schema) -> d
 
     The row dimension is the schema's, else the most frequent. A trailing name that stands for several sizes gets the
     size as a suffix; one that equals the row dimension or repeats within an array gets the position. Sizes that
-    nobody knows are taken from an array of the group whose dimension has that name.
+    are unknown are taken from an array of the group whose dimension has that name.
     """
     out: dict[str, ResolvedArray] = {}
     for group in sorted({array.layout.group for array in resolved.values()}):

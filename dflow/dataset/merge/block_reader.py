@@ -24,7 +24,7 @@ from dflow.storage.paths import DATA_SUFFIX, Below
 from dflow.storage.zarrzip import read_zip_store
 
 _DAMAGE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ESPIPE})
-"""Errors that say something about one file, not about the process or the file system."""
+"""Errors that concern one file, not the process or the file system."""
 
 Piece: TypeAlias = tuple[NDArray[Any] | None, int]
 """Rows of an array, None where the samples lack it, and their number."""
@@ -150,7 +150,7 @@ class _Reader:
             if columns and all(form.all_fit(column, counts) for form, column in zip(self.forms, columns, strict=True)):
                 joined = (join_chunks(form, column, counts) for form, column in zip(self.forms, columns, strict=True))
                 return {name: [(rows, len(rows))] for name, rows in zip(self.names, joined, strict=True)}
-        except (DamagedStoreError, OSError):  # said, or read after all, by whoever takes sample by sample
+        except (DamagedStoreError, OSError):  # reported, or read after all, when the samples are read one by one
             pass
         return None
 
@@ -207,7 +207,7 @@ class _Reader:
             return [array[None] for array in arrays]
         for name, array in zip(names, arrays, strict=True):
             if len(array) != block.counts[k]:
-                raise DamagedStoreError(f"{path}: {name} has {len(array)} rows, its record says {block.counts[k]}")
+                raise DamagedStoreError(f"{path}: {name} has {len(array)} rows, its record states {block.counts[k]}")
         return arrays
 
     def _pieces(self, found: Mapping[int, Sequence[_Content]]) -> dict[str, list[Piece]]:

@@ -1,6 +1,6 @@
 """Reading arrays whose place and form are known, without parsing the store that holds them.
 
-A merge opens every `.data` file once a group and knows from the sample's record what is in it. The record also holds
+A merge opens every `.data` file once per group, and the sample's record states what is in it. The record also holds
 the CRC-32 of the zip directory: where that matches, the directory is the one that dflow wrote, and looking up four
 members in it is enough. Opening a file of 25 members costs 0.01 ms this way, 0.3 ms through `read_zip_store`, which
 checks every member and parses every document.
@@ -39,7 +39,11 @@ _ENTRY = struct.Struct("<4s12x3LH12xL")
 
 _TAIL_BYTES = 32 * 1024
 _FLAGS = os.O_RDONLY
-for _name in ("O_BINARY", "O_NONBLOCK", "O_NOFOLLOW"):  # a pipe would wait; whoever reads a link examines it first
+for _name in (
+    "O_BINARY",
+    "O_NONBLOCK",
+    "O_NOFOLLOW",
+):  # opening a pipe would block; links are examined by the slower reader
     _FLAGS |= getattr(os, _name, 0)
 
 
@@ -84,11 +88,11 @@ class ChunkForm:
 
     @cached_property
     def row_bytes(self) -> int:
-        """Bytes of one row; 0 of text, whose bytes nobody knows."""
+        """Bytes of one row; 0 of text, whose size is unknown."""
         return 0 if self.dtype == "str" else self.row_items * np.dtype(self.dtype).itemsize
 
     def fits(self, chunk: bytes, n_rows: int) -> bool:
-        """Whether a chunk is of this form; what is in text only its decoding tells."""
+        """Whether a chunk is of this form; text is checked when it is decoded."""
         n_bytes = n_rows * self.row_bytes
         if n_bytes < RAW_BYTES:
             return len(chunk) == n_bytes or self.dtype == "str"
@@ -121,8 +125,8 @@ class ChunkReader:
     def read(self, path: str, *, n_bytes: int, crc: int) -> list[bytes] | None:
         """The members' content, their checksums verified; None where the file is not of the plain form that this reads.
 
-        `n_bytes` and `crc` are what the sample's record says of the file. None means nothing about damage: whoever
-        gets it reads the file through `read_zip_store`, which says what is wrong or reads it after all.
+        `n_bytes` and `crc` are those of the sample's record. None does not mean damage: the caller then
+        reads the file through `read_zip_store`, which reports the fault or reads it after all.
 
         Raises
         ------

@@ -79,8 +79,8 @@ def resolve_fields(
 ) -> tuple[dict[str, ResolvedField], dict[int, list[str]]]:
     """What each field will be, and the reasons why samples (by index) are rejected.
 
-    A declared field is what the schema says; another one is text or number by majority. Integers among floats become
-    floats, bools among numbers 0 and 1: neither is a contradiction.
+    A declared field is what the schema declares; another one is text or number by majority. Integers among floats
+    become floats, bools among numbers 0 and 1: neither is a contradiction.
     """
     resolved: dict[str, ResolvedField] = {}
     faults: dict[int, list[str]] = {}
@@ -135,7 +135,7 @@ def _kind_of_dtype(dtype: str) -> str:
 
 
 def _surely_fit(field: ResolvedField, values: Collection[Scalar]) -> bool:
-    """Whether a look at all values together shows that none has a fault; many fields are of one kind throughout."""
+    """Whether a check of all values at once shows that none has a fault; many fields are of one kind throughout."""
     if set(map(type, values)) != {_TYPES.get(field.kind)}:
         return False
     if field.kind != "int" or field.categorical:
@@ -149,13 +149,13 @@ def _fault(field: ResolvedField, value: Scalar) -> str | None:
     if (field.kind == "str") != isinstance(value, str):
         return f"{value!r} contradicts {_authority(field)}: {field.kind}"
     if field.kind == "int" and isinstance(value, float) and not value.is_integer():
-        return f"{value!r} is no integer, which {_authority(field)} says"
+        return f"{value!r} is no integer, which {_authority(field)} requires"
     if field.kind == "int" and not field.categorical:
         low, high = _limits(field.dtype)
         if not low <= int(value) <= high:
             return f"{value!r} does not fit into {field.dtype}"
     if field.kind == "bool" and not isinstance(value, bool) and value not in (0, 1):
-        return f"{value!r} is no bool, which {_authority(field)} says"
+        return f"{value!r} is no bool, which {_authority(field)} requires"
     return None
 
 

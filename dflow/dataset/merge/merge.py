@@ -266,7 +266,7 @@ class _Damaged(Exception):
 
 
 def _suffix(damaged: Mapping[str, str]) -> str:
-    """What tells the nodes of a second attempt from those of the first, which a cluster may still remember."""
+    """A suffix for the keys of a second attempt's nodes; a cluster may still hold the first's results."""
     return f"-without-{len(damaged)}" if damaged else ""
 
 
@@ -301,7 +301,7 @@ def write_what_is_known(root: str, plan: MergePlan) -> list[WrittenFile]:
 
 
 def root_attributes(plan: MergePlan) -> dict[str, Any]:
-    """What the dataset says of itself."""
+    """The dataset's own attributes."""
     groups = {name: {"dimension": g.dimension, "n_rows": g.n_rows} for name, g in plan.groups.items()}
     head = {"format": FORMAT, "groups": groups, "n_files": len(plan.samples), "version": __version__}
     return {"dflow": head, "schema": schema_to_dict(plan.schema)}

@@ -2,7 +2,7 @@
 group.
 
 Reading and writing are one node because `Delayed` does not fuse: as two, blocks would travel between workers. What a
-node gets is compact (`Block`), what it returns small (`ShardRecord`); it runs in a Dask worker, in any order, more
+node receives is compact (`Block`), what it returns small (`ShardRecord`); it runs in a Dask worker, in any order, more
 than once if need be.
 """
 
@@ -54,7 +54,7 @@ class ShardJob:
 
 
 class Nodes(Sequence[Delayed]):
-    """Nodes that are made when they are asked for: the blocks of ten million samples together would fill the client."""
+    """Nodes that are made on access: the blocks of ten million samples together would fill the client."""
 
     def __init__(self, jobs: Sequence[tuple[str, int]], make: Callable[[str, int], Delayed]) -> None:
         self._jobs, self._make = jobs, make
@@ -98,7 +98,7 @@ def shard_nodes(
 
 
 def word_nodes(plan: MergePlan, locate: Locator, *, suffix: str = "") -> Nodes:
-    """One node a block of each group that has text arrays; keys ``words-<group>-000012`` and `suffix`."""
+    """One node per block of each group that has text arrays; keys ``words-<group>-000012`` and `suffix`."""
     coded = {g.name: tuple(a.target for a in g.arrays if a.coded) for g in plan.groups.values()}
 
     def make(group: str, index: int) -> Delayed:
@@ -124,7 +124,7 @@ def _cost(plan: MergePlan, group: GroupPlan, index: int) -> float:
 
 
 def _node(function: Callable[[], ShardRecord], key: str) -> Delayed:
-    # traverse=False: dask would look for collections in every field of the job, sample by sample.
+    # traverse=False: dask would search for collections in every field of the job, sample by sample.
     return delayed(function, pure=False, traverse=False)(dask_key_name=key)
 
 

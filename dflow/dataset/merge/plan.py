@@ -3,7 +3,7 @@ is opened.
 
 Samples are sorted by (source, body) and numbered 0..N-1. Each group's rows are the samples' rows in that order, so a
 sample is a slice and its first row a cumulated sum. A shard is a range of rows; a binary search in the offsets gives
-the samples it reads. Columns are numpy arrays: a plan of ten million samples holds eight bytes a sample and group
+the samples it reads. Columns are numpy arrays: a plan of ten million samples holds eight bytes per sample and group
 beside the names, and a `Block` is cut out of it only when its task is made.
 """
 
@@ -326,7 +326,7 @@ def _target(
 
 
 def _file_columns(columns: Sequence[FileColumn], groups: Mapping[str, GroupPlan]) -> tuple[FileColumn, ...]:
-    """The samples' own values, and what the plan knows of each sample: first row, row count, and what it lacks.
+    """The samples' own values, and what the plan adds for each sample: first row, row count, and what it lacks.
 
     The plan's names win: a user's value of such a name would break every reader of the dataset. It takes another one;
     storages refuse nearly all such names, but not those that groups of other samples make.
@@ -370,7 +370,7 @@ def _column_target(
 
 
 def _description(schema: Schema, group: str, name: str) -> dict[str, str]:
-    """What an array is, where the schema or the standard says it."""
+    """The description of an array, where the schema or the standard has one."""
     field = schema.field(name) if group == FILE_GROUP else None
     known = field or resolve_array(schema, group, name)
     return {"description": known.description} if known and known.description else {}

@@ -57,7 +57,7 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A dataset that nobody reads yet. `folder` is new for every attempt, so a straggler of a dead run cannot write
+    """A dataset that is not published yet. `folder` is new for every attempt, so a late task of a dead run cannot write
     into it.
     """
 
@@ -114,7 +114,7 @@ class Build:
 
     def discard(self) -> None:
         """Remove the build and, after an exchange, the dataset that it replaced."""
-        for _ in range(3):  # a straggler of a dead run may add a file while we delete
+        for _ in range(3):  # a late task of a dead run may add a file meanwhile
             shutil.rmtree(self.folder, ignore_errors=True)
             if not self.folder.exists():
                 return
@@ -177,7 +177,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Hand the small files that decide about a build to the disk before the marker says ready."""
+    """Flush the small files that decide about a build to the disk before the marker is written."""
     for path in (folder / "dataset" / MANIFEST, folder / "infoset", folder / "attribset"):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -188,7 +188,10 @@ def _sync_tree(folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class OldShard:
-    """One shard of every array of a group, as the published dataset has it. `digest` says which block made it."""
+    """One shard of every array of a group, as the published dataset has it.
+
+    `digest` is that of the block that made it.
+    """
 
     root: str
     digest: str
@@ -225,7 +228,7 @@ def old_shard(manifest: Manifest, root: str, block: Block, targets: Sequence[Arr
 
 
 def link_shard(old: OldShard, root: str) -> list[WrittenFile] | None:
-    """Link the old files into a new dataset; None, and perhaps some links, where one is not what its manifest says.
+    """Link the old files into a new dataset; None, and perhaps some links, where one differs from its manifest.
 
     Files are linked after their checksum was verified, so a shard that rotted on the disk is written anew. A link
     that is there already is a repeated task's.

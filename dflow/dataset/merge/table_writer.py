@@ -1,4 +1,4 @@
-"""`.infoset` and `.attribset`: the words of a dataset, in Parquet.
+"""Write `.infoset` and `.attribset`, the Parquet tables beside a dataset.
 
 Equal content gives equal bytes: fixed column order, fixed row groups, no timings. Pages carry checksums. Rows are
 written in groups, so that ten million samples need no more memory than their plan.
@@ -56,11 +56,11 @@ def write_infoset(
     manifest: Manifest | None = None,
     table_name: str = "file_info",
 ) -> None:
-    """Write one row a sample in id order: who it is, where its pictures lie, and all its file values.
+    """Write one row per sample in id order: its identity, the paths of its pictures, and all its file values.
 
-    `stream_cache` is looked through once for the previews that exist; their paths are stored relative to its parent.
+    `stream_cache` is listed once for the previews that exist; their paths are stored relative to its parent.
     A categorical value takes two columns, the code under its name and its word under ``<name>_label``; a missing
-    value is null. A value ``flow_name`` of the samples takes the place of the flow's name. The metadata remember what
+    value is null. A value ``flow_name`` of the samples takes the place of the flow's name. The metadata record what
     the dataset of `manifest` was merged from (`with_memory`).
     """
     previews = set(os.listdir(stream_cache)) if stream_cache.is_dir() else set()
@@ -151,7 +151,7 @@ def attribute_tables(plan: MergePlan, words: Mapping[str, Sequence[str]]) -> dic
     """All tables of `.attribset`: description tables, categorical fields, and the vocabularies of text arrays.
 
     A table that the samples describe themselves (``descriptions/category``) adds what a field's own vocabulary does
-    not say: names for ids, and descriptions. A text array's table bears its name, or ``group/name`` where that is
+    not have: names for ids, and descriptions. A text array's table bears its name, or ``group/name`` where that is
     taken.
     """
     tables: dict[str, Vocabulary] = dict(plan.tables)

@@ -1,6 +1,6 @@
 """Which files satisfy a condition.
 
-A condition is a function of a Dataset that returns booleans. It is run on an empty Dataset first, which tells its
+A condition is a function of a Dataset that returns booleans. It is run on an empty Dataset first, which shows its
 dimensions and the columns that it touches; only these are read then. A condition on file values alone is answered on
 the `file` dimension (files without rows count too); one that touches rows is answered per row, with the file values
 it uses gathered to the rows, and a file matches if any of its rows does.
@@ -55,7 +55,7 @@ class Variable:
 
 
 class _Probe(BackendArray):
-    """An array of the right type and hardly any rows, which notes that it was read."""
+    """An array of the right type and hardly any rows, which records that it was read."""
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], touched: set[str]) -> None:
         self.name, self.shape, self.dtype, self.touched = name, shape, dtype, touched
@@ -106,12 +106,12 @@ def plan(store: DatasetStore, group: str, where: Condition) -> Plan:
     if len(row_dims) > 1:
         raise QueryError(
             f"the condition spans two row dimensions, {' and '.join(map(str, row_dims))}: "
-            "a row of the one has no partner in the other; ask one condition a group, "
+            "a row of the one has no partner in the other; pass one condition per group, "
             "get_file_list(where={'faces': …, 'edges': …})"
         )
     if not row_dims and FILE_GROUP not in dims:
         raise QueryError(
-            f"the condition has dimensions {dims}, neither files nor rows of {group!r}: it cannot tell files apart"
+            f"the condition has dimensions {dims}, neither files nor rows of {group!r}: it cannot select files"
         )
     row_group = _row_group(store, group, variables, touched, str(row_dims[0])) if row_dims else None
     for name in sorted(touched):
@@ -145,7 +145,7 @@ def _aligned(store: DatasetStore, a: str, b: str) -> bool:
 def _row_group(
     store: DatasetStore, group: str, variables: Mapping[str, Variable], touched: Iterable[str], row_dim: str
 ) -> str:
-    """The group whose row offsets fit the condition's rows: the asked one where its dimension is meant."""
+    """The group whose row offsets fit the condition's rows: the requested one where its dimension is meant."""
     if row_dim == store.row_dimension(group) and group != FILE_GROUP:
         return group
     return next(variables[n].column.group for n in sorted(touched) if variables[n].dims[0] == row_dim)
@@ -302,7 +302,7 @@ class GuardedArray(np.ndarray[Any, np.dtype[Any]]):
             if word is not None:
                 raise QueryError(
                     f"the condition compares {self.column!r}, which holds numbers, with the text {word!r}; compare "
-                    f"codes, which explorer.get_descriptions({self.column!r}) lists, or ask for the word: "
+                    f"codes, which explorer.get_descriptions({self.column!r}) lists, or filter by the word: "
                     f"explorer.filter_files_by_metadata({self.column}_label={word!r})"
                 )
 

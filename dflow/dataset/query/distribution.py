@@ -166,7 +166,7 @@ class Scan:
 
 
 def choose_bins(scan: Scan, bins: Bins, *, fill: bool = False) -> Binning:
-    """Turn what a caller asks for into edges or categories; `fill` adds the integers between the categories."""
+    """Turn the requested bins into edges or categories; `fill` adds the integers between the categories."""
     if bins is not None and not isinstance(bins, (int, np.integer)):
         return _given_edges(scan, bins)
     kind = scan.column.dtype.kind

@@ -145,7 +145,7 @@ def _state_dtype(name: str, column: Column) -> Any:
 def _reduce_block(
     scan: Scan, first_row: int, values: Array, how: str, mean: Array | None
 ) -> tuple[int, dict[str, Array]]:
-    """Partial results for the files that a block of rows meets; `mean` (n_files, …) is needed for squares."""
+    """Partial results for the files that have rows in a block; `mean` (n_files, …) is needed for squares."""
     first, counts = scan.store.span(scan.column.group).counts_within(first_row, first_row + len(values))
     valid = scan.valid(first_row, values)
     missing = None if valid is None else ~valid.reshape(-1, *(1 for _ in values.shape[1:]))

@@ -60,7 +60,7 @@ def mentioned_reductions(store: DatasetStore, statement: str) -> list[tuple[str,
 def files_table(
     store: DatasetStore, infoset: pd.DataFrame, reductions: Iterable[tuple[str, str, str, str]], reduce: Reduce
 ) -> pd.DataFrame:
-    """The `.infoset` with the file values that it lacks, row counts, and the reductions asked for, as columns."""
+    """The `.infoset` with the file values that it lacks, row counts, and the requested reductions, as columns."""
     extra: dict[str, Array] = {}
     for name, column in store.group(FILE_GROUP).items():
         if len(column.shape) == 1 and name not in infoset.columns and not name.startswith("row_start_"):

@@ -1,6 +1,6 @@
 """A merged dataset opened for reading: its groups, its columns, and where each sample's rows lie.
 
-Opening reads one metadata file. Nothing here knows xarray; numpy in, numpy out.
+Opening reads one metadata file. Works with numpy only, without xarray.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One array of the dataset: `dims` has one name a dimension, the row dimension first."""
+    """One array of the dataset: `dims` has one name per dimension, the row dimension first."""
 
     group: str
     name: str
@@ -76,13 +76,13 @@ class RowSpan:
         return int(self.start[-1] + self.count[-1]) if len(self.start) else 0
 
     def files(self, first: int, last: int) -> tuple[int, int]:
-        """The half-open range of file ids whose rows meet rows `first` to `last` (excluded)."""
+        """The half-open range of file ids that have rows among `first` to `last` (excluded)."""
         low = int(np.searchsorted(self.start, first, side="right")) - 1
         high = int(np.searchsorted(self.start, last, side="left"))
         return max(low, 0), max(high, low, 0)
 
     def counts_within(self, first: int, last: int) -> tuple[int, Array]:
-        """First file id that meets the rows, and how many of the rows each file has from there on."""
+        """First file id that has some of the rows, and how many of the rows each file has from there on."""
         low, high = self.files(first, last)
         begin = np.maximum(self.start[low:high], first)
         end = np.minimum(self.start[low:high] + self.count[low:high], last)
@@ -216,7 +216,9 @@ class DatasetStore:
         try:
             span = RowSpan(self.file_value(row_start(group)), self.file_value(row_count(group)))
         except UnknownKeyError as error:
-            message = f"{self.folder.path} says nothing about where the rows of {group!r} lie ({row_start(group)})"
+            message = (
+                f"{self.folder.path} does not state where the rows of {group!r} begin: it has no {row_start(group)}"
+            )
             raise DamagedDatasetError(message) from error
         ends = span.start + span.count
         if len(span.start) != self.n_files or np.any(span.start[1:] != ends[:-1]) or np.any(span.count < 0):
@@ -245,7 +247,7 @@ class DatasetStore:
 
 
 def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
-    """Open a `.dataset` folder, or a `.dataset` that HOOPS AI wrote; its `.infoset` tells which file values became
+    """Open a `.dataset` folder, or a `.dataset` that HOOPS AI wrote; its `.infoset` shows which file values became
     codes without being declared so.
 
     Raises

@@ -56,7 +56,7 @@ def read_block(store: DatasetStore, group: str, name: str, start: int, stop: int
 
 
 def gather_block(store: DatasetStore, group: str, name: str, start: int, stop: int) -> Array:
-    """A file value of the samples that rows `start` to `stop` of `group` belong to, one entry a row."""
+    """A file value of the samples that rows `start` to `stop` of `group` belong to, one entry per row."""
     first, counts = store.span(group).counts_within(start, stop)
     return np.repeat(store.file_value(name)[first : first + len(counts)], counts, axis=0)
 
@@ -95,7 +95,7 @@ def file_slice(store: DatasetStore, group: str, file_id: int, names: Iterable[st
         column = store.column(group, name)
         dims = dimension_names(column, sizes)
         if name == f"{ID_PREFIX}{group}":
-            values = np.full(stop - start, file_id, column.dtype)  # what the column says, without reading it
+            values = np.full(stop - start, file_id, column.dtype)  # the column's values, without reading them
         else:
             values = store.read(group, name, start, stop)
         variables[name] = xr.Variable(dims, values, fastpath=True)
@@ -138,6 +138,6 @@ def _run_block(
 
 
 def data_tree(store: DatasetStore) -> xr.DataTree:
-    """The whole dataset as a lazy tree, one node a group."""
+    """The whole dataset as a lazy tree, one node per group."""
     nodes: Mapping[str, xr.Dataset] = {f"/{group}": group_dataset(store, group) for group in store.columns}
     return xr.DataTree.from_dict(dict(nodes), name=store.folder.path.name)

@@ -42,7 +42,7 @@ Place = tuple[int, int]
 class Arena:
     """One block of shared memory from which the arrays of a batch are cut, one after the other.
 
-    The first bytes say whether a batch lies in it that somebody still reads, and whether the receiver has kept it.
+    The first bytes state whether a batch in it is still in use, and whether the receiver has kept it.
     Belongs to one worker and thread; the receiver writes these two bytes only.
     """
 

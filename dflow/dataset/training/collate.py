@@ -30,7 +30,7 @@ def collate(items: Sequence[Item], index_arrays: Mapping[str, str] | None = None
     Parameters
     ----------
     index_arrays
-        The arrays that hold row numbers and the groups that they number: what the items of a `CADDataset` say of
+        The arrays that hold row numbers and the groups that they number: what the items of a `CADDataset` state of
         themselves, else the standard arrays, when left out.
 
     Returns
@@ -46,7 +46,7 @@ def collate(items: Sequence[Item], index_arrays: Mapping[str, str] | None = None
 
 
 def index_arrays_of(item: Item) -> Mapping[str, str]:
-    """The arrays of an item that hold row numbers: as it says itself, else the standard ones."""
+    """The arrays of an item that hold row numbers: its own where it has them, else the standard ones."""
     return item.index_arrays if isinstance(item, IndexedItem) else INDEX_ARRAYS
 
 

@@ -14,7 +14,7 @@ from dflow.errors import DatasetError
 class PartGraph(Data):
     """A sample as `torch_geometric.data.Data` whose row numbers PyTorch Geometric's batches shift.
 
-    `increments` says which attributes hold row numbers of which group, and how many rows the sample has of it (see
+    `increments` states which attributes hold row numbers of which group, and how many rows the sample has of it (see
     `dflow.dataset.training.graphs.graph_fields`). Attributes that are not listed there, the user's own, are batched as
     PyTorch Geometric batches any.
     """

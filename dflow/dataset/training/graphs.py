@@ -26,8 +26,8 @@ def graph_fields(
 
     Parameters
     ----------
-    index_arrays : the arrays ``group/array`` that hold row numbers, and the groups that they number; what the item says
-        of itself, else the standard ones, when left out
+    index_arrays : the arrays ``group/array`` that hold row numbers, and the groups that they number; what the item
+        states of itself, else the standard ones, when left out
     absent : arrays that are left out; their rows count
     """
     counts = {key.partition("/")[0]: len(value) for key, value in item.items() if key != ID and np.ndim(value)}

@@ -29,7 +29,7 @@ Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Array]
 
 
 class IndexedItem(dict[str, Any]):
-    """A sample that says which of its arrays hold row numbers: `index_arrays` maps ``group/array`` to the group whose
+    """A sample that states which of its arrays hold row numbers: `index_arrays` maps ``group/array`` to the group whose
     rows are numbered.
     """
 
@@ -41,7 +41,7 @@ class IndexedItem(dict[str, Any]):
 def choose_columns(store: DatasetStore, columns: Sequence[str] | None) -> tuple[Column, ...]:
     """Columns by ``group/array`` or group name; all arrays and file values, face-pair arrays apart, by default.
 
-    Face-pair arrays grow with the square of the faces, so they are read only when asked for.
+    Face-pair arrays grow with the square of the faces, so they are read only where they are named.
     """
     if columns is None:
         columns = [g for g in store.row_groups if g != "faceface"] + [FILE_GROUP]
@@ -86,7 +86,7 @@ class Samples:
         return Samples(self.ids[positions], rows, values, {g: c[positions] for g, c in self.counts.items()})
 
     def bytes_of(self, positions: Array) -> int:
-        """How much memory `select` asks for."""
+        """Bytes that `select` allocates for rows."""
         lengths = {g: int(c[positions].sum()) for g, c in self.counts.items()}
         return sum(lengths[k.partition("/")[0]] * (a[:1].nbytes or a.itemsize) for k, a in self.rows.items())
 

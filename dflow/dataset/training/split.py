@@ -1,9 +1,9 @@
 """Dividing files into training, validation and test: pure functions over a membership matrix.
 
 Stratification follows Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data" (ECML PKDD 2011):
-the rarest label first, its files dealt to the subsets that still want most of it. Where the paper deals one file at a
+the rarest label first, its files dealt to the subsets that still need most of it. Where the paper deals one file at a
 time, all files of a label are dealt at once here, ordered by the other labels they carry, so that equal files spread
-evenly; that takes one step a label instead of one a file. One label a file is the special case in which no later
+evenly; that takes one step per label instead of one per file. One label per file is the special case in which no later
 label is touched.
 """
 
@@ -69,7 +69,7 @@ def target_sizes(n_files: int, fractions: Fractions) -> Array:
     Raises
     ------
     SplitError
-        If there are fewer files than subsets that want some.
+        If there are fewer files than subsets that need some.
     """
     shares = fractions.as_array()
     wanted = int((shares > 0).sum())
@@ -99,7 +99,7 @@ def apportion(total: int, weights: Array, debt: Array | None = None) -> Array:
 
 
 def stratified_split(membership: Array, fractions: Fractions, *, seed: int, groups: Array | None = None) -> Array:
-    """Divide files so that every label has the asked share in every subset.
+    """Divide files so that every label has the requested share in every subset.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def _interleave(quota: Array) -> Array:
 
 
 def _deal_groups(state: _State, member: Array, groups: Array, rng: np.random.Generator) -> None:
-    """Assign every group of two files or more as a whole, the largest first, to the subset that wants it most."""
+    """Assign every group of two files or more as a whole, the largest first, to the subset that needs it most."""
     if groups.shape != state.assigned.shape:
         raise SplitError(f"group_by gives {groups.shape[0]} values for {len(state.assigned)} files")
     _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
@@ -224,7 +224,8 @@ def stratification_labels(store: DatasetStore, column: Column, categories: Seque
     """(n_files, n_labels) bool: which file has which label of a column.
 
     Codes, booleans and integers of at most 1,000 values are labels themselves; other numbers are cut at their deciles.
-    Files that have none (no rows, NaN, a missing category) share one more label where the column has one value a file.
+    Files that have none (no rows, NaN, a missing category) share one more label where the column has one value
+    per file.
     `categories` restricts the labels to these.
 
     Raises
@@ -237,7 +238,7 @@ def stratification_labels(store: DatasetStore, column: Column, categories: Seque
         if wanted.dtype.kind not in "biuf":
             raise SplitError(
                 f"categories={list(categories)!r} are no numbers, but {column.key} holds numbers: pass the codes; "
-                "DatasetExplorer.get_descriptions tells the code of a word"
+                "DatasetExplorer.get_descriptions lists the code of each word"
             )
         binning = category_bins(wanted)
     else:
@@ -270,7 +271,7 @@ def group_codes(store: DatasetStore, files: pd.DataFrame, group_by: str | Sequen
     ----------
     group_by
         ``"content_hash"`` or any other column of the `.infoset`; ``"geometry"``, files of equal counts, areas and
-        volumes (to six digits), which a copy under another name, place or STEP header still has; or one value a file.
+        volumes (to six digits), which a copy under another name, place or STEP header still has; or one value per file.
 
     Raises
     ------
@@ -288,7 +289,7 @@ def group_codes(store: DatasetStore, files: pd.DataFrame, group_by: str | Sequen
     if len(values) != store.n_files:
         raise SplitError(f"group_by gives {len(values)} values for {store.n_files} files")
     codes = pd.factorize(values, use_na_sentinel=True)[0].astype(np.int64)
-    alone = codes < 0  # an unknown value says nothing about who belongs together
+    alone = codes < 0  # an unknown value makes no group
     codes[alone] = codes.max(initial=-1) + 1 + np.arange(int(alone.sum()))
     return codes
 
@@ -324,7 +325,7 @@ FORMAT = 1
 class SplitMatch:
     """A stored split applied to samples.
 
-    assigned : (n,) int8 subset numbers, −1 for none. unknown : names of the samples that the split does not know.
+    assigned : (n,) int8 subset numbers, −1 for none. unknown : names of the samples that the split does not list.
     missing : names in the split of which there is no sample.
     """
 
@@ -336,7 +337,7 @@ class SplitMatch:
 @dataclass(frozen=True, slots=True)
 class StoredSplit:
     """`subsets` maps train, validation and test to sample names; `contents` to what the samples were made of, in the
-    same order ("" where that is not known); `request` says how the split was asked for.
+    same order ("" where that is not known); `request` holds the arguments of the split.
     """
 
     subsets: Mapping[str, tuple[str, ...]]
@@ -347,7 +348,7 @@ class StoredSplit:
     def of(
         cls, names: Sequence[str], assigned: Array, request: Mapping[str, Any], contents: Sequence[str] = ()
     ) -> StoredSplit:
-        """The split of samples; `assigned` (n,) holds subset numbers, −1 for none; `contents` says what each was made
+        """The split of samples; `assigned` (n,) holds subset numbers, −1 for none; `contents` states what each was made
         of, where that is known.
         """
         known = contents if len(contents) else [""] * len(names)

@@ -39,7 +39,7 @@ class FileItems:
 
 class CADDataset:
     """The samples of one subset, in id order: ``len``, indexing and iteration, which is what torch's `DataLoader`
-    asks of a dataset.
+    requires of a dataset.
 
     An item is a dictionary: ``id``, ``group/array`` with the sample's rows, ``file/name`` with its values. Belongs to
     one process and one thread at a time; pickles small, so that loader workers may be forked or spawned.
@@ -149,7 +149,7 @@ class CADDataset:
         return {old: new for new, old in enumerate(kept)}
 
     def get_items(self, indices: Sequence[int], epoch: int | None = None) -> Samples | list[Any]:
-        """Several samples at once, in the order asked for, after the transforms (see `get_item`): cheaper than one by
+        """Several samples at once, in the requested order, after the transforms (see `get_item`): cheaper than one by
         one.
 
         A `Samples` where nothing has to happen to single items, else a list of items; `collate` takes both.
@@ -180,7 +180,7 @@ class CADDataset:
     ) -> Iterator[Batch]:
         """Ragged batches in the order of a block plan: this worker's fetches of this rank's samples.
 
-        `allocator` is called with the bytes of a batch's rows before they are gathered, and says where
+        `allocator` is called with the bytes of a batch's rows before they are gathered, and returns where
         they go; it is not called for batches that a transform makes.
         """
         if not isinstance(self.source, SampleReader):
@@ -195,8 +195,8 @@ class CADDataset:
             for positions in plan.batches(fetch, epoch, number):
                 wanted = inverse[positions]
                 # What a transform makes anew would not fit in beside what it was made from.
-                direct = allocator if transform is None else None
-                allocate = np.empty if direct is None else direct(samples.bytes_of(wanted))
+                for_rows = allocator if transform is None else None
+                allocate = np.empty if for_rows is None else for_rows(samples.bytes_of(wanted))
                 chosen = samples.select(wanted, allocate)
                 if transform is None:
                     yield collate_samples(chosen, self.index_arrays)
@@ -228,7 +228,7 @@ class CADDataset:
 
 
 def default_graph_files(root: str | os.PathLike[str], names: Sequence[str]) -> tuple[str, ...]:
-    """Where HOOPS AI's scripts keep one graph file a sample: ``<flow>/graph_data/<name>.pt``.
+    """Where HOOPS AI's scripts keep one graph file per sample: ``<flow>/graph_data/<name>.pt``.
 
     Raises
     ------

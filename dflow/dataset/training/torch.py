@@ -19,7 +19,9 @@ try:
     import torch
     from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 except ImportError as error:
-    raise ImportError("this needs PyTorch: pip install 'dflow-cad[torch]', or torch as pytorch.org says") from error
+    raise ImportError(
+        "this needs PyTorch: pip install 'dflow-cad[torch]', or torch as pytorch.org describes"
+    ) from error
 
 
 if TYPE_CHECKING:  # `subset` loads this module when torch is wanted
@@ -163,7 +165,7 @@ class TorchCADDataset(Dataset):
         Parameters
         ----------
         batch_size
-            samples a batch
+            samples per batch
         shuffle
             whether every epoch has an order of its own
         num_workers
@@ -203,7 +205,7 @@ class TorchCADDataset(Dataset):
         Parameters
         ----------
         batch_size
-            samples a batch
+            samples per batch
         shuffle
             whether every epoch has an order of its own
         num_workers
@@ -240,7 +242,7 @@ class _PassEpoch:
         self._cell = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def set(self, epoch: int, loader: DataLoader | None = None) -> None:
-        """Begin a loader's pass; without a loader, say what workers take that know of none."""
+        """Begin a loader's pass; without one, set the epoch of workers that no pass has numbered."""
         if loader is None or loader.persistent_workers:
             self._cell[0] = epoch
         else:  # its workers start now, with this; those of another pass that still runs keep theirs
@@ -378,7 +380,7 @@ def to_geometric(item: Item) -> Any:
         raise DatasetError(
             f"no sample and no exported graph: it has {', '.join(map(repr, item)) or 'nothing'}; pass an item of a "
             "CADDataset (group/array), or what torch.load gives of a file that this version's `dflow export --to pyg` "
-            "wrote (an older one's does not say which arrays are row numbers: export again)"
+            "wrote (an older one's does not state which arrays are row numbers: export again)"
         )
     return graph_class(**geometric_fields(graph_fields(item)))
 

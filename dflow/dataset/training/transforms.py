@@ -171,7 +171,7 @@ class Compose:
 
 
 def at_epoch(transform: Transform | None, epoch: int) -> Transform | None:
-    """The transform for an epoch: what has `for_epoch` is asked for it, also inside `Compose`."""
+    """The transform for an epoch: calls `for_epoch` where there is one, also inside `Compose`."""
     if isinstance(transform, Compose):
         return Compose(tuple(at_epoch(t, epoch) or t for t in transform.transforms))
     for_epoch = getattr(transform, "for_epoch", None)

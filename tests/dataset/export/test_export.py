@@ -16,7 +16,6 @@ from dflow.dataset.export import export
 from dflow.dataset.export.export import export_dataset
 from dflow.dataset.export.forms import to_arrow
 from dflow.dataset.format.location import locate
-from dflow.dataset.training.graphs import graph_fields
 from dflow.errors import DatasetError, UnknownKeyError, UnsupportedDataError
 from dflow.storage.paths import FlowPaths
 from tests.dataset.samples import grid, merge, tree_bytes, write_sample
@@ -161,12 +160,6 @@ def test_a_graph_has_the_names_that_geometric_data_takes(parts, place, tmp_path)
     assert loaded["edge_index"].dtype == torch.int64
     assert loaded["num_nodes"] == parts.counts["faces"][4]
     assert loaded["category"].shape == ()
-
-
-def test_equal_names_of_two_groups_keep_their_group():
-    fields = graph_fields({"id": 3, "faces/types": np.arange(2), "edges/types": np.arange(3), "faces/area": np.ones(2)})
-    assert sorted(fields) == ["area", "edges_types", "faces_types", "id", "increments", "num_nodes"]
-    assert fields["num_nodes"] == 2
 
 
 @pytest.mark.parametrize("form", ["parquet", "npz", "pyg"])

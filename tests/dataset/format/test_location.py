@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dflow.dataset import DatasetExplorer, DatasetLoader
-from dflow.dataset.format.location import locate, read_flow_file
+from dflow.dataset.format.location import locate
 from dflow.dataset.format.manifest import read_manifest
 from dflow.dataset.training.split import read_split
 from dflow.dataset.validate import validate_dataset
@@ -81,8 +81,8 @@ def test_parts_named_by_the_caller_may_lie_anywhere(flow, elsewhere):
 def test_a_copied_folder_opens_its_own_parts_not_those_it_was_copied_from(flow, elsewhere):
     _name(flow, **{key: str(flow.root / name) for key, name in KEYS.items()})
     shutil.copy(flow.flow_file, elsewhere / "flow.flow")
-    assert read_flow_file(elsewhere / "flow.flow")["flow_data"] == elsewhere / "flow.dataset"
-    assert read_flow_file(flow.flow_file)["flow_data"] == flow.dataset
+    assert locate(elsewhere / "flow.flow").dataset == elsewhere / "flow.dataset"
+    assert locate(flow.flow_file).dataset == flow.dataset
 
 
 def test_a_url_is_a_name_like_any_other(flow):

@@ -1,4 +1,4 @@
-"""The manifest says what must exist, and validation finds what does not."""
+"""The manifest lists what must exist, and validation finds what does not."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _flip(path: Path) -> None:
     ("name", "harm", "sign"),
     [
         ("faces/areas/c.0", Path.unlink, "No such file"),
-        ("faces/areas/c.0", _truncate, "bytes, the manifest says"),
+        ("faces/areas/c.0", _truncate, "bytes, the manifest lists"),
         ("faces/areas/c.0", _flip, "checksum"),
         ("file/mass/zarr.json", _flip, "checksum"),
         ("manifest.json", Path.unlink, "cannot be read"),

@@ -7,16 +7,20 @@ import random
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dflow.dataset.format.layout import MergeSettings, ceil_power_of_two, chunk_rows, fill_scalar, json_fill, shard_rows
-from dflow.dataset.merge.columns import _fault as value_fault
-from dflow.dataset.merge.columns import resolve_fields
-from dflow.dataset.merge.plan import MergePlan, plan_merge, predict_peak_bytes
-from dflow.errors import SchemaError
-from dflow.schema import Schema, SchemaBuilder, canonical_json, parse_schema
+from dflow.dataset.format.layout import MergeSettings
+from dflow.dataset.merge.plan import (
+    RUN_BYTES,
+    RUN_SAMPLES,
+    MergePlan,
+    cut_runs,
+    plan_merge,
+    predict_peak_bytes,
+    run_rows,
+)
+from dflow.schema import SchemaBuilder, canonical_json, parse_schema
 from tests.dataset.samples import SMALL, record_of
 
 AREAS = {"faces/areas": ("float32", ())}
@@ -221,51 +225,6 @@ def test_a_users_value_cannot_take_a_name_of_the_plan() -> None:
     assert column(plan, "row_start_faces") == [0]
 
 
-@given(st.integers(0, 10**7), st.integers(0, 10**9), st.integers(1, 10**7))
-def test_chunks_and_shards_are_powers_of_two_that_divide(row_bytes: int, n_rows: int, n_samples: int) -> None:
-    settings = MergeSettings()
-    chunk = chunk_rows(row_bytes, n_rows, settings)
-    shard = shard_rows(row_bytes + 8, n_rows, n_samples, settings)
-    for number in (chunk, shard):
-        assert number == ceil_power_of_two(number)
-    assert min(chunk, shard) * row_bytes <= 2 * max(settings.chunk_bytes, row_bytes)
-    assert shard * (row_bytes + 8) <= max(settings.shard_bytes[1], row_bytes + 8)
-
-
-def test_a_million_samples_make_thousands_of_files() -> None:
-    """60 faces and 150 edges a sample, recipe uvnet."""
-    settings = MergeSettings()
-    files = 0
-    for rows, arrays in ((60, [2800, 12, 4, 4, 4, 4, 8]), (150, [240, 4, 4, 4, 4, 4, 8]), (150, [4, 4, 4, 8])):
-        n_rows = rows * 10**6
-        shard = shard_rows(sum(arrays), n_rows, 10**6, settings)
-        files += -(-n_rows // shard) * len(arrays)
-        for row_bytes in arrays:
-            chunk = min(chunk_rows(row_bytes, n_rows, settings), shard)
-            least = 64 * 1024 if row_bytes > 200 else 256 * 1024  # grids are read a few dozen rows at a time
-            assert row_bytes * chunk <= 1024**2
-            assert row_bytes * chunk > least - row_bytes or chunk == shard
-    assert 1000 < files < 20_000
-
-
-@pytest.mark.parametrize(
-    ("dtype", "fill", "expected"),
-    [("int32", None, -1), ("uint8", None, 255), ("bool", None, False), ("float32", 2, 2.0), ("int16", 3, 3)],
-)
-def test_fill_values(dtype: str, fill: Any, expected: Any) -> None:
-    value = fill_scalar(dtype, fill, what="x")
-    assert value == expected
-    assert value.dtype == dtype
-    assert json_fill(value) == expected
-
-
-def test_fill_values_that_do_not_fit_are_refused() -> None:
-    assert json_fill(fill_scalar("float64", None, what="x")) == "NaN"
-    assert json_fill(fill_scalar("complex64", None, what="x"))[0] == "NaN"
-    with pytest.raises(SchemaError, match="does not fit"):
-        fill_scalar("int8", 300, what="x")
-
-
 def test_the_peak_does_not_grow_with_the_number_of_samples() -> None:
     grids = {"faces/face_uv_grids": ("float32", (10, 10, 7))}
     peaks = [
@@ -282,18 +241,20 @@ def test_a_block_pickles_small() -> None:
     assert len(pickle.dumps(plan.block("faces", 3), 5)) < 200 * 64
 
 
-@given(
-    values=st.lists(
-        st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.booleans(), st.text(max_size=2)), max_size=6
-    ),
-    declared=st.sampled_from([None, "int32", "int64", "float32", "bool", "str"]),
-)
-def test_fields_that_are_looked_at_together_have_the_faults_of_their_values(values: list[Any], declared: Any) -> None:
-    schema = Schema()
-    if declared is not None:
-        builder = SchemaBuilder(domain="CAD")
-        builder.define_file_metadata("x", declared, "a value")
-        schema = parse_schema(builder.build())
-    resolved, faults = resolve_fields({"x": dict(enumerate(values))}, schema)
-    one_by_one = [i for i, value in enumerate(values) if value_fault(resolved["x"], value)]
-    assert sorted(faults) == one_by_one
+@given(st.lists(st.integers(1, 5000), max_size=300), st.sampled_from([0, 1, 300, 3000, 10**7]))
+def test_runs_cover_the_samples_and_hold_what_is_predicted(counts: list[int], row_bytes: int) -> None:
+    runs = list(cut_runs(counts, row_bytes))
+    assert [k for first, stop in runs for k in range(first, stop)] == list(range(len(counts)))
+    for first, stop in runs:
+        assert 0 < stop - first <= RUN_SAMPLES
+        assert stop - first == 1 or sum(counts[first:stop]) * row_bytes <= RUN_BYTES
+        if row_bytes:
+            assert sum(counts[first:stop]) <= run_rows(np.array(counts), row_bytes)
+    if counts:
+        assert runs[0][1] == 1
+        assert runs[-1][1] - runs[-1][0] == 1
+
+
+def test_small_samples_are_read_together() -> None:
+    assert len(list(cut_runs([20] * 1000, 3000))) < 150
+    assert len(list(cut_runs([1] * 1000, 8))) < 20

@@ -14,7 +14,6 @@ import xarray as xr
 from dflow.dataset.explorer import DatasetExplorer
 from dflow.dataset.query.conditions import plan
 from dflow.dataset.query.store import open_store
-from dflow.dataset.query.xarrays import blocks
 from dflow.errors import QueryError, UnknownKeyError
 from tests.dataset.synthetic import Parts, random_parts, write_parts
 
@@ -153,7 +152,7 @@ def test_an_array_of_another_group_is_found_with_a_log_line(
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        (lambda ds: (ds["face_areas"] > 1) & (ds["edge_lengths"] > 1), "two row dimensions, .*one condition a group"),
+        (lambda ds: (ds["face_areas"] > 1) & (ds["edge_lengths"] > 1), "two row dimensions, .*one condition per group"),
         (lambda ds: ds["face_areas"], "float32 values, booleans were expected"),
         (lambda ds: ds["face_areas"].max() > 3, "neither files nor rows"),
         (lambda ds: True, "returned bool"),
@@ -216,11 +215,6 @@ def test_no_file_by_row_array_is_built_for_100_000_files(tmp_path: Path) -> None
     mask = (areas > 0.99) & (np.repeat(parts.values["category"], counts) == 5)
     np.testing.assert_array_equal(found, files_with(parts, "faces", mask))
     assert peak < 40 * len(areas)  # bytes a row; a (file × row) array would be 100,000 times as many
-
-
-def test_blocks_cover_all_rows_once() -> None:
-    assert blocks(0, 10) == []
-    assert blocks(25, 10) == [(0, 10), (10, 20), (20, 25)]
 
 
 def test_a_file_that_spans_blocks_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
