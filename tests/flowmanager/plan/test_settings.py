@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import typing
+
 import pytest
 
 import dflow
 from dflow.errors import FlowError, OutputFolderError, SettingError, TaskDefinitionError, WiringError
 from dflow.flowmanager import flowtask
+from dflow.flowmanager.plan.batch import SampleKind, StorageKind
 
 
 @flowtask.transform(inputs=["item"])
@@ -24,14 +28,14 @@ def nothing(item):
         ({"tasks": nothing}, TaskDefinitionError, "list of decorated functions"),
         ({"tasks": [nothing, nothing]}, WiringError, "both named 'nothing'"),
         ({"tasks": [print]}, TaskDefinitionError, "'print' is not a task"),
-        ({"flows_outputdir": 3}, OutputFolderError, "is no path"),
+        ({"flows_outputdir": 3}, OutputFolderError, "is not a path"),
         ({"max_workers": 0}, SettingError, "max_workers=0"),
         ({"max_workers": True}, SettingError, "max_workers"),
         ({"storage_type": "tape"}, SettingError, "storage_type='tape'"),
         ({"sample": "edge"}, SettingError, "sample='edge'"),
         ({"timeout_seconds": 0}, SettingError, "timeout_seconds"),
         ({"memory_limit": "much"}, SettingError, "memory_limit='much'"),
-        ({"memory_limit": 0}, SettingError, "more than no memory"),
+        ({"memory_limit": 0}, SettingError, "more than 0 bytes"),
         ({"max_retries": -1}, SettingError, "max_retries"),
         ({"max_failures": -1}, SettingError, "max_failures"),
     ],
@@ -77,4 +81,4 @@ def test_the_licence_calls_answer():
 @pytest.mark.parametrize(("argument", "kinds"), [("storage_type", StorageKind), ("sample", SampleKind)])
 def test_the_signature_names_the_values_that_are_accepted(argument, kinds):
     assert typing.get_type_hints(dflow.create_flow)[argument] == kinds
-    assert all(f'"{kind}"' in str(inspect.signature(dflow.create_flow)) for kind in typing.get_args(kinds))
+    assert all(repr(kind) in str(inspect.signature(dflow.create_flow)) for kind in typing.get_args(kinds))
