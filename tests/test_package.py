@@ -21,6 +21,7 @@ DISTRIBUTIONS = {
     "OCP": "cadquery-ocp",
     "yaml": "pyyaml",
     "google_crc32c": "google-crc32c",
+    "torch_geometric": "torch-geometric",
 }
 """Where the distribution is not called what is imported."""
 

@@ -73,7 +73,7 @@ def given_inputs(flow: Flow, sources: tuple[str, ...], inputs: tuple[str, ...]) 
         If a source is not there, an input is not ``name=value``, or there is nothing to work on.
     """
     from dflow.flowmanager.plan.wiring import plan
-    from dflow.flowmanager.run.session import remembered_inputs
+    from dflow.flowmanager.run.inputs import remembered_inputs
 
     given: dict[str, Any] = {}
     if sources:

@@ -28,7 +28,8 @@ from dflow.flowmanager.reports import console
 from dflow.flowmanager.reports.console import is_notebook, notebook_bars
 from dflow.flowmanager.reports.flowoutput import FlowOutput
 from dflow.flowmanager.reports.progress import Listener, ProgressEvent
-from dflow.flowmanager.run.session import remembered_inputs, run_flow
+from dflow.flowmanager.run.inputs import remembered_inputs
+from dflow.flowmanager.run.session import run_flow
 from dflow.flowmanager.runningflow import RunningFlow
 from dflow.hoops.arguments import hoops_arguments
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -17,7 +15,7 @@ from dflow.flowmanager.history import folder
 from dflow.flowmanager.history.fingerprint import Fingerprint, fingerprint, versions
 from dflow.flowmanager.history.journal import Journal
 from dflow.flowmanager.history.lock import FolderLock
-from dflow.flowmanager.plan.items import FlowItem, flow_items, looks_like_a_path
+from dflow.flowmanager.plan.items import FlowItem, flow_items
 from dflow.flowmanager.plan.settings import FlowSettings
 from dflow.flowmanager.plan.tasks import EXPORT_TASK, listed
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Chain, Plan
@@ -34,12 +32,11 @@ from dflow.flowmanager.run.engines import Engines
 from dflow.flowmanager.run.export import damaged_identities, export_dataset, rejected_items
 from dflow.flowmanager.run.flowrun import FlowRun, source_values
 from dflow.flowmanager.run.functions import pack_function
+from dflow.flowmanager.run.inputs import remember_inputs
 from dflow.flowmanager.run.itemchain import ItemChain, items_after
 from dflow.flowmanager.run.liststeps import run_gather, run_here
 from dflow.records import ErrorRecord, ItemRecord
 from dflow.storage.paths import FlowPaths
-
-INPUTS_NAME = "inputs.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,32 +78,6 @@ def run_flow(
         run.retry_kinds = retry_kinds
         remember_inputs(settings.paths, inputs)
         return _finish(run, _run_chains_and_export(run), started)
-
-
-def remember_inputs(paths: FlowPaths, inputs: Mapping[str, Any]) -> None:
-    """Keep what JSON can hold of a run's inputs, for a later `Flow.retry`; paths from here on absolute."""
-    kept = {
-        key: [_absolute(each) for each in value] if isinstance(value, list) else value for key, value in inputs.items()
-    }
-    try:
-        json.dumps(kept)
-    except (TypeError, ValueError):
-        (paths.state / INPUTS_NAME).unlink(missing_ok=True)
-    else:
-        write_json(paths.state / INPUTS_NAME, kept)
-
-
-def remembered_inputs(paths: FlowPaths) -> dict[str, Any] | None:
-    """The inputs of the last run in this folder, None where they are not known."""
-    try:
-        content = json.loads((paths.state / INPUTS_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _absolute(source: Any) -> Any:
-    return os.path.abspath(source) if looks_like_a_path(source) else source
 
 
 def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
