@@ -5,7 +5,7 @@
     DflowError
     ├── FlowError
     │   ├── SettingError (ValueError)              a value that an argument of `create_flow` cannot have
-    │   ├── TaskDefinitionError (TypeError)        a function that is no task, or a task that cannot be one
+    │   ├── TaskDefinitionError (TypeError)        a function that is not a task, or a task that cannot work
     │   ├── WiringError (ValueError)               inputs and outputs of the tasks do not fit together
     │   ├── EmptySourceError (ValueError)          nothing to work on
     │   ├── SourceNotFoundError (FileNotFoundError)
@@ -34,11 +34,11 @@
         ├── UnreadableFileError (ValueError)       empty, truncated, or not CAD
         ├── NoGeometryError (ValueError)           readable, but holds no shape
         ├── KernelError (RuntimeError)             the kernel raised
-        ├── GeometryError (ValueError)             a shape that has no answer to the question
+        ├── GeometryError (ValueError)             a shape that has no such value
         ├── RecipeError (ValueError)               no such recipe or option of the encoder
         └── TooBigError (MemoryError)              refused before allocating
 
-`kind` is the stable word that stands in ``error_summary.json``.
+`kind` is the stable word in ``error_summary.json``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class DflowError(Exception):
 
 
 class FlowError(DflowError):
-    """Something about a flow, its tasks or its folder."""
+    """Base of the errors of a flow, its tasks or its folder."""
 
     kind = "flow"
 
@@ -87,7 +87,7 @@ class EmptySourceError(FlowError, ValueError):
 
 
 class SourceNotFoundError(FlowError, FileNotFoundError):
-    """A source that is not there."""
+    """A source that does not exist."""
 
     kind = "source_not_found"
 
@@ -135,7 +135,7 @@ class SchemaError(DflowError, ValueError):
 
 
 class StorageError(DflowError):
-    """Something about a per-sample store."""
+    """Base of the errors of a sample's store."""
 
     kind = "storage"
 
@@ -177,13 +177,13 @@ class StoreLimitError(StorageError, ValueError):
 
 
 class DatasetError(DflowError):
-    """Something about a merged dataset."""
+    """Base of the errors of a merged dataset."""
 
     kind = "dataset"
 
 
 class DatasetNotFoundError(DatasetError, FileNotFoundError):
-    """A `.dataset`, `.infoset` or `.attribset` that is not there."""
+    """A `.dataset`, `.infoset` or `.attribset` that does not exist."""
 
     kind = "dataset_not_found"
 
@@ -219,7 +219,7 @@ class ServerError(DflowError, OSError):
 
 
 class CadError(DflowError):
-    """Something about a CAD file or its shape."""
+    """Base of the errors of a CAD file or its shape."""
 
     kind = "cad"
 
@@ -243,7 +243,7 @@ class KernelError(CadError, RuntimeError):
 
 
 class GeometryError(CadError, ValueError):
-    """A shape that has no answer to the question asked."""
+    """A shape that has no value of what was asked for."""
 
     kind = "geometry"
 

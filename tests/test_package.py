@@ -82,3 +82,15 @@ def test_the_classifiers_name_the_tested_pythons(minor):
 def test_every_package_of_the_flow_manager_has_its_layer():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert {name for name in FLOWMANAGER if f'"dflow.flowmanager.{name}"' in text} == set(FLOWMANAGER)
+
+
+def test_what_containers_and_clusters_start_exists():
+    """``python -m`` and ``--preload`` in the files of `cluster/` name modules by text."""
+    named = {
+        name
+        for path in sorted((ROOT / "cluster").rglob("*"))
+        if path.is_file() and path.suffix != ".py"
+        for name in re.findall(r'(?:-m |--preload"?,? "?)(dflow\.[\w.]+)', path.read_text(encoding="utf-8"))
+    }
+    assert {"dflow.flowmanager.preload", "dflow.monitor.preload"} <= named
+    assert [name for name in sorted(named) if not (ROOT / f"{name.replace('.', '/')}.py").is_file()] == []

@@ -8,7 +8,9 @@ import click
 @click.command(short_help="Generate parts and build a dataset from them.")
 @click.option("--out", default="demo_output", show_default=True, help="Folder for the parts and the outputs.")
 @click.option("--parts", default=60, show_default=True, type=click.IntRange(min=6), help="How many parts to generate.")
-@click.option("--workers", default=None, type=click.IntRange(min=1), help="Worker processes; one a core if not given.")
+@click.option(
+    "--workers", default=None, type=click.IntRange(min=1), help="Worker processes; one per core if not given."
+)
 def demo(out: str, parts: int, workers: int | None) -> None:
     """Generate parts, build a dataset from them, and show what is in it.
 

@@ -28,7 +28,7 @@ LISTS = (
 @click.argument("flow", type=TargetPath())
 @click.option("--kind", "kinds", multiple=True, help="Only failures of this kind; may be repeated.")
 @click.option("--match", default=None, help="Only failures whose file or message this regular expression finds.")
-@click.option("--files", is_flag=True, help="Print only the files, one a line.")
+@click.option("--files", is_flag=True, help="Print only the files, one per line.")
 @click.option("--traceback", "tracebacks", is_flag=True, help="Also print one traceback of each message.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Rows of the second table.")
 @click.option("--json", "as_json", is_flag=True, help="Print the failures as a JSON list.")
@@ -120,7 +120,7 @@ def _show_kinds(entries: list[dict[str, Any]]) -> None:
 
 
 def _show_messages(entries: list[dict[str, Any]], limit: int, *, tracebacks: bool) -> None:
-    """Equal messages together, numbers in them apart: most differ only in a size or a line."""
+    """Group equal messages; numbers are left out, for most differ only in a size or a line."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for entry in entries:
         line = _cause(entry).replace(str(entry.get("file", "")) or "\0", "…")

@@ -35,7 +35,7 @@ EXIT_INTERRUPTED = 130
 EPILOG = """\b
 Exit codes:
   0    all is well
-  1    an error, told in one line on standard error; problems found (validate, doctor)
+  1    an error, printed in one line on standard error; problems found (validate, doctor)
   2    wrong usage: an unknown option, a file or name that is not there
   3    the flow ran, but some of its files failed (run, retry, errors)
   130  interrupted; what was finished is kept, and the same command goes on from there
@@ -102,7 +102,7 @@ def cli(ctx: click.Context) -> None:
       dflow errors out/flows/parts
       dflow explore out/flows/parts
     """
-    if os.environ.get("NO_COLOR"):  # https://no-color.org, which click does not know
+    if os.environ.get("NO_COLOR"):  # https://no-color.org, which click does not support
         ctx.color = False
     logger = logging.getLogger("dflow")
     if not any(isinstance(handler, PlainHandler) for handler in logger.handlers):

@@ -26,7 +26,7 @@ DEFAULT_OUT = "dflow_output"
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the command line says about a flow; None leaves what the pipeline says."""
+    """Settings from the command line; None leaves the pipeline's own."""
 
     name: str | None = None
     out: str | None = None
@@ -49,7 +49,7 @@ def _checked_memory(_context: click.Context, _parameter: click.Parameter, limit:
     try:
         checked_limits(None, limit, 0, None)
     except SettingError:
-        raise click.BadParameter(f"{plain(str(limit))} is no size; write bytes, or 2GB") from None
+        raise click.BadParameter(f"{plain(str(limit))} is not a size; expected bytes, or 2GB") from None
     return limit
 
 
@@ -93,7 +93,7 @@ def load_flow(pipeline: str, overrides: Overrides) -> Flow:
     Raises
     ------
     click.UsageError
-        If there is no such file or attribute, or it is no flow.
+        If there is no such file or attribute, or it is not a flow.
     click.ClickException
         If the file raises; the message holds the traceback.
     DflowError
@@ -126,9 +126,9 @@ def _load_module(place: str) -> ModuleType:
         name = "pipeline_" + "".join(c if c.isalnum() else "_" for c in name)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise click.UsageError(f"{plain(path)} is no Python file.")
+        raise click.UsageError(f"{plain(path)} is not a Python file; give a file whose name ends in .py.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # pickle and the fingerprint look modules up by name
+    sys.modules[name] = module  # pickle and the fingerprint find modules by name
     _running_user_code(place, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]  # checked above
     return module
 

@@ -24,7 +24,7 @@ def retry(
 ) -> None:
     """Take up what failed in a flow's last run, with another allowance if you like; all else is reused.
 
-    The kinds are those that `dflow errors` shows. PIPELINE, --name and --out must say the same flow as the run did.
+    The kinds are those that `dflow errors` shows. PIPELINE, --name and --out must name the same flow as in the run.
     Exit codes as of `dflow run`; 0 also where nothing of these kinds failed.
 
     \b

@@ -70,10 +70,10 @@ def given_inputs(flow: Flow, sources: tuple[str, ...], inputs: tuple[str, ...]) 
     Raises
     ------
     click.UsageError
-        If a source is not there, an input is no ``name=value``, or there is nothing to work on.
+        If a source is not there, an input is not ``name=value``, or there is nothing to work on.
     """
     from dflow.flowmanager.plan.wiring import plan
-    from dflow.flowmanager.run.session import remembered_inputs
+    from dflow.flowmanager.run.inputs import remembered_inputs
 
     given: dict[str, Any] = {}
     if sources:
@@ -87,7 +87,7 @@ def given_inputs(flow: Flow, sources: tuple[str, ...], inputs: tuple[str, ...]) 
         return given
     remembered = remembered_inputs(flow.settings.paths)
     if remembered is None:
-        raise click.UsageError("Nothing to work on: say --sources FOLDER (there is no earlier run to go on from).")
+        raise click.UsageError("Nothing to work on: give --sources FOLDER (there is no earlier run to go on from).")
     return remembered
 
 
@@ -114,7 +114,7 @@ Process = Callable[[], tuple["FlowOutput", Mapping[str, Any], str]]
 
 
 def run_to_exit(ctx: click.Context, process: Process, *, as_json: bool) -> NoReturn:
-    """Run a flow, tell what came out on standard output, and exit: 0, or 3 where files failed.
+    """Run a flow, print its outcome on standard output, and exit: 0, or 3 where files failed.
 
     Bars and tables go to standard error. An error in the user's own code shows its traceback.
     """

@@ -43,7 +43,7 @@ class TargetPath(click.ParamType):  # type: ignore[type-arg]  # generic in click
     name = "FLOW|FOLDER|DATASET"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Target:
-        """The target, or a usage error that says what there is instead."""
+        """The target, or a usage error that names what there is instead."""
         if isinstance(value, Target):
             return value
         path = Path(os.path.abspath(os.fspath(str(value))))

@@ -16,7 +16,7 @@ from dflow.cli.target import Target, TargetPath, merged
 def validate(ctx: click.Context, dataset: Target, as_json: bool) -> None:
     """Check a finished dataset: its list of files, checksums, row offsets, ids and tables. Reads every byte once.
 
-    Exit code 0: sound; 1: problems, listed one a line.
+    Exit code 0: sound; 1: problems, listed one per line.
 
     \b
     Examples:

@@ -28,7 +28,8 @@ from dflow.flowmanager.reports import console
 from dflow.flowmanager.reports.console import is_notebook, notebook_bars
 from dflow.flowmanager.reports.flowoutput import FlowOutput
 from dflow.flowmanager.reports.progress import Listener, ProgressEvent
-from dflow.flowmanager.run.session import remembered_inputs, run_flow
+from dflow.flowmanager.run.inputs import remembered_inputs
+from dflow.flowmanager.run.session import run_flow
 from dflow.flowmanager.runningflow import RunningFlow
 from dflow.hoops.arguments import hoops_arguments
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from dflow.flowmanager.reports.drawing import FlowDrawing
 
 RETRIED_KINDS = LASTING_KINDS | LIMIT_KINDS | {"exception", "bad_return", "damaged_store"}
-"""What `Flow.retry` takes up when it is not told; lost and cancelled items are always done again."""
+"""The kinds that `Flow.retry` takes up by default; lost and cancelled items are always done again."""
 
 _LOGGER = logging.getLogger("dflow.flow")
 
@@ -81,7 +82,7 @@ def create_flow(
     export_visualization
         Make a preview picture and a mesh of every part.
     storage_type
-        "optimized" (one Zarr file a sample), "json" or "memory"; "memory" leaves nothing to export.
+        "optimized" (one Zarr file per sample), "json" or "memory"; "memory" leaves nothing to export.
     parallel_task_kwargs
         HOOPS AI's executor settings; ``time_limit_overall`` is the time limit of a file, the others have no meaning
         here.
@@ -91,7 +92,7 @@ def create_flow(
         A `distributed.Client`, a cluster object, a scheduler's address or a profile's name. Omitted: the active
         client, else a local cluster for the time of the run.
     timeout_seconds
-        Wall time one file may take in a task, 120 s unless `parallel_task_kwargs` says otherwise.
+        Wall time one file may take in a task, 120 s unless `parallel_task_kwargs` has another.
     memory_limit
         Memory one file may need, as bytes or "2GB"; omitted: the machine's, shared by its processors.
     max_retries
@@ -209,7 +210,7 @@ class Flow:
 
         def ended(error: BaseException | None) -> None:
             if panel is not None:
-                panel.say(f"{type(error).__name__}: {error}" if error is not None else "Finished.")
+                panel.note(f"{type(error).__name__}: {error}" if error is not None else "Finished.")
                 panel.close()
 
         return RunningFlow(run, self.cancel, ended)
@@ -307,7 +308,7 @@ class Flow:
             )
 
     def print_flow_task_registry(self) -> None:
-        """Print the flow's tasks, one a line."""
+        """Print the flow's tasks, one per line."""
         print_task_registry([task.function for task in self.settings.tasks])
 
     def __repr__(self) -> str:

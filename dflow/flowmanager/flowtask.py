@@ -69,12 +69,12 @@ extract = _decorator(
     Notes
     -----
     The function gets the whole list when its first parameter bears the input's own name (``sources``) or is annotated
-    as a sequence, and is called once a source otherwise. Returned lists are flattened one level.
+    as a sequence, and is called once per source otherwise. Returned lists are flattened one level.
     """,
 )
 transform = _decorator(
     "transform",
-    """Declare a task that is called once an item, with ``cad_loader`` and ``storage`` injected.
+    """Declare a task that is called once per item, with ``cad_loader`` and ``storage`` injected.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ transform = _decorator(
 )
 custom = _decorator(
     "custom",
-    """Declare any other step: once an item, or once over the whole list with ``parallel_execution=False``.
+    """Declare any other step: once per item, or once over the whole list with ``parallel_execution=False``.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def cap_threads(n_threads: int = 1) -> None:
 
 
 def describe_worker() -> dict[str, str]:
-    """Host, Python and the versions of the packages that decide what a sample looks like ("absent" where missing)."""
+    """Host, Python and the versions of the packages that decide a sample's content ("absent" where missing)."""
     versions = {name: _version(name) for name in PACKAGES}
     return {"host": socket.gethostname(), "python": platform.python_version(), "executable": sys.executable, **versions}
 
@@ -85,5 +85,5 @@ def dask_setup(worker: Any) -> None:
     worker.log_event("dflow-worker", describe_worker())
     try:
         prewarm()
-    except OSError as error:  # the first batch will say so for each of its files; the worker itself is sound
+    except OSError as error:  # the first batch reports it for each of its files; the worker itself is sound
         LOGGER.warning("the worker's child did not start: %s", error)

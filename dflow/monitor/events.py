@@ -1,4 +1,4 @@
-"""What a running flow says about itself: small dictionaries on Dask's event topic ``dflow``.
+"""The events of a running flow: small dictionaries on Dask's event topic ``dflow``.
 
 The client sends them, at most one a second for each run; the scheduler plugin counts them. Which files are being worked
 on comes another way, with the workers' heartbeats (`InFlight`), and costs no message of its own.
@@ -21,8 +21,8 @@ Event = dict[str, Any]
 class TaskState(TypedDict):
     """One task so far in a run: absolute counts, so that a lost message does no harm.
 
-    `unit` says what is counted ("files", "shards", "sources", "calls"); `total` is None while unknown; `bytes` are
-    those written (samples, or shards); `seconds` is the task's wall time; `finished` says that nothing more comes.
+    `unit` is what is counted ("files", "shards", "sources", "calls"); `total` is None while unknown; `bytes` are
+    those written (samples, or shards); `seconds` is the task's wall time; `finished`: nothing more comes.
     """
 
     task: str
@@ -67,6 +67,6 @@ def progress_made(run: str, tasks: Sequence[TaskState], failures: Mapping[str, i
 def run_ended(
     run: str, status: str, tasks: Sequence[TaskState] = (), failures: Mapping[str, int] | None = None
 ) -> Event:
-    """The run is over: "finished", "failed" or "cancelled"; with what was still to be said of its tasks."""
+    """The run is over: "finished", "failed" or "cancelled"; with the last progress of its tasks."""
     ended: Event = {"event": "end", "run": run, "status": status}
     return {**progress_made(run, tasks, failures), **ended} if tasks else ended

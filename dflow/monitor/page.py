@@ -1,6 +1,6 @@
 """The page ``/dflow`` on the Dask dashboard: progress, failures, files in flight and memory, updated every second.
 
-The browser asks ``dflow/live`` itself over one WebSocket and fills the page (``page.js``), so that a page that is open
+The browser reads ``dflow/live`` itself over one WebSocket and fills the page (``page.js``), so that a page that is open
 costs the scheduler one small question a second, and one that is closed or hidden nothing. The address is relative: the
 page works behind a proxy, and as one of the ``/individual-…`` plots. Names are untrusted text: they stand in table
 cells, which Bokeh renders as text, or are escaped.

@@ -23,7 +23,7 @@ LOGGER = logging.getLogger(__name__)
 
 PLUGIN_NAME = "dflow-monitor"
 WORKERS_SHOWN = 40
-"""On the page, those with most memory: more bars than this nobody reads."""
+"""Workers on the page: those with most memory."""
 
 _NO_METRIC: WorkerMetric = {"host": "", "child_bytes": 0, "in_flight": []}
 """Of a worker that has not done anything for dflow yet."""
@@ -48,7 +48,7 @@ class DflowMonitor(SchedulerPlugin):
             self.counters.apply(msg, time.monotonic())
 
     def snapshot(self) -> dict[str, Any]:
-        """What ``/dflow.json`` says. Costs some microseconds a worker and a run."""
+        """Return the content of ``/dflow.json``; takes some microseconds per worker and per run."""
         workers, in_flight = self._ask_workers()
         return {**self.counters.snapshot(time.monotonic(), in_flight), "workers": workers}
 

@@ -29,7 +29,7 @@ class SnapshotHandler(web.RequestHandler):
 class LiveHandler(websocket.WebSocketHandler):
     """Answers the page of one browser tab: each message of the page is a question, the answer what has changed since.
 
-    A question costs the scheduler a third of a request for ``/dflow.json``, and a page that nobody sees asks none.
+    A message costs the scheduler a third of a request for ``/dflow.json``, and a hidden page sends none.
     """
 
     def initialize(self, monitor: DflowMonitor) -> None:
@@ -49,7 +49,7 @@ class LiveHandler(websocket.WebSocketHandler):
         news = {name: part for name, part in parts.items() if name not in self.shown or self.shown[name] != part}
         self.shown = parts
         sent = self.write_message(json.dumps(news, allow_nan=False))
-        sent.add_done_callback(lambda done: done.exception())  # that of a tab closed meanwhile is nobody's business
+        sent.add_done_callback(lambda done: done.exception())  # that of a tab closed meanwhile is expected
 
 
 class MetricsHandler(web.RequestHandler):

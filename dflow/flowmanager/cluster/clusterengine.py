@@ -32,7 +32,7 @@ class ClusterEngine:
     `retries` is how often a job's nodes that raised are run again: they never raise for a file's fault, so this is for
     faults of the infrastructure. A worker that may not run them (`Refused`) has not tried; where only such workers are
     left, the flow ends after `wait_seconds`. `on_wait` is called every `POLL_SECONDS` in which nothing ends, `warn` is
-    told of workers. `has_dropped_jobs`: workers may still be busy with jobs that nobody waits for.
+    called with a text about workers. `has_dropped_jobs`: workers may still compute jobs whose results are dropped.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ClusterEngine:
 
     @property
     def n_workers(self) -> int:
-        """Worker threads of the cluster, looked up every few seconds; at least 1."""
+        """Worker threads of the cluster, counted every few seconds; at least 1."""
         now = time.monotonic()
         if now - self._counted_at > COUNT_SECONDS:
             self._counted_at = now
@@ -82,7 +82,7 @@ class ClusterEngine:
                     if finished is not None:
                         del waiting[tag]
                         yield finished
-                    # Let the window close before the caller's answer (a retry, a smaller batch) is asked for.
+                    # Close the window before the caller's next job (a retry, a smaller batch) is pulled.
                 if self.client.status == "running":
                     self._fill(source, waiting, done)
         finally:

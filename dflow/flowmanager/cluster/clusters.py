@@ -58,7 +58,7 @@ def active_client() -> Client | None:
 
 
 def is_foreign(cluster: Any) -> bool:
-    """Whether the flow would use a cluster that somebody else runs: given, or active."""
+    """Whether the flow would use a cluster that this flow did not start: given, or active."""
     return cluster is not None or active_client() is not None
 
 
@@ -71,7 +71,7 @@ def resolve(cluster: Any = None, *, max_workers: int | None = None) -> Connectio
         A `distributed.Client`, a cluster object, a scheduler's address, a profile's name, or None: the active client,
         else a local cluster of our own.
     max_workers
-        Worker processes of a local cluster, jobs of a queue; None for what the machine or the profile says.
+        Worker processes of a local cluster, jobs of a queue; None for the machine's or the profile's number.
 
     Raises
     ------
@@ -104,42 +104,42 @@ def _by_text(text: str, max_workers: int | None) -> Connection:
         queue = queues.queue_cluster(text, max_workers=max_workers)
         client = _connect(queue)
         wait = queues.wait_seconds(text)
-        return _checked(Connection(client, (client, queue), wait), lambda: queues.queue_says(text))
+        return _checked(Connection(client, (client, queue), wait), lambda: queues.queue_status(text))
     if "://" not in text and ":" not in text:
         raise ClusterError(
-            f"cluster={text!r} is no scheduler's address (tcp://host:8786) and no profile; "
+            f"cluster={text!r} is neither a scheduler's address (tcp://host:8786) nor a profile; "
             f"profiles: {list(queues.profile_names())}."
         )
-    _greet(text)
+    _check_address(text)
     client = _connect(text)
     return _checked(Connection(client, (client,)))
 
 
-def _greet(address: str) -> None:
-    """See that a Dask scheduler answers; from what is none, `Client` would wait for a greeting for ever.
+def _check_address(address: str) -> None:
+    """Check that a Dask scheduler answers: `Client` would wait without end for the handshake of anything else.
 
     Raises
     ------
     ClusterError
-        Saying what is wrong with the address.
+        Naming what is wrong with the address.
     """
 
-    async def greeted() -> None:
+    async def connected() -> None:
         arguments = Security().get_connection_args("client")
         comm = await asyncio.wait_for(connect(address, timeout=CONNECT_SECONDS, **arguments), CONNECT_SECONDS + 1)
         comm.abort()
 
     try:
         with ThreadPoolExecutor(1) as own:  # a notebook's event loop is at work in this thread
-            own.submit(asyncio.run, greeted()).result()
+            own.submit(asyncio.run, connected()).result()
     except (ValueError, TypeError) as error:
-        raise ClusterError(f"cluster={address!r} is no scheduler's address (tcp://host:8786): {error}") from error
-    except Exception as error:  # whatever unpacking bytes that are no greeting may raise
+        raise ClusterError(f"cluster={address!r} is not a scheduler's address (tcp://host:8786): {error}") from error
+    except Exception as error:  # whatever unpacking bytes that are not a handshake raises
         if isinstance(error, OSError) and not isinstance(error, (TimeoutError, CommClosedError)):
             raise _silence(address, error) from error
         raise ClusterError(
-            f"What listens at {address} is no Dask scheduler, or one that hangs. Is it the dashboard's port? The "
-            "scheduler's own stands in its log, usually tcp://host:8786."
+            f"What listens at {address} is not a Dask scheduler, or it hangs. Is it the dashboard's port? The "
+            "scheduler's address is in its log, usually tcp://host:8786."
         ) from error
 
 
@@ -156,7 +156,7 @@ def _connect(target: Any) -> Client:
 
 
 def _checked(connection: Connection, explain: Callable[[], str] = str) -> Connection:
-    """The connection, once it has a worker; `explain` adds what is known of why it gets none.
+    """The connection, once it has a worker; `explain` adds the known reasons why it gets none.
 
     An adaptive cluster starts workers for work only, so the wait is for the answer to a small task.
     """
@@ -182,8 +182,8 @@ def _checked(connection: Connection, explain: Callable[[], str] = str) -> Connec
 _SETTINGS = {
     # Users' code runs in the workers' children; Dask's profiler would only see workers that wait.
     "distributed.worker.profile.enabled": False,
-    # What every event loop does all the time, of which a cluster of n workers has 2 n + 1 on one machine: by default
-    # fifty times a second a look at its own delay, ten times one at the memory (the children's is watched by us).
+    # Each event loop, of which a cluster of n workers has 2 n + 1 on one machine, by default
+    # measures its own delay fifty times per second and its memory ten times (dflow watches the children's).
     "distributed.admin.tick.interval": "500ms",
     "distributed.worker.memory.monitor-interval": "500ms",
     "distributed.admin.system-monitor.interval": "1s",
@@ -209,7 +209,7 @@ def _local(max_workers: int | None) -> Connection:
 
 def _started_quietly(n_workers: int) -> LocalCluster:
     with warnings.catch_warnings(), dask.config.set(_SETTINGS):
-        # Another process may take the port after we looked; distributed then takes another by itself, and leaves the
+        # Another process may take the port after the check; distributed then takes another by itself, and leaves the
         # socket that got none to the garbage collector.
         warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use", category=UserWarning)
         warnings.filterwarnings("ignore", message=r"unclosed .*laddr=\('0\.0\.0\.0', 0\)>", category=ResourceWarning)
@@ -226,7 +226,7 @@ def _started_quietly(n_workers: int) -> LocalCluster:
 class _LastingCluster(LocalCluster):
     """A local cluster that never gives its workers up: each one's nanny starts it again.
 
-    Dask looks 15 s after a worker's end whether it is back, and closes its nanny for good where it is not: also where
+    Dask checks 15 s after a worker's end whether it is back, and closes its nanny for good where it is not: also where
     it has come back meanwhile and ended again a moment ago. Files that end their workers then left a flow without any,
     waiting for ever.
     """
@@ -239,8 +239,8 @@ def _started_or_closed(**arguments: Any) -> LocalCluster:
     """A local cluster that Ctrl-C does not reach, and of which nothing is left when Ctrl-C comes while it starts.
 
     It starts in a thread of its own: an interrupted constructor returns nothing that could be closed, and the workers
-    inherit the thread's signal mask. A terminal interrupts all processes of its session, but ending the workers in
-    order is the flow's affair.
+    inherit the thread's signal mask. A terminal interrupts all processes of its session, but the flow ends its workers
+    in order.
     """
     with ThreadPoolExecutor(1) as pool:
         starting = pool.submit(_start_uninterrupted, arguments)
@@ -267,15 +267,15 @@ def default_workers() -> int:
         return max(1, os.cpu_count() or 1)
 
 
-def free_port(wanted: int) -> int:
-    """`wanted` where nobody listens on it, else 0: the system's choice."""
+def free_port(port: int) -> int:
+    """Return `port` where it is free, else 0: the system's choice."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", wanted))
+            probe.bind(("127.0.0.1", port))
         except OSError:
             return 0
-    return wanted
+    return port
 
 
 class WorkersWithoutMain:

@@ -56,8 +56,8 @@ class DeathWatch:
         self._last: Any = None
         self._fresh(self._events().get("all", []))
 
-    def look(self) -> list[WorkerDeath]:
-        """The deaths since the last look; they join `deaths`. None while the scheduler does not answer."""
+    def new_deaths(self) -> list[WorkerDeath]:
+        """Return the deaths since the last call and add them to `deaths`; none while the scheduler does not answer."""
         events = self._events()
         causes = {e["worker"]: _memory(e) for _, e in events.get("worker-restart-memory", []) if "worker" in e}
         found = [_death(e, causes, self._tasks) for _, e in self._fresh(events.get("all", [])) if _is_death(e)]
@@ -76,7 +76,7 @@ class DeathWatch:
             return {}
         try:
             return {topic: list(self._client.get_events(topic)) for topic in _TOPICS}
-        except Exception:  # the scheduler is gone: the flow will say so
+        except Exception:  # the scheduler is gone: the engine raises that
             _LOGGER.debug("the scheduler's events cannot be read", exc_info=True)
             return {}
 
@@ -117,7 +117,7 @@ def _memory(event: Mapping[str, Any]) -> str:
 
 
 def _guess(event: Mapping[str, Any]) -> str:
-    """What distributed's name for the occasion says."""
+    """Return distributed's name of the event in plain words."""
     stimulus = str(event.get("stimulus_id", ""))
     if "ttl" in stimulus:
         return "it was silent for too long"

@@ -1,7 +1,7 @@
-"""Can these hosts run a flow? What is asked of them, and the check at a flow's start.
+"""Whether these hosts can run a flow: what is checked on them, and the check at a flow's start.
 
-`check_cluster` asks every worker once (one ``Client.run``) before a flow uses a cluster that it did not start itself;
-`examine` asks more, for ``dflow doctor``. `dflow.flowmanager.cluster.findings` judges the answers.
+`check_cluster` queries every worker once (one ``Client.run``) before a flow uses a cluster that it did not start;
+`examine` checks more, for ``dflow doctor``. `dflow.flowmanager.cluster.findings` judges the facts.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from dflow.flowmanager.cluster.hostfacts import (
     KernelFacts,
     Question,
     SourceKind,
+    check_kernel,
+    check_kernel_on_worker,
+    gather_facts,
+    gather_facts_on_worker,
     kind_of_source,
     load_kernel_on_worker,
-    look,
-    look_at_kernel,
-    look_at_kernel_on_worker,
-    look_on_worker,
     probe_path,
 )
 from dflow.flowmanager.plan.items import looks_like_a_path
 from dflow.localpath import local_path
 
 MAX_SOURCES = 50
-"""Sources that each host is asked for: spread evenly over all, so that every mount is likely among them."""
+"""Sources that are checked on each host: spread evenly over all, so that every mount is likely among them."""
 
 
 def check_cluster(
@@ -62,7 +62,7 @@ def check_cluster(
     folder
         The flow's folder, which exists on the client.
     kernel
-        Also see that the CAD kernel loads on each host; takes a second, once for each worker that is asked.
+        Also see that the CAD kernel loads on each host; takes a second, once per worker that is queried.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def check_cluster(
         if fault:
             raise OutputFolderError(f"{os.fspath(folder)} {fault}")
         question = Question(_seen_here(sources), os.fspath(folder), token)
-        facts, findings = _examine_workers(client, question, look(Question()))
+        facts, findings = _examine_workers(client, question, gather_facts(Question()))
     if kernel and not any(finding.level == "problem" for finding in findings):
         findings += judge_kernels(_loaded_kernels(client, facts))
     problems = [finding for finding in unique(findings) if finding.level == "problem"]
@@ -91,7 +91,7 @@ def unfit_workers(client: Client, addresses: Sequence[str]) -> dict[str, str]:
     if not addresses:
         return {}
     facts, broken = _ask_workers(client, Question(), addresses)
-    here = look(Question())
+    here = gather_facts(Question())
     findings = {address: list(judge_workers({address: error})) for address, error in broken.items()}
     findings.update({each.address: list(judge_versions(here, [each])) for each in facts})
     problems = {
@@ -112,7 +112,7 @@ def examine(
     Parameters
     ----------
     folder
-        Where flows shall write; where it is not there yet, the nearest folder above it is looked at.
+        Where flows write; where it is not there yet, the nearest folder above it is checked.
     kernel
         Also load the CAD kernel on each host, which takes seconds.
     """
@@ -120,7 +120,7 @@ def examine(
     findings: list[Finding] = [*_missing_here(sources)]
     with _shared_folder_probe(folder) as (token, fault):
         question = Question(_seen_here(sources), folder, token)
-        here = look(Question(folder=folder))
+        here = gather_facts(Question(folder=folder))
         if fault:
             findings.append(Finding("problem", "output", fault, here.host, folder, "give another folder"))
         facts: list[HostFacts] = []
@@ -172,7 +172,7 @@ def _take_answers(question: Question, facts: Sequence[HostFacts]) -> set[str]:
 
 
 def _examine_workers(client: Client, question: Question, here: HostFacts) -> tuple[list[HostFacts], list[Finding]]:
-    """What each worker says, and what that means for the files and the versions."""
+    """Return each worker's facts, and the findings on files and versions."""
     facts, broken = _ask_workers(client, question)
     seen = _take_answers(question, facts)
     findings = [*judge_workers(broken), *judge_files(facts), *judge_answers(question, facts, seen)]
@@ -182,10 +182,10 @@ def _examine_workers(client: Client, question: Question, here: HostFacts) -> tup
 def _ask_workers(
     client: Client, question: Question, addresses: Sequence[str] | None = None
 ) -> tuple[list[HostFacts], dict[str, BaseException]]:
-    """The workers' facts in the order of addresses, and the errors of those that could not say."""
+    """The workers' facts in the order of addresses, and the errors of those that failed."""
     try:
         answers = client.run(
-            look_on_worker, question, workers=None if addresses is None else list(addresses), on_error="return"
+            gather_facts_on_worker, question, workers=None if addresses is None else list(addresses), on_error="return"
         )
     except OSError as error:
         raise ClusterError(f"The scheduler {client.scheduler.address} does not answer: {error}") from error
@@ -195,10 +195,10 @@ def _ask_workers(
 
 def _kernels(client: Client | None, facts: Sequence[HostFacts]) -> list[KernelFacts]:
     """The client's kernel and that of one worker on each further host."""
-    kernels = [look_at_kernel()]
+    kernels = [check_kernel()]
     one_each = {each.host: each.address for each in facts if each.host != kernels[0].host}
     if client is not None and one_each:
-        answers = client.run(look_at_kernel_on_worker, workers=list(one_each.values()), on_error="return")
+        answers = client.run(check_kernel_on_worker, workers=list(one_each.values()), on_error="return")
         kernels += [answer for answer in answers.values() if isinstance(answer, KernelFacts)]
     return kernels
 
@@ -235,7 +235,7 @@ def _seen_here(sources: Iterable[Any]) -> tuple[tuple[str, SourceKind], ...]:
         try:
             seen.append((path, kind_of_source(path)))
         except OSError:
-            continue  # the client's own fault: `check_sources` and `_missing_here` say so
+            continue  # the client's own fault: `check_sources` and `_missing_here` report it
     return tuple(seen)
 
 

@@ -18,7 +18,7 @@ what a block of a small merge takes. A large merge has larger blocks, and they s
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Delayed nodes that are handed over together (a batch's chain); `tag` is what the caller knows it by."""
+    """Delayed nodes that are handed over together (a batch's chain); `tag` is the caller's number for it."""
 
     tag: int
     nodes: tuple[Delayed, ...]

@@ -1,4 +1,4 @@
-"""What the doctor finds: pure judgements of what hosts say of themselves (`HostFacts`, `KernelFacts`)."""
+"""What the doctor finds: pure judgements of the facts of hosts (`HostFacts`, `KernelFacts`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from dflow.flowmanager.cluster.hostfacts import LOOK_SECONDS, HostFacts, KernelFacts, Question
+from dflow.flowmanager.cluster.hostfacts import GATHER_SECONDS, HostFacts, KernelFacts, Question
 from dflow.flowmanager.preload import PACKAGES, SAME_VERSIONS
 from dflow.plaintext import plain
 
@@ -23,7 +23,7 @@ FILES_PER_WORKER = 10
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: `check` names it, `advice` says what to do where it is not ok."""
+    """One result of a check: `check` names it, `advice` is what to do where it is not ok."""
 
     level: Level
     check: str
@@ -78,7 +78,7 @@ def judge_files(facts: Sequence[HostFacts]) -> Iterator[Finding]:
             yield Finding(
                 "problem",
                 "files",
-                f"the file system does not answer within {LOOK_SECONDS:.0f} s",
+                f"the file system does not answer within {GATHER_SECONDS:.0f} s",
                 each.host,
                 "",
                 advice,
@@ -129,7 +129,7 @@ def judge_resources(facts: HostFacts, n_workers: int = 0) -> Iterator[Finding]:
             yield Finding("warning", "disk", f"has {_gib(n_bytes)} left", facts.host, path, advice)
     needed = max(MIN_OPEN_FILES, n_workers * FILES_PER_WORKER)
     if 0 <= facts.open_files < needed:
-        message = f"a process may open {facts.open_files} files, {needed} are wanted"
+        message = f"a process may open {facts.open_files} files, {needed} are needed"
         yield Finding(
             "warning", "open files", message, facts.host, "", f"raise it before the start: ulimit -n {needed}"
         )
@@ -162,7 +162,7 @@ def judge_kernels(kernels: Sequence[KernelFacts]) -> Iterator[Finding]:
 
 
 def unique(findings: Iterable[Finding]) -> list[Finding]:
-    """Each finding once: the workers of one host say the same."""
+    """Return each finding once: the workers of one host have the same."""
     return list(dict.fromkeys(findings))
 
 

@@ -2,7 +2,7 @@
 
 A node travels as bytes, since what a worker cannot unpickle ends it. Where the node runs, versions are compared before
 anything else is unpickled; a worker that differs, or cannot even do that, fails the node with nothing done. The client
-then asks that worker (`Refused.caused`), and the scheduler gives it no more work while the flow runs.
+then queries that worker (`Refused.caused`), and the scheduler gives it no more work while the flow runs.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def _pickled(task: Task) -> bytes:
 class Refused:
     """The workers that are given no work of a flow, each with the reason. One thread.
 
-    `say` is told of each once.
+    `warn` is called once per worker.
     """
 
-    def __init__(self, client: Client, say: Callable[[str], None]) -> None:
+    def __init__(self, client: Client, warn: Callable[[str], None]) -> None:
         self._client = client
-        self._say = say
+        self._warn = warn
         self.reasons: dict[str, str] = {}
 
     def caused(self, keys: Iterable[str]) -> bool:
@@ -63,7 +63,7 @@ class Refused:
         failed_on = self._client.run_on_scheduler(_failed_on, keys=list(keys))
         unfit = unfit_workers(self._client, [address for address in failed_on if address not in self.reasons])
         for address, reason in unfit.items():
-            self._say(f"Worker {address} does no work for this flow: {reason}")
+            self._warn(f"Worker {address} does no work for this flow: {reason}")
         self.reasons.update(unfit)
         refused = [address for address in failed_on if address in self.reasons]
         if refused:

@@ -1,7 +1,7 @@
-"""What one host says of itself and of the files it should see: gathered on each worker, and on the client alike.
+"""Facts about one host and the files that it should see, gathered on each worker and on the client alike.
 
-`look` asks the file system, so it runs in a thread with a time limit: a mount whose server is gone blocks for ever.
-Nothing here judges; `dflow.flowmanager.cluster.doctor` does.
+`gather_facts` reads the file system, so it runs in a thread with a time limit: a dead mount blocks without end.
+`dflow.flowmanager.cluster.findings` judges them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dflow.cadaccess.kernel.check import kernel_problem
 from dflow.flowmanager.preload import describe_worker
 from dflow.storage.paths import TEMPORARY_PREFIX
 
-LOOK_SECONDS = 30.0
+GATHER_SECONDS = 30.0
 """A file system that takes longer for a handful of names would stall a flow."""
 
 SourceKind = Literal["file", "folder", "empty folder"]
@@ -32,10 +32,10 @@ SourceKind = Literal["file", "folder", "empty folder"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a host is asked: whether it sees `sources` (path and what the client sees there) and shares `folder`.
+    """What is checked on a host: whether it sees `sources` (path and its kind on the client) and shares `folder`.
 
-    `token` is the content of the file `probe_path` that the client left in `folder`; without one only the room in
-    `folder` is told.
+    `token` is the content of the file `probe_path` that the client left in `folder`; without one only the free space of
+    `folder` is measured.
     """
 
     sources: tuple[tuple[str, SourceKind], ...] = ()
@@ -45,12 +45,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """One process's answer.
+    """The facts of one process.
 
     `address` is the worker's, "" for the client; `unseen` pairs sources with what is wrong with them; `folder_fault`
-    says why the folder is not the client's, "" where it is; `answer` names the file that was left there; the bytes are
+    is why the folder is not the client's, "" where it is; `answer` names the file that was left there; the bytes are
     -1 where unknown; `open_files` is the soft limit of file descriptors; `hung` is true where the file system did not
-    answer in time (then the rest is unknown); `folder` is the one that was asked about; `kernel_loads` is true where
+    answer in time (then the rest is unknown); `folder` is the question's; `kernel_loads` is true where
     the CAD kernel has been loaded for this process before.
     """
 
@@ -72,7 +72,7 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True)
 class KernelFacts:
-    """Whether the CAD kernel loads on a host; `fault` says why not."""
+    """Whether the CAD kernel loads on a host; `fault` is the reason where it does not."""
 
     host: str
     fault: str = ""
@@ -99,9 +99,9 @@ def probe_path(folder: str, token: str) -> str:
     return os.path.join(folder, f"{TEMPORARY_PREFIX}probe-{token}")
 
 
-def look(question: Question, address: str = "") -> HostFacts:
-    """Answer on this host; leaves one small file in the folder, which the client removes."""
-    folder_fault, answer = _look_at_folder(question) if question.token else ("", "")
+def gather_facts(question: Question, address: str = "") -> HostFacts:
+    """Return the facts of this host; one small file stays in the folder, which the client removes."""
+    folder_fault, answer = _check_folder(question) if question.token else ("", "")
     faults = ((path, _source_fault(path, kind)) for path, kind in question.sources)
     temporary = tempfile.gettempdir()
     return HostFacts(
@@ -121,27 +121,27 @@ def look(question: Question, address: str = "") -> HostFacts:
     )
 
 
-async def look_on_worker(question: Question, dask_worker: Any = None) -> HostFacts:
-    """`look` for `Client.run`: beside the worker's event loop, which goes on."""
+async def gather_facts_on_worker(question: Question, dask_worker: Any = None) -> HostFacts:
+    """Run `gather_facts` in a thread of a worker, for `Client.run`."""
     address = str(getattr(dask_worker, "address", ""))
     try:
-        return await asyncio.wait_for(asyncio.to_thread(look, question, address), LOOK_SECONDS)
+        return await asyncio.wait_for(asyncio.to_thread(gather_facts, question, address), GATHER_SECONDS)
     except TimeoutError:
         return HostFacts(socket.gethostname(), address, hung=True)
 
 
-def look_at_kernel() -> KernelFacts:
+def check_kernel() -> KernelFacts:
     """Load the kernel in a process of its own; takes seconds."""
     return KernelFacts(socket.gethostname(), kernel_problem() or "")
 
 
-async def look_at_kernel_on_worker() -> KernelFacts:
-    """`look_at_kernel` for `Client.run`."""
-    return await asyncio.to_thread(look_at_kernel)
+async def check_kernel_on_worker() -> KernelFacts:
+    """`check_kernel` for `Client.run`."""
+    return await asyncio.to_thread(check_kernel)
 
 
 async def load_kernel_on_worker() -> KernelFacts:
-    """Whether the kernel loads, for `Client.run`; a worker where it has loaded once is not asked to prove it again."""
+    """Whether the kernel loads, for `Client.run`; a worker loads it once."""
     fault = ""
     try:
         await asyncio.to_thread(_load_kernel)
@@ -158,7 +158,7 @@ def _load_kernel() -> None:
 
 
 def free_bytes(folder: str) -> int:
-    """What may still be written below `folder`, -1 where that cannot be told."""
+    """Return the bytes that may still be written below `folder`, -1 where unknown."""
     try:
         return shutil.disk_usage(folder).free if folder else -1
     except OSError:
@@ -177,7 +177,7 @@ def _source_fault(path: str, expected: SourceKind) -> str:
     return f"is an {found}" if found == "empty folder" else f"is a {found}, on the client it is a {expected}"
 
 
-def _look_at_folder(question: Question) -> tuple[str, str]:
+def _check_folder(question: Question) -> tuple[str, str]:
     """What is wrong with the shared folder, and the name of the answer that was left in it."""
     if not os.path.isdir(question.folder):
         return "is not there", ""

@@ -50,7 +50,7 @@ class NodeNames:
         )
 
     def suffix(self, task: str) -> str:
-        """What the keys of `task` carry: "" where nobody else uses its name."""
+        """Return what the keys of `task` carry: "" where no other flow uses its name."""
         return self._token if _prefix(task) in self._taken else ""
 
     def release(self) -> None:
@@ -64,7 +64,7 @@ def _prefix(task: str) -> str:
 
 
 def _claim(names: Sequence[str], token: str, dask_scheduler: Any = None) -> list[str]:
-    """Runs on the scheduler: hold the names, and say which of them somebody else uses."""
+    """Runs on the scheduler: hold the names, and return those that others use."""
     held: dict[str, tuple[str, ...]] = dask_scheduler.extensions.setdefault(_REGISTRY, {})
     used = {name for theirs in held.values() for name in theirs}
     held[token] = tuple(names)

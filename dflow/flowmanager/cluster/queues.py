@@ -43,7 +43,7 @@ OWN_KEYS = ("dflow-jobs", "dflow-adaptive", "dflow-wait")
 
 
 def profile_names() -> tuple[str, ...]:
-    """What `cluster=` takes by name."""
+    """Return the names that `cluster=` takes."""
     return ("local", *QUEUES)
 
 
@@ -72,7 +72,7 @@ def read_profile(file_name: str) -> dict[str, Any]:
 
 
 def queue_options(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arguments for the queue's cluster class, and dflow's own keys, after the user's configuration has had its say."""
+    """Arguments for the queue's cluster class, and dflow's own keys, with the user's configuration applied."""
     jobqueue_classes()  # registers dask-jobqueue's own defaults, which ours replace
     dask.config.update_defaults(read_profile("jobqueue.yaml"))
     settings = {str(k).replace("_", "-"): v for k, v in dask.config.get(f"jobqueue.{name}").items()}
@@ -86,8 +86,8 @@ def wait_seconds(name: str) -> float:
     return float(own["dflow-wait"] or DEFAULT_WAIT_SECONDS)
 
 
-def queue_says(name: str) -> str:
-    """What the queue's own command says of the user's jobs, "" where there is no such command."""
+def queue_status(name: str) -> str:
+    """Return the output of the queue's own command about the user's jobs, "" where there is no such command."""
     command = LISTINGS[name]
     if shutil.which(command[0]) is None:
         return ""
@@ -95,7 +95,7 @@ def queue_says(name: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return f"{' '.join(command)} says:\n{(done.stdout or done.stderr).strip()}"
+    return f"{' '.join(command)} prints:\n{(done.stdout or done.stderr).strip()}"
 
 
 def jobqueue_classes() -> Any:
@@ -119,7 +119,7 @@ def queue_class(name: str) -> type[LastingJobs]:
 
 
 def queue_cluster(name: str, *, max_workers: int | None = None, overrides: Mapping[str, Any] | None = None) -> Any:
-    """Start the profile `name` on its queue and ask for jobs.
+    """Start the profile `name` on its queue and request jobs.
 
     Parameters
     ----------
@@ -155,11 +155,11 @@ def queue_cluster(name: str, *, max_workers: int | None = None, overrides: Mappi
 _LOGGER = logging.getLogger(__name__)
 
 RESUBMIT_SECONDS = 30.0
-"""So long after a submission that failed comes the next."""
+"""Time between a submission that failed and the next."""
 
 
 class LastingJobs(SpecCluster):
-    """Keeps as many jobs as were asked for. To be inherited from before a class of dask-jobqueue.
+    """Keeps as many jobs as were requested; a base to be named before a class of dask-jobqueue.
 
     Dask replaces only a job that bears its worker's name: none of those with several workers, and with `scale` none at
     all. Here a job has ended when none of its workers has been there for ``distributed.deploy.lost-worker-timeout``;
@@ -187,7 +187,7 @@ class LastingJobs(SpecCluster):
         return {f"{job}{suffix}" for suffix in group} if group else {job}
 
     def _replace_if_ended(self, job: Any, left_at: float) -> None:
-        """Submit the job again unless it is wanted no more, has a worker, or had one after `left_at`."""
+        """Submit the job again unless it is not needed any more, has a worker, or had one after `left_at`."""
         present = {worker["name"] for worker in self.scheduler_info["workers"].values()}
         is_wanted = job in self.workers and job in self.worker_spec and self._left_at[job] == left_at
         if is_wanted and not present & self._worker_names(job):
@@ -196,7 +196,7 @@ class LastingJobs(SpecCluster):
 
     async def _resubmit(self, ended: Any = None) -> None:
         if ended is not None:
-            with suppress(Exception):  # the queue knows a job no more that has ended
+            with suppress(Exception):  # the queue has forgotten a job that ended
                 await ended.close()
         if self.status != Status.running:
             return

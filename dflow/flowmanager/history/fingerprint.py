@@ -48,8 +48,8 @@ class Fingerprint:
     """A pipeline's hash and what it was made of.
 
     `digest` is 32 hexadecimal digits; `parts` maps what was read (``function cad_tasks.scale``) to its own hash, so
-    that
-    two fingerprints can be compared; `unknown` names what could not be read; `modules` are the user's modules reached.
+    that two
+    fingerprints can be compared; `unknown` names what could not be read; `modules` are the user's modules reached.
     """
 
     digest: str
@@ -176,9 +176,9 @@ class _Reader:
             self.visit(content, f"closure {function.__qualname__}.{cell_name}")
         self._reached(function.__code__, function.__globals__, str(module))
 
-    def _import(self, wanted: Import, package: str) -> None:
+    def _import(self, statement: Import, package: str) -> None:
         """What a function or a module imports, by the texts of all that are the user's own."""
-        for name, file in own_modules(wanted, package):
+        for name, file in own_modules(statement, package):
             label = f"{_MODULE}{name}"
             if label in self.parts:
                 continue
@@ -219,8 +219,8 @@ class _Reader:
         package = scope.get("__package__") or ""
         for name in sorted(names & scope.keys()):
             self._name(scope[name], f"{module}.{name}", attributes)
-        for wanted in sorted(imports):
-            self._import(wanted, package)
+        for statement in sorted(imports):
+            self._import(statement, package)
 
     def _name(self, value: Any, label: str, attributes: set[str], above: tuple[types.ModuleType, ...] = ()) -> None:
         """A global of that name, or, `above` being the modules that lead there, a module's member."""
@@ -346,7 +346,7 @@ def _is_own(module_name: str | None) -> bool:
 
 @functools.cache
 def version_of(distribution: str) -> str:
-    """An installed distribution's version, "absent" where there is none; reads its metadata, 0.3 ms, once a process."""
+    """Return an installed distribution's version, "absent" without one; takes 0.3 ms, once per process."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""A flow's folder: made, tried, swept and, when asked, started afresh."""
+"""A flow's folder: made, checked, swept and, on a clean start, emptied."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say of a file that cannot be written (a full disk, a permission taken away) what that means for the flow.
+    """Turn the error of a file that cannot be written (a full disk, a permission taken away) into the flow's own.
 
     Raises
     ------
@@ -103,16 +103,16 @@ def set_aside(paths: FlowPaths) -> None:
 def bring_back(paths: FlowPaths) -> None:
     """Undo `set_aside`, also that of a run that was killed; does nothing where nothing is put away.
 
-    What the fruitless run says of itself, its log and its errors, stays.
+    The log and the errors of the run that failed stay.
     """
     aside = _aside(paths)
     if not aside.exists():
         return
-    told = [path for path in (paths.log, paths.error_summary) if path.exists()]
+    kept = [path for path in (paths.log, paths.error_summary) if path.exists()]
     with writing(aside):
         for source, target in ((aside / paths.state.name, paths.state), (aside, paths.root)):
             for entry in _entries(source):
-                if entry.name != paths.state.name and target / entry.name not in told:
+                if entry.name != paths.state.name and target / entry.name not in kept:
                     _remove(target / entry.name)
                     os.rename(entry, target / entry.name)
         _remove(aside)

@@ -1,6 +1,6 @@
 """Whether an item must be done again: a pure judgement over its journal entry, its source and the pipeline.
 
-`examine` looks at the source (one ``stat``); `judge` decides; `content_hash` reads the bytes, and is only asked for
+`examine` reads the source's state (one ``stat``); `judge` decides; `content_hash` reads the bytes, and is only needed
 when size and time do not settle the matter.
 """
 
@@ -22,7 +22,7 @@ from dflow.storage.container import size_and_directory_crc
 from dflow.storage.paths import DATA_SUFFIX
 
 FRESH_SECONDS = 2.0
-"""A file modified so shortly before it was looked at may change again without its time changing."""
+"""A file modified so shortly before it was examined may change again without its time changing."""
 
 _READ_BYTES = 256 * 1024
 """Taken at once: most CAD files in one piece that stays in the processor's cache."""
@@ -36,7 +36,7 @@ LIMIT_KINDS = frozenset({"crash", "timeout", "out_of_memory"})
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """An item's source as found: size in bytes and modification time in ns; -1 and 0 for what is no file."""
+    """An item's source as found: size in bytes and modification time in ns; -1 and 0 for what is not a file."""
 
     n_bytes: int = -1
     mtime_ns: int = 0
@@ -48,8 +48,8 @@ class SourceState:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What this run asks of an item. `retry_kinds`, where given, are the only failures to try again."""
+class Requirements:
+    """What this run requires of an item's entry. `retry_kinds`, where given, are the only failures to try again."""
 
     fingerprint: str
     previews: bool
@@ -61,7 +61,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`reuse` the entry, do the item again (`redo`), or `hash` its source first; `reason` says why."""
+    """`reuse` the entry, do the item again (`redo`), or `hash` its source first; `reason` is why."""
 
     action: Literal["reuse", "redo", "hash"]
     reason: str = ""
@@ -71,7 +71,7 @@ _REUSE = Verdict("reuse")
 
 
 def examine(item: Any) -> SourceState:
-    """Look at an item's source: a file, a folder (its whole listing counts) or nothing on disk."""
+    """Return the state of an item's source: a file, a folder (its whole listing counts) or nothing on disk."""
     if not isinstance(item, (str, os.PathLike)):
         return SourceState()
     try:
@@ -82,19 +82,19 @@ def examine(item: Any) -> SourceState:
     return SourceState(found.st_size, 0 if too_fresh else found.st_mtime_ns)
 
 
-def judge(entry: Entry | None, source: SourceState, wanted: Wanted) -> Verdict:
+def judge(entry: Entry | None, source: SourceState, required: Requirements) -> Verdict:
     """Decide without reading the source; ``hash`` means: compare its `content_hash` with the entry's."""
     if entry is None:
         return Verdict("redo", "new")
-    if entry.fingerprint != wanted.fingerprint:
+    if entry.fingerprint != required.fingerprint:
         return Verdict("redo", "the pipeline changed")
-    if wanted.previews and not entry.previews:
+    if required.previews and not entry.previews:
         return Verdict("redo", "a preview is wanted")
-    if entry.value_lost and wanted.needs_value:
+    if entry.value_lost and required.needs_value:
         return Verdict("redo", "its returned value cannot be kept between runs")
     error = entry.records[-1].error
     if error is not None:
-        verdict = _judge_failure(entry, error.kind, wanted)
+        verdict = _judge_failure(entry, error.kind, required)
         if verdict is not None:
             return verdict
     if source.n_bytes != entry.n_bytes:
@@ -104,15 +104,15 @@ def judge(entry: Entry | None, source: SourceState, wanted: Wanted) -> Verdict:
     return Verdict("hash", "the source was touched")
 
 
-def _judge_failure(entry: Entry, kind: str, wanted: Wanted) -> Verdict | None:
-    if wanted.retry_kinds is not None:
-        return Verdict("redo", f"it failed as {kind!r} before") if kind in wanted.retry_kinds else None
+def _judge_failure(entry: Entry, kind: str, required: Requirements) -> Verdict | None:
+    if required.retry_kinds is not None:
+        return Verdict("redo", f"it failed as {kind!r} before") if kind in required.retry_kinds else None
     if kind in LASTING_KINDS:
         return None
     if kind not in LIMIT_KINDS:
         return Verdict("redo", "it failed before")
-    more_time = wanted.timeout_seconds > entry.timeout_seconds
-    more_memory = wanted.memory_bytes != entry.memory_bytes
+    more_time = required.timeout_seconds > entry.timeout_seconds
+    more_memory = required.memory_bytes != entry.memory_bytes
     return Verdict("redo", "it failed before with a smaller allowance") if more_time or more_memory else None
 
 
@@ -144,30 +144,30 @@ def content_hash(item: Any, identity: str) -> str:
 
 @dataclass(slots=True)
 class Reuse:
-    """Counts of one stage: `hashes` are the contents that workers compare before doing an item again."""
+    """Counts of one chain: `hashes` are the contents that workers compare before doing an item again."""
 
     n_reused: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     hashes: dict[int, str] = field(default_factory=dict)
 
     def count(self, reason: str) -> None:
-        """One more item has to be done again."""
+        """Count one more item that has to be done again."""
         self.reasons[reason] += 1
 
-    def lines(self, stage: str, state: JournalState, current: Fingerprint) -> list[str]:
-        """The same for people: what is reused, what is not and why."""
+    def lines(self, chain: str, state: JournalState, current: Fingerprint) -> list[str]:
+        """Return the counts as lines for the log: what is reused, what is not and why."""
         lines = [
-            f"{stage}: {self.n_reused} items reused, {sum(self.reasons.values())} to do, {len(self.hashes)} to compare"
+            f"{chain}: {self.n_reused} items reused, {sum(self.reasons.values())} to do, {len(self.hashes)} to compare"
         ]
-        lines += [f"{stage}: {count} items: {reason}" for reason, count in self.reasons.most_common()]
+        lines += [f"{chain}: {count} items: {reason}" for reason, count in self.reasons.most_common()]
         if "the pipeline changed" in self.reasons:
-            lines += [f"{stage}: since the last run, {change}" for change in _what_changed(state, current)]
-        lines += [f"{stage}: not part of the fingerprint: {unknown}" for unknown in current.unknown]
+            lines += [f"{chain}: since the last run, {change}" for change in _what_changed(state, current)]
+        lines += [f"{chain}: not part of the fingerprint: {unknown}" for unknown in current.unknown]
         return lines
 
 
 def stores_are_whole(entry: Entry, folder: str) -> bool:
-    """Whether every store that an entry speaks of is in `folder`, of its size, with its directory's checksum."""
+    """Whether every store that an entry names is in `folder`, of its size, with its directory's checksum."""
     for record in entry.records:
         for sample in record.samples:
             path = f"{folder}/{sample.name}{DATA_SUFFIX}"

@@ -33,15 +33,15 @@ JOURNAL_NAME = "journal.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of one item in one stage of the flow.
+    """What became of one item in one chain of the flow's steps.
 
-    `stage` names the stage by its tasks; `content_hash`, `n_bytes` and `mtime_ns` are the source's, taken before the
-    work (mtime 0 where it was too fresh to be trusted); `fingerprint` is the pipeline's digest; `previews` says whether
-    previews were wanted; `timeout_seconds` and `memory_bytes` (0: automatic) are the allowance the item had; `records`
-    hold one record a task of the stage, up to the one that ended it.
+    `chain` names the chain by its tasks; `content_hash`, `n_bytes` and `mtime_ns` are the source's, taken before the
+    work (mtime 0 where it was too fresh to be trusted); `fingerprint` is the pipeline's digest; `previews` whether
+    previews were requested; `timeout_seconds` and `memory_bytes` (0: automatic) are its allowance; `records` hold
+    one record per task of the chain, up to the one that ended it.
     """
 
-    stage: str
+    chain: str
     item: str
     content_hash: str
     n_bytes: int
@@ -56,7 +56,7 @@ class Entry:
 
 @dataclass(slots=True)
 class JournalState:
-    """A journal as read: the latest entry of each (stage, item), the pipelines' parts, and what was left out."""
+    """A journal as read: the latest entry of each (chain, item), the pipelines' parts, and what was left out."""
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
     pipelines: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class JournalState:
 class Journal:
     """The open journal of one flow's folder. Used by one thread of the process that holds the folder's lock.
 
-    It is read by a thread of its own: meanwhile the flow looks at its cluster and lists its sources.
+    It is read by a thread of its own: meanwhile the flow connects to its cluster and lists its sources.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,7 +81,7 @@ class Journal:
     def _read(self) -> None:
         try:
             self._reading.set_result(read_journal(self.path))
-        except BaseException as error:  # for whoever asks
+        except BaseException as error:  # for `state`
             self._reading.set_exception(error)
 
     @property
@@ -209,7 +209,7 @@ class _Reader:
     def _add(self, content: dict[str, Any]) -> None:
         if "records" in content:
             entry = _unpack_entry(content, self._layouts)
-            self.state.entries[entry.stage, entry.item] = entry
+            self.state.entries[entry.chain, entry.item] = entry
         elif "journal" in content:
             self._layouts.clear()
         elif "layout" in content:
@@ -239,7 +239,7 @@ def _checked(line: bytes) -> bytes | None:
 
 
 def _parsed(text: bytes) -> Any:
-    """One line's content; {}, which nothing can be made of, where it is no JSON in spite of its checksum."""
+    """One line's content; {}, which nothing can be made of, where it is not JSON in spite of its checksum."""
     try:
         return json.loads(text)
     except ValueError:
@@ -270,7 +270,7 @@ def _pack_entry(entry: Entry, number: Callable[[SampleLayout], int]) -> dict[str
             value, lost = None, True
         records.append(_pack_record(record, value, number))
     return {
-        "stage": entry.stage,
+        "stage": entry.chain,
         "item": entry.item,
         "source": [entry.content_hash, entry.n_bytes, entry.mtime_ns],
         "pipeline": entry.fingerprint,

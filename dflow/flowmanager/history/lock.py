@@ -1,11 +1,11 @@
-"""One live owner a flow's folder.
+"""One live owner per flow's folder.
 
 The lock is a small JSON file with the owner's process id, its start time and its host. On the same host a dead owner is
 recognised at once (no such process, or another one that took over the id); on another host by a heartbeat: the owner
 touches the file every `BEAT_SECONDS`.
 
 No wall clock is trusted, because it may be stepped while an owner lives: start times are counted from the machine's
-boot where the kernel tells them so, and a file that was not touched for `STALE_SECONDS`, or was touched in the future,
+boot where the kernel gives both, and a file that was not touched for `STALE_SECONDS`, or was touched in the future,
 is watched for a beat before it is taken over.
 """
 
@@ -54,7 +54,7 @@ class Owner:
 
     @property
     def is_on_this_host(self) -> bool:
-        """Whether this process can tell if the owner's lives: hosts and containers may share a name."""
+        """Whether this process can find out if the owner's lives: hosts and containers may share a name."""
         return self.host == socket.gethostname() and self.space == _process_space()
 
     def is_running_here(self) -> bool:
@@ -64,7 +64,7 @@ class Owner:
 
 
 class FolderLock:
-    """Holds a folder for this process until `release`; re-entry from the same process is refused like anybody else's.
+    """Holds a folder for this process until `release`; re-entry from the same process is refused like another's.
 
     Raises
     ------
@@ -83,7 +83,7 @@ class FolderLock:
 
     @property
     def token(self) -> str:
-        """What tells this run from an earlier one of the same process; "" when not held."""
+        """What distinguishes this run from an earlier one of the same process; "" when not held."""
         return self._owner.token if self._owner else ""
 
     def acquire(self) -> FolderLock:
@@ -134,7 +134,7 @@ class FolderLock:
         return owner if alive else None
 
     def _beats(self) -> bool:
-        """Whether an owner on another host still touches the file; takes some beats where the times do not tell."""
+        """Whether an owner on another host still touches the file; takes some beats where the times do not decide."""
         beat = self._last_beat()
         if beat is None:
             return False
@@ -194,7 +194,7 @@ def _start_since_boot(pid: int) -> float | None:
 
 
 def _process_space() -> str:
-    """What tells this machine since its last boot, and this container in it, from others; "" where nothing does."""
+    """What distinguishes this machine since its last boot, and this container in it, from others; "" where unknown."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
             return f"{handle.read().strip()} {os.readlink('/proc/self/ns/pid')}"

@@ -44,10 +44,10 @@ def imports_of(code: types.CodeType) -> set[Import]:
     return found
 
 
-def own_modules(wanted: Import, package: str) -> Iterator[tuple[str, str]]:
+def own_modules(statement: Import, package: str) -> Iterator[tuple[str, str]]:
     """Name and file of each of the user's modules that an import in `package` loads, packages around it included."""
     try:
-        absolute = importlib.util.resolve_name("." * wanted.level + wanted.name, package)
+        absolute = importlib.util.resolve_name("." * statement.level + statement.name, package)
     except ImportError:  # it would fail as it runs, too
         return
     names = absolute.split(".")
@@ -61,14 +61,14 @@ def own_modules(wanted: Import, package: str) -> Iterator[tuple[str, str]]:
         if depth < len(names):
             spec = _spec_below(spec, names[depth])
     if spec is not None:
-        for member in wanted.members:  # a name in the module, or a module below it
+        for member in statement.members:  # a name in the module, or a module below it
             below = _spec_below(spec, member)
             if below is not None:
                 yield from _own_file(below)
 
 
 def imports_in(text: str) -> set[Import]:
-    """The imports in a module's text, wherever they stand; none where it is no Python."""
+    """The imports in a module's text, wherever they stand; none where it is not Python."""
     found: set[Import] = set()
     try:
         tree = ast.parse(text)
@@ -113,7 +113,7 @@ def _own_file(spec: ModuleSpec) -> Iterator[tuple[str, str]]:
 
 
 def is_edited(code: types.CodeType) -> bool:
-    """Whether the file of loaded code says something else by now. False where it has none that can be read."""
+    """Whether the file of loaded code has other code by now. False where it has none that can be read."""
     if not os.path.isfile(code.co_filename):  # a cell of a notebook, or typed at a prompt
         return False
     linecache.checkcache(code.co_filename)
@@ -143,7 +143,7 @@ def _constant(value: object) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _codes_of(filename: str, text: str) -> dict[tuple[str, int], tuple[str, ...]] | None:
-    """The code in a file by name and first line, None where it cannot be told."""
+    """The code in a file by name and first line, None where it cannot be compiled."""
     try:
         waiting = [compile(text, filename, "exec", dont_inherit=True)]
     except (SyntaxError, ValueError):

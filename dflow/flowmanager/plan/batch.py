@@ -51,9 +51,9 @@ class Feed:
 class TaskCall:
     """One task's function and how it is to be called; the same for all batches of the task.
 
-    `function` is cloudpickle's bytes of the user's function. `keep_value` says that a later task, or the user, needs
+    `function` is cloudpickle's bytes of the user's function. `keep_value`: a later task, or the user, needs
     what it returns (otherwise the value is checked and dropped). `stage` counts the tasks that take `storage` before
-    this one: 0 starts a fresh store, n reopens what stage n-1 left. `is_last_stage` says that the samples are finished
+    this one: 0 starts a fresh store, n reopens what stage n-1 left. `is_last_stage`: the samples are finished
     after this call: the framework seals and describes them. A call that does not take `storage` never has it set.
     """
 
@@ -72,7 +72,7 @@ class TaskCall:
 
     @property
     def digest(self) -> str:
-        """What the function is called in a child that has seen it before: 32 hexadecimal digits."""
+        """Return the function's name in a child that has loaded it before: 32 hexadecimal digits."""
         return hashlib.blake2b(self.function, digest_size=16).hexdigest()
 
 
@@ -132,7 +132,7 @@ class Batch:
 
     `sample` "body" calls a transform once for every body of the item's file. `shared` are (key, value) pairs, packed or
     plain, that every call may be fed with. `isolation` "inline" runs in this process (`debug=True`). `monitor_run`
-    is the run's id on the scheduler's monitor, "" where nobody watches. `imports` stands for the state of the user's
+    is the run's id on the scheduler's monitor, "" without one. `imports` stands for the state of the user's
     modules that tasks import as they run ("" for none): a child that has served another state is not used.
     """
 

@@ -54,7 +54,7 @@ class Sized:
 class Batcher:
     """Hands out batches of item indices, adapting to the measured speed. One thread at a time.
 
-    Every item is handed out exactly once, whatever the measurements say.
+    Every item is handed out exactly once, whatever is measured.
     """
 
     def __init__(self, items: Sequence[Sized], n_workers: int) -> None:
@@ -69,7 +69,7 @@ class Batcher:
         return len(self._queue)
 
     def observe(self, indices: Sequence[int], seconds: float) -> None:
-        """Learn that these items took `seconds` of one worker's time together."""
+        """Take into account that these items took `seconds` of one worker's time together."""
         self._measured_weight += sum(self._weights.pop(index, 0) for index in indices)
         self._measured_seconds += seconds
 

@@ -1,4 +1,4 @@
-"""A stage's items: what they are called, what they are worth, and which of them are the same."""
+"""A flow's items: their identities, their values, and which of them are the same."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def flow_items(values: Iterable[Any], folder: str | os.PathLike[str], task: str)
 
 
 def check_sources(sources: Any, *, are_folders: bool = False) -> None:
-    """Refuse sources that look like a path and are not there, before anything starts.
+    """Refuse sources that can only be paths and do not exist, before anything starts.
 
     With `are_folders`, where one of them is there, a bare name beside it is meant as a path as well.
 
@@ -73,7 +73,7 @@ def _is_there(source: str | os.PathLike[str]) -> bool:
 
 
 def _could_be_a_path(source: Any) -> bool:
-    """Whether a source is a path or a text that is no address and no pattern."""
+    """Whether a source is a path or a text that is neither an address nor a pattern."""
     if isinstance(source, os.PathLike):
         return True
     return isinstance(source, str) and "://" not in source and not re.search(r"[*?\[\]{}\n]", source)
@@ -89,7 +89,7 @@ def looks_like_a_path(source: Any) -> bool:
 
 
 def sequence_identity(values: Sequence[Any], folder: str | os.PathLike[str]) -> str:
-    """What a whole list is called where it is one item."""
+    """Return the identity of a whole list where it is one item."""
     names = []
     for value in values[:3]:
         try:

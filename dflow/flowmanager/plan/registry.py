@@ -23,7 +23,7 @@ def list_registered_tasks() -> dict[str, dict[str, Any]]:
 
 
 def print_task_registry(tasks: Sequence[Callable[..., Any]] | None = None) -> None:
-    """Print the registered tasks (or `tasks`), one a line."""
+    """Print the registered tasks (or `tasks`), one per line."""
     specs = [spec_of(function) for function in (_REGISTERED.values() if tasks is None else tasks)]
     for spec in specs:
         entry = _describe(spec)
@@ -41,7 +41,7 @@ def validate_function_signature(function: Callable[..., Any]) -> list[str]:
     Raises
     ------
     TaskDefinitionError
-        If `function` is no task at all.
+        If `function` is not a task.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A flow's settings: what `create_flow` was asked for, checked and frozen."""
+"""A flow's settings: the arguments of `create_flow`, checked and frozen."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def checked_paths(name: str, flows_outputdir: Any) -> FlowPaths:
     Raises
     ------
     SettingError
-        If the name cannot be a folder's.
+        If the name cannot name a folder.
     OutputFolderError
-        If `flows_outputdir` is no path, or an address.
+        If `flows_outputdir` is not a path, or an address.
     """
     if not isinstance(name, str) or not name.strip() or name != name.strip():
         raise SettingError(f"A flow's name is text without blanks around it; found {name!r}.")
@@ -89,7 +89,9 @@ def checked_paths(name: str, flows_outputdir: Any) -> FlowPaths:
     try:
         return FlowPaths.of(flows_outputdir, name)
     except TypeError as error:
-        raise OutputFolderError(f"flows_outputdir={flows_outputdir!r} is no path.") from error
+        raise OutputFolderError(
+            f"flows_outputdir={flows_outputdir!r} is not a path; give the path of a folder."
+        ) from error
 
 
 def checked_storage(storage_type: str, export: bool) -> tuple[StorageKind, bool]:
@@ -108,7 +110,7 @@ def checked_storage(storage_type: str, export: bool) -> tuple[StorageKind, bool]
 
 
 def checked_sample(sample: str) -> SampleKind:
-    """The words "file" or "body"."""
+    """Return `sample`, which is "file" or "body"."""
     if sample not in get_args(SampleKind):
         raise SettingError(f"sample={sample!r}; expected one of {list(get_args(SampleKind))}.")
     return sample  # type: ignore[return-value]  # just checked
@@ -156,5 +158,5 @@ def _bytes_of(limit: int | float | str | None) -> int | None:
     except (ValueError, TypeError) as error:
         raise SettingError(f'memory_limit={limit!r}; expected bytes, "2GB", or None.') from error
     if n_bytes <= 0:
-        raise SettingError(f"memory_limit={limit!r}; expected more than no memory.")
+        raise SettingError(f"memory_limit={limit!r}; expected more than 0 bytes.")
     return n_bytes

@@ -1,4 +1,4 @@
-"""What a decorated function says about itself."""
+"""A task as declared by its decorator, and what it returned as a list of items. Children import this: nothing heavy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TASK_CLASSES: dict[TaskKind, str] = {
 
 EXPORT_CLASS = "AutoDatasetExportTask"
 EXPORT_TASK = "merge"
-"""What the export is called among the tasks, and in its nodes' keys."""
+"""Name of the export among the tasks, and in its nodes' keys."""
 
 INJECTED = ("cad_loader", "storage")
 """Inputs that the framework provides, in the order of HOOPS AI's positional convention."""
@@ -48,7 +48,7 @@ class TaskSpec:
 
 
 def spec_of(function: Any) -> TaskSpec:
-    """The task behind a decorated callable.
+    """Return the task behind a decorated callable.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def positional_parameters(function: Callable[..., Any]) -> list[inspect.Paramete
     Raises
     ------
     TaskDefinitionError
-        If the callable tells no signature.
+        If the callable has no readable signature.
     """
     try:
         signature = inspect.signature(function)
@@ -93,7 +93,7 @@ def positional_parameters(function: Callable[..., Any]) -> list[inspect.Paramete
 
 
 def listed(value: Any) -> list[Any]:
-    """A value as a list of items: sequences and iterators spread, texts, paths and mappings alone, None empty."""
+    """Return a value as a list of items: sequences spread; texts, paths and mappings are one item; None is empty."""
     if value is None:
         return []
     if isinstance(value, (str, bytes, os.PathLike, Mapping)) or not hasattr(value, "__iter__"):

@@ -41,8 +41,8 @@ class Source:
 class Step:
     """One task in its place.
 
-    `item` is what its first input is fed from; `feeds` fill its parameters in order; `extras` say where the further
-    named inputs come from. `whole` tasks get the list, others one item a call; `here` tasks run in the calling process.
+    `item` is what its first input is fed from; `feeds` fill its parameters in order; `extras` are the sources of the
+    further named inputs. `whole` tasks get the list, others one item per call; `here` tasks run in the calling process.
     `stage` counts the storage-taking steps before this one; `is_last_stage` marks the last of them.
     """
 
@@ -112,7 +112,7 @@ def plan(tasks: Sequence[TaskSpec], input_keys: Iterable[str] | None = None) -> 
     Raises
     ------
     WiringError
-        Naming the task, the name it asks for, and what there is.
+        Naming the task, the input that is missing, and what there is.
     """
     keys = None if input_keys is None else tuple(input_keys)
     if keys is not None and not keys:
@@ -141,9 +141,9 @@ def _wire(index: int, task: TaskSpec, earlier: Sequence[Step], keys: tuple[str, 
     whole = takes_whole_list(task, item.key)
     step = Step(index, task, item, feeds, extras, whole=whole, here=not task.parallel and task.kind != "transform")
     if step.takes_storage and (step.here or task.kind == "extract"):
-        raise WiringError(f"Task {task.name!r} asks for storage, which belongs to tasks that are called once an item.")
+        raise WiringError(f"Task {task.name!r} takes storage, which belongs to tasks that are called once per item.")
     if step.here and any(feed.kind == "cad_loader" for feed in feeds):
-        raise WiringError(f"Task {task.name!r} asks for cad_loader, but is sequential; leave parallel_execution on.")
+        raise WiringError(f"Task {task.name!r} takes cad_loader, but is sequential; leave parallel_execution on.")
     return step
 
 
@@ -313,7 +313,7 @@ def takes_whole_list(task: TaskSpec, input_key: str) -> bool:
 
 
 def annotation_is_sequence(annotation: Any) -> bool | None:
-    """True for a sequence, False for one text or path, None where the annotation does not tell.
+    """True for a sequence, False for one text or path, None where the annotation leaves it open.
 
     Annotations given as text (``from __future__ import annotations``) are read by their words, so that names that
     cannot be resolved here do no harm.

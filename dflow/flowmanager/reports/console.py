@@ -97,7 +97,7 @@ class NotebookBars:
         on_cancel: Callable[[], None] | None = None,
     ) -> None:
         self._events: dict[str, ProgressEvent] = {}
-        self._said = ""
+        self._note = ""
         self._table: Any = None
         shown: Any = _Html("")
         if widgets is not None:
@@ -116,17 +116,17 @@ class NotebookBars:
         else:
             self._handle.update(_Html(self._html()))
 
-    def say(self, text: str) -> None:
-        """A line below the bars."""
-        self._said = text
+    def note(self, text: str) -> None:
+        """Show a line below the bars."""
+        self._note = text
 
     def close(self) -> None:
         """Leave the last state standing."""
         self._handle.update(_Html(self._html()))
 
     def _html(self) -> str:
-        said = f"<div>{html.escape(self._said)}</div>" if self._said else ""
-        return html_table(tuple(self._events.values())) + said
+        note = f"<div>{html.escape(self._note)}</div>" if self._note else ""
+        return html_table(tuple(self._events.values())) + note
 
 
 def html_table(events: tuple[ProgressEvent, ...]) -> str:

@@ -47,12 +47,12 @@ class FlowDrawing:
         return buffer.getvalue().decode("utf-8")
 
     def save(self, filename: str | os.PathLike[str]) -> None:
-        """Write the drawing; the suffix says the format."""
+        """Write the drawing; the suffix gives the format."""
         self._write(local_path(filename), dpi=144)
 
     def _write(self, target: Any, **settings: Any) -> None:
         # An SVG keeps its text as text, so that its viewer finds a font for names in any script; matplotlib's own has
-        # only some, and says so of each letter.
+        # only some, and warns of each letter.
         with rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
             self._figure().savefig(target, bbox_inches="tight", **settings)

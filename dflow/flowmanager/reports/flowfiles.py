@@ -22,7 +22,7 @@ ADVICE = {
     "crash": "the CAD kernel died on it: repair or re-export the file",
     "unreadable": "not a readable CAD file: check that it is complete",
     "no_geometry": "holds no shape: nothing to encode",
-    "geometry": "a shape without an answer to what was asked: repair or re-export the file",
+    "geometry": "a shape that has no value of what was computed: repair or re-export the file",
     "kernel_error": "the CAD kernel refused it: repair or re-export the file",
     "exception": "your task raised: see the traceback, and try the file alone with debug=True",
     "bad_return": "your task returned what cannot be handed on: return numbers, texts, lists or dictionaries",
@@ -51,7 +51,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file like `write_json`."""
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     with writing(path):
-        # A name that is no UTF-8 is in Python a lone surrogate: escaped, as JSON does it.
+        # A name that is not UTF-8 has lone surrogates in Python: escaped, as JSON does it.
         with temporary.open("w", encoding="utf-8", errors="backslashreplace") as handle:
             handle.write(text)
             handle.flush()
@@ -78,7 +78,7 @@ def flow_summary(
     specifications: Mapping[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
-    """What the ``.flow`` file says; paths are relative to the flow's folder, null where nothing was written."""
+    """Return the content of the ``.flow`` file; paths relative to the flow's folder, null where there is no file."""
     errors = [error for task in tasks for error in task.errors]
     return {
         "flow_name": paths.name,

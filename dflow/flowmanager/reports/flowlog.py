@@ -20,8 +20,8 @@ Level = Literal["INFO", "WARNING", "ERROR"]
 class FlowLog:
     """Writes the log of one run from one thread; each call leaves whole lines on disk.
 
-    A line that cannot be written (the disk is full) is lost and ends nothing: the journal, which is written more often,
-    decides whether the flow can go on.
+    A line that cannot be written (the disk is full) is lost without an error: the journal, which is written more often,
+    ends the flow where the disk cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,22 +29,22 @@ class FlowLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._handle = path.open("w", encoding="utf-8", errors="backslashreplace")
 
-    def say(self, text: str, level: Level = "INFO") -> None:
-        """A line of the flow's own, also passed to the logger ``dflow.flow``."""
-        self._write((f"{_now()} {level} FLOW {one_line(text)}\n",))
+    def write(self, text: str, level: Level = "INFO") -> None:
+        """Write one line about the flow itself; it also goes to the logger ``dflow.flow``."""
+        self._append((f"{_now()} {level} FLOW {one_line(text)}\n",))
         _LOGGER.log(logging.getLevelName(level), "%s", text)
 
     def items(self, task: str, records: Iterable[ItemRecord]) -> None:
-        """One line an item of `task`."""
+        """Write one line per item of `task`."""
         now = _now()
-        self._write(_item_line(now, task, record) for record in records)
+        self._append(_item_line(now, task, record) for record in records)
 
     def close(self) -> None:
         """Close the file."""
         with suppress(OSError):
             self._handle.close()
 
-    def _write(self, lines: Iterable[str]) -> None:
+    def _append(self, lines: Iterable[str]) -> None:
         with suppress(OSError):
             self._handle.writelines(lines)
             self._handle.flush()

@@ -138,7 +138,7 @@ class FlowOutput:
 
 
 def record_values(record: ItemRecord, *, flatten: bool = False) -> list[Any]:
-    """The values behind a record: one, one a body, or a returned list's members; None is left out."""
+    """The values behind a record: one, one per body, or a returned list's members; None is left out."""
     value = unpack_value(record.value)
     if isinstance(value, BodyValues):
         values = [unpack_value(each) for _, each in value.values]

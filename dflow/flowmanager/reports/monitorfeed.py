@@ -72,7 +72,7 @@ class MonitorFeed:
             log_event = self._client.scheduler.log_event
             self._client.sync(log_event, topic=events.TOPIC, msg=event, callback_timeout=ANSWER_SECONDS)
         except (OSError, TimeoutError) as error:  # the engine notices a scheduler that stays away
-            _LOGGER.debug("the monitor was not told: %s", error)
+            _LOGGER.debug("the monitor was not reached: %s", error)
 
 
 def _state(event: ProgressEvent) -> events.TaskState:

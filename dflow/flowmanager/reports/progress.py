@@ -19,7 +19,7 @@ class ProgressEvent:
     """The state of one task (or of the merge, task ``merge``) of a running flow.
 
     `total` is None while unknown; ``done = succeeded + skipped + failed``, of which `reused` needed no work. `unit`
-    says what is counted; `n_bytes` is what the task has written so far (samples, or the dataset's shards); `seconds` is
+    is what is counted; `n_bytes` is what the task has written so far (samples, or the dataset's shards); `seconds` is
     its wall time so far; `errors` are those since the task's last event, and `dashboard` the link to the Dask
     dashboard, "" where there is none.
 
@@ -67,7 +67,7 @@ Listener = Callable[[ProgressEvent], None]
 
 
 class TaskProgress:
-    """Counts one task's items and tells the listeners, at most every `EMIT_SECONDS` between start and end."""
+    """Counts one task's items and calls the listeners, at most every `EMIT_SECONDS` between start and end."""
 
     def __init__(
         self, flow: str, task: str, listeners: Sequence[Listener], *, total: int | None, unit: str, dashboard: str
@@ -105,7 +105,7 @@ class TaskProgress:
         self.flush()
 
     def flush(self) -> None:
-        """Tell what is new, unless something was told a moment ago."""
+        """Pass on what is new, at most every `EMIT_SECONDS`."""
         if self._has_news and time.monotonic() - self._told >= EMIT_SECONDS:
             self._emit("advanced")
 

@@ -126,8 +126,8 @@ def _versions(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _section(title: str, content: str, note: str = "") -> str:
     """`title` and `content` are HTML already; nothing at all where there is no content."""
-    said = f'<p class="note">{shown(note)}</p>' if note else ""
-    return f"<h2>{title}</h2>{said}{content}" if content else ""
+    shown_note = f'<p class="note">{shown(note)}</p>' if note else ""
+    return f"<h2>{title}</h2>{shown_note}{content}" if content else ""
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
@@ -156,7 +156,7 @@ WIDTH, LEFT, RIGHT = 900, 150, 20
 
 ROW = 16
 WORKERS_SHOWN = 48
-"""More rows than this nobody reads; those that worked longest are shown."""
+"""Rows that are shown: those that worked longest are shown."""
 
 NAME_LENGTH = 22
 SHADES = 4

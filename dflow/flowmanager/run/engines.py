@@ -1,4 +1,4 @@
-"""The engines of one run: the cluster, this process, and what watches them."""
+"""The engines of one run: the cluster or this process, with their node keys, deaths and monitor feed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dflow.flowmanager.worker import worker
 
 
 class Engines:
-    """The engines of one run. The cluster is started when the first stage needs it, and closed by `close`."""
+    """The engines of one run. The cluster is started when the first chain needs it, and closed by `close`."""
 
     def __init__(
         self,
@@ -64,13 +64,13 @@ class Engines:
         return str(link or "")
 
     def light(self) -> Engine:
-        """For a handful of nodes: a cluster that runs already, else this process, so that none is started for them."""
+        """Return the engine for a handful of nodes: a cluster that runs already, else this process."""
         if self._settings.debug or (self._cluster is None and not is_foreign(self._settings.cluster)):
             return self._here
         return self.heavy()
 
     def heavy(self) -> Engine:
-        """For real work: the cluster, started now if it has to be."""
+        """Return the engine for all other work: the cluster, started now where none runs."""
         if self._cancelled:
             raise FlowCancelledError("The flow was cancelled; run it again to go on where it stopped.")
         if self._settings.debug:
@@ -87,17 +87,19 @@ class Engines:
                 client,
                 retries=self._settings.limits.max_retries,
                 wait_seconds=self._connection.wait_seconds,
-                on_wait=self._tell,
-                warn=lambda text: self._log.say(text, "WARNING"),
+                on_wait=self._flush,
+                warn=lambda text: self._log.write(text, "WARNING"),
             )
             self._progress.dashboard = self.dashboard
             self._feed = MonitorFeed(client, self._settings.paths.name, self.run_id)
             self._progress.add(self._feed)
-            self._log.say(f"Running on {client.scheduler.address}, {self._cluster.n_workers} workers, {self.dashboard}")
+            self._log.write(
+                f"Running on {client.scheduler.address}, {self._cluster.n_workers} workers, {self.dashboard}"
+            )
         return self._cluster
 
-    def _tell(self) -> None:
-        """Nothing ends at the moment: tell what has ended."""
+    def _flush(self) -> None:
+        """Pass on what has ended, while nothing else ends."""
         self._progress.flush()
         if self._feed is not None:
             self._feed.flush()
@@ -106,8 +108,8 @@ class Engines:
         """The workers that died in this run so far; each is logged once."""
         if self._watch is None:
             return ()
-        for death in self._watch.look():
-            self._log.say(str(death), "WARNING")
+        for death in self._watch.new_deaths():
+            self._log.write(str(death), "WARNING")
         return tuple(self._watch.deaths)
 
     def cancel(self) -> None:
@@ -119,7 +121,7 @@ class Engines:
             self._cluster.cancel()
 
     def close(self, status: str = "finished") -> None:
-        """Close what this run opened, children in this process included; `status` is told to the monitor."""
+        """Close what this run opened, children in this process included; `status` goes to the monitor."""
         worker.shutdown()
         try:
             if self._cluster is not None:
@@ -133,11 +135,11 @@ class Engines:
                 self._connection.close()
             self._connection = self._cluster = self._names = self._feed = None
 
-    def describe(self, *, ask: bool = True) -> dict[str, Any]:
-        """Scheduler and workers, for ``run.json``; without `ask` no workers, for the scheduler may be gone."""
+    def describe(self, *, with_workers: bool = True) -> dict[str, Any]:
+        """Return the scheduler and, `with_workers`, its workers, for ``run.json``: the scheduler may be gone."""
         if self._connection is None:
             return {"scheduler": None, "workers": {}}
-        if not ask:
+        if not with_workers:
             scheduler = self._connection.client.scheduler
             return {"scheduler": scheduler.address if scheduler is not None else None, "workers": {}}
         info = self._connection.client.scheduler_info(n_workers=-1)

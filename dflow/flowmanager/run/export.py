@@ -27,12 +27,12 @@ class Export:
 
 
 def export_dataset(run: FlowRun, items: Sequence[ItemRecord]) -> Export:
-    """Merge the samples of the items that succeeded; `items` hold one final record an item."""
+    """Merge the samples of the items that succeeded; `items` hold one final record per item."""
     started = time.monotonic()
     samples = [sample for item in items if item.status == "succeeded" for sample in item.samples]
     if not samples:
         kept = " The one of an earlier run is kept." if run.settings.paths.dataset.exists() else ""
-        run.log.say(f"No samples to merge: no dataset was written.{kept}", "WARNING")
+        run.log.write(f"No samples to merge: no dataset was written.{kept}", "WARNING")
         return Export(TaskOutcome(EXPORT_TASK, "export", EXPORT_CLASS, 0.0))
     bar = run.progress.start(EXPORT_TASK, None, unit="shards")
     written: list[ShardRecord] = []
@@ -45,7 +45,9 @@ def export_dataset(run: FlowRun, items: Sequence[ItemRecord]) -> Export:
     )
     bar.finish()
     word = "was up to date" if report.reused else "was written"
-    run.log.say(f"merge: the dataset {word}: {report.n_samples} samples, {report.n_bytes} bytes, {report.seconds:.3f}s")
+    run.log.write(
+        f"merge: the dataset {word}: {report.n_samples} samples, {report.n_bytes} bytes, {report.seconds:.3f}s"
+    )
     value = [
         str(path) for path in (run.settings.paths.dataset, run.settings.paths.infoset, run.settings.paths.attribset)
     ]

@@ -1,4 +1,4 @@
-"""One run of a flow: what its stages share, and where their values are kept."""
+"""One run of a flow: what its chains share, and where their values are kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dflow.records import ItemRecord, SampleLayout
 
 @dataclass(slots=True)
 class StepResult:
-    """What a finished step left: `records` of tasks called once an item, `value` of a call over the list."""
+    """What a finished step left: `records` of tasks called once per item, `value` of a call over the list."""
 
     step: Step
     items: Sequence[FlowItem] = ()
@@ -51,7 +51,7 @@ class StepResult:
 
 @dataclass(slots=True)
 class FlowRun:
-    """The state of one ``process`` call, shared by its stages. One thread."""
+    """The state of one ``process`` call, shared by its chains. One thread."""
 
     settings: FlowSettings
     plan: Plan

@@ -1,4 +1,4 @@
-"""A stage that goes item by item: what is up to date is reused, the rest is done in batches on the engine."""
+"""A chain of steps that goes item by item: what is up to date is reused, the rest is done in batches on the engine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import replace
 from dflow.flowmanager.cluster.engine import Finished, Job
 from dflow.flowmanager.history.fingerprint import with_values
 from dflow.flowmanager.history.freshness import (
+    Requirements,
     Reuse,
     SourceState,
-    Wanted,
     content_hash,
     examine,
     judge,
@@ -37,7 +37,7 @@ HASHED_HERE_BYTES = 256 * 1024**2
 
 
 class ItemChain:
-    """Runs one stage over its items and keeps a record a step and item. One thread."""
+    """Runs one chain over its items and keeps one record per step and item. One thread."""
 
     def __init__(self, run: FlowRun, chain: Chain, items: Sequence[FlowItem]) -> None:
         self._started = time.monotonic()
@@ -69,7 +69,7 @@ class ItemChain:
             bar.finish()
 
     def results(self) -> list[StepResult]:
-        """One result a step, of what has ended so far."""
+        """Return one result per step, of what has ended so far."""
         work = [sum(r.seconds for r in records if r is not None and not r.reused) for records in self._records]
         total = sum(work)
         shares = [part / total for part in work] if total else [1.0, *[0.0] * (len(work) - 1)]
@@ -92,13 +92,13 @@ class ItemChain:
         run, pending = self._run, []
         held: list[ItemRecord] = []
         touched: list[Entry] = []
-        wanted, budget = self._wanted(), HASHED_HERE_BYTES
+        required, budget = self._requirements(), HASHED_HERE_BYTES
         encoded, entries = str(run.settings.paths.encoded), run.journal.state.entries
         for index, item in enumerate(self._items):
             entry = entries.get((self._name, item.identity))
             if item.identity in run.distrusted:
                 entry = None
-            verdict = judge(entry, self._sources[index], wanted)
+            verdict = judge(entry, self._sources[index], required)
             reason = verdict.reason
             if verdict.action != "redo" and entry is not None and not stores_are_whole(entry, encoded):
                 verdict, reason = replace(verdict, action="redo"), "its .data file is missing or damaged"
@@ -121,7 +121,7 @@ class ItemChain:
         run.journal.append(touched)
         self._reuse.n_reused = len(held)
         run.log.items(self._name, held)
-        self._tell_reuse()
+        self._log_reuse()
         run.count_failures(sum(record.status == "failed" for record in held))
         return pending
 
@@ -132,7 +132,7 @@ class ItemChain:
         except OSError:
             return False  # the task itself will say what is wrong with the file
 
-    def _wanted(self) -> Wanted:
+    def _requirements(self) -> Requirements:
         limits = self._run.settings.limits
         later = {step.index for step in self._run.plan.steps} - {step.index for step in self._chain.steps}
         sources = [
@@ -142,7 +142,7 @@ class ItemChain:
             for source in (step.item, *(source for _, source in step.extras))
         ]
         own = {step.index for step in self._chain.steps}
-        return Wanted(
+        return Requirements(
             fingerprint=self._fingerprint.digest,
             previews=self._run.settings.previews,
             timeout_seconds=limits.timeout_seconds,
@@ -152,14 +152,14 @@ class ItemChain:
         )
 
     def _inputs(self) -> dict[str, object]:
-        """What the stage's tasks are fed with from outside it, besides their items."""
+        """Return what the chain's tasks are fed with from outside it, besides their items."""
         own = {step.index for step in self._chain.steps}
         sources = {key: source for step in self._chain.steps for key, source in step.extras}
         return {key: self._run.value(source) for key, source in sources.items() if source.step not in own}
 
-    def _tell_reuse(self) -> None:
+    def _log_reuse(self) -> None:
         for line in self._reuse.lines(self._name, self._run.journal.state, self._fingerprint):
-            self._run.log.say(line)
+            self._run.log.write(line)
 
     def _take_over(self, index: int, entry: Entry) -> ItemRecord:
         records = [replace(record, item_index=index) for record in entry.records]
@@ -253,7 +253,7 @@ class ItemChain:
             return None
         limits = self._run.settings.limits
         return Entry(
-            stage=self._name,
+            chain=self._name,
             item=identity,
             content_hash=records[0].content_hash,
             n_bytes=source.n_bytes,
@@ -273,7 +273,7 @@ class ItemChain:
         """
         deaths = self._run.engines.deaths()
         if len(indices) > 1:
-            self._run.log.say(
+            self._run.log.write(
                 f"A batch of {len(indices)} items was lost ({_name_of(error)}); trying its halves", "WARNING"
             )
             self._again.extend(split(indices))
@@ -324,7 +324,7 @@ def _examine(item: FlowItem, folder: str) -> SourceState:
 
 
 def items_after(result: StepResult) -> list[FlowItem]:
-    """The items that a step hands to a later stage: those that succeeded, with what was returned for them."""
+    """The items that a step hands to a later chain: those that succeeded, with what was returned for them."""
     identities = {index: item.identity for index, item in enumerate(result.items)}
     items: list[FlowItem] = []
     for record in result.records:

@@ -1,4 +1,4 @@
-"""Stages around the list of items: extract tasks that find it, and tasks in the calling process that see all of it."""
+"""Steps over the list of items: extract tasks that make it, and tasks in the calling process that get all of it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def run_here(run: FlowRun, step: Step) -> StepResult:
     value = returned[0] if step.whole else [each for one in returned for each in listed(one)]
     bar.advance(succeeded=1)
     bar.finish()
-    run.log.say(f"{step.task.name} ran over {len(values)} items in {time.monotonic() - started:.3f}s")
+    run.log.write(f"{step.task.name} ran over {len(values)} items in {time.monotonic() - started:.3f}s")
     return StepResult(step, value=value, seconds=time.monotonic() - started, n_nodes=len(calls))
 
 
 def run_gather(run: FlowRun, step: Step) -> StepResult:
-    """Run an extract task: once over all sources or once a source, on the cluster when one runs already."""
+    """Run an extract task: once over all sources or once per source, on the cluster when one runs already."""
     started = time.monotonic()
     sources = source_values(run, step.item)
     items = _gather_items(run, step, sources)

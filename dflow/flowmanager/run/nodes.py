@@ -1,4 +1,4 @@
-"""From items to Dask: each task of a stage becomes one delayed node a batch, chained to the task before it."""
+"""From items to Dask: each step of a chain becomes one delayed node per batch, linked to the task before it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from dflow.storage.paths import source_path
 
 @dataclass(frozen=True, slots=True)
 class ChainTemplate:
-    """All that the nodes of one stage have in common.
+    """What the nodes of one chain have in common.
 
     `batch` is one without items and with the first call; `calls`, `follows`, `needs_values` and key `suffixes`
-    go along the stage's steps; `hashing` says whether sources are read for their content hash.
+    have one entry per step; `hashing` is true where sources are read for their content hash.
     """
 
     batch: Batch
@@ -38,7 +38,7 @@ class ChainTemplate:
 
 
 def task_call(step: Step, function: bytes) -> TaskCall:
-    """The message that names a step's function and how to feed it."""
+    """Return the message that names a step's function and how to feed it."""
     return TaskCall(
         task_name=step.task.name,
         kind=step.task.kind,
@@ -50,7 +50,7 @@ def task_call(step: Step, function: bytes) -> TaskCall:
 
 
 def follows_of(chain: Chain) -> tuple[Follow, ...]:
-    """How each step of a stage is fed from the earlier ones (-1: from the stage's own items)."""
+    """Return how each step of a chain is fed from the earlier ones (-1: from the chain's own items)."""
     position = {step.index: number for number, step in enumerate(chain.steps)}
     return tuple(
         Follow(
@@ -62,7 +62,7 @@ def follows_of(chain: Chain) -> tuple[Follow, ...]:
 
 
 def make_job(template: ChainTemplate, tag: int, flow_items: Mapping[int, FlowItem], hashes: Mapping[int, str]) -> Job:
-    """The nodes for one batch of items, given by their index; `hashes` are the contents that earlier runs saw."""
+    """Return the nodes for one batch of items, by their index; `hashes` are the content hashes of earlier runs."""
     items = tuple(
         Item(index, each.identity, _packed(each.value), content_hash=hashes.get(index, ""))
         for index, each in flow_items.items()
@@ -88,7 +88,7 @@ def make_job(template: ChainTemplate, tag: int, flow_items: Mapping[int, FlowIte
 
 
 def gather_limits(limits: Limits) -> Limits:
-    """An extract may return the list of all files, and has more time to find them."""
+    """Return the limits of an extract task, which may return the list of all files and has more time to find them."""
     return replace(
         limits, max_value_bytes=2 * 1024**3, timeout_seconds=max(limits.timeout_seconds, 24 * 3600.0), max_retries=0
     )
@@ -98,7 +98,7 @@ def _packed(value: Any) -> Any:
     return value if isinstance(value, PackedValue) else pack_value(value)
 
 
-# Messages travel as bytes: Dask would look into every dataclass for nodes inside it.
+# Messages travel as bytes: Dask would search every dataclass for nodes.
 def _pack(*parts: Any) -> bytes:
     return pickle.dumps(parts, protocol=pickle.HIGHEST_PROTOCOL)
 
@@ -132,9 +132,9 @@ class Follow:
 def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
     """Run the first task of a chain on a batch.
 
-    With `hashing`, an item's ``content_hash`` is what an earlier run saw: where the source still has it, the item's
-    record says "reused" and nothing is done; the other records carry the hash of what was read, "" where that is not
-    sure because the source cannot be read or was changed meanwhile.
+    With `hashing`, an item's ``content_hash`` is that of an earlier run: where the source still has it, the item's
+    record is marked "reused" and nothing is done; the other records carry the hash of what was read, "" where that is
+    not sure because the source cannot be read or was changed meanwhile.
     """
     if not hashing:
         return _trim(run_batch(batch), needs_value)
@@ -200,7 +200,7 @@ def _hash(path: str, identity: str) -> str:
     try:
         return content_hash(path, identity)
     except (OSError, ValueError):
-        return ""  # the task itself will say what is wrong with the file
+        return ""  # the task's own error names the fault of the file
 
 
 def _joined(result: BatchResult, same: list[ItemRecord]) -> BatchResult:
@@ -210,7 +210,7 @@ def _joined(result: BatchResult, same: list[ItemRecord]) -> BatchResult:
 
 
 def _trim(result: BatchResult, needs_value: bool) -> BatchResult:
-    """Carry each layout once and drop large values that nobody will read: they would pile up on the client."""
+    """Carry each layout once and drop large values that no later task takes: they would pile up on the client."""
     result = replace(result, items=share_layouts(result.items, {}))
     if needs_value or not any(_is_large(record) for record in result.items):
         return result

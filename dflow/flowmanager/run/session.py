@@ -1,10 +1,8 @@
-"""One ``process`` call from lock to report: the only place that knows the order of things."""
+"""One ``process`` call from lock to report: the order of its parts."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -17,7 +15,7 @@ from dflow.flowmanager.history import folder
 from dflow.flowmanager.history.fingerprint import Fingerprint, fingerprint, versions
 from dflow.flowmanager.history.journal import Journal
 from dflow.flowmanager.history.lock import FolderLock
-from dflow.flowmanager.plan.items import FlowItem, flow_items, looks_like_a_path
+from dflow.flowmanager.plan.items import FlowItem, flow_items
 from dflow.flowmanager.plan.settings import FlowSettings
 from dflow.flowmanager.plan.tasks import EXPORT_TASK, listed
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Chain, Plan
@@ -34,12 +32,11 @@ from dflow.flowmanager.run.engines import Engines
 from dflow.flowmanager.run.export import damaged_identities, export_dataset, rejected_items
 from dflow.flowmanager.run.flowrun import FlowRun, source_values
 from dflow.flowmanager.run.functions import pack_function
+from dflow.flowmanager.run.inputs import remember_inputs
 from dflow.flowmanager.run.itemchain import ItemChain, items_after
 from dflow.flowmanager.run.liststeps import run_gather, run_here
 from dflow.records import ErrorRecord, ItemRecord
 from dflow.storage.paths import FlowPaths
-
-INPUTS_NAME = "inputs.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,32 +80,6 @@ def run_flow(
         return _finish(run, _run_chains_and_export(run), started)
 
 
-def remember_inputs(paths: FlowPaths, inputs: Mapping[str, Any]) -> None:
-    """Keep what JSON can hold of a run's inputs, for a later `Flow.retry`; paths from here on absolute."""
-    kept = {
-        key: [_absolute(each) for each in value] if isinstance(value, list) else value for key, value in inputs.items()
-    }
-    try:
-        json.dumps(kept)
-    except (TypeError, ValueError):
-        (paths.state / INPUTS_NAME).unlink(missing_ok=True)
-    else:
-        write_json(paths.state / INPUTS_NAME, kept)
-
-
-def remembered_inputs(paths: FlowPaths) -> dict[str, Any] | None:
-    """The inputs of the last run in this folder, None where they are not known."""
-    try:
-        content = json.loads((paths.state / INPUTS_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-def _absolute(source: Any) -> Any:
-    return os.path.abspath(source) if looks_like_a_path(source) else source
-
-
 def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
     """The fingerprint of the flow's transforms, of custom tasks before them, and of what shapes their samples."""
     last = max((number for number, task in enumerate(settings.tasks) if task.kind == "transform"), default=-1)
@@ -142,7 +113,7 @@ def _opened_run(
     pipeline: Fingerprint,
     listeners: Sequence[Listener],
 ) -> Iterator[FlowRun]:
-    """A run with its log, journal and engines; all are closed, and what failed is told, however it ends."""
+    """A run with its log, journal and engines; all are closed, and failures are written, however it ends."""
     log = FlowLog(settings.paths.log)
     journal = Journal(settings.paths.state)
     timeline = Timeline()
@@ -153,11 +124,11 @@ def _opened_run(
     run = FlowRun(settings, plan, dict(inputs), journal, pipeline, log, progress, engines, timeline)
     status = "finished"
     try:
-        log.say(f"Flow {settings.paths.name!r} with the tasks {[task.name for task in settings.tasks]} starts")
+        log.write(f"Flow {settings.paths.name!r} with the tasks {[task.name for task in settings.tasks]} starts")
         yield run
     except BaseException as error:
         status = "cancelled" if isinstance(error, (FlowCancelledError, KeyboardInterrupt)) else "failed"
-        log.say(f"Stopped by {type(error).__name__}: {error}", "ERROR")
+        log.write(f"Stopped by {type(error).__name__}: {error}", "ERROR")
         with suppress(OutputFolderError):  # it may be what stopped the flow
             write_json(settings.paths.error_summary, error_entries([*_errors(run), *as_errors(engines.deaths())]))
             _report_early_end(run, status, error)
@@ -169,7 +140,7 @@ def _opened_run(
 
 @dataclass(slots=True)
 class _Ended:
-    """What the stages and the export left: `items` hold one final record an item of the flow's samples."""
+    """What the chains and the export left: `items` hold one final record per item of the flow's samples."""
 
     items: Sequence[ItemRecord]
     export: TaskOutcome | None
@@ -185,7 +156,7 @@ def _run_chains_and_export(run: FlowRun) -> _Ended:
     export = export_dataset(run, items)
     if export.report is not None and export.report.damaged:
         run.distrusted |= damaged_identities(items, export.report)
-        run.log.say(f"{len(run.distrusted)} items have damaged stores and are done again", "WARNING")
+        run.log.write(f"{len(run.distrusted)} items have damaged stores and are done again", "WARNING")
         _run_chains(run)
         items = final_records(run)
         export = export_dataset(run, items)
@@ -216,7 +187,7 @@ def _run_items(run: FlowRun, chain: Chain) -> None:
     work = ItemChain(run, chain, items)
     try:
         work.execute()
-    finally:  # what failed before an early end is told, too
+    finally:  # failures before an early end are reported, too
         run.results.update({result.step.index: result for result in work.results()})
 
 
@@ -229,7 +200,7 @@ def _chain_items(run: FlowRun, chain: Chain) -> list[FlowItem]:
     items, repeated = flow_items(source_values(run, source), run.settings.paths.root, task)
     if repeated:
         names = ", ".join(repeated[:3]) + (f" and {len(repeated) - 3} more" if len(repeated) > 3 else "")
-        run.log.say(f"{task}: given more than once and done once: {names}", "WARNING")
+        run.log.write(f"{task}: given more than once and done once: {names}", "WARNING")
     if not items:
         raise EmptySourceError(_why_empty(run, chain))
     return items
@@ -243,7 +214,7 @@ def _why_empty(run: FlowRun, chain: Chain) -> str:
 
 
 def final_records(run: FlowRun) -> list[ItemRecord]:
-    """One record an item of the flow's files: the last one of the stages that transform it, with its samples.
+    """Return one record per item of the flow's files: the last one of the chains that transform it, with its samples.
 
     An item's samples are those its last store-taking task left; an item that a later task failed or skipped counts as
     that.
@@ -277,7 +248,7 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
     facts = _facts(run, tasks, counts, seconds=seconds)
     _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
     write_json(paths.flow_file, summary)
-    run.log.say(f"Done in {seconds:.3f}s: {dataclasses.asdict(counts)}")
+    run.log.write(f"Done in {seconds:.3f}s: {dataclasses.asdict(counts)}")
     absolute = {
         key: str(paths.root / summary[key]) for key in ("flow_data", "flow_info", "flow_attributes") if summary[key]
     }
@@ -326,7 +297,7 @@ def _facts(
         error=error,
         seconds=seconds,
         configuration=run.settings.specifications(),
-        cluster=run.engines.describe(ask=status == "finished"),
+        cluster=run.engines.describe(with_workers=status == "finished"),
         fingerprint=run.fingerprint,
         timeline=run.timeline,
     )
@@ -348,7 +319,7 @@ def _compact(run: FlowRun) -> None:
     """Rewrite a journal that holds mostly outdated lines, or torn ones."""
     state = run.journal.state
     if state.n_damaged:
-        run.log.say(f"{state.n_damaged} torn records of an earlier run were left out", "WARNING")
+        run.log.write(f"{state.n_damaged} torn records of an earlier run were left out", "WARNING")
     if state.n_lines > 1000 + 3 * len(state.entries) or state.n_damaged:
         run.journal.close()
         fresh = Journal(run.settings.paths.state)

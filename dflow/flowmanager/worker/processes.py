@@ -21,7 +21,6 @@ import sys
 import time
 from pathlib import Path
 
-import dflow
 from dflow.flowmanager.worker import wire
 from dflow.flowmanager.worker.child import DUMP_SIGNAL
 from dflow.flowmanager.worker.faults import split_stack
@@ -44,7 +43,7 @@ from dflow.flowmanager.worker import forkserver
 forkserver.main()"""
 """Finds the worker's own dflow, wherever it was imported from, and adds nothing to the path or the environment."""
 
-_FORK_SERVER = (sys.executable, "-P", "-c", _BOOT, str(Path(dflow.__file__).resolve().parent.parent))
+_FORK_SERVER = (sys.executable, "-P", "-c", _BOOT, str(Path(__file__).resolve().parents[3]))
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

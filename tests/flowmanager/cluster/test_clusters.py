@@ -58,7 +58,7 @@ def test_a_worker_that_is_away_when_dask_looks_for_it_comes_back_all_the_same():
 
 def test_a_dashboard_port_that_is_taken_after_we_looked_warns_of_nothing(monkeypatch, recwarn):
     """Two flows that start at the same time; the socket that got no port is nobody's affair either."""
-    monkeypatch.setattr(clusters, "free_port", lambda wanted: wanted)
+    monkeypatch.setattr(clusters, "free_port", lambda port: port)
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         monkeypatch.setattr(clusters, "DASHBOARD_PORT", taken)

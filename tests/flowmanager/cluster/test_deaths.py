@@ -30,21 +30,21 @@ def test_only_deaths_of_this_run_are_found_each_once_whatever_the_clock_says() -
     events = Events()
     events.removed("tcp://10.0.0.9:1", at=5.0)
     watch = DeathWatch(events, ["encode"])  # type: ignore[arg-type]  # a stand-in
-    assert watch.look() == []
+    assert watch.new_deaths() == []
     events.topics["all"].append((6.0, {"action": "add-worker", "worker": "tcp://10.0.0.1:2"}))
     events.removed("tcp://10.0.0.1:1", at=2.0, keys=["encode-000003", "others-000001"])
     events.removed("tcp://10.0.0.1:2", at=7.0, expected=True)
     events.status = "lost"
-    assert watch.look() == []
+    assert watch.new_deaths() == []
     events.status = "running"
-    (death,) = watch.look()
+    (death,) = watch.new_deaths()
     assert death == WorkerDeath(
         "tcp://10.0.0.1:1", "10.0.0.1", "its process ended, or its host is out of reach", ("encode-000003",)
     )
-    assert watch.look() == []
+    assert watch.new_deaths() == []
     for port in range(3, 9):  # more than the scheduler keeps
         events.removed(f"tcp://10.0.0.1:{port}")
-    assert [found.worker[-1] for found in watch.look()] == ["5", "6", "7", "8"]
+    assert [found.worker[-1] for found in watch.new_deaths()] == ["5", "6", "7", "8"]
     assert len(watch.deaths) == 5
 
 
@@ -55,7 +55,7 @@ def test_causes_are_told_apart_and_counted_by_host() -> None:
     events.removed("tcp://a:1")
     events.removed("tcp://a:2", why="check-worker-ttl")
     events.removed("tcp://b:1")
-    deaths = watch.look()
+    deaths = watch.new_deaths()
     assert by_host(deaths) == [
         ("a", 2, "its memory passed the worker's limit (3072 MiB) (1x); it was silent for too long (1x)"),
         ("b", 1, "its process ended, or its host is out of reach (1x)"),

@@ -19,7 +19,7 @@ from dflow.flowmanager import flowtask
 from dflow.flowmanager.cluster import doctor
 from dflow.flowmanager.cluster.doctor import check_cluster, examine
 from dflow.flowmanager.cluster.findings import Report
-from dflow.flowmanager.cluster.hostfacts import Question, kind_of_source, look
+from dflow.flowmanager.cluster.hostfacts import Question, gather_facts, kind_of_source
 from tests.flowmanager.flowparts import hidden
 
 
@@ -43,7 +43,7 @@ def test_sources_are_told_apart_by_what_they_are(tmp_path):
         "file",
     ]
     question = Question(((str(tmp_path / "empty"), "folder"), (str(tmp_path / "gone"), "file")))
-    assert [fault for _, fault in look(question).unseen] == ["is an empty folder", "is not there"]
+    assert [fault for _, fault in gather_facts(question).unseen] == ["is an empty folder", "is not there"]
 
 
 def test_many_sources_are_thinned_out_evenly(tmp_path):
@@ -105,7 +105,7 @@ def test_a_kernel_that_has_loaded_is_not_asked_for_again(tmp_path, shared_client
     monkeypatch.setattr(shared_client, "run", noting)
     for _ in range(2):
         check_cluster(shared_client, [], tmp_path, kernel=True)
-    once = [("look_on_worker", 0)]
+    once = [("gather_facts_on_worker", 0)]
     assert asked in ([*once, ("load_kernel_on_worker", 1), *once], 2 * once)  # other tests share the workers
 
 

@@ -11,13 +11,20 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
-from dflow.flowmanager.history.freshness import SourceState, Wanted, content_hash, examine, judge, stores_are_whole
+from dflow.flowmanager.history.freshness import (
+    Requirements,
+    SourceState,
+    content_hash,
+    examine,
+    judge,
+    stores_are_whole,
+)
 from dflow.flowmanager.history.journal import Entry
 from dflow.records import ErrorRecord, ItemRecord
 from dflow.storage import OptStorage
 from dflow.storage.sample import describe
 
-WANTED = Wanted("f1", previews=False, timeout_seconds=120.0, memory_bytes=0)
+WANTED = Requirements("f1", previews=False, timeout_seconds=120.0, memory_bytes=0)
 OLD = SourceState(100, 1_000)
 
 

@@ -24,7 +24,7 @@ def entry(item: str = "a.step", value=None, **changes) -> Entry:
     sample = SampleRecord("ab_0", item, -1, LAYOUT, (6,), (("face_count", 6), ("name", "é")), 1234, 99)
     record = ItemRecord(0, item, "succeeded", (sample,), value=value, seconds=0.5, content_hash="ff", reused=True)
     fields = {
-        "stage": "encode",
+        "chain": "encode",
         "item": item,
         "content_hash": "ff",
         "n_bytes": 10,

@@ -158,7 +158,7 @@ def test_sequential_tasks_cannot_have_a_store():
     def no(files, storage):
         return files
 
-    with pytest.raises(WiringError, match="asks for storage"):
+    with pytest.raises(WiringError, match="takes storage, which"):
         plan(specs(gather, no), ["sources"])
 
 

@@ -60,7 +60,7 @@ def test_with_widgets_the_table_lives_and_plain_html_is_left() -> None:
     assert handle.updates == []
     handlers[0](button)
     assert cancelled == [True]
-    bars.say("<stopped>")
+    bars.note("<stopped>")
     bars.close()
     assert "1/2 files" in handle.updates[-1]
     assert "&lt;stopped&gt;" in handle.updates[-1]

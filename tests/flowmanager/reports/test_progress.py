@@ -95,7 +95,7 @@ def test_terminal_bars_show_counts():
 
 def test_one_event_is_one_line_in_the_log(tmp_path):
     log = FlowLog(tmp_path / "flow_log.log")
-    log.say("two\nlines", "WARNING")
+    log.write("two\nlines", "WARNING")
     log.items("encode", [ItemRecord(0, "odd\nname", "failed", error=ERROR), ItemRecord(1, "b", "skipped")])
     log.close()
     lines = (tmp_path / "flow_log.log").read_text().splitlines()
