@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import importlib
+import inspect
+import pydoc
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -16,6 +21,23 @@ import dflow
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FLOWMANAGER = sorted(path.parent.name for path in (ROOT / "dflow" / "flowmanager").glob("*/__init__.py"))
+
+
+def face(package: str) -> Path:
+    """The file that says what a package gives."""
+    return ROOT / package.replace(".", "/") / "__init__.py"
+
+
+FACES = sorted(
+    ".".join(path.parent.relative_to(ROOT).parts)
+    for path in (ROOT / "dflow").rglob("__init__.py")
+    if "attach(" in path.read_text(encoding="utf-8")
+)
+"""The packages whose names load on first use: all that users import from."""
+
+HEAVY = {"OCP", "bokeh", "matplotlib", "numba", "pandas", "torch", "xarray"}
+
+ERRORS = [name for name, value in vars(importlib.import_module("dflow.errors")).items() if name.endswith("Error")]
 
 DISTRIBUTIONS = {
     "OCP": "cadquery-ocp",
@@ -94,3 +116,106 @@ def test_what_containers_and_clusters_start_exists():
     }
     assert {"dflow.flowmanager.preload", "dflow.monitor.preload"} <= named
     assert [name for name in sorted(named) if not (ROOT / f"{name.replace('.', '/')}.py").is_file()] == []
+
+
+# The public face
+
+
+def test_what_a_script_needs_is_imported_from_the_root():
+    from dflow import (
+        BrepEncoder,
+        CadLoader,
+        DatasetExplorer,
+        DatasetLoader,
+        DatasetViewer,
+        SchemaBuilder,
+        create_flow,
+        flowtask,
+    )
+
+    assert BrepEncoder is importlib.import_module("dflow.cadencoder").BrepEncoder
+    assert CadLoader is importlib.import_module("dflow.cadaccess").CadLoader
+    assert DatasetExplorer is importlib.import_module("dflow.dataset").DatasetExplorer
+    assert DatasetLoader is importlib.import_module("dflow.dataset").DatasetLoader
+    assert DatasetViewer is importlib.import_module("dflow.insights").DatasetViewer
+    assert SchemaBuilder is importlib.import_module("dflow.schema").SchemaBuilder
+    assert create_flow is importlib.import_module("dflow.flowmanager").create_flow
+    assert flowtask is importlib.import_module("dflow.flowmanager.flowtask")
+
+
+@pytest.mark.parametrize("package", FACES)
+def test_dir_lists_exactly_the_public_names_and_each_of_them_loads(package):
+    module = importlib.import_module(package)
+    assert dir(module) == sorted(module.__all__)
+    assert [name for name in module.__all__ if getattr(module, name, None) is None] == []
+
+
+@pytest.mark.parametrize("package", FACES)
+def test_help_shows_every_public_class_and_function(package):
+    module = importlib.import_module(package)
+    text = pydoc.render_doc(module, renderer=pydoc.plaintext)
+    shown = [name for name in module.__all__ if inspect.isclass(value := getattr(module, name)) or callable(value)]
+    assert [name for name in shown if name not in text] == []
+
+
+@pytest.mark.parametrize("package", FACES)
+def test_type_checkers_and_scripts_get_the_same_names_from_the_same_modules(package):
+    tree = ast.parse(face(package).read_text(encoding="utf-8"))
+    guard = next(node for node in tree.body if isinstance(node, ast.If))
+    typed = {
+        alias.asname or alias.name: importlib.import_module(node.module)
+        if node.module == package
+        else getattr(importlib.import_module(node.module), alias.name)
+        for node in guard.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    module = importlib.import_module(package)
+    assert sorted(typed) == sorted(module.__all__)
+    for name in set(typed) - {"flowtask"}:
+        assert getattr(module, name) is typed[name]
+
+
+def test_a_name_that_a_package_has_not_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"'dflow.dataset' has no attribute 'DatasetExplore'"):
+        importlib.import_module("dflow.dataset").DatasetExplore  # noqa: B018
+    with pytest.raises(ImportError, match="CadLoder"):
+        exec("from dflow import CadLoder")
+
+
+def test_importing_a_package_loads_no_heavy_library():
+    program = f"""
+import importlib, sys
+for package in {FACES!r}:
+    importlib.import_module(package)
+    print(package, *({HEAVY!r} & sys.modules.keys()))
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.split() == FACES
+
+
+def test_every_error_of_dflow_is_imported_from_one_module():
+    for path in (ROOT / "dflow").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and path.name != "errors.py":
+                bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+                assert not bases & set(ERRORS), f"{path}: {node.name} is an error that dflow.errors has not"
+
+
+def test_every_error_that_a_docstring_names_can_be_imported():
+    named = {
+        name
+        for path in (ROOT / "dflow").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        for section in re.findall(r"Raises\n\s*-+\n(.*?)(?:\n\n|\Z)", ast.get_docstring(node) or "", re.DOTALL)
+        for name in re.findall(r"\b[A-Z]\w*Error\b", section)
+    }
+    internal = {"CancelledError", "ChildStartError", "RefusedError", "UsageError", "WireError"}  # worker, reader, click
+    assert {"SettingError", "WiringError", "QueryError"} <= named
+    assert sorted(named - set(ERRORS) - set(vars(builtins)) - internal) == []
+
+
+def test_the_tree_of_errors_in_the_docstring_is_the_tree_of_classes():
+    text = str(importlib.import_module("dflow.errors").__doc__)
+    assert sorted(re.findall(r"[├└]── (\w+)", text)) == sorted(set(ERRORS) - {"DflowError"})

@@ -15,8 +15,8 @@ from dflow.insights.cad_viewer import CADViewer, DisplayMode, show_together
 from dflow.insights.catalog import PartCatalog, PartEntry, part_names
 from dflow.insights.coloring import FaceColoring, Labels, LabelSource, color_faces
 from dflow.insights.grid import MISSING_RGB, PreviewFigure, Tile, draw_grid, load_picture, save_figure
-from dflow.insights.hits import SearchHit, read_hits
 from dflow.insights.palette import ColorPalette, Rgb, checked_color
+from dflow.insights.search_results import SearchResult, read_results
 from dflow.render import read_glb, render_image
 
 LabelFormat = Literal["id", "name", "both"]
@@ -35,6 +35,7 @@ class DatasetViewer:
     png_paths, scs_paths : their pictures and meshes (binary glTF), None where there is none
     file_names : what labels call them; by default their ids
     reference_dir : where relative paths begin; by default the current folder
+    source : the opened `DatasetExplorer` whose arrays `color_by` names
 
     Raises
     ------
@@ -49,9 +50,11 @@ class DatasetViewer:
         scs_paths: Sequence[Any],
         file_names: Sequence[str] | None = None,
         reference_dir: str | os.PathLike[str] | None = None,
+        *,
+        source: LabelSource | None = None,
     ) -> None:
         self._parts = PartCatalog(file_ids, png_paths, scs_paths, names=file_names, root=reference_dir)
-        self._source: LabelSource | None = None
+        self._source = source
 
     @classmethod
     def from_explorer(cls, explorer: Any) -> DatasetViewer:
@@ -63,9 +66,8 @@ class DatasetViewer:
         """
         paths = explorer.get_stream_cache_paths()
         names = part_names(explorer.get_file_info_all())
-        viewer = cls(paths["id"].tolist(), paths["stream_cache_png"].tolist(), paths["stream_cache_3d"].tolist(), names)
-        viewer._source = explorer
-        return viewer
+        pictures, meshes = paths["stream_cache_png"].tolist(), paths["stream_cache_3d"].tolist()
+        return cls(paths["id"].tolist(), pictures, meshes, names, source=explorer)
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -184,7 +186,7 @@ class DatasetViewer:
         save_path : where the picture goes; None for nowhere
         """
         tiles = [] if query_file is None else [self._query_tile(query_file)]
-        tiles += [self._hit_tile(hit) for hit in read_hits(hits)]
+        tiles += [self._result_tile(result) for result in read_results(hits)]
         figure = draw_grid(tiles, columns=grid_cols, title=None)
         if save_path is not None:
             save_figure(figure, save_path)
@@ -325,7 +327,7 @@ class DatasetViewer:
             return Tile(tile.picture, tile.label, tile.missing, QUERY_FRAME)
         return Tile(load_picture(query), f"query: {os.path.basename(query)}", "no picture", QUERY_FRAME)
 
-    def _hit_tile(self, hit: SearchHit) -> Tile:
+    def _result_tile(self, hit: SearchResult) -> Tile:
         try:
             tile = self._tile(self._parts.entry(hit.file_id), None, None)
         except UnknownKeyError:

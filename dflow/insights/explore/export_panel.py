@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from bokeh.layouts import column
 from bokeh.models import Button, ColumnDataSource, CustomJS
 
+from dflow.insights.explore.escaping import html_block, text_block
 from dflow.insights.explore.selection import Ids, RangeFilter, Selection
-from dflow.insights.explore.texts import html_block, text_block
 from dflow.insights.explore.variables import RowVariable
 
 # The text comes as data and leaves as a file: it is never part of the page.

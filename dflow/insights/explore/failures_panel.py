@@ -13,9 +13,9 @@ from bokeh.models import (
     TableColumn,
 )
 
+from dflow.insights.explore.escaping import as_html, html_block, text_block
 from dflow.insights.explore.failures import Failure, Failures
 from dflow.insights.explore.tables import live_table
-from dflow.insights.explore.texts import as_html, html_block, text_block
 
 MAX_ROWS = 5000
 EVERY_KIND = "every kind"

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dflow.dataset import DatasetExplorer
-from dflow.errors import DatasetNotFoundError, UnknownKeyError
+from dflow.dataset.format.layout import MANIFEST
+from dflow.errors import DatasetNotFoundError, DflowError, UnknownKeyError
 from dflow.insights.catalog import PartCatalog, part_names
 from dflow.insights.explore.failures import Failures, read_failures
 from dflow.insights.explore.variables import (
@@ -199,3 +200,46 @@ class FlowData:
         edges = row_edges(known["min"], known["median"], known["max"])
         matrix, _, _ = self.explorer.build_membership_matrix(group, name, edges, as_counts=True)
         return RowVariable(key, matrix.astype(np.int32), edges)
+
+
+class ReloadedFlow:
+    """The flow behind a server: opened anew when a run has replaced its dataset. For one thread.
+
+    Pages that were opened before a run keep what they have read; where they need more, they show that the dataset was
+    replaced. Arguments and errors as `FlowData`.
+    """
+
+    def __init__(self, flow_file: str | os.PathLike[str]) -> None:
+        self._flow_file = flow_file
+        self._data = FlowData(flow_file)
+        self._stamp = _stamp(self._data)
+
+    def current(self) -> FlowData:
+        """Return the flow, opened anew if its dataset or tables are no longer those that were opened."""
+        stamp = _stamp(self._data)
+        if stamp != self._stamp:
+            try:
+                data = FlowData(self._flow_file)
+            except DflowError:
+                return self._data  # while it is replaced or missing, what was read can still be shown
+            self._data.close()
+            self._data, self._stamp = data, _stamp(data)
+        return self._data
+
+    def close(self) -> None:
+        """Release the dataset."""
+        self._data.close()
+
+
+def _stamp(data: FlowData) -> tuple[tuple[int, int, int] | None, ...]:
+    location = data.explorer.location
+    files = (location.dataset / MANIFEST, location.infoset, data.flow_file.parent / "error_summary.json")
+    return tuple(_identity(file) for file in files)
+
+
+def _identity(file: Path | None) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(file or "")
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

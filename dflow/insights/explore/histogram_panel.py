@@ -23,8 +23,8 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from dflow.errors import DflowError
+from dflow.insights.explore.escaping import as_label
 from dflow.insights.explore.selection import RangeFilter, Selection
-from dflow.insights.explore.texts import as_label
 from dflow.insights.explore.variables import FileVariable, Floats, RowVariable, is_logarithmic
 
 ALL_COLOR, SELECTED_COLOR, BRUSH_COLOR = "#d3d9e0", "#2f6fb0", "#f0a030"

@@ -10,6 +10,7 @@ from bokeh.layouts import column, row
 from bokeh.models import Button, CustomJS, TabPanel, Tabs, TextInput
 
 from dflow.errors import DflowError
+from dflow.insights.explore.escaping import as_html, as_label, html_block
 from dflow.insights.explore.export_panel import ExportPanel, file_list, selection_code
 from dflow.insights.explore.failures_panel import FailuresPanel
 from dflow.insights.explore.flow_data import FlowData
@@ -17,7 +18,6 @@ from dflow.insights.explore.histogram_panel import HistogramPanel
 from dflow.insights.explore.parts_panel import PartsPanel
 from dflow.insights.explore.scatter_panel import ScatterPanel
 from dflow.insights.explore.selection import RangeFilter, Selection
-from dflow.insights.explore.texts import as_html, as_label, html_block
 
 N_HISTOGRAMS = 4
 MAX_TOLD, MAX_TOLD_LENGTH = 4, 40

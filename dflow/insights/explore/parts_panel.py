@@ -18,10 +18,10 @@ from bokeh.models import (
     TableColumn,
 )
 
+from dflow.insights.explore.escaping import as_html, as_label, html_block
 from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.selection import PAGE_ROWS, Ids, Selection, page_of, sorted_ids
 from dflow.insights.explore.tables import live_table
-from dflow.insights.explore.texts import as_html, as_label, html_block
 
 N_THUMBNAILS = 24
 MAX_COLUMNS = 7

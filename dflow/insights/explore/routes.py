@@ -10,8 +10,8 @@ from tornado.web import HTTPError, OutputTransform, RequestHandler
 
 from dflow.errors import UnknownKeyError
 from dflow.insights.catalog import PartEntry
+from dflow.insights.explore.flow_data import ReloadedFlow
 from dflow.insights.explore.part import part_data
-from dflow.insights.explore.served import ServedFlow
 from dflow.insights.part_page import script_json
 from dflow.render.glb import MAGIC
 from dflow.render.png import SIGNATURE
@@ -43,7 +43,7 @@ class PolicyHeaders(OutputTransform):
 class PartHandler(RequestHandler):
     """Answers about one part, named by the query's integer ``id``."""
 
-    def initialize(self, flow: ServedFlow) -> None:
+    def initialize(self, flow: ReloadedFlow) -> None:
         """Called by tornado with the route's arguments."""
         self.data = flow.current()
 
@@ -118,7 +118,7 @@ def asset_text(name: str) -> str:
     return importlib.resources.files("dflow.insights").joinpath(f"static/{name}").read_text("utf-8")
 
 
-def routes(flow: ServedFlow) -> list[tuple[Any, ...]]:
+def routes(flow: ReloadedFlow) -> list[tuple[Any, ...]]:
     """Tornado's routes of a flow."""
     arguments = {"flow": flow}
     return [

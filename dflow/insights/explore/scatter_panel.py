@@ -12,9 +12,9 @@ from bokeh.models import BoxSelectTool, ColumnDataSource, HoverTool, LinearColor
 from bokeh.plotting import figure
 
 from dflow.errors import DflowError
+from dflow.insights.explore.escaping import as_label
 from dflow.insights.explore.histogram_panel import SELECTED_COLOR
 from dflow.insights.explore.selection import RangeFilter, Selection
-from dflow.insights.explore.texts import as_label
 from dflow.insights.explore.variables import FileVariable, Floats
 
 MAX_POINTS = 4000

@@ -6,19 +6,50 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Collection
 from typing import Any
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
-from bokeh.server.server import Server
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from bokeh.server.util import bind_sockets
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
 
 from dflow.errors import ServerError
+from dflow.insights.explore.flow_data import ReloadedFlow
 from dflow.insights.explore.hosts import LOCAL, best_name, in_url, is_local, known_names, refuse_foreign
 from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.routes import PolicyHeaders, routes
-from dflow.insights.explore.served import ServedFlow
 
 _log = logging.getLogger(__name__)
+
+
+class ExploreServer(BaseServer):
+    """A Bokeh server of a flow's pages, in the current event loop.
+
+    Parameters
+    ----------
+    flow : the flow that pages show
+    port : 0 takes any free one; the attribute `port` is the one taken
+    address : where to listen
+    allow_hosts : further ``name:port`` under which browsers may reach this server
+
+    Raises
+    ------
+    OSError
+        If the port is in use or the address is not this machine's.
+    """
+
+    def __init__(self, flow: ReloadedFlow, port: int, *, address: str, allow_hosts: Collection[str]) -> None:
+        _try_port(address, port)
+        sockets, port = bind_sockets(address, port)
+        hosts = {f"{name}:{port}" for name in known_names(address)} | set(allow_hosts)
+        application = _application(flow, hosts)
+        http_server = HTTPServer(application)
+        http_server.add_sockets(sockets)
+        super().__init__(IOLoop.current(), application, http_server)
 
 
 def start_server(
@@ -27,13 +58,13 @@ def start_server(
     *,
     address: str = LOCAL,
     allow_hosts: tuple[str, ...] = (),
-) -> Server:
+) -> ExploreServer:
     """Begin to serve; the caller runs the event loop (``server.io_loop.start()``) and stops the server.
 
     Parameters
     ----------
     flow_file : the `.flow` file
-    port : 0 takes any free one (``server.port`` tells)
+    port : 0 takes any free one, which is then ``server.port``
     address : where to listen; anything but the default lets other machines in
     allow_hosts : further ``name:port`` under which browsers may reach this server, when `address` is not local
 
@@ -44,19 +75,15 @@ def start_server(
     ServerError
         If the port is in use or the address is not this machine's.
     """
-    flow = ServedFlow(flow_file)
+    flow = ReloadedFlow(flow_file)
     try:
-        _try_port(address, port)
-        server, hosts = _bind(flow, port, address)
+        server = ExploreServer(flow, port, address=address, allow_hosts=allow_hosts)
     except OSError as error:
         flow.close()
         message = (
             f"cannot serve at {in_url(address)}:{port} ({error.strerror or error}); choose another port with --port"
         )
         raise ServerError(message) from error
-    hosts.update(f"{name}:{server.port}" for name in known_names(address))
-    hosts.update(allow_hosts)
-    server._tornado._websocket_origins.update(hosts)
     server.start()
     return server
 
@@ -86,7 +113,7 @@ def serve(
         server.stop()
 
 
-def _stop_on_interrupt(server: Server) -> None:
+def _stop_on_interrupt(server: ExploreServer) -> None:
     """Let Ctrl-C stop the loop between two callbacks: as an exception it can be lost in a callback's clean-up."""
     loop = server.io_loop
     try:
@@ -96,7 +123,7 @@ def _stop_on_interrupt(server: Server) -> None:
 
 
 def _try_port(address: str, port: int) -> None:
-    """Raise OSError where the port cannot be had; bokeh would leave a socket open."""
+    """Raise OSError where the port cannot be bound: `bind_sockets` would leave a socket open."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -104,20 +131,19 @@ def _try_port(address: str, port: int) -> None:
         trial.listen(1)
 
 
-def _bind(flow: ServedFlow, port: int, address: str) -> tuple[Server, set[str]]:
-    hosts: set[str] = set()
+def _application(flow: ReloadedFlow, hosts: Collection[str]) -> BokehTornado:
+    """The pages and routes, for requests that name one of `hosts` only."""
 
     def open_page(document: Any) -> None:
         ExplorePage(flow.current()).attach(document)
 
-    server = Server(
+    application = BokehTornado(
         {"/": Application(FunctionHandler(open_page))},
-        port=port,
-        address=address,
+        extra_websocket_origins=sorted(hosts),
         extra_patterns=routes(flow),
         unused_session_lifetime_milliseconds=60_000,
         check_unused_sessions_milliseconds=10_000,
     )
-    server._tornado.add_transform(PolicyHeaders)
-    server._tornado.default_router.rules.insert(0, refuse_foreign(hosts))  # bokeh's own routes too
-    return server, hosts
+    application.add_transform(PolicyHeaders)
+    application.default_router.rules.insert(0, refuse_foreign(hosts))  # bokeh's own routes too
+    return application

@@ -17,13 +17,13 @@ from bokeh.document import Document
 from bokeh.models.widgets.markups import Markup
 
 from dflow.dataset import DatasetExplorer
+from dflow.insights.explore.escaping import as_label
 from dflow.insights.explore.export_panel import file_list, selection_code
 from dflow.insights.explore.failures import read_failures
 from dflow.insights.explore.failures_panel import FailuresPanel
 from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.part import part_data
-from dflow.insights.explore.texts import as_label
 from tests.dataset.synthetic import random_parts, write_parts
 from tests.insights.explore.flows import FORMULA, HOSTILE, N_PARTS
 

@@ -14,10 +14,10 @@ import pytest
 
 from dflow.errors import FlowFileError, ServerError
 from dflow.insights.explore import start_server
+from dflow.insights.explore.flow_data import ReloadedFlow
 from dflow.insights.explore.hosts import best_name, is_local, known_names
 from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.routes import PAGE_POLICY, PART_POLICY
-from dflow.insights.explore.served import ServedFlow
 from tests.dataset.synthetic import random_parts, write_parts
 from tests.insights.explore.flows import HOSTILE, N_PARTS
 from tests.insights.explore.serving import running_server
@@ -208,7 +208,7 @@ def test_a_missing_flow_is_an_error_before_anything_is_served(tmp_path):
 
 def test_a_run_that_replaces_the_dataset_is_seen_by_the_next_page(tmp_path):
     paths = write_parts(random_parts(7), tmp_path / "now", "again")
-    flow = ServedFlow(paths.flow_file)
+    flow = ReloadedFlow(paths.flow_file)
     old = flow.current()
     page = ExplorePage(old)
     assert flow.current() is old

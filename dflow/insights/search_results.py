@@ -11,14 +11,14 @@ _SCORE_NAMES = ("score", "similarity", "distance")
 
 
 @dataclass(frozen=True, slots=True)
-class SearchHit:
+class SearchResult:
     """One result: a file id and its score, if the search gave one."""
 
     file_id: int
     score: float | None = None
 
 
-def read_hits(hits: Iterable[Any]) -> list[SearchHit]:
+def read_results(hits: Iterable[Any]) -> list[SearchResult]:
     """File ids, (id, score) pairs, mappings or objects with ids and scores, in their order.
 
     Raises
@@ -26,21 +26,21 @@ def read_hits(hits: Iterable[Any]) -> list[SearchHit]:
     TypeError
         If a result has no file id.
     """
-    return [_read_hit(hit) for hit in hits]
+    return [_read_result(hit) for hit in hits]
 
 
-def _read_hit(hit: Any) -> SearchHit:
+def _read_result(hit: Any) -> SearchResult:
     if isinstance(hit, (tuple, list)) and len(hit) == 2:
-        return SearchHit(int(hit[0]), float(hit[1]))
+        return SearchResult(int(hit[0]), float(hit[1]))
     if isinstance(hit, Mapping):
         file_id, score = _first(hit.get, _ID_NAMES), _first(hit.get, _SCORE_NAMES)
     elif hasattr(hit, "__index__"):
-        return SearchHit(int(hit))
+        return SearchResult(int(hit))
     else:
         file_id, score = (_first(lambda name: getattr(hit, name, None), names) for names in (_ID_NAMES, _SCORE_NAMES))
     if file_id is None:
         raise TypeError(f"{hit!r} has no file id; one of {', '.join(_ID_NAMES)} was expected")
-    return SearchHit(int(file_id), None if score is None else float(score))
+    return SearchResult(int(file_id), None if score is None else float(score))
 
 
 def _first(get: Any, names: tuple[str, ...]) -> Any:

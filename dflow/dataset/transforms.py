@@ -1,0 +1,7 @@
+"""The earlier import path of `dflow.dataset.training.transforms`."""
+
+from __future__ import annotations
+
+from dflow.dataset.training.transforms import Compose, RandomRotation, Standardise, UnitBox, random_rotation, similarity
+
+__all__ = ["Compose", "RandomRotation", "Standardise", "UnitBox", "random_rotation", "similarity"]
