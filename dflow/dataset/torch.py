@@ -5,11 +5,10 @@ from __future__ import annotations
 from dflow.dataset.training.torch import (
     BlockStream,
     Collate,
-    EpochLoader,
     TorchCADDataset,
     geometric_fields,
     to_geometric,
     to_tensors,
 )
 
-__all__ = ["TorchCADDataset", "BlockStream", "EpochLoader", "Collate", "to_tensors", "to_geometric", "geometric_fields"]
+__all__ = ["TorchCADDataset", "BlockStream", "Collate", "to_tensors", "to_geometric", "geometric_fields"]

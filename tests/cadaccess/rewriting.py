@@ -511,7 +511,7 @@ def name_oddly(file: StepFile, random: Random) -> None:
     )
     for number in _some(file.of(*named), random):
         values = file.values(number)
-        values[0] = values[0][:-1] + random.choice(odd) + "'"
+        values[0] = f"{values[0][:-1]}_{random.choice(odd)}'"
 
 
 # -- units

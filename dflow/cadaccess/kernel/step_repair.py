@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from dflow.cadaccess.files.part21 import Instances, RefusedError, find_split_number
@@ -22,9 +23,15 @@ _STATEMENT = re.compile(rb"(#\d+)\s*=\s*([^;']*(?:'[^']*'[^;']*)*);")
 _NAMED_SECTION = re.compile(rb"(ENDSEC\s*;\s*DATA)\s*\((?:[^;']*'[^']*')*[^;']*\)\s*;")
 _STRING = re.compile(rb"'[^']*'")
 
-_ODD_SPACE = (b" ;", b"\t", b"\n;", b"\r;", b"=\n", b"=\r", b"= \n", b"= \r")
-_SPACE_BEFORE_EQUALS = re.compile(rb"[\r\n] *=")
+_ODD_SPACE = (b" ;", b"\t", b"\n;", b"\r;", b"\n=", b"\r=", b"=\n", b"=\r")
+_BROKEN_EQUALS = re.compile(rb"[\r\n] *=|= *[\r\n]")
 """White space that the kernel takes for part of a number or keyword, or for the end of a statement."""
+
+_FOREIGN_STRING = re.compile(rb"'[^'\x80-\xff]*[\x80-\xff][^']*'")
+_LONG_NUMBER = re.compile(rb"#\d{10}")
+_STRING_OR_NUMBER = re.compile(rb"'[^']*'|#(\d+)")
+_MAX_NUMBER = 2**31 - 1
+"""Of an instance, for the kernel; beyond, it takes the process down."""
 
 _CONTEXT = re.compile(
     rb"\(GEOMETRIC_REPRESENTATION_CONTEXT\(\d+\)(?:GLOBAL_UNCERTAINTY_ASSIGNED_CONTEXT\(\([^()]*\)\))?"
@@ -73,8 +80,12 @@ def prepare(path: Path, content: bytes) -> bytes:
             f"{path}: white space where a comma or bracket was expected, in {shown!r}; STEP does not split "
             "numbers: repair the text, or export the file again"
         )
-    if any(mark in bare for mark in _ODD_SPACE) or _SPACE_BEFORE_EQUALS.search(bare):
+    if any(mark in bare for mark in _ODD_SPACE) or (b" =" in bare and _BROKEN_EQUALS.search(bare)):
         bare = _strip(bare)
+    if not bare.isascii():
+        bare = _FOREIGN_STRING.sub(_recode, bare)
+    if _LONG_NUMBER.search(bare):
+        bare = _renumber(bare)
     text = _Text(bare)
     if bare.count(b"ENDSEC") == 2:  # a name is of use where there are several sections
         text.content = _NAMED_SECTION.sub(rb"\1;", bare, count=1)
@@ -154,6 +165,29 @@ class _Text:
         content = b"".join([*pieces, self.content[done:]])
         end = content.rfind(b"ENDSEC")
         return content[:end] + new + content[end:] if new else content
+
+
+def _recode(found: re.Match[bytes]) -> bytes:
+    """A string in UTF-8, which the kernel takes for granted; one that is none is cp1252, or else Latin-1."""
+    text = found.group()
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return text.decode(encoding).encode()
+        except UnicodeDecodeError:
+            continue
+    return text.decode("latin-1").encode()
+
+
+def _renumber(content: bytes) -> bytes:
+    """The text with numbers that are free in place of those that are too large for the kernel."""
+    taken = {int(number) for number in _STRING_OR_NUMBER.findall(content) if number}
+    new = dict(zip(sorted(n for n in taken if n > _MAX_NUMBER), (n for n in count(1) if n not in taken), strict=False))
+
+    def restate(found: re.Match[bytes]) -> bytes:
+        number = int(found.group(1) or 0)
+        return b"#%d" % new.get(number, number) if number else found.group()
+
+    return _STRING_OR_NUMBER.sub(restate, content)
 
 
 def _strip(body: bytes) -> bytes:
@@ -287,9 +321,8 @@ def _real(value: float) -> bytes:
     return (mantissa + ("" if "." in mantissa else ".") + (f"E{exponent}" if exponent else "")).encode("ascii")
 
 
-_STRING_OR_COMMENT = re.compile(rb"'[^']*(?:''[^']*)*'|/\*.*?\*/", re.DOTALL)
+_WHOLE_STRING = re.compile(rb"'[^']*(?:''[^']*)*'")
 _QUOTE_BEFORE_END = re.compile(rb"''(?=\s*[,)])")
-_QUOTE_IN_COMMENT = re.compile(rb"/\*(?:(?!\*/)[^'])*'")
 _NAME = rb"\s*'[^']*(?:''[^']*)*'\s*,"
 _NARROWING = re.compile(
     rb"#(\d+)\s*=\s*(CONICAL_SURFACE\s*\("
@@ -307,11 +340,10 @@ _PCURVE = re.compile(rb"(\bPCURVE\s*\(" + _NAME + rb"\s*#)(\d+)\b")
 
 
 def reword(content: bytes) -> bytes:
-    """Return the file's text with quotes and cones rewritten as the kernel's reader supports them."""
-    data = content[content.find(b"ENDSEC") :]  # headers often have comments with quotes
-    doubled = b"" in data.split(b"'")[2:-1:2]  # a doubled quote ends one piece and begins the next
-    if doubled or (b"/*" in data and _QUOTE_IN_COMMENT.search(data)):
-        content = _STRING_OR_COMMENT.sub(_spell_out_quotes, content)
+    """Return the text of `prepare` with quotes and cones rewritten as the kernel's reader supports them."""
+    data = content[content.find(b"ENDSEC") :]
+    if b"" in data.split(b"'")[2:-1:2]:  # a doubled quote ends one piece and begins the next
+        content = _WHOLE_STRING.sub(_spell_out_quotes, content)
     if b"CONICAL_SURFACE" in content and _NARROWING.search(content):
         content = _turn_cones(content)
     return content
@@ -319,10 +351,7 @@ def reword(content: bytes) -> bytes:
 
 def _spell_out_quotes(found: re.Match[bytes]) -> bytes:
     """A string whose doubled quotes before a comma or bracket, where the reader would end it, are ``\\X\\27``."""
-    text = found.group()
-    if not text.startswith(b"'"):
-        return text
-    return b"'" + _QUOTE_BEFORE_END.sub(rb"\\X\\27", text[1:-1]) + b"'"
+    return b"'" + _QUOTE_BEFORE_END.sub(rb"\\X\\27", found.group()[1:-1]) + b"'"
 
 
 def _turn_cones(content: bytes) -> bytes:
