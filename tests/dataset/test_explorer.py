@@ -312,8 +312,8 @@ def test_an_active_client_does_the_work(tmp_path: Path, monkeypatch: pytest.Monk
     distributed = pytest.importorskip("distributed")
     parts: Parts = random_parts(60)
     paths = write_parts(parts, tmp_path)
-    for module in ("distribution", "lazy"):
-        monkeypatch.setattr(f"dflow.dataset.{module}.EAGER_BYTES", 0)
+    for module in ("distribution", "xarrays"):
+        monkeypatch.setattr(f"dflow.dataset.query.{module}.EAGER_BYTES", 0)
     explorer = DatasetExplorer(paths.flow_file)
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
