@@ -1,10 +1,10 @@
-"""Keyword arguments that only scripts written for HOOPS AI pass."""
+"""Arguments that only scripts written for HOOPS AI pass."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,9 +20,30 @@ UNUSED: Mapping[str, tuple[str, ...]] = {
 }
 """Keywords without a counterpart in dflow; their values are dropped."""
 
+POSITIONAL: Mapping[str, tuple[str, ...]] = {
+    "CADViewer.__init__": (
+        "host",
+        "port",
+        "static_folder",
+        "display_mode",
+        "auto_display",
+        "silent",
+        "operation_delay",
+    ),
+    "DatasetExplorer.__init__": (
+        "flow_output_file",
+        "merged_store_path",
+        "parquet_file_path",
+        "parquet_file_attribs",
+        "dask_client_params",
+    ),
+    "DatasetExplorer.close": ("close_dask",),
+}
+"""HOOPS AI's order of positional arguments, behind ``self``, where it has one of the unused among them."""
+
 
 def hoops_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function so that it accepts HOOPS AI's keywords beside its own.
+    """Decorate a function so that it accepts HOOPS AI's arguments beside its own.
 
     Parameters
     ----------
@@ -34,9 +55,15 @@ def hoops_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """
     renamed = RENAMED.get(function.__qualname__, {})
     unused = UNUSED.get(function.__qualname__, ())
+    positions = POSITIONAL.get(function.__qualname__, ())
 
     @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(*args: Any, **kwargs: Any) -> R:
+        if positions and 1 < len(args) <= 1 + len(positions):
+            named = dict(zip(positions, args[1:], strict=False))
+            if twice := named.keys() & kwargs.keys():
+                raise TypeError(f"{function.__qualname__}() got multiple values for argument {min(twice)!r}")
+            args, kwargs = args[:1], named | kwargs
         for name in unused:
             kwargs.pop(name, None)
         for theirs, ours in renamed.items():

@@ -1,4 +1,4 @@
-"""CADViewer: one part in 3D, its faces coloured."""
+"""`CADViewer`: one part in 3D, with coloured faces."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from dflow.render.mesh import clean_arrays
 DisplayMode = Literal["inline", "sidecar", "none"]
 
 CAPTION_PIXELS = 40
-"""Room below a part for its name; the legend comes on top of that."""
+"""Height below a part for its name; the legend adds to it."""
 
 
 class CADViewer:
-    """One part to turn, zoom and click on, in a notebook or as a page of its own.
+    """A view of one part that can be turned, zoomed and clicked, in a notebook or as a page of its own.
 
     The view is a self-contained page: nothing is loaded, and it works where the notebook runs on another machine.
     Colours that are set after `show` appear with the next `show`. Only `get_viewer_url` starts a server, on this
@@ -44,9 +44,9 @@ class CADViewer:
         self,
         host: str = "127.0.0.1",
         port: int | None = None,
+        *,
         display_mode: DisplayMode = "sidecar",
         auto_display: bool = False,
-        *,
         label: str = "",
     ) -> None:
         self._address = (host, port)
@@ -88,10 +88,10 @@ class CADViewer:
         from dflow.cadaccess import CadLoader
 
         arrays = clean_arrays(CadLoader().create_from_file(path).get_mesh())
-        self._take(pack_glb(arrays), arrays.n_faces, path)
+        self._set_mesh(pack_glb(arrays), arrays.n_faces, path)
 
     def load_scs_file(self, path: str | os.PathLike[str]) -> None:
-        """Take a mesh that a flow left in ``stream_cache`` (binary glTF). A damaged one is shown as missing.
+        """Load a mesh that a flow wrote to ``stream_cache`` (binary glTF). A damaged one is shown as missing.
 
         Parameters
         ----------
@@ -100,12 +100,12 @@ class CADViewer:
         try:
             n_faces = read_glb(path).n_faces
         except ValueError:
-            self._take(None, 0, path)
+            self._set_mesh(None, 0, path)
             return
         with open(path, "rb") as file:
-            self._take(file.read(), n_faces, path)
+            self._set_mesh(file.read(), n_faces, path)
 
-    def _take(self, mesh: bytes | None, n_faces: int, path: str | os.PathLike[str]) -> None:
+    def _set_mesh(self, mesh: bytes | None, n_faces: int, path: str | os.PathLike[str]) -> None:
         self._mesh, self._n_faces = mesh, n_faces
         self._label = self._label or os.path.basename(path)
         self._selected = []
@@ -180,12 +180,12 @@ class CADViewer:
         self._legend = [(rgb, palette.get_description(label)) for label, rgb in palette.items() if label in used]
 
     def clear_face_colors(self) -> None:
-        """Back to one colour."""
+        """Give all faces the neutral colour."""
         self._colors, self._texts, self._legend = {}, {}, []
 
     @staticmethod
     def validate_color(color: Sequence[int]) -> Rgb:
-        """The colour as three integers; ValueError if it is none.
+        """Return the colour as three integers; raise ValueError if it is not a colour.
 
         Parameters
         ----------
@@ -206,7 +206,7 @@ class CADViewer:
         show_together([self], size=(width, height), legend=self._legend, display=shown)
 
     def to_html(self, width: int = 600, height: int = 500, *, served: bool = False) -> str:
-        """The view as a complete page; a `served` one reports clicks to the server it came from.
+        """Return the view as a complete page; a `served` one reports clicks to the server it came from.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class CADViewer:
         return part_page([self.page_part()], size=(width, height), legend=self._legend, served=served)
 
     def get_viewer_url(self) -> str:
-        """Serve the view on this machine until `terminate`; the address to open in a browser.
+        """Serve the view on this machine until `terminate`; return the address to open in a browser.
 
         Raises
         ------
@@ -225,15 +225,15 @@ class CADViewer:
         if self._server is None:
             host, port = self._address
             self._server = ViewServer(
-                lambda: self.to_html(900, 700, served=True), self._take_selection, host=host, port=port
+                lambda: self.to_html(900, 700, served=True), self._set_selection, host=host, port=port
             )
         return self._server.url
 
     def get_selected_faces(self) -> list[int]:
-        """Faces that were clicked in a page opened from `get_viewer_url`, ascending; Ctrl-click selects several."""
+        """Return the faces clicked in a page opened from `get_viewer_url`, ascending; Ctrl-click selects several."""
         return list(self._selected)
 
-    def _take_selection(self, faces: list[int]) -> None:
+    def _set_selection(self, faces: list[int]) -> None:
         self._selected = sorted(face for face in faces if face < self._n_faces)
 
     def save_html(self, path: str | os.PathLike[str], width: int = 900, height: int = 700) -> None:
@@ -250,7 +250,7 @@ class CADViewer:
         return frame_page(self.to_html(), width=640, height=500 + CAPTION_PIXELS + 20 * bool(self._legend))
 
     def page_part(self) -> PagePart:
-        """This part for `dflow.insights.part_page.part_page`."""
+        """Return this part for `dflow.insights.part_page.part_page`."""
         faces = range(self._n_faces)
         return PagePart(
             self._label,
@@ -260,7 +260,7 @@ class CADViewer:
         )
 
     def get_status(self) -> dict[str, Any]:
-        """What is loaded and coloured."""
+        """Return what is loaded and coloured."""
         return {
             "label": self._label,
             "loaded": self._mesh is not None,
@@ -272,7 +272,7 @@ class CADViewer:
         }
 
     def terminate(self) -> None:
-        """Let go of the mesh and stop the server, if one was started."""
+        """Release the mesh and stop the server, if one was started."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -305,7 +305,7 @@ def show_together(
     save_path: str | os.PathLike[str] | None = None,
     display: bool,
 ) -> None:
-    """Several parts beside each other: shown in the notebook if there is one, saved as a page if asked for."""
+    """Show parts side by side, in the notebook if there is one; save them as a page where `save_path` is given."""
     page = part_page([viewer.page_part() for viewer in viewers], size=size, legend=legend)
     if save_path is not None:
         _write_text(save_path, page)

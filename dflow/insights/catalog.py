@@ -1,4 +1,4 @@
-"""Which parts have a picture or a mesh, and where."""
+"""The parts of a dataset, with the paths of their pictures and meshes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def part_names(files: Any) -> list[str]:
-    """What to call the samples of a dataset, from its table of files: the file's name without its folder, and the
+    """Return the names of a dataset's samples, from its table of files: the file's name without its folder, and the
     body's number where a sample is a body.
     """
     names = [source.rpartition("/")[2] for source in files["description"].astype(str)]
@@ -28,7 +28,7 @@ def part_names(files: Any) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class PartEntry:
-    """One part: `png` and `glb` are absolute paths that the tables name, whether or not the files are (still) there."""
+    """One part: `png` and `glb` are absolute paths that the tables name, whether or not the files (still) exist."""
 
     file_id: int
     name: str
@@ -37,20 +37,20 @@ class PartEntry:
 
     @property
     def has_png(self) -> bool:
-        """The picture is there now."""
+        """Whether the picture exists now."""
         return self.png is not None and self.png.is_file()
 
     @property
     def has_3d(self) -> bool:
-        """The mesh is there now."""
+        """Whether the mesh exists now."""
         return self.glb is not None and self.glb.is_file()
 
 
 class PartCatalog:
     """The parts of a dataset by file id.
 
-    Guarantees constant-time lookup and that paths are resolved against `root` only when asked, so that a catalog of
-    200,000 parts costs only the lists it was given. Immutable.
+    Guarantees constant-time lookup. Paths are resolved against `root` only when an entry is read, so that a catalog
+    of 200,000 parts costs only its lists. Immutable.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class PartCatalog:
         return list(self._ids)
 
     def entry(self, file_id: int) -> PartEntry:
-        """One part.
+        """Return one part.
 
         Raises
         ------
@@ -104,11 +104,11 @@ class PartCatalog:
         return PartEntry(int(file_id), name, self._resolve(self._png[row]), self._resolve(self._glb[row]))
 
     def entries(self, file_ids: Iterable[int]) -> list[PartEntry]:
-        """Several parts, in the order asked for."""
+        """Return several parts, in the order of `file_ids`."""
         return [self.entry(file_id) for file_id in file_ids]
 
     def select(self, file_ids: Iterable[int], keep: Callable[[PartEntry], bool]) -> list[int]:
-        """The ids whose part passes `keep`, in the order given."""
+        """Return the ids whose part passes `keep`, in the order given."""
         return [entry.file_id for entry in self.entries(file_ids) if keep(entry)]
 
     def _resolve(self, path: Any) -> Path | None:

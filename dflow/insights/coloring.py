@@ -1,4 +1,4 @@
-"""From labels of faces to colours of faces, for pictures and 3D views alike."""
+"""Colours of faces by their labels, for pictures and 3D views."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dflow.errors import DatasetNotFoundError, UnknownKeyError
 from dflow.insights.palette import NEUTRAL, ColorPalette, Rgb
 
 QUALITATIVE = ((10, "tab10"), (20, "tab20"))
-"""Colour maps for up to so many classes; more are spread over the hues."""
+"""Largest number of classes for each colour map; more classes are spread over the hues."""
 
 MAX_CLASSES, N_RANGES = 40, 8
-"""More different numbers than so many are measurements: they are coloured by so many ranges."""
+"""Numbers with more distinct values than this are measurements: they are coloured by this many ranges."""
 NO_LABEL: Hashable = None
 NO_LABEL_TEXT = "no value"
 FACES = "faces"
@@ -26,7 +26,7 @@ Labels = Sequence[Hashable] | npt.NDArray[Any]
 
 
 class LabelSource(Protocol):
-    """What of a dataset's explorer is needed to find labels."""
+    """The methods of `DatasetExplorer` that finding labels needs."""
 
     def file_dataset(self, file_id_code: int, group: str) -> Any: ...
     def available_groups(self) -> list[str]: ...
@@ -42,15 +42,15 @@ class FaceColoring:
     palette: ColorPalette
 
     def colors(self, file_id: int) -> npt.NDArray[np.uint8]:
-        """(n_faces, 3) uint8 of one part."""
+        """Return the colours of one part's faces, (n_faces, 3) uint8."""
         return self.palette.colors_of(self.labels[file_id])
 
     def texts(self, file_id: int) -> list[str]:
-        """What a viewer says of each face of one part."""
+        """Return the text that a viewer shows for each face of one part."""
         return [self.palette.get_description(label) for label in self.labels[file_id]]
 
     def legend(self) -> list[tuple[Rgb, str]]:
-        """Colour and description of the labels that occur, in the palette's order."""
+        """Return colour and description of the labels that occur, in the palette's order."""
         used = {label for labels in self.labels.values() for label in labels}
         return [(color, self.palette.get_description(label)) for label, color in self.palette.items() if label in used]
 
@@ -62,7 +62,7 @@ def color_faces(
     source: LabelSource | None,
     palette: ColorPalette | None,
 ) -> FaceColoring:
-    """Decide every face's colour.
+    """Return every face's colour.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def default_palette(labels: set[Hashable], names: Mapping[Hashable, str]) -> Col
 
 
 def _order(label: Any) -> tuple[int, Any]:
-    """Numbers by value, then texts, then whatever else by its text."""
+    """Sort key: numbers by value, then texts, then other values by their text."""
     if isinstance(label, (int, float)):
         return 0, label
     return (1, label) if isinstance(label, str) else (2, str(label))
@@ -114,7 +114,7 @@ def _are_many_numbers(labels: set[Hashable]) -> bool:
 def _as_ranges(
     labels: Mapping[int, Sequence[Hashable]], distinct: set[Hashable]
 ) -> tuple[dict[int, list[Hashable]], dict[Hashable, str]]:
-    """The number of each value's range, and the ranges' texts: a legend of hundreds of values says nothing."""
+    """Return the number of each value's range and the ranges' texts: a legend of hundreds of values is unreadable."""
     known = np.array([label for label in distinct if label is not NO_LABEL], np.float64)
     finite = known[np.isfinite(known)]
     edges = np.linspace(finite.min(), finite.max(), N_RANGES + 1) if len(finite) else np.array([0.0, 1.0])
@@ -138,7 +138,7 @@ def _labels_given(file_ids: Sequence[int], labels: Mapping[int, Labels]) -> dict
 
 
 def _one_each(values: npt.NDArray[Any], name: str) -> list[Hashable]:
-    """The labels as a list, NaN as no label.
+    """Return the labels as a list, NaN as no label.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _one_each(values: npt.NDArray[Any], name: str) -> list[Hashable]:
     if values.ndim != 1:
         shape = " × ".join(map(str, values.shape[1:]))
         raise ValueError(f"{name} cannot colour faces: it has {shape or 'no'} numbers a face, where a label is one")
-    return [NO_LABEL if isinstance(v, float) and v != v else v for v in values.tolist()]  # NaN is no equal of itself
+    return [NO_LABEL if isinstance(v, float) and v != v else v for v in values.tolist()]  # NaN does not equal itself
 
 
 def _labels_of_array(

@@ -24,7 +24,7 @@ Image = npt.NDArray[np.uint8]
 TILE_INCHES = 2.0
 LABEL_SIZE = 8
 LABEL_CHARACTERS = 26
-"""As many as fit under a tile of two inches."""
+"""Characters that fit under a tile of two inches."""
 MISSING_RGB: Rgb = (225, 228, 232)
 
 
@@ -39,7 +39,7 @@ class PreviewFigure(Figure):
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One cell of a grid: a picture (H, W, 3), or None and why there is none; `label` below it, `frame` around it."""
+    """One cell of a grid: a picture (H, W, 3), or None and the reason; `label` below it, `frame` around it."""
 
     picture: Image | None
     label: str = ""
@@ -74,7 +74,7 @@ def draw_grid(
     Parameters
     ----------
     tiles : in reading order
-    columns : tiles a row; by default about as many as rows, five at most
+    columns : tiles per row; by default about as many as rows, five at most
     figsize : width and height in inches; by default two inches a tile
     title : above the grid
     missing_color : fill of tiles without a picture
@@ -89,7 +89,7 @@ def draw_grid(
     pitch = 1.14 if labelled else 1.02
     figure = _figure(n_columns, n_rows * pitch, figsize, title, legend)
     axes = figure.axes[0]
-    # One set of axes for all tiles: a set for each would take 20 ms a tile.
+    # One set of axes for all tiles: one set per tile would take 20 ms per tile.
     for number, tile in enumerate(tiles):
         row, column = divmod(number, n_columns)
         _draw_tile(axes, tile, column * 1.02, row * pitch, missing_color)
@@ -115,7 +115,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def shorten(text: str, length: int = LABEL_CHARACTERS) -> str:
-    """Cut the middle out of a long label; its beginning and its end tell most."""
+    """Cut the middle out of a long label: its beginning and its end identify it best."""
     if len(text) <= length:
         return text
     tail = length // 2
@@ -123,7 +123,7 @@ def shorten(text: str, length: int = LABEL_CHARACTERS) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with everything that the figure's font cannot draw replaced by a box."""
+    """Return the text with everything that the figure's font cannot draw replaced by a box."""
     font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
     return "".join(c if c.isprintable() and font.get_char_index(ord(c)) else "□" for c in text)
 

@@ -63,7 +63,7 @@ class ColorPalette:
         return cls({label: reserved.get(label, spread.get(label, NEUTRAL)) for label in unique}, descriptions)
 
     def get_color(self, label: Hashable, default: Sequence[int] = NEUTRAL) -> Rgb:
-        """The label's colour, `default` for a label that is not in the palette.
+        """Return the label's colour, `default` for a label that is not in the palette.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class ColorPalette:
         return self._colors.get(label, checked_color(default))
 
     def get_description(self, label: Hashable) -> str:
-        """What a legend says of the label.
+        """Return the label's text in a legend.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class ColorPalette:
         return self._descriptions.get(label, str(label))
 
     def colors_of(self, labels: Sequence[Hashable] | npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """The colours of many labels, (n, 3) uint8; unknown labels get the neutral one.
+        """Return the colours of many labels, (n, 3) uint8; unknown labels get the neutral one.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ def group_predictions_by_label(
 
 
 def checked_color(color: Sequence[int]) -> Rgb:
-    """A colour as three plain integers.
+    """Return a colour as three integers.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from typing import Any
 from dflow.insights.palette import Rgb
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
-"""Content security policy: even a script that got in could load and send nothing."""
+"""Content security policy: an injected script could neither load nor send anything."""
 SERVED_POLICY = f"{POLICY}; connect-src 'self'"
 
 _PAGE = """<!DOCTYPE html>
@@ -72,7 +72,7 @@ for (const [color, text] of data.legend) {
 
 @dataclass(frozen=True, slots=True)
 class PagePart:
-    """One part of a page: `mesh` is binary glTF, or None and `missing` says why; colours and labels by face, if any."""
+    """One part of a page: `mesh` is binary glTF, or None and `missing` is the reason; colours and labels by face."""
 
     label: str
     mesh: bytes | None
@@ -88,7 +88,7 @@ def part_page(
     legend: Sequence[tuple[Rgb, str]] = (),
     served: bool = False,
 ) -> str:
-    """The page's HTML. Size: four thirds of the meshes, plus 14 KB. A `served` page reports what is selected."""
+    """Return the page's HTML. Size: four thirds of the meshes, plus 14 KB. A `served` page reports what is selected."""
     data = {
         "parts": [
             {
@@ -110,7 +110,7 @@ def part_page(
 
 
 def frame_page(page: str, *, width: int | str, height: int) -> str:
-    """An inline frame that holds the page: its script runs in a world of its own, without the notebook's rights."""
+    """An inline frame that holds the page: its script runs sandboxed, without the notebook's rights."""
     style = f"border:0;width:{width}{'px' if isinstance(width, int) else ''};height:{height}px"
     return (
         f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page, quote=True)}" '
@@ -119,11 +119,11 @@ def frame_page(page: str, *, width: int | str, height: int) -> str:
 
 
 def script_json(value: Any) -> str:
-    """JSON that may stand inside a script element: no character of it can end the element or begin a comment."""
+    """Return JSON for a script element: no character of it can end the element or begin a comment."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def viewer_script() -> str:
-    """The text of our own WebGL viewer."""
+    """Return the text of dflow's WebGL viewer."""
     return importlib.resources.files("dflow.insights").joinpath("static/part_view.js").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Results of a similarity search, in whatever shape a search hands them over."""
+"""Results of a similarity search, read from any of the forms that searches return."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SCORE_NAMES = ("score", "similarity", "distance")
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """One result: a file id and its score, if the search gave one."""
+    """One result: a file id and its score, if the search returned one."""
 
     file_id: int
     score: float | None = None
 
 
 def read_results(hits: Iterable[Any]) -> list[SearchResult]:
-    """File ids, (id, score) pairs, mappings or objects with ids and scores, in their order.
+    """Read file ids, (id, score) pairs, mappings or objects with ids and scores, in their order.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def _read_result(hit: Any) -> SearchResult:
     else:
         file_id, score = (_first(lambda name: getattr(hit, name, None), names) for names in (_ID_NAMES, _SCORE_NAMES))
     if file_id is None:
-        raise TypeError(f"{hit!r} has no file id; one of {', '.join(_ID_NAMES)} was expected")
+        raise TypeError(f"{hit!r} has no file id; expected one of {', '.join(_ID_NAMES)}")
     return SearchResult(int(file_id), None if score is None else float(score))
 
 

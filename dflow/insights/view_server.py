@@ -1,4 +1,4 @@
-"""A small server on this machine for one part's view, so that the browser can say which faces were clicked."""
+"""A small server on this machine for one part's view, to which the browser reports the clicked faces."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ViewServer:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}{self._path}"
 
@@ -104,6 +104,6 @@ def _handler(
             return faces if fits else None
 
         def log_message(self, format: str, *_arguments: Any) -> None:
-            """Nothing: the notebook's output is not the place for a server's log."""
+            """Log nothing: a server's log does not belong into a notebook's output."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""DatasetViewer: pictures and 3D views of a dataset's parts."""
+"""`DatasetViewer`: pictures and 3D views of a dataset's parts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class DatasetViewer:
     ----------
     file_ids : the parts' file ids
     png_paths, scs_paths : their pictures and meshes (binary glTF), None where there is none
-    file_names : what labels call them; by default their ids
+    file_names : their names in labels; by default their ids
     reference_dir : where relative paths begin; by default the current folder
     source : the opened `DatasetExplorer` whose arrays `color_by` names
 
@@ -58,7 +58,7 @@ class DatasetViewer:
 
     @classmethod
     def from_explorer(cls, explorer: Any) -> DatasetViewer:
-        """A viewer of all parts of an opened dataset (`DatasetExplorer`); labels use the source files' names.
+        """Return a viewer of all parts of an opened dataset (`DatasetExplorer`); labels use the source files' names.
 
         Parameters
         ----------
@@ -92,19 +92,19 @@ class DatasetViewer:
         color_by: str | Mapping[int, Labels] | None = None,
         palette: ColorPalette | None = None,
     ) -> PreviewFigure:
-        """A grid of previews.
+        """Draw a grid of previews.
 
         Parameters
         ----------
         file_ids : the parts to show, e.g. what `DatasetExplorer.get_file_list` gives
         k : show the first `k` of them
-        grid_cols : tiles a row
+        grid_cols : tiles per row
         figsize : width and height in inches
         show_labels, label_format : below each tile its "id", its file "name", or "both"
         title : by default, how many of how many are shown when not all are
         missing_color : fill of parts without a picture; three numbers from 0 to 255, or from 0 to 1, or a name
         save_path : also save the figure there, in the format of the suffix
-        color_by : an array with one value a face ("face_types"), or labels by file id; pictures are drawn from the
+        color_by : an array with one value per face ("face_types"), or labels by file id; pictures are drawn from the
             meshes. Many different numbers are shown as ranges
         palette : colours of the labels
 
@@ -117,7 +117,7 @@ class DatasetViewer:
         UnknownKeyError
             If a file id or the array to colour by does not exist.
         ValueError
-            If the values to colour by are not one a face.
+            If there is not one value to colour by per face.
         """
         wanted = _as_ids(file_ids)
         shown = self._parts.entries(_first(wanted, k))
@@ -145,14 +145,14 @@ class DatasetViewer:
         label_format: LabelFormat = "id",
         save_path: str | os.PathLike[str] | None = None,
     ) -> PreviewFigure:
-        """Two groups of parts in two rows (two single parts beside each other), the first `k` of each.
+        """Draw two groups of parts in two rows (two single parts beside each other), the first `k` of each.
 
         Parameters
         ----------
         a, b : file ids
         titles : of the two rows
         label_format : what stands below each picture
-        save_path : where the picture goes; None for nowhere
+        save_path : also save the picture there
         """
         groups = [self._parts.entries(_first(_as_ids(ids), k)) for ids in (a, b)]
         single = all(len(group) == 1 for group in groups)
@@ -175,15 +175,15 @@ class DatasetViewer:
         grid_cols: int | None = None,
         save_path: str | os.PathLike[str] | None = None,
     ) -> PreviewFigure:
-        """The results of a similarity search, best first, with their scores; the query stands first in a frame.
+        """Draw the results of a similarity search, best first, with their scores; the query stands first in a frame.
 
         `hits` are file ids, (id, score) pairs, dictionaries with ``id`` and ``score``, or objects with such attributes.
         `query_file` is a file id of the dataset or the path of a picture.
 
         Parameters
         ----------
-        grid_cols : pictures a row; as many as fit by default
-        save_path : where the picture goes; None for nowhere
+        grid_cols : pictures per row; as many as fit by default
+        save_path : also save the picture there
         """
         tiles = [] if query_file is None else [self._query_tile(query_file)]
         tiles += [self._result_tile(result) for result in read_results(hits)]
@@ -207,7 +207,7 @@ class DatasetViewer:
         palette: ColorPalette | None = None,
         save_path: str | os.PathLike[str] | None = None,
     ) -> list[CADViewer]:
-        """Parts to turn and zoom, in the notebook, each also as a `CADViewer` of its own.
+        """Show parts to turn and zoom in the notebook, each also as a `CADViewer` of its own.
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ class DatasetViewer:
         save_path : also save all of them as one page, which needs no server and no network
         """
         if display_mode not in get_args(DisplayMode):
-            raise ValueError(f"display_mode is one of {', '.join(get_args(DisplayMode))}, not {display_mode!r}")
+            raise ValueError(f"display_mode={display_mode!r}; expected one of {', '.join(get_args(DisplayMode))}")
         shown = self._parts.entries(_first(_as_ids(file_ids), k))
         coloring = self._coloring([e.file_id for e in shown if e.has_3d], color_by, palette)
         viewers = []
@@ -239,10 +239,10 @@ class DatasetViewer:
         )
         return viewers
 
-    # What is there
+    # Availability
 
     def get_file_info(self, file_id: int) -> dict[str, Any]:
-        """Id, name, paths and availability of one part.
+        """Return id, name, paths and availability of one part.
 
         Parameters
         ----------
@@ -259,18 +259,18 @@ class DatasetViewer:
         }
 
     def get_available_file_ids(self) -> list[int]:
-        """Ids of the parts whose picture is there, ascending as given."""
+        """Return the ids of the parts whose picture exists, in the order given."""
         return self.filter_by_availability(self._parts.file_ids, require_png=True)
 
     def filter_by_availability(
         self, file_ids: Iterable[int] | int, require_png: bool = True, require_3d: bool = False
     ) -> list[int]:
-        """Those ids whose picture, whose mesh, or both are there.
+        """Return those ids whose picture, whose mesh, or both exist.
 
         Parameters
         ----------
-        file_ids : those to look at
-        require_png, require_3d : what must be there
+        file_ids : those to check
+        require_png, require_3d : what must exist
         """
         return self._parts.select(
             _as_ids(file_ids),
@@ -278,7 +278,7 @@ class DatasetViewer:
         )
 
     def get_statistics(self) -> dict[str, int | float]:
-        """How many parts have a picture and a mesh. Looks at every file: 20 µs each."""
+        """Count the parts with a picture and with a mesh. Checks every file, 20 µs per file."""
         entries = self._parts.entries(self._parts.file_ids)
         png = sum(entry.has_png for entry in entries)
         meshes = sum(entry.has_3d for entry in entries)
@@ -342,7 +342,7 @@ def _as_ids(file_ids: Iterable[int] | int) -> list[int]:
 
 def _first(ids: list[int], k: int) -> list[int]:
     if k < 0:
-        raise ValueError(f"k is how many parts to show, at least 0, not {k}")
+        raise ValueError(f"k={k}; expected the number of parts to show, at least 0")
     return ids[:k]
 
 
@@ -350,7 +350,7 @@ def _label(entry: PartEntry, label_format: LabelFormat) -> str:
     if label_format == "both":
         return f"{entry.file_id}: {entry.name}"
     if label_format not in ("id", "name"):
-        raise ValueError(f"label_format is 'id', 'name' or 'both', not {label_format!r}")
+        raise ValueError(f"label_format={label_format!r}; expected 'id', 'name' or 'both'")
     return str(entry.file_id) if label_format == "id" else entry.name
 
 

@@ -37,6 +37,7 @@ class Part:
 def turn(monkeypatch):
     monkeypatch.setattr(arguments, "RENAMED", {"Part.turn": {"angel": "angle"}})
     monkeypatch.setattr(arguments, "UNUSED", {"Part.turn": ("speed",)})
+    monkeypatch.setattr(arguments, "POSITIONAL", {"Part.turn": ("angle", "speed", "axis")})
     return hoops_arguments(Part.turn)
 
 
@@ -49,6 +50,15 @@ def test_an_unused_keyword_is_dropped(turn):
     assert turn(Part(), 30.0, speed=3) == (30.0, "z")
 
 
+def test_positional_arguments_come_in_hoops_ais_order(turn):
+    assert turn(Part(), 30.0, 3, "x") == (30.0, "x")
+    assert turn(Part(), 30.0, 3) == (30.0, "z")
+    with pytest.raises(TypeError, match="multiple values for argument 'angle'"):
+        turn(Part(), 30.0, angle=1.0)
+    with pytest.raises(TypeError, match="positional argument"):
+        turn(Part(), 30.0, 3, "x", "too many")
+
+
 def test_any_other_keyword_is_an_error(turn):
     with pytest.raises(TypeError, match="angl"):
         turn(Part(), angl=1.0)
@@ -57,6 +67,13 @@ def test_any_other_keyword_is_an_error(turn):
 def test_the_signature_that_is_shown_is_the_functions_own(turn):
     assert inspect.signature(turn) == inspect.signature(Part.turn)
     assert turn.__doc__ == "Turn it."
+
+
+@pytest.mark.parametrize("name", sorted(arguments.POSITIONAL))
+def test_every_positional_argument_of_hoops_ai_is_the_functions_own_or_unused(name):
+    owner, method = name.split(".")
+    own = inspect.signature(vars(OWNERS[owner])[method].__wrapped__).parameters
+    assert set(arguments.POSITIONAL[name]) <= {*own, *arguments.UNUSED[name]}
 
 
 @pytest.mark.parametrize("name", sorted({*arguments.RENAMED, *arguments.UNUSED}))

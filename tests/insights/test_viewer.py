@@ -90,7 +90,7 @@ def test_a_figure_shows_itself_in_a_notebook(viewer):
         ({"file_ids": [0], "color_by": "edge_types"}, ValueError, "has 12 of group 'edges', but 6 faces"),
         ({"file_ids": [0], "color_by": "face_centroids"}, ValueError, "has 3 numbers a face"),
         ({"file_ids": [0], "color_by": {0: np.zeros((6, 2, 2))}}, ValueError, "2 × 2 numbers a face"),
-        ({"file_ids": [0], "k": -1}, ValueError, "k is how many"),
+        ({"file_ids": [0], "k": -1}, ValueError, "k=-1; expected the number of parts to show, at least 0"),
         ({"file_ids": [1], "missing_color": (300, 0, 0)}, ValueError, "three numbers from 0 to 255"),
         ({"file_ids": [1], "missing_color": (0, 0, 0, 1)}, ValueError, "three numbers from 0 to 255"),
         ({"file_ids": [1], "missing_color": "reddish"}, ValueError, "reddish"),
@@ -195,7 +195,7 @@ def test_a_viewer_is_made_of_lists_too(explorer, tmp_path):
 
 
 def test_an_unknown_way_to_display_is_refused(viewer):
-    with pytest.raises(ValueError, match="inline, sidecar, none, not 'window'"):
+    with pytest.raises(ValueError, match="display_mode='window'; expected one of inline, sidecar, none"):
         viewer.show_preview_as_3d([0], display_mode="window")
 
 

@@ -1,4 +1,4 @@
-"""Text from outside (file names, labels, messages) made harmless for the place where it appears.
+"""Text from outside (file names, labels, messages) escaped for the place where it appears.
 
 BokehJS sets the text of a `Div` and the title of a table's column as HTML, and reads ``$$…$$`` in labels as formulas.
 """
@@ -14,22 +14,22 @@ _FORMULA_MARKS = {"$$": "$\u200b$", "\\(": "\\\u200b(", "\\[": "\\\u200b["}
 
 
 def as_html(text: object) -> str:
-    """For HTML, in elements and in quoted attributes; no sign that could begin a formula is left as it is."""
+    """Escape text for HTML, in elements and in quoted attributes; characters that could begin a formula too."""
     return html.escape(str(text), quote=True).replace("$", "&#36;").replace("\\", "&#92;")
 
 
 def html_block(text: str = "", **layout: Any) -> Div:
-    """A `Div` of HTML that we made. Formulas are off: MathJax would make links of a file's name (``\\href``)."""
+    """Return a `Div` of trusted HTML. Formulas are off: MathJax would make links of a file's name (``\\href``)."""
     return Div(text=text, disable_math=True, **layout)
 
 
 def text_block(**layout: Any) -> PreText:
-    """Preformatted text; formulas are off here too."""
+    """Return an element of preformatted text, without formulas."""
     return PreText(text="", disable_math=True, **layout)
 
 
 def as_label(text: object, length: int = 40) -> str:
-    """For axes, ticks and legends: one short line, never a formula."""
+    """Return text for axes, ticks and legends: one short line, never a formula."""
     line = " ".join(str(text).split())
     for mark, broken in _FORMULA_MARKS.items():
         line = line.replace(mark, broken)

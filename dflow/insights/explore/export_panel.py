@@ -1,4 +1,4 @@
-"""Taking the selection away: code that finds it again, and a file to download."""
+"""Export of the selection: code that selects the same files, and a list of them to download."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ExportPanel:
 
 
 def file_list(ids: Ids, sources: Sequence[str]) -> str:
-    """The selected files as CSV: id, file."""
+    """Return the selected files as CSV: id, file."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["id", "file"])
@@ -57,7 +57,7 @@ def file_list(ids: Ids, sources: Sequence[str]) -> str:
 
 
 def selection_code(selection: Selection, flow_file: str) -> str:
-    """A program that finds the same files with `DatasetExplorer.get_file_list`.
+    """Return a program that finds the same files with `DatasetExplorer.get_file_list`.
 
     Every text that comes from a file enters as a Python literal.
     """

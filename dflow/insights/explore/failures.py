@@ -1,4 +1,4 @@
-"""What failed and why: ``error_summary.json``, read for the page."""
+"""The failed items of a flow, read from ``error_summary.json``."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """All failed items of a flow, in the order of the summary; `note` says why there are none to show."""
+    """All failed items of a flow, in the order of the summary; `note` is the reason where there are none to show."""
 
     items: tuple[Failure, ...] = ()
     note: str = ""
 
     def by_kind(self) -> list[tuple[str, int]]:
-        """Kinds and how many of each, the most frequent first."""
+        """Return kinds and their counts, the most frequent first."""
         return Counter(item.kind for item in self.items).most_common()
 
     def of(self, file: str) -> list[Failure]:
-        """What failed of one file."""
+        """Return the failures of one file."""
         return [item for item in self.items if item.file == file]
 
 
 def read_failures(path: Path) -> Failures:
-    """The failures of a flow. A missing or damaged summary is no error here: the note says so."""
+    """Read the failures of a flow. A missing or damaged summary raises nothing: `note` describes it."""
     try:
         entries: Any = json.loads(read_regular(path))
     except FileNotFoundError:

@@ -22,7 +22,7 @@ EVERY_KIND = "every kind"
 
 
 class FailuresPanel:
-    """Kinds with their counts, a table of failures, and all about the chosen one."""
+    """Kinds with their counts, a table of failures, and the details of the chosen one."""
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
@@ -70,6 +70,6 @@ class FailuresPanel:
 
 
 def _detail(failure: Failure) -> str:
-    """What the table cuts: the whole name and message, and what to do."""
+    """Return what the table abbreviates: the whole name and message, and what to do."""
     lines = [failure.file, f"{failure.kind}: {failure.message}"]
     return "\n".join([*lines, f"what to do: {failure.advice}"] if failure.advice else lines)

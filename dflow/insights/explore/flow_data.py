@@ -1,4 +1,4 @@
-"""Everything the pages ask of a flow: its table, its variables, its previews, its failures. Shared by all pages."""
+"""A flow's table, variables, previews and failures, shared by all pages."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class FlowData:
         return np.array(part_names(self.files), object)
 
     def names(self, ids: npt.NDArray[np.int64]) -> list[str]:
-        """File names of some files."""
+        """Return the names of some files."""
         names: list[str] = self.file_names[ids].tolist()
         return names
 
@@ -89,15 +89,15 @@ class FlowData:
         """Release the dataset."""
         self.explorer.close()
 
-    # What there is
+    # Names
 
     def file_values(self) -> list[str]:
-        """Names of values with one number a file, the telling ones first."""
+        """Return the names of values with one number per file, the most informative first."""
         names = [name for name in self.explorer.file_values if self._is_plain("file", name)]
         return sorted(names, key=lambda n: (PREFERRED.index(n) if n in PREFERRED else len(PREFERRED), n))
 
     def row_arrays(self) -> list[str]:
-        """``group/array`` of every array with one number a row."""
+        """``group/array`` of every array with one number per row."""
         found = []
         for group in self.explorer.available_groups():
             if group == "file":
@@ -107,7 +107,7 @@ class FlowData:
         return found
 
     def reductions(self) -> list[str]:
-        """``how of group/array`` of every reduction to one number a file."""
+        """``how of group/array`` of every reduction to one number per file."""
         return [f"{how} of {array}" for array in self.row_arrays() for how in get_args(How)]
 
     def table_columns(self) -> list[str]:
@@ -131,7 +131,7 @@ class FlowData:
             return self._variables[key]
 
     def numbers(self, key: str) -> Floats:
-        """One number a file: a file value or a reduction, (n_files,) float64."""
+        """Return one number per file: a file value or a reduction, (n_files,) float64."""
         with self._lock:
             return self._numbers(key)
 

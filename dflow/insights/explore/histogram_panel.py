@@ -67,7 +67,7 @@ class HistogramPanel:
         self.choose(key, quiet=True)
 
     def choose(self, key: str, *, quiet: bool = False) -> None:
-        """Show another variable; the panel's filter goes."""
+        """Show another variable and remove the panel's filter."""
         self.variable = self._choose(key)
         self._show_axis()
         self._brush.visible = False
@@ -154,12 +154,12 @@ class HistogramPanel:
 
 
 def _places(edges: Floats) -> Floats:
-    """Where bin edges stand on the axis: bins of equal ratio by their logarithm, so that bars are equally wide."""
+    """Return the positions of bin edges on the axis: logarithms where bins have equal ratio, for equal bars."""
     return np.log10(edges) if is_logarithmic(edges) else edges
 
 
 def _ticks(edges: Floats, labels: Sequence[str] | None) -> tuple[list[float] | None, dict[float, str]]:
-    """Places and texts of ticks; None for bokeh's own choice."""
+    """Return positions and texts of ticks; None for bokeh's own choice."""
     if labels is not None:
         return [float(i) for i in range(len(labels))], {i: as_label(label, 14) for i, label in enumerate(labels)}
     if not is_logarithmic(edges):

@@ -1,5 +1,5 @@
-"""Under which names browsers may reach a server: a foreign page could point its own name at this machine (DNS
-rebinding), so requests by any other name are refused.
+"""Host names under which browsers may reach a server. A foreign page could point its own name at this machine (DNS
+rebinding), so requests that name any other host are refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_local(address: str) -> bool:
 
 
 def known_names(address: str) -> set[str]:
-    """The names and numbers of a server that listens at `address`, as they stand in a URL."""
+    """Return the names and numbers of a server that listens at `address`, as they stand in a URL."""
     names = {"localhost", address or LOCAL}
     if is_local(address):
         names.add(LOCAL)
@@ -42,17 +42,17 @@ def known_names(address: str) -> set[str]:
 
 
 def best_name(address: str) -> str:
-    """What to call the server in the URL that is printed."""
+    """Return the server's name for the URL that is printed."""
     return socket.gethostname() if address in _EVERYWHERE else in_url(address)
 
 
 def in_url(name: str) -> str:
-    """A name or number as a URL holds it: IPv6 in brackets."""
+    """Return a name or number as a URL holds it: IPv6 in brackets."""
     return f"[{name}]" if ":" in name else name
 
 
 def refuse_foreign(hosts: Collection[str]) -> Rule:
-    """The rule that answers requests by names other than `hosts` (``name:port``); it must come first."""
+    """Return the rule that answers requests by names other than `hosts` (``name:port``); it must come first."""
     return Rule(_Foreign(hosts), _RefusingHandler)
 
 
@@ -61,13 +61,13 @@ class _Foreign(Matcher):
         self._hosts = hosts
 
     def match(self, request: Any) -> dict[str, Any] | None:
-        """Tornado's: None where the rule does not apply."""
+        """Return None where the rule does not apply, as tornado expects."""
         return None if request.host in self._hosts else {}
 
 
 class _RefusingHandler(RequestHandler):
     def prepare(self) -> None:
-        """Answer every method alike."""
+        """Answer every method with 403."""
         self.set_status(403, "Unknown host name")
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(

@@ -20,8 +20,8 @@ from dflow.insights.explore.scatter_panel import ScatterPanel
 from dflow.insights.explore.selection import RangeFilter, Selection
 
 N_HISTOGRAMS = 4
-MAX_TOLD, MAX_TOLD_LENGTH = 4, 40
-"""Categories of a filter that are named, and letters of a name."""
+MAX_NAMED, MAX_NAME_LENGTH = 4, 40
+"""Largest number of a filter's categories that are named, and of characters of a name."""
 FIRST_ARRAYS = ("faces/face_types", "faces/face_areas", "edges/edge_lengths")
 
 
@@ -35,7 +35,7 @@ class ExplorePage:
         self.data = data
         self.selection = Selection(data.sources)
         values, arrays = data.file_values(), data.row_arrays()
-        options = {"one value a file": values, "all rows": arrays, "reduced to a file": data.reductions()}
+        options = {"one value per file": values, "all rows": arrays, "reduced to one value per file": data.reductions()}
         keys = _first_keys(values, arrays)
         self.histograms = [
             HistogramPanel(
@@ -68,7 +68,7 @@ class ExplorePage:
         document.add_root(self.layout())
 
     def layout(self) -> Any:
-        """The whole page."""
+        """Return the whole page."""
         title = html_block(text=f"<b style='font-size:17px'>{as_html(self.data.name)}</b>", width=200)
         plots: list[Any] = [panel.view for panel in self.histograms]
         if self.scatter is not None:
@@ -88,7 +88,7 @@ class ExplorePage:
         return column(row(title, self.search, self.clear, self.status), tabs)
 
     def refresh(self) -> None:
-        """Show the selection everywhere."""
+        """Show the selection in every panel."""
         for panel in (*self.histograms, self.scatter, self.parts):
             if panel is not None:
                 panel.update(self.selection)
@@ -97,7 +97,7 @@ class ExplorePage:
 
     def _make_scatter(self, values: list[str], options: dict[str, list[str]]) -> ScatterPanel | None:
         choices = {head: keys for head, keys in options.items() if head != "all rows"}
-        keys = values + options["reduced to a file"]
+        keys = values + options["reduced to one value per file"]
         if not keys:
             return None
         return ScatterPanel(
@@ -131,22 +131,22 @@ class ExplorePage:
 
     def _describe(self) -> str:
         head = f"<b>{self.selection.n_selected:,}</b> of {self.selection.n_files:,} parts selected"
-        filters = [as_html(_told(chosen)) for chosen in self.selection.filters.values()]
+        filters = [as_html(_described(chosen)) for chosen in self.selection.filters.values()]
         return "; ".join([head, *filters])
 
 
-def _told(chosen: RangeFilter) -> str:
-    """A filter in words: categories by their names, numbers by the ends of the range."""
+def _described(chosen: RangeFilter) -> str:
+    """Return a filter in words: categories by their names, numbers by the ends of the range."""
     variable = chosen.variable
     if variable.labels is None:
         return f"{variable.key} from {chosen.low:.5g} to {chosen.high:.5g}"
     names = [name for _, name in variable.names_within(chosen.low, chosen.high)]
-    shown = [as_label(name, MAX_TOLD_LENGTH) for name in names[:MAX_TOLD]]
-    return f"{variable.key} is {' or '.join(shown)}{f' or {len(names) - MAX_TOLD} more' if names[MAX_TOLD:] else ''}"
+    shown = [as_label(name, MAX_NAME_LENGTH) for name in names[:MAX_NAMED]]
+    return f"{variable.key} is {' or '.join(shown)}{f' or {len(names) - MAX_NAMED} more' if names[MAX_NAMED:] else ''}"
 
 
 def _first_keys(values: list[str], arrays: list[str]) -> list[str]:
-    """What the histograms show at first: telling values, then the faces' arrays."""
+    """Return what the histograms show at first: file values, then the faces' arrays."""
     keys = [*values[:2], *(a for a in FIRST_ARRAYS if a in arrays), *values[2:], *arrays]
     return list(dict.fromkeys(keys))[:N_HISTOGRAMS]
 
@@ -179,6 +179,6 @@ def come_back(document: Document) -> None:
     """
     document.js_on_event(ConnectionLost, CustomJS(code=_WAIT))
     document.js_on_event(DocumentReady, CustomJS(code=_CACHED))
-    if hasattr(document, "config"):  # bokeh 3.8 on: older ones connect anew only once, and say nothing
+    if hasattr(document, "config"):  # from bokeh 3.8; older versions reconnect only once, without an event
         document.config.reconnect_session = False
         document.config.notify_connection_status = False

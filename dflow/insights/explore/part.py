@@ -1,4 +1,4 @@
-"""One part's page: what it says, as data; the page itself is ``static/part.html``."""
+"""The data of one part's page; the page itself is ``static/part.html``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.variables import MAX_CATEGORIES
 
 MAX_GRAPH_FACES = 400
-"""A drawing of more faces is a ball of wool, and laying it out takes seconds."""
+"""A drawing of more faces is unreadable, and its layout takes seconds."""
 MAX_SHOWN_FACES = 20_000
 SHADES = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 """Five points of the colour map viridis."""
@@ -70,7 +70,7 @@ def _text(value: Any) -> str:
 
 
 def _array_row(group: str, name: Any, array: xr.DataArray) -> list[str]:
-    """Group, name, shape, type, range and first values of an array."""
+    """Return group, name, shape, type, range and first values of an array."""
     values = array.values
     spread, first = "", ""
     if values.size and values.dtype.kind in "iufb":
@@ -81,7 +81,7 @@ def _array_row(group: str, name: Any, array: xr.DataArray) -> list[str]:
 
 
 def _colorings(data: FlowData, faces: xr.Dataset) -> list[dict[str, Any]]:
-    """Colours and texts of the faces by each array that has one number a face."""
+    """Return colours and texts of the faces by each array with one number per face."""
     found = []
     for name, array in faces.items():
         values = array.values
@@ -122,7 +122,7 @@ def _shades(values: np.ndarray[Any, Any]) -> dict[str, Any]:
 
 
 def _graph(graph: xr.Dataset | None, faces: xr.Dataset | None) -> dict[str, Any]:
-    """Where each face stands in a drawing of the face adjacency graph, and its arcs."""
+    """Return the position of each face in a drawing of the face adjacency graph, and its arcs."""
     if graph is None or faces is None or "edges_source" not in graph or "edges_destination" not in graph:
         return {"note": "This dataset has no face graph.", "places": [], "arcs": []}
     n_faces = int(faces.sizes.get("face", next(iter(faces.sizes.values()), 0)))

@@ -71,7 +71,7 @@ class PartsPanel:
         self._sort()
 
     def turn(self, pages: int) -> None:
-        """Turn some pages forwards or back."""
+        """Move some pages forwards or back."""
         self._page += pages
         self._show()
 
@@ -112,7 +112,7 @@ class PartsPanel:
 
 
 def thumbnails_html(data: FlowData, ids: Ids) -> str:
-    """Pictures of parts as links to their pages; every name is escaped."""
+    """Return pictures of parts as links to their pages; every name is escaped."""
     tiles = []
     for entry in data.parts.entries(ids.tolist()):
         name = as_html(entry.name)

@@ -1,4 +1,4 @@
-"""What the server answers beside the bokeh page: pictures, meshes, parts' pages, our scripts."""
+"""Routes beside the bokeh page: pictures, meshes, parts' pages, scripts and styles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; frame-ancestors 'self'; base-uri 'none'"
 )
-"""BokehJS needs inline scripts and eval; even so nothing can be loaded from, or sent to, another host."""
+"""BokehJS needs inline scripts and eval; loading from and sending to other hosts stays forbidden."""
 
 
 class PolicyHeaders(OutputTransform):
@@ -92,7 +92,7 @@ class PartPageHandler(PartHandler):
 
 
 class AssetHandler(RequestHandler):
-    """Our own scripts and styles."""
+    """dflow's own scripts and styles."""
 
     def get(self, name: str) -> None:
         """Answer with one of the known files."""
@@ -103,7 +103,7 @@ class AssetHandler(RequestHandler):
 
 
 def _content(path: Path | None, signature: bytes) -> bytes:
-    """A preview; 404 for what is no regular file or begins unlike a preview: the table may name any file."""
+    """Return a preview; 404 if it is not a regular file or does not begin like one: a table may name any file."""
     try:
         content = b"" if path is None else read_regular(path)
     except OSError as error:

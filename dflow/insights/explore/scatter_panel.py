@@ -1,4 +1,4 @@
-"""A scatter of any two numbers a file: all files as density, the selected ones as points (a sample of them)."""
+"""A scatter plot of two numbers per file: all files as density, the selected ones as points (a sample of them)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dflow.insights.explore.selection import RangeFilter, Selection
 from dflow.insights.explore.variables import FileVariable, Floats
 
 MAX_POINTS = 4000
-"""Points on screen; more would say no more and make the browser slow."""
+"""Largest number of points on screen; more slow the browser without showing more."""
 DENSITY_CELLS = 90
 WIDTH, HEIGHT = 500, 400
 
@@ -61,7 +61,7 @@ class ScatterPanel:
         self._show_density()
 
     def update(self, selection: Selection) -> None:
-        """Draw the selected points anew: all, or the same sample every time."""
+        """Redraw the selected points: all, or the same random subset every time."""
         x, y = self._xy()
         ids = np.flatnonzero(selection.mask & np.isfinite(x) & np.isfinite(y))
         if len(ids) > MAX_POINTS:

@@ -1,4 +1,4 @@
-"""Which files are selected, in which order, and which page of them is on screen. Pure state: no bokeh, no IO."""
+"""The selected files, their order and pages of them. State only, without bokeh or IO."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Selection:
 
     @property
     def text(self) -> str:
-        """What the search looks for."""
+        """The text that file names are searched for."""
         return self._text
 
     def set_range(self, panel: str, chosen: RangeFilter | None) -> None:
@@ -86,7 +86,7 @@ class Selection:
         self._combine()
 
     def clear(self) -> None:
-        """Back to all files."""
+        """Remove all filters."""
         self._filters, self._masks, self._text = {}, {}, ""
         self._combine()
 

@@ -1,4 +1,4 @@
-"""Serving the pages of a flow from this machine."""
+"""The explorer page's server on this machine."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def start_server(
     ----------
     flow_file : the `.flow` file
     port : 0 takes any free one, which is then ``server.port``
-    address : where to listen; anything but the default lets other machines in
+    address : where to listen; any other than the default admits other machines
     allow_hosts : further ``name:port`` under which browsers may reach this server, when `address` is not local
 
     Raises

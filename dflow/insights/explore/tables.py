@@ -1,4 +1,4 @@
-"""Tables of the pages: the server sorts and pages, the browser shows."""
+"""Tables of the pages: sorted and paged on the server, shown in the browser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REDRAW = "table.view.change.emit()"
 
 
 def live_table(source: ColumnDataSource, columns: Sequence[TableColumn], *, width: int, height: int) -> DataTable:
-    """A table that shows what its source holds, also after rows were replaced by as many others."""
+    """Return a table that shows what its source holds, also after rows were replaced by as many others."""
     table = DataTable(
         source=source,
         columns=list(columns),

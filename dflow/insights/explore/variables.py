@@ -1,4 +1,4 @@
-"""What can be plotted and brushed: one value a file, or many rows a file.
+"""Variables that can be plotted and brushed: one value per file, or many rows per file.
 
 A variable knows its bins, how many entries fall into each (all files, or some), and which files a brushed range picks.
 Everything is bounded by files × bins, so that 162,000 parts with millions of faces answer within milliseconds.
@@ -20,13 +20,14 @@ Mask = npt.NDArray[np.bool_]
 
 N_BINS = 40
 MAX_CATEGORIES = 40
-"""Integers of at most so many values get a bar each; others are binned."""
+"""Integers of at most this many distinct values get one bar per value; others are binned."""
 SKEW = 30.0
-"""Positive numbers whose largest is so many times their median get bins of equal ratio: else all stand in one bar."""
+"""Positive numbers whose largest is this many times their median get bins of equal ratio: equal widths would put
+nearly all of them into one bar."""
 
 
 class Variable(Protocol):
-    """Something with a histogram. `edges` (n + 1,) ascending; `labels` (n,) for bars that stand for categories."""
+    """A variable with a histogram. `edges` (n + 1,) ascending; `labels` (n,) for bars that stand for categories."""
 
     @property
     def key(self) -> str: ...
@@ -48,7 +49,7 @@ class Variable(Protocol):
 
 @dataclass(frozen=True)
 class FileVariable:
-    """One number or one category a file.
+    """One number or one category per file.
 
     `values` (n_files,) float64, NaN where missing; `categories` (code, label) pairs by ascending code, or None.
     """
@@ -113,7 +114,7 @@ class FileVariable:
 
 @dataclass(frozen=True)
 class RowVariable:
-    """Many numbers a file, kept as entries per file and bin.
+    """Many numbers per file, kept as entries per file and bin.
 
     `matrix` (n_files, n) int32; `edges` (n + 1,); `labels` for categories; `codes` (n,) the categories' codes.
     """

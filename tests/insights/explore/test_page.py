@@ -81,7 +81,7 @@ def test_two_brushes_and_a_search_combine_and_select_all_ends_them(page, data):
     assert page.search.value == ""
 
 
-def test_a_brush_over_categories_is_told_by_their_names(page):
+def test_a_brush_over_categories_is_described_by_their_names(page):
     page.histograms[1].select.value = "category"
     page.histograms[1].brush(1.6, 3.4)
     hostile = html.escape(as_label(HOSTILE, 40))
