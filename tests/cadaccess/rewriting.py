@@ -761,7 +761,10 @@ def assemble_back(file: StepFile, random: Random) -> None:
 
 
 def hollow(file: StepFile, factor: float, centre: np.ndarray) -> None:
-    """The file's one solid with a cavity: a copy of its shell, smaller by `factor` about `centre`."""
+    """The file's one solid with a cavity: a copy of its shell, smaller by `factor` about `centre`.
+
+    Its faces are the last ones.
+    """
     _geometry(file)
     (solid,) = file.solids()
     if file.keyword(solid) != "MANIFOLD_SOLID_BREP":
@@ -777,15 +780,9 @@ def hollow(file: StepFile, factor: float, centre: np.ndarray) -> None:
     for number in copies:
         if file.keyword(number) == "CARTESIAN_POINT":
             file.values(number)[1] = _reals(file.reals(f"#{number}") + (1 - factor) * centre)
-        elif file.keyword(number) == "ADVANCED_FACE":
-            values = file.values(number)
-            values[0] = f"'{int(values[0][1:-1]) + CAVITY}'"
     void = file.add("ORIENTED_CLOSED_SHELL", "''", "*", numbers[shell], ".F.")
     file.instances[solid] = [Entity("BREP_WITH_VOIDS", [file.values(solid)[0], shell, [void]])]
 
-
-CAVITY = 100_000
-"""Added to the numbers of a cavity's faces."""
 
 IN_TEXT = (shuffle_statements, spread, comment, spell_numbers, name_oddly, unshare, turn_loops, shuffle_lists)
 """Rewrites that keep what is said."""

@@ -87,7 +87,7 @@ def sniff(path: Path, data: bytes) -> CadFormat:
         raise UnreadableFileError(f"{path}: a Git LFS pointer, not the file itself; run `git lfs pull`")
     if head.startswith(b"PK\x03\x04"):
         raise UnreadableFileError(
-            f"{path}: a zip archive, a STEP, IGES or BREP file was expected; unpack it (`unzip`) and read the files in it"
+            f"{path}: a zip archive, a STEP, IGES or BREP file was expected; unpack it (`unzip`) and read what is in it"
             " (dflow reads them plain or packed with gzip)"
         )
     begins = bytes(head[:24])

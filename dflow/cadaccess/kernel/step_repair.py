@@ -23,8 +23,17 @@ _STATEMENT = re.compile(rb"(#\d+)\s*=\s*([^;']*(?:'[^']*'[^;']*)*);")
 _NAMED_SECTION = re.compile(rb"(ENDSEC\s*;\s*DATA)\s*\((?:[^;']*'[^']*')*[^;']*\)\s*;")
 _STRING = re.compile(rb"'[^']*'")
 
-_ODD_SPACE = (b" ;", b"\t", b"\n;", b"\r;", b"\n=", b"\r=", b"=\n", b"=\r")
-_BROKEN_EQUALS = re.compile(rb"[\r\n] *=|= *[\r\n]")
+_ODD_SPACE = (
+    b"\t",
+    *(a + b for a in (b" ", b"\n", b"\r") for b in (b";", b" =")),
+    b"\n=",
+    b"\r=",
+    b"=\n",
+    b"=\r",
+    b"= \n",
+    b"= \r",
+    b"=  ",
+)
 """White space that the kernel takes for part of a number or keyword, or for the end of a statement."""
 
 _FOREIGN_STRING = re.compile(rb"'[^'\x80-\xff]*[\x80-\xff][^']*'")
@@ -80,7 +89,7 @@ def prepare(path: Path, content: bytes) -> bytes:
             f"{path}: white space where a comma or bracket was expected, in {shown!r}; STEP does not split "
             "numbers: repair the text, or export the file again"
         )
-    if any(mark in bare for mark in _ODD_SPACE) or (b" =" in bare and _BROKEN_EQUALS.search(bare)):
+    if any(mark in bare for mark in _ODD_SPACE):
         bare = _strip(bare)
     if not bare.isascii():
         bare = _FOREIGN_STRING.sub(_recode, bare)
