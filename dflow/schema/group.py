@@ -136,7 +136,7 @@ class Group:
         return document | {"arrays": self.get_arrays()}
 
     def add(self, name: str, document: dict[str, Any]) -> None:
-        """Take an array's declaration over; annotations that files of other makers hold are kept."""
+        """Add an array under `name`, declared by a `document` as `get_arrays` returns it; unknown keys are kept."""
         self._arrays[name] = document
         try:
             self._arrays[name] = self._parsed()[name]
