@@ -43,13 +43,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class DflowError(Exception):
     """Base of every error that dflow raises on purpose."""
 
     kind: ClassVar[str] = "error"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Its own, so that tblib, which distributed pickles exceptions by, calls the class with `args`: it calls `__new__`
+        # of other exceptions, which fails for those that are a MemoryError, too.
+        reduced: tuple[Any, ...] = super().__reduce__()  # type: ignore[assignment]
+        return reduced
 
     def __str__(self) -> str:
         # KeyError shows the repr of its argument; our messages are sentences.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import pickle
 import re
 from pathlib import Path
@@ -55,6 +56,7 @@ def test_the_drawing_shows_each_error_with_its_bases():
 
 
 def test_every_error_has_a_kind_of_its_own_and_pickles():
+    importlib.import_module("distributed")  # it has exceptions pickled by tblib
     classes = subclasses(DflowError)
     assert len({cls.kind for cls in classes}) == len(classes)
     for cls in classes:
