@@ -52,8 +52,8 @@ class DflowError(Exception):
     kind: ClassVar[str] = "error"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Its own, so that tblib, which distributed pickles exceptions by, calls the class with `args`: it calls `__new__`
-        # of other exceptions, which fails for those that are a MemoryError, too.
+        # Defined here so that tblib, which distributed pickles exceptions with, calls the class with `args`. It calls
+        # `__new__` of other exceptions, which fails for those that are also a MemoryError.
         reduced: tuple[Any, ...] = super().__reduce__()  # type: ignore[assignment]
         return reduced
 
