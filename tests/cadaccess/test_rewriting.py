@@ -215,7 +215,7 @@ def _expected(text: str, way: str) -> Figures | None:
 ALL = (*rewriting.IN_TEXT, *rewriting.IN_SHAPE)
 
 
-SLOW = settings(max_examples=2000, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=2000, suppress_health_check=list(HealthCheck))
 
 
 def _rewrites(*few: Rewrite) -> st.SearchStrategy[list[Rewrite]]:
@@ -228,9 +228,9 @@ def test_a_rewrite_that_keeps_the_meaning_keeps_the_arrays(text: str, rewrites: 
     assert {"full", "any"} <= set(check_same(text, rewrites, seed))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
-@SLOW
+@LONG
 @given(SOURCES, _rewrites(), st.integers(0, 2**32))
 def test_many_rewrites_keep_the_arrays(text: str, rewrites: list[Rewrite], seed: int) -> None:
     assert {"full", "any"} <= set(check_same(text, rewrites, seed))
@@ -284,9 +284,9 @@ def test_a_rewrite_of_a_real_file_keeps_its_arrays(path: Path, rewrites: list[Re
 
 
 @real
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(7200)
-@SLOW
+@LONG
 @given(st.sampled_from(REAL or [None]), _rewrites(), st.integers(0, 2**32))
 def test_many_rewrites_of_real_files_keep_their_arrays(path: Path, rewrites: list[Rewrite], seed: int) -> None:
     check_real(path, rewrites, seed)
