@@ -173,6 +173,7 @@ def played_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 def test_every_profile_replaces_a_job_that_is_killed(
     name: str, adaptive: bool, tmp_path: Path, played_queue: Callable[[], list[int]]
 ) -> None:
+    pytest.importorskip("dask_jobqueue")  # within `dask.config.set`, its defaults would go with the setting
     options = {
         "cores": 2,
         "processes": 2,
