@@ -169,7 +169,7 @@ def played_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", sorted(queues.QUEUES))
-@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("adaptive", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_every_profile_replaces_a_job_that_is_killed(
     name: str, adaptive: bool, tmp_path: Path, played_queue: Callable[[], list[int]]
 ) -> None:
