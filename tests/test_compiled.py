@@ -16,13 +16,6 @@ from numba.core.dispatcher import Dispatcher
 import dflow
 
 ROOT = Path(dflow.__file__).parent
-KERNELS = (
-    "tests/render",
-    *(f"tests/cadaccess/test_{name}.py" for name in ("meshing", "slabs", "polylines", "freeforms")),
-)
-"""The tests of all that is compiled."""
-
-
 def _modules() -> list[str]:
     """Modules with compiled functions."""
     names = [module.name for module in pkgutil.walk_packages([str(ROOT)], "dflow.")]
@@ -171,7 +164,8 @@ def test_damaged_machine_code_is_compiled_anew(tmp_path, suffix):
 def test_no_kernel_leaves_its_arrays(tmp_path):
     """Their tests once more, with every index checked."""
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    tests = [str(ROOT.parent / path) for path in KERNELS]
+    packages = sorted({name.rpartition(".")[0] for name in _modules()})
+    tests = [str(ROOT.parent.joinpath("tests", *package.split(".")[1:])) for package in packages]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", "-m", "not slow", *tests]
     done = subprocess.run(command, cwd=ROOT.parent, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
