@@ -16,6 +16,8 @@ from numba.core.dispatcher import Dispatcher
 import dflow
 
 ROOT = Path(dflow.__file__).parent
+
+
 def _modules() -> list[str]:
     """Modules with compiled functions."""
     names = [module.name for module in pkgutil.walk_packages([str(ROOT)], "dflow.")]
