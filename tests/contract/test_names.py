@@ -131,7 +131,7 @@ def test_what_a_flow_of_an_older_version_saved_under_such_names_is_kept(tmp_path
     row = run.info().iloc[0]
     assert (row["id"], row["id_value"], row["name_value"], row["part_row_count_rows"]) == (0, 5, 5, 5)
     assert run.group("file")["row_count_rows"].values.tolist() == [1]
-    assert "'part_row_count_rows' is renamed" in caplog.text
+    assert "renamed to 'part_row_count_rows'" in caplog.text
 
 
 def test_a_name_that_only_other_samples_groups_make_reserved_is_kept(tmp_path):
