@@ -20,7 +20,7 @@ Reduce = Callable[[str, str, str], Array]
 
 
 def run_sql(statement: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Run a statement over named tables, in memory; nothing else on this machine can be reached from it.
+    """Run a statement over named tables, in memory and without access to files.
 
     Raises
     ------
@@ -39,13 +39,13 @@ def run_sql(statement: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         result: pd.DataFrame = connection.execute(statement).df()
         return result
     except duckdb.Error as error:
-        raise QueryError(f"the SQL statement failed: {error}") from error
+        raise QueryError(f"the SQL statement failed: {error}; its tables are {', '.join(tables)}") from error
     finally:
         connection.close()
 
 
 def mentioned_reductions(store: DatasetStore, statement: str) -> list[tuple[str, str, str, str]]:
-    """Column names of the form ``<group>_<array>_<how>`` in a statement: (name, group, array, how)."""
+    """The names ``<group>_<array>_<how>`` in a statement, as (name, group, array, how)."""
     words = set(re.findall(r"\w+", statement))
     candidates = [
         (f"{group}_{array}_{how}", group, array, how)
