@@ -49,8 +49,8 @@ def run_sql(statement: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
             raise QueryError(
                 f"found {', '.join(kinds) or 'no statement'}; expected one statement that reads (SELECT, DESCRIBE, "
-                "SUMMARIZE, EXPLAIN; PIVOT with its values: ON column IN (...)). Write results from the table that is returned: "
-                "explorer.sql(...).to_csv(...)"
+                "SUMMARIZE, EXPLAIN; PIVOT with its values: ON column IN (...)). Write results from the table that is "
+                "returned: explorer.sql(...).to_csv(...)"
             )
         with duckdb.connect(":memory:", config=_CLOSED) as connection:
             connection.execute("SET lock_configuration = true")
