@@ -35,6 +35,7 @@ def test_files_and_counts_of_any_rows_equal_a_loop(counts: list[int], data: st.D
     last = data.draw(st.integers(first, len(owner)))
     low, found = span.counts_within(first, last)
     expected = np.bincount(owner[first:last], minlength=len(counts))
+    assert first == last or (low, low + len(found) - 1) == (owner[first], owner[last - 1])
     assert found.sum() == last - first
     assert np.array_equal(found, expected[low : low + len(found)])
 
