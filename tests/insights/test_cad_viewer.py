@@ -47,11 +47,11 @@ def test_faces_take_colours_one_by_one_by_group_and_by_label(mesh_file):
 def test_colours_and_faces_are_checked(mesh_file):
     viewer = CADViewer()
     viewer.load_scs_file(mesh_file)
-    with pytest.raises(IndexError, match=r"part\.glb has 6 faces, not face 6"):
+    with pytest.raises(IndexError, match=r"no face 6: part\.glb has 6 faces; expected indices from 0 to 5"):
         viewer.set_face_color(6, (0, 0, 0))
     with pytest.raises(ValueError, match="three numbers"):
         viewer.set_face_color(0, (0, 0, 300))
-    with pytest.raises(ValueError, match="6 faces, but there are 2 labels"):
+    with pytest.raises(ValueError, match="2 labels for the 6 faces"):
         viewer.color_faces_by_labels([0, 1], ColorPalette({0: (0, 0, 0)}))
 
 

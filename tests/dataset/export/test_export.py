@@ -248,7 +248,7 @@ def test_overwriting_costs_no_more_than_an_export(place, tmp_path):
             with pytest.raises(DatasetError, match=why):
                 export_dataset(place, target, form, overwrite=True)
     (tmp_path / "notes").write_text("x")
-    with pytest.raises(DatasetError, match="no folder"):
+    with pytest.raises(DatasetError, match="not a folder"):
         export_dataset(place, tmp_path / "notes", "npz", overwrite=True)
     assert (tmp_path / "notes").read_text() == "x"
     assert above.is_dir()

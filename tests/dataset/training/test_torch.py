@@ -401,7 +401,7 @@ def test_geometric_batches_refuse_numbers_of_rows_that_are_not_there(recipes: Da
         next(iter(loading.DataLoader(graphs, batch_size=4)))
     batch = next(iter(loading.DataLoader(graphs, batch_size=4, exclude_keys=["arc_edge"])))
     assert batch.edge_index.max() < batch.num_nodes
-    with pytest.raises(DatasetError, match=r"no sample and no exported graph.*export again"):
+    with pytest.raises(DatasetError, match=r"neither a sample nor an exported graph.*export again"):
         to_geometric({"edge_index": torch.zeros(2, 0), "num_nodes": 3})
 
 

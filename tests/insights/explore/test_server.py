@@ -222,8 +222,8 @@ def test_a_run_that_replaces_the_dataset_is_seen_by_the_next_page(tmp_path):
         assert _get(port, "/part?id=8")[0] == 200
     assert flow.current().n_files == 9
     page.histograms[0].select.value = "std of edges/edge_lengths"
-    assert "load this page anew" in page.status.text
+    assert "reload this page" in page.status.text
     page.status.text = ""
     page.scatter.selects[0].value = "min of edges/edge_lengths"
-    assert "load this page anew" in page.status.text
+    assert "reload this page" in page.status.text
     flow.close()
