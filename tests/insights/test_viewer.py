@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import matplotlib.image
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from dflow.errors import UnknownKeyError
 from dflow.insights import ColorPalette, DatasetViewer
-from dflow.insights.catalog import part_names
 from tests.insights.parts import FakeExplorer
 
 
@@ -162,12 +160,6 @@ def test_search_results_come_in_any_shape(viewer, explorer):
     assert _texts(viewer.show_search_results([], query_file=explorer.folder / "0.png")) == ["query: 0.png"]
     with pytest.raises(TypeError, match="no file id"):
         viewer.show_search_results([object()])
-
-
-def test_bodies_of_one_file_have_names_of_their_own():
-    table = {"description": ["../parts/a.step", "../parts/a.step", "b.step"], "body": [0, 1, -1]}
-    assert part_names(pd.DataFrame(table)) == ["a.step [0]", "a.step [1]", "b.step"]
-    assert part_names(pd.DataFrame({"description": ["../x/a.step"]})) == ["a.step"]
 
 
 def test_availability_is_what_lies_on_the_disk(viewer, capsys):
