@@ -10,7 +10,6 @@ import importlib
 import json
 import math
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import DamagedStoreError, StoreLimitError
 from dflow.storage.chunks import frame_content_bytes
+from dflow.storage.codecs import decode_blosc, inflate
 from dflow.storage.container import ZipReader
 from dflow.storage.paths import Below, read_regular
 
@@ -151,7 +151,7 @@ class Zarr2Store:
     def _errors_as_damage(self, key: str) -> Iterator[None]:
         try:
             yield
-        except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, OSError, zlib.error) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, OSError) as error:
             if isinstance(error, (DamagedStoreError, StoreLimitError)):
                 raise
             raise DamagedStoreError(f"{self.path}: array {key!r} cannot be decoded: {error}") from error
@@ -194,7 +194,9 @@ class Zarr2Store:
             if _stated_bytes(codec_id, data) > limit:
                 raise StoreLimitError(f"{self.path}: {name!r} would expand beyond the {limit:,} bytes that it may take")
             if codec_id in ("zlib", "gzip"):
-                data = _inflate(data, limit)
+                data = inflate(data, limit)
+            elif codec_id == "blosc":
+                data = decode_blosc(data, max_bytes=limit)
             elif codec_id in _TEXT_CODECS:
                 data = _decode_text(codec_id, codec, data, n_items, limit)
             else:
@@ -245,8 +247,6 @@ def _stated_bytes(codec_id: str, chunk: Any) -> int:
         if size < 0:
             raise ValueError("a zstd chunk that does not state its size")
         return size
-    if codec_id == "blosc":
-        return int.from_bytes(chunk[4:8], "little")  # c-blosc 1, README_HEADER: nbytes
     return int.from_bytes(chunk[:4], "little") if codec_id == "lz4" else 0
 
 
@@ -274,14 +274,6 @@ def _decode_text(codec_id: str, codec: Any, chunk: Any, n_items: int, limit: int
     block = np.empty(shape, object)
     block[...] = values if shape else values[0]
     return block
-
-
-def _inflate(chunk: bytes, limit: int) -> bytes:
-    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # zlib or gzip, by its header
-    expanded = decoder.decompress(chunk, limit)
-    if not decoder.eof:
-        raise StoreLimitError(f"a chunk is truncated or would expand beyond {limit:,} bytes")
-    return expanded
 
 
 def _fill_value(fill: Any, dtype: np.dtype[Any]) -> Any:

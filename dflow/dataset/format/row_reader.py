@@ -9,7 +9,6 @@ specification, sharding codec included
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import math
 import os
@@ -22,9 +21,10 @@ from typing import Any, Protocol
 import google_crc32c
 import numpy as np
 import zarr
-from numcodecs import blosc, zstd
+from numcodecs import zstd
 
 from dflow.errors import DamagedDatasetError, DatasetError
+from dflow.storage.codecs import decode_blosc, inflate
 
 _EMPTY = np.iinfo(np.uint64).max
 _CRC_BYTES = 4
@@ -41,10 +41,10 @@ def _decode_nothing(source: Any, target: Array) -> None:
 
 
 def _decode_gzip(source: Any, target: Array) -> None:
-    target[...] = np.frombuffer(gzip.decompress(source), target.dtype)
+    target[...] = np.frombuffer(inflate(source, target.nbytes), target.dtype)
 
 
-_DECODERS: Mapping[str, Decoder] = {"zstd": zstd.decompress, "blosc": blosc.decompress, "gzip": _decode_gzip}
+_DECODERS: Mapping[str, Decoder] = {"zstd": zstd.decompress, "blosc": decode_blosc, "gzip": _decode_gzip}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from dflow.dataset.training.channel import MAX_ARENAS
 from dflow.dataset.training.subset import CADDataset
 from dflow.dataset.training.transforms import RandomRotation, Standardise
 from tests.dataset.synthetic import Parts, random_parts, write_parts
+from tests.extras import Extra
 
-torch = pytest.importorskip("torch")
-
-from dflow.dataset.training.torch import Collate, to_tensors  # noqa: E402 - skips without torch
+torch = Extra("torch")
+adapter = Extra("dflow.dataset.training.torch", package="torch")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_items_are_dictionaries_of_tensors(train: CADDataset, parts: Parts) -> N
 
 
 def test_the_plain_dataset_works_in_a_torch_loader_too(train: CADDataset) -> None:
-    loader = torch.utils.data.DataLoader(train, batch_size=8, collate_fn=Collate(train.collate))
+    loader = torch.utils.data.DataLoader(train, batch_size=8, collate_fn=adapter.Collate(train.collate))
     assert sum(len(batch["id"]) for batch in loader) == len(train)
 
 
@@ -249,7 +249,7 @@ def test_a_chosen_epoch_reaches_workers_of_a_plain_torch_loader(train: CADDatase
 def test_read_only_and_odd_values_become_tensors() -> None:
     array = np.arange(4)
     array.flags.writeable = False
-    found = to_tensors({"a": array, "b": np.float32(2), "c": "text", "d": np.arange(6).reshape(2, 3).T})
+    found = adapter.to_tensors({"a": array, "b": np.float32(2), "c": "text", "d": np.arange(6).reshape(2, 3).T})
     assert found["a"].tolist() == [0, 1, 2, 3]
     assert found["b"].dtype == torch.float32
     assert found["c"] == "text"
