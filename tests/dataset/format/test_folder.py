@@ -152,5 +152,5 @@ def test_a_dataset_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DatasetNotFoundError, match="does not exist"):
         open_store(tmp_path / "x.dataset")
     (tmp_path / "y.dataset").write_text("")
-    with pytest.raises(DamagedDatasetError, match=r"is no dataset: .*no zip"):
+    with pytest.raises(DamagedDatasetError, match=r"is not a dataset: .*no zip"):
         open_store(tmp_path / "y.dataset")
