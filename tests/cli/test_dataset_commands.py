@@ -169,7 +169,7 @@ def test_ids_are_numbers_ranges_and_files(tmp_path):
             parse_ids(wrong)
     (tmp_path / "none").write_text("\n")
     for nothing in ("", " ,", f"@{tmp_path / 'none'}"):
-        with pytest.raises(Exception, match="no id in it"):
+        with pytest.raises(Exception, match="no id is given"):
             parse_ids(nothing)
 
 
