@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import time
@@ -46,13 +47,13 @@ def test_a_source_of_another_kind_names_both(tmp_path):
     ]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
-def test_a_source_that_may_not_be_read_says_so(tmp_path):
-    path = tmp_path / "a.step"
-    path.write_text("x")
-    path.chmod(0)
-    facts = gather_facts(Question(((str(path), "file"),)))
-    assert facts.unseen == ((str(path), "cannot be read: Permission denied"),)
+def test_a_source_that_may_not_be_read_says_so(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(hostfacts, "kind_of_source", refuse)
+    facts = gather_facts(Question(((str(tmp_path), "folder"),)))
+    assert facts.unseen == ((str(tmp_path), "cannot be read: Permission denied"),)
 
 
 def test_the_client_s_file_in_the_folder_is_answered_by_another(tmp_path):
