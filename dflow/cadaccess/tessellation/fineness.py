@@ -54,7 +54,7 @@ def face_steps(tables: ShapeTables, low: np.ndarray, high: np.ndarray, size: flo
     steps = _axial_steps(table.kind, table.radii, low, high, size)
     for row, spline in table.splines.items():
         for axis, knots in enumerate((spline.knots_u, spline.knots_v)):
-            poles = spline.poles.swapaxes(0, axis).copy()
+            poles = _closed(spline.poles.swapaxes(0, axis), spline.periodic[axis])
             span = float(knots[-1] - knots[0])
             steps[row, axis] = _spline_step(poles.reshape(-1, 3), poles.shape[1], span, size)
     for row, sweep in table.sweeps.items():
@@ -68,6 +68,11 @@ def face_steps(tables: ShapeTables, low: np.ndarray, high: np.ndarray, size: flo
     return steps
 
 
+def _closed(poles: np.ndarray, periodic: bool) -> np.ndarray:
+    """Return a copy of the poles, of a period with the first two again, which close its polygon."""
+    return np.concatenate([poles, poles[:2]]).copy() if periodic else poles.copy()
+
+
 def _sweep_step(sweep: CurveTable, size: float) -> float:
     kind = int(sweep.kind[0])
     if kind in (bintools.CIRCLE, bintools.ELLIPSE):
@@ -75,7 +80,7 @@ def _sweep_step(sweep: CurveTable, size: float) -> float:
     spline = sweep.splines.get(0)
     if spline is None:
         return np.inf
-    return _spline_step(spline.poles.copy(), 1, float(spline.knots[-1] - spline.knots[0]), size)
+    return _spline_step(_closed(spline.poles, spline.periodic), 1, float(spline.knots[-1] - spline.knots[0]), size)
 
 
 @compiled()
@@ -188,7 +193,8 @@ def _edge_pieces(
             count[row] = fine * _clamp_to_int(np.ceil(abs(last[row] - first[row]) / _ARC - 1e-9), 2.0, 1024.0)
     for i in range(len(shapes)):
         row, begin, stop = shapes[i, 0], shapes[i, 1], shapes[i, 1] + shapes[i, 2]
-        length, turn = _polygon(poles, begin, stop - shapes[i, 4] * shapes[i, 5], 1)  # each pole of a period once
+        again = max(shapes[i, 4] - 2, 0) * shapes[i, 5]  # of a period's poles; two of them close its polygon
+        length, turn = _polygon(poles, begin, stop - again, 1)
         step = _range_of_chord(length, turn, spans[i], size)
         count[row] = _clamp_to_int(np.ceil(abs(last[row] - first[row]) / step - 1e-6), 1.0, 1024.0)
     return size, count
