@@ -22,6 +22,8 @@ from dflow.compiled import compiled, inlined
 _ARC = math.pi / 4
 _DEFLECTION = 1e-3
 """Of the shape's size: the deviation of chords above which an arc gets more of them."""
+_OPEN_CONIC = 16
+"""Pieces of a parabola or hyperbola."""
 
 
 def edge_pieces(tables: ShapeTables, splines: Splines) -> tuple[float, np.ndarray]:
@@ -59,7 +61,8 @@ def face_steps(tables: ShapeTables, low: np.ndarray, high: np.ndarray, size: flo
             steps[row, axis] = _spline_step(poles.reshape(-1, 3), poles.shape[1], span, size)
     for row, sweep in table.sweeps.items():
         turning = table.kind[row] != bintools.EXTRUSION
-        steps[row, int(turning)] = _sweep_step(sweep, size)
+        axis = int(turning)
+        steps[row, axis] = _sweep_step(sweep, float(high[row, axis] - low[row, axis]), size)
         if turning:
             along = np.linspace(low[row, 1], high[row, 1], 5)
             points = curves.evaluate(sweep, np.zeros(1, int), along[None])[0][0]
@@ -73,10 +76,13 @@ def _closed(poles: np.ndarray, periodic: bool) -> np.ndarray:
     return np.concatenate([poles, poles[:2]]).copy() if periodic else poles.copy()
 
 
-def _sweep_step(sweep: CurveTable, size: float) -> float:
+def _sweep_step(sweep: CurveTable, span: float, size: float) -> float:
+    """The step along a swept curve, over `span` of its parameter."""
     kind = int(sweep.kind[0])
     if kind in (bintools.CIRCLE, bintools.ELLIPSE):
         return _arc_step(float(sweep.radii[0].max()), size)
+    if kind in (bintools.PARABOLA, bintools.HYPERBOLA):
+        return span / _OPEN_CONIC if span > 0 else np.inf
     spline = sweep.splines.get(0)
     if spline is None:
         return np.inf
@@ -187,7 +193,7 @@ def _edge_pieces(
     size = _size(points, kind, origin, radii, poles)
     count = np.empty(len(kind), np.int64)
     for row in range(len(kind)):
-        count[row] = 1 if kind[row] == LINE else 16
+        count[row] = 1 if kind[row] == LINE else _OPEN_CONIC
         if kind[row] == CIRCLE or kind[row] == ELLIPSE:
             fine = _chords_per_arc(max(radii[row, 0], radii[row, 1]), size)
             count[row] = fine * _clamp_to_int(np.ceil(abs(last[row] - first[row]) / _ARC - 1e-9), 2.0, 1024.0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from OCP.BRepBuilderAPI import BRepBuilderAPI_MakeEdge, BRepBuilderAPI_NurbsConvert
 from OCP.BRepPrimAPI import BRepPrimAPI_MakePrism, BRepPrimAPI_MakeRevol
-from OCP.gp import gp_Ax1, gp_Ax2, gp_Dir, gp_Elips, gp_Pnt, gp_Vec
+from OCP.gp import gp_Ax1, gp_Ax2, gp_Dir, gp_Elips, gp_Hypr, gp_Parab, gp_Pnt, gp_Vec
 from OCP.TopoDS import TopoDS_Shape
 
 from dflow.cadaccess import Brep
@@ -123,6 +123,20 @@ def test_a_swept_arc_has_the_steps_of_its_circle(tmp_path: Path) -> None:
     turned = solids.open_brep(BRepPrimAPI_MakeRevol(edge, gp_Ax1(gp_Pnt(0, 0, 0), gp_Dir(0, 0, 1))).Shape(), tmp_path)
     assert list(turned.tables.faces.sweeps) == [0]
     np.testing.assert_allclose(_steps(turned), [[np.pi / 16, np.pi / 16]])
+
+
+@pytest.mark.parametrize("conic", [gp_Parab(gp_Ax2(), 1.0), gp_Hypr(gp_Ax2(), 2.0, 1.0)])
+def test_a_swept_parabola_or_hyperbola_is_not_flat(conic: object, tmp_path: Path) -> None:
+    edge = BRepBuilderAPI_MakeEdge(conic, -3.0, 3.0).Edge()
+    pushed = solids.open_model(BRepPrimAPI_MakePrism(edge, gp_Vec(0, 0, 5)).Shape(), tmp_path)
+    np.testing.assert_allclose(_steps(pushed.get_brep()), [[6 / 16, np.inf]])
+    turn = gp_Ax1(gp_Pnt(-20, 0, 0), gp_Dir(0, 1, 0))
+    turned = solids.open_model(BRepPrimAPI_MakeRevol(edge, turn, 1.0).Shape(), tmp_path)
+    for model in (pushed, turned):
+        mesh = model.get_mesh()
+        a, b, c = (mesh.vertices[mesh.triangles[:, i]].astype(float) for i in range(3))
+        area = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
+        assert area == pytest.approx(model.get_brep().area(), rel=0.02)
 
 
 def test_nothing_has_size_one() -> None:
