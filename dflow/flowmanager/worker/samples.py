@@ -55,6 +55,7 @@ class Sample:
         self._body = body
         self.name = name
         self.storage = self._open()
+        self.storage.memory_bytes = batch.limits.memory_bytes
         self.storage.save_metadata(ITEM_METADATA, source)
         self.storage.save_metadata(FLOW_METADATA, batch.paths.name)
         self._defaults: dict[str, int] = {}
