@@ -324,7 +324,7 @@ class BrepEncoder:
         """Arrays by key in the stored dtype, face pairs as (F, F, …); saved where a storage lacks them."""
         storage = self._storage
         missing = [key for key in keys if storage is None or not storage.has_data(key)]
-        excess = find_excess(missing, self.brep.n_faces, options, storage and storage.memory_bytes)
+        excess = find_excess(missing, self.brep.n_faces, options, storage.memory_bytes if storage else None)
         if excess and options.too_big == "fail":
             raise TooBigError(excess)
         if excess:
