@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dflow.cadaccess import bodies, defects
+from dflow.cadaccess import bodies
 from dflow.cadaccess.files import validation_properties
 from dflow.cadaccess.files.formats import CadFormat
 from dflow.cadaccess.files.part21 import RefusedError
@@ -38,7 +38,7 @@ def open_text(path: Path, content: bytes, started: float) -> tuple[CadModel | No
     try:
         shape = read_step(content)
         model = _build(path, content, shape, started)
-        defect = defects.find_defect(model.get_brep())
+        defect = model.check()
     except (RefusedError, CadError, ArithmeticError, ValueError) as error:
         logger.debug("%s: left to the kernel: %s", path, error)
         return None, ""
