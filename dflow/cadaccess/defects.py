@@ -34,6 +34,8 @@ _STATED_ERROR = 1e-3
 Defects = Iterator[tuple[str, str]]
 """Names of defects with a message each."""
 
+Check = Callable[[Brep], Defects]
+
 
 def find_defect(brep: Brep) -> str:
     """Return a message about the first defect of a lightly healed shape; "" where it has none."""
@@ -52,7 +54,8 @@ def find_defects(brep: Brep) -> dict[str, str]:
     could not be made.
     """
     found: dict[str, str] = {}
-    for check in (partial(_gaps, gap=_WIDE_GAP), *(check for check in _CHECKS if check is not _gaps)):
+    checks: list[Check] = [partial(_gaps, gap=_WIDE_GAP) if check is _gaps else check for check in _CHECKS]
+    for check in checks:
         try:
             for name, message in check(brep):
                 found.setdefault(name, message)
@@ -197,7 +200,7 @@ def _turned_shells(brep: Brep) -> tuple[bool, bool]:
     return properties.turned_shells(tables, brep.kernel, brep.moments, brep.chords, brep.face_uv_bounds())
 
 
-_CHECKS: tuple[Callable[[Brep], Defects], ...] = (
+_CHECKS: tuple[Check, ...] = (
     _missing_curves,
     _open_loops,
     _gaps,
