@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,16 @@ def members(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 ROOT = Path(__file__).resolve().parents[1]
 
-THINGS = {
-    f"{path}": member
-    for module in IMPORTABLE
-    for name, value in exported(module)
-    if inspect.isroutine(value) or inspect.isclass(value)
-    for path, member in members(name, value)
-}
+
+@cache
+def things(module: str) -> dict[str, Any]:
+    """What users call of a module, by path."""
+    return {
+        path: member
+        for name, value in exported(module)
+        if inspect.isroutine(value) or inspect.isclass(value)
+        for path, member in members(name, value)
+    }
 
 
 WITH_EXAMPLES = [
@@ -107,7 +111,7 @@ def explains(text: str, name: str) -> bool:
 
 @pytest.mark.parametrize("module", IMPORTABLE)
 def test_every_public_name_has_a_docstring(module):
-    bare = [path for path, thing in THINGS.items() if path.startswith(f"{module}.") and not text_of(thing).strip()]
+    bare = [path for path, thing in things(module).items() if not text_of(thing).strip()]
     assert bare == []
 
 
@@ -115,8 +119,7 @@ def test_every_public_name_has_a_docstring(module):
 def test_every_parameter_is_explained(module):
     unexplained = [
         f"{path}({name})"
-        for path, thing in THINGS.items()
-        if path.startswith(f"{module}.")
+        for path, thing in things(module).items()
         for name in parameters_of(thing)
         if not explains(text_of(thing), name)
     ]

@@ -137,19 +137,19 @@ def test_workers_that_reach_their_lifetime_hand_over(
 
 
 SHORT_LIVES = {
-    "walltime": ({"walltime": "00:02:00"}, 18.0),
+    "walltime": ({"walltime": "00:01:00"}, 9.0),
     "lifetime": (
         {
             "worker-extra-args": [
                 "--lifetime",
-                "90s",
+                "45s",
                 "--lifetime-stagger",
-                "15s",
+                "10s",
                 "--preload",
                 "dflow.flowmanager.preload",
             ]
         },
-        12.0,
+        7.0,
     ),
 }
 """What ends the jobs of the shipped profile early here, and seconds a file: together more than one life of all jobs."""

@@ -19,29 +19,47 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Reduce = Callable[[str, str, str], Array]
 
 
+_CLOSED = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "temp_directory": "",
+}
+"""DuckDB's settings without files, network, extensions and Python variables; a statement cannot change them."""
+
+
 def run_sql(statement: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Run a statement over named tables, in memory; nothing else on this machine can be reached from it.
+    """Run one reading statement over named tables, in memory.
+
+    A statement reads these tables and nothing else: no files, network, extensions, Python variables or settings.
 
     Raises
     ------
     QueryError
-        If DuckDB is not installed, or rejects the statement.
+        If DuckDB is not installed, the text is not exactly one statement that reads, or DuckDB rejects it.
+
     """
     try:
         duckdb = importlib.import_module("duckdb")
     except ImportError as error:
         raise QueryError("explorer.sql needs DuckDB: pip install 'dflow-cad[sql]'") from error
-    connection = duckdb.connect(":memory:")
     try:
-        for name, table in tables.items():
-            connection.register(name, table)
-        connection.execute("SET enable_external_access = false")
-        result: pd.DataFrame = connection.execute(statement).df()
-        return result
+        kinds = [parsed.type.name for parsed in duckdb.extract_statements(statement)]
+        if len(kinds) != 1 or kinds[0] not in ("SELECT", "EXPLAIN"):
+            raise QueryError(
+                f"found {', '.join(kinds) or 'no statement'}; expected one statement that reads (SELECT, DESCRIBE, "
+                "SUMMARIZE, EXPLAIN; PIVOT with its values: ON column IN (...)). Write results from the table that is "
+                "returned: explorer.sql(...).to_csv(...)"
+            )
+        with duckdb.connect(":memory:", config=_CLOSED) as connection:
+            connection.execute("SET lock_configuration = true")
+            for name, table in tables.items():
+                connection.register(name, table)
+            result: pd.DataFrame = connection.execute(statement).df()
+            return result
     except duckdb.Error as error:
         raise QueryError(f"the SQL statement failed: {error}") from error
-    finally:
-        connection.close()
 
 
 def mentioned_reductions(store: DatasetStore, statement: str) -> list[tuple[str, str, str, str]]:

@@ -17,10 +17,10 @@ from dflow.dataset.training.subset import CADDataset
 from dflow.dataset.training.transforms import RandomRotation, Standardise
 from dflow.errors import DatasetError
 from tests.dataset.synthetic import Parts, random_parts, write_parts
+from tests.extras import Extra
 
-torch = pytest.importorskip("torch")
-
-from dflow.dataset.training.torch import Collate, to_geometric, to_tensors  # noqa: E402 - skips without torch
+torch = Extra("torch")
+adapter = Extra("dflow.dataset.training.torch", package="torch")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_items_are_dictionaries_of_tensors(train: CADDataset, parts: Parts) -> N
 
 
 def test_the_plain_dataset_works_in_a_torch_loader_too(train: CADDataset) -> None:
-    loader = torch.utils.data.DataLoader(train, batch_size=8, collate_fn=Collate(train.collate))
+    loader = torch.utils.data.DataLoader(train, batch_size=8, collate_fn=adapter.Collate(train.collate))
     assert sum(len(batch["id"]) for batch in loader) == len(train)
 
 
@@ -252,7 +252,7 @@ def test_a_chosen_epoch_reaches_workers_of_a_plain_torch_loader(train: CADDatase
 def test_read_only_and_odd_values_become_tensors() -> None:
     array = np.arange(4)
     array.flags.writeable = False
-    found = to_tensors({"a": array, "b": np.float32(2), "c": "text", "d": np.arange(6).reshape(2, 3).T})
+    found = adapter.to_tensors({"a": array, "b": np.float32(2), "c": "text", "d": np.arange(6).reshape(2, 3).T})
     assert found["a"].tolist() == [0, 1, 2, 3]
     assert found["b"].dtype == torch.float32
     assert found["c"] == "text"
@@ -363,9 +363,9 @@ def test_geometric_batches_index_like_single_parts(recipes: DatasetLoader, tmp_p
         assert recipes.location is not None
         export_dataset(recipes.location, tmp_path / "out", "pyg", columns=ALL)
         files = sorted((tmp_path / "out").glob("*.pt"))
-        graphs = [to_geometric(torch.load(file, weights_only=True)) for file in files]
+        graphs = [adapter.to_geometric(torch.load(file, weights_only=True)) for file in files]
     else:
-        graphs = [to_geometric(item) for item in (items if made_of == "items" else dataset.to_torch())]
+        graphs = [adapter.to_geometric(item) for item in (items if made_of == "items" else dataset.to_torch())]
     assert graphs[0].num_nodes == len(items[0]["faces/face_areas"])
     for options in ({}, {"num_workers": 1}):
         batches = list(loading.DataLoader(graphs, batch_size=9, **options))
@@ -379,7 +379,7 @@ def test_geometric_batches_come_apart_and_go_together_again(recipes: DatasetLoad
     pytest.importorskip("torch_geometric")
     batch_class = pytest.importorskip("torch_geometric.data").Batch
     items = list(recipes.get_dataset("train", columns=ALL))
-    graphs = [to_geometric(item) for item in items]
+    graphs = [adapter.to_geometric(item) for item in items]
     apart = batch_class.from_data_list(graphs).to_data_list()
     for graph, back in zip(graphs, apart, strict=True):
         for name in ("edge_index", *REFERENCES):
@@ -396,13 +396,15 @@ def test_geometric_batches_come_apart_and_go_together_again(recipes: DatasetLoad
 def test_geometric_batches_refuse_numbers_of_rows_that_are_not_there(recipes: DatasetLoader) -> None:
     pytest.importorskip("torch_geometric")
     loading = pytest.importorskip("torch_geometric.loader")
-    graphs = [to_geometric(item) for item in recipes.get_dataset("train", columns=["faces/face_areas", "graph"])]
+    graphs = [
+        adapter.to_geometric(item) for item in recipes.get_dataset("train", columns=["faces/face_areas", "graph"])
+    ]
     with pytest.raises(DatasetError, match=r"arc_edge holds row numbers of 'edges'.*choose a column of 'edges' too"):
         next(iter(loading.DataLoader(graphs, batch_size=4)))
     batch = next(iter(loading.DataLoader(graphs, batch_size=4, exclude_keys=["arc_edge"])))
     assert batch.edge_index.max() < batch.num_nodes
     with pytest.raises(DatasetError, match=r"no sample and no exported graph.*export again"):
-        to_geometric({"edge_index": torch.zeros(2, 0), "num_nodes": 3})
+        adapter.to_geometric({"edge_index": torch.zeros(2, 0), "num_nodes": 3})
 
 
 def test_plain_batches_shift_what_the_schema_says(recipes: DatasetLoader) -> None:
@@ -430,7 +432,7 @@ def test_plain_batches_shift_what_the_schema_says(recipes: DatasetLoader) -> Non
 def test_geometric_says_which_extra_is_missing(train: CADDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch_geometric.data", None)
     with pytest.raises(ImportError, match=r"dflow-cad\[geometric\]"):
-        to_geometric(train[0])
+        adapter.to_geometric(train[0])
 
 
 def test_memory_stays_flat_over_epochs(tmp_path: Path) -> None:

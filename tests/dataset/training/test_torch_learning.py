@@ -9,8 +9,9 @@ import pytest
 
 import dflow
 from dflow.dataset import DatasetExplorer
+from tests.extras import Extra
 
-torch = pytest.importorskip("torch")
+torch = Extra("torch")
 
 pytestmark = [pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -1,0 +1,117 @@
+"""SQL reads the tables that it is given and nothing else on the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dflow.dataset.query.sql import run_sql
+from dflow.errors import QueryError
+
+pytest.importorskip("duckdb")
+
+FILES = pd.DataFrame({"name": ["a", "b", "c"], "n_faces": [6, 12, 6]})
+
+READING = {
+    "select name from files where n_faces = 12": 1,
+    "from files": 3,
+    "with few as (select * from files where n_faces < 10) select * from few": 2,
+    "select n_faces, count(*) from files group by n_faces": 2,
+    "describe files": 2,
+    "summarize files": 2,
+    "pivot files on n_faces in (6, 12) using count(*)": 3,
+    "explain select * from files": 1,
+    "show tables": 1,
+}
+
+HOSTILE = """
+select * from read_csv('{file}')
+select * from '{file}'
+select * from read_text('{file}')
+select * from read_blob('{file}')
+select * from read_json('{file}')
+select * from read_parquet('{file}')
+select * from parquet_metadata('{file}')
+select * from sniff_csv('{file}')
+select * from glob('{folder}/*')
+select * from read_csv('http://127.0.0.1:1/x.csv')
+select * from query('select * from read_csv(''{file}'')')
+explain analyze select * from read_csv('{file}')
+copy files to '{folder}/out.csv'
+copy (select 1) to '{folder}/out.parquet' (format parquet)
+copy files from '{file}'
+select 1; copy files to '{folder}/out.csv'
+with x as (select 1) select * from x; export database '{folder}/all'
+prepare p as copy files to '{folder}/out.csv'
+create table t as select * from read_csv('{file}')
+create macro m() as table select * from read_csv('{file}')
+attach '{folder}/other.db' as other
+attach ':memory:' as other
+export database '{folder}/all'
+import database '{folder}/all'
+install httpfs
+force install spatial
+install sqlite from community
+load httpfs
+load '{file}'
+set enable_external_access = true
+set lock_configuration = false
+reset lock_configuration
+set memory_limit = '900GB'
+set temp_directory = '{folder}/spill'
+set extension_directory = '{folder}/extensions'
+set home_directory = '{folder}'
+set secret_directory = '{folder}/secrets'
+set allowed_directories = ['{folder}']
+set log_query_path = '{folder}/queries.txt'
+set python_scan_all_frames = true
+pragma enable_profiling
+pragma profiling_output = '{folder}/profile.json'
+set profiling_output = '{folder}/profile.json'
+pragma enable_logging
+call enable_logging(storage='file', storage_path='{folder}/logs')
+call enable_logging(level='trace', storage='file', storage_config={{'path': '{folder}/logs'}})
+set logging_storage = 'file'
+create persistent secret s (type http)
+select * from hidden
+select * from FILES_OF_THIS_MODULE
+select getenv('HOME')
+insert into files values ('d', 1)
+drop view files
+vacuum
+use temp
+""".strip().splitlines()
+
+FILES_OF_THIS_MODULE = FILES
+
+
+@pytest.mark.parametrize(("statement", "n_rows"), READING.items())
+def test_statements_that_read_the_tables_answer(statement: str, n_rows: int) -> None:
+    assert len(run_sql(statement, {"files": FILES})) == n_rows
+
+
+@pytest.mark.parametrize("statement", HOSTILE)
+def test_a_statement_reaches_nothing_but_the_tables(
+    statement: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secret.csv"
+    file.write_text("a,b\n1,2\n")
+    monkeypatch.chdir(tmp_path)
+    hidden = FILES  # a Python variable of a caller, which DuckDB reads by its name unless that is switched off
+    with pytest.raises(QueryError):
+        run_sql(statement.format(file=file, folder=tmp_path), {"files": hidden})
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.csv"]
+
+
+@pytest.mark.parametrize(("statement", "found"), [("", "no statement"), ("select 1; select 2", "SELECT, SELECT")])
+def test_other_than_one_statement_is_refused_with_what_to_do(statement: str, found: str) -> None:
+    with pytest.raises(QueryError, match=rf"found {found}; expected one statement that reads .*to_csv"):
+        run_sql(statement, {"files": FILES})
+
+
+def test_a_large_sort_does_not_spill_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(run_sql("select range as i from range(200000) order by hash(range)", {})) == 200_000
+    assert list(tmp_path.iterdir()) == []
