@@ -46,13 +46,7 @@ def find_defect(brep: Brep) -> str:
 
 
 def find_defects(brep: Brep) -> dict[str, str]:
-    """Return all defects of a shape, however it was read: a message by each one's name.
-
-    Names are "curve missing", "boundary missing", "loop open", "edges apart" (by more than 0.001 mm), "vertex not
-    shared", "bounds beyond a turn", "loops touch", "outer loop off" (none, or several), "area off" (not positive, or
-    none that fits the boundary), "shell open", "volume negative", "cavity turned", and "unmeasurable" where a check
-    could not be made.
-    """
+    """Return all defects of a shape, however it was read: a message by each one's name (`CadModel.find_defects`)."""
     found: dict[str, str] = {}
     checks: list[Check] = [partial(_gaps, gap=_WIDE_GAP) if check is _gaps else check for check in _CHECKS]
     for check in checks:

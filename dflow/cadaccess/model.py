@@ -143,8 +143,25 @@ class CadModel:
     def find_defects(self) -> dict[str, str]:
         """Return what is wrong with the shape as it was read: a message by each defect's name; {} where nothing is.
 
-        The names are "loop open", "volume negative", "bounds beyond a turn", "stated volume off" and so on, see
-        `dflow.cadaccess.defects.find_defects` and `find_stated_errors`. A flow keeps them with each sample.
+        A flow keeps the names with each sample, as file values ``n_defects`` and ``defect_names``.
+
+        ====================  =========================================================================================
+        curve missing         a curved face has an edge without a curve on its surface
+        boundary missing      a face of an unbounded surface has no loop
+        loop open             a loop does not close
+        edges apart           ends of neighbouring edges of a plane lie more than 0.001 mm apart
+        vertex not shared     neighbouring edges have no vertex in common
+        bounds beyond a turn  a face spans more than a full turn of its surface
+        loops touch           two loops of a face touch or cross
+        outer loop off        a plane has no outer loop, or several
+        area off              a face's area is not positive, or does not fit its boundary
+        shell open            a solid's shell has a free edge, or one that is used twice the same way
+        volume negative       a solid has no positive volume
+        cavity turned         a cavity faces the way of its solid's outer shell
+        stated volume off     the volume differs by more than 0.1 % from that which the file states of its one body
+        stated area off       the same of the area
+        unmeasurable          a check could not be made
+        ====================  =========================================================================================
 
         Notes
         -----
