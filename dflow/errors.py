@@ -34,7 +34,7 @@
         ├── UnreadableFileError (ValueError)       empty, truncated, or not CAD
         ├── NoGeometryError (ValueError)           readable, but holds no shape
         ├── KernelError (RuntimeError)             the kernel raised
-        ├── GeometryError (ValueError)             a shape that has no such value
+        ├── GeometryError (ValueError)             a shape without such a value, or with a defect in a strict flow
         ├── RecipeError (ValueError)               no such recipe or option of the encoder
         └── TooBigError (MemoryError)              refused before allocating
 
@@ -249,7 +249,9 @@ class KernelError(CadError, RuntimeError):
 
 
 class GeometryError(CadError, ValueError):
-    """A shape that has no value of what was asked for."""
+    """A shape that has no value of what was asked for; with ``strict_geometry``, a shape with a defect
+    (`CadModel.find_defects`).
+    """
 
     kind = "geometry"
 
@@ -261,6 +263,8 @@ class RecipeError(CadError, ValueError):
 
 
 class TooBigError(CadError, MemoryError):
-    """Refused before allocating: the arrays would pass the stated limit."""
+    """Refused before allocating: face-pair arrays would pass their limit, which follows the memory that a file may
+    take. More ``memory_limit`` cures it, or ``encode(…, too_big="leave_out")``, which keeps the other arrays.
+    """
 
     kind = "too_big"

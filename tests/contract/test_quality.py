@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dflow.flowmanager import create_flow, flowtask
+from dflow.insights.explore.flow_data import FlowData
 from tests.cadaccess import broken, solids
 from tests.cli.programs import invoke
 from tests.contract.running import run_flow
@@ -135,3 +136,11 @@ def test_a_file_that_is_opened_beside_another_counts_too(tmp_path):
     assert row["read_path_label"] == "full, none"
     assert row["defect_names_label"] == "loops touch, shell open, volume negative"
     assert row["n_defects"] == 3
+
+
+def test_the_explorer_page_offers_them(run):
+    data = FlowData(run.flow_file)
+    paths, names = data.variable("read_path"), data.variable("defect_names")
+    assert dict(zip(paths.labels, paths.counts().tolist(), strict=True)) == dict.fromkeys(PATHS.values(), 1)
+    assert dict(zip(names.labels, names.counts().tolist(), strict=True))["shell open, volume negative"] == 1
+    data.close()
