@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dflow.cadaccess import bodies
 from dflow.cadaccess.files import validation_properties
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.files.part21 import RefusedError
+from dflow.cadaccess.files.part21 import RefusedError, join_lines
 from dflow.cadaccess.kernel import healing, reading
 from dflow.cadaccess.kernel.reading import Transfer
 from dflow.cadaccess.kernel.shape import KernelShape
@@ -111,4 +111,4 @@ class _LazyKernelShape:
             self.shape()  # reads the file, whose reader has the names
             assert self.moved is not None
             return reading.face_names(self.moved.reader, kernel)
-        return [name.decode("ascii").replace("''", "'") for name in names if name is not None]
+        return [join_lines(name).decode("ascii").replace("''", "'") for name in names if name is not None]
