@@ -34,7 +34,7 @@
         ├── UnreadableFileError (ValueError)       empty, truncated, or not CAD
         ├── NoGeometryError (ValueError)           readable, but holds no shape
         ├── KernelError (RuntimeError)             the kernel raised
-        ├── GeometryError (ValueError)             a value that is not defined for the shape
+        ├── GeometryError (ValueError)             a value not defined for the shape, or a defect in a strict flow
         ├── RecipeError (ValueError)               no such recipe or option of the encoder
         └── TooBigError (MemoryError)              refused before allocating
 
@@ -249,7 +249,9 @@ class KernelError(CadError, RuntimeError):
 
 
 class GeometryError(CadError, ValueError):
-    """A value that is not defined for the shape."""
+    """A value that is not defined for the shape; with ``strict_geometry``, a shape with a defect
+    (`CadModel.find_defects`).
+    """
 
     kind = "geometry"
 
@@ -261,6 +263,8 @@ class RecipeError(CadError, ValueError):
 
 
 class TooBigError(CadError, MemoryError):
-    """Refused before allocating: the arrays would exceed the stated limit."""
+    """Refused before allocating: face-pair arrays would exceed their limit, which follows the memory that a file may
+    take. Raise ``memory_limit``, or pass ``encode(…, too_big="leave_out")``, which keeps the other arrays.
+    """
 
     kind = "too_big"

@@ -246,7 +246,7 @@ class Brep:
         """Return the volume and area that the file itself states (geometric validation properties); NaN where it states
         none.
         """
-        return self._stated() if self._stated is not None else StatedProperties()
+        return self._stated_once
 
     def face_names(self) -> list[str]:
         """Return the file's own name of each face, "" where it has none: the only reliable key from labels to rows."""
@@ -255,6 +255,10 @@ class Brep:
         return self._names(self._kernel)
 
     # -- computed once
+
+    @cached_property
+    def _stated_once(self) -> StatedProperties:
+        return self._stated() if self._stated is not None else StatedProperties()
 
     @cached_property
     def chords(self) -> Chords:

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from dflow.cadaccess.codes import EDGE_TYPES, FACE_TYPES
 from dflow.cadencoder.access import BrepAccess
-from dflow.cadencoder.facepairs import refuse_too_big
+from dflow.cadencoder.facepairs import find_excess
 from dflow.cadencoder.features import BrepFeatures, compute, file_attributes
 from dflow.cadencoder.graph import to_networkx
 from dflow.cadencoder.options import AngleKind, EncodeOptions, PointMethod
 from dflow.cadencoder.recipes import find_recipe
-from dflow.config import MAX_PAIR_BYTES
-from dflow.errors import GeometryError
+from dflow.errors import GeometryError, TooBigError
 from dflow.schema import ArraySpec, FieldSpec, GroupSpec, Schema, resolve_array, standard_array, standard_group
 from dflow.storage import DataStorage
 
@@ -168,24 +167,22 @@ class BrepEncoder:
 
     # Pairs of faces.
 
-    def push_extended_adjacency(self, *, max_pair_bytes: int = MAX_PAIR_BYTES) -> Array:
+    def push_extended_adjacency(self, *, max_pair_bytes: int | None = None) -> Array:
         """``faceface/extended_adjacency`` : (F, F) float32, hops between faces, inf where there is no path.
 
         Parameters
         ----------
-        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
+        max_pair_bytes : limit of the array's size, as in `EncodeOptions`; a larger array raises `TooBigError`
         """
         return self._push("faceface/extended_adjacency", max_pair_bytes=max_pair_bytes)
 
-    def push_face_pair_edges_path(
-        self, max_allow_edge_length: int = 16, *, max_pair_bytes: int = MAX_PAIR_BYTES
-    ) -> Array:
+    def push_face_pair_edges_path(self, max_allow_edge_length: int = 16, *, max_pair_bytes: int | None = None) -> Array:
         """``faceface/face_pair_edges_path`` : (F, F, M) int32, edges on a shortest path, −1 behind its end.
 
         Parameters
         ----------
         max_allow_edge_length : M, the largest number of edges that are kept of a path
-        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
+        max_pair_bytes : limit of the array's size, as in `EncodeOptions`; a larger array raises `TooBigError`
         """
         return self._push(
             "faceface/face_pair_edges_path", path_length=max_allow_edge_length, max_pair_bytes=max_pair_bytes
@@ -199,7 +196,7 @@ class BrepEncoder:
         method: PointMethod = "area",
         samples: int = 512,
         seed: int = 0,
-        max_pair_bytes: int = MAX_PAIR_BYTES,
+        max_pair_bytes: int | None = None,
     ) -> Array:
         """``faceface/d2_distance`` : (F, F, B) float32, distances between two faces' points over the box's diagonal.
 
@@ -210,7 +207,7 @@ class BrepEncoder:
         ----------
         num_bins : B, equal bins from 0 to the diagonal of the part's box
         seed : of the drawn points
-        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
+        max_pair_bytes : limit of the array's size, as in `EncodeOptions`; a larger array raises `TooBigError`
         """
         return self._push(
             "faceface/d2_distance",
@@ -231,7 +228,7 @@ class BrepEncoder:
         kind: AngleKind = "points",
         samples: int = 512,
         seed: int = 0,
-        max_pair_bytes: int = MAX_PAIR_BYTES,
+        max_pair_bytes: int | None = None,
     ) -> Array:
         """``faceface/a3_distance`` : (F, F, B) float32, angles over π.
 
@@ -244,7 +241,7 @@ class BrepEncoder:
         grid : raster points along u and v, for `method` "grid"
         num_bins : B, equal bins from 0 to π
         seed : of the drawn points
-        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
+        max_pair_bytes : limit of the array's size, as in `EncodeOptions`; a larger array raises `TooBigError`
         """
         return self._push(
             "faceface/a3_distance",
@@ -303,7 +300,9 @@ class BrepEncoder:
         GeometryError
             If an array has NaN or inf where the data dictionary allows none, or numbers beyond the stored dtype.
         TooBigError
-            If the recipe's face-pair arrays would need more than `max_pair_bytes` together; nothing is saved then.
+            If the recipe's face-pair arrays would need more than `max_pair_bytes` together; nothing is computed or
+            saved then. With ``too_big="leave_out"`` they are left out instead; the dataset's file values
+            ``has_faceface_…`` say which samples have them.
         """
         chosen = find_recipe(recipe)
         options = chosen.options.override(overrides)
@@ -325,7 +324,12 @@ class BrepEncoder:
         """Arrays by key in the stored dtype, face pairs as (F, F, …); saved where a storage lacks them."""
         storage = self._storage
         missing = [key for key in keys if storage is None or not storage.has_data(key)]
-        refuse_too_big(missing, self.brep.n_faces, options)
+        excess = find_excess(missing, self.brep.n_faces, options, storage.memory_bytes if storage else None)
+        if excess and options.too_big == "fail":
+            raise TooBigError(excess)
+        if excess:
+            keys = tuple(key for key in keys if key not in missing or not _is_pair(key))
+            missing = [key for key in missing if key in keys]
         schema = storage.schema if storage is not None else _NO_SCHEMA
         made = {key: _cast(compute(self._features, key, options), _spec(schema, key)) for key in missing}
         if storage is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from dflow.config import MAX_PAIR_BYTES
 from dflow.errors import RecipeError
 
 PointMethod = Literal["area", "grid"]
@@ -13,6 +12,10 @@ PointMethod = Literal["area", "grid"]
 
 AngleKind = Literal["points", "normals"]
 """The angle of A3: the one at the middle one of three points (Osada et al. 2002), or between outward normals."""
+
+
+TooBigPolicy = Literal["fail", "leave_out"]
+"""What becomes of face-pair arrays beyond their limit: `TooBigError`, or the other arrays without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,11 @@ class EncodeOptions:
     kind
         "points" or "normals" for the angles.
     max_pair_bytes
-        Limit of the bytes of the face-pair arrays together; more raises `TooBigError`.
+        Limit of the bytes of the face-pair arrays together. None: a quarter of the memory that a file may take
+        (``memory_limit`` of the flow, or the machine's memory shared by its processors), at most 3.5 GiB.
+    too_big
+        With more than that, "fail" raises `TooBigError`; "leave_out" leaves the face-pair arrays out and keeps the
+        rest, where `BrepEncoder.encode` makes several arrays.
     """
 
     face_grid: int | tuple[int, int] = 10
@@ -59,7 +66,8 @@ class EncodeOptions:
     method: PointMethod = "area"
     histogram_grid: int = 5
     kind: AngleKind = "points"
-    max_pair_bytes: int = MAX_PAIR_BYTES
+    max_pair_bytes: int | None = None
+    too_big: TooBigPolicy = "fail"
 
     def __post_init__(self) -> None:
         if isinstance(self.face_grid, tuple) and len(self.face_grid) != 2:
@@ -68,15 +76,17 @@ class EncodeOptions:
             _check_integer("face_grid", side, lowest=1)
         for name in ("curve_grid", "point_samples", "path_length", "bins", "samples", "histogram_grid"):
             _check_integer(name, getattr(self, name), lowest=1)
-        for name in ("seed", "max_pair_bytes"):
-            _check_integer(name, getattr(self, name), lowest=0)
+        _check_integer("seed", self.seed, lowest=0)
+        if self.max_pair_bytes is not None:
+            _check_integer("max_pair_bytes", self.max_pair_bytes, lowest=0)
         if not isinstance(self.collapse, bool):
             raise RecipeError(f"collapse must be True or False, not {self.collapse!r}")
         if isinstance(self.smooth_degrees, bool) or not isinstance(self.smooth_degrees, (int, float)):
             raise RecipeError(f"smooth_degrees must be a number of degrees, not {self.smooth_degrees!r}")
         if not 0 <= self.smooth_degrees <= 180:
             raise RecipeError(f"smooth_degrees must lie between 0 and 180, not {self.smooth_degrees!r}")
-        for name, choices in (("method", get_args(PointMethod)), ("kind", get_args(AngleKind))):
+        for name, kind in (("method", PointMethod), ("kind", AngleKind), ("too_big", TooBigPolicy)):
+            choices = get_args(kind)
             if getattr(self, name) not in choices:
                 raise RecipeError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
 

@@ -19,7 +19,11 @@ MESSAGE_LENGTH = 100
 
 LISTS = (
     ("too slow", ("timeout",), "dflow retry PIPELINE.PY:FLOW --kinds timeout --timeout-seconds 600"),
-    ("too big", ("out_of_memory", "too_big"), "dflow retry PIPELINE.PY:FLOW --kinds out_of_memory --memory-limit 8GB"),
+    (
+        "too big",
+        ("out_of_memory", "too_big"),
+        "dflow retry PIPELINE.PY:FLOW --kinds out_of_memory,too_big --memory-limit 8GB",
+    ),
 )
 """Failures that more time or memory may cure: title, kinds, and the command that allows more."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,9 @@ def info(flow: Target, as_json: bool) -> None:
 
 
 def describe_dataset(store: DatasetStore, columns: list[str]) -> dict[str, Any]:
-    """Return a dataset's path, groups, arrays and table columns as plain values."""
+    """Return a dataset's path, groups, arrays, table columns and quality as plain values."""
+    from dflow.dataset.report import read_quality
+
     groups = {
         group: {
             "dimension": store.row_dimension(group),
@@ -72,6 +75,7 @@ def describe_dataset(store: DatasetStore, columns: list[str]) -> dict[str, Any]:
         "n_bytes": sum(int(entry[0]) for entry in store.folder.listed_files.values() if isinstance(entry, list)),
         "groups": groups,
         "columns": columns,
+        "quality": asdict(read_quality(store.infoset)),
     }
 
 

@@ -40,6 +40,7 @@ class Overrides:
     max_failures: float | None = None
     export: bool | None = None
     previews: bool | None = None
+    strict_geometry: bool | None = None
 
 
 def _checked_memory(_context: click.Context, _parameter: click.Parameter, limit: str | None) -> str | None:
@@ -70,6 +71,7 @@ _OPTIONS = (
     click.option("--max-failures", type=click.FloatRange(min=0), help="Stop at more: a count, or a share below 1."),
     click.option("--export/--no-export", default=None, help="Merge the samples into a dataset at the end."),
     click.option("--previews/--no-previews", default=None, help="Draw a picture of every part."),
+    click.option("--strict-geometry/--no-strict-geometry", default=None, help="A shape with a defect fails."),
 )
 
 
@@ -214,7 +216,7 @@ def adjusted_settings(settings: FlowSettings, overrides: Overrides) -> FlowSetti
         checked_storage,
     )
 
-    given = {name: getattr(overrides, name) for name in ("cluster", "debug", "previews")}
+    given = {name: getattr(overrides, name) for name in ("cluster", "debug", "previews", "strict_geometry")}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if overrides.workers is not None:
         changes["max_workers"] = overrides.workers

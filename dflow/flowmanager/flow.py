@@ -60,6 +60,7 @@ def create_flow(
     memory_limit: int | float | str | None = None,
     max_retries: int = 1,
     max_failures: float | None = None,
+    strict_geometry: bool = False,
 ) -> Flow:
     """Make a flow from decorated functions; nothing runs yet.
 
@@ -99,6 +100,10 @@ def create_flow(
         Further tries after a crash, a timeout or too much memory, each alone and with a larger allowance.
     max_failures
         Stop when more files fail: a count, or a share of the submitted ones when below 1.
+    strict_geometry
+        A file with a defect (body by body: with a body that has one) fails, of kind "geometry". Without, its sample
+        says so in file values: `read_path` ("text", "planar", "light" or "full": how a file was read; "none": a shape
+        as it was stored), `n_defects` and `defect_names`, those of `CadModel.find_defects`.
 
     Raises
     ------
@@ -120,6 +125,7 @@ def create_flow(
         limits=checked_limits(timeout_seconds, memory_limit, max_retries, parallel_task_kwargs),
         max_failures=checked_max_failures(max_failures),
         task_options=dict(parallel_task_kwargs or {}),
+        strict_geometry=bool(strict_geometry),
     )
     return Flow(settings)
 

@@ -74,6 +74,7 @@ _ARRAYS: dict[str, tuple[_Row, ...]] = {
         ("face_count", (), "int32", "faces of the sample"),
         ("edge_count", (), "int32", "edges of the sample"),
         ("body_count", (), "int32", "bodies of the sample"),
+        ("n_defects", (), "int32", "defects of the shape as it was read, by kinds"),
         ("nonmanifold_edges", (), "int32", "edges with more or fewer than two faces"),
         ("volume", (), "float64", "mm³, NaN where there is no solid", "allow"),
         ("area", (), "float64", "mm²"),

@@ -54,6 +54,8 @@ class DataStorage(ABC):
 
     def __init__(self, *, nan_policy: NanPolicy = "raise") -> None:
         self.nan_policy: NanPolicy = nan_policy
+        self.memory_bytes: int | None = None
+        """The memory that the file of this sample may take in a flow; None where no limit was set."""
         self.refuses_names = True
         """Whether reserved names and long lists are refused; false where a store of another program is only read."""
         self._schema = Schema()

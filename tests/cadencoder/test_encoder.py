@@ -290,6 +290,28 @@ def test_a_recipe_counts_its_pair_arrays_together_and_saves_nothing():
     assert len(encoder.encode("brepmfr", max_pair_bytes=36 * per_pair)) == 18
 
 
+def test_the_limit_of_the_pair_arrays_follows_the_memory_of_the_storages_file():
+    storage = MemoryStorage()
+    storage.memory_bytes = 4 * 36 * 4 * (1 + 32 + 64 + 64) - 1
+    with pytest.raises(TooBigError, match="that the file may take"):
+        BrepEncoder(box(), storage).encode("brepmfr")
+    storage.memory_bytes += 1
+    assert len(BrepEncoder(box(), storage).encode("brepmfr")) == 18
+
+
+def test_pair_arrays_that_are_too_big_can_be_left_out_and_the_rest_is_kept():
+    storage = MemoryStorage()
+    arrays = BrepEncoder(box(), storage).encode("brepmfr", max_pair_bytes=1, too_big="leave_out")
+    assert len(arrays) == 14
+    assert not [key for key in arrays if key.startswith("faceface/")]
+    assert sorted(storage.array_keys()) == sorted(arrays)
+    assert "faceface" not in storage.schema.groups
+    whole = BrepEncoder(box()).encode("brepmfr", too_big="leave_out")
+    assert len(whole) == 18
+    for key, array in arrays.items():
+        np.testing.assert_array_equal(array, whole[key])
+
+
 # With a storage.
 
 

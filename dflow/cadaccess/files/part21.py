@@ -161,6 +161,11 @@ def find_split_number(content: bytes) -> bytes:
     return b""
 
 
+def join_lines(string: bytes) -> bytes:
+    """Return a string without the ends of lines in it, which do not belong to it: writers break long lines anywhere."""
+    return string.translate(None, b"\r\n")
+
+
 def _split(text: bytes, n_statements: int) -> dict[bytes, bytes]:
     """Instance numbers and bodies. No list of tuples is kept: the garbage collector would visit each of them."""
     if text.count(b"=") == n_statements:

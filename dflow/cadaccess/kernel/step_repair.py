@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from dflow.cadaccess.files.part21 import Instances, RefusedError, find_split_number
+from dflow.cadaccess.files.part21 import Instances, RefusedError, find_split_number, join_lines
 from dflow.cadaccess.files.units import Units, find_units
 from dflow.errors import GeometryError, UnreadableFileError
 
@@ -37,6 +37,7 @@ _ODD_SPACE = (
 """White space that the kernel takes for part of a number or keyword, or for the end of a statement."""
 
 _FOREIGN_STRING = re.compile(rb"'[^'\x80-\xff]*[\x80-\xff][^']*'")
+_ESCAPING_STRING = re.compile(rb"'[^'\\]*\\[^']*'")
 _LONG_NUMBER = re.compile(rb"#\d{10}")
 _STRING_OR_NUMBER = re.compile(rb"'[^']*'|#(\d+)")
 _MAX_NUMBER = 2**31 - 1
@@ -93,6 +94,8 @@ def prepare(path: Path, content: bytes) -> bytes:
         bare = _strip(bare)
     if not bare.isascii():
         bare = _FOREIGN_STRING.sub(_recode, bare)
+    if b"\\" in bare:
+        bare = _ESCAPING_STRING.sub(lambda found: join_lines(found.group()), bare)
     if _LONG_NUMBER.search(bare):
         bare = _renumber(bare)
     text = _Text(bare)

@@ -27,10 +27,10 @@ FRESH_SECONDS = 2.0
 _READ_BYTES = 256 * 1024
 """Bytes read at once: most CAD files in one piece, which stays in the processor's cache."""
 
-LASTING_KINDS = frozenset({"unreadable", "no_geometry", "geometry", "kernel_error", "too_big", "schema", "non_finite"})
+LASTING_KINDS = frozenset({"unreadable", "no_geometry", "geometry", "kernel_error", "schema", "non_finite"})
 """Failures that the same file and the same pipeline repeat: not tried again."""
 
-LIMIT_KINDS = frozenset({"crash", "timeout", "out_of_memory"})
+LIMIT_KINDS = frozenset({"crash", "timeout", "out_of_memory", "too_big"})
 """Failures that a larger allowance may cure: tried again when one is given."""
 
 

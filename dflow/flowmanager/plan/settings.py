@@ -35,6 +35,7 @@ class FlowSettings:
     limits: Limits = field(default_factory=Limits)
     max_failures: float | None = None
     task_options: Mapping[str, Any] | None = None
+    strict_geometry: bool = False
 
     def specifications(self) -> dict[str, Any]:
         """Return the ``Flow Specifications`` of the ``.flow`` file."""
@@ -50,6 +51,7 @@ class FlowSettings:
             "memory_limit": self.limits.memory_bytes,
             "max_retries": self.limits.max_retries,
             "max_failures": self.max_failures,
+            "strict_geometry": self.strict_geometry,
             "tasks": [task.name for task in self.tasks],
         }
 

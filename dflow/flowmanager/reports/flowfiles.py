@@ -18,7 +18,7 @@ from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
 ADVICE = {
     "timeout": "too slow: raise timeout_seconds, or leave the file out",
     "out_of_memory": "too big: raise memory_limit, or leave the file out",
-    "too_big": "too big: its arrays would exceed the limit; encode fewer face-pair arrays, or leave the file out",
+    "too_big": 'too big: its pair arrays would exceed the limit: encode(…, too_big="leave_out"), or raise memory_limit',
     "crash": "the CAD kernel crashed on it: repair or re-export the file",
     "unreadable": "not a readable CAD file: check that it is complete",
     "no_geometry": "holds no shape: nothing to encode",

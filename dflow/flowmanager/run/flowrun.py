@@ -83,6 +83,7 @@ class FlowRun:
             export_visualization=self.settings.previews,
             monitor_run=self.engines.run_id,
             imports=self.fingerprint.imports,
+            strict_geometry=self.settings.strict_geometry,
             shared=self.shared(step),
         )
 

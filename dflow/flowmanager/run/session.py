@@ -83,10 +83,14 @@ def run_flow(
 def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
     """Return the fingerprint of the flow's transforms, of custom tasks before them, and of the sample's settings."""
     last = max((number for number, task in enumerate(settings.tasks) if task.kind == "transform"), default=-1)
-    return fingerprint(
-        [task.function for task in settings.tasks[: last + 1] if task.kind != "extract"],
-        {"sample": settings.sample, "storage_type": settings.storage_type, "versions": versions()},
-    )
+    parameters: dict[str, Any] = {
+        "sample": settings.sample,
+        "storage_type": settings.storage_type,
+        "versions": versions(),
+    }
+    if settings.strict_geometry:
+        parameters["strict_geometry"] = True
+    return fingerprint([task.function for task in settings.tasks[: last + 1] if task.kind != "extract"], parameters)
 
 
 @contextmanager

@@ -14,10 +14,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from dflow.config import machine_share_bytes
 from dflow.flowmanager.plan.batch import Batch, Limits
 from dflow.flowmanager.worker import wire
 from dflow.flowmanager.worker.faults import Fault, describe_death, split_stack
-from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, descendants, machine_share_bytes, resident_bytes
+from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, descendants, resident_bytes
 from dflow.flowmanager.worker.processes import Child, ChildStartError, ForkServer
 
 POLL_SECONDS = 0.05

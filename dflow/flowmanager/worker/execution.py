@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dflow.cadaccess
-from dflow.errors import NoGeometryError
+from dflow.errors import GeometryError, NoGeometryError
 from dflow.flowmanager.plan.batch import Batch, Item, pack_value, unpack_value
 from dflow.flowmanager.worker.faults import BadReturnError, Fault, describe_exception
 from dflow.flowmanager.worker.injection import BodySource, InjectedLoader, fill
@@ -167,20 +167,21 @@ class _ItemRun:
             self._draw(model, sample_name(self._item.identity, body))
 
     def _loader(self, body: int, source: BodySource | None, sample: Sample | None) -> InjectedLoader | None:
-        """Return the loader for one call, if it takes one; the counts of what it opens are saved in the sample at once.
+        """Return the loader for one call, if it takes one; facts of the models it opens are saved in the sample at once.
 
         At once, so that a store that the user compresses at the end of the function is written only once.
         """
         if not any(feed.kind == "cad_loader" for feed in self._batch.call.feeds):
             return None
 
-        def count(opened: list[CadModel]) -> None:
+        def note(opened: list[CadModel]) -> None:
+            if self._batch.strict_geometry:
+                _refuse_defects(opened[-1])
             if sample is not None:
-                distinct = _of_distinct_files(opened)
-                for name in COUNTS:
-                    sample.save_default(name, sum(getattr(each, f"get_{name}")() for each in distinct))
+                for name, value in _facts(_of_distinct_files(opened)).items():
+                    sample.save_default(name, value)
 
-        loader = InjectedLoader(self._call.loader, count)
+        loader = InjectedLoader(self._call.loader, note)
         if source is not None:
             loader.offer_body(source, body)
         return loader
@@ -235,6 +236,24 @@ class _ItemRun:
         self._preview_seconds += seconds
         self._preview_cpu_seconds += time.process_time() - started_cpu
         self._emit(PreviewDone(seconds, note))
+
+
+def _facts(models: list[CadModel]) -> dict[str, int | str]:
+    """What a sample's file values say of its models: counts, how they were read, and their defects by name."""
+    facts: dict[str, int | str] = {name: sum(getattr(model, f"get_{name}")() for model in models) for name in COUNTS}
+    names = sorted({name for model in models for name in model.find_defects()})
+    facts["read_path"] = ", ".join(sorted({model.read_report.healing for model in models}))
+    return {**facts, "n_defects": len(names), "defect_names": ", ".join(names) or "none"}
+
+
+def _refuse_defects(model: CadModel) -> None:
+    found = model.find_defects()
+    if found:
+        listed = "; ".join(f"{name} ({message})" for name, message in found.items())
+        raise GeometryError(
+            f"{model.get_filesource()}: strict_geometry allows no defect, the shape has {len(found)}: {listed}; repair "
+            "the part, export it again, or leave strict_geometry out"
+        )
 
 
 def _of_distinct_files(opened: list[CadModel]) -> list[CadModel]:

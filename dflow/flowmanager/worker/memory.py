@@ -10,14 +10,11 @@ import os
 
 import psutil
 
+from dflow.config import SHARE_OF_MACHINE
+
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MIN_CHILD_BYTES = 256 * 1024**2
 """Memory that a child may always use above that at its start, however small the budget or large the worker."""
-
-_SHARE_OF_MACHINE = 0.8
-"""Share of the machine's memory for all workers together; the system and the scheduler need the rest."""
-
-_MIN_ALLOWANCE_BYTES = 1024**3
 
 
 def resident_bytes(pid: int | str = "self") -> int:
@@ -42,13 +39,7 @@ def descendants(pid: int) -> list[int]:
     return []
 
 
-def machine_share_bytes() -> int:
-    """Return what one worker may take by default: 80 % of the machine's memory divided by its cores, at least 1 GiB."""
-    share = _SHARE_OF_MACHINE * psutil.virtual_memory().total / (os.cpu_count() or 1)
-    return max(int(share), _MIN_ALLOWANCE_BYTES)
-
-
 def larger_allowance(memory_bytes: int, factor: float) -> int:
     """Return `memory_bytes` times `factor`, at most what the machine has available, at least `memory_bytes`."""
-    available = int(_SHARE_OF_MACHINE * psutil.virtual_memory().available)
+    available = int(SHARE_OF_MACHINE * psutil.virtual_memory().available)
     return max(memory_bytes, min(int(memory_bytes * factor), available))

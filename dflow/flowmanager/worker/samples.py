@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dflow.errors import StorageError
 from dflow.flowmanager.plan.batch import Batch
-from dflow.records import SampleRecord
+from dflow.records import SampleRecord, Scalar
 from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage
 from dflow.storage.paths import DATA_SUFFIX, TEMPORARY_PREFIX, FlowPaths, sample_name
 from dflow.storage.sample import describe
@@ -55,9 +55,10 @@ class Sample:
         self._body = body
         self.name = name
         self.storage = self._open()
+        self.storage.memory_bytes = batch.limits.memory_bytes
         self.storage.save_metadata(ITEM_METADATA, source)
         self.storage.save_metadata(FLOW_METADATA, batch.paths.name)
-        self._defaults: dict[str, int] = {}
+        self._defaults: dict[str, Scalar] = {}
         self._n_own_writes = self.storage.n_writes
 
     @property
@@ -65,7 +66,7 @@ class Sample:
         """Whether the user saved anything: a schema alone does not count, compressing the store does."""
         return self.storage.n_writes > self._n_own_writes
 
-    def save_default(self, key: str, value: int) -> None:
+    def save_default(self, key: str, value: Scalar) -> None:
         """Save the framework's own metadata, unless the user has saved something under that key."""
         known = self.storage.get_metadata().get(key)
         if self.storage.has_data(f"file/{key}"):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from dflow.config import machine_share_bytes
 from dflow.flowmanager.plan.batch import Batch
 from dflow.flowmanager.worker import processes
 from dflow.flowmanager.worker.conversation import POLL_SECONDS, Allowance, Answer, CancelledError, Supervisor
 from dflow.flowmanager.worker.faults import Fault
-from dflow.flowmanager.worker.memory import machine_share_bytes
 from dflow.flowmanager.worker.processes import LogTail
 from dflow.flowmanager.worker.wire import Inbox, ItemDone, Run, UnitDone
 from tests.flowmanager.batches import QUICK, is_running, make_batch, open_descriptors, wait_until
