@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "info": "dflow.cli.info:info",
     "retry": "dflow.cli.retry:retry",
     "run": "dflow.cli.run:run",
+    "start": "dflow.cli.start:start",
     "validate": "dflow.cli.validate:validate",
 }
 """Name of each command and where it is defined."""
@@ -98,6 +99,7 @@ def cli(ctx: click.Context) -> None:
     \b
     Examples:
       dflow demo
+      dflow start parts/
       dflow run pipeline.py:flow --sources parts/ --workers 8
       dflow errors out/flows/parts
       dflow explore out/flows/parts
