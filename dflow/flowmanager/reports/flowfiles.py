@@ -22,7 +22,7 @@ ADVICE = {
     "crash": "the CAD kernel crashed on it: repair or re-export the file",
     "unreadable": "not a readable CAD file: check that it is complete",
     "no_geometry": "holds no shape: nothing to encode",
-    "geometry": "the shape has no such value: repair or re-export the file",
+    "geometry": "the shape has no such value, or a defect that strict_geometry refuses: repair or re-export the file",
     "kernel_error": "the CAD kernel refused it: repair or re-export the file",
     "exception": "your task raised: see the traceback, and try the file alone with debug=True",
     "bad_return": "your task returned what cannot be handed on: return numbers, texts, lists or dictionaries",
