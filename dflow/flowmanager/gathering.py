@@ -49,7 +49,7 @@ def gather_cad_files(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     left_out: Counter[str] = Counter()
     for source in sources:
         for path, is_named in _files(os.fspath(source), left_out):
-            ending = _ending(os.path.basename(path))
+            ending = suffix_of(os.path.basename(path))
             if is_named or ending in CAD_SUFFIXES:
                 found.add(path)
             else:
