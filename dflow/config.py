@@ -20,7 +20,7 @@ _MIN_ALLOWANCE_BYTES = 1024**3
 
 
 def machine_share_bytes() -> int:
-    """Return the memory that one file may take by default: 80 % of the machine's divided by its cores, at least 1 GiB."""
+    """Return the memory one file may take by default: 80 % of the machine's divided by its cores; at least 1 GiB."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     share = SHARE_OF_MACHINE * machine / (os.cpu_count() or 1)
     return max(int(share), _MIN_ALLOWANCE_BYTES)

@@ -72,14 +72,6 @@ def test_instance_numbers_may_be_large(first: int, way: str, tmp_path: Path) -> 
     assert model.get_brep().volume() == pytest.approx(6000)
 
 
-def test_a_zip_is_named_as_one(tmp_path: Path) -> None:
-    path = tmp_path / "part.stpz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("part.stp", _box())
-    with pytest.raises(UnreadableFileError, match=r"a zip archive.*unpack it"):
-        CadLoader().create_from_file(path)
-
-
 @pytest.mark.parametrize("way", ["any", "light", "full"])
 @pytest.mark.parametrize(
     "section", [b"DATA('d1',('AUTOMOTIVE_DESIGN'));", b"DATA ( 'd;1' ,\n ( 'A', 'B' ) ) ;", b"DATA('it''s',('A'));"]

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from dflow.cadencoder.options import EncodeOptions
-from dflow.config import MAX_PAIR_BYTES
 from dflow.errors import RecipeError
 
 
@@ -62,7 +61,3 @@ def test_a_change_leaves_the_original_and_the_other_options_as_they_were():
     changed = options.override({"bins": 8})
     assert (options.bins, changed.bins, changed.seed) == (64, 8, 3)
     assert dataclasses.replace(changed, bins=64) == options
-
-
-def test_the_limit_of_pairs_is_the_one_of_the_configuration():
-    assert EncodeOptions().max_pair_bytes == MAX_PAIR_BYTES

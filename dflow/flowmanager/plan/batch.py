@@ -133,8 +133,8 @@ class Batch:
     `sample` "body" calls a transform once for every body of the item's file. `shared` are (key, value) pairs, packed or
     plain, that every call may be fed with. `isolation` "inline" runs in this process (`debug=True`). `monitor_run`
     is the run's id on the scheduler's monitor, "" without one. `imports` is a hash of the user's modules that tasks
-    import as they run ("" for none): a child that has loaded others is not used. With `strict_geometry`, opening a shape
-    with a defect fails.
+    import as they run ("" for none): a child that has loaded others is not used. With `strict_geometry`, opening a
+    shape with a defect fails.
     """
 
     index: int

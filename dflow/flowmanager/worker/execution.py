@@ -167,7 +167,7 @@ class _ItemRun:
             self._draw(model, sample_name(self._item.identity, body))
 
     def _loader(self, body: int, source: BodySource | None, sample: Sample | None) -> InjectedLoader | None:
-        """Return the loader for one call, if it takes one; facts of the models it opens are saved in the sample at once.
+        """Return the loader for one call, if it takes one; facts of the models it opens go into the sample at once.
 
         At once, so that a store that the user compresses at the end of the function is written only once.
         """

@@ -11,11 +11,9 @@ import pytest
 
 from dflow.flowmanager.worker import memory
 from dflow.flowmanager.worker.memory import (
-    MIN_CHILD_BYTES,
     data_bytes,
     descendants,
     larger_allowance,
-    machine_share_bytes,
     resident_bytes,
 )
 from tests.flowmanager.batches import wait_until
@@ -57,13 +55,6 @@ class Machine:
 def machine(monkeypatch: pytest.MonkeyPatch) -> type[Machine]:
     monkeypatch.setattr(memory.psutil, "virtual_memory", Machine)
     return Machine
-
-
-def test_a_worker_s_share_is_that_of_its_core(machine, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    assert machine_share_bytes() == 4 * 1024**3
-    monkeypatch.setattr(os, "cpu_count", lambda: 4096)
-    assert machine_share_bytes() == 1024**3 > MIN_CHILD_BYTES
 
 
 @pytest.mark.parametrize(("gib", "factor", "expected"), [(1, 3.0, 3), (4, 3.0, 8), (9, 3.0, 9), (1, 1.0, 1)])
