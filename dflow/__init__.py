@@ -1,6 +1,6 @@
-"""dflow: folders of CAD files become datasets that machines learn from.
+"""dflow turns folders of CAD files into datasets for machine learning.
 
-The names below load on first use, so that ``import dflow`` stays quick and imports no CAD kernel.
+The names below load on first use, so that ``import dflow`` is quick and imports no CAD kernel.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DatasetExplorer: questions to a merged dataset."""
+"""Query a merged dataset: arrays, conditions, distributions, tables, SQL."""
 
 from __future__ import annotations
 
@@ -33,12 +33,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class DatasetExplorer:
-    """A merged dataset, opened for questions.
+    """A merged dataset, opened for queries.
 
-    Opening reads one metadata file and starts nothing: work goes to the active `distributed.Client` where there is
+    Opening reads one metadata file and starts no process: work goes to the active `distributed.Client` where there is
     one, to threads otherwise. Data are read on demand, and only the columns that a call needs.
-    May be used from several threads. A dataset that is replaced while it is open is noticed: reads then raise
-    `DamagedDatasetError`.
+    May be used from several threads. If the dataset is replaced while it is open, reads raise `DamagedDatasetError`.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ class DatasetExplorer:
     FlowFileError
         If the `.flow` file is missing or damaged.
     DatasetNotFoundError, DamagedDatasetError
-        If the dataset or a table that was named is.
+        If the dataset or a table that was named is missing or damaged.
     """
 
     @hoops_arguments
@@ -92,14 +91,14 @@ class DatasetExplorer:
         except (DatasetError, OSError):
             return f"<div>{html.escape(repr(self))}</div>"
 
-    # What is there
+    # Contents
 
     def available_groups(self) -> list[str]:
         """Sorted names of the groups, `file` last."""
         return [*self._store.row_groups, FILE_GROUP]
 
     def available_arrays(self, group: str) -> list[str]:
-        """Sorted names of a group's arrays; of `labels`, where that is virtual, the categorical file values.
+        """Sorted names of a group's arrays; for a virtual `labels` group those of the categorical file values.
 
         Parameters
         ----------
@@ -112,7 +111,7 @@ class DatasetExplorer:
 
     @property
     def file_values(self) -> list[str]:
-        """Names of the values per sample, sorted; ``available_arrays("file")`` has row offsets and the like, too."""
+        """Sorted names of the values per sample; ``available_arrays("file")`` also has row offsets and counts."""
         return sorted(self._store.file_values)
 
     def print_table_of_contents(self) -> None:
@@ -143,10 +142,11 @@ class DatasetExplorer:
     # Arrays
 
     def get_array_data(self, group: str, array: str) -> DataArray:
-        """One array, lazy; the name is looked up in `file` and the other groups where `group` lacks it.
+        """One array, lazy.
 
         Parameters
         ----------
+        group : the group that is searched first; then `file` and the other groups
         array : its name
         """
         column = find_column(self._store, array, group)
@@ -155,7 +155,7 @@ class DatasetExplorer:
         return DataArray(data, dims=dims, name=column.name, attrs=dict(column.attributes))
 
     def get_group_data(self, group: str) -> Dataset:
-        """All arrays of a group, lazy; of `labels`, where that is virtual, the categorical file values.
+        """All arrays of a group, lazy; for a virtual `labels` group the categorical file values.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class DatasetExplorer:
         return file_slice(self._store, real, int(file_id_code), chosen)
 
     def get_array_statistics(self, group: str, array: str) -> dict[str, float]:
-        """mean, std, min, max, median, q25 and q75 of an array's finite values.
+        """Compute mean, std, min, max, median, q25 and q75 of an array's finite values.
 
         Parameters
         ----------
@@ -188,23 +188,23 @@ class DatasetExplorer:
         return statistics(self._store, find_column(self._store, array, group))
 
     def reduce(self, group: str, array: str, how: How) -> DataArray:
-        """One value per file from an array's rows, on dimension `file`; kept beside the dataset where that can be
-        written.
+        """Reduce an array's rows to one value per file, on dimension `file`.
 
-        `how` is max, min, sum, mean, std, count, any or all. NaN is left out; files without rows give NaN for max,
-        min, mean and std, 0 for sum and count.
+        NaN is left out; files without rows give NaN for max, min, mean and std, 0 for sum and count. The result is
+        kept beside the dataset where that folder can be written.
 
         Parameters
         ----------
         group : the group that is searched first
         array : its name
+        how : max, min, sum, mean, std, count, any or all
         """
         column = find_column(self._store, array, group)
         values = reduce_rows(self._store, column, how, cache=self.location.cache)
         dims = (FILE_GROUP, *dimension_names(column, {})[1:])
         return DataArray(values, dims=dims, name=f"{column.group}_{column.name}_{how}")
 
-    # Questions
+    # Queries
 
     def get_file_list(
         self,
@@ -238,7 +238,7 @@ class DatasetExplorer:
         return matching_files(self._store, real, where)
 
     def create_distribution(self, key: str, bins: Bins = 10, group: str | None = "faces") -> dict[str, Any]:
-        """How an array's values spread, and over which files.
+        """Count an array's values per bin, and list the files of each bin.
 
         Parameters
         ----------
@@ -257,8 +257,8 @@ class DatasetExplorer:
         -------
         dict
             `bin_edges` (n + 1,) float64; `hist` (n,) int64 rows per bin; `file_id_codes_in_bins`, a list of n ascending
-            id arrays; `n_missing`, values in no bin; `group`, where the key was found; for one bin a category also
-            `categories` (n,) and `labels`, their names from the `.attribset` where it has them.
+            id arrays; `n_missing`, values in no bin; `group`, where the key was found; where each bin is a category
+            also `categories` (n,) and `labels`, their names from the `.attribset` where it has them.
         """
         return self._distribution(key, bins, group, parallel=True)
 
@@ -274,7 +274,7 @@ class DatasetExplorer:
     def build_membership_matrix(
         self, group: str | None, key: str, bins_or_categories: Bins = None, as_counts: bool = False
     ) -> tuple[Array, Array, Array]:
-        """Which files have which categories.
+        """Mark which files have which categories.
 
         Parameters
         ----------
@@ -284,7 +284,7 @@ class DatasetExplorer:
             the array's name
         bins_or_categories
             For integer arrays a sequence of categories, for floats ascending edges; a number of equal bins; or None:
-            the values that occur, for integers of at most 1,000, else a suitable number of equal bins.
+            integers of at most 1,000 values give one category per value, others a suitable number of equal bins.
 
         Returns
         -------
@@ -310,8 +310,8 @@ class DatasetExplorer:
     def query_cross_group(
         self, primary_group: str, secondary_group: str, join_strategy: str = "file_id_code"
     ) -> Dataset:
-        """The files that have rows in both groups, and where: row starts and counts on dimension `file`, with the ids
-        as its coordinate.
+        """List the files that have rows in both groups: row starts and counts on dimension `file`, whose coordinate is
+        the ids.
 
         Parameters
         ----------
@@ -336,7 +336,7 @@ class DatasetExplorer:
 
         Parameters
         ----------
-        where : gets the table, returns one truth value per row
+        where : called with the table, returns one boolean per row
         **equal : a column's name and its value, or a list of values
         """
         table = self.files
@@ -353,8 +353,8 @@ class DatasetExplorer:
     def sql(self, statement: str) -> pd.DataFrame:
         """Run SQL over the tables `files` (the `.infoset`, file values, row counts), `infoset` and `attribset`.
 
-        A column named ``<group>_<array>_<how>``, e.g. ``faces_face_areas_max``, is the reduction of that name,
-        computed when the statement mentions it. Needs the `sql` extra.
+        A column named ``<group>_<array>_<how>``, e.g. ``faces_face_areas_max``, is the reduction of that name and
+        is computed when the statement mentions it. Needs the `sql` extra.
 
         Parameters
         ----------
@@ -369,7 +369,7 @@ class DatasetExplorer:
             tables["attribset"] = self.attributes
         return run_sql(statement, tables)
 
-    # Names behind codes
+    # Tables, and names of codes
 
     def get_file_info_all(self) -> pd.DataFrame:
         """The `.infoset`, a copy."""
@@ -418,26 +418,26 @@ class DatasetExplorer:
         table = self.files
         if file_id_code is not None:
             ids = np.atleast_1d(np.asarray(file_id_code, np.int64))
-            for one in ids.tolist():
-                self._store.rows_of(FILE_GROUP, one)
+            for file_id in ids.tolist():
+                self._store.rows_of(FILE_GROUP, file_id)
             table = table.iloc[ids]
-        found = table[["id", "name"]].copy()
+        result = table[["id", "name"]].copy()
         below = Below(self.location.root)
         for column in ("stream_cache_png", "stream_cache_3d"):
             named = table[column] if column in table else [None] * len(table)
             values = [v if isinstance(v, str) and v else None for v in named]
             paths = [None if v is None else below.path(v) for v in values]
-            found[column] = pd.Series(paths, found.index, dtype=object)  # pandas would make None NaN
+            result[column] = pd.Series(paths, result.index, dtype=object)  # pandas would make None NaN
             if n_refused := paths.count(None) - values.count(None):
                 logger.warning("%s of %d samples lies outside of the flow's folder and is left out", column, n_refused)
-        return found.reset_index(drop=True)
+        return result.reset_index(drop=True)
 
     @hoops_arguments
     def close(self) -> None:
         """Release the files."""
         self._store.close()
 
-    # Inside
+    # Internals
 
     def _distribution(self, key: str, bins: Bins, group: str | None, *, parallel: bool) -> dict[str, Any]:
         column = find_column(self._store, key, group)

@@ -1,7 +1,7 @@
-# ruff: noqa: E501 -- one row a standard array reads better than six lines
-"""The arrays that dflow's encoder makes: names, dimensions, dtypes, and where NaN is an answer.
+# ruff: noqa: E501 -- one line per standard array reads better than six
+"""The arrays that dflow's encoder makes: names, dimensions, dtypes, units, and where NaN is allowed.
 
-The definitions are the data dictionary's; names and codes are HOOPS AI's wherever it has the array.
+Names and codes are HOOPS AI's wherever it has the array.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def standard_groups() -> tuple[str, ...]:
 
 @cache
 def standard_group(name: str) -> GroupSpec | None:
-    """The standard group of that name with all its arrays, None where there is none.
+    """The standard group of that name with all its arrays, None if there is none.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def standard_group(name: str) -> GroupSpec | None:
 
 
 def standard_array(group: str, name: str) -> ArraySpec | None:
-    """The standard array ``group/name``, None where there is none.
+    """The standard array ``group/name``, None if there is none.
 
     Parameters
     ----------
@@ -140,26 +140,25 @@ def standard_array(group: str, name: str) -> ArraySpec | None:
 
 
 def resolve_group(schema: Schema, group: str) -> GroupSpec | None:
-    """What is known of a group: the schema's declaration, else the standard one.
+    """The declaration of a group: the schema's, else the standard one; None if there is neither.
 
     Parameters
     ----------
-    schema : which may declare the group
+    schema : declares the group, or not
     group : its name
     """
     return schema.groups.get(group) or standard_group(group)
 
 
 def resolve_array(schema: Schema, group: str, name: str) -> ArraySpec | None:
-    """What is known of an array: the schema's declaration, else the standard one; None where there is neither.
+    """The declaration of an array: the schema's, else the standard one; None if there is neither.
 
-    A declaration without a NaN policy takes the standard array's policy, one of integers that says nothing
-    about what they refer to takes the standard array's group. A standard array in a group for which the schema
-    declares another row dimension takes that dimension.
+    A declaration without a NaN policy gets that of the standard array, and one of integers without `refers_to` its
+    `refers_to`. A standard array in a group for which the schema declares another row dimension gets that dimension.
 
     Parameters
     ----------
-    schema : which may declare the array
+    schema : declares the array, or not
     group, name : of the array
     """
     standard = standard_array(group, name)
@@ -180,11 +179,11 @@ def _completed(declared: ArraySpec, standard: ArraySpec) -> ArraySpec:
 
 
 def references(schema: Schema) -> dict[str, str]:
-    """The arrays ``group/array`` that hold row numbers, standard and declared, and the group whose rows they number.
+    """Keys ``group/array`` of standard and declared arrays of row numbers, with the group whose rows they number.
 
     Parameters
     ----------
-    schema : which may declare such arrays
+    schema : declares such arrays, or not
     """
     declared = [(group, name) for group, spec in schema.groups.items() for name in spec.arrays]
     keys = [*(tuple(key.split("/")) for key in _REFERENCES), *declared]
@@ -197,8 +196,8 @@ def value_nan_policy(schema: Schema, name: str) -> NanPolicy | None:
 
     Parameters
     ----------
-    schema : which may declare the field
-    name : the value's
+    schema : declares the field, or not
+    name : of the value
     """
     field = schema.field(name)
     if field is not None and field.nan_policy is not None:
@@ -208,11 +207,11 @@ def value_nan_policy(schema: Schema, name: str) -> NanPolicy | None:
 
 
 def row_dimension(schema: Schema, group: str) -> str:
-    """The name of a group's row dimension: declared, standard, or ``<group>_row``.
+    """The name of a group's row dimension: declared, else standard, else ``<group>_row``.
 
     Parameters
     ----------
-    schema : which may declare the group
+    schema : declares the group, or not
     group : its name
     """
     spec = resolve_group(schema, group)

@@ -38,7 +38,6 @@ def run_sql(statement: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ------
     QueryError
         If DuckDB is not installed, the text is not exactly one statement that reads, or DuckDB rejects it.
-
     """
     try:
         duckdb = importlib.import_module("duckdb")
@@ -59,11 +58,11 @@ def run_sql(statement: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             result: pd.DataFrame = connection.execute(statement).df()
             return result
     except duckdb.Error as error:
-        raise QueryError(f"the SQL statement failed: {error}") from error
+        raise QueryError(f"the SQL statement failed: {error}; its tables are {', '.join(tables)}") from error
 
 
 def mentioned_reductions(store: DatasetStore, statement: str) -> list[tuple[str, str, str, str]]:
-    """Column names of the form ``<group>_<array>_<how>`` in a statement: (name, group, array, how)."""
+    """The names ``<group>_<array>_<how>`` in a statement, as (name, group, array, how)."""
     words = set(re.findall(r"\w+", statement))
     candidates = [
         (f"{group}_{array}_{how}", group, array, how)

@@ -1,4 +1,4 @@
-"""One run of a flow: what its chains share, and where their values are kept."""
+"""One run of a flow: the state that its chains share, with their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dflow.records import ItemRecord, SampleLayout
 
 @dataclass(slots=True)
 class StepResult:
-    """What a finished step left: `records` of tasks called once per item, `value` of a call over the list."""
+    """The result of a step: `records` of a task called once per item, `value` of a call over the list."""
 
     step: Step
     items: Sequence[FlowItem] = ()
@@ -35,7 +35,7 @@ class StepResult:
     n_nodes: int = 0
 
     def outcome(self) -> TaskOutcome:
-        """The step as `FlowOutput` shows it."""
+        """Return the step's outcome for `FlowOutput`."""
         task = self.step.task
         return TaskOutcome(
             task.name,
@@ -70,7 +70,7 @@ class FlowRun:
     n_failed: int = 0
 
     def template(self, step: Step, call: TaskCall) -> Batch:
-        """A batch of `step` without items."""
+        """Return a batch of `step` without items."""
         return Batch(
             index=0,
             call=call,
@@ -88,17 +88,17 @@ class FlowRun:
         )
 
     def shared(self, step: Step) -> tuple[tuple[str, Any], ...]:
-        """The values, packed, that every call of `step` is given, as far as they are known by now."""
+        """Return the packed values that every call of `step` takes, as far as they are known yet."""
         return tuple((key, pack_value(self.value(source))) for key, source in step.extras if self._is_ready(source))
 
     def packed(self, task: TaskSpec) -> bytes:
-        """The task's function as bytes: for other processes, or for this one when debugging."""
+        """Return the task's function as bytes: for other processes, or for this one when debugging."""
         if self.engines.isolation == "inline":
             return pack_here(task.function)
         return pack_function(task.function, self.fingerprint.modules, task.name)
 
     def value(self, source: Source) -> Any:
-        """The value behind a source: the user's input as given, or all that a step gave out under that name."""
+        """Return the value of a source: the user's input as given, or all that a step returned under that name."""
         if source.step == FLOW_INPUT:
             return self.inputs[source.key]
         result = self.results[source.step]
@@ -131,7 +131,7 @@ class FlowRun:
         if self.n_failed > allowed:
             raise TooManyFailuresError(
                 f"{self.n_failed} of {self.n_submitted} files failed, more than max_failures={limit:g} allows; "
-                f"see {self.settings.paths.error_summary}. What is finished is kept: a new run goes on from here."
+                f"see {self.settings.paths.error_summary}. What is finished is kept: run the flow again to go on."
             )
 
     def _is_ready(self, source: Source) -> bool:
@@ -139,12 +139,12 @@ class FlowRun:
 
 
 def pick(value: Any, outputs: Sequence[str], key: str, task: str) -> Any:
-    """One of a task's outputs from what it returned: by name from a dictionary, by place from a tuple.
+    """Return one of a task's outputs from what it returned: by name from a dictionary, by position from a tuple.
 
     Raises
     ------
     WiringError
-        If several outputs are declared and the value has not that many parts.
+        If several outputs are declared and the value has another number of parts.
     """
     if isinstance(value, dict) and set(value) == set(outputs):
         return value[key]
@@ -159,5 +159,5 @@ def pick(value: Any, outputs: Sequence[str], key: str, task: str) -> Any:
 
 
 def source_values(run: FlowRun, source: Source) -> list[Any]:
-    """A source as the list that a task works through."""
+    """Return the value of a source as the list that a task works through."""
     return listed(run.value(source))

@@ -1,4 +1,4 @@
-"""Users' functions as bytes: by value whatever workers cannot import, or may have imported in an older state."""
+"""Users' functions as bytes: what workers cannot import, or may have imported in an older state, by value."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LOCK = threading.Lock()
 
 
 def pack_function(function: Callable[..., Any], modules: Sequence[str], task: str) -> bytes:
-    """Cloudpickle's bytes of `function`.
+    """Return cloudpickle's bytes of `function`.
 
-    `modules` are the user's own: what comes from them travels by value, together with what it uses. Where that fails,
-    by reference: the workers must then be able to import them.
+    `modules` are the user's own: what is defined in them travels by value, together with what it uses. Where that
+    fails, they travel by reference, and the workers must be able to import them.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def pack_function(function: Callable[..., Any], modules: Sequence[str], task: st
 
 
 def pack_here(function: Callable[..., Any]) -> bytes:
-    """Bytes that unpickle, in this process only, to `function` itself: its globals and closures are the user's own."""
+    """Return bytes that unpickle, in this process only, to `function` itself with its globals and closures."""
     number = next((n for n, known in _HERE.items() if known is function), len(_HERE))
     _HERE[number] = function
     return pickle.dumps(_Reference(number))

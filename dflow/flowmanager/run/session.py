@@ -1,4 +1,4 @@
-"""One ``process`` call from lock to report: the order of its parts."""
+"""One ``process`` call from lock to report."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from dflow.storage.paths import FlowPaths
 
 @dataclass(frozen=True, slots=True)
 class FlowResult:
-    """What a finished run hands to `Flow.process`."""
+    """The result of a finished run."""
 
     output: FlowOutput
     summary: dict[str, Any]
 
     def print_report(self) -> None:
-        """The table of counts and errors."""
+        """Print the tables of counts and errors."""
         print_report(self.output)
 
 
@@ -61,7 +61,7 @@ def run_flow(
     announce: Callable[[Callable[[], None]], None],
     retry_kinds: frozenset[str] | None = None,
 ) -> FlowResult:
-    """Run a wired flow; `announce` is given what cancels it, `retry_kinds` limits which failures are tried again."""
+    """Run a wired flow; `announce` is called with what cancels it, `retry_kinds` are the only failures tried again."""
     started = time.monotonic()
     pipeline = pipeline_fingerprint(settings)
     for task in settings.tasks:
@@ -81,7 +81,7 @@ def run_flow(
 
 
 def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
-    """The fingerprint of the flow's transforms, of custom tasks before them, and of what shapes their samples."""
+    """Return the fingerprint of the flow's transforms, of custom tasks before them, and of the sample's settings."""
     last = max((number for number, task in enumerate(settings.tasks) if task.kind == "transform"), default=-1)
     parameters: dict[str, Any] = {
         "sample": settings.sample,
@@ -117,7 +117,7 @@ def _opened_run(
     pipeline: Fingerprint,
     listeners: Sequence[Listener],
 ) -> Iterator[FlowRun]:
-    """A run with its log, journal and engines; all are closed, and failures are written, however it ends."""
+    """Open a run with its log, journal and engines; all are closed, and failures are written, however it ends."""
     log = FlowLog(settings.paths.log)
     journal = Journal(settings.paths.state)
     timeline = Timeline()
@@ -144,7 +144,7 @@ def _opened_run(
 
 @dataclass(slots=True)
 class _Ended:
-    """What the chains and the export left: `items` hold one final record per item of the flow's samples."""
+    """The results of chains and export: `items` hold one final record per item of the flow's samples."""
 
     items: Sequence[ItemRecord]
     export: TaskOutcome | None
@@ -191,7 +191,7 @@ def _run_items(run: FlowRun, chain: Chain) -> None:
     work = ItemChain(run, chain, items)
     try:
         work.execute()
-    finally:  # failures before an early end are reported, too
+    finally:  # failures before an early end are reported as well
         run.results.update({result.step.index: result for result in work.results()})
 
 
@@ -220,8 +220,8 @@ def _why_empty(run: FlowRun, chain: Chain) -> str:
 def final_records(run: FlowRun) -> list[ItemRecord]:
     """Return one record per item of the flow's files: the last one of the chains that transform it, with its samples.
 
-    An item's samples are those its last store-taking task left; an item that a later task failed or skipped counts as
-    that.
+    An item's samples are those that its last task with a store left; an item that a later task failed or skipped counts
+    as failed or skipped.
     """
     counted = [chain for chain in run.plan.chains if chain.kind == "items" and chain.steps[0].task.kind == "transform"]
     if not counted:
@@ -273,12 +273,12 @@ def _report_early_end(run: FlowRun, status: str, error: BaseException) -> None:
 
 
 def _did_work(tasks: Sequence[TaskOutcome]) -> bool:
-    """Whether anything was made; sources are listed in every run."""
+    """Whether anything was made; listing sources does not count."""
     return any(not record.reused for task in tasks if task.kind != "extract" for record in task.records)
 
 
 def _write_facts(paths: FlowPaths, facts: Mapping[str, Any], *, is_work: bool) -> None:
-    """Write ``run.json``, and the report unless it is of a run that did work and this one did none."""
+    """Write ``run.json``, and the report unless this run did no work and there is a report of one that did."""
     write_json(paths.run_file, facts)
     if is_work or not paths.report.exists():
         write_text(paths.report, report_page(facts))

@@ -21,7 +21,7 @@ SHADES = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 
 
 
 def part_data(data: FlowData, file_id: int) -> dict[str, Any]:
-    """Everything that a part's page shows, made of JSON's types.
+    """Return the content of a part's page as JSON-ready values.
 
     Raises
     ------
