@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from dflow.cadaccess.files.survey import suffix_of
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import EmptySourceError, SourceNotFoundError
 from dflow.flowmanager import flowtask
@@ -82,11 +83,6 @@ def _files(source: str, unreadable: Counter[str]) -> Iterator[tuple[str, bool]]:
             continue
         for folder, _, names in os.walk(place, onerror=lambda error: unreadable.update(["folders without access"])):
             yield from ((os.path.join(folder, name), False) for name in names)
-
-
-def _ending(name: str) -> str:
-    """The end of a file's name in small letters, that before .gz where it is packed."""
-    return os.path.splitext(name.lower().removesuffix(".gz"))[1]
 
 
 def _counts(endings: Counter[str]) -> str:
