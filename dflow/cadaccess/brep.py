@@ -271,9 +271,9 @@ class Brep:
 
         Returns
         -------
-        (C, n, 12) float64, rows as in `topology`: x, y, z in mm; unit tangent; outward unit normal of the coedge's face,
-        on its left; that of the face on its right, the mate's. On a seam, and without a mate, both normals are the
-        left one. NaN on degenerate edges.
+        (C, n, 12) float64, rows as in `topology`: x, y, z in mm; unit tangent; outward unit normal of the coedge's own
+        face, on its left; that of the face on its right, the mate's. On a seam, and without a mate, both normals are
+        the left one. NaN on degenerate edges.
         """
         key = ("coedge_samples", n, by_length)
         if key not in self._memory:

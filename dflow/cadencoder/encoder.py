@@ -14,8 +14,8 @@ from dflow.cadencoder.access import BrepAccess
 from dflow.cadencoder.facepairs import refuse_too_big
 from dflow.cadencoder.features import BrepFeatures, compute, file_attributes
 from dflow.cadencoder.graph import to_networkx
-from dflow.cadencoder.options import AngleKind, EncodeOptions, PointMethod
 from dflow.cadencoder.networks import find_network, pack_network, refuse_unless_one_solid
+from dflow.cadencoder.options import AngleKind, EncodeOptions, PointMethod
 from dflow.cadencoder.recipes import find_recipe
 from dflow.config import MAX_PAIR_BYTES
 from dflow.errors import GeometryError, RecipeError
@@ -381,7 +381,7 @@ def network_arrays(brep: BrepAccess, network: str, **overrides: Any) -> dict[str
     Returns
     -------
     dict
-        F faces, E edges, C coedges, A arcs (both ways between any two neighbouring faces); floats are float32, integers int32.
+        F faces, E edges, C coedges, A arcs (both ways between any two neighbouring faces); float32 and int32.
 
         * UV-Net: ``x`` (F, 10, 10, 7), ``e`` (A, 10, 6), ``src`` and ``dst`` (A,), ``n_solids`` 1. In mm, where the
           file has it: its loader centres and scales.

@@ -82,9 +82,9 @@ def collapse_arcs(graph: FaceGraph, kept: KeptEdge = "lowest") -> FaceGraph:
 def directed_arcs(graph: FaceGraph, *, collapse: bool, kept: KeptEdge = "lowest") -> FaceGraph:
     """Arcs in both directions, sorted by source, the lowest edge of the pair of faces, edge.
 
-    With `collapse` one arc each way per pair. UV-Net and AAGNet have that with the *highest* edge: the published code
-    (``face_adjacency`` of the repository AutodeskAILab/occwl) adds one edge after another to a `networkx.DiGraph`, where
-    a later one takes an earlier one's place.
+    With `collapse` one arc each way per pair. UV-Net and AAGNet have that with the highest edge: the published code
+    (``face_adjacency`` of the repository AutodeskAILab/occwl) adds one edge after another to a `networkx.DiGraph`,
+    where a later one takes an earlier one's place.
     """
     _, first, pair = np.unique(_pair_keys(graph), return_index=True, return_inverse=True)
     chosen = collapse_arcs(graph, kept) if collapse else graph

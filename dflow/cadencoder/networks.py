@@ -225,14 +225,14 @@ def refuse_unless_one_solid(brep: BrepAccess, network: str) -> None:
 
     Notes
     -----
-    The published codes differ here: UV-Net's takes the first solid of a file and drops the rest, BRepNet's takes a file's
-    solids for one, AAGNet's stops at several; all of them stop at sheets. One rule instead, and nothing is dropped.
+    The published codes differ here: UV-Net's takes the first solid of a file and drops the rest, BRepNet's takes a
+    file's solids for one, AAGNet's stops at several. Here one rule holds for all, and nothing is dropped.
     """
     if brep.n_bodies != 1 or brep.n_solids != 1:
         sheets = brep.n_bodies - brep.n_solids
         raise GeometryError(
-            f"{network} takes one solid, and the shape has {brep.n_solids} solids and {sheets} sheet bodies; encode every "
-            f"solid on its own (get_brep(body_index), or sample='body' in a flow)"
+            f"{network} takes one solid, and the shape has {brep.n_solids} solids and {sheets} sheet bodies; encode "
+            f"every solid on its own: get_brep(body_index), or per_body=True in the task"
         )
     if not brep.is_closed():
         raise GeometryError(
@@ -241,6 +241,6 @@ def refuse_unless_one_solid(brep: BrepAccess, network: str) -> None:
     topology = brep.topology()
     if (np.bincount(topology.coedge_edge, minlength=brep.n_edges) > 2).any():
         raise GeometryError(
-            f"{network} takes manifold solids, and an edge of this one is used more than twice; mend the file, or leave "
-            f"it out"
+            f"{network} takes manifold solids, and an edge of this one is used more than twice; mend the file, or "
+            f"leave it out"
         )

@@ -51,8 +51,9 @@ def _edge_points(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray
 
 
 def _normals(tables: ShapeTables, kernel: KernelShape, use: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """(k, n, 3) outward unit normals of the uses' faces, at shares along : (k, n) of their curves in (u, v); NaN without
-    such a curve.
+    """(k, n, 3) outward unit normals of the uses' faces, at shares along : (k, n) of their curves in (u, v).
+
+    NaN without such a curve.
     """
     table = tables.use_curves
     first, last = table.first[use, None], table.last[use, None]

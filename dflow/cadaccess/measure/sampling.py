@@ -17,6 +17,9 @@ from dflow.cadaccess.measure.trimming import Chords
 _SEAM_OVERLAP = 1e-3
 """radians: how far the ends of a full turn may overlap at a seam."""
 
+_AT_CORNER = 1e-9
+"""In (u, v) units: how near a grid point is at a vertex."""
+
 _MAX_TURNS = 100
 """Around an axis: a loop that extends farther is damaged, and only partly evaluated."""
 
@@ -73,6 +76,8 @@ def grid_inside(
     _add_turns(tables, chords, bounds, lines, out, closed=closed)
     if closed:
         _join_seams(tables, bounds, out)
+    else:
+        _add_corners(tables, lines, out)
     for row in np.flatnonzero(~known).tolist():
         uv = np.stack(np.meshgrid(u[row], v[row], indexing="ij"), axis=-1).reshape(-1, 2)
         out[row] = kernel.inside(row, uv, closed=closed).reshape(out.shape[1:])
@@ -99,9 +104,24 @@ def _add_turns(
         u, v = (line[row : row + 1] for line in lines)
         for ahead in itertools.product(*(range(n + 1) for n in more[row].tolist())):
             at_u, at_v = (n * size if n else 0.0 for n, size in zip(ahead, turn[row].tolist(), strict=True))
-            inside[row] |= trimming.inside(
-                tables, chords, np.array([row]), u + at_u, (v + at_v)[:, None], closed=closed
-            )[0]
+            found = trimming.inside(tables, chords, np.array([row]), u + at_u, (v + at_v)[:, None], closed=closed)
+            inside[row] |= found[0]
+
+
+def _add_corners(tables: ShapeTables, lines: tuple[np.ndarray, np.ndarray], inside: np.ndarray) -> None:
+    """Mark the vertices of faces with one loop of one or two edges (discs, half discs) as strictly inside.
+
+    The kernel's classifier (`IntTools_FClass2d`, `BRepTopAdaptor_FClass2d`) does so, and networks were trained on that.
+    """
+    bounds = tables.use_boundary & (tables.face_loops == 1)[tables.use_face]
+    few = np.bincount(tables.use_face[bounds], minlength=tables.n_faces) <= 2
+    uses = np.flatnonzero(bounds & few[tables.use_face])
+    table, face = tables.use_curves, tables.use_face[uses]
+    ends, _ = curves.evaluate(table, uses, np.stack([table.first[uses], table.last[uses]], axis=1))
+    for end in (0, 1):
+        on_u, on_v = (np.abs(line[face] - ends[:, end, axis, None]) <= _AT_CORNER for axis, line in enumerate(lines))
+        use, row, column = np.nonzero(on_u[:, :, None] & on_v[:, None])
+        inside[face[use], row, column] = True
 
 
 def _join_seams(tables: ShapeTables, bounds: np.ndarray, inside: np.ndarray) -> None:
