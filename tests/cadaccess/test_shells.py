@@ -1,4 +1,4 @@
-"""Cavities: shells stored either way round, in every way of reading; the material is on the inner side of every face."""
+"""Cavities: shells stored either way round, in every way of reading; the material lies inside of every face."""
 
 from __future__ import annotations
 
