@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dflow.cadaccess.kernel.check import require_kernel
 from dflow.cadencoder import BrepEncoder
 from dflow.dataset import DatasetExplorer, DatasetLoader
 from dflow.flowmanager import create_flow, flowtask
@@ -30,8 +31,11 @@ SCHEMA = part_schema()
 
 @flowtask.extract(name="gather", inputs=["sources"], outputs=["files"])
 def gather_files(sources: list[str]) -> list[str]:
-    """Return every STEP file below the sources."""
-    return sorted(str(path) for source in sources for path in Path(source).rglob("*.step"))
+    """Return every STEP file below the sources, and sources that are files themselves."""
+    found = [
+        path for source in map(Path, sources) for path in ([source] if source.is_file() else source.rglob("*.step"))
+    ]
+    return sorted(map(str, found))
 
 
 @flowtask.transform(name="encode", inputs=["cad_file", "cad_loader", "storage"], outputs=["encoded"])
@@ -72,6 +76,7 @@ def run_demo(
     show
         Called with each line of output.
     """
+    require_kernel()
     from dflow.demo.parts import write_parts
 
     folder = Path(local_path(folder)).resolve()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, FlowFileError
+from dflow.localpath import is_address
 from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, INFOSET_SUFFIX, Below, read_regular
 
 AnyPath = str | os.PathLike[str]
@@ -58,12 +59,18 @@ def locate(
     """
     if flow_file is None and dataset is None:
         raise DatasetError("pass flow_output_file= (the .flow file) or merged_store_path= (the .dataset folder)")
+    for path in (flow_file, dataset, infoset, attribset):
+        if is_address(path):
+            raise DatasetNotFoundError(
+                f"{path} is an address, expected the path of a local or mounted dataset: mount what it names, or copy "
+                "the flow's folder, and give its path"
+            )
     named: dict[str, Path | None] = dict.fromkeys(("flow_data", "flow_info", "flow_attributes"))
     if flow_file is not None:
         named = _named_parts(Path(os.path.abspath(flow_file)))
     data = _absolute(dataset) or named["flow_data"]
     if data is None:
-        raise FlowFileError(f"{flow_file} names no dataset (flow_data): the flow ran without auto_dataset_export")
+        raise FlowFileError(_why_no_dataset(flow_file))
     root = data.parent if flow_file is None else Path(os.path.abspath(flow_file)).parent
     info = _table(_absolute(infoset) or named["flow_info"], data, INFOSET_SUFFIX)
     attributes = _table(_absolute(attribset) or named["flow_attributes"], data, ATTRIBSET_SUFFIX)
@@ -98,6 +105,25 @@ def read_flow_file(path: AnyPath) -> dict[str, Any]:
             f"{path} is JSON, but not a .flow file: it has no flow_name; pass the file that Flow.process returns"
         )
     return flow
+
+
+def _why_no_dataset(flow_file: AnyPath | None) -> str:
+    flow = read_flow_file(str(flow_file))
+    specifications = flow.get("Flow Specifications")
+    if flow.get("file_count") == 0:
+        return (
+            f"{flow_file} names no dataset (flow_data): no file of the run succeeded ({flow.get('failed')} "
+            f"failed, {flow.get('skipped')} skipped); see error_summary.json beside it, correct the task, and run the flow again"
+        )
+    if isinstance(specifications, dict) and specifications.get("auto_dataset_export") is False:
+        return (
+            f"{flow_file} names no dataset (flow_data): the flow ran without auto_dataset_export; run it again with "
+            "auto_dataset_export=True"
+        )
+    return (
+        f"{flow_file} names no dataset (flow_data): no task of the flow saved a sample; save arrays in the task's "
+        "parameter `storage`, and run the flow again"
+    )
 
 
 def _named_parts(path: Path) -> dict[str, Path | None]:
