@@ -1,6 +1,6 @@
 """The demo: sixty generated parts in six families become a dataset, with the quick reference's pipeline.
 
-``dflow demo`` runs it. The two tasks below are what a user writes; the rest shows the result.
+``dflow demo`` runs it. `encode_part` is what a user writes; the rest shows the result.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from dflow.cadaccess.kernel.check import require_kernel
 from dflow.cadencoder import BrepEncoder
 from dflow.dataset import DatasetExplorer, DatasetLoader
-from dflow.flowmanager import create_flow, flowtask
+from dflow.flowmanager import create_flow, flowtask, gather_cad_files
 from dflow.insights import DatasetViewer
 from dflow.localpath import local_path
 from dflow.schema import SchemaBuilder
@@ -29,13 +29,8 @@ def part_schema() -> dict[str, Any]:
 SCHEMA = part_schema()
 
 
-@flowtask.extract(name="gather", inputs=["sources"], outputs=["files"])
-def gather_files(sources: list[str]) -> list[str]:
-    """Return every STEP file below the sources, and sources that are files themselves."""
-    found = [
-        path for source in map(Path, sources) for path in ([source] if source.is_file() else source.rglob("*.step"))
-    ]
-    return sorted(map(str, found))
+gather_files = gather_cad_files
+"""Every CAD file below the sources."""
 
 
 @flowtask.transform(name="encode", inputs=["cad_file", "cad_loader", "storage"], outputs=["encoded"])

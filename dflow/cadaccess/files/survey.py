@@ -21,14 +21,9 @@ _BLOCK_BYTES = 1024**2
 logger = logging.getLogger(__name__)
 
 
-def _has_cad_suffix(path: str) -> bool:
-    """Whether a file's name ends as a CAD file's, ``.gz`` behind it or not."""
-    return path.lower().removesuffix(".gz").endswith(CAD_SUFFIXES)
-
-
-def _suffix_of(path: str) -> str:
-    """Return the suffix in lower case, or ``no suffix``."""
-    return os.path.splitext(path)[1].lower() or "no suffix"
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file's name in lower case, that before ``.gz`` where it is packed; "" without one."""
+    return os.path.splitext(name.lower().removesuffix(".gz"))[1]
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -94,8 +89,9 @@ def survey_folder(folder: str | os.PathLike[str]) -> FolderSurvey:
     broken: list[tuple[str, str]] = []
     others: Counter[str] = Counter()
     for path in _walk(root):
-        if not _has_cad_suffix(path):
-            others[_suffix_of(path)] += 1
+        suffix = suffix_of(path)
+        if suffix not in CAD_SUFFIXES:
+            others[suffix or "no suffix"] += 1
             continue
         try:
             formats[_format_of(path)] += 1

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dflow.cadaccess.files.survey import suffix_of
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import EmptySourceError, SourceNotFoundError, WiringError
 from dflow.flowmanager.plan.tasks import listed
@@ -100,9 +101,9 @@ def _listing(folder: str) -> str:
     names = [name for _, _, names in os.walk(folder) for name in names][:_MAX_LISTED]
     if not names:
         return f"In {folder} lies no file."
-    kinds = Counter(os.path.splitext(name)[1] or "without a suffix" for name in names)
+    kinds = Counter(suffix_of(name) or "without a suffix" for name in names)
     most = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
-    readable = sum(name.lower().removesuffix(".gz").endswith(CAD_SUFFIXES) for name in names)
+    readable = sum(kinds[suffix] for suffix in CAD_SUFFIXES)
     advice = (
         f"{readable} of them are CAD files by their names: check the pattern that the task searches with"
         if readable
