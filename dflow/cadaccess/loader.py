@@ -9,17 +9,23 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dflow.cadaccess.kernel.check import explain
+from dflow.errors import GeometryError, KernelError, KernelMissingError, NoGeometryError
+
+try:
+    from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading
+except ImportError as error:
+    raise KernelMissingError(explain(str(error))) from error
+
 from dflow.cadaccess import defects
 from dflow.cadaccess.bodies import CodedBodies
 from dflow.cadaccess.files import formats, validation_properties
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading
 from dflow.cadaccess.kernel.exploration import Places
 from dflow.cadaccess.kernel.reading import Transfer
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.step import text_model
-from dflow.errors import GeometryError, KernelError, NoGeometryError
 
 logger = logging.getLogger(__name__)
 

@@ -185,6 +185,8 @@ def print_report(output: FlowOutput, console: Console | None = None) -> None:
         console.print(_errors_table(output))
     if output.worker_deaths:
         console.print(_deaths_table(output))
+    if counts.verdict:
+        console.print(f"{counts.verdict} See error_summary.json in the flow's folder.", highlight=False)
 
 
 def _tasks_table(output: FlowOutput) -> Table:

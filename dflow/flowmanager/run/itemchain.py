@@ -28,7 +28,7 @@ from dflow.flowmanager.run.nodes import ChainTemplate, follows_of, make_job, tas
 from dflow.records import BatchResult, ErrorRecord, ItemRecord, share_layouts
 from dflow.storage.paths import source_path
 
-UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished"})
+UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished", "kernel_missing"})
 """Failures without the item's fault: not in the journal, so that the next run does the item again."""
 
 HASHED_HERE_BYTES = 256 * 1024**2

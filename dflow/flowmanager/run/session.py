@@ -9,13 +9,15 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dflow.cadaccess.kernel.check import require_kernel
 from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
+from dflow.flowmanager.cluster.clusters import is_foreign
 from dflow.flowmanager.cluster.deaths import as_errors
 from dflow.flowmanager.history import folder
 from dflow.flowmanager.history.fingerprint import Fingerprint, fingerprint, versions
 from dflow.flowmanager.history.journal import Journal
 from dflow.flowmanager.history.lock import FolderLock
-from dflow.flowmanager.plan.items import FlowItem, flow_items
+from dflow.flowmanager.plan.items import FlowItem, contents_of, flow_items
 from dflow.flowmanager.plan.settings import FlowSettings
 from dflow.flowmanager.plan.tasks import EXPORT_TASK, listed
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Chain, Plan
@@ -63,6 +65,8 @@ def run_flow(
 ) -> FlowResult:
     """Run a wired flow; `announce` is called with what cancels it, `retry_kinds` are the only failures tried again."""
     started = time.monotonic()
+    if any(step.opens_files for step in plan.steps) and not is_foreign(settings.cluster):
+        require_kernel()  # on another cluster `check_cluster` does it, on the workers
     pipeline = pipeline_fingerprint(settings)
     for task in settings.tasks:
         if not settings.debug and task.kind != "extract" and task.parallel:
@@ -214,7 +218,9 @@ def _why_empty(run: FlowRun, chain: Chain) -> str:
     given = ", ".join(f"{key}={str(value)[:200]}" for key, value in run.inputs.items())
     errors = _errors(run)
     cause = f" {len(errors)} calls failed, the first: {errors[0].message}" if errors else ""
-    return f"Nothing to do for task {chain.steps[0].task.name!r}: no items came from {given}.{cause}"
+    found = contents_of(each for value in run.inputs.values() for each in listed(value))
+    why = f"Nothing to do for task {chain.steps[0].task.name!r}: no items came from {given}.{cause}"
+    return f"{why} {found}".rstrip()
 
 
 def final_records(run: FlowRun) -> list[ItemRecord]:
@@ -253,6 +259,8 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
     _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
     write_json(paths.flow_file, summary)
     run.log.write(f"Done in {seconds:.3f}s: {dataclasses.asdict(counts)}")
+    if counts.verdict:
+        run.log.write(counts.verdict, "WARNING")
     absolute = {
         key: str(paths.root / summary[key]) for key in ("flow_data", "flow_info", "flow_attributes") if summary[key]
     }
