@@ -85,7 +85,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
     reader = STEPControl_Reader()
     Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles only approximate the exact faces
-    text = step_repair.reword(step_repair.prepare(path, content.removeprefix(b"\xef\xbb\xbf")))
+    text = step_repair.prepare(path, content.removeprefix(b"\xef\xbb\xbf"))
     if level == "full":
         text = step_repair.widen_slits(text)
     if reader.ReadStream(plain(path.name), io.BytesIO(text)) != IFSelect_RetDone:

@@ -121,7 +121,7 @@ class ItemChain:
         self._reuse.n_reused = len(held)
         run.log.items(self._name, held)
         self._log_reuse()
-        run.count_failures(sum(record.status == "failed" for record in held))
+        run.count(held)
         return pending
 
     def _is_same(self, item: FlowItem, entry: Entry) -> bool:
@@ -231,7 +231,7 @@ class ItemChain:
         if self._is_kept:
             self._run.journal.append(entries)
         self._log(finished.results)
-        self._run.count_failures(sum(self._last(index).status == "failed" for index in indices))
+        self._run.count([self._last(index) for index in indices])
 
     def _settle_item(self, index: int, records: list[ItemRecord]) -> Entry | None:
         """Keep an item's records; return its journal entry, None where there is none to write."""
@@ -295,7 +295,7 @@ class ItemChain:
         failed = ItemRecord(index, self._items[index].identity, "failed", error=record)
         self._store(index, [failed])
         self._run.log.items(task, [failed])
-        self._run.count_failures(1)
+        self._run.count([failed])
 
     # -- book-keeping ----------------------------------------------------------------------------------------------
 
