@@ -11,7 +11,7 @@ from dflow.records import Scalar
 from dflow.schema.document import ARRAY_ARGUMENTS, array_to_dict, parse_schema
 from dflow.schema.model import NanPolicy
 from dflow.schema.names import free_name, reserved_for
-from dflow.schema.standard import standard_groups
+from dflow.schema.standard_arrays import standard_groups
 
 
 class Group:
