@@ -13,7 +13,7 @@
     │   ├── FlowBusyError (RuntimeError)           another live flow owns the folder
     │   ├── FlowFileError (ValueError)             a missing or damaged .flow file
     │   ├── FlowCancelledError (RuntimeError)
-    │   ├── TooManyFailuresError (RuntimeError)    more failures than max_failures
+    │   ├── TooManyFailuresError (RuntimeError)    more failures than max_failures, or all alike
     │   └── ClusterError (RuntimeError)            no scheduler, no workers, workers that cannot see the files
     ├── SchemaError (ValueError)                   a schema that contradicts itself, or data that contradicts it
     ├── StorageError
@@ -123,7 +123,7 @@ class FlowCancelledError(FlowError, RuntimeError):
 
 
 class TooManyFailuresError(FlowError, RuntimeError):
-    """More items failed than `max_failures` allows; what was finished is kept."""
+    """More items failed than `max_failures` allows, or the first ones all failed alike; what was finished is kept."""
 
     kind = "too_many_failures"
 

@@ -76,7 +76,8 @@ class LazyGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except (DflowError, OSError) as error:
-            raise Failure(plain(" ".join(str(error).split("\n")))) from error
+            notes = [note.rstrip() for note in getattr(error, "__notes__", ())]  # a task's traceback
+            raise Failure("\n".join([*notes, plain(" ".join(str(error).split("\n")))])) from error
         except Exception as error:
             raise Failure("".join(traceback.format_exception(error)).rstrip()) from error
 

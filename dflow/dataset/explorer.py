@@ -20,6 +20,7 @@ from dflow.dataset.query.distribution import Bins, Distribution, category_bins, 
 from dflow.dataset.query.reductions import How, reduce_rows, statistics
 from dflow.dataset.query.sql import files_table, mentioned_reductions, run_sql
 from dflow.dataset.query.store import find_column, open_store, real_group
+from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies, rows_with, unknown_word
 from dflow.dataset.query.xarrays import column_data, data_tree, dimension_names, file_slice, group_dataset
 from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
@@ -42,7 +43,7 @@ class DatasetExplorer:
     Parameters
     ----------
     flow_output_file
-        The `.flow` file of a finished flow; it names the rest.
+        The `.flow` file of a finished flow, or the `.dataset` or a table beside it; it names the rest.
     merged_store_path, parquet_file_path, parquet_file_attribs
         The `.dataset`, `.infoset` and `.attribset`; tables that are not named are searched for beside the dataset. A
         `.dataset` that HOOPS AI wrote (Zarr v2, a zip or a folder) is opened as it is.
@@ -67,6 +68,7 @@ class DatasetExplorer:
             flow_output_file, dataset=merged_store_path, infoset=parquet_file_path, attribset=parquet_file_attribs
         )
         self._store = open_store(self.location.dataset, self.location.infoset)
+        self._vocabularies = Vocabularies(self.location.attribset)
 
     def __enter__(self) -> DatasetExplorer:
         return self
@@ -220,22 +222,24 @@ class DatasetExplorer:
             categorical file values where no stored group has that name.
         where
             A function of an `xarray.Dataset` that returns booleans. On file values alone it is a condition on files;
-            with row arrays a file matches if any of its rows does. A dictionary ``{group: condition}`` gives the
-            files that satisfy all. None gives all files (of a group: those that have rows in it).
+            with row arrays a file matches if any of its rows does. Codes compare with numbers and with words:
+            ``ds["face_types"] == "Plane"``, ``ds["category"].isin(["bolt", "nut"])``. A dictionary
+            ``{group: condition}`` gives the files that satisfy all. None gives all files (of a group: those that have
+            rows in it).
 
         Raises
         ------
         UnknownKeyError
             If there is no such group.
         QueryError
-            If a condition fails, gives no booleans, or spans two row dimensions.
+            If a condition fails, compares with an unknown word, gives no booleans, or spans two row dimensions.
         """
         if isinstance(where, Mapping):
             return intersect(self.get_file_list(g, condition) for g, condition in where.items())
         real = FILE_GROUP if group is None else real_group(self._store, group)
         if where is None:
             return np.flatnonzero(self._store.span(real).count > 0)
-        return matching_files(self._store, real, where)
+        return matching_files(self._store, real, where, self._vocabularies)
 
     def create_distribution(self, key: str, bins: Bins = 10, group: str | None = "faces") -> dict[str, Any]:
         """Count an array's values per bin, and list the files of each bin.
@@ -283,7 +287,8 @@ class DatasetExplorer:
         key
             the array's name
         bins_or_categories
-            For integer arrays a sequence of categories, for floats ascending edges; a number of equal bins; or None:
+            For integer arrays a sequence of categories (codes or words), for floats ascending edges; a number of equal
+            bins; or None:
             integers of at most 1,000 values give one category per value, others a suitable number of equal bins.
 
         Returns
@@ -298,7 +303,7 @@ class DatasetExplorer:
         column = find_column(self._store, key, group)
         bins = bins_or_categories
         if bins is not None and not isinstance(bins, (int, np.integer)) and column.dtype.kind in "iub":
-            bins = np.asarray(bins)
+            bins = np.asarray(self._vocabularies.codes(column.name, bins, group=column.group))  # type: ignore[arg-type]  # a sequence
             order = np.argsort(bins)
             counts, _ = membership(self._store, column, None, binning=category_bins(bins[order]))
             counts, categories = counts[:, np.argsort(order)], bins
@@ -337,15 +342,18 @@ class DatasetExplorer:
         Parameters
         ----------
         where : called with the table, returns one boolean per row
-        **equal : a column's name and its value, or a list of values
+        **equal : a column's name and its value, or a list of values; in a column of codes a code or a word
+
+        Raises
+        ------
+        UnknownKeyError
+            If there is no such column, or a text is neither in the column nor a word of its codes.
         """
         table = self.files
         keep = np.ones(len(table), bool)
         for column, value in equal.items():
-            if column not in table:
-                raise UnknownKeyError(f"no column {column!r} in the .infoset; it has {', '.join(table.columns)}")
-            wanted = value if isinstance(value, (list, tuple, set, np.ndarray)) else [value]
-            keep &= table[column].isin(list(wanted)).to_numpy()
+            self._refuse_rows(column, value)
+            keep &= rows_with(table, column, value, self._vocabularies)
         if where is not None:
             keep &= np.asarray(where(table), bool)
         return table["id"].to_numpy(np.int64)[keep]
@@ -354,20 +362,25 @@ class DatasetExplorer:
         """Run SQL over the tables `files` (the `.infoset`, file values, row counts), `infoset` and `attribset`.
 
         A column named ``<group>_<array>_<how>``, e.g. ``faces_face_areas_max``, is the reduction of that name and
-        is computed when the statement mentions it. Needs the `sql` extra.
+        is computed when the statement mentions it. Words are compared with the columns ``<value>_label``. Needs the
+        `sql` extra.
 
         Parameters
         ----------
         statement : one DuckDB statement
         """
         wanted = mentioned_reductions(self._store, statement)
-        tables = {
-            "files": files_table(self._store, self.files, wanted, lambda g, a, h: self.reduce(g, a, h).values),  # type: ignore[arg-type]
-            "infoset": self.files,
-        }
+        files = files_table(
+            self._store,
+            self.files,
+            wanted,
+            lambda g, a, h: self.reduce(g, a, h).values,  # type: ignore[arg-type]
+            self._vocabularies,
+        )
+        tables = {"files": files, "infoset": self.files}
         if self.location.attribset is not None:
             tables["attribset"] = self.attributes
-        return run_sql(statement, tables)
+        return run_sql(statement, tables, self._vocabularies)
 
     # Tables, and names of codes
 
@@ -403,8 +416,19 @@ class DatasetExplorer:
         Parameters
         ----------
         table_name : an array or categorical field whose codes have names, e.g. ``face_types``
+        key_id : an id, a name, or None for all
+        use_wildchar : whether `table_name` and a name are patterns
+
+        Raises
+        ------
+        UnknownKeyError
+            If there is no such table, or no such name in it.
         """
-        return descriptions(self.attributes, table_name, key_id, use_wildchar)
+        found = descriptions(self.attributes, table_name, key_id, use_wildchar)
+        if found.empty and isinstance(key_id, str) and not use_wildchar:
+            known = list(descriptions(self.attributes, table_name, None, False)["name"].astype(str))
+            raise UnknownKeyError(unknown_word(key_id, known, f"a word of {table_name!r}"))
+        return found
 
     def get_stream_cache_paths(self, file_id_code: int | Sequence[int] | None = None) -> pd.DataFrame:
         """Absolute paths of previews: columns id, name, stream_cache_png, stream_cache_3d; None where there is none.
@@ -438,6 +462,18 @@ class DatasetExplorer:
         self._store.close()
 
     # Internals
+
+    def _refuse_rows(self, column: str, value: Any) -> None:
+        """Raise `UnknownKeyError` for the name of an array of rows, which no column of the `.infoset` has."""
+        for name in (column, column.removesuffix(LABEL_SUFFIX)):
+            if column in self.files or name in self.files:
+                return
+            for group in self._store.row_groups:
+                if name in self._store.group(group):
+                    raise UnknownKeyError(
+                        f"{name!r} is an array of the group {group!r}, not a column of the .infoset; select files by "
+                        f"their rows: get_file_list(group={group!r}, where=lambda ds: ds[{name!r}] == {value!r})"
+                    )
 
     def _distribution(self, key: str, bins: Bins, group: str | None, *, parallel: bool) -> dict[str, Any]:
         column = find_column(self._store, key, group)

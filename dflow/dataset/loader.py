@@ -14,7 +14,8 @@ import pandas as pd
 
 from dflow.dataset.format.location import AnyPath, locate
 from dflow.dataset.format.tables import read_infoset, rewrite_column
-from dflow.dataset.query.store import ID_PREFIX, DatasetStore, find_column, open_store, real_group
+from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore, find_column, open_store, real_group
+from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies
 from dflow.dataset.report import split_to_html
 from dflow.dataset.training.samples import SampleReader
 from dflow.dataset.training.split import (
@@ -54,7 +55,8 @@ class DatasetLoader:
     Parameters
     ----------
     merged_store_path, parquet_file_path
-        The `.dataset` and `.infoset`; the latter is searched for beside the former.
+        The `.dataset` and `.infoset`; the latter is searched for beside the former. `merged_store_path` may also be
+        the `.flow` file, or a table beside the dataset.
     item_loader_func
         ``f(graph_file, label_file, data_id)`` that loads a sample from other files instead of the `.dataset`.
     graph_files, labels
@@ -88,6 +90,7 @@ class DatasetLoader:
         self._labels = () if labels is None else tuple(map(str, labels))
         if self._labels and len(self._labels) != len(self._graph_files or self._labels):
             raise DatasetError(f"{len(self._labels)} labels for {len(self._graph_files or ())} graph files")
+        self._vocabularies = Vocabularies(None if self.location is None else self.location.attribset)
         self.item_loader_func = item_loader_func
         self.file_code_start = file_code_start
         self._assigned: Array | None = None
@@ -139,7 +142,7 @@ class DatasetLoader:
         group
             The group that is searched first for `key`; then `file` and the other groups.
         categories
-            Only these values of `key` are labels.
+            Only these values of `key` are labels: codes, or their words.
         train, validation, test
             Shares; they sum to 1. A share of 0 gives an empty subset.
         random_state
@@ -160,7 +163,8 @@ class DatasetLoader:
         ------
         SplitError
             If the shares are not numbers or do not sum to 1, `random_state` is not a whole number of at least 0,
-            `categories` are words, there are fewer files than subsets, or another split was made already.
+            no file has one of `categories`, a word of them is unknown, there are fewer files than subsets, or another
+            split was made already.
         UnknownKeyError
             If no group has `key`.
         """
@@ -184,7 +188,7 @@ class DatasetLoader:
         return self._sizes()
 
     def get_dataset(
-        self, subset: Subset, *, columns: Sequence[str] | None = None, transform: Transform | None = None
+        self, subset: Subset, *, columns: str | Sequence[str] | None = None, transform: Transform | None = None
     ) -> CADDataset:
         """Return one subset as a map-style dataset; torch is not imported.
 
@@ -264,7 +268,7 @@ class DatasetLoader:
         if clear_history:
             self.split_history.clear()
 
-    def statistics(self, columns: Sequence[str], subset: Subset = "train") -> dict[str, tuple[Array, Array]]:
+    def statistics(self, columns: str | Sequence[str], subset: Subset = "train") -> dict[str, tuple[Array, Array]]:
         """Compute mean and standard deviation of columns over one subset, for `Standardise`.
 
         One value per component of the last dimension, one for an array without further dimensions. NaN and infinities
@@ -416,7 +420,18 @@ class DatasetLoader:
         if key == RANDOM and (self._store is None or not _has_column(self._store, key)):
             return np.zeros((len(self), 0), bool)
         store = self._dataset()
-        return stratification_labels(store, find_column(store, key, group), categories)
+        column = self._find_coded(store, key, group)
+        if categories is not None:
+            codes = self._vocabularies.codes(column.name, categories, group=column.group, error=SplitError)
+            return stratification_labels(store, column, codes)
+        return stratification_labels(store, column)
+
+    def _find_coded(self, store: DatasetStore, key: str, group: str | None) -> Column:
+        """The column of a key; ``<name>_label`` is another name of a column that has words for its codes."""
+        coded = key.removesuffix(LABEL_SUFFIX)
+        if coded != key and not _has_column(store, key) and self._vocabularies.words(coded):
+            return find_column(store, coded, group)
+        return find_column(store, key, group)
 
     def _sizes(self) -> tuple[int, int, int]:
         assert self._assigned is not None
@@ -499,7 +514,7 @@ class DatasetLoader:
         assert self.location is not None
         return default_graph_files(self.location.root, self.names)
 
-    def _source(self, columns: Sequence[str] | None) -> SampleReader | FileItems:
+    def _source(self, columns: str | Sequence[str] | None) -> SampleReader | FileItems:
         if self.item_loader_func is not None:
             start = self.file_code_start
             return FileItems(

@@ -99,7 +99,8 @@ def create_flow(
     max_retries
         Further tries after a crash, a timeout or too much memory, each alone and with a larger allowance.
     max_failures
-        Stop when more files fail: a count, or a share of the submitted ones when below 1.
+        Stop when more files fail: a count, or a share of the submitted ones when below 1. Omitted: stop only when the
+        first 20 failures of the tasks' own code have one type and one line and nothing has succeeded.
     strict_geometry
         A file with a defect (body by body: with a body that has one) fails, of kind "geometry". Without, its sample
         says so in file values: `read_path` ("text", "planar", "light" or "full": how a file was read; "none": a shape

@@ -280,8 +280,8 @@ def test_bad_requests(loader: DatasetLoader) -> None:
     for seed in (-1, "x", None, 1.5):
         with pytest.raises(SplitError, match="a whole number of at least 0"):
             loader.split("category", random_state=seed)  # type: ignore[arg-type]
-    with pytest.raises(SplitError, match="pass the codes"):
-        loader.split("category", categories=["bolt", "nut"])
+    with pytest.raises(SplitError, match="'blot' is not a word of 'category'; is 'bolt' meant"):
+        loader.split("category", categories=["blot", "nut"])
     with pytest.raises(UnknownKeyError, match="no array or file value 'colour'"):
         loader.split("colour")
     with pytest.raises(SplitError, match="no subset 'dev'"):

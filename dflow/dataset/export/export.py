@@ -57,7 +57,7 @@ def export_dataset(
     out: str | os.PathLike[str],
     form: str,
     *,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     ids: Sequence[int | range] | None = None,
     overwrite: bool = False,
 ) -> ExportReport:

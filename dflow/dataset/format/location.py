@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, FlowFileError
-from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, INFOSET_SUFFIX, Below, read_regular
+from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, FLOW_SUFFIX, INFOSET_SUFFIX, Below, read_regular
 
 AnyPath = str | os.PathLike[str]
 
@@ -42,8 +42,8 @@ def locate(
     infoset: AnyPath | None = None,
     attribset: AnyPath | None = None,
 ) -> DatasetLocation:
-    """Find a dataset and its tables. A passed path wins over the `.flow` file's; other tables are searched for beside
-    the dataset.
+    """Find the parts of a dataset. A passed path wins over the `.flow` file's; other tables are searched for beside the
+    dataset. `flow_file` and `dataset` may each be any one of the parts, which lie beside each other.
 
     Raises
     ------
@@ -56,6 +56,7 @@ def locate(
     DamagedDatasetError
         If a table is not a regular file.
     """
+    flow_file, dataset = _by_suffix(flow_file, dataset)
     if flow_file is None and dataset is None:
         raise DatasetError("pass flow_output_file= (the .flow file) or merged_store_path= (the .dataset folder)")
     named: dict[str, Path | None] = dict.fromkeys(("flow_data", "flow_info", "flow_attributes"))
@@ -63,11 +64,36 @@ def locate(
         named = _named_parts(Path(os.path.abspath(flow_file)))
     data = _absolute(dataset) or named["flow_data"]
     if data is None:
-        raise FlowFileError(f"{flow_file} names no dataset (flow_data): the flow ran without auto_dataset_export")
+        raise FlowFileError(f"{flow_file} names no dataset (flow_data): {_why_no_dataset(read_flow_file(flow_file))}")
     root = data.parent if flow_file is None else Path(os.path.abspath(flow_file)).parent
     info = _table(_absolute(infoset) or named["flow_info"], data, INFOSET_SUFFIX)
     attributes = _table(_absolute(attribset) or named["flow_attributes"], data, ATTRIBSET_SUFFIX)
     return DatasetLocation(data, info, attributes, root, data.name.removesuffix(DATASET_SUFFIX))
+
+
+def _by_suffix(flow_file: AnyPath | None, dataset: AnyPath | None) -> tuple[AnyPath | None, AnyPath | None]:
+    """Return the flow file and the dataset of a pair in which either may be any part of the dataset."""
+    part = dataset if flow_file is None else flow_file
+    if part is None or (flow_file is not None and dataset is not None):
+        return flow_file, dataset
+    path = Path(part)
+    if path.suffix in (INFOSET_SUFFIX, ATTRIBSET_SUFFIX):
+        path = path.with_suffix(DATASET_SUFFIX)
+    if path.suffix == FLOW_SUFFIX:
+        return path, None
+    return (None, path) if path.suffix == DATASET_SUFFIX else (flow_file, dataset)
+
+
+def _why_no_dataset(flow: dict[str, Any]) -> str:
+    specifications = flow.get("Flow Specifications")
+    if isinstance(specifications, dict) and specifications.get("auto_dataset_export") is False:
+        return "the flow ran with auto_dataset_export=False; run it again without that"
+    if flow.get("file_count") == 0:
+        return (
+            f"no file succeeded, {flow.get('failed', 0)} of {flow.get('submitted', 0)} failed; run `dflow errors` with "
+            "this file for the causes, and `dflow retry` to try them again"
+        )
+    return "it was not merged; run the flow to its end"
 
 
 def read_flow_file(path: AnyPath) -> dict[str, Any]:

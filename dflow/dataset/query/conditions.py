@@ -21,7 +21,9 @@ from dask.delayed import delayed
 from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
+from dflow.dataset.query.coded import CodedDataset
 from dflow.dataset.query.store import Column, DatasetStore
+from dflow.dataset.query.vocabulary import Vocabularies
 from dflow.dataset.query.xarrays import block_rows, column_data, dimension_names, gathered_data
 from dflow.errors import DflowError, QueryError
 from dflow.schema import FILE_GROUP
@@ -85,17 +87,17 @@ def visible(store: DatasetStore, group: str) -> dict[str, Variable]:
     return found
 
 
-def plan(store: DatasetStore, group: str, where: Condition) -> Plan:
+def plan(store: DatasetStore, group: str, where: Condition, vocabularies: Vocabularies) -> Plan:
     """Plan the evaluation of a condition.
 
     Raises
     ------
     QueryError
-        If it fails on empty data, does not return booleans, or has two row dimensions.
+        If it fails on empty data, compares with an unknown word, does not return booleans, or has two row dimensions.
     """
     variables = visible(store, group)
-    result, touched, n_rows = _try_out(variables, where)
-    _refuse_text(variables, where, n_rows)
+    result, touched, n_rows = _try_out(variables, where, vocabularies)
+    _refuse_text(variables, where, n_rows, vocabularies)
     dims = _checked(result).dims
     row_groups: dict[str, str] = {}
     for variable in variables.values():
@@ -119,10 +121,10 @@ def plan(store: DatasetStore, group: str, where: Condition) -> Plan:
     return Plan(row_group, str(row_dims[0]) if row_dims else FILE_GROUP, frozenset(touched))
 
 
-def matching_files(store: DatasetStore, group: str, where: Condition) -> Array:
+def matching_files(store: DatasetStore, group: str, where: Condition, vocabularies: Vocabularies) -> Array:
     """Ids of the files that satisfy a condition, (n,) int64, ascending."""
-    decided = plan(store, group, where)
-    mask = _run(where, _touched_dataset(store, visible(store, group), decided))
+    decided = plan(store, group, where, vocabularies)
+    mask = _run(where, _touched_dataset(store, visible(store, group), decided, vocabularies))
     if decided.row_group is None:
         return np.flatnonzero(np.asarray(_flatten(mask, FILE_GROUP)))
     return _files_of_mask(store, decided.row_group, mask, decided.row_dim)
@@ -150,7 +152,13 @@ def _row_group(
     return next(variables[n].column.group for n in sorted(touched) if variables[n].dims[0] == row_dim)
 
 
-def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, set[str], int]:
+def _coded(data: Mapping[str, Any], variables: Mapping[str, Variable], vocabularies: Vocabularies) -> CodedDataset:
+    return CodedDataset.of(data, {name: variable.column.group for name, variable in variables.items()}, vocabularies)
+
+
+def _try_out(
+    variables: Mapping[str, Variable], where: Condition, vocabularies: Vocabularies
+) -> tuple[Any, set[str], int]:
     """Return the condition's result on no rows, the variables that it reads, and the number of rows.
 
     If it fails on no rows (as a maximum does), it is run on two rows of zeros.
@@ -165,7 +173,7 @@ def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, 
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                result = where(xr.Dataset(data))
+                result = where(_coded(data, variables, vocabularies))
                 if isinstance(result, xr.DataArray):
                     result.load()
             return result, touched, n_rows
@@ -177,7 +185,7 @@ def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, 
     raise QueryError(f"the condition cannot be evaluated: {error}. {_HINT}. It may use: {known}") from error
 
 
-def _refuse_text(variables: Mapping[str, Variable], where: Condition, n_rows: int) -> None:
+def _refuse_text(variables: Mapping[str, Variable], where: Condition, n_rows: int, vocabularies: Vocabularies) -> None:
     """Run the condition on `n_rows` zeros of a type that refuses to be compared with text.
 
     Raises
@@ -192,7 +200,7 @@ def _refuse_text(variables: Mapping[str, Variable], where: Condition, n_rows: in
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            where(xr.Dataset(data))
+            where(_coded(data, variables, vocabularies))
     except QueryError:
         raise
     except Exception as error:  # numpy or the user's code does not accept the subclass
@@ -225,7 +233,9 @@ def _run(where: Condition, dataset: xr.Dataset) -> xr.DataArray:
         raise QueryError(f"the condition cannot be evaluated: {error}. {_HINT}") from error
 
 
-def _touched_dataset(store: DatasetStore, variables: Mapping[str, Variable], decided: Plan) -> xr.Dataset:
+def _touched_dataset(
+    store: DatasetStore, variables: Mapping[str, Variable], decided: Plan, vocabularies: Vocabularies
+) -> xr.Dataset:
     """The columns that the condition uses; for a condition on rows, file values are repeated per row."""
     chosen = {n: variables[n] for n in sorted(decided.names)}
     rows = min((block_rows(v.column.row_bytes) for v in chosen.values()), default=1)
@@ -238,7 +248,7 @@ def _touched_dataset(store: DatasetStore, variables: Mapping[str, Variable], dec
         else:
             gathered = gathered_data(store, decided.row_group, variable.column.name, rows=rows)
             data[name] = ((decided.row_dim, *variable.dims[1:]), gathered)
-    return xr.Dataset(data)
+    return _coded(data, chosen, vocabularies)
 
 
 def _flatten(mask: xr.DataArray, row_dim: str) -> Any:
@@ -300,9 +310,9 @@ class GuardedArray(np.ndarray[Any, np.dtype[Any]]):
             word = _first_word(operand)
             if word is not None:
                 raise QueryError(
-                    f"the condition compares {self.column!r}, which holds numbers, with the text {word!r}; compare "
-                    f"codes, which explorer.get_descriptions({self.column!r}) lists, or filter by the word: "
-                    f"explorer.filter_files_by_metadata({self.column}_label={word!r})"
+                    f"the condition compares numbers of {self.column!r} with the text {word!r}; where the column has "
+                    f"words for its codes, compare the column itself with a word: ds[{self.column!r}] == {word!r}, or "
+                    f"ds[{self.column!r}].isin([{word!r}]); compare other numbers with numbers"
                 )
 
 

@@ -109,8 +109,8 @@ def _shift(key: str, array: Array, counts: Array, pointer: Array | None) -> Arra
     """Turn row numbers of each sample into row numbers of the batch."""
     if pointer is None:
         raise DatasetError(
-            f"{key} holds row numbers of a group of which the items have no array; choose a column of that group too, "
-            "or pass index_arrays={} to keep the numbers as they are"
+            f"{key} holds row numbers of a group of which the items have no array; add a column of that group to "
+            f"columns= of get_dataset(), or leave {key} out"
         )
     shift = np.repeat(pointer[:-1], counts).reshape(-1, *(1 for _ in array.shape[1:]))
     return np.where(array < 0, array, array + shift)

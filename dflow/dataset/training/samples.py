@@ -36,11 +36,13 @@ class IndexedItem(dict[str, Any]):
         self.index_arrays = dict(index_arrays)
 
 
-def choose_columns(store: DatasetStore, columns: Sequence[str] | None) -> tuple[Column, ...]:
+def choose_columns(store: DatasetStore, columns: str | Sequence[str] | None) -> tuple[Column, ...]:
     """Choose columns by ``group/array`` or group name; by default all arrays and file values but face-pair arrays.
 
     Face-pair arrays grow with the square of the number of faces, so they are read only if they are named.
     """
+    if isinstance(columns, str):
+        columns = [columns]
     if columns is None:
         columns = [g for g in store.row_groups if g != "faceface"] + [FILE_GROUP]
     chosen: dict[str, Column] = {}
@@ -117,7 +119,7 @@ class SampleReader:
     Belongs to one thread (each loader worker has its own); pickles without its cache. Items hold fresh arrays.
     """
 
-    def __init__(self, store: DatasetStore, columns: Sequence[str] | None = None) -> None:
+    def __init__(self, store: DatasetStore, columns: str | Sequence[str] | None = None) -> None:
         self.store = store
         self.columns = choose_columns(store, columns)
         self._rows = [c for c in self.columns if c.group != FILE_GROUP]

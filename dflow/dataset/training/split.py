@@ -236,8 +236,7 @@ def stratification_labels(store: DatasetStore, column: Column, categories: Seque
         wanted = np.unique(np.asarray(categories))
         if wanted.dtype.kind not in "biuf":
             raise SplitError(
-                f"categories={list(categories)!r} are no numbers, but {column.key} holds numbers: pass the codes; "
-                "DatasetExplorer.get_descriptions lists the code of each word"
+                f"categories={list(categories)!r} are not numbers, but {column.key} holds numbers; pass its values"
             )
         binning = category_bins(wanted)
     else:
@@ -246,6 +245,11 @@ def stratification_labels(store: DatasetStore, column: Column, categories: Seque
         raise SplitError(f"{column.key} has no value to stratify by; choose another key, or key='random'")
     counts: Array = membership(store, column, None, binning=binning)[0]
     found: Array = counts.astype(bool)
+    if categories is not None and not found.any():
+        raise SplitError(
+            f"no file has one of categories={list(categories)!r} in {column.key}; pass values that occur, or leave "
+            "categories= out"
+        )
     none: Array = ~np.any(found, axis=1)
     if column.group == FILE_GROUP and none.any():
         found = np.concatenate([found, none[:, None]], axis=1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dflow.errors import TooManyFailuresError, WiringError
 from dflow.flowmanager.history.fingerprint import Fingerprint
 from dflow.flowmanager.history.journal import Journal
+from dflow.flowmanager.history.usercode import is_installed
 from dflow.flowmanager.plan.batch import Batch, TaskCall, pack_value
 from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.settings import FlowSettings
@@ -21,7 +24,15 @@ from dflow.flowmanager.reports.timeline import Timeline
 from dflow.flowmanager.run.engines import Engines
 from dflow.flowmanager.run.fileshapes import FileShapes
 from dflow.flowmanager.run.functions import pack_function, pack_here
-from dflow.records import ItemRecord, SampleLayout
+from dflow.records import ErrorRecord, ItemRecord, SampleLayout, cause
+
+OWN_KINDS = frozenset({"exception", "schema"})
+"""Failures that come from the user's own code, not from a file."""
+
+MAX_ALIKE = 20
+"""A run stops when so many first failures of the user's own code are alike and nothing has succeeded."""
+
+_FRAME = re.compile(r'^  File "(.*)", line (\d+)', re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -70,6 +81,10 @@ class FlowRun:
     distrusted: set[str] = field(default_factory=set)
     n_submitted: int = 0
     n_failed: int = 0
+    n_untried: int = 0
+    _n_ended: int = 0
+    _has_succeeded: bool = False
+    _first_failures: list[ErrorRecord] = field(default_factory=list)
 
     def template(self, step: Step, call: TaskCall) -> Batch:
         """Return a batch of `step` without items."""
@@ -117,17 +132,23 @@ class FlowRun:
             for source in (later.item, *(source for _, source in later.extras))
         )
 
-    def count_failures(self, more: int) -> None:
-        """Count files that failed.
+    def count(self, ended: Sequence[ItemRecord]) -> None:
+        """Count files that have ended, each by its last record.
 
         Raises
         ------
         TooManyFailuresError
-            When they pass the flow's `max_failures`.
+            When more failed than the flow's `max_failures`; without one, when the first `MAX_ALIKE` failures of the
+            user's own code have one type and one line and nothing has succeeded.
         """
+        more = sum(record.status == "failed" for record in ended)
         self.n_failed += more
+        self._n_ended += len(ended)
         limit = self.settings.max_failures
-        if limit is None or not more:
+        if limit is None:
+            self._stop_where_all_fail_alike(ended)
+            return
+        if not more:
             return
         allowed = limit * self.n_submitted if limit < 1.0 else limit
         if self.n_failed > allowed:
@@ -135,6 +156,25 @@ class FlowRun:
                 f"{self.n_failed} of {self.n_submitted} files failed, more than max_failures={limit:g} allows; "
                 f"see {self.settings.paths.error_summary}. What is finished is kept: run the flow again to go on."
             )
+
+    def _stop_where_all_fail_alike(self, ended: Sequence[ItemRecord]) -> None:
+        if self._has_succeeded or len(self._first_failures) >= MAX_ALIKE:
+            return
+        self._has_succeeded = any(record.status != "failed" for record in ended)
+        own = [r.error for r in ended if r.error is not None and not r.reused and r.error.kind in OWN_KINDS]
+        first = self._first_failures = [*self._first_failures, *own][:MAX_ALIKE]
+        if self._has_succeeded or len(first) < MAX_ALIKE or len({_place(error) for error in first}) > 1:
+            return
+        self.n_untried = max(0, self.n_submitted - self._n_ended)
+        place = user_line(first[0].traceback)
+        stop = TooManyFailuresError(
+            f"The first {len(first)} files failed alike and none succeeded: {first[0].exception or first[0].kind}: "
+            f"{cause(first[0].message, first[0].file)}{place and f' ({place})'}. Correct task {first[0].task!r} and "
+            f"run the flow again, or pass max_failures={self.n_submitted} to try all files nevertheless; "
+            f"{self.n_untried} of {self.n_submitted} files were not tried."
+        )
+        stop.add_note(first[0].traceback)
+        raise stop
 
     def _is_ready(self, source: Source) -> bool:
         return source.step == FLOW_INPUT or source.step in self.results
@@ -158,6 +198,18 @@ def pick(value: Any, outputs: Sequence[str], key: str, task: str) -> Any:
         f"Task {task!r} declares the outputs {list(outputs)}, but returned {type(value).__name__}; return a tuple or a "
         "dictionary of them."
     )
+
+
+def _place(error: ErrorRecord) -> tuple[str, tuple[str, str]]:
+    """Return the type of a failure, and the file and line that raised it."""
+    return error.exception or error.kind, (("", ""), *_FRAME.findall(error.traceback))[-1]
+
+
+def user_line(traceback: str) -> str:
+    """Return the innermost line of a traceback that is the user's own as "file, line n", "" without one."""
+    package = str(Path(__file__).parents[2])
+    own = [f"{f}, line {n}" for f, n in _FRAME.findall(traceback) if not (is_installed(f) or f.startswith(package))]
+    return own[-1] if own else ""
 
 
 def source_values(run: FlowRun, source: Source) -> list[Any]:

@@ -121,7 +121,7 @@ class ItemChain:
         self._reuse.n_reused = len(held)
         run.log.items(self._name, held)
         self._log_reuse()
-        run.count_failures(sum(record.status == "failed" for record in held))
+        run.count(held)
         run.file_shapes.note(sample for record in held for sample in record.samples)
         return pending
 
@@ -232,7 +232,7 @@ class ItemChain:
         if self._is_kept:
             self._run.journal.append(entries)
         self._log(finished.results)
-        self._run.count_failures(sum(self._last(index).status == "failed" for index in indices))
+        self._run.count([self._last(index) for index in indices])
         self._run.file_shapes.note(self._samples(indices))
 
     def _samples(self, indices: Iterable[int]) -> Iterator[SampleRecord]:
@@ -303,7 +303,7 @@ class ItemChain:
         failed = ItemRecord(index, self._items[index].identity, "failed", error=record)
         self._store(index, [failed])
         self._run.log.items(task, [failed])
-        self._run.count_failures(1)
+        self._run.count([failed])
 
     # -- book-keeping ----------------------------------------------------------------------------------------------
 

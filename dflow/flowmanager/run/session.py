@@ -173,7 +173,7 @@ def _run_chains_and_export(run: FlowRun) -> _Ended:
 
 
 def _run_chains(run: FlowRun) -> None:
-    run.n_failed = 0
+    run.n_failed = run.n_untried = 0
     for chain in run.plan.chains:
         if chain.kind == "here":
             run.results[chain.steps[0].index] = run_here(run, chain.steps[0])
@@ -281,6 +281,7 @@ def _report_early_end(run: FlowRun, status: str, error: BaseException) -> None:
     results = [run.results[step.index] for step in run.plan.steps if step.index in run.results]
     message = f"{type(error).__name__}: {error}"
     counts = _counts(final_records(run), 0)
+    counts = replace(counts, submitted=counts.submitted + run.n_untried, skipped=counts.skipped + run.n_untried)
     tasks = [result.outcome() for result in results]
     facts = _facts(run, tasks, counts, seconds=run.timeline.seconds, status=status, error=message)
     _write_facts(run.settings.paths, facts, is_work=_did_work(tasks))

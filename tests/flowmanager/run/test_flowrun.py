@@ -15,8 +15,9 @@ from dflow.flowmanager.plan.batch import BodyValues, PackedValue, unpack_value
 from dflow.flowmanager.plan.settings import FlowSettings
 from dflow.flowmanager.plan.tasks import spec_of
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Source, plan
-from dflow.flowmanager.run.flowrun import FlowRun, StepResult, pick, source_values
-from dflow.records import ItemRecord
+from dflow.flowmanager.run import flowrun
+from dflow.flowmanager.run.flowrun import MAX_ALIKE, FlowRun, StepResult, pick, source_values, user_line
+from dflow.records import ErrorRecord, ItemRecord
 from dflow.storage.paths import FlowPaths
 
 
@@ -106,19 +107,83 @@ def test_a_value_is_needed_where_a_later_task_takes_it(tmp_path):
     assert [run.needs_value(step) for step in run.plan.steps] == [True, False]
 
 
+def ended(n: int, status: Any = "failed", kind: str = "exception", line: int = 7, **values: Any) -> list[ItemRecord]:
+    """Items that ended, failed ones with an error of that kind that was raised in that line."""
+    traceback = f'Traceback:\n  File "/home/user/tasks.py", line {line}, in encode\n    f(x)\nTypeError: no\n'
+    error = ErrorRecord(kind, "no", "cut", "f", 0, exception="TypeError", traceback=traceback)
+    return [ItemRecord(0, "f", status, error=error if status == "failed" else None, **values)] * n
+
+
 @pytest.mark.parametrize(("limit", "n_allowed"), [(3, 3), (0, 0), (0.25, 25), (1.0, 1)])
 def test_failures_are_counted_up_to_a_number_or_a_share(tmp_path, limit, n_allowed):
     run = make_run(tmp_path, cut, part=[1], max_failures=limit)
     run.n_submitted = 100
-    run.count_failures(n_allowed)
-    run.count_failures(0)
+    run.count(ended(n_allowed))
+    run.count([])
     with pytest.raises(
         TooManyFailuresError, match=rf"{n_allowed + 1} of 100 files failed, more than .*run the flow again"
     ):
-        run.count_failures(1)
+        run.count(ended(1))
 
 
 def test_without_a_limit_all_files_may_fail(tmp_path):
     run = make_run(tmp_path, cut, part=[1])
-    run.count_failures(10**6)
-    assert run.n_failed == 10**6
+    run.count(ended(10**4, kind="timeout"))
+    assert run.n_failed == 10**4
+
+
+def test_first_failures_of_the_user_s_code_that_are_alike_stop_the_run(tmp_path):
+    run = make_run(tmp_path, cut, part=[1])
+    run.n_submitted = 100
+    run.count(ended(5, kind="timeout"))
+    run.count(ended(MAX_ALIKE - 1))
+    with pytest.raises(TooManyFailuresError) as caught:
+        run.count(ended(3))
+    message = str(caught.value)
+    assert message.startswith(
+        f"The first {MAX_ALIKE} files failed alike and none succeeded: TypeError: no (/home/user/"
+    )
+    assert "tasks.py, line 7). Correct task 'cut' and run the flow again, or pass max_failures=100 " in message
+    assert 'File "/home/user/tasks.py", line 7' in caught.value.__notes__[0]
+    assert run.n_untried == 100 - 5 - MAX_ALIKE - 2
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ended(1, status="succeeded"),
+        ended(1, status="skipped"),
+        ended(1, line=8),
+        ended(1, status="succeeded", reused=True),
+    ],
+    ids=["one succeeded", "one was skipped", "one failed in another line", "one is reused"],
+)
+def test_a_run_goes_on_where_not_all_first_failures_are_alike(tmp_path, others):
+    run = make_run(tmp_path, cut, part=[1])
+    run.count([*ended(MAX_ALIKE // 2), *others, *ended(MAX_ALIKE)])
+    run.count(ended(10 * MAX_ALIKE))
+
+
+@pytest.mark.parametrize(
+    "kind", ["too_big", "timeout", "out_of_memory", "crash", "unreadable", "geometry", "no_geometry", "kernel_error"]
+)
+def test_failures_that_the_files_cause_never_stop_a_run(tmp_path, kind):
+    run = make_run(tmp_path, cut, part=[1])
+    run.count(ended(10 * MAX_ALIKE, kind=kind))
+
+
+def test_failures_of_an_earlier_run_do_not_count_as_first_ones(tmp_path):
+    run = make_run(tmp_path, cut, part=[1])
+    run.count(ended(10 * MAX_ALIKE, reused=True))
+
+
+def test_a_number_of_failures_that_the_user_allows_switches_it_off(tmp_path):
+    run = make_run(tmp_path, cut, part=[1], max_failures=10**6)
+    run.count(ended(10 * MAX_ALIKE))
+
+
+def test_the_user_s_line_is_the_innermost_outside_of_libraries():
+    frames = ["/home/user/tasks.py", "/home/user/help.py", "/x/site-packages/numpy/core.py", flowrun.__file__]
+    text = "".join(f'  File "{file}", line {n}, in f\n    x\n' for n, file in enumerate(frames, 1))
+    assert user_line(text) == "/home/user/help.py, line 2"
+    assert user_line("TypeError: no") == ""
