@@ -181,8 +181,8 @@ class DatasetMerger:
         if group not in plan.groups:
             raise UnknownKeyError(f"no file has a group {group!r}; there are {', '.join(plan.groups)}")
         locate = Listed({record.name: str(path) for record, path in pairs})
-        coded = [array.target.path for g in plan.groups.values() for array in g.arrays if array.coded]
-        words = unite(coded, self._compute()(word_nodes(plan, locate)) if coded else ()).words
+        declared = plan.declared_words()
+        words = unite(declared, self._compute()(word_nodes(plan, locate)) if declared else ()).words
         return lazy_dataset(plan, group, locate, words)
 
     def close_dask_resources(self, close_global: bool = False) -> None:

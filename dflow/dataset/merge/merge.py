@@ -237,8 +237,8 @@ class Merger:
 
     def _gather_words(self, plan: MergePlan, suffix: str) -> Vocabularies:
         """The vocabularies of the text arrays, by another pass over the samples if there are text arrays."""
-        coded = [array.target.path for group in plan.groups.values() for array in group.arrays if array.coded]
-        return unite(coded, self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if coded else ())
+        declared = plan.declared_words()
+        return unite(declared, self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if declared else ())
 
     def _undamaged(self, nodes: Nodes, meanwhile: Callable[[], None] = lambda: None) -> list[ShardRecord]:
         """Run all nodes and return their records; raise `_Damaged` after all have run if some found damage.

@@ -149,6 +149,12 @@ class MergePlan:
         by_group[FILE_GROUP] = [*by_group[FILE_GROUP], *self.column_targets]
         return by_group
 
+    def declared_words(self) -> dict[str, tuple[str, ...]]:
+        """The declared texts of each array of text, by ``group/name``."""
+        coded = [array.target for group in self.groups.values() for array in group.arrays if array.coded]
+        specs = {target.path: self.schema.array(target.group, target.name) for target in coded}
+        return {key: tuple(map(str, spec.class_names)) if spec is not None else () for key, spec in specs.items()}
+
     def block(self, group: str, index: int) -> Block:
         """The samples and rows of one shard; O(log N + samples of the shard)."""
         plan = self.groups[group]
