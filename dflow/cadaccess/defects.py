@@ -1,12 +1,14 @@
-"""Defects of a lightly healed shape, found in its tables; the checks are cheap, and run on every light read.
+"""Defects of a shape, found in its tables; the checks are cheap, and run on every light read.
 
-Each check finds a defect that the kernel's full healing repairs. A shape that fails one is read again with full
-healing.
+Each check finds a defect that the kernel's full healing repairs: a shape that fails one is read again with full
+healing. What the reading that was taken still has is data: the sample's ``n_defects`` and ``defect_names``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,46 +25,93 @@ from dflow.errors import CadError
 _PLANE_GAP = 1e-8
 """mm; where the ends of neighbouring edges on a plane lie farther apart, full healing puts an edge between them."""
 
+_WIDE_GAP = 1e-3
+"""mm; a gap between edges that full healing left, or that was never healed, is a defect from here on."""
+
+_STATED_ERROR = 1e-3
+"""A relative error against the file's own volume or area; what the shape's own system computed is much closer."""
+
+Defects = Iterator[tuple[str, str]]
+"""Names of defects with a message each."""
+
+Check = Callable[[Brep], Defects]
+
 
 def find_defect(brep: Brep) -> str:
     """Return a message about the first defect of a lightly healed shape; "" where it has none."""
     for check in _CHECKS:
-        defect = check(brep)
-        if defect:
-            return defect
+        for _, message in check(brep):
+            return message
     return ""
 
 
-def _missing_curves(brep: Brep) -> str:
+def find_defects(brep: Brep) -> dict[str, str]:
+    """Return all defects of a shape, however it was read: a message by each one's name (`CadModel.find_defects`)."""
+    found: dict[str, str] = {}
+    checks: list[Check] = [partial(_gaps, gap=_WIDE_GAP) if check is _gaps else check for check in _CHECKS]
+    for check in checks:
+        try:
+            for name, message in check(brep):
+                found.setdefault(name, message)
+        except (CadError, ArithmeticError, ValueError, LookupError) as error:
+            found.setdefault("unmeasurable", str(error))
+    return found
+
+
+def find_stated_errors(brep: Brep) -> dict[str, str]:
+    """Return where a shape of one body contradicts the file's geometric validation properties: a message by name,
+    "stated volume off" or "stated area off".
+    """
+    stated = brep.stated_properties()
+    if brep.n_bodies != 1 or not (stated.volumes or stated.areas):
+        return {}  # of an assembly, the whole may be missing among the stated values
+    pairs = {"volume": (brep.volume(), stated.volume, "mm³"), "area": (brep.area(), stated.area, "mm²")}
+    return {
+        f"stated {what} off": f"the {what} is {computed:g} {unit}, the file states {given:g} {unit}"
+        for what, (computed, given, unit) in pairs.items()
+        if abs(computed - given) > _STATED_ERROR * abs(given)
+    }
+
+
+def _missing_curves(brep: Brep) -> Defects:
     tables = brep.tables
     lost = np.flatnonzero(tables.use_boundary & (tables.use_curves.kind == 0))
     if len(lost):
-        return f"face {tables.use_face[lost[0]]} has an edge without a curve on its surface"
+        yield "curve missing", f"face {tables.use_face[lost[0]]} has an edge without a curve on its surface"
     bare = np.flatnonzero((tables.face_loops == 0) & (tables.faces.kind < bintools.SPHERE))
-    return f"face {bare[0]} has no boundary" if len(bare) else ""
+    if len(bare):
+        yield "boundary missing", f"face {bare[0]} has no boundary"
 
 
-def _open_loops(brep: Brep) -> str:
+def _open_loops(brep: Brep) -> Defects:
     tables = brep.tables
     curved = np.bincount(tables.use_face[~tables.use_curves.evaluable], minlength=brep.n_faces) > 0
     open_ = np.flatnonzero(~brep.chords.closed & ~curved & (tables.face_loops > 0))
     if len(open_):
-        return f"face {open_[0]} has a loop that does not close"
+        yield "loop open", f"face {open_[0]} has a loop that does not close"
+
+
+def _gaps(brep: Brep, gap: float = _PLANE_GAP) -> Defects:
     chords = brep.chords
-    bridge = (chords.t0 == chords.t1) & (tables.faces.kind[chords.face] == bintools.PLANE)
-    wide = np.flatnonzero(bridge & (np.abs(chords.end - chords.start).max(axis=1) > _PLANE_GAP))
+    bridge = (chords.t0 == chords.t1) & (brep.tables.faces.kind[chords.face] == bintools.PLANE)
+    wide = np.flatnonzero(bridge & (np.abs(chords.end - chords.start).max(axis=1) > gap))
     if len(wide):
-        return f"face {chords.face[wide[0]]} has edges whose ends lie apart"
-    topology = brep.topology()
+        yield "edges apart", f"face {chords.face[wide[0]]} has edges whose ends lie apart"
+
+
+def _loose_edges(brep: Brep) -> Defects:
+    tables, topology = brep.tables, brep.topology()
     vertices = tables.edge_vertices[brep.kernel_edge_rows[topology.coedge_edge]]
     backwards = topology.coedge_reversed.astype(bool)
     start = np.where(backwards, vertices[:, 1], vertices[:, 0])
     end = np.where(backwards, vertices[:, 0], vertices[:, 1])
     loose = np.flatnonzero(end != start[topology.coedge_next])
-    return f"face {topology.coedge_face[loose[0]]} has neighbouring edges without a common vertex" if len(loose) else ""
+    if len(loose):
+        face = topology.coedge_face[loose[0]]
+        yield "vertex not shared", f"face {face} has neighbouring edges without a common vertex"
 
 
-def _shifted_loops(brep: Brep) -> str:
+def _shifted_loops(brep: Brep) -> Defects:
     """Loops of one face that lie a full turn apart in u or v."""
     bounds, kind = brep.face_uv_bounds(), brep.tables.faces.kind
     turn = 2 * np.pi + 1e-3
@@ -70,21 +119,23 @@ def _shifted_loops(brep: Brep) -> str:
     over = around_u & (bounds[:, 1] - bounds[:, 0] > turn)
     over |= (kind == bintools.TORUS) & (bounds[:, 3] - bounds[:, 2] > turn)
     wrong = np.flatnonzero(over)
-    return f"face {wrong[0]} spans more than a full turn" if len(wrong) else ""
+    if len(wrong):
+        yield "bounds beyond a turn", f"face {wrong[0]} spans more than a full turn"
 
 
-def _touching_loops(brep: Brep) -> str:
+def _touching_loops(brep: Brep) -> Defects:
     face = find_contact(brep.tables, brep.chords)
-    return f"face {face} has loops that touch" if face >= 0 else ""
+    if face >= 0:
+        yield "loops touch", f"face {face} has loops that touch"
 
 
-def _loop_directions(brep: Brep) -> str:
+def _loop_directions(brep: Brep) -> Defects:
     """A plane's outer loop runs counter-clockwise around its holes, which run clockwise."""
     tables, chords = brep.tables, brep.chords
     flat = tables.faces.kind[chords.face] == bintools.PLANE
     start, end, use = chords.start[flat], chords.end[flat], chords.use[flat]
     if not len(use):
-        return ""
+        return
     corner = chords.start[chords.first[chords.face[flat]]]
     a, b = start - corner, end - corner
     sign = np.where(tables.use_forward[use], 0.5, -0.5)
@@ -96,29 +147,31 @@ def _loop_directions(brep: Brep) -> str:
     mine = face_of_loop >= 0
     outer = np.bincount(face_of_loop[mine], area[mine] > 0, brep.n_faces)
     wrong = np.flatnonzero((outer != 1) & (np.bincount(face_of_loop[mine], minlength=brep.n_faces) > 0))
-    return f"face {wrong[0]} has {int(outer[wrong[0]])} outer loops" if len(wrong) else ""
+    if len(wrong):
+        yield "outer loop off", f"face {wrong[0]} has {int(outer[wrong[0]])} outer loops"
 
 
-def _areas(brep: Brep) -> str:
+def _areas(brep: Brep) -> Defects:
     areas = brep.face_areas()
     closed_form, tables = brep.moments, brep.tables
     simple = (tables.faces.kind >= bintools.PLANE) & (tables.faces.kind <= bintools.TORUS)
     odd = ~(areas > 0) | (closed_form.known & ~(closed_form.area > 0))
     odd = odd | (simple & ~properties.has_area(tables, brep.chords, areas))
-    return f"face {odd.argmax()} has area {areas[odd.argmax()]:g}" if odd.any() else ""
+    if odd.any():
+        yield "area off", f"face {odd.argmax()} has area {areas[odd.argmax()]:g}"
 
 
-def _open_solids(brep: Brep) -> str:
+def _open_solids(brep: Brep) -> Defects:
     if brep.tables.n_solids and not brep.is_closed():
-        return "a solid has an open shell"
-    return ""
+        yield "shell open", "a solid has an open shell"
 
 
-def _volumes(brep: Brep) -> str:
+def _volumes(brep: Brep) -> Defects:
     outer, cavity = _turned_shells(brep)
     if outer:
-        return "a solid has no positive volume"
-    return "a cavity faces the way of its solid's outer shell" if cavity else ""
+        yield "volume negative", "a solid has no positive volume"
+    if cavity:
+        yield "cavity turned", "a cavity faces the way of its solid's outer shell"
 
 
 def has_turned_shells(brep: Brep, *, cavities_only: bool) -> bool:
@@ -141,9 +194,11 @@ def _turned_shells(brep: Brep) -> tuple[bool, bool]:
     return properties.turned_shells(tables, brep.kernel, brep.moments, brep.chords, brep.face_uv_bounds())
 
 
-_CHECKS = (
+_CHECKS: tuple[Check, ...] = (
     _missing_curves,
     _open_loops,
+    _gaps,
+    _loose_edges,
     _shifted_loops,
     _touching_loops,
     _loop_directions,

@@ -118,7 +118,10 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
         if moved.healing not in ("planar", "light"):
             return _build_mended(path, content, cad_format, moved, "", started), ""
         model = _build_model(path, content, cad_format, moved, "", started)
-        defect = defects.find_defect(model.get_brep())
+        defect = model.check()
+        if defect and healing.align_turns(moved.shape):
+            model = _build_model(path, content, cad_format, moved, "", started)
+            defect = model.check()
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):
             raise

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dflow.cadaccess import writing
+from dflow.cadaccess import defects, writing
 from dflow.cadaccess.bodies import Bodies
 from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.files.validation_properties import StatedProperties
@@ -71,6 +71,7 @@ class CadModel:
     read_report : how it was read
     body_index : the body that this is a view of; None for the whole file
     breps : the breps built so far by body index (None: the whole file), which views of one file share
+    is_checked : whether the shape has passed all checks of `dflow.cadaccess.defects`
     """
 
     def __init__(
@@ -80,10 +81,12 @@ class CadModel:
         *,
         body_index: int | None = None,
         breps: dict[int | None, Brep] | None = None,
+        is_checked: bool = False,
     ) -> None:
         self._source = source
         self._breps = {} if breps is None else breps
         self._body_index = body_index
+        self._is_checked = is_checked
         self.read_report = read_report
 
     def __repr__(self) -> str:
@@ -147,6 +150,46 @@ class CadModel:
             self._breps[key] = self._whole() if alone else self._build(key)
         return self._breps[key]
 
+    def find_defects(self) -> dict[str, str]:
+        """Return what is wrong with the shape as it was read: a message by each defect's name; {} where nothing is.
+
+        A flow keeps the names with each sample, as file values ``n_defects`` and ``defect_names``.
+
+        ====================  =========================================================================================
+        curve missing         a curved face has an edge without a curve on its surface
+        boundary missing      a face of an unbounded surface has no loop
+        loop open             a loop does not close
+        edges apart           ends of neighbouring edges of a plane lie more than 0.001 mm apart
+        vertex not shared     neighbouring edges have no vertex in common
+        bounds beyond a turn  a face spans more than a full turn of its surface
+        loops touch           two loops of a face touch or cross
+        outer loop off        a plane has no outer loop, or several
+        area off              a face's area is not positive, or does not fit its boundary
+        shell open            a solid's shell has a free edge, or one that is used twice the same way
+        volume negative       a solid has no positive volume
+        cavity turned         a cavity faces the way of its solid's outer shell
+        stated volume off     the volume differs by more than 0.1 % from that which the file states of its one body
+        stated area off       the same of the area
+        unmeasurable          a check could not be made
+        ====================  =========================================================================================
+
+        Notes
+        -----
+        Reading has checked shapes that were read from their text or healed lightly, so that only the values that the
+        file states are compared; others are checked here.
+        """
+        brep = self.get_brep()
+        found = {} if self._is_checked else defects.find_defects(brep)
+        return {**found, **defects.find_stated_errors(brep)}
+
+    def check(self) -> str:
+        """Return a message about the first defect of a lightly healed shape; "" where it has none, which the model
+        remembers.
+        """
+        defect = defects.find_defect(self.get_brep())
+        self._is_checked = not defect
+        return defect
+
     def get_mesh(self, body_index: int | None = None) -> Mesh:
         """Compute the triangles of the whole file or of one body; the shape is not changed.
 
@@ -209,7 +252,8 @@ class CadModel:
             There is no body of that index.
         """
         self._check(body_index)
-        return CadModel(self._source, self.read_report, body_index=body_index, breps=self._breps)
+        checked = self._is_checked
+        return CadModel(self._source, self.read_report, body_index=body_index, breps=self._breps, is_checked=checked)
 
     def _whole(self) -> Brep:
         if None not in self._breps:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from dflow.cadaccess.codes import EDGE_TYPES, FACE_TYPES
 from dflow.cadencoder.access import BrepAccess
-from dflow.cadencoder.facepairs import refuse_too_big
+from dflow.cadencoder.facepairs import find_excess
 from dflow.cadencoder.features import BrepFeatures, compute, file_attributes
 from dflow.cadencoder.graph import to_networkx
+from dflow.cadencoder.networks import find_network, pack_network, refuse_unless_one_solid
 from dflow.cadencoder.options import AngleKind, EncodeOptions, PointMethod
 from dflow.cadencoder.recipes import find_recipe
-from dflow.config import MAX_PAIR_BYTES
-from dflow.errors import GeometryError
+from dflow.errors import GeometryError, RecipeError, TooBigError
 from dflow.notebook import object_html
 from dflow.schema import ArraySpec, FieldSpec, GroupSpec, Schema, resolve_array, standard_array, standard_group
 from dflow.storage import DataStorage
@@ -176,24 +176,22 @@ class BrepEncoder:
 
     # Pairs of faces.
 
-    def push_extended_adjacency(self, *, max_pair_bytes: int = MAX_PAIR_BYTES) -> Array:
+    def push_extended_adjacency(self, *, max_pair_bytes: int | None = None) -> Array:
         """``faceface/extended_adjacency`` : (F, F) float32, hops between faces, inf where there is no path.
 
         Parameters
         ----------
-        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
+        max_pair_bytes : limit of the array's size, as in `EncodeOptions`; a larger array raises `TooBigError`
         """
         return self._push("faceface/extended_adjacency", max_pair_bytes=max_pair_bytes)
 
-    def push_face_pair_edges_path(
-        self, max_allow_edge_length: int = 16, *, max_pair_bytes: int = MAX_PAIR_BYTES
-    ) -> Array:
+    def push_face_pair_edges_path(self, max_allow_edge_length: int = 16, *, max_pair_bytes: int | None = None) -> Array:
         """``faceface/face_pair_edges_path`` : (F, F, M) int32, edges on a shortest path, −1 behind its end.
 
         Parameters
         ----------
         max_allow_edge_length : M, the largest number of edges that are kept of a path
-        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
+        max_pair_bytes : limit of the array's size, as in `EncodeOptions`; a larger array raises `TooBigError`
         """
         return self._push(
             "faceface/face_pair_edges_path", path_length=max_allow_edge_length, max_pair_bytes=max_pair_bytes
@@ -207,7 +205,7 @@ class BrepEncoder:
         method: PointMethod = "area",
         samples: int = 512,
         seed: int = 0,
-        max_pair_bytes: int = MAX_PAIR_BYTES,
+        max_pair_bytes: int | None = None,
     ) -> Array:
         """``faceface/d2_distance`` : (F, F, B) float32, distances between two faces' points over the box's diagonal.
 
@@ -218,7 +216,7 @@ class BrepEncoder:
         ----------
         num_bins : B, equal bins from 0 to the diagonal of the part's box
         seed : of the drawn points
-        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
+        max_pair_bytes : limit of the array's size, as in `EncodeOptions`; a larger array raises `TooBigError`
         """
         return self._push(
             "faceface/d2_distance",
@@ -239,7 +237,7 @@ class BrepEncoder:
         kind: AngleKind = "points",
         samples: int = 512,
         seed: int = 0,
-        max_pair_bytes: int = MAX_PAIR_BYTES,
+        max_pair_bytes: int | None = None,
     ) -> Array:
         """``faceface/a3_distance`` : (F, F, B) float32, angles over π.
 
@@ -252,7 +250,7 @@ class BrepEncoder:
         grid : raster points along u and v, for `method` "grid"
         num_bins : B, equal bins from 0 to π
         seed : of the drawn points
-        max_pair_bytes : limit of the array's size; a larger array raises `TooBigError`
+        max_pair_bytes : limit of the array's size, as in `EncodeOptions`; a larger array raises `TooBigError`
         """
         return self._push(
             "faceface/a3_distance",
@@ -289,13 +287,17 @@ class BrepEncoder:
                 storage.save_metadata(name, value)
         return values
 
-    def encode(self, recipe: str, **overrides: Any) -> dict[str, Array]:
-        """All arrays of a recipe ("uvnet", "brepmfr", "brepnet", "minimal") by their keys, as they are stored.
+    def encode(self, recipe: str | None = None, *, network: str | None = None, **overrides: Any) -> dict[str, Array]:
+        """All arrays of a recipe ("uvnet", "brepmfr", "brepnet", "minimal") by their keys, as they are stored; or those
+        that the input of a published network is made of.
 
         Parameters
         ----------
         recipe
             See `dflow.cadencoder.recipes.RECIPES`.
+        network
+            "uvnet", "brepnet" or "aagnet", in place of a recipe: what `pack_network` takes; see
+            `dflow.cadencoder.networks`.
         **overrides
             Any attribute of `dflow.cadencoder.options.EncodeOptions`, in place of the recipe's own.
 
@@ -307,13 +309,22 @@ class BrepEncoder:
         Raises
         ------
         RecipeError
-            If there is no such recipe or option, or no such value of the option.
+            If there is no such recipe, network or option, or no such value of the option.
         GeometryError
-            If an array has NaN or inf where the data dictionary allows none, or numbers beyond the stored dtype.
+            If the shape is not one closed solid and a network is asked for; if an array has NaN or inf where the data
+            dictionary allows none, or numbers beyond the stored dtype.
         TooBigError
-            If the recipe's face-pair arrays would need more than `max_pair_bytes` together; nothing is saved then.
+            If the recipe's face-pair arrays would need more than `max_pair_bytes` together; nothing is computed or
+            saved then. With ``too_big="leave_out"`` they are left out instead; the dataset's file values
+            ``has_faceface_…`` say which samples have them.
         """
-        chosen = find_recipe(recipe)
+        if (recipe is None) == (network is None):
+            raise RecipeError("encode takes a recipe or network=, one of the two")
+        if network is not None:
+            chosen = find_network(network).recipe
+            refuse_unless_one_solid(self.brep, network)
+        else:
+            chosen = find_recipe(str(recipe))
         options = chosen.options.override(overrides)
         arrays = self._arrays(chosen.keys, options)
         if self._storage is not None:
@@ -333,7 +344,12 @@ class BrepEncoder:
         """Arrays by key in the stored dtype, face pairs as (F, F, …); saved where a storage lacks them."""
         storage = self._storage
         missing = [key for key in keys if storage is None or not storage.has_data(key)]
-        refuse_too_big(missing, self.brep.n_faces, options)
+        excess = find_excess(missing, self.brep.n_faces, options, storage.memory_bytes if storage else None)
+        if excess and options.too_big == "fail":
+            raise TooBigError(excess)
+        if excess:
+            keys = tuple(key for key in keys if key not in missing or not _is_pair(key))
+            missing = [key for key in missing if key in keys]
         schema = storage.schema if storage is not None else _NO_SCHEMA
         made = {key: _cast(compute(self._features, key, options), _spec(schema, key)) for key in missing}
         if storage is not None:
@@ -360,6 +376,42 @@ class BrepEncoder:
         if self._storage is not None:
             self._storage.save_metadata(f"descriptions/{table}", {str(code): name for code, name in codes.items()})
         return dict(codes)
+
+
+def network_arrays(brep: BrepAccess, network: str, **overrides: Any) -> dict[str, Array]:
+    """The input of a published network, by the names, shapes, order and conventions of its authors' own files.
+
+    Parameters
+    ----------
+    brep
+        One solid.
+    network
+        "uvnet", "brepnet" or "aagnet".
+    **overrides
+        Any attribute of `dflow.cadencoder.options.EncodeOptions` in place of the network's own; ``unit_box=False``
+        leaves the shape in mm.
+
+    Returns
+    -------
+    dict
+        F faces, E edges, C coedges, A arcs (both ways between any two neighbouring faces); float32 and int32.
+
+        * UV-Net: ``x`` (F, 10, 10, 7), ``e`` (A, 10, 6), ``src`` and ``dst`` (A,), ``n_solids`` 1. In mm, where the
+          file has it: its loader centres and scales.
+        * BRepNet: ``face_features`` (F, 7), ``face_point_grids`` (F, 7, 10, 10), ``edge_features`` (E, 10),
+          ``coedge_point_grids`` (C, 12, 10), ``coedge_features`` (C, 1), ``coedge_lcs`` (C, 4, 4),
+          ``coedge_scale_factors``, ``coedge_reverse_flags``, ``next``, ``mate``, ``face``, ``edge`` (C,).
+        * AAGNet: ``edges`` (2, A), ``num_nodes``, ``graph_face_attr`` (F, 10), ``graph_face_grid`` (F, 7, 5, 5),
+          ``graph_edge_attr`` (A, 12), ``graph_edge_grid`` (A, 12, 5).
+
+    Raises
+    ------
+    RecipeError
+        If there is no such network or option.
+    GeometryError
+        If the shape is not one closed, manifold solid.
+    """
+    return pack_network(BrepEncoder(brep).encode(network=network, **overrides), network)
 
 
 def _is_pair(key: str) -> bool:

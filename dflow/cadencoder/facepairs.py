@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from dflow.cadencoder.access import BrepAccess
 from dflow.cadencoder.options import EncodeOptions
-from dflow.errors import TooBigError
+from dflow.config import MAX_STORE_BYTES, machine_share_bytes
 
 Float64 = NDArray[np.float64]
+
+_MAX_STORED = MAX_STORE_BYTES // 8 * 7
+"""Bytes of face-pair arrays in one store; the rest is for the other arrays."""
 
 
 def pair_bytes(key: str, n_faces: int, options: EncodeOptions) -> int:
@@ -25,21 +28,35 @@ def pair_bytes(key: str, n_faces: int, options: EncodeOptions) -> int:
     return 4 * columns.get(key, 0) * n_faces**2
 
 
-def refuse_too_big(keys: Iterable[str], n_faces: int, options: EncodeOptions) -> None:
-    """Refuse face-pair arrays before anything is allocated.
+def find_excess(keys: Iterable[str], n_faces: int, options: EncodeOptions, memory_bytes: int | None) -> str:
+    """Return why face-pair arrays are too big, with the way out; "" where they are not. Nothing is allocated.
 
-    Raises
-    ------
-    TooBigError
-        If they would need more than `options.max_pair_bytes` together.
+    Parameters
+    ----------
+    keys : of all arrays to make
+    n_faces : of the brep
+    options : whose `max_pair_bytes` is the limit; where it is None, the limit follows the memory
+    memory_bytes : that the file may take; None is the machine's share
+
+    Notes
+    -----
+    Encoding peaks at 2.3 times the arrays (once as they are made, once in the storage), merging at 2.4 times, and the
+    worker and its child take 350 MiB without them: hence the quarter.
     """
     needed = sum(pair_bytes(key, n_faces, options) for key in keys)
-    if needed > options.max_pair_bytes:
-        raise TooBigError(
-            f"face-pair arrays of {n_faces} faces need {needed:,} bytes, more than "
-            f"max_pair_bytes = {options.max_pair_bytes:,}; leave them out, encode body by body, use fewer bins, "
-            "or raise the limit"
+    limit, name = options.max_pair_bytes, "max_pair_bytes"
+    if limit is None:
+        memory = memory_bytes or machine_share_bytes()
+        limit = min(memory // 4, _MAX_STORED)
+        name = (
+            f"a quarter of the {memory:,} bytes that the file may take" if limit < _MAX_STORED else "what a store holds"
         )
+    if needed <= limit:
+        return ""
+    return (
+        f"face-pair arrays of {n_faces} faces need {needed:,} bytes, more than {name} = {limit:,}; leave them out "
+        '(encode(…, too_big="leave_out")), encode body by body, use fewer bins, or raise memory_limit or max_pair_bytes'
+    )
 
 
 def area_points(brep: BrepAccess, n: int, seed: int) -> Float64:

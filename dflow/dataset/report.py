@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dflow.dataset.format.tables import read_table
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
 from dflow.dataset.training.split import SUBSETS
 from dflow.schema import FILE_GROUP
@@ -53,13 +60,69 @@ def table_of_contents(store: DatasetStore, table_columns: Iterable[str]) -> str:
             )
         if not columns:
             lines.append("  (no arrays)")
+    if quality := read_quality(store.infoset).text:
+        lines += ["", quality]
     lines += ["", f"TABLE file_info: {store.n_files:,} rows", "  " + (", ".join(table_columns) or "(no .infoset)")]
     return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How the samples were read and what is wrong with their shapes: samples by read path and by name of defect, the
+    most frequent first. `n_defective` is the number of samples with a defect.
+    """
+
+    read_paths: dict[str, int]
+    n_defective: int
+    defects: dict[str, int]
+
+    @property
+    def text(self) -> str:
+        """Two lines; "" for a dataset that was made before the samples said so."""
+        if not self.read_paths:
+            return ""
+        lines = [f"QUALITY read by path: {_counts(self.read_paths)}"]
+        lines += [f"  {self.n_defective:,} of {sum(self.read_paths.values()):,} samples have a defect"]
+        return "\n".join(lines) + (f": {_counts(self.defects)}" if self.defects else "")
+
+
+def read_quality(infoset: Path | None) -> Quality:
+    """Count the samples by what `.infoset` says of their reading; no counts where it says nothing, or cannot be read:
+    reading the table itself raises the error.
+    """
+    try:
+        columns = [] if infoset is None else pq.read_schema(infoset).names
+    except (pa.ArrowException, OSError):
+        columns = []
+    wanted = [next((c for c in (f"{name}_label", name) if c in columns), "") for name in _QUALITY]
+    if infoset is None or not all(wanted):
+        return Quality({}, 0, {})
+    found = read_table(infoset, ".infoset", columns=wanted)
+    paths, n_defects, names = (found.column(name).to_pylist() for name in wanted)
+    each = [name for count, text in zip(n_defects, names, strict=True) if count for name in str(text).split(", ")]
+    return Quality(
+        _by_frequency(str(path) for path in paths if path is not None),
+        sum(bool(count) for count in n_defects),
+        _by_frequency(each),
+    )
+
+
+_QUALITY = ("read_path", "n_defects", "defect_names")
+
+
+def _by_frequency(words: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(words).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in found.items())
 
 
 def to_html(store: DatasetStore) -> str:
     """List groups and arrays for notebooks: one folded table per group."""
     parts = [f"<div><strong>{html.escape(summary_line(store))}</strong>"]
+    if quality := read_quality(store.infoset).text:
+        parts.append(f"<div>{html.escape(quality)}</div>")
     for group, title in _groups(store):
         rows = "".join(
             f"<tr><td>{html.escape(c.name)}</td><td>{html.escape(_shape(c))}</td>"

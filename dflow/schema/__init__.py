@@ -1,4 +1,4 @@
-"""What the arrays are: the schema model, its public dictionary, the builder, the standard arrays, metadata routing."""
+"""Declarations of arrays and metadata: schema, builder, JSON form, standard arrays, routing of metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sample holds, as the small record that the merge plans with, and the merge's way to read its arrays."""
+"""Describe a sample by the small record that the merge plans with, and read arrays of a `.data` file."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from dflow.storage.values import json_words
 from dflow.storage.zarrzip import outline_zip_store, read_zip_store
 
 NOT_SET = "not set"
-"""The description of a code that has a name only."""
+"""The description of a code that has only a name."""
 
 NO_VALUES = frozenset({"Item", "Flow name", DESCRIPTIONS, FILE_SIZES})
-"""Metadata that is no value of the sample: what it came from, which flow made it, tables and sizes."""
+"""Metadata keys that are no values of the sample: its file, its flow, tables and sizes."""
 
 _Typed = tuple[str, tuple[int, ...], tuple[str, ...]]
 
 
 def describe(storage: DataStorage, name: str, source: str, body: int = -1) -> SampleRecord:
-    """The record of a storage's sample; write an `OptStorage` first, so that the record names the file's checksum.
+    """The record of a storage's sample. Write an `OptStorage` first, so that the record holds the file's checksum.
 
     Parameters
     ----------
-    storage : whose sample it is
-    name : the sample's
-    source : the CAD file's path, relative to the flow's folder
+    storage : holds the sample
+    name : of the sample
+    source : path of the CAD file, relative to the flow's folder
     body : the body's index, -1 for the whole file
 
     Raises
@@ -68,11 +68,11 @@ def describe_file(
 ) -> SampleRecord:
     """The record of a `.data` file; no array is read.
 
-    `name` is the file's stem and `source` the metadata ``Item`` where they are not given.
-
     Parameters
     ----------
     path : of the `.data` file
+    name : of the sample; the file's stem by default
+    source : path of the CAD file; the metadata ``Item`` by default
     body : the body's index, -1 for the whole file
 
     Raises
@@ -106,7 +106,7 @@ def describe_file(
 
 
 def read_arrays(path: str | os.PathLike[str], keys: Iterable[str]) -> dict[str, NDArray[Any]]:
-    """Only these arrays of a `.data` file, by key, their checksums verified. Raises as `read_zip_store`.
+    """Read some arrays of a `.data` file, by key, and verify their checksums. Raises as `read_zip_store`.
 
     Parameters
     ----------
@@ -137,13 +137,13 @@ def _array_layout(schema: Schema, key: str, dtype: str, shape: tuple[int, ...], 
     spec = resolve_array(schema, group, name)
     fill = spec.fill_value if spec else None
     if isinstance(fill, float) and math.isnan(fill):
-        fill = None  # NaN is what None means for floats, and only None compares equal after pickling
+        fill = None  # None means NaN for floats, and unlike NaN compares equal after pickling
     return ArrayLayout(group, name, dtype, dims, shape if group == FILE_GROUP else shape[1:], fill)
 
 
 @lru_cache(maxsize=512)
 def _interned(layout: SampleLayout) -> SampleLayout:
-    """The same object for equal layouts: the records of a batch share one, also in their pickle."""
+    """One object per equal layouts, so that the records of a batch share it, also in their pickle."""
     return layout
 
 
@@ -152,14 +152,16 @@ def _stored_schema(text: str) -> Schema:
     try:
         return parse_schema(json.loads(text)) if text else Schema()
     except SchemaError as error:
-        raise DamagedStoreError(f"a stored schema contradicts itself: {error}") from error
+        raise DamagedStoreError(f"a stored schema contradicts itself: {error}; encode its files again") from error
 
 
 def _values(schema: Schema, metadata: Mapping[str, Any]) -> tuple[tuple[str, Scalar], ...]:
     for kind in (schema.file_level, schema.categorical):
         for field in kind.values():
             if field.required and metadata.get(field.name) is None:
-                raise SchemaError(f"the required metadata field {field.name!r} is missing")
+                raise SchemaError(
+                    f"the required metadata field {field.name!r} is missing; save_metadata({field.name!r}, value)"
+                )
     return tuple(
         (name, json_words(value) if isinstance(value, (dict, list)) else value)
         for name, value in sorted(metadata.items())
@@ -179,14 +181,15 @@ def _table_rows(table: str, content: Any) -> tuple[tuple[int, str, str], ...]:
         content = dict(enumerate(content))
     if not isinstance(content, Mapping):
         raise SchemaError(
-            f"metadata '{DESCRIPTIONS}/{table}' is {type(content).__name__}, not a table of codes and names"
+            f"metadata '{DESCRIPTIONS}/{table}' is {type(content).__name__}, not a table; "
+            "use {code: name} or a list of names"
         )
     rows = []
     for key, value in content.items():
         if isinstance(value, int) and not _is_code(key):
             key, value = value, key
         if not _is_code(key):
-            raise SchemaError(f"metadata '{DESCRIPTIONS}/{table}': {key!r} is no integer code")
+            raise SchemaError(f"metadata '{DESCRIPTIONS}/{table}': {key!r} is no integer code; use {{code: name}}")
         label, note = (value.get("name"), value.get("description")) if isinstance(value, Mapping) else (value, None)
         rows.append((int(key), str(label), NOT_SET if note is None else str(note)))
     return tuple(sorted(rows))

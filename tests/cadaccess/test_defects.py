@@ -1,4 +1,4 @@
-"""Loops of one face that touch or cross: found for what they are, and left to full healing."""
+"""Each defect is found by its name; loops of one face that touch or cross are left to full healing."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from OCP.BRepBuilderAPI import (
     BRepBuilderAPI_MakePolygon,
     BRepBuilderAPI_MakeWire,
 )
-from OCP.BRepPrimAPI import BRepPrimAPI_MakePrism
+from OCP.BRepPrimAPI import BRepPrimAPI_MakeBox, BRepPrimAPI_MakePrism
 from OCP.Geom import Geom_Circle, Geom_TrimmedCurve
 from OCP.GeomConvert import GeomConvert
 from OCP.gp import gp_Ax2, gp_Circ, gp_Dir, gp_Elips, gp_Pnt, gp_Vec
 from OCP.TopoDS import TopoDS, TopoDS_Face, TopoDS_Shape, TopoDS_Wire
 
-from dflow.cadaccess import CadLoader, defects
+from dflow.cadaccess import Brep, CadLoader, CadModel, defects, loader
 from dflow.cadaccess.files.formats import CadFormat
 from dflow.cadaccess.kernel.reading import transfer
 from dflow.cadaccess.kernel.shape import KernelShape
-from tests.cadaccess import solids
+from dflow.errors import GeometryError
+from tests.cadaccess import broken, solids
+from tests.cadaccess.broken import DIAMOND, SQUARE, flat_face
 
 Hole = Callable[[float], TopoDS_Wire]
 
@@ -134,3 +136,127 @@ def test_a_narrow_bridge_needs_no_healing(tmp_path: Path) -> None:
     model = solids.open_model(_plate(_circle(1e-3)), tmp_path, ".step")
     assert model.read_report.healing == "text"
     assert model.get_brep().n_edges == 15
+
+
+def test_whole_shapes_have_no_defect(tmp_path: Path) -> None:
+    shapes = [
+        solids.box(),
+        solids.sphere(),
+        solids.torus(),
+        solids.drilled(),
+        flat_face(SQUARE),
+        broken.round_face(2.0),
+    ]
+    assert [solids.open_model(shape, tmp_path).find_defects() for shape in shapes] == [{}] * len(shapes)
+
+
+DEFECTIVE: dict[str, tuple[TopoDS_Shape, str]] = {
+    "boundary missing": (flat_face(), "face 0 has no boundary"),
+    "loop open": (flat_face(SQUARE, closed=False), "face 0 has a loop that does not close"),
+    "edges apart": (flat_face(SQUARE, short=0.003), "face 0 has edges whose ends lie apart"),
+    "vertex not shared": (flat_face(SQUARE, shared=False), "face 0 has neighbouring edges without a common vertex"),
+    "bounds beyond a turn": (broken.round_face(7.0), "face 0 spans more than a full turn"),
+    "loops touch": (flat_face(SQUARE, DIAMOND), "face 0 has loops that touch"),
+    "outer loop off": (flat_face(SQUARE, [(1, 1), (2, 1), (2, 2), (1, 2)]), "face 0 has 2 outer loops"),
+    "area off": (flat_face([(0, 0), (4, 0), (8, 0)]), "face 0 has area 0"),
+    "curve missing": (broken.round_face(2.0, on_surface=False), "face 0 has an edge without a curve on its surface"),
+    "shell open": (broken.lidless_box(), "a solid has an open shell"),
+    "volume negative": (solids.box().Reversed(), "a solid has no positive volume"),
+}
+FOLLOWS = {
+    "loop open": {"vertex not shared"},
+    "area off": {"outer loop off"},
+    "curve missing": {"area off"},
+}
+"""What else is then true: a loop that is open has ends without a common vertex."""
+
+
+@pytest.mark.parametrize("name", DEFECTIVE)
+def test_each_defect_is_found_by_its_name(name: str, tmp_path: Path) -> None:
+    shape, message = DEFECTIVE[name]
+    found = solids.open_model(solids.compound(shape), tmp_path).find_defects()
+    assert found.keys() == {name} | FOLLOWS.get(name, set())
+    assert found[name] == message
+
+
+def test_a_cavity_that_cannot_be_turned_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = broken.shell_of(BRepPrimAPI_MakeBox(gp_Pnt(0.5, 0.5, 0.5), 1.0, 1.0, 1.0).Shape())
+    shape = broken.solid_of(broken.shell_of(solids.box()), inner)
+    assert solids.open_model(shape, tmp_path).find_defects() == {}
+    monkeypatch.setattr(loader.healing, "turn_shells", lambda *_, **__: False)
+    assert solids.open_model(shape, tmp_path).find_defects().keys() == {"cavity turned"}
+
+
+def test_a_check_that_fails_is_a_defect_and_keeps_no_other_from_being_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = solids.open_model(solids.box().Reversed(), tmp_path)
+
+    def fail(brep: Brep) -> bool:
+        raise GeometryError("no shell can be followed")
+
+    monkeypatch.setattr(Brep, "is_closed", fail)
+    assert model.find_defects() == {
+        "unmeasurable": "no shell can be followed",
+        "volume negative": "a solid has no positive volume",
+    }
+
+
+def test_gaps_that_vertices_are_meant_to_cover_are_no_defect(tmp_path: Path) -> None:
+    assert solids.open_model(flat_face(SQUARE, short=0.0005), tmp_path).find_defects() == {}
+
+
+def _stating(shape: TopoDS_Shape, path: Path, volume: float, area: float) -> CadModel:
+    """The model of a STEP file that states a volume and an area."""
+    text = solids.write_step(shape, path).read_text()
+    statements = ["#90001=(LENGTH_UNIT()NAMED_UNIT(*)SI_UNIT(.MILLI.,.METRE.));"]
+    for start, (kind, value, power) in enumerate((("VOLUME", volume, 3), ("AREA", area, 2)), 1):
+        a, b, c, d, e, f = (f"#9{start}00{i}" for i in range(2, 8))
+        statements += [
+            f"{a}=PROPERTY_DEFINITION('geometric_validation_property','',#1);",
+            f"{b}=PROPERTY_DEFINITION_REPRESENTATION({a},{c});",
+            f"{c}=REPRESENTATION('',({d}),#1);",
+            f"{d}=MEASURE_REPRESENTATION_ITEM('',{kind}_MEASURE({value}),{e});",
+            f"{e}=DERIVED_UNIT(({f}));",
+            f"{f}=DERIVED_UNIT_ELEMENT(#90001,{power}.);",
+        ]
+    head, end, tail = text.rpartition("ENDSEC;")
+    path.write_text("\n".join([head, *statements, end + tail]))
+    return CadLoader().create_from_file(path)
+
+
+@pytest.mark.parametrize(
+    ("volume", "area", "names"),
+    [
+        (30.0, 62.0, set()),
+        (30.02, 62.05, set()),
+        (31.0, 62.0, {"stated volume off"}),
+        (30.0, 60.0, {"stated area off"}),
+        (3.0, 6.2, {"stated volume off", "stated area off"}),
+    ],
+)
+def test_values_that_the_file_states_are_compared(volume: float, area: float, names: set[str], tmp_path: Path) -> None:
+    model = _stating(solids.box(), tmp_path / "part.step", volume, area)
+    found = model.find_defects()
+    assert model.get_brep().stated_properties().volume == volume
+    assert found.keys() == names
+    if "stated volume off" in names:
+        assert found["stated volume off"] == f"the volume is 30 mm³, the file states {volume:g} mm³"
+
+
+def test_of_several_bodies_the_stated_values_are_not_compared(tmp_path: Path) -> None:
+    shape = solids.compound(solids.box(), solids.place(solids.box(), "placed"))
+    assert _stating(shape, tmp_path / "part.step", 7.0, 7.0).find_defects() == {}
+
+
+def test_a_body_has_its_own_defects(tmp_path: Path) -> None:
+    model = solids.open_model(solids.compound(solids.box(), solids.box(3, 3, 3).Reversed()), tmp_path)
+    assert model.find_defects().keys() == {"volume negative"}
+    assert [model.for_body(i).find_defects().keys() for i in range(2)] == [set(), {"volume negative"}]
+
+
+def test_what_reading_has_checked_is_not_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [solids.open_model(solids.box(), tmp_path, suffix) for suffix in (".step", ".brep")]
+    monkeypatch.setattr(defects, "find_defects", lambda brep: {"checked": ""})
+    assert [model.find_defects() for model in models] == [{}, {"checked": ""}]
+    assert models[0].for_body(0).find_defects() == {}

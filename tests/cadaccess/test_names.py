@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from dflow.cadaccess import CadLoader
-from dflow.errors import UnreadableFileError
 from tests.cadaccess import ways
 from tests.cadaccess.stepboxes import StepText
 
@@ -28,6 +25,9 @@ NAMES = {
     "Ø 5 “x” €".encode("cp1252"): "Ø 5 “x” €",
     b"\xe4''\xf6": "ä'ö",
     b"a\x81b": "a\x81b",
+    b"a \nb\r\n c": "a b c",
+    b"\xe4\n\xf6": "äö",
+    b"\\X2\\97\r\n624E\n00\\X\n0\\1": "面一1",
 }
 
 
@@ -72,9 +72,13 @@ def test_instance_numbers_may_be_large(first: int, way: str, tmp_path: Path) -> 
     assert model.get_brep().volume() == pytest.approx(6000)
 
 
-def test_a_zip_is_named_as_one(tmp_path: Path) -> None:
-    path = tmp_path / "part.stpz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("part.stp", _box())
-    with pytest.raises(UnreadableFileError, match=r"a zip archive.*unpack it"):
-        CadLoader().create_from_file(path)
+@pytest.mark.parametrize("way", ["any", "light", "full"])
+@pytest.mark.parametrize(
+    "section", [b"DATA('d1',('AUTOMOTIVE_DESIGN'));", b"DATA ( 'd;1' ,\n ( 'A', 'B' ) ) ;", b"DATA('it''s',('A'));"]
+)
+def test_a_data_section_may_have_a_name(section: bytes, way: str, tmp_path: Path) -> None:
+    path = tmp_path / "part.step"
+    path.write_bytes(_box().replace(b"DATA;", section))
+    model = ways.open_by(way, path)
+    assert model is not None
+    assert model.get_brep().volume() == pytest.approx(6000)

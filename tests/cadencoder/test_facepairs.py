@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from dflow.cadencoder import facepairs
 from dflow.cadencoder.options import EncodeOptions
-from dflow.errors import TooBigError
+from dflow.config import MAX_STORE_BYTES, machine_share_bytes
 
 KEYS = ["faceface/extended_adjacency", "faceface/d2_distance", "faces/face_areas"]
 
@@ -23,9 +24,25 @@ def test_bytes_grow_with_the_square_of_the_faces():
 
 def test_the_limit_holds_for_all_arrays_together():
     needed = 4 * (1 + 16) * 100
-    facepairs.refuse_too_big(KEYS, 10, EncodeOptions(bins=16, max_pair_bytes=needed))
-    with pytest.raises(TooBigError, match=f"10 faces need {needed:,} bytes, more than max_pair_bytes = {needed - 1:,}"):
-        facepairs.refuse_too_big(KEYS, 10, EncodeOptions(bins=16, max_pair_bytes=needed - 1))
+    assert not facepairs.find_excess(KEYS, 10, EncodeOptions(bins=16, max_pair_bytes=needed), None)
+    excess = facepairs.find_excess(KEYS, 10, EncodeOptions(bins=16, max_pair_bytes=needed - 1), None)
+    assert f"10 faces need {needed:,} bytes, more than max_pair_bytes = {needed - 1:,}" in excess
+    assert "raise memory_limit or max_pair_bytes" in excess
+
+
+def test_without_a_limit_of_its_own_it_follows_the_memory_that_the_file_may_take():
+    needed = 4 * (1 + 16) * 100
+    assert not facepairs.find_excess(KEYS, 10, EncodeOptions(bins=16), 4 * needed)
+    excess = facepairs.find_excess(KEYS, 10, EncodeOptions(bins=16), 4 * needed - 1)
+    assert f"a quarter of the {4 * needed - 1:,} bytes that the file may take = {needed - 1:,}" in excess
+    n_faces = 2 * math.isqrt(machine_share_bytes() // (4 * 4 * 65))
+    assert not facepairs.find_excess(KEYS, n_faces // 3, EncodeOptions(), None)
+    assert facepairs.find_excess(KEYS, n_faces, EncodeOptions(), None)
+
+
+def test_whatever_the_memory_arrays_that_no_store_can_hold_are_refused():
+    n_faces = math.isqrt(MAX_STORE_BYTES // (4 * 65))
+    assert "what a store holds" in facepairs.find_excess(KEYS, n_faces, EncodeOptions(), 1 << 60)
 
 
 def _brep(**arrays: np.ndarray) -> SimpleNamespace:

@@ -232,3 +232,8 @@ def _targets(group: str, arrays: Mapping[str, Array], n_files: int, settings: Me
             )
         )
     return found
+
+
+def shard_files(folder: Path, array: str) -> list[Path]:
+    """The shard files of an array, by name."""
+    return sorted(p for p in (folder / array).iterdir() if p.name.startswith("c"))

@@ -261,7 +261,7 @@ def test_damaged_and_missing_tables(tmp_path: Path) -> None:
     with pytest.raises(DatasetNotFoundError, match=r"\.attribset does not exist"):
         DatasetExplorer(paths.flow_file)
     without = DatasetExplorer(merged_store_path=paths.dataset)
-    with pytest.raises(DatasetNotFoundError, match=r"no \.attribset lies beside"):
+    with pytest.raises(DatasetNotFoundError, match=r"no \.attribset beside"):
         without.get_descriptions("category")
 
 

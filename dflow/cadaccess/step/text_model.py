@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dflow.cadaccess import bodies, defects
+from dflow.cadaccess import bodies
 from dflow.cadaccess.files import validation_properties
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.files.part21 import RefusedError
+from dflow.cadaccess.files.part21 import RefusedError, join_lines
 from dflow.cadaccess.kernel import healing, reading
 from dflow.cadaccess.kernel.reading import Transfer
 from dflow.cadaccess.kernel.shape import KernelShape
@@ -38,7 +38,7 @@ def open_text(path: Path, content: bytes, started: float) -> tuple[CadModel | No
     try:
         shape = read_step(content)
         model = _build(path, content, shape, started)
-        defect = defects.find_defect(model.get_brep())
+        defect = model.check()
     except (RefusedError, CadError, ArithmeticError, ValueError) as error:
         logger.debug("%s: left to the kernel: %s", path, error)
         return None, ""
@@ -111,4 +111,4 @@ class _LazyKernelShape:
             self.shape()  # reads the file, whose reader has the names
             assert self.moved is not None
             return reading.face_names(self.moved.reader, kernel)
-        return [name.decode("ascii").replace("''", "'") for name in names if name is not None]
+        return [join_lines(name).decode("ascii").replace("''", "'") for name in names if name is not None]

@@ -1,4 +1,4 @@
-"""Where a dataset's four parts lie: from a `.flow` file, or from the paths a caller names."""
+"""Paths of a dataset's four files: from a `.flow` file, or from the paths that a caller passes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AnyPath = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class DatasetLocation:
-    """Absolute paths of a dataset's parts. `root` is the flow's folder: paths inside the tables start there."""
+    """Absolute paths of a dataset and its tables. Paths in the tables are relative to `root`, the flow's folder."""
 
     dataset: Path
     infoset: Path | None
@@ -26,12 +26,12 @@ class DatasetLocation:
 
     @property
     def cache(self) -> Path:
-        """Where results of reductions are kept; deleting it costs only time."""
+        """The folder with cached reductions; after deleting it they are computed again."""
         return self.root / ".dflow" / "explorer" / self.dataset.name
 
     @property
     def split_file(self) -> Path:
-        """Where the split is kept."""
+        """The file of the split."""
         return self.dataset.with_suffix(".split")
 
 
@@ -42,17 +42,17 @@ def locate(
     infoset: AnyPath | None = None,
     attribset: AnyPath | None = None,
 ) -> DatasetLocation:
-    """Find the parts of a dataset. A named path wins over the `.flow` file's; unnamed tables are searched for beside
-    the dataset. `flow_file` and `dataset` may each be any one of the parts, which lie beside each other.
+    """Find the parts of a dataset. A passed path wins over the `.flow` file's; other tables are searched for beside the
+    dataset. `flow_file` and `dataset` may each be any one of the parts, which lie beside each other.
 
     Raises
     ------
     DatasetError
-        If neither a `.flow` file nor a dataset is named.
+        If neither a `.flow` file nor a dataset is passed.
     FlowFileError
         If the `.flow` file is missing or damaged.
     DatasetNotFoundError
-        If a part that was named is not there.
+        If a passed or named table does not exist.
     DamagedDatasetError
         If a table is not a regular file.
     """
@@ -103,7 +103,7 @@ def read_flow_file(path: AnyPath) -> dict[str, Any]:
     Raises
     ------
     FlowFileError
-        If the file is missing, a dataset, no JSON, or no flow's.
+        If the file is missing, a dataset, not JSON, or of no flow.
     """
     path = Path(path)
     if path.suffix == DATASET_SUFFIX and path.exists():
@@ -117,11 +117,13 @@ def read_flow_file(path: AnyPath) -> dict[str, Any]:
     except IsADirectoryError as error:
         raise FlowFileError(f"{path} is a folder; the .flow file lies inside it") from error
     except ValueError as error:
-        raise FlowFileError(f"the flow file {path} is damaged, it is not JSON: {error}") from error
+        raise FlowFileError(f"the flow file {path} is damaged, it is not JSON: {error}; run the flow again") from error
     except OSError as error:
         raise FlowFileError(f"the flow file {path} cannot be read: {error}") from error
     if not isinstance(flow, dict) or "flow_name" not in flow:
-        raise FlowFileError(f"{path} is JSON, but not a .flow file: it has no flow_name")
+        raise FlowFileError(
+            f"{path} is JSON, but not a .flow file: it has no flow_name; pass the file that Flow.process returns"
+        )
     return flow
 
 
@@ -132,14 +134,14 @@ def _named_parts(path: Path) -> dict[str, Path | None]:
     for key in ("flow_data", "flow_info", "flow_attributes"):
         value = flow.get(key)
         if value is not None and not isinstance(value, str):
-            raise FlowFileError(f"{path}: {key} is {value!r}, a path was expected")
+            raise FlowFileError(f"{path}: {key} is {value!r}, a path was expected; run the flow again")
         found[key] = _resolve(value, path, key) if value else None
     return found
 
 
 def _resolve(value: str, flow_file: Path, key: str) -> Path:
-    """A stored path, relative to the `.flow` file's folder. An absolute one of a moved folder is searched for beside
-    the `.flow`.
+    """The absolute path of a stored one, which is relative to the `.flow` file's folder. If a stored absolute path does
+    not exist, because the folder was moved, its name is searched for beside the `.flow` file.
     """
     below = Below(flow_file.parent)
     stored, beside = below.path(value), below.path(os.path.basename(os.path.normpath(value)))
@@ -164,7 +166,9 @@ def _table(named: Path | None, dataset: Path, suffix: str) -> Path | None:
             return None
         named = beside
     if not named.exists():
-        raise DatasetNotFoundError(f"{named} does not exist; it belongs to {dataset}")
+        raise DatasetNotFoundError(f"{named} does not exist; it belongs to {dataset}: bring it back, or merge again")
     if not named.is_file():  # opening a pipe would wait for ever
-        raise DamagedDatasetError(f"{named} is damaged: it is not a regular file, a Parquet table is expected")
+        raise DamagedDatasetError(
+            f"{named} is damaged: it is not a regular file, a Parquet table is expected; run the merge again"
+        )
     return named

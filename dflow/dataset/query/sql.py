@@ -66,7 +66,7 @@ def run_sql(
             result: pd.DataFrame = connection.execute(statement).df()
             return result
     except duckdb.Error as error:
-        raise QueryError(f"the SQL statement failed: {error}") from error
+        raise QueryError(f"the SQL statement failed: {error}; its tables are {', '.join(tables)}") from error
 
 
 def _check_words(node: Any, vocabularies: Vocabularies) -> None:
@@ -91,7 +91,7 @@ def _check_words(node: Any, vocabularies: Vocabularies) -> None:
 
 
 def mentioned_reductions(store: DatasetStore, statement: str) -> list[tuple[str, str, str, str]]:
-    """Column names of the form ``<group>_<array>_<how>`` in a statement: (name, group, array, how)."""
+    """The names ``<group>_<array>_<how>`` in a statement, as (name, group, array, how)."""
     words = set(re.findall(r"\w+", statement))
     candidates = [
         (f"{group}_{array}_{how}", group, array, how)

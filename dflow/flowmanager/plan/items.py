@@ -1,4 +1,4 @@
-"""A flow's items: their identities, their values, and which of them are the same."""
+"""A flow's items: their identities and values, each once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dflow.storage.paths import item_identity
 
 @dataclass(frozen=True, slots=True)
 class FlowItem:
-    """One item: its `identity` names it in records and stores, `value` is what the task gets."""
+    """One item: `identity` names it in records and stores, `value` is the task's argument."""
 
     identity: str
     value: Any
 
 
 def flow_items(values: Iterable[Any], folder: str | os.PathLike[str], task: str) -> tuple[list[FlowItem], list[str]]:
-    """Items from plain values, each once; and the identities of those that came again.
+    """Return the items of plain values, each once, and the identities of those that were repeated.
 
     Raises
     ------
@@ -36,9 +36,8 @@ def flow_items(values: Iterable[Any], folder: str | os.PathLike[str], task: str)
             identity = item_identity(value, folder)
         except (TypeError, ValueError) as error:
             raise WiringError(
-                f"Item {position} for task {task!r} is {type(value).__name__}: items are paths, or values that "
-                f"JSON can "
-                f"hold ({error})."
+                f"Item {position} for task {task!r} is {type(value).__name__}: items are paths, or values that JSON "
+                f"can hold ({error})."
             ) from error
         if identity in items:
             repeated.append(identity)
@@ -50,7 +49,7 @@ def flow_items(values: Iterable[Any], folder: str | os.PathLike[str], task: str)
 def check_sources(sources: Any, *, are_folders: bool = False) -> None:
     """Refuse sources that can only be paths and do not exist, before anything starts.
 
-    With `are_folders`, where one of them is there, a bare name beside it is meant as a path as well.
+    With `are_folders`, where one source exists as a path, a bare name beside it counts as a path as well.
 
     Raises
     ------

@@ -18,11 +18,11 @@ from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
 ADVICE = {
     "timeout": "too slow: raise timeout_seconds, or leave the file out",
     "out_of_memory": "too big: raise memory_limit, or leave the file out",
-    "too_big": "too big: its arrays would pass the limit; encode fewer face-pair arrays, or leave the file out",
-    "crash": "the CAD kernel died on it: repair or re-export the file",
+    "too_big": 'too big: its pair arrays would exceed the limit: encode(…, too_big="leave_out"), or raise memory_limit',
+    "crash": "the CAD kernel crashed on it: repair or re-export the file",
     "unreadable": "not a readable CAD file: check that it is complete",
     "no_geometry": "holds no shape: nothing to encode",
-    "geometry": "a shape that has no value of what was computed: repair or re-export the file",
+    "geometry": "the shape has no such value, or a defect that strict_geometry refuses: repair or re-export the file",
     "kernel_error": "the CAD kernel refused it: repair or re-export the file",
     "exception": "your task raised: see the traceback, and try the file alone with debug=True",
     "bad_return": "your task returned what cannot be handed on: return numbers, texts, lists or dictionaries",
@@ -30,19 +30,19 @@ ADVICE = {
     "non_finite": "NaN or inf where the schema allows none: correct the task, or allow them for the array",
     "damaged_store": "its sample was damaged on disk: run the flow again",
     "infrastructure": "the cluster failed, not the file: run the flow again",
-    "worker_lost": "no file's fault: see the workers' own logs; fewer workers a host, or more memory for each",
+    "worker_lost": "not a file's fault: see the workers' logs; start fewer workers per host, or give each more memory",
     "vanished": "the file disappeared while the flow ran: put it back and run the flow again",
 }
 """What to do about a kind of failure."""
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all: temporary name, flush, rename.
+    """Write JSON completely or not at all: temporary name, flush, rename.
 
     Raises
     ------
     OutputFolderError
-        If the disk is full, or may not be written any more.
+        If the disk is full or no longer writable.
     """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
 
@@ -51,7 +51,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file like `write_json`."""
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     with writing(path):
-        # A name that is not UTF-8 has lone surrogates in Python: escaped, as JSON does it.
+        # A name that is not UTF-8 has lone surrogates in Python: they are escaped.
         with temporary.open("w", encoding="utf-8", errors="backslashreplace") as handle:
             handle.write(text)
             handle.flush()
@@ -60,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def durations(tasks: Sequence[TaskOutcome], total: float) -> dict[str, float]:
-    """HOOPS AI's ``Duration [seconds]``: total, its wrapper classes' names, and the user's task names."""
+    """Return HOOPS AI's ``Duration [seconds]``: by total, wrapper class and task name."""
     seconds: dict[str, float] = {"total": round(total, 3)}
     for task in tasks:
         seconds[task.task_class] = round(seconds.get(task.task_class, 0.0) + task.seconds, 3)
@@ -97,7 +97,7 @@ def flow_summary(
 
 
 def error_entries(errors: Sequence[ErrorRecord]) -> list[dict[str, Any]]:
-    """``error_summary.json``: the issue's keys first, HOOPS AI's behind."""
+    """Return the content of ``error_summary.json``, HOOPS AI's keys last."""
     return [
         {
             "file": error.file,

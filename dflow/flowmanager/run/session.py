@@ -1,4 +1,4 @@
-"""One ``process`` call from lock to report: the order of its parts."""
+"""One ``process`` call from lock to report."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from dflow.storage.paths import FlowPaths
 
 @dataclass(frozen=True, slots=True)
 class FlowResult:
-    """What a finished run hands to `Flow.process`."""
+    """The result of a finished run."""
 
     output: FlowOutput
     summary: dict[str, Any]
 
     def print_report(self) -> None:
-        """The table of counts and errors."""
+        """Print the tables of counts and errors."""
         print_report(self.output)
 
 
@@ -61,7 +61,7 @@ def run_flow(
     announce: Callable[[Callable[[], None]], None],
     retry_kinds: frozenset[str] | None = None,
 ) -> FlowResult:
-    """Run a wired flow; `announce` is given what cancels it, `retry_kinds` limits which failures are tried again."""
+    """Run a wired flow; `announce` is called with what cancels it, `retry_kinds` are the only failures tried again."""
     started = time.monotonic()
     pipeline = pipeline_fingerprint(settings)
     for task in settings.tasks:
@@ -81,12 +81,16 @@ def run_flow(
 
 
 def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
-    """The fingerprint of the flow's transforms, of custom tasks before them, and of what shapes their samples."""
+    """Return the fingerprint of the flow's transforms, of custom tasks before them, and of the sample's settings."""
     last = max((number for number, task in enumerate(settings.tasks) if task.kind == "transform"), default=-1)
-    return fingerprint(
-        [task.function for task in settings.tasks[: last + 1] if task.kind != "extract"],
-        {"sample": settings.sample, "storage_type": settings.storage_type, "versions": versions()},
-    )
+    parameters: dict[str, Any] = {
+        "sample": settings.sample,
+        "storage_type": settings.storage_type,
+        "versions": versions(),
+    }
+    if settings.strict_geometry:
+        parameters["strict_geometry"] = True
+    return fingerprint([task.function for task in settings.tasks[: last + 1] if task.kind != "extract"], parameters)
 
 
 @contextmanager
@@ -113,7 +117,7 @@ def _opened_run(
     pipeline: Fingerprint,
     listeners: Sequence[Listener],
 ) -> Iterator[FlowRun]:
-    """A run with its log, journal and engines; all are closed, and failures are written, however it ends."""
+    """Open a run with its log, journal and engines; all are closed, and failures are written, however it ends."""
     log = FlowLog(settings.paths.log)
     journal = Journal(settings.paths.state)
     timeline = Timeline()
@@ -140,7 +144,7 @@ def _opened_run(
 
 @dataclass(slots=True)
 class _Ended:
-    """What the chains and the export left: `items` hold one final record per item of the flow's samples."""
+    """The results of chains and export: `items` hold one final record per item of the flow's samples."""
 
     items: Sequence[ItemRecord]
     export: TaskOutcome | None
@@ -168,7 +172,7 @@ def _run_chains_and_export(run: FlowRun) -> _Ended:
 
 
 def _run_chains(run: FlowRun) -> None:
-    run.n_failed = 0
+    run.n_failed = run.n_untried = 0
     for chain in run.plan.chains:
         if chain.kind == "here":
             run.results[chain.steps[0].index] = run_here(run, chain.steps[0])
@@ -187,7 +191,7 @@ def _run_items(run: FlowRun, chain: Chain) -> None:
     work = ItemChain(run, chain, items)
     try:
         work.execute()
-    finally:  # failures before an early end are reported, too
+    finally:  # failures before an early end are reported as well
         run.results.update({result.step.index: result for result in work.results()})
 
 
@@ -216,8 +220,8 @@ def _why_empty(run: FlowRun, chain: Chain) -> str:
 def final_records(run: FlowRun) -> list[ItemRecord]:
     """Return one record per item of the flow's files: the last one of the chains that transform it, with its samples.
 
-    An item's samples are those its last store-taking task left; an item that a later task failed or skipped counts as
-    that.
+    An item's samples are those that its last task with a store left; an item that a later task failed or skipped counts
+    as failed or skipped.
     """
     counted = [chain for chain in run.plan.chains if chain.kind == "items" and chain.steps[0].task.kind == "transform"]
     if not counted:
@@ -263,18 +267,19 @@ def _report_early_end(run: FlowRun, status: str, error: BaseException) -> None:
     results = [run.results[step.index] for step in run.plan.steps if step.index in run.results]
     message = f"{type(error).__name__}: {error}"
     counts = _counts(final_records(run), 0)
+    counts = replace(counts, submitted=counts.submitted + run.n_untried, skipped=counts.skipped + run.n_untried)
     tasks = [result.outcome() for result in results]
     facts = _facts(run, tasks, counts, seconds=run.timeline.seconds, status=status, error=message)
     _write_facts(run.settings.paths, facts, is_work=_did_work(tasks))
 
 
 def _did_work(tasks: Sequence[TaskOutcome]) -> bool:
-    """Whether anything was made; sources are listed in every run."""
+    """Whether anything was made; listing sources does not count."""
     return any(not record.reused for task in tasks if task.kind != "extract" for record in task.records)
 
 
 def _write_facts(paths: FlowPaths, facts: Mapping[str, Any], *, is_work: bool) -> None:
-    """Write ``run.json``, and the report unless it is of a run that did work and this one did none."""
+    """Write ``run.json``, and the report unless this run did no work and there is a report of one that did."""
     write_json(paths.run_file, facts)
     if is_work or not paths.report.exists():
         write_text(paths.report, report_page(facts))

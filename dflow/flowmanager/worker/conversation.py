@@ -1,8 +1,8 @@
-"""`Supervisor`: sends items to a child process one at a time, and answers each whatever becomes of the child.
+"""`Supervisor`: sends items to a child process one at a time, and returns an answer whatever happens to the child.
 
 One request, one answer: the request is sent, the child is watched (its wall time, its memory, its life) until its last
-reply has arrived, and a child that fails at that is ended. Whose fault it was is certain: a request that the dead child
-had not read goes to another one.
+reply has arrived, and a child that exceeds its allowance is ended. The item at fault is certain: a request that the
+dead child had not read is sent to another one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from dflow.config import machine_share_bytes
 from dflow.flowmanager.plan.batch import Batch, Limits
 from dflow.flowmanager.worker import wire
 from dflow.flowmanager.worker.faults import Fault, describe_death, split_stack
-from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, descendants, machine_share_bytes, resident_bytes
+from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, descendants, resident_bytes
 from dflow.flowmanager.worker.processes import Child, ChildStartError, ForkServer
 
 POLL_SECONDS = 0.05
@@ -36,7 +37,7 @@ class CancelledError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Wall time of a request, wall time of each preview in it (not counted), memory of worker and child together."""
+    """Wall time of a request without its previews, memory of worker and child together, wall time of each preview."""
 
     seconds: float
     memory_bytes: int
@@ -45,9 +46,9 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request led to.
+    """The result of a request.
 
-    replies : the child's, in order; the last one is one of `wire.LAST` unless there is a fault
+    replies : the child's, in order; the last is one of `wire.LAST` unless there is a fault
     fault : why the child ended before its last reply
     output : the lines that were printed, without stacks
     seconds : wall time of the request
@@ -78,7 +79,7 @@ class Supervisor:
 
     @property
     def child_pid(self) -> int | None:
-        """The child's process id, None where there is no child now."""
+        """The child's process id, None while there is no child."""
         child = self._child
         return child.pid if child is not None and not child.has_ended else None
 
@@ -120,17 +121,19 @@ class Supervisor:
             child = self._living_child()
             if child.preparation is not self._preparation:
                 loading = self._load(child)
-                if loading.fault is not None:  # it could be loaded a moment ago
+                if loading.fault is not None:  # an earlier child could load it
                     message = f"while loading the task's function: {loading.fault.message}"
                     return replace(loading, fault=replace(loading.fault, message=message))
             child.n_items += 1
             answer = self._converse(child, request, allowance)
-            excused = not child.has_read_request and child.n_items > 1  # so that it ends where every child dies
+            excused = (
+                not child.has_read_request and child.n_items > 1
+            )  # a fresh child's fault counts: otherwise this would never end
             if answer.fault is None or not excused:
                 return answer
 
     def retire(self) -> None:
-        """End the child; the next item gets a fresh one."""
+        """End the child; the next item runs in a fresh one."""
         child, self._child = self._child, None
         if child is not None and not child.has_ended:
             child.end()
@@ -201,7 +204,7 @@ class Supervisor:
         return self._child
 
     def _is_worn(self, child: Child) -> bool:
-        """Whether it has had its share of items, or holds memory that it does not give back."""
+        """Whether it has run its number of items, or holds memory that it does not release."""
         limits = self._limits
         if child.n_items >= limits.max_files_per_child:
             return True
@@ -249,7 +252,7 @@ def _receive(
     allowance: Allowance,
     cancelled: threading.Event,
 ) -> Fault | None:
-    """Append replies to `replies` until the last one is there; the fault where an allowance is used up before."""
+    """Append replies to `replies` until the last has arrived; return the fault where an allowance is used up before."""
     clock, memory = _Clock(allowance), _Memory(child, allowance.memory_bytes)
     while True:
         for reply in child.wait(min(POLL_SECONDS, clock.remaining())):
@@ -275,7 +278,7 @@ def _is_complete(replies: Sequence[wire.Reply]) -> bool:
 
 
 def _finish(child: Child, last: wire.Reply) -> None:
-    """Note what the child's last reply says of it, and end a child that cannot serve another request."""
+    """Note the child's peak memory from its last reply, and end a child that cannot serve another request."""
     leaving = False
     if isinstance(last, wire.ItemDone):
         child.peak_bytes = max(child.peak_bytes, last.peak_bytes)
@@ -285,12 +288,12 @@ def _finish(child: Child, last: wire.Reply) -> None:
 
 
 def _lines(printed: str) -> tuple[str, ...]:
-    """What a request printed, without stacks."""
+    """Return the lines that a request printed, without stacks."""
     return tuple(split_stack(printed)[0].strip().splitlines()) if printed else ()
 
 
 class _Clock:
-    """Counts a request's wall time down; stands still during previews, which have their own."""
+    """Counts down a request's wall time; stops during previews, which have their own."""
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
@@ -298,11 +301,11 @@ class _Clock:
         self._left: float | None = None
 
     def remaining(self) -> float:
-        """Seconds until the time is up."""
+        """Return the seconds until the time is up."""
         return self._deadline - time.monotonic()
 
     def note(self, reply: wire.Reply) -> None:
-        """Stop at the beginning of a preview and go on at its end."""
+        """Stop at the start of a preview and continue at its end."""
         if isinstance(reply, wire.UnitDone) and reply.preview:
             self._left = self.remaining()
             self._deadline = time.monotonic() + self._allowance.preview_seconds
@@ -311,7 +314,7 @@ class _Clock:
             self._left = None
 
     def fault(self) -> Fault | None:
-        """The fault where the time is up."""
+        """Return the fault once the time is up."""
         if self.remaining() > 0.0:
             return None
         limit = self._allowance.seconds if self._left is None else self._allowance.preview_seconds
@@ -325,16 +328,16 @@ class _Memory:
         self._child = child
         self._budget_bytes = budget_bytes
         now = time.monotonic()
-        self._next_look = now + POLL_SECONDS
+        self._next_read = now + POLL_SECONDS
         self._next_tree = now + TREE_SECONDS
         self._descendants: list[int] = []
 
     def fault(self) -> Fault | None:
-        """The fault where too much is in use; looks at most every `POLL_SECONDS`."""
+        """Return the fault where too much is in use; reads memory at most every `POLL_SECONDS`."""
         now = time.monotonic()
-        if now < self._next_look:
+        if now < self._next_read:
             return None
-        self._next_look = now + POLL_SECONDS
+        self._next_read = now + POLL_SECONDS
         if now >= self._next_tree:
             self._next_tree = now + TREE_SECONDS
             self._descendants = descendants(self._child.pid)

@@ -160,7 +160,7 @@ def test_an_array_of_another_group_is_found_with_a_log_line(
         (lambda ds: ds["face_areas"].max() > 3, "neither files nor rows"),
         (lambda ds: True, "returned bool"),
         (lambda ds: np.isin(ds["face_types"], [1, 2]), "returned ndarray.*isin"),
-        (lambda ds: ds["nope"] > 1, "cannot be evaluated.*nope.*It may name: .*face_areas"),
+        (lambda ds: ds["nope"] > 1, "cannot be evaluated.*nope.*It may use: .*face_areas"),
         (lambda ds: ds["face_areas"] > 1 and ds["face_count"] > 1, "use|&"),
         (lambda ds: 1 / 0, "division by zero"),
     ],

@@ -51,6 +51,8 @@ def entry(kind: str = "") -> Entry:
         (entry("exception"), OLD, WANTED, "redo", "failed before"),
         (entry("timeout"), OLD, WANTED, "reuse", ""),
         (entry("timeout"), OLD, replace(WANTED, timeout_seconds=600.0), "redo", "allowance"),
+        (entry("too_big"), OLD, WANTED, "reuse", ""),
+        (entry("too_big"), OLD, replace(WANTED, memory_bytes=8 << 30), "redo", "allowance"),
         (entry("out_of_memory"), OLD, replace(WANTED, memory_bytes=10**9), "redo", "allowance"),
     ],
 )

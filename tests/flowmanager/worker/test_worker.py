@@ -251,6 +251,11 @@ def own_count(path, cad_loader, storage):
     storage.save_metadata("body_count", 98)
 
 
+def whole(read_path: str) -> dict[str, Any]:
+    """What is recorded of shapes without a defect."""
+    return {"read_path": read_path, "n_defects": 0, "defect_names": "none"}
+
+
 def values_of(record: ItemRecord) -> dict[str, Any]:
     return record.samples[0].value_map()
 
@@ -258,13 +263,13 @@ def values_of(record: ItemRecord) -> dict[str, Any]:
 def test_counts_of_the_opened_model_are_recorded(tmp_path, part):
     batch = make_batch(open_only, [part], tmp_path, "item", "cad_loader", "storage")
     (record,) = worker.run_batch(batch).items
-    assert values_of(record) == {"face_count": 6, "edge_count": 12, "body_count": 1}
+    assert values_of(record) == {"face_count": 6, "edge_count": 12, "body_count": 1, **whole("text")}
 
 
 def test_a_users_count_wins(tmp_path, part):
     batch = make_batch(own_count, [part], tmp_path, "item", "cad_loader", "storage")
     (record,) = worker.run_batch(batch).items
-    assert values_of(record) == {"face_count": 99, "edge_count": 12, "body_count": 98}
+    assert values_of(record) == {"face_count": 99, "edge_count": 12, "body_count": 98, **whole("text")}
 
 
 def open_all(paths, cad_loader, storage):
@@ -291,8 +296,10 @@ def test_a_file_that_is_opened_again_counts_once_and_different_files_add_up(tmp_
     opened = [[*first, *first], [*first, *second, *first]]
     batch = make_batch(open_all, opened, tmp_path, "item", "cad_loader", "storage")
     alone, both = worker.run_batch(batch).items
-    assert values_of(alone) == {"face_count": 6, "edge_count": 12, "body_count": 1}
-    assert values_of(both) == {"face_count": 18, "edge_count": 36, "body_count": 3}
+    path = "none" if kind == "brep" else "text"
+    assert values_of(alone) == {"face_count": 6, "edge_count": 12, "body_count": 1, **whole(path)}
+    paths = ", ".join(sorted([path, "planar"]))
+    assert values_of(both) == {"face_count": 18, "edge_count": 36, "body_count": 3, **whole(paths)}
 
 
 def open_links(path, cad_loader, storage):
