@@ -232,7 +232,7 @@ def refuse_unless_one_solid(brep: BrepAccess, network: str) -> None:
         sheets = brep.n_bodies - brep.n_solids
         raise GeometryError(
             f"{network} takes one solid, and the shape has {brep.n_solids} solids and {sheets} sheet bodies; encode "
-            f"every solid on its own: get_brep(body_index), or per_body=True in the task"
+            "every solid on its own: get_brep(body_index), or create_flow(sample='body')"
         )
     if not brep.is_closed():
         raise GeometryError(
