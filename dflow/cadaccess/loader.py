@@ -125,6 +125,9 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
             return _build_mended(path, content, cad_format, moved, "", started), ""
         model = _build_model(path, content, cad_format, moved, "", started)
         defect = model.check()
+        if defect and healing.align_turns(moved.shape):
+            model = _build_model(path, content, cad_format, moved, "", started)
+            defect = model.check()
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):
             raise

@@ -303,7 +303,7 @@ class DatasetExplorer:
         column = find_column(self._store, key, group)
         bins = bins_or_categories
         if bins is not None and not isinstance(bins, (int, np.integer)) and column.dtype.kind in "iub":
-            bins = np.asarray(self._vocabularies.codes(column.name, bins, group=column.group))  # type: ignore[arg-type]  # a sequence
+            bins = np.asarray(self._vocabularies.codes(column.name, bins, group=column.group))
             order = np.argsort(bins)
             counts, _ = membership(self._store, column, None, binning=category_bins(bins[order]))
             counts, categories = counts[:, np.argsort(order)], bins

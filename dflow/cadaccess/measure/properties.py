@@ -107,9 +107,9 @@ def _middle_of_corners(tables: ShapeTables, row: int) -> np.ndarray:
 def edge_lengths(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray) -> np.ndarray:
     """(E,) float64, mm."""
     known = tables.edges.evaluable[edge_rows]
-    out = np.empty(len(edge_rows))
+    out = np.zeros(len(edge_rows))
     out[known] = curve_lengths(tables.edges, edge_rows[known])
-    for i in np.flatnonzero(~known).tolist():
+    for i in np.flatnonzero(~known & ~tables.edge_degenerate[edge_rows]).tolist():
         out[i] = kernel.edge_length(int(edge_rows[i]))
     return out
 

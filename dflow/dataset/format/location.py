@@ -71,9 +71,8 @@ def locate(
         named = _named_parts(Path(os.path.abspath(flow_file)))
     data = _absolute(dataset) or named["flow_data"]
     if data is None:
-        raise FlowFileError(
-            f"{flow_file} names no dataset (flow_data): {_why_no_dataset(read_flow_file(str(flow_file)))}"
-        )
+        assert flow_file is not None
+        raise FlowFileError(f"{flow_file} names no dataset (flow_data): {_why_no_dataset(read_flow_file(flow_file))}")
     root = data.parent if flow_file is None else Path(os.path.abspath(flow_file)).parent
     info = _table(_absolute(infoset) or named["flow_info"], data, INFOSET_SUFFIX)
     attributes = _table(_absolute(attribset) or named["flow_attributes"], data, ATTRIBSET_SUFFIX)
