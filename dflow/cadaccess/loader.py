@@ -146,13 +146,21 @@ def _build_mended(
     as_stored = moved.healing == "none"
     turned = defects.has_turned_shells(model.get_brep(), cavities_only=as_stored)
     if turned and healing.turn_shells(moved.shape, outward=not as_stored):
-        return _build_model(path, content, cad_format, moved, fallback, started)
+        return _build_model(path, content, cad_format, moved, fallback, started, is_whole=True)
     return model
 
 
 def _build_model(
-    path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
+    path: Path,
+    content: bytes,
+    cad_format: CadFormat,
+    moved: Transfer,
+    fallback: str,
+    started: float,
+    *,
+    is_whole: bool = False,
 ) -> CadModel:
+    """Return the model of a shape; `is_whole` : no face of a STEP file is missing, which is checked otherwise."""
     shape, code = placement.encode_in_place(path, moved.shape)
     bare = sum(face.surface == 0 for face in code.faces.values())
     if bare or (not code.faces and cad_format is CadFormat.STEP and b"TESSELLATED_" in content):
@@ -163,7 +171,7 @@ def _build_model(
     if not (code.faces or code.edges or code.points):
         raise NoGeometryError(f"{path}: the file is readable but holds no faces, edges or points")
     is_step = cad_format is CadFormat.STEP
-    if is_step:
+    if is_step and not is_whole:
         _check_all_came(path, content, moved, len(code.faces))
     source = Source(
         path=str(path),
