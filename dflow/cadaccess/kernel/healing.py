@@ -15,10 +15,12 @@ from functools import cache
 from typing import Literal
 
 from OCP.BRep import BRep_Builder, BRep_Tool
+from OCP.BRepBuilderAPI import BRepBuilderAPI_Copy
 from OCP.BRepGProp import BRepGProp
 from OCP.collections import DataMap_TCollection_AsciiString_TCollection_AsciiString as StringMap
 from OCP.collections import IndexedMap_TopoDS_Shape_TopTools_ShapeMapHasher as ShapeMap
 from OCP.GProp import GProp_GProps
+from OCP.ShapeFix import ShapeFix_Shape
 from OCP.TCollection import TCollection_AsciiString
 from OCP.TopAbs import TopAbs_FORWARD, TopAbs_SHELL, TopAbs_SOLID
 from OCP.TopExp import TopExp
@@ -130,6 +132,13 @@ def parameters(level: Healing) -> StringMap | None:
             TCollection_AsciiString(f"FixShape.{mode}"), TCollection_AsciiString("1" if mode in chosen else "0")
         )
     return values
+
+
+def heal(shape: TopoDS_Shape) -> TopoDS_Shape:
+    """Return a copy of a shape, healed with the kernel's defaults."""
+    fix = ShapeFix_Shape(BRepBuilderAPI_Copy(shape).Shape())
+    fix.Perform()
+    return fix.Shape()
 
 
 def turn_shells(shape: TopoDS_Shape, *, outward: bool) -> bool:
