@@ -171,8 +171,6 @@ class Free(Patch):
         self.adaptor = adaptor
         self.analysis = ShapeAnalysis_Surface(BRep_Tool.Surface_s(face))
         self.gap = 0.0
-        wide = [adaptor.FirstUParameter(), adaptor.LastUParameter()]
-        tall = [adaptor.FirstVParameter(), adaptor.LastVParameter()]
         surface = self.analysis.Surface()
         own = surface.Bounds()
         finite = [abs(end) < 1e50 for end in own]
@@ -182,10 +180,21 @@ class Free(Patch):
             own[1] - own[0] if all(finite[:2]) and surface.IsUClosed() else 0.0,
             own[3] - own[2] if all(finite[2:]) and surface.IsVClosed() else 0.0,
         )
-        spans = [max(_PIECES, 2 * n) for n in (_n_spans(adaptor, "U"), _n_spans(adaptor, "V"))]
-        self.steps = ((wide[1] - wide[0]) / spans[0], (tall[1] - tall[0]) / spans[1])
-        if adaptor.GetType() == SurfaceType.GeomAbs_SurfaceOfExtrusion:
-            self.steps = (self.steps[0], math.inf)
+        self.spans = (_n_spans(adaptor, "U"), _n_spans(adaptor, "V"))
+        self.fit(np.array([[own[0], own[2]], [own[1], own[3]]]))
+
+    def fit(self, uv: np.ndarray) -> None:
+        """Set the steps for a face whose boundary has points uv : (n, 2)."""
+        straight_v = self.adaptor.GetType() == SurfaceType.GeomAbs_SurfaceOfExtrusion
+        sizes = np.ptp(uv, axis=0).tolist()
+        whole = [own[1] - own[0] for own in (self.u_limits, self.v_limits)]
+        steps = [math.inf, math.inf]
+        for axis in range(1 if straight_v else 2):
+            parts = [size / _PIECES for size in (sizes[axis], whole[axis]) if 0 < size < 1e50]
+            if self.spans[axis] > 1:
+                parts.append(whole[axis] / (2 * self.spans[axis]))
+            steps[axis] = min(parts, default=math.inf)
+        self.steps = (steps[0], steps[1])
 
     def points(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         at = gp_Pnt()
@@ -212,9 +221,15 @@ class Free(Patch):
 
 
 def _n_spans(adaptor: BRepAdaptor_Surface, axis: str) -> int:
-    if adaptor.GetType() != SurfaceType.GeomAbs_BSplineSurface:
-        return 1
-    return int(getattr(adaptor, f"Nb{axis}Knots")()) - 1
+    """How many polynomials a surface consists of along an axis, as far as it has them."""
+    kind = adaptor.GetType()
+    if kind == SurfaceType.GeomAbs_BSplineSurface:
+        return int(getattr(adaptor, f"Nb{axis}Knots")()) - 1
+    if (kind, axis) in ((SurfaceType.GeomAbs_SurfaceOfExtrusion, "U"), (SurfaceType.GeomAbs_SurfaceOfRevolution, "V")):
+        curve = adaptor.BasisCurve()
+        if curve.GetType() == CurveType.GeomAbs_BSplineCurve:
+            return int(curve.NbKnots()) - 1
+    return 1
 
 
 def _xyz(item: object) -> np.ndarray:
@@ -592,6 +607,8 @@ def _triangles(patch: Patch, lines: list[np.ndarray], level: int) -> Triangles:
     directed = _loop_chords(patch, lines)
     if isinstance(patch, Round) and patch.kind == SurfaceType.GeomAbs_Cone and len(directed):
         _bound_by_apex(patch, directed)
+    if isinstance(patch, Free) and len(directed):
+        patch.fit(directed.reshape(-1, 2))
     strips = _strips(patch, directed, level)
     if not np.isfinite(np.concatenate([strips.low0, strips.high0])).all():
         return Triangles(np.zeros((0, 3, 3)), math.inf)

@@ -6,6 +6,7 @@ bound. Every file is compared in a process of its own, which the kernel may cras
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import math
 import multiprocessing
@@ -402,6 +403,7 @@ def compare_files(files: Iterable[Path], every_face: bool = False) -> Iterator[F
 
 
 def _work(path: Path, every_face: bool, pipe: Connection) -> None:
+    faulthandler.disable()  # a crash of the kernel is a result
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 10))
     compare(path, every_face, pipe.send)
     pipe.close()
