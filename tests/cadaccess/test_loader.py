@@ -14,11 +14,10 @@ import pytest
 from OCP.BRep import BRep_Builder
 from OCP.BRepBuilderAPI import BRepBuilderAPI_MakeEdge, BRepBuilderAPI_MakeWire
 from OCP.collections import IndexedMap_TopoDS_Shape_TopTools_ShapeMapHasher
-from OCP.gp import gp_Circ, gp_Pnt, gp_Trsf, gp_Vec
+from OCP.gp import gp_Circ, gp_Pnt
 from OCP.IGESControl import IGESControl_Writer
 from OCP.TopAbs import TopAbs_EDGE, TopAbs_FACE
 from OCP.TopExp import TopExp, TopExp_Explorer
-from OCP.TopLoc import TopLoc_Location
 from OCP.TopoDS import TopoDS, TopoDS_Shape
 
 from dflow.cadaccess import CadLoader, HOOPSLoader, HOOPSTools, loader
