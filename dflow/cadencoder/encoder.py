@@ -306,7 +306,8 @@ class BrepEncoder:
         RecipeError
             If there is no such recipe, network or option, or no such value of the option.
         GeometryError
-            If the shape is not one closed solid and a network is asked for; if an array has NaN or inf where the data dictionary allows none, or numbers beyond the stored dtype.
+            If the shape is not one closed solid and a network is asked for; if an array has NaN or inf where the data
+            dictionary allows none, or numbers beyond the stored dtype.
         TooBigError
             If the recipe's face-pair arrays would need more than `max_pair_bytes` together; nothing is saved then.
         """
