@@ -347,7 +347,7 @@ def _is_mapped_from_origin(text: _Text, item: bytes) -> bool:
     """Return whether a mapped item's source has the origin with the axes of space as its own placement."""
     source = _REFERENCE.search(item)
     found = source and _MAP.match(text.content, text.find(source.group()))
-    place = found and re.compile(_PLACEMENT % found.group(1)).match(text.content, text.find(b"#" + found.group(1)))
+    place = found and _PLACEMENT.match(text.content, text.find(b"#" + found.group(1)))
     if not place:
         return False
     point, axis, across = (
