@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,11 @@ class FlowRun:
         )
         stop.add_note(first[0].traceback)
         raise stop
+
+    def note_shapes(self, samples: Iterable[SampleRecord]) -> None:
+        """Count the shapes of samples that will be merged; see `FileShapes.note`."""
+        if self.settings.export:
+            self.file_shapes.note(samples)
 
     def _is_ready(self, source: Source) -> bool:
         return source.step == FLOW_INPUT or source.step in self.results
