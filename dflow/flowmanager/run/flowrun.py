@@ -24,7 +24,7 @@ from dflow.flowmanager.reports.timeline import Timeline
 from dflow.flowmanager.run.engines import Engines
 from dflow.flowmanager.run.fileshapes import FileShapes
 from dflow.flowmanager.run.functions import pack_function, pack_here
-from dflow.records import ErrorRecord, ItemRecord, SampleLayout, cause
+from dflow.records import ErrorRecord, ItemRecord, SampleLayout, SampleRecord, cause
 
 OWN_KINDS = frozenset({"exception", "schema"})
 """Failures that come from the user's own code, not from a file."""
