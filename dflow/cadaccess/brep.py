@@ -13,8 +13,7 @@ from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import Spline, SplineSurface
 from dflow.cadaccess.kernel.shape import KernelShape
-from dflow.cadaccess.measure import area_sampling, coedges, moments, properties, sampling, trimming
-from dflow.cadaccess.measure import bounds as boxes
+from dflow.cadaccess.measure import area_sampling, bounding_box, coedges, moments, properties, sampling, trimming
 from dflow.cadaccess.measure.area_sampling import Trapezoids
 from dflow.cadaccess.measure.moments import Moments
 from dflow.cadaccess.measure.trimming import Chords
@@ -411,7 +410,7 @@ class Brep:
 
     @cached_property
     def _bounding_box(self) -> np.ndarray:
-        return _frozen(boxes.bounding_box(self._tables, self._kernel, self.chords, self._uv_bounds))
+        return _frozen(bounding_box.bounding_box(self._tables, self._kernel, self.chords, self._uv_bounds))
 
     @cached_property
     def _volume_and_centroid(self) -> tuple[float, np.ndarray]:

@@ -62,6 +62,14 @@ class BrepEncoder:
     """
 
     def __init__(self, brep: BrepAccess, storage: DataStorage | None = None) -> None:
+        if not hasattr(brep, "n_faces"):
+            advice = "pass model.get_brep()" if hasattr(brep, "get_brep") else "the brep is CadModel.get_brep()"
+            raise TypeError(f"BrepEncoder(brep, storage): brep is {type(brep).__name__}, expected a Brep; {advice}")
+        if not (storage is None or hasattr(storage, "save_data")):
+            raise TypeError(
+                f"BrepEncoder(brep, storage): storage is {type(storage).__name__}, expected a DataStorage or None; "
+                "pass the task's parameter `storage`"
+            )
         self._features = BrepFeatures(brep)
         self._storage = storage
 

@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,17 @@ class DataStorage(ABC):
         self._by_name: dict[str, str] = {}  # the key of each array that was saved without a group, in order of saving
         self._closed = False
         self._n_writes = 0
+
+    if not TYPE_CHECKING:  # for a type checker a missing attribute stays an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise the error of a missing attribute; advise where the storage is used as the CAD loader."""
+            if name in ("create_from_file", "get_model"):
+                raise AttributeError(
+                    f"the storage has no {name!r}, which is the CAD loader's: the loader is injected as the parameter "
+                    "`cad_loader`, the storage as `storage`"
+                )
+            return object.__getattribute__(self, name)
 
     # Methods of an implementation.
 
