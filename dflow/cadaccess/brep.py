@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -13,13 +13,16 @@ from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import Spline, SplineSurface
 from dflow.cadaccess.kernel.shape import KernelShape
-from dflow.cadaccess.measure import area_sampling, coedges, moments, properties, sampling, trimming
-from dflow.cadaccess.measure import bounds as boxes
+from dflow.cadaccess.measure import area_sampling, bounding_box, coedges, moments, properties, sampling, trimming
 from dflow.cadaccess.measure.area_sampling import Trapezoids
 from dflow.cadaccess.measure.moments import Moments
 from dflow.cadaccess.measure.trimming import Chords
 from dflow.cadaccess.topology import Topology
-from dflow.errors import GeometryError
+from dflow.errors import CadError, GeometryError
+from dflow.notebook import object_html
+
+DRAWN_FACES = 5000
+"""The largest number of faces of which a picture is drawn in a notebook: a larger shape would take seconds."""
 
 _FACE_CODE = np.full(12, 16, np.int32)
 _FACE_CODE[[1, 2, 3, 4, 5]] = [0, 1, 2, 3, 4]
@@ -69,6 +72,38 @@ class Brep:
 
     def __repr__(self) -> str:
         return f"Brep(n_faces={self.n_faces}, n_edges={self.n_edges}, n_bodies={self.n_bodies})"
+
+    def _repr_html_(self) -> str:
+        return self.to_html("Brep")
+
+    def to_html(self, title: str, facts: Iterable[tuple[str, str]] = ()) -> str:
+        """Return HTML for a notebook: a picture (of up to `DRAWN_FACES` faces), counts, area and volume.
+
+        Parameters
+        ----------
+        title : the first line
+        facts : further names and values for the table
+        """
+        rows = [
+            *facts,
+            ("bodies", f"{self.n_bodies:,}"),
+            ("faces", f"{self.n_faces:,}"),
+            ("edges", f"{self.n_edges:,}"),
+        ]
+        try:
+            rows += [("area", f"{self.area():.6g} mm²"), ("volume", f"{self.volume():.6g} mm³")]
+            png = self._picture() if 0 < self.n_faces <= DRAWN_FACES else None
+        except CadError as error:
+            return object_html(title, rows, note=str(error))
+        return object_html(title, rows, png=png)
+
+    def _picture(self) -> bytes:
+        from dflow.cadaccess.tessellation import mesh  # both load numba, which reading and encoding do not need
+        from dflow.render.png import encode_png
+        from dflow.render.sample import render_image
+
+        triangles = mesh.mesh_shape(self.tables, self.chords, lambda: self.kernel)
+        return encode_png(render_image(triangles, size=(200, 200)))
 
     @property
     def tables(self) -> ShapeTables:
@@ -375,7 +410,7 @@ class Brep:
 
     @cached_property
     def _bounding_box(self) -> np.ndarray:
-        return _frozen(boxes.bounding_box(self._tables, self._kernel, self.chords, self._uv_bounds))
+        return _frozen(bounding_box.bounding_box(self._tables, self._kernel, self.chords, self._uv_bounds))
 
     @cached_property
     def _volume_and_centroid(self) -> tuple[float, np.ndarray]:

@@ -71,7 +71,7 @@ def _rechain(rows: list[int], start: np.ndarray, end: np.ndarray, following: np.
     for row in rows:
         successor = stored[row]
         if successor not in free or start[successor] != end[row]:
-            successor = next((r for r in free if start[r] == end[row]), -1)
+            successor = next((r for r in free if start[r] == end[row] and r != row), -1)
         if successor < 0:
             waiting.append(row)
             continue

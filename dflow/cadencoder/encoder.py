@@ -18,6 +18,7 @@ from dflow.cadencoder.networks import find_network, pack_network, refuse_unless_
 from dflow.cadencoder.options import AngleKind, EncodeOptions, PointMethod
 from dflow.cadencoder.recipes import find_recipe
 from dflow.errors import GeometryError, RecipeError, TooBigError
+from dflow.notebook import object_html
 from dflow.schema import ArraySpec, FieldSpec, GroupSpec, Schema, resolve_array, standard_array, standard_group
 from dflow.storage import DataStorage
 
@@ -71,6 +72,13 @@ class BrepEncoder:
             )
         self._features = BrepFeatures(brep)
         self._storage = storage
+
+    def __repr__(self) -> str:
+        return f"BrepEncoder({self.brep!r}, {self._storage!r})"
+
+    def _repr_html_(self) -> str:
+        parts: list[Any] = [part for part in (self.brep, self._storage) if hasattr(part, "_repr_html_")]
+        return object_html(repr(self), ()) + "".join(part._repr_html_() for part in parts)
 
     @property
     def brep(self) -> BrepAccess:

@@ -59,7 +59,7 @@ def _uvnet(arrays: Mapping[str, Array]) -> dict[str, Array]:
         "e": _zeroed(arrays["graph/arc_u_grids"]),
         "src": arrays["graph/edges_source"],
         "dst": arrays["graph/edges_destination"],
-        "n_solids": np.int32(1),
+        "n_solids": np.array(1, np.int32),
     }
 
 
@@ -82,7 +82,7 @@ def _aagnet(arrays: Mapping[str, Array]) -> dict[str, Array]:
     features = _edge_features(arrays)[arrays["graph/arc_edge"]]
     return {
         "edges": np.stack([arrays[key] for key in _ARCS]),
-        "num_nodes": np.int32(len(arrays["faces/face_types"])),
+        "num_nodes": np.array(len(arrays["faces/face_types"]), np.int32),
         "graph_face_attr": np.concatenate([_face_features(arrays), arrays["faces/face_centroids"]], axis=1),
         "graph_face_grid": _channels_first(arrays["faces/face_uv_grids"]),
         # The published feature list names the two B-spline features a second time.
@@ -232,7 +232,7 @@ def refuse_unless_one_solid(brep: BrepAccess, network: str) -> None:
         sheets = brep.n_bodies - brep.n_solids
         raise GeometryError(
             f"{network} takes one solid, and the shape has {brep.n_solids} solids and {sheets} sheet bodies; encode "
-            f"every solid on its own: get_brep(body_index), or per_body=True in the task"
+            "every solid on its own: get_brep(body_index), or create_flow(sample='body')"
         )
     if not brep.is_closed():
         raise GeometryError(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflow.errors import BadKeyError, KeyNotFoundError, SchemaError, StorageError
+from dflow.notebook import object_html
 from dflow.schema import (
     FILE_GROUP,
     NanPolicy,
@@ -528,6 +529,17 @@ class DataStorage(ABC):
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self.array_keys())} arrays"
         return f"{type(self).__name__}({state})"
+
+    def _repr_html_(self) -> str:
+        if self._closed:
+            return object_html(repr(self), ())
+        dimensions = self.dimensions()
+        rows: list[tuple[object, ...]] = []
+        for key, (dtype, shape) in self.array_types().items():
+            sizes = (f"{dim}: {size}" for dim, size in zip(dimensions[key], shape, strict=True))
+            rows.append((key, ", ".join(sizes) or "scalar", dtype))
+        rows += [(key, "metadata", str(value)[:60]) for key, value in self.get_metadata().items()]
+        return object_html(repr(self), rows, head=("key", "dimensions", "type, or value"))
 
 
 def _as_schema(schema: Mapping[str, Any] | Schema | SchemaBuilder) -> Schema:

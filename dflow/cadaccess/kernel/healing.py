@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from OCP.BRep import BRep_Builder, BRep_Tool
 from OCP.BRepAdaptor import BRepAdaptor_Surface
+from OCP.BRepBuilderAPI import BRepBuilderAPI_Copy
 from OCP.BRepGProp import BRepGProp
 from OCP.BRepTools import BRepTools
 from OCP.collections import DataMap_TCollection_AsciiString_TCollection_AsciiString as StringMap
@@ -25,6 +26,7 @@ from OCP.collections import IndexedMap_TopoDS_Shape_TopTools_ShapeMapHasher as S
 from OCP.Geom2d import Geom2d_Curve
 from OCP.gp import gp_Vec2d
 from OCP.GProp import GProp_GProps
+from OCP.ShapeFix import ShapeFix_Shape
 from OCP.TCollection import TCollection_AsciiString
 from OCP.TopAbs import (
     TopAbs_FACE,
@@ -158,6 +160,13 @@ def parameters(level: Healing, bridged: bool = True) -> StringMap | None:
             TCollection_AsciiString(f"FixShape.{mode}"), TCollection_AsciiString("1" if mode in chosen else "0")
         )
     return values
+
+
+def heal(shape: TopoDS_Shape) -> TopoDS_Shape:
+    """Return a copy of a shape, healed with the kernel's defaults."""
+    fix = ShapeFix_Shape(BRepBuilderAPI_Copy(shape).Shape())
+    fix.Perform()
+    return fix.Shape()
 
 
 def turn_shells(shape: TopoDS_Shape, *, outward: bool) -> bool:

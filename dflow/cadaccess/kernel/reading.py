@@ -63,7 +63,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
     ----------
     path : names the file in errors; it is not opened.
     level : how far to heal a STEP file; by default as little as its surfaces allow. IGES is healed fully (its reader
-        builds the topology), BREP files come as they are.
+        builds the topology), BREP files come as they are by default.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
             return _transfer_step(path, content, level or healing.first_level(content))
         if cad_format is CadFormat.IGES:
             return _transfer_iges(path, content)
-        return _read_brep(path, content, binary=cad_format is CadFormat.BINARY_BREP)
+        return _read_brep(path, content, level, binary=cad_format is CadFormat.BINARY_BREP)
     except CadError:
         raise
     except Exception as error:  # every OCCT exception derives from it, with no common base of its own
@@ -128,7 +128,7 @@ def _transfer_roots(path: Path, reader: STEPControl_Reader | IGESControl_Reader)
     return shape
 
 
-def _read_brep(path: Path, content: bytes, *, binary: bool) -> Transfer:
+def _read_brep(path: Path, content: bytes, level: Healing | None, *, binary: bool) -> Transfer:
     shape = TopoDS_Shape()
     if binary:
         BinTools.Read_s(shape, io.BytesIO(content))
@@ -137,7 +137,7 @@ def _read_brep(path: Path, content: bytes, *, binary: bool) -> Transfer:
     if shape.IsNull():
         raise UnreadableFileError(f"{path}: the BREP reader cannot parse it (damaged or truncated)")
     BRepTools.Clean_s(shape, True)
-    return Transfer(shape, "none")
+    return Transfer(healing.heal(shape), "full") if level == "full" else Transfer(shape, "none")
 
 
 def _why_unreadable_step(content: bytes) -> str:

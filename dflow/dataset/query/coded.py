@@ -13,7 +13,7 @@ Translate = Callable[[Iterable[Any]], list[Any]]
 """Replaces words among values by codes; raises `QueryError` for unknown ones."""
 
 
-class CodedDataset(xr.Dataset):  # type: ignore[no-untyped-call]
+class CodedDataset(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subclass__ has no types
     """A Dataset whose variables are `CodedArray`; ``<name>_label`` is another name of a variable with a vocabulary."""
 
     __slots__ = ("groups", "vocabularies")
@@ -37,7 +37,7 @@ class CodedDataset(xr.Dataset):  # type: ignore[no-untyped-call]
         return CodedArray.of(array, lambda values: vocabularies.codes(key, values, group=group))
 
 
-class CodedArray(xr.DataArray):  # type: ignore[no-untyped-call]
+class CodedArray(xr.DataArray):  # type: ignore[no-untyped-call]  # the same
     """A column as it is stored, which can be compared with words: ``==``, ``!=`` and `isin`.
 
     Results of arithmetic are plain numbers, which cannot.

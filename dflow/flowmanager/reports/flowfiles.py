@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dflow.flowmanager.history.folder import writing
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS
+from dflow.flowmanager.reports.declarations import Declarations
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
 from dflow.records import ErrorRecord
 from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
@@ -76,6 +77,7 @@ def flow_summary(
     tasks: Sequence[TaskOutcome],
     counts: Counts,
     *,
+    declarations: Declarations,
     specifications: Mapping[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
@@ -93,6 +95,8 @@ def flow_summary(
         "failed": counts.failed,
         "samples": counts.samples,
         "error_distribution": dict(sorted(Counter(e.exception or e.kind for e in errors).items())),
+        "declared_not_saved": _pairs(declarations.not_saved),
+        "saved_not_declared": _pairs(declarations.not_declared),
         "Flow Specifications": dict(specifications),
     }
 
@@ -120,6 +124,10 @@ def error_entries(errors: Sequence[ErrorRecord]) -> list[dict[str, Any]]:
         }
         for error in errors
     ]
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"name": name, "nearest": nearest} for name, nearest in pairs]
 
 
 def _relative(paths: FlowPaths, path: Path) -> str | None:

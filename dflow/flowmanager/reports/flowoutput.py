@@ -124,6 +124,12 @@ class FlowOutput:
         lines += [f"  {task.name:20} {task.seconds:8.2f} s  {len(task.errors)} errors" for task in self.task_instances]
         lines += [f"  {count} workers on {host} were lost: {why}" for host, count, why in by_host(self.worker_deaths)]
         lines += [f"  {count} x {reason}" for reason, count in frequent_errors(self.errors)]
+        for key, fault in (
+            ("declared_not_saved", "declared, not saved"),
+            ("saved_not_declared", "saved, not declared"),
+        ):
+            if entries := self.summary_data.get(key):
+                lines.append(f"  {fault}: {', '.join(entry['name'] for entry in entries)}")
         lines += [counts.verdict] if counts.verdict else []
         return "\n".join(lines)
 

@@ -22,6 +22,7 @@ from dflow.flowmanager.plan.settings import FlowSettings
 from dflow.flowmanager.plan.tasks import EXPORT_TASK, listed
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Chain, Plan
 from dflow.flowmanager.reports.console import print_report
+from dflow.flowmanager.reports.declarations import compare_declarations
 from dflow.flowmanager.reports.flowfiles import error_entries, flow_summary, write_json, write_text
 from dflow.flowmanager.reports.flowlog import FlowLog
 from dflow.flowmanager.reports.flowoutput import Counts, FlowOutput, TaskOutcome
@@ -251,7 +252,20 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
         rejected = [i for i in ended.items if i.error is not None and i.error.task == EXPORT_TASK]
         tasks.append(replace(ended.export, records=tuple(rejected)))
     seconds = time.monotonic() - started
-    summary = flow_summary(paths, tasks, counts, specifications=settings.specifications(), seconds=seconds)
+    declarations = compare_declarations([s for item in ended.items if item.status == "succeeded" for s in item.samples])
+    summary = flow_summary(
+        paths,
+        tasks,
+        counts,
+        declarations=declarations,
+        specifications=settings.specifications(),
+        seconds=seconds,
+    )
+    for name, near in declarations.not_saved:
+        hint = f"; nearest saved name: {near}" if near else ""
+        run.log.write(
+            f"The schema declares {name}, but no file saved it: all its rows are fill values{hint}", "WARNING"
+        )
     errors = [error for task in tasks for error in task.errors]
     deaths = run.engines.deaths()
     write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)]))

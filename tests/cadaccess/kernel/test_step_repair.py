@@ -109,13 +109,13 @@ def test_a_normal_text_is_prepared_to_itself() -> None:
 def test_a_unit_of_a_unit_is_stated_as_a_multiple_of_the_millimetre() -> None:
     text = StepText()
     inch = text.converted("INCH", f"LENGTH_MEASURE_WITH_UNIT(LENGTH_MEASURE(25.4),{text.add(MILLIMETRE)})")
-    mil = text.converted("MIL", f"LENGTH_MEASURE_WITH_UNIT(LENGTH_MEASURE(0.001),{inch})")
-    text.product("p", text.shape(text.context(mil, RADIAN), text.placement(), text.box()))
+    half = text.converted("HALF", f"LENGTH_MEASURE_WITH_UNIT(LENGTH_MEASURE(0.5),{inch})")
+    text.product("p", text.shape(text.context(half, RADIAN), text.placement(), text.box()))
     found = prepare(PATH, text.text().encode())
-    unit = _statement(found, b"'MIL'")
-    measure = re.search(rb"CONVERSION_BASED_UNIT\('MIL',(#\d+)\)", unit)
+    unit = _statement(found, b"'HALF'")
+    measure = re.search(rb"CONVERSION_BASED_UNIT\('HALF',(#\d+)\)", unit)
     assert measure is not None
-    base = re.search(rb"%s=LENGTH_MEASURE_WITH_UNIT\(LENGTH_MEASURE\(0\.0254\d*\),(#\d+)\);" % measure.group(1), found)
+    base = re.search(rb"%s=LENGTH_MEASURE_WITH_UNIT\(LENGTH_MEASURE\(12\.7\),(#\d+)\);" % measure.group(1), found)
     assert base is not None
     assert b"%s=(LENGTH_UNIT()NAMED_UNIT(*)SI_UNIT(.MILLI.,.METRE.));" % base.group(1) in found
 
