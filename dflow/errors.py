@@ -34,6 +34,7 @@
         ├── UnreadableFileError (ValueError)       empty, truncated, or not CAD
         ├── NoGeometryError (ValueError)           readable, but holds no shape
         ├── KernelError (RuntimeError)             the kernel raised
+        ├── KernelMissingError (ImportError)       the kernel, or a library that it needs, is not installed
         ├── GeometryError (ValueError)             a value not defined for the shape, or a defect in a strict flow
         ├── RecipeError (ValueError)               no such recipe or option of the encoder
         └── TooBigError (MemoryError)              refused before allocating
@@ -246,6 +247,12 @@ class KernelError(CadError, RuntimeError):
     """The CAD kernel raised."""
 
     kind = "kernel_error"
+
+
+class KernelMissingError(CadError, ImportError):
+    """The CAD kernel, or a system library that it needs, is not installed."""
+
+    kind = "kernel_missing"
 
 
 class GeometryError(CadError, ValueError):

@@ -12,6 +12,11 @@ _ADDRESS = re.compile(r"([A-Za-z0-9][\w.+@-]+):/")
 """Matches ``s3://``, ``file:/``, ``user@host:/``, also with the slashes that `pathlib` leaves; no drive's letter."""
 
 
+def is_address(path: object) -> bool:
+    """Whether a path is a URL or names a host, which dflow cannot read from."""
+    return isinstance(path, (str, os.PathLike)) and _ADDRESS.match(os.fsdecode(path)) is not None
+
+
 def local_path(path: str | os.PathLike[str]) -> str:
     """Return the path as text.
 

@@ -6,7 +6,7 @@ healing. What the reading that was taken still has is data: the sample's ``n_def
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,6 +30,12 @@ _WIDE_GAP = 1e-3
 
 _STATED_ERROR = 1e-3
 """A relative error against the file's own volume or area; what the shape's own system computed is much closer."""
+
+BOUNDARY = ("curve missing", "loop open", "outer loop off")
+"""Defects of a face's boundary, which leave its area undefined."""
+
+_HARMLESS = ("edges apart", "vertex not shared", "loops touch")
+"""Defects that areas and volumes do not suffer from."""
 
 Defects = Iterator[tuple[str, str]]
 """Names of defects with a message each."""
@@ -58,6 +64,13 @@ def find_defects(brep: Brep) -> dict[str, str]:
     return found
 
 
+def rank(found: Collection[str]) -> tuple[int, int]:
+    """Return how bad defects are, for comparison: the number of those that areas and volumes suffer from, and of
+    all.
+    """
+    return sum(name not in _HARMLESS for name in found), len(found)
+
+
 def find_stated_errors(brep: Brep) -> dict[str, str]:
     """Return where a shape of one body contradicts the file's geometric validation properties: a message by name,
     "stated volume off" or "stated area off".
@@ -73,14 +86,20 @@ def find_stated_errors(brep: Brep) -> dict[str, str]:
     }
 
 
+def find_endless_face(brep: Brep) -> str:
+    """Return a message about the first face that nothing bounds, its surface having no end; "" where there is none."""
+    bare = np.flatnonzero((brep.tables.face_loops == 0) & (brep.tables.faces.kind < bintools.SPHERE))
+    return f"face {bare[0]} has no boundary" if len(bare) else ""
+
+
 def _missing_curves(brep: Brep) -> Defects:
     tables = brep.tables
     lost = np.flatnonzero(tables.use_boundary & (tables.use_curves.kind == 0))
     if len(lost):
         yield "curve missing", f"face {tables.use_face[lost[0]]} has an edge without a curve on its surface"
-    bare = np.flatnonzero((tables.face_loops == 0) & (tables.faces.kind < bintools.SPHERE))
-    if len(bare):
-        yield "boundary missing", f"face {bare[0]} has no boundary"
+    endless = find_endless_face(brep)
+    if endless:
+        yield "boundary missing", endless
 
 
 def _open_loops(brep: Brep) -> Defects:

@@ -9,17 +9,26 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from dflow.cadaccess.kernel.check import explain
+from dflow.errors import CadError, GeometryError, KernelError, KernelMissingError, NoGeometryError
+
+try:
+    from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading
+except ImportError as error:
+    raise KernelMissingError(explain(str(error))) from error
+
 from dflow.cadaccess import defects
 from dflow.cadaccess.bodies import CodedBodies
+from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.files import formats, validation_properties
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading
 from dflow.cadaccess.kernel.exploration import Places
 from dflow.cadaccess.kernel.reading import Transfer
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.step import text_model
-from dflow.errors import GeometryError, KernelError, NoGeometryError
 
 logger = logging.getLogger(__name__)
 
@@ -92,44 +101,90 @@ class CadLoader:
 def open_model(path: Path, started: float) -> CadModel:
     """Return the model of one file, its whole-file brep already built.
 
-    A STEP file is read from its text where every statement is supported, else by the kernel with light healing, and by
-    the kernel with full healing where the lightly healed shape fails a check.
+    A STEP file is read from its text where every statement is supported, else by the kernel with light healing. Where
+    that shape fails a check, and where a BREP file's has a face without a whole boundary, it is healed fully, and the
+    better of the two is taken.
     """
     content = formats.read_bytes(path)
     cad_format = formats.sniff(path, content)
     model, defect = None, ""
     if cad_format is CadFormat.STEP:
         model, defect = text_model.open_text(path, content, started)
-    if model is None and not defect:
+    if model is None:
         model, defect = _open_lightly(path, content, cad_format, started)
-    if model is not None:
-        return model
-    logger.debug("%s: read with full healing: %s", path, defect)
-    moved = reading.transfer(path, content, cad_format, "full")
-    return _build_mended(path, content, cad_format, moved, defect, started)
+    if model is None or defect:
+        model = _open_healed(path, content, cad_format, model, defect, started)
+    endless = defects.find_endless_face(model.get_brep())
+    if endless:
+        raise GeometryError(f"{path}: {endless}, and its surface no end; mend the part, and export it again")
+    return model
 
 
 def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: float) -> tuple[CadModel | None, str]:
-    """Return the model with as little healing as its format and surfaces allow; or None and the defect that a check
-    found.
+    """Return the model with as little healing as its format and surfaces allow, and the first defect of its shape, ""
+    where full healing has nothing to mend; no model where the shape is too broken for the checks.
     """
     moved = reading.transfer(path, content, cad_format)
     try:
-        if moved.healing not in ("planar", "light"):
-            return _build_mended(path, content, cad_format, moved, "", started), ""
-        model = _build_model(path, content, cad_format, moved, "", started)
-        defect = model.check()
+        if moved.healing in ("planar", "light"):
+            model = _build_model(path, content, cad_format, moved, "", started)
+            defect = model.check()
+            if defect and healing.align_turns(moved.shape):
+                model = _build_model(path, content, cad_format, moved, "", started)
+                defect = model.check()
+            return model, defect
+        model = _build_mended(path, content, cad_format, moved, "", started)
+        found = defects.find_defects(model.get_brep()) if moved.healing == "none" else {}
+        return model, next((found[name] for name in defects.BOUNDARY if name in found), "")
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):
             raise
         return None, str(error)
-    return (None, defect) if defect else (model, "")
+
+
+def _open_healed(
+    path: Path, content: bytes, cad_format: CadFormat, first: CadModel | None, defect: str, started: float
+) -> CadModel:
+    """Return the model with full healing; `first`, which has less of it, where that is better."""
+    logger.debug("%s: read with full healing: %s", path, defect)
+    try:
+        moved = reading.transfer(path, content, cad_format, "full")
+        full = _build_mended(path, content, cad_format, moved, defect, started)
+        if first is None or _is_better(full, first):
+            return full
+        logger.debug("%s: full healing makes it no better", path)
+    except CadError as error:
+        if first is None:
+            raise
+        logger.debug("%s: full healing failed: %s", path, error)
+    return first
+
+
+def _is_better(full: CadModel, first: CadModel) -> bool:
+    """Whether full healing left a better shape, or one that is as good but for what it changed besides.
+
+    A BREP file's is better where it has whole boundaries and other areas; its faces, which have no names, are to keep
+    their rows.
+    """
+    left, before = full.find_defects(), first.find_defects()
+    if first.read_report.healing != "none":
+        return defects.rank(left) <= defects.rank(before)
+    whole = defects.rank(left) < defects.rank(before) and not any(name in left for name in defects.BOUNDARY)
+    return whole and _differs_in_few_rows(full.get_brep(), first.get_brep())
+
+
+def _differs_in_few_rows(healed: Brep, stored: Brep) -> bool:
+    """Whether the faces have the same types, and but for a few the same areas: for one at least, a tenth at most."""
+    if not np.array_equal(healed.face_types(), stored.face_types()):
+        return False
+    same = np.isclose(healed.face_areas(), stored.face_areas(), rtol=1e-6, atol=0.0)
+    return 1 <= int((~same).sum()) <= max(1, stored.n_faces // 10)
 
 
 def _build_mended(
     path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
 ) -> CadModel:
-    """Return the model of a shape that is not checked, with all shells of its solids facing out of the material.
+    """Return the model of a shape with all shells of its solids facing out of the material.
 
     A BREP file's solid that is inside out as a whole stays so.
     """

@@ -13,6 +13,8 @@ from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.files.validation_properties import StatedProperties
 from dflow.cadaccess.kernel.healing import Healing
 from dflow.cadaccess.kernel.shape import KernelShape
+from dflow.errors import CadError
+from dflow.notebook import object_html
 
 if TYPE_CHECKING:
     from dflow.cadaccess.tessellation.mesh import Mesh
@@ -27,7 +29,7 @@ class ReadReport:
     format : "step", "iges", "brep" or "binary_brep".
     healing : how far the kernel healed it, see `dflow.cadaccess.kernel.healing`; "text" where dflow read the file
         without the kernel.
-    fallback : why light reading was not good enough, "" where it was (or was not tried).
+    fallback : why a reading with less healing was not good enough, "" where it was (or was not tried).
     unit : the file's length unit in its own words, "" where it states none; the shape is in mm.
     schema : the STEP schema.
     seconds : wall time.
@@ -94,6 +96,14 @@ class CadModel:
         body = "" if self._body_index is None else f", body={self._body_index}"
         return f"CadModel({self._source.path!r}{body})"
 
+    def _repr_html_(self) -> str:
+        report = self.read_report
+        facts = [("format", report.format), ("schema", report.schema), ("unit of the file", report.unit)]
+        try:
+            return self.get_brep().to_html(repr(self), [(name, value) for name, value in facts if value])
+        except CadError as error:
+            return object_html(repr(self), facts, note=str(error))
+
     def get(self) -> Any:
         """Return the kernel's shape of the whole file."""
         return self._source.shape.shape
@@ -150,7 +160,6 @@ class CadModel:
 
         ====================  =========================================================================================
         curve missing         a curved face has an edge without a curve on its surface
-        boundary missing      a face of an unbounded surface has no loop
         loop open             a loop does not close
         edges apart           ends of neighbouring edges of a plane lie more than 0.001 mm apart
         vertex not shared     neighbouring edges have no vertex in common

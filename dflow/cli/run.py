@@ -132,8 +132,9 @@ def run_to_exit(ctx: click.Context, process: Process, *, as_json: bool) -> NoRet
         echo_json({**summary, "flow_file": flow_file})
     else:
         echo(flow_file)
-        if output.counts.failed:
-            echo(f"{output.counts.failed} files failed; see: dflow errors {flow_file}", err=True)
+        if output.counts.failed or output.counts.verdict:
+            what = output.counts.verdict.rstrip(".") or f"{output.counts.failed} files failed"
+            echo(f"{what}; see: dflow errors {flow_file}", err=True)
     ctx.exit(EXIT_SOME_FAILED if output.counts.failed else 0)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from xarray import DataArray, Dataset, DataTree
 
 from dflow.dataset.format.location import AnyPath, locate
-from dflow.dataset.format.tables import descriptions, read_infoset, read_table
+from dflow.dataset.format.tables import descriptions, names_of_codes, read_infoset, read_table
 from dflow.dataset.query.conditions import Condition, intersect, matching_files
 from dflow.dataset.query.distribution import Bins, Distribution, category_bins, distribution, membership
 from dflow.dataset.query.reductions import How, reduce_rows, statistics
@@ -303,7 +303,7 @@ class DatasetExplorer:
         column = find_column(self._store, key, group)
         bins = bins_or_categories
         if bins is not None and not isinstance(bins, (int, np.integer)) and column.dtype.kind in "iub":
-            bins = np.asarray(self._vocabularies.codes(column.name, bins, group=column.group))  # type: ignore[arg-type]  # a sequence
+            bins = np.asarray(self._vocabularies.codes(column.name, bins, group=column.group))
             order = np.argsort(bins)
             counts, _ = membership(self._store, column, None, binning=category_bins(bins[order]))
             counts, categories = counts[:, np.argsort(order)], bins
@@ -487,13 +487,9 @@ class DatasetExplorer:
         }
         if found.binning.categories is not None:
             result["categories"] = found.binning.categories
-            result["labels"] = self._labels(column.name, found.binning.categories)
+            names = self._names_of_codes(column.group, column.name)
+            result["labels"] = [names.get(int(code), str(code)) for code in found.binning.categories]
         return result
 
-    def _labels(self, table_name: str, codes: Array) -> list[str]:
-        """Names of codes; the code itself where the `.attribset` has none."""
-        names: dict[int, str] = {}
-        if self.location.attribset is not None:
-            chosen = self.attributes[self.attributes["table_name"] == table_name]
-            names = dict(zip(chosen["id"].tolist(), chosen["name"].tolist(), strict=True))
-        return [names.get(int(code), str(code)) for code in codes]
+    def _names_of_codes(self, group: str, name: str) -> dict[int, str]:
+        return {} if self.location.attribset is None else names_of_codes(self.attributes, group, name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dflow.cadaccess.kernel.check import require_kernel
 from dflow.cadencoder import BrepEncoder
 from dflow.dataset import DatasetExplorer, DatasetLoader
 from dflow.flowmanager import create_flow, flowtask, gather_cad_files
@@ -70,6 +71,7 @@ def run_demo(
     show
         Called with each line of output.
     """
+    require_kernel()
     from dflow.demo.parts import write_parts
 
     folder = Path(local_path(folder)).resolve()

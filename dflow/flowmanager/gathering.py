@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from dflow.cadaccess.files.survey import suffix_of
+from dflow.cadaccess.files.survey import suffix_of, walk_files
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import EmptySourceError, SourceNotFoundError
 from dflow.flowmanager import flowtask
@@ -42,18 +42,18 @@ def gather_cad_files(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
 
     Notes
     -----
-    A warning of the logger ``dflow.flow`` counts the files that were left out, by the ends of their names, and folders
+    A warning of the logger ``dflow.flow`` counts the files that were left out, by their suffixes; others name folders
     that cannot be read.
     """
     found: set[str] = set()
     left_out: Counter[str] = Counter()
     for source in sources:
-        for path, is_named in _files(os.fspath(source), left_out):
-            ending = suffix_of(os.path.basename(path))
-            if is_named or ending in CAD_SUFFIXES:
+        for path, is_named in _files(os.fspath(source)):
+            suffix = suffix_of(os.path.basename(path))
+            if is_named or suffix in CAD_SUFFIXES:
                 found.add(path)
             else:
-                left_out[ending or "without an ending"] += 1
+                left_out[suffix or "without a suffix"] += 1
     report = _counts(left_out)
     if not found:
         raise EmptySourceError(
@@ -66,8 +66,8 @@ def gather_cad_files(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     return sorted(found)
 
 
-def _files(source: str, unreadable: Counter[str]) -> Iterator[tuple[str, bool]]:
-    """The files of a source, and whether it names the file itself; folders that cannot be read are counted."""
+def _files(source: str) -> Iterator[tuple[str, bool]]:
+    """Yield the files of a source, and whether it names the file itself."""
     path = os.path.abspath(os.path.expanduser(source))
     if os.path.isfile(path):
         yield path, True
@@ -78,16 +78,12 @@ def _files(source: str, unreadable: Counter[str]) -> Iterator[tuple[str, bool]]:
     if not places:
         raise SourceNotFoundError(f"There is no file or folder {path}; check the flow's sources.")
     for place in places:
-        if not os.path.isdir(place):
-            yield place, False
-            continue
-        for folder, _, names in os.walk(place, onerror=lambda error: unreadable.update(["folders without access"])):
-            yield from ((os.path.join(folder, name), False) for name in names)
+        yield from ((file, False) for file in (walk_files(place) if os.path.isdir(place) else [place]))
 
 
-def _counts(endings: Counter[str]) -> str:
-    """The most frequent endings with their counts."""
-    ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"{count:,} {ending}" for ending, count in ordered[:_MAX_SUFFIXES]]
+def _counts(suffixes: Counter[str]) -> str:
+    """Return the most frequent suffixes with their counts."""
+    ordered = sorted(suffixes.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{count:,} {suffix}" for suffix, count in ordered[:_MAX_SUFFIXES]]
     rest = sum(count for _, count in ordered[_MAX_SUFFIXES:])
     return ", ".join([*shown, *([f"{rest:,} others"] if rest else [])])

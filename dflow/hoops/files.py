@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import SourceNotFoundError
+from dflow.localpath import is_address
 
 logger = logging.getLogger(__name__)
 
@@ -28,21 +29,28 @@ class LocalStorageProvider(StorageProvider):
 
     Parameters
     ----------
-    directory_path : the folder
+    directory_path : the folder, or a single file
 
     Raises
     ------
     SourceNotFoundError
-        If there is no such folder.
+        If there is no such folder or file, or it is a URL.
     """
 
     def __init__(self, directory_path: str | os.PathLike[str]) -> None:
+        if is_address(directory_path):
+            raise SourceNotFoundError(
+                f"{directory_path} is an address, expected the path of a local or mounted folder: mount what it names, "
+                "and pass the path below the mount"
+            )
         self.directory_path = os.path.abspath(os.fspath(directory_path))
-        if not os.path.isdir(self.directory_path):
+        if not os.path.exists(self.directory_path):
             raise SourceNotFoundError(f"there is no folder {self.directory_path}; pass an existing one")
 
     def list_files(self) -> list[str]:
         """Return the sorted absolute paths; folders that cannot be read are logged and left out."""
+        if not os.path.isdir(self.directory_path):
+            return [self.directory_path]
         walk = os.walk(self.directory_path, onerror=lambda error: logger.warning("a folder is left out: %s", error))
         return sorted(os.path.join(folder, name) for folder, _, names in walk for name in names)
 

@@ -14,13 +14,13 @@ import distributed
 import xarray as xr
 from dask.delayed import Delayed
 
-from dflow.dataset.format.layout import MergeSettings
 from dflow.dataset.merge.block_reader import Listed
 from dflow.dataset.merge.columns import Vocabulary, unite
 from dflow.dataset.merge.merge import Compute, Merger, MergeReport, compute_inline
 from dflow.dataset.merge.nodes import word_nodes
 from dflow.dataset.merge.plan import plan_merge
 from dflow.dataset.merge.publish import Outputs
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.merge.table_writer import attribute_tables, write_attribset, write_infoset
 from dflow.errors import DatasetError, DflowError, UnknownKeyError
 from dflow.hoops.lazy_dataset import lazy_dataset
@@ -181,8 +181,8 @@ class DatasetMerger:
         if group not in plan.groups:
             raise UnknownKeyError(f"no file has a group {group!r}; there are {', '.join(plan.groups)}")
         locate = Listed({record.name: str(path) for record, path in pairs})
-        coded = [array.target.path for g in plan.groups.values() for array in g.arrays if array.coded]
-        words = unite(coded, self._compute()(word_nodes(plan, locate)) if coded else ()).words
+        declared = plan.declared_words()
+        words = unite(declared, self._compute()(word_nodes(plan, locate)) if declared else ()).words
         return lazy_dataset(plan, group, locate, words)
 
     def close_dask_resources(self, close_global: bool = False) -> None:

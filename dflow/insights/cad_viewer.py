@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from dflow.insights.view_server import ViewServer
 from dflow.localpath import local_path
 from dflow.render import pack_glb, read_glb
 from dflow.render.mesh import clean_arrays
+
+if TYPE_CHECKING:
+    from dflow.cadaccess.model import CadModel
 
 DisplayMode = Literal["inline", "sidecar", "none"]
 
@@ -59,6 +62,7 @@ class CADViewer:
         self._colors: dict[int, Rgb] = {}
         self._texts: dict[int, str] = {}
         self._legend: list[tuple[Rgb, str]] = []
+        self._shown_in: int | None = None
 
     def __enter__(self) -> CADViewer:
         return self
@@ -87,8 +91,22 @@ class CADViewer:
         """
         from dflow.cadaccess import CadLoader
 
-        arrays = clean_arrays(CadLoader().create_from_file(path).get_mesh())
-        self._set_mesh(pack_glb(arrays), arrays.n_faces, path)
+        self.load_model(CadLoader().create_from_file(path))
+
+    def load_model(self, model: CadModel) -> None:
+        """Tessellate an opened file, or a body of it.
+
+        Parameters
+        ----------
+        model : the result of `CadLoader.create_from_file`, or of `CadModel.for_body`
+
+        Raises
+        ------
+        CadError
+            If it holds no faces.
+        """
+        arrays = clean_arrays(model.get_mesh())
+        self._set_mesh(pack_glb(arrays), arrays.n_faces, model.get_filesource())
 
     def load_scs_file(self, path: str | os.PathLike[str]) -> None:
         """Load a mesh that a flow wrote to ``stream_cache`` (binary glTF). A damaged one is shown as missing.
@@ -251,7 +269,10 @@ class CADViewer:
         """
         _write_text(path, self.to_html(width, height))
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        shown_in, self._shown_in = self._shown_in, None
+        if shown_in is not None and shown_in == _cell_number():
+            return None  # `quick_view` has shown it in this cell, whose last line it is
         return frame_page(self.to_html(), width=640, height=500 + CAPTION_PIXELS + 20 * bool(self._legend))
 
     def page_part(self) -> PagePart:
@@ -285,20 +306,33 @@ class CADViewer:
         self.clear_face_colors()
 
 
-def quick_view(path: str | os.PathLike[str], *, width: int = 600, height: int = 500) -> CADViewer:
-    """Read a CAD file (or a mesh of ``stream_cache``) and show it in the notebook.
+def quick_view(path: str | os.PathLike[str] | CadModel, *, width: int = 600, height: int = 500) -> CADViewer:
+    """Show a CAD file, a mesh of ``stream_cache`` or an opened model in the notebook, once.
 
     Parameters
     ----------
-    path : a STEP, IGES or BREP file, or a ``.glb`` of a flow
+    path : a STEP, IGES or BREP file, a ``.glb`` of a flow, or a `CadModel`
     width, height : of the view, pixels
+
+    Raises
+    ------
+    TypeError
+        If it is neither a path nor a model.
     """
     viewer = CADViewer()
-    if os.fspath(path).lower().endswith(".glb"):
+    if not isinstance(path, (str, os.PathLike)):
+        if not hasattr(path, "get_mesh"):
+            raise TypeError(
+                f"quick_view cannot show {type(path).__name__}; expected the path of a CAD file, or a CadModel "
+                "(CadLoader().create_from_file(path))"
+            )
+        viewer.load_model(path)
+    elif os.fspath(path).lower().endswith(".glb"):
         viewer.load_scs_file(path)
     else:
         viewer.load_cad_file(path)
     viewer.show(width, height)
+    viewer._shown_in = _cell_number()
     return viewer
 
 
@@ -325,12 +359,20 @@ def show_together(
 
 
 def _in_notebook() -> bool:
+    return hasattr(_shell(), "kernel")
+
+
+def _cell_number() -> int | None:
+    """The number of the cell that runs; None outside of a notebook."""
+    return _shell().execution_count if _in_notebook() else None
+
+
+def _shell() -> Any:
     try:
         from IPython import get_ipython
     except ImportError:
-        return False
-    shell: Any = get_ipython()
-    return shell is not None and hasattr(shell, "kernel")
+        return None
+    return get_ipython()
 
 
 def _write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -169,12 +169,13 @@ def _labels_of_array(
     labels = {file_id: _one_each(source.file_dataset(file_id, group)[array].values, name) for file_id in file_ids}
     if group != FACES and FACES in source.available_groups():
         _check_one_a_face(labels, name, group, source)
-    try:
-        table = source.get_descriptions(array)
-        names = dict(zip(table["id"].tolist(), table["name"].astype(str).tolist(), strict=True))
-    except (UnknownKeyError, DatasetNotFoundError):
-        names = {}  # an array of plain numbers, without names
-    return labels, names
+    for table_name in (f"{group}/{array}", array):
+        try:
+            table = source.get_descriptions(table_name)
+        except (UnknownKeyError, DatasetNotFoundError):
+            continue
+        return labels, dict(zip(table["id"].tolist(), table["name"].astype(str).tolist(), strict=True))
+    return labels, {}  # an array of plain numbers, without names
 
 
 def _check_one_a_face(labels: Mapping[int, Sequence[Hashable]], name: str, group: str, source: LabelSource) -> None:

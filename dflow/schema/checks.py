@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -48,16 +49,63 @@ def fit_array(array: NDArray[Any], spec: ArraySpec, where: str) -> NDArray[Any]:
     ------
     SchemaError
         If the rank differs, the dtype cannot be cast without changing values (text, fractions to integers, overflow,
-        numbers to bool or text), or a value breaks a rule.
+        numbers to bool or text), a value breaks a rule, or it is none of the declared values and labels.
     """
     if array.ndim != len(spec.dims):
         raise SchemaError(
             f"{where}: the schema declares the dimensions {list(spec.dims)}, the data has shape {array.shape}; "
             "save data of that many dimensions, or change the declaration"
         )
+    if spec.labels and is_text(array) and spec.dtype != "str":
+        array = _codes_of(array, spec, where)
     array = cast_array(array, spec.dtype, where)
     check_rules(array, spec.rules, where)
+    if spec.values or spec.labels:
+        _check_classes(array, spec, where)
     return array
+
+
+def _codes_of(array: NDArray[Any], spec: ArraySpec, where: str) -> NDArray[Any]:
+    """Encode names of classes as their codes."""
+    codes = {name: code for code, name in spec.class_names.items()}
+    words = array.ravel().tolist()
+    for word in words:
+        if word not in codes:
+            raise SchemaError(
+                f"{where}: {word!r} is not one of the declared labels {list(spec.labels)}{nearest(word, spec.labels)}; "
+                "save one of them or its code"
+            )
+    return np.array([codes[word] for word in words], spec.dtype).reshape(array.shape)
+
+
+def _check_classes(array: NDArray[Any], spec: ArraySpec, where: str) -> None:
+    names = spec.class_names
+    if spec.values or spec.dtype == "str":
+        broken = ~np.isin(array, np.array(list(names), array.dtype))
+    else:
+        broken = array.astype(np.int64) >= len(names)
+    if count := int(np.count_nonzero(broken)):
+        first = array[broken].ravel()[0]
+        raise SchemaError(
+            f"{where}: {count} of {array.size} values are none of the declared {list(names)}; the first is {first!s}"
+            f"{nearest(first, names)}; save declared values, or declare this one"
+        )
+
+
+def nearest_key(key: str, others: Iterable[str]) -> str:
+    """The key ``group/array`` of some others that has the same array name, else the most similar one; "" if none is."""
+    by_name: dict[str, str] = {}
+    for other in sorted(others):
+        by_name.setdefault(other.rpartition("/")[2], other)
+    found = difflib.get_close_matches(key.rpartition("/")[2], by_name, n=1)
+    return by_name[found[0]] if found else ""
+
+
+def nearest(word: Any, known: Iterable[Any]) -> str:
+    """A hint at the text in `known` that is most like `word`, to put into a message; "" if none is."""
+    texts = [text for text in known if isinstance(text, str)]
+    found = difflib.get_close_matches(word, texts, n=1) if isinstance(word, str) else []
+    return f" (is {found[0]!r} meant?)" if found else ""
 
 
 def cast_array(array: NDArray[Any], dtype: str, where: str) -> NDArray[Any]:
@@ -93,7 +141,7 @@ def _check_integers(array: NDArray[Any], cast: NDArray[Any], dtype: str, where: 
         limits = np.iinfo(dtype)
         same = bool(np.all((array >= limits.min) & (array < float(limits.max) + 1) & (array == np.trunc(array))))
     else:
-        same = bool(np.all(cast == array)) and bool(np.all((cast < 0) == (array < 0)))
+        same = bool(np.all(cast == array))  # numpy compares integers of any two types exactly
     if not same:
         raise SchemaError(
             f"{where}: the schema declares {dtype}, which cannot hold all values of the {array.dtype} data; {_ADVICE}"
@@ -164,7 +212,8 @@ def _label_code(spec: FieldSpec, value: str, where: str) -> Scalar:
         return spec.values[index] if spec.values else index
     if spec.labels or spec.values:
         raise SchemaError(
-            f"{where}: {value!r} is not one of the declared labels {list(spec.labels)}; save one of them or its code"
+            f"{where}: {value!r} is not one of the declared labels {list(spec.labels)}{nearest(value, spec.labels)}; "
+            "save one of them or its code"
         )
     return value
 
@@ -175,7 +224,10 @@ def _check_scalar(spec: FieldSpec, value: Any, where: str) -> Any:
         raise SchemaError(f"{where}: the schema declares {spec.dtype}, found {type(value).__name__}; {_ADVICE}")
     cast = cast_array(array, spec.dtype, where)
     if spec.values and cast.item() not in spec.values:
-        raise SchemaError(f"{where}: {value!r} is not one of the declared values {list(spec.values)}; save one of them")
+        raise SchemaError(
+            f"{where}: {value!r} is not one of the declared values {list(spec.values)}{nearest(value, spec.values)}; "
+            "save one of them"
+        )
     check_rules(cast, spec.rules, where)
     if spec.dtype.startswith("float"):
         return float(array)  # the declared width is applied by the merge, which stores arrays; JSON keeps all digits

@@ -70,6 +70,9 @@ def _merge_arrays(key: str, first: ArraySpec, second: ArraySpec) -> ArraySpec:
         nan_policy=_agree(f"array {key!r}: nan_policy", first.nan_policy, second.nan_policy),
         rules={**second.rules, **first.rules},
         refers_to=_agree(f"array {key!r}: refers_to", first.refers_to or None, second.refers_to or None) or "",
+        values=_agree_listed(f"array {key!r}: values", first.values, second.values),
+        labels=_agree_listed(f"array {key!r}: labels", first.labels, second.labels),
+        required=first.required or second.required,
     )
 
 

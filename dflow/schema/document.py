@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
+import numpy as np
+
 from dflow.errors import SchemaError
 from dflow.records import Scalar
 from dflow.schema.model import DTYPES, FILE_GROUP, ArraySpec, FieldSpec, GroupSpec, NanPolicy, Route, Routing, Schema
@@ -14,10 +16,8 @@ from dflow.schema.names import name_fault
 
 SPECIAL_PROCESSING = ("matrix_flattening", "nested_edges")
 
-_ARRAY_KEYS = frozenset(
-    {"dims", "dimensions", "dtype", "description", "fill_value", "nan_policy", "validation_rules", "refers_to"}
-)
 _FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "nan_policy", "validation_rules"})
+_ARRAY_KEYS = _FIELD_KEYS | {"dims", "dimensions", "fill_value", "refers_to"}
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 _RULES = frozenset({"min_value", "max_value", "allowed_values", "unit"})
@@ -116,19 +116,22 @@ def array_to_dict(spec: ArraySpec) -> dict[str, Any]:
         document["nan_policy"] = spec.nan_policy
     if spec.refers_to:
         document["refers_to"] = spec.refers_to
-    return document | dict(spec.rules)
+    if spec.required:
+        document["required"] = True
+    return document | _classes_to_dict(spec) | dict(spec.rules)
 
 
 def field_to_dict(spec: FieldSpec) -> dict[str, Any]:
     """The public dictionary of a metadata field."""
     document: dict[str, Any] = {"dtype": spec.dtype, "description": spec.description, "required": spec.required}
-    if spec.values:
-        document["values"] = list(spec.values)
-    if spec.labels:
-        document["labels"] = list(spec.labels)
+    document |= _classes_to_dict(spec)
     if spec.nan_policy is not None:
         document["nan_policy"] = spec.nan_policy
     return document | dict(spec.rules)
+
+
+def _classes_to_dict(spec: ArraySpec | FieldSpec) -> dict[str, Any]:
+    return {key: list(found) for key, found in (("values", spec.values), ("labels", spec.labels)) if found}
 
 
 def _group_to_dict(group: GroupSpec) -> dict[str, Any]:
@@ -180,6 +183,11 @@ def _parse_array(group: str, dimension: str, special: str | None, name: Any, doc
     if name in dims and len(dims) > 1:
         raise SchemaError(f"{where}: it has the name of one of its dimensions {list(dims)}; rename one of the two")
     dtype = _parse_dtype(document.get("dtype", "float32"), where)
+    values, labels = _parse_classes(document, dtype, where)
+    if (values or labels) and np.dtype(dtype).kind not in "biuU":
+        raise SchemaError(
+            f"{where}: values and labels name classes, but its dtype is {dtype}; use an integer dtype, bool or str"
+        )
     return ArraySpec(
         name=name,
         dims=dims,
@@ -189,7 +197,25 @@ def _parse_array(group: str, dimension: str, special: str | None, name: Any, doc
         nan_policy=_literal(document.get("nan_policy"), NanPolicy, "nan_policy", where),
         rules=_parse_rules(document, _ARRAY_KEYS, where),
         refers_to=_parse_target(document.get("refers_to"), dtype, where),
+        values=values,
+        labels=labels,
+        required=bool(document.get("required", False)),
     )
+
+
+def _parse_classes(document: Mapping[str, Any], dtype: str, where: str) -> tuple[tuple[Scalar, ...], tuple[str, ...]]:
+    found = {key: document.get(key) or () for key in ("values", "labels")}
+    for key, listed in found.items():
+        if not isinstance(listed, (list, tuple)):
+            raise SchemaError(f"{where}: {key} is {listed!r}; use a list")
+    values, labels = tuple(found["values"]), tuple(str(label) for label in found["labels"])
+    if len(set(values)) != len(values):
+        raise SchemaError(f"{where}: values {list(values)} repeat; give each code once")
+    if odd := [value for value in values if not _fits(value, dtype)]:
+        raise SchemaError(f"{where}: the value {odd[0]!r} does not fit dtype {dtype}; change the value or the dtype")
+    if labels and values and len(labels) != len(values):
+        raise SchemaError(f"{where}: {len(values)} values but {len(labels)} labels; give one label per value")
+    return values, labels
 
 
 def _parse_target(target: Any, dtype: str, where: str) -> str:
@@ -225,20 +251,14 @@ def _parse_field(name: Any, document: Any) -> FieldSpec:
     where = f"metadata field {name!r}"
     _check_name(name, where)
     document = _mapping(document, where)
-    values, labels = tuple(document.get("values") or ()), tuple(document.get("labels") or ())
-    if len(set(values)) != len(values):
-        raise SchemaError(f"{where}: values {list(values)} repeat; give each code once")
     dtype = _parse_dtype(document.get("dtype", "float32"), where)
-    if odd := [value for value in values if not _fits(value, dtype)]:
-        raise SchemaError(f"{where}: the value {odd[0]!r} does not fit dtype {dtype}; change the value or the dtype")
-    if labels and values and len(labels) != len(values):
-        raise SchemaError(f"{where}: {len(values)} values but {len(labels)} labels; give one label per value")
+    values, labels = _parse_classes(document, dtype, where)
     return FieldSpec(
         name=name,
         dtype=dtype,
         description=str(document.get("description") or ""),
         values=values,
-        labels=tuple(str(label) for label in labels),
+        labels=labels,
         required=bool(document.get("required", False)),
         nan_policy=_literal(document.get("nan_policy"), NanPolicy, "nan_policy", where),
         rules=_parse_rules(document, _FIELD_KEYS, where),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dflow.errors import SchemaError
@@ -11,7 +11,7 @@ from dflow.records import Scalar
 from dflow.schema.document import ARRAY_ARGUMENTS, array_to_dict, parse_schema
 from dflow.schema.model import NanPolicy
 from dflow.schema.names import free_name, reserved_for
-from dflow.schema.standard import standard_groups
+from dflow.schema.standard_arrays import standard_groups
 
 
 class Group:
@@ -51,6 +51,9 @@ class Group:
         fill_value: Scalar | None = None,
         nan_policy: NanPolicy | None = None,
         refers_to: str | None = None,
+        values: Iterable[Scalar] | None = None,
+        labels: Iterable[str] | None = None,
+        required: bool = False,
         **validation_rules: Any,
     ) -> Group:
         """Declare an array and return the group, for chaining.
@@ -72,6 +75,12 @@ class Group:
         refers_to
             The group, e.g. ``"faces"``, whose rows within the sample the values number from 0 (-1: none): batches
             shift the values with the rows. None for values that are no row numbers.
+        values, labels
+            The codes of classes and their names, for integers, bools or text; labels alone are the names of 0, 1, ….
+            Names of integer codes may also be saved instead of the codes. Other values are refused, except negative
+            ones where there are labels alone: rows without a class.
+        required
+            Whether a file that does not save the array fails.
         **validation_rules
             ``min_value``, ``max_value``, ``allowed_values`` are enforced when data is saved; ``unit`` is only kept.
 
@@ -95,6 +104,9 @@ class Group:
             "fill_value": fill_value,
             "nan_policy": nan_policy,
             "refers_to": refers_to,
+            "values": list(values or ()),
+            "labels": list(labels or ()),
+            "required": required,
             **validation_rules,
         }
         self.add(name, document)

@@ -51,6 +51,8 @@ class ArraySpec:
     nan_policy : None for that of the standard array of this name, else for the storage's
     rules : ``min_value``, ``max_value``, ``allowed_values``, which are enforced, and annotations
     refers_to : the group whose rows within the sample the integers number (negative: none); "" for other values
+    values, labels : the codes of classes and their names; labels alone are the names of the codes 0, 1, …
+    required : whether a sample without it is an error
     """
 
     name: str
@@ -61,6 +63,15 @@ class ArraySpec:
     nan_policy: NanPolicy | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
     refers_to: str = ""
+    values: tuple[Scalar, ...] = ()
+    labels: tuple[str, ...] = ()
+    required: bool = False
+
+    @property
+    def class_names(self) -> dict[Scalar, str]:
+        """The names of the declared codes, or of the declared texts of an array of text; empty without classes."""
+        codes = self.values or (self.labels if self.dtype == "str" else range(len(self.labels)))
+        return dict(zip(codes, self.labels or map(str, codes), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

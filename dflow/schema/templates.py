@@ -7,7 +7,7 @@ from typing import Any
 from dflow.errors import SchemaError
 from dflow.schema.document import schema_to_dict
 from dflow.schema.model import GroupSpec, Schema
-from dflow.schema.standard import standard_group
+from dflow.schema.standard_arrays import standard_group
 
 _DESCRIPTIONS = {
     "cad_basic": "Faces, edges and their adjacency graph, with file metadata",

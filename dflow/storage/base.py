@@ -6,12 +6,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dflow.errors import BadKeyError, KeyNotFoundError, SchemaError, StorageError
+from dflow.notebook import object_html
 from dflow.schema import (
     FILE_GROUP,
     NanPolicy,
@@ -65,6 +66,17 @@ class DataStorage(ABC):
         self._by_name: dict[str, str] = {}  # the key of each array that was saved without a group, in order of saving
         self._closed = False
         self._n_writes = 0
+
+    if not TYPE_CHECKING:  # for a type checker a missing attribute stays an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise the error of a missing attribute; advise where the storage is used as the CAD loader."""
+            if name in ("create_from_file", "get_model"):
+                raise AttributeError(
+                    f"the storage has no {name!r}, which is the CAD loader's: the loader is injected as the parameter "
+                    "`cad_loader`, the storage as `storage`"
+                )
+            return object.__getattribute__(self, name)
 
     # Methods of an implementation.
 
@@ -517,6 +529,17 @@ class DataStorage(ABC):
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self.array_keys())} arrays"
         return f"{type(self).__name__}({state})"
+
+    def _repr_html_(self) -> str:
+        if self._closed:
+            return object_html(repr(self), ())
+        dimensions = self.dimensions()
+        rows: list[tuple[object, ...]] = []
+        for key, (dtype, shape) in self.array_types().items():
+            sizes = (f"{dim}: {size}" for dim, size in zip(dimensions[key], shape, strict=True))
+            rows.append((key, ", ".join(sizes) or "scalar", dtype))
+        rows += [(key, "metadata", str(value)[:60]) for key, value in self.get_metadata().items()]
+        return object_html(repr(self), rows, head=("key", "dimensions", "type, or value"))
 
 
 def _as_schema(schema: Mapping[str, Any] | Schema | SchemaBuilder) -> Schema:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dflow.errors import DamagedStoreError, SchemaError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord, Scalar
 from dflow.schema import FILE_GROUP, Schema, parse_schema, resolve_array
+from dflow.schema.checks import nearest_key
 from dflow.storage.base import FILE_SIZES, DataStorage
 from dflow.storage.keys import DESCRIPTIONS, METADATA_GROUP
 from dflow.storage.opt import OptStorage, read_attributes
@@ -44,7 +45,7 @@ def describe(storage: DataStorage, name: str, source: str, body: int = -1) -> Sa
     Raises
     ------
     SchemaError
-        If arrays of one group disagree on their rows, or a required metadata field is missing.
+        If arrays of one group disagree on their rows, or a required array or metadata field is missing.
     """
     types, dims = storage.array_types(), storage.dimensions()
     written = storage.written if isinstance(storage, OptStorage) else None
@@ -82,7 +83,7 @@ def describe_file(
     DamagedStoreError, StoreLimitError
         If it cannot be read.
     SchemaError
-        If a required metadata field is missing.
+        If a required array or metadata field is missing.
     """
     outline = outline_zip_store(path)
     schema_dict, tree = read_attributes(outline.attributes, os.fspath(path))
@@ -119,6 +120,7 @@ def read_arrays(path: str | os.PathLike[str], keys: Iterable[str]) -> dict[str, 
 def _contents(
     schema: Schema, schema_text: str, metadata: Mapping[str, Any], types: Mapping[str, _Typed]
 ) -> dict[str, Any]:
+    check_required(schema, types, metadata)
     layouts = tuple(_array_layout(schema, key, *types[key]) for key in sorted(types))
     layout = _interned(SampleLayout(layouts, schema_text, _tables(metadata.get(DESCRIPTIONS))))
     rows: dict[str, set[int]] = {group: set() for group in layout.groups}
@@ -129,7 +131,36 @@ def _contents(
     if odd := [group for group, counts in rows.items() if len(counts) > 1 or -1 in counts]:
         raise SchemaError(f"the arrays of group {odd[0]!r} disagree on their rows: {sorted(rows[odd[0]])}")
     counts = tuple(count for found in rows.values() for count in found)
-    return {"layout": layout, "rows": counts, "values": _values(schema, metadata)}
+    return {"layout": layout, "rows": counts, "values": _values(metadata)}
+
+
+def check_required(schema: Schema, keys: Collection[str], metadata: Mapping[str, Any]) -> None:
+    """Refuse a sample that lacks a required array or metadata field.
+
+    Parameters
+    ----------
+    keys : ``group/array`` of the sample's arrays
+
+    Raises
+    ------
+    SchemaError
+        If one is missing.
+    """
+    for group, spec in schema.groups.items():
+        for array in spec.arrays.values():
+            if array.required and (key := f"{group}/{array.name}") not in keys:
+                near = nearest_key(key, (other for other in keys if schema.array(*other.split("/")) is None))
+                hint = f" (is {near!r} meant?)" if near else ""
+                raise SchemaError(
+                    f"the required array {key!r} was not saved; {', '.join(sorted(keys)) or 'none'} were{hint}; "
+                    f"save_data({key!r}, array) in every file, or declare it without required=True"
+                )
+    for kind in (schema.file_level, schema.categorical):
+        for field in kind.values():
+            if field.required and metadata.get(field.name) is None:
+                raise SchemaError(
+                    f"the required metadata field {field.name!r} is missing; save_metadata({field.name!r}, value)"
+                )
 
 
 def _array_layout(schema: Schema, key: str, dtype: str, shape: tuple[int, ...], dims: tuple[str, ...]) -> ArrayLayout:
@@ -155,13 +186,7 @@ def _stored_schema(text: str) -> Schema:
         raise DamagedStoreError(f"a stored schema contradicts itself: {error}; encode its files again") from error
 
 
-def _values(schema: Schema, metadata: Mapping[str, Any]) -> tuple[tuple[str, Scalar], ...]:
-    for kind in (schema.file_level, schema.categorical):
-        for field in kind.values():
-            if field.required and metadata.get(field.name) is None:
-                raise SchemaError(
-                    f"the required metadata field {field.name!r} is missing; save_metadata({field.name!r}, value)"
-                )
+def _values(metadata: Mapping[str, Any]) -> tuple[tuple[str, Scalar], ...]:
     return tuple(
         (name, json_words(value) if isinstance(value, (dict, list)) else value)
         for name, value in sorted(metadata.items())

@@ -1,18 +1,25 @@
 """How far dflow's geometry agrees with the kernel, with closed forms, with the files' own statements and with
-brepgraph.
+brepgraph; where dflow and the kernel differ, `tests.benchmarks.arbiter` decides which of them is right.
 
-Run ``python -m tests.benchmarks.agreement`` (all of it takes some minutes; ``--every 10`` takes each tenth file). Every
-difference that is there by design carries one line of explanation.
+``python -m tests.benchmarks.agreement`` takes some minutes for the real files beside the project (``--every 10`` takes
+each tenth file). ``python -m tests.benchmarks.agreement FOLDER`` compares all files in a folder with the kernel and
+lets the arbiter decide. A random part of a large folder is drawn with ``--sample N``: the files are sorted by path,
+those are left whose base name has an even CRC-32 (``zlib.crc32(name.encode()) % 2 == 0``; the others are held out for
+the day on which a change is judged), and ``random.Random(seed).sample`` draws N of them.
+
+Every difference that is there by design carries one line of explanation.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import tempfile
 import warnings
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,16 +35,54 @@ from dflow.cadaccess.geometry import surfaces
 from dflow.cadaccess.kernel import reading
 from dflow.cadaccess.kernel.shape import CLASSIFIER_TOLERANCE
 from dflow.errors import CadError
+from tests.benchmarks import disputes
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CRASHING = ("U009.stp", "Twi044.stp", "segv_line_direction_typeconfusion.step")
-CORPORA = {"mfcad": "mfcad/step/*", "kicad": "kicad/*/*", "cad": "cad/*/*"}
+CORPORA = {"mfcad": "mfcad/step/*", "kicad": "kicad/*/*", "cad": "cad/*/*", "cases": "cases/*"}
+ENDINGS = (".step", ".stp", ".iges", ".igs", ".brep")
 
 
 def corpus(name: str, every: int) -> list[Path]:
     """The corpus's files but those that kill the process, each `every`-th."""
     files = (p for p in sorted(DATA.glob(CORPORA[name])) if p.is_file() and p.suffix.lower() != ".json")
     return [p for p in files if p.name not in CRASHING][::every]
+
+
+def folder_files(folder: Path, n: int | None, seed: int) -> list[Path]:
+    """The CAD files below a folder; of `n`, so many drawn from those whose base name has an even CRC-32."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    if n is None:
+        return files
+    even = [path for path in files if zlib.crc32(path.name.encode()) % 2 == 0]
+    return sorted(random.Random(seed).sample(even, min(n, len(even))))
+
+
+# -- what dflow and the kernel differ in, and the arbiter
+
+
+def print_disputes(files: Iterable[Path], every_face: bool) -> None:
+    """One line a figure that differs, file by file, and the counts of verdicts."""
+    n_files = n_figures = 0
+    verdicts: Counter[str] = Counter()
+    read_by: Counter[str] = Counter()
+    by_file: Counter[str] = Counter()
+    for result in disputes.compare_files(files, every_face):
+        n_files += 1
+        n_figures += result.n_compared
+        read_by[result.path or "not by dflow"] += 1
+        verdicts += result.counts()
+        by_file += Counter(set(result.counts()))
+        notes = [f"{who}: {what}" for who, what in result.failures().items()]
+        if notes or result.differences:
+            print(f"  {result.name}", *notes, sep="\n    ")
+        for figure, verdict in {(d.figure, d.verdict): None for d in result.differences}:
+            same = [d for d in result.differences if (d.figure, d.verdict) == (figure, verdict)]
+            more = f" (and {len(same) - 1} more like it)" if len(same) > 1 else ""
+            print(f"    {same[0]}{more}", flush=True)
+    print(f"  {n_files} files, {n_figures} figures compared; read by {dict(read_by)}")
+    for verdict in disputes.VERDICTS:
+        print(f"  {verdict}: {verdicts[verdict]} figures in {by_file[verdict]} files")
 
 
 @dataclass
@@ -284,7 +329,8 @@ def compare_closed_forms() -> Iterator[str]:
         for how in solids.PLACES:
             with tempfile.TemporaryDirectory() as folder:
                 brep = solids.open_brep(solids.place(make(), how), Path(folder))
-                worst.see(abs(abs(brep.volume()) / volume - 1), f"volume, {how}")
+                # A stored solid that is inside out encloses the space around it: a volume below 0.
+                worst.see(abs(brep.volume() / (-volume if how == "reversed" else volume) - 1), f"volume, {how}")
                 worst.see(abs(brep.area() / area - 1), f"area, {how}")
         yield f"  {form}: {worst}"
 
@@ -374,13 +420,28 @@ EXPLANATIONS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, help="compare its files with the kernel, and only that")
     parser.add_argument("--every", type=int, default=1, help="take each n-th file")
-    every = parser.parse_args().every
+    parser.add_argument("--sample", type=int, help="draw so many of the folder's files")
+    parser.add_argument("--seed", type=int, default=17, help="of the draw")
+    parser.add_argument(
+        "--all-faces", action="store_true", help="let the arbiter check the areas and volumes that agree, too; slow"
+    )
+    chosen = parser.parse_args()
+    if chosen.folder is not None:
+        files = folder_files(chosen.folder, chosen.sample, chosen.seed)[:: chosen.every]
+        if not files:
+            parser.error(f"{chosen.folder} holds no file that ends in {', '.join(ENDINGS)}; name a folder that does")
+        print_disputes(files, chosen.all_faces)
+        return
+    every = chosen.every
     print("closed forms, worst relative error")
     print("\n".join(compare_closed_forms()))
     for name in CORPORA:
         files = corpus(name, every)
+        print(f"\n{name}: where dflow and the kernel differ")
+        print_disputes(files, chosen.all_faces)
         light = compare_light(files)
         print(f"\n{name}: {len(files)} files; light reading against full healing, {light.n_files} STEP files")
         print("  read by:", dict(light.healing))

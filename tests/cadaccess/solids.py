@@ -7,17 +7,24 @@ from pathlib import Path
 import numpy as np
 from OCP.BRep import BRep_Builder
 from OCP.BRepAlgoAPI import BRepAlgoAPI_Cut, BRepAlgoAPI_Fuse
-from OCP.BRepBuilderAPI import BRepBuilderAPI_Transform
+from OCP.BRepBuilderAPI import (
+    BRepBuilderAPI_MakeEdge,
+    BRepBuilderAPI_MakeFace,
+    BRepBuilderAPI_MakePolygon,
+    BRepBuilderAPI_MakeWire,
+    BRepBuilderAPI_Transform,
+)
 from OCP.BRepFilletAPI import BRepFilletAPI_MakeFillet
 from OCP.BRepPrimAPI import (
     BRepPrimAPI_MakeBox,
     BRepPrimAPI_MakeCone,
     BRepPrimAPI_MakeCylinder,
+    BRepPrimAPI_MakePrism,
     BRepPrimAPI_MakeSphere,
     BRepPrimAPI_MakeTorus,
 )
 from OCP.BRepTools import BRepTools
-from OCP.gp import gp_Ax1, gp_Ax2, gp_Dir, gp_Pnt, gp_Trsf, gp_Vec
+from OCP.gp import gp_Ax1, gp_Ax2, gp_Circ, gp_Dir, gp_Pnt, gp_Trsf, gp_Vec
 from OCP.Interface import Interface_Static
 from OCP.STEPControl import STEPControl_StepModelType, STEPControl_Writer
 from OCP.TopAbs import TopAbs_EDGE
@@ -83,6 +90,18 @@ def drilled() -> TopoDS_Shape:
     return BRepAlgoAPI_Cut(box(10, 10, 4), tool).Shape()
 
 
+def touching_hole() -> TopoDS_Shape:
+    """A plate with a round hole that touches its left side: loops of its first and last faces meet in a point."""
+    outline = BRepBuilderAPI_MakePolygon()
+    for corner in ((0, 0), (10, 0), (10, 10), (0, 10)):
+        outline.Add(gp_Pnt(*corner, 0))
+    outline.Close()
+    round_ = BRepBuilderAPI_MakeEdge(gp_Circ(gp_Ax2(gp_Pnt(2, 5, 0), gp_Dir(0, 0, 1)), 2.0)).Edge()
+    face = BRepBuilderAPI_MakeFace(outline.Wire(), True)
+    face.Add(TopoDS.Wire(BRepBuilderAPI_MakeWire(round_).Wire().Reversed()))
+    return BRepPrimAPI_MakePrism(face.Face(), gp_Vec(0, 0, 3)).Shape()
+
+
 def boss() -> TopoDS_Shape:
     """A 10 × 10 × 4 plate with a standing cylinder of radius 2 and height 3."""
     tool = BRepPrimAPI_MakeCylinder(gp_Ax2(gp_Pnt(5, 5, 4), gp_Dir(0, 0, 1)), 2.0, 3.0).Shape()
@@ -124,14 +143,20 @@ def write_brep(shape: TopoDS_Shape, path: Path) -> Path:
     return path
 
 
-def write_step(shape: TopoDS_Shape, path: Path, unit: str = "MM", *, pcurves: bool = True) -> Path:
+def write_step(
+    shape: TopoDS_Shape, path: Path, unit: str = "MM", *, pcurves: bool = True, assembly: bool = True
+) -> Path:
+    """Write the shape; `assembly` : a compound as a product for each of its parts, else as one."""
     writer = STEPControl_Writer()
     Interface_Static.SetCVal_s("write.step.unit", unit)
     Interface_Static.SetIVal_s("write.surfacecurve.mode", int(pcurves))
+    default = Interface_Static.IVal_s("write.step.assembly")
+    Interface_Static.SetIVal_s("write.step.assembly", default if assembly else 0)
     writer.Transfer(shape, STEPControl_StepModelType.STEPControl_AsIs)
     writer.Write(str(path))
     Interface_Static.SetCVal_s("write.step.unit", "MM")
     Interface_Static.SetIVal_s("write.surfacecurve.mode", 1)
+    Interface_Static.SetIVal_s("write.step.assembly", default)
     return path
 
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from OCP.BRep import BRep_Builder
 from OCP.BRepBuilderAPI import BRepBuilderAPI_MakeEdge, BRepBuilderAPI_MakeWire
+from OCP.collections import IndexedMap_TopoDS_Shape_TopTools_ShapeMapHasher
 from OCP.gp import gp_Circ, gp_Pnt
 from OCP.IGESControl import IGESControl_Writer
-from OCP.TopAbs import TopAbs_FACE
-from OCP.TopExp import TopExp_Explorer
+from OCP.TopAbs import TopAbs_EDGE, TopAbs_FACE
+from OCP.TopExp import TopExp, TopExp_Explorer
+from OCP.TopoDS import TopoDS, TopoDS_Shape
 
-from dflow.cadaccess import CadLoader, HOOPSLoader, HOOPSTools
-from dflow.errors import NoGeometryError, UnreadableFileError
-from tests.cadaccess import solids
+from dflow.cadaccess import CadLoader, HOOPSLoader, HOOPSTools, loader
+from dflow.cadaccess.kernel import reading
+from dflow.cadaccess.kernel.reading import Transfer
+from dflow.cadaccess.step import text_model
+from dflow.errors import KernelError, NoGeometryError, UnreadableFileError
+from tests.cadaccess import broken, solids
 
 
 @pytest.mark.parametrize("suffix", [".step", ".brep", ".igs", ""])
@@ -136,3 +144,87 @@ def test_opened_models_are_listed_and_hoops_names_work(tmp_path: Path) -> None:
 def test_importing_the_package_does_not_import_the_kernel() -> None:
     code = "import sys, dflow, dflow.cadaccess; sys.exit('OCP' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+# -- the better reading is taken
+
+
+def _heal_as(monkeypatch: pytest.MonkeyPatch, healed: Callable[[], TopoDS_Shape]) -> None:
+    """Let full healing give another shape than the file's."""
+    transfer = reading.transfer
+
+    def give(*arguments: Any) -> Transfer:
+        moved = transfer(*arguments)
+        return Transfer(healed(), "full", moved.reader) if arguments[3:] == ("full",) else moved
+
+    monkeypatch.setattr(reading, "transfer", give)
+
+
+def _fail() -> TopoDS_Shape:
+    raise KernelError("no shape is left")
+
+
+@pytest.mark.parametrize("healed", [broken.lidless_box, _fail])
+def test_a_shape_that_full_healing_makes_worse_stays(
+    healed: Callable[[], TopoDS_Shape], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = solids.write_step(solids.touching_hole(), tmp_path / "part.step")
+    whole = CadLoader().create_from_file(path)
+    assert (whole.read_report.healing, whole.read_report.fallback) == ("full", "face 5 has loops that touch")
+    _heal_as(monkeypatch, healed)
+    model = CadLoader().create_from_file(path)
+    assert (model.read_report.healing, model.read_report.fallback) == ("text", "")
+    assert model.find_defects().keys() == {"loops touch"}
+    assert model.get_brep().volume() == pytest.approx(whole.get_brep().volume(), rel=1e-9)
+
+
+def test_a_shape_that_full_healing_makes_no_better_says_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = solids.write_step(solids.touching_hole(), tmp_path / "part.step")
+    monkeypatch.setattr(text_model, "open_text", lambda *_: (None, ""))
+    _heal_as(monkeypatch, broken.lidless_box)
+    monkeypatch.setattr(loader, "_open_lightly", lambda *_: (None, "it is broken"))
+    model = CadLoader().create_from_file(path)
+    assert (model.read_report.healing, model.read_report.fallback) == ("full", "it is broken")
+    assert model.find_defects().keys() == {"shell open"}
+
+
+def _without_curves_on_surfaces(shape: TopoDS_Shape) -> TopoDS_Shape:
+    found = IndexedMap_TopoDS_Shape_TopTools_ShapeMapHasher()
+    TopExp.MapShapes_s(shape, TopAbs_FACE, found)
+    for key in range(1, found.Extent() + 1):
+        face = TopoDS.Face(found.FindKey(key))
+        uses = TopExp_Explorer(face, TopAbs_EDGE)
+        while uses.More():
+            BRep_Builder().UpdateEdge(TopoDS.Edge(uses.Current()), None, face, 1e-7)
+            uses.Next()
+    return shape
+
+
+def test_a_brep_file_without_curves_on_surfaces_is_healed(tmp_path: Path) -> None:
+    stored = solids.cylinder(2.0, 7.0, 2.0)
+    wanted = solids.open_brep(stored, tmp_path)
+    bare = _without_curves_on_surfaces(stored)
+    model = solids.open_model(bare, tmp_path)
+    report = model.read_report
+    assert (report.healing, report.fallback) == ("full", "face 0 has an edge without a curve on its surface")
+    assert model.find_defects() == {}
+    np.testing.assert_allclose(model.get_brep().face_areas(), wanted.face_areas(), rtol=1e-9)
+    assert model.get_brep().volume() == pytest.approx(wanted.volume(), rel=1e-9)
+
+
+def test_a_hole_of_a_brep_file_that_runs_the_wrong_way_is_taken_off(tmp_path: Path) -> None:
+    hole = [(1, 1), (2, 1), (2, 2), (1, 2)]
+    model = solids.open_model(broken.flat_face(broken.SQUARE, hole), tmp_path)
+    assert (model.read_report.healing, model.read_report.fallback) == ("full", "face 0 has 2 outer loops")
+    assert model.find_defects() == {}
+    assert model.get_brep().area() == pytest.approx(15.0)
+
+
+def test_a_brep_file_keeps_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = _without_curves_on_surfaces(solids.cylinder(2.0, 7.0, 2.0))
+    monkeypatch.setattr(reading.healing, "heal", lambda _: solids.box())
+    model = solids.open_model(bare, tmp_path)
+    assert model.read_report.healing == "none"
+    assert "curve missing" in model.find_defects()

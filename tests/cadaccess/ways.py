@@ -20,8 +20,10 @@ def open_by(way: str, path: Path) -> CadModel | None:
         return loader.open_model(path, 0.0)
     content = path.read_bytes()
     if way == "text":
-        return text_model.open_text(path, content, 0.0)[0]
+        model, defect = text_model.open_text(path, content, 0.0)
+        return None if defect else model
     if way == "light":
-        return loader._open_lightly(path, content, CadFormat.STEP, 0.0)[0]
+        model, defect = loader._open_lightly(path, content, CadFormat.STEP, 0.0)
+        return None if defect else model
     moved = reading.transfer(path, content, CadFormat.STEP, "full")
     return loader._build_mended(path, content, CadFormat.STEP, moved, "", 0.0)

@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 from dflow.dataset import DatasetExplorer
-from dflow.dataset.format.layout import MergeSettings
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.errors import (
     DamagedDatasetError,
     DatasetError,

@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from dflow.cadaccess import CadLoader
+from dflow.demo.parts import box, write_step
 from dflow.insights import CADViewer, ColorPalette, group_predictions_by_label, quick_view
 from dflow.render import write_glb
 from tests.render import shapes
@@ -78,3 +80,42 @@ def test_a_viewer_shows_itself_in_a_notebook(mesh_file):
     viewer.load_scs_file(mesh_file)
     assert viewer._repr_html_().startswith("<iframe sandbox=")
     assert repr(viewer) == "<CADViewer 'mine', 6 faces>"
+
+
+class Notebook:
+    """A shell of a notebook: its cells' numbers, and what they display."""
+
+    kernel = None
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.execution_count = 1
+        self.displayed: list[str] = []
+        monkeypatch.setattr("dflow.insights.cad_viewer._shell", lambda: self)
+        monkeypatch.setattr("IPython.display.display", lambda data, raw: self.displayed.append(data["text/html"]))
+
+    def end_cell(self, value: CADViewer) -> int:
+        """Show the cell's last value; how often the cell has shown a part."""
+        n_shown = len(self.displayed) + (value._repr_html_() is not None)
+        self.displayed.clear()
+        self.execution_count += 1
+        return n_shown
+
+
+def test_a_quick_view_is_shown_once_as_a_cells_last_line_and_again_in_later_cells(mesh_file, monkeypatch):
+    notebook = Notebook(monkeypatch)
+    viewer = quick_view(mesh_file)
+    assert notebook.end_cell(viewer) == 1
+    assert notebook.end_cell(viewer) == 1
+    viewer = quick_view(mesh_file)  # not the last line
+    assert len(notebook.displayed) == 1
+    notebook.execution_count += 1
+    notebook.displayed.clear()
+    assert notebook.end_cell(viewer) == 1
+
+
+def test_an_opened_model_and_a_body_of_it_are_shown(tmp_path):
+    write_step(box(0, 0, 0, 2, 3, 5), tmp_path / "box.step")
+    model = CadLoader().create_from_file(tmp_path / "box.step")
+    assert repr(quick_view(model)) == "<CADViewer 'box.step', 6 faces>"
+    assert quick_view(model.for_body(0)).get_status()["n_faces"] == 6
+    assert quick_view(tmp_path / "box.step").get_status()["n_faces"] == 6

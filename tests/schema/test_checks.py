@@ -138,3 +138,44 @@ def test_a_field_takes_declared_values_and_words(name: str, value: Any, expected
 def test_a_field_refuses_other_values(name: str, value: Any, fault: str) -> None:
     with pytest.raises(SchemaError, match=f"metadata '{name}': .*{fault}"):
         check_field(_fields(), name, value)
+
+
+def _classes(dtype: str = "int32", **declared: Any) -> ArraySpec:
+    builder = SchemaBuilder("test")
+    builder.create_group("g", "row").create_array("a", ["row"], dtype, **declared)
+    found = builder.schema().array("g", "a")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("spec", "data", "expected"),
+    [
+        (_classes(values=[3, 5], labels=["nut", "bolt"]), ["bolt", "nut"], [5, 3]),
+        (_classes(labels=["nut", "bolt"]), ["bolt", "nut"], [1, 0]),
+        (_classes(labels=["nut", "bolt"]), [1, -1], [1, -1]),
+        (_classes(values=[3, 5]), [5.0, 3.0], [5, 3]),
+        (_classes("str", values=["a", "b"]), ["b", "a"], ["b", "a"]),
+        (_classes("bool", labels=["off", "on"]), [True, False], [True, False]),
+        (_classes(values=[3]), [], []),
+    ],
+)
+def test_words_and_codes_of_declared_classes_are_taken(spec: ArraySpec, data: Any, expected: Any) -> None:
+    found = fit_array(np.asarray(data), spec, "g/a")
+    assert found.tolist() == expected
+    assert dtype_name(found.dtype) == spec.dtype or not data
+
+
+@pytest.mark.parametrize(
+    ("spec", "data", "fault"),
+    [
+        (_classes(values=[3, 5]), [3, 4], r"1 of 2 values are none of the declared \[3, 5\]; the first is 4"),
+        (_classes(labels=["nut"]), [1], r"none of the declared \[0\]; the first is 1"),
+        (_classes("str", values=["left", "right"]), ["lift"], r"the first is lift \(is 'left' meant\?\)"),
+        (_classes(values=[3], labels=["nut"]), ["nuts"], r"'nuts' is not one of .* \(is 'nut' meant\?\)"),
+        (_classes(values=[3]), ["nut"], "declares int32, the data is"),
+    ],
+)
+def test_other_words_and_codes_are_refused_with_the_nearest(spec: ArraySpec, data: Any, fault: str) -> None:
+    with pytest.raises(SchemaError, match=f"^g/a: .*{fault}"):
+        fit_array(np.asarray(data), spec, "g/a")

@@ -26,8 +26,8 @@ def suffix_of(name: str) -> str:
     return os.path.splitext(name.lower().removesuffix(".gz"))[1]
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """The files below a folder in order of names; a folder that may not be read is logged and left out."""
+def walk_files(folder: str) -> Iterator[str]:
+    """Yield the files below a folder in order of names; a folder that may not be read is logged and left out."""
 
     def left_out(error: OSError) -> None:
         logger.warning("the folder %s is left out: %s", error.filename, error.strerror)
@@ -88,7 +88,7 @@ def survey_folder(folder: str | os.PathLike[str]) -> FolderSurvey:
     formats: Counter[CadFormat] = Counter()
     broken: list[tuple[str, str]] = []
     others: Counter[str] = Counter()
-    for path in _walk(root):
+    for path in walk_files(root):
         suffix = suffix_of(path)
         if suffix not in CAD_SUFFIXES:
             others[suffix or "no suffix"] += 1

@@ -63,7 +63,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
     ----------
     path : names the file in errors; it is not opened.
     level : how far to heal a STEP file; by default as little as its surfaces allow. IGES is healed fully (its reader
-        builds the topology), BREP files come as they are.
+        builds the topology), BREP files come as they are by default.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
             return _transfer_step(path, content, level or healing.first_level(content))
         if cad_format is CadFormat.IGES:
             return _transfer_iges(path, content)
-        return _read_brep(path, content, binary=cad_format is CadFormat.BINARY_BREP)
+        return _read_brep(path, content, level, binary=cad_format is CadFormat.BINARY_BREP)
     except CadError:
         raise
     except Exception as error:  # every OCCT exception derives from it, with no common base of its own
@@ -83,17 +83,27 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 
 
 def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
-    reader = STEPControl_Reader()
-    Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles only approximate the exact faces
     text = step_repair.prepare(path, content.removeprefix(b"\xef\xbb\xbf"))
     if level == "full":
         text = step_repair.widen_slits(text)
+    moved = _transfer_text(path, content, text, level)
+    if level == "full" and healing.exceeds_turn(moved.shape):
+        again = _transfer_text(path, content, text, level, bridged=False)
+        if healing.align_turns(again.shape) and not healing.exceeds_turn(again.shape):
+            return again
+    return moved
+
+
+def _transfer_text(path: Path, content: bytes, text: bytes, level: Healing, *, bridged: bool = True) -> Transfer:
+    """Return the shape of `text`, which `content` was repaired to; `bridged` : see `healing.parameters`."""
+    reader = STEPControl_Reader()
+    Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles only approximate the exact faces
     if reader.ReadStream(plain(path.name), io.BytesIO(text)) != IFSelect_RetDone:
         raise UnreadableFileError(f"{path}: {_why_unreadable_step(content)}")
     broken = missing_faces.find_broken_face(text, reader)
     if broken:
         raise GeometryError(f"{path}: {broken}; mend the file, or export the part again")
-    parameters = healing.parameters(level)
+    parameters = healing.parameters(level, bridged)
     if parameters is not None:
         reader.SetShapeFixParameters(parameters)
     return Transfer(_transfer_roots(path, reader), level, reader)
@@ -118,7 +128,7 @@ def _transfer_roots(path: Path, reader: STEPControl_Reader | IGESControl_Reader)
     return shape
 
 
-def _read_brep(path: Path, content: bytes, *, binary: bool) -> Transfer:
+def _read_brep(path: Path, content: bytes, level: Healing | None, *, binary: bool) -> Transfer:
     shape = TopoDS_Shape()
     if binary:
         BinTools.Read_s(shape, io.BytesIO(content))
@@ -127,7 +137,7 @@ def _read_brep(path: Path, content: bytes, *, binary: bool) -> Transfer:
     if shape.IsNull():
         raise UnreadableFileError(f"{path}: the BREP reader cannot parse it (damaged or truncated)")
     BRepTools.Clean_s(shape, True)
-    return Transfer(shape, "none")
+    return Transfer(healing.heal(shape), "full") if level == "full" else Transfer(shape, "none")
 
 
 def _why_unreadable_step(content: bytes) -> str:

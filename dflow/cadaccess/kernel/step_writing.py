@@ -9,15 +9,14 @@ import io
 from pathlib import Path
 
 from OCP.APIHeaderSection import APIHeaderSection_MakeHeader
-from OCP.BRepBuilderAPI import BRepBuilderAPI_Copy
 from OCP.IFSelect import IFSelect_RetDone
-from OCP.ShapeFix import ShapeFix_Shape
 from OCP.StepBasic import StepBasic_Product
 from OCP.STEPControl import STEPControl_StepModelType, STEPControl_Writer
 from OCP.StepData import StepData_StepModel
 from OCP.TCollection import TCollection_HAsciiString
 from OCP.TopoDS import TopoDS_Shape
 
+from dflow.cadaccess.kernel.healing import heal
 from dflow.errors import CadError, KernelError
 
 _NO_DATE = "1970-01-01T00:00:00"
@@ -37,17 +36,11 @@ def encode_step(path: Path, shape: TopoDS_Shape, name: str) -> bytes:
         The kernel cannot write it.
     """
     try:
-        return _encode(path, _heal(shape), name)
+        return _encode(path, heal(shape), name)
     except CadError:
         raise
     except Exception as error:  # OCCT's exceptions have no common base of their own
         raise KernelError(f"{path}: the kernel raised {type(error).__name__} while writing STEP: {error}") from error
-
-
-def _heal(shape: TopoDS_Shape) -> TopoDS_Shape:
-    fix = ShapeFix_Shape(BRepBuilderAPI_Copy(shape).Shape())
-    fix.Perform()
-    return fix.Shape()
 
 
 def _encode(path: Path, shape: TopoDS_Shape, name: str) -> bytes:

@@ -30,10 +30,8 @@ _NAME = re.compile(rb"(#\d+)\s*=\s*ADVANCED_FACE\s*\(\s*'((?:[^']|'')*)'")
 
 
 def open_text(path: Path, content: bytes, started: float) -> tuple[CadModel | None, str]:
-    """Return the model of a STEP file read from its text; or None where the kernel has to read it, and the defect.
-
-    The kernel has to read a text that holds anything that is not supported (no defect is returned), or whose tables
-    fail a check of a light read (its defect is returned: the kernel's light reading has it too).
+    """Return the model of a STEP file read from its text, and the first defect of its shape, "" where it has none: the
+    kernel's light reading has it too. No model where the text holds anything that is not supported.
     """
     try:
         shape = read_step(content)
@@ -42,10 +40,7 @@ def open_text(path: Path, content: bytes, started: float) -> tuple[CadModel | No
     except (RefusedError, CadError, ArithmeticError, ValueError) as error:
         logger.debug("%s: left to the kernel: %s", path, error)
         return None, ""
-    if not defect:
-        return model, ""
-    logger.debug("%s: left to the kernel: %s", path, defect)
-    return None, defect
+    return model, defect
 
 
 def _build(path: Path, content: bytes, shape: TextShape, started: float) -> CadModel:

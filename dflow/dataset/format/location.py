@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, FlowFileError
+from dflow.localpath import is_address
 from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, FLOW_SUFFIX, INFOSET_SUFFIX, Below, read_regular
 
 AnyPath = str | os.PathLike[str]
@@ -59,11 +60,18 @@ def locate(
     flow_file, dataset = _by_suffix(flow_file, dataset)
     if flow_file is None and dataset is None:
         raise DatasetError("pass flow_output_file= (the .flow file) or merged_store_path= (the .dataset folder)")
+    for path in (flow_file, dataset, infoset, attribset):
+        if is_address(path):
+            raise DatasetNotFoundError(
+                f"{path} is an address, expected the path of a local or mounted dataset: mount what it names, or copy "
+                "the flow's folder, and give its path"
+            )
     named: dict[str, Path | None] = dict.fromkeys(("flow_data", "flow_info", "flow_attributes"))
     if flow_file is not None:
         named = _named_parts(Path(os.path.abspath(flow_file)))
     data = _absolute(dataset) or named["flow_data"]
     if data is None:
+        assert flow_file is not None
         raise FlowFileError(f"{flow_file} names no dataset (flow_data): {_why_no_dataset(read_flow_file(flow_file))}")
     root = data.parent if flow_file is None else Path(os.path.abspath(flow_file)).parent
     info = _table(_absolute(infoset) or named["flow_info"], data, INFOSET_SUFFIX)

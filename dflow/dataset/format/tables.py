@@ -178,6 +178,18 @@ def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None,
     return table[chosen].reset_index(drop=True)
 
 
+def names_of_codes(table: pd.DataFrame, group: str, name: str) -> dict[int, str]:
+    """Names by code of the array ``group/name``, from the `.attribset`; empty if it has none.
+
+    An array has the table of its name, or ``group/name`` where several arrays or values of one name have other names.
+    """
+    for table_name in (f"{group}/{name}", name):
+        rows = table[table["table_name"] == table_name]
+        if len(rows):
+            return {int(code): str(word) for code, word in zip(rows["id"], rows["name"], strict=True)}
+    return {}
+
+
 def label_columns(path: Path | None) -> frozenset[str]:
     """Names of columns of codes for which there is a text column of words: ``category`` with ``category_label``."""
     if path is None:

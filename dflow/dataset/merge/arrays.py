@@ -190,9 +190,13 @@ def _find_contradictions(
         if expected.group != FILE_GROUP:
             members = members[census.rows[expected.group][members] > 0]
         authority = "the schema" if resolved.declared else "the majority of the samples"
-        wanted = "×".join(["rows", *(str(size) if size != _UNKNOWN else "?" for size in expected.trailing)])
-        shape = "×".join(["rows", *map(str, trailing)])
-        message = f"{key}: {found} of shape {shape} contradicts {authority}: {dtype} of shape {wanted}"
+        rows = [] if expected.group == FILE_GROUP else ["rows"]
+        wanted = "×".join([*rows, *(str(size) if size != _UNKNOWN else "?" for size in expected.trailing)])
+        shape = "×".join([*rows, *map(str, trailing)])
+        message = f"{key}: {found} of shape {shape or '()'} contradicts {authority}: {dtype} of shape {wanted or '()'}"
+        if not rows:
+            name = expected.name
+            message += f"; save it as '{name}_rows/{name}' if its length differs from file to file"
         for member in members:
             faults.setdefault(int(member), []).append(message)
 

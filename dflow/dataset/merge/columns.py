@@ -273,9 +273,9 @@ class Vocabularies:
         return {key: {word: bisect_left(self.words[key], word) for word in words} for key, words in found.items()}
 
 
-def unite(keys: Iterable[str], records: Iterable[ShardRecord]) -> Vocabularies:
-    """Unite the words that nodes gathered per block into vocabularies of the text arrays `keys`."""
-    words: dict[str, set[str]] = {key: set() for key in keys}
+def unite(declared: Mapping[str, Iterable[str]], records: Iterable[ShardRecord]) -> Vocabularies:
+    """Unite the declared words of each text array, by ``group/name``, and those that nodes gathered per block."""
+    words: dict[str, set[str]] = {key: set(known) for key, known in declared.items()}
     in_blocks = {}
     for record in records:
         in_blocks[record.group, record.shard_index] = record.words

@@ -28,7 +28,7 @@ from typing import Any
 from dask.delayed import Delayed
 
 from dflow._version import __version__
-from dflow.dataset.format.layout import FORMAT, MANIFEST, MergeSettings, metadata_files
+from dflow.dataset.format.layout import FORMAT, MANIFEST, metadata_files
 from dflow.dataset.format.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
 from dflow.dataset.format.shards import WrittenFile, write_whole
 from dflow.dataset.format.tables import table_build, table_rows, with_memory
@@ -37,6 +37,7 @@ from dflow.dataset.merge.columns import Vocabularies, unite
 from dflow.dataset.merge.nodes import Nodes, Published, shard_nodes, word_nodes
 from dflow.dataset.merge.plan import MergePlan, plan_merge
 from dflow.dataset.merge.publish import Build, Outputs, block_name, recover
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.merge.table_writer import attribute_tables, write_attribset, write_infoset
 from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError
 from dflow.records import SampleRecord, ShardRecord
@@ -236,8 +237,8 @@ class Merger:
 
     def _gather_words(self, plan: MergePlan, suffix: str) -> Vocabularies:
         """The vocabularies of the text arrays, by another pass over the samples if there are text arrays."""
-        coded = [array.target.path for group in plan.groups.values() for array in group.arrays if array.coded]
-        return unite(coded, self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if coded else ())
+        declared = plan.declared_words()
+        return unite(declared, self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if declared else ())
 
     def _undamaged(self, nodes: Nodes, meanwhile: Callable[[], None] = lambda: None) -> list[ShardRecord]:
         """Run all nodes and return their records; raise `_Damaged` after all have run if some found damage.

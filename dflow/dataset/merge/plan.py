@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflow.dataset.format import layout as disk
-from dflow.dataset.format.layout import ArrayTarget, MergeSettings
+from dflow.dataset.format.layout import ArrayTarget
+from dflow.dataset.merge import settings as sizes
 from dflow.dataset.merge.arrays import ResolvedArray, resolve_arrays, take_census, union_schema
 from dflow.dataset.merge.columns import FileColumn, Vocabulary, build_columns, gather_values, resolve_fields
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.errors import DatasetError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
 from dflow.schema import FILE_GROUP, Schema, resolve_array
@@ -146,6 +148,12 @@ class MergePlan:
         by_group = {name: [array.target for array in group.arrays] for name, group in self.groups.items()}
         by_group[FILE_GROUP] = [*by_group[FILE_GROUP], *self.column_targets]
         return by_group
+
+    def declared_words(self) -> dict[str, tuple[str, ...]]:
+        """The declared texts of each array of text, by ``group/name``."""
+        coded = [array.target for group in self.groups.values() for array in group.arrays if array.coded]
+        specs = {target.path: self.schema.array(target.group, target.name) for target in coded}
+        return {key: tuple(map(str, spec.class_names)) if spec is not None else () for key, spec in specs.items()}
 
     def block(self, group: str, index: int) -> Block:
         """The samples and rows of one shard; O(log N + samples of the shard)."""
@@ -286,7 +294,7 @@ def _group_plan(
     n_rows, n_samples = int(offsets[-1]), len(offsets) - 1
     layouts = [array.layout for array in members.values()]
     row_bytes = sum(np.dtype(a.dtype).itemsize * math.prod(a.trailing) for a in layouts) + 8
-    shard_rows = disk.shard_rows(row_bytes, n_rows, n_samples, settings)
+    shard_rows = sizes.shard_rows(row_bytes, n_rows, n_samples, settings)
     dimension = layouts[0].dims[0] if layouts else FILE_GROUP if group == FILE_GROUP else schema.groups[group].dimension
     plans = [
         ArrayPlan(
@@ -307,7 +315,7 @@ def _target(
 ) -> ArrayTarget:
     """The array on disk; `layout.dims` has the row dimension, also in group ``file``."""
     row_bytes = np.dtype(layout.dtype).itemsize * math.prod(layout.trailing)
-    chunk_rows = min(disk.chunk_rows(row_bytes, n_rows, settings), shard_rows)
+    chunk_rows = min(sizes.chunk_rows(row_bytes, n_rows, settings), shard_rows)
     fill = disk.json_fill(disk.fill_scalar(layout.dtype, layout.fill_value, what=f"array {layout.key}"))
     shape = (n_rows, *layout.trailing)
     return ArrayTarget(
@@ -361,7 +369,7 @@ def _column_target(
 ) -> ArrayTarget:
     n_samples = len(column.values)
     layout = ArrayLayout(FILE_GROUP, column.name, column.values.dtype.name, (FILE_GROUP,), ())
-    shard_rows = disk.shard_rows(column.values.itemsize, n_samples, n_samples, settings)
+    shard_rows = sizes.shard_rows(column.values.itemsize, n_samples, n_samples, settings)
     # CF conventions 9.3.3: the counts of a contiguous ragged array name the dimension that they count.
     counted = {row_count(name): {"sample_dimension": plan.dimension} for name, plan in groups.items()}
     attributes = counted.get(column.name, {}) if column.derived else _description(schema, FILE_GROUP, column.name)

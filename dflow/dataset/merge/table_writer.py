@@ -21,6 +21,7 @@ from dflow.dataset.format.manifest import Manifest
 from dflow.dataset.format.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, label_name
 from dflow.dataset.merge.columns import FileColumn, Vocabulary
 from dflow.dataset.merge.plan import MergePlan
+from dflow.schema import Schema
 from dflow.schema.names import OPEN_NAMES
 from dflow.storage.sample import NOT_SET
 
@@ -148,22 +149,43 @@ def _texts(values: Iterable[str | None]) -> pa.Array:
 
 
 def attribute_tables(plan: MergePlan, words: Mapping[str, Sequence[str]]) -> dict[str, Vocabulary]:
-    """All tables of `.attribset`: description tables, categorical fields, and the vocabularies of text arrays.
+    """All tables of `.attribset`: description tables, and the vocabularies of categorical fields and of arrays.
 
     A description table of the samples (``descriptions/category``) adds names of ids and descriptions that the
-    vocabulary of the field lacks. The table of a text array has its name, or ``group/name`` if that is taken.
+    vocabulary of the field or array lacks. The table of an array of text, or with declared classes, has the array's
+    name; or ``group/name`` if a field, or an array with another vocabulary, has that name.
     """
     tables: dict[str, Vocabulary] = dict(plan.tables)
+    fields = set()
     for column in plan.columns:
         if column.vocabulary is not None:
+            fields.add(column.name)
             tables[column.name] = _complete(column.vocabulary, plan.tables.get(column.name, ()))
-    for key, vocabulary in words.items():
+    arrays = {**_declared_classes(plan.schema), **{key: _words_table(plan.schema, key, w) for key, w in words.items()}}
+    for key, rows in arrays.items():
         name = key.partition("/")[2]
-        if name in tables or sum(other.endswith(f"/{name}") for other in words) > 1:
+        others = [vocabulary for other, vocabulary in arrays.items() if other.partition("/")[2] == name]
+        if name in fields or any(vocabulary != rows for vocabulary in others):
             name = key
-        rows = tuple((code, word, NOT_SET) for code, word in enumerate(vocabulary))
         tables[name] = _complete(rows, plan.tables.get(name, ()))
     return dict(sorted(tables.items()))
+
+
+def _declared_classes(schema: Schema) -> dict[str, Vocabulary]:
+    """The vocabularies of arrays of codes, by ``group/name``."""
+    return {
+        f"{group}/{name}": tuple(sorted((int(code), label, NOT_SET) for code, label in array.class_names.items()))
+        for group, spec in schema.groups.items()
+        for name, array in spec.arrays.items()
+        if array.class_names and array.dtype != "str"
+    }
+
+
+def _words_table(schema: Schema, key: str, words: Sequence[str]) -> Vocabulary:
+    array = schema.array(*key.split("/"))
+    labels = array.class_names if array is not None else {}
+    notes = [label if (label := labels.get(word, word)) != word else NOT_SET for word in words]
+    return tuple((code, word, note) for code, (word, note) in enumerate(zip(words, notes, strict=True)))
 
 
 def _complete(own: Vocabulary, described: Vocabulary) -> Vocabulary:

@@ -13,7 +13,7 @@ Translate = Callable[[Iterable[Any]], list[Any]]
 """Replaces words among values by codes; raises `QueryError` for unknown ones."""
 
 
-class CodedDataset(xr.Dataset):
+class CodedDataset(xr.Dataset):  # type: ignore[no-untyped-call]  # xarray's __init_subclass__ has no types
     """A Dataset whose variables are `CodedArray`; ``<name>_label`` is another name of a variable with a vocabulary."""
 
     __slots__ = ("groups", "vocabularies")
@@ -37,7 +37,7 @@ class CodedDataset(xr.Dataset):
         return CodedArray.of(array, lambda values: vocabularies.codes(key, values, group=group))
 
 
-class CodedArray(xr.DataArray):
+class CodedArray(xr.DataArray):  # type: ignore[no-untyped-call]  # the same
     """A column as it is stored, which can be compared with words: ``==``, ``!=`` and `isin`.
 
     Results of arithmetic are plain numbers, which cannot.
@@ -62,7 +62,7 @@ class CodedArray(xr.DataArray):
     def __ne__(self, other: Any) -> Any:
         return ~(self == other) if isinstance(other, str) and hasattr(self, "translate") else super().__ne__(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as in xarray: equality is elementwise
+    __hash__ = None  # as in xarray: equality is elementwise
 
     def isin(self, test_elements: Any) -> Any:
         """Return which values are among some values or words."""

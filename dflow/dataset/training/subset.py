@@ -15,6 +15,7 @@ from dflow.dataset.training.samples import Allocate, IndexedItem, Item, SampleRe
 from dflow.dataset.training.shuffle import BlockPlan, Epochs
 from dflow.dataset.training.transforms import Transform, at_epoch
 from dflow.errors import DamagedDatasetError, UnknownKeyError
+from dflow.notebook import object_html
 from dflow.storage.paths import Below
 
 if TYPE_CHECKING:
@@ -62,6 +63,16 @@ class CADDataset:
 
     def __repr__(self) -> str:
         return f"<CADDataset {self.name}: {len(self)} samples>"
+
+    def _repr_html_(self) -> str:
+        title = repr(self).strip("<>")
+        if not isinstance(self.source, SampleReader):
+            return object_html(title, [(file,) for file in self.data_files[:5]], head=("graph file",))
+        rows = [
+            (column.key, ", ".join(column.dims), " × ".join(map(str, ("n", *column.shape[1:]))), column.dtype)
+            for column in self.source.columns
+        ]
+        return object_html(title, rows, head=("key of an item", "dimensions", "shape", "type"))
 
     def __len__(self) -> int:
         return len(self._codes)

@@ -5,6 +5,7 @@ Rules
 * A name that an earlier task outputs, or that is among the flow's inputs, is fed from there (the nearest earlier one).
 * A task's first input that nothing produces is fed from the nearest earlier task's output, the flow's input for the
   first.
+* Parameters are bound by name where they have an input's name, the others by position in the order of the inputs.
 * ``cad_loader`` and ``storage`` are injected: by name, or by position behind HOOPS AI's single input.
 * Any other unknown name is a `WiringError` that names the gap.
 """
@@ -121,6 +122,7 @@ def plan(tasks: Sequence[TaskSpec], input_keys: Iterable[str] | None = None) -> 
         steps.append(_wire(len(steps), task, steps, keys))
     steps = _number_stages(steps)
     found = keys if keys is not None else _assumed_keys(steps)
+    _check_order(steps)
     _check_all_inputs_used(steps, found)
     return Plan(tuple(steps), _chains(steps), found)
 
@@ -152,15 +154,13 @@ def _bind(task: TaskSpec) -> tuple[tuple[str, ...], list[Feed]]:
     declared = task.inputs
     if declared is None:
         declared = tuple(p.name for p in parameters if p.default is inspect.Parameter.empty or p.name in INJECTED)
-    named = {} if set(declared) & set(INJECTED) else {p.name: p.name for p in parameters if p.name in INJECTED}
-    waiting = list(declared)
+    named = {p.name for p in parameters if p.name in declared or p.name in INJECTED}
+    waiting = [name for name in declared if name not in named]
     spare = [name for name in INJECTED if name not in declared and name not in named]
     feeds: list[Feed] = []
     skipped = False
     for parameter in parameters:
-        name = named.get(parameter.name) or (waiting.pop(0) if waiting else None)
-        if name is None and parameter.name in INJECTED:
-            name = parameter.name
+        name = parameter.name if parameter.name in named else waiting.pop(0) if waiting else None
         if name is None and parameter.default is not inspect.Parameter.empty:
             skipped = True
             continue
@@ -239,6 +239,29 @@ def _assumed_keys(steps: Sequence[Step]) -> tuple[str, ...]:
         if source.step == FLOW_INPUT
     ]
     return tuple(dict.fromkeys(taken))
+
+
+def _check_order(steps: Sequence[Step]) -> None:
+    """Refuse an extract task behind a task that works on the same input, and a name that only a later task outputs."""
+    for step in steps:
+        for earlier in steps[: step.index]:
+            wanted = {*(earlier.task.inputs or ()), earlier.item.key} & set(step.task.outputs)
+            produced = {output for each in steps[: earlier.index] for output in each.task.outputs}
+            is_late_list = step.task.kind == "extract" and earlier.item == step.item and not _feeds_any(step, steps)
+            if (wanted - produced and earlier.item.step != step.index) or (
+                is_late_list and earlier.task.kind != "extract"
+            ):
+                order = [each.task.name for each in steps if each is not step]
+                order.insert(earlier.index, step.task.name)
+                raise WiringError(
+                    f"Task {step.task.name!r} outputs {list(step.task.outputs)}, but stands behind task "
+                    f"{earlier.task.name!r}, which takes {list(earlier.task.inputs or (earlier.item.key,))}: tasks run "
+                    f"in the order of the list. Give tasks in the order {order}."
+                )
+
+
+def _feeds_any(step: Step, steps: Sequence[Step]) -> bool:
+    return any(source.step == step.index for each in steps for source in (each.item, *(s for _, s in each.extras)))
 
 
 def _check_all_inputs_used(steps: Sequence[Step], keys: tuple[str, ...]) -> None:

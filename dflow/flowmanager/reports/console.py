@@ -183,8 +183,12 @@ def print_report(output: FlowOutput, console: Console | None = None) -> None:
     )
     if output.errors:
         console.print(_errors_table(output))
+    if any(output.summary_data.get(key) for key in _DECLARATIONS):
+        console.print(_declarations_table(output))
     if output.worker_deaths:
         console.print(_deaths_table(output))
+    if counts.verdict:
+        console.print(f"{counts.verdict} See error_summary.json in the flow's folder.", highlight=False)
 
 
 def _tasks_table(output: FlowOutput) -> Table:
@@ -208,6 +212,26 @@ def _errors_table(output: FlowOutput) -> Table:
     for reason, count in frequent_errors(output.errors):
         kind = reason[1 : reason.index("]")]
         table.add_row(str(count), escape(plain(reason)), ADVICE.get(kind, ""))
+    return table
+
+
+_DECLARATIONS = {
+    "declared_not_saved": "declared, but no file saved it: all its rows are fill values",
+    "saved_not_declared": "saved, but not declared",
+}
+_MOST_DECLARATIONS = 20
+
+
+def _declarations_table(output: FlowOutput) -> Table:
+    table = Table(title="Declared against saved", title_justify="left")
+    for column in ("array or metadata", "fault", "nearest name"):
+        table.add_column(column, overflow="fold")
+    for key, fault in _DECLARATIONS.items():
+        entries = output.summary_data.get(key, [])
+        for entry in entries[:_MOST_DECLARATIONS]:
+            table.add_row(escape(plain(entry["name"])), fault, escape(plain(entry["nearest"])))
+        if len(entries) > _MOST_DECLARATIONS:
+            table.add_row(f"{len(entries) - _MOST_DECLARATIONS} more in the .flow file", fault, "")
     return table
 
 

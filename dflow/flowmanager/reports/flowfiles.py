@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dflow.flowmanager.history.folder import writing
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS
+from dflow.flowmanager.reports.declarations import Declarations
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
 from dflow.records import ErrorRecord
 from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
@@ -24,6 +25,7 @@ ADVICE = {
     "no_geometry": "holds no shape: nothing to encode",
     "geometry": "the shape has no such value, or a defect that strict_geometry refuses: repair or re-export the file",
     "kernel_error": "the CAD kernel refused it: repair or re-export the file",
+    "kernel_missing": "the CAD kernel is not installed where the file was opened: see `dflow doctor`",
     "exception": "your task raised: see the traceback, and try the file alone with debug=True",
     "bad_return": "your task returned what cannot be handed on: return numbers, texts, lists or dictionaries",
     "schema": "contradicts the schema or the other files' arrays: see the message, and correct the task or the schema",
@@ -75,6 +77,7 @@ def flow_summary(
     tasks: Sequence[TaskOutcome],
     counts: Counts,
     *,
+    declarations: Declarations,
     specifications: Mapping[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
@@ -92,6 +95,8 @@ def flow_summary(
         "failed": counts.failed,
         "samples": counts.samples,
         "error_distribution": dict(sorted(Counter(e.exception or e.kind for e in errors).items())),
+        "declared_not_saved": _pairs(declarations.not_saved),
+        "saved_not_declared": _pairs(declarations.not_declared),
         "Flow Specifications": dict(specifications),
     }
 
@@ -119,6 +124,10 @@ def error_entries(errors: Sequence[ErrorRecord]) -> list[dict[str, Any]]:
         }
         for error in errors
     ]
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"name": name, "nearest": nearest} for name, nearest in pairs]
 
 
 def _relative(paths: FlowPaths, path: Path) -> str | None:

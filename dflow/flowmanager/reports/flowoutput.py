@@ -32,6 +32,13 @@ class Counts:
     reused: int = 0
     samples: int = 0
 
+    @property
+    def verdict(self) -> str:
+        """A sentence for a run in which no file succeeded, "" for any other."""
+        if self.succeeded or not self.submitted:
+            return ""
+        return f"No file succeeded: {self.failed} failed and {self.skipped} were skipped, so there is no new dataset."
+
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
@@ -117,6 +124,13 @@ class FlowOutput:
         lines += [f"  {task.name:20} {task.seconds:8.2f} s  {len(task.errors)} errors" for task in self.task_instances]
         lines += [f"  {count} workers on {host} were lost: {why}" for host, count, why in by_host(self.worker_deaths)]
         lines += [f"  {count} x {reason}" for reason, count in frequent_errors(self.errors)]
+        for key, fault in (
+            ("declared_not_saved", "declared, not saved"),
+            ("saved_not_declared", "saved, not declared"),
+        ):
+            if entries := self.summary_data.get(key):
+                lines.append(f"  {fault}: {', '.join(entry['name'] for entry in entries)}")
+        lines += [counts.verdict] if counts.verdict else []
         return "\n".join(lines)
 
     def generate_flow_summary(self, file_path: str | os.PathLike[str]) -> None:

@@ -22,6 +22,7 @@ from dflow.flowmanager.reports.flowoutput import TaskOutcome
 from dflow.flowmanager.reports.progress import Progress
 from dflow.flowmanager.reports.timeline import Timeline
 from dflow.flowmanager.run.engines import Engines
+from dflow.flowmanager.run.fileshapes import FileShapes
 from dflow.flowmanager.run.functions import pack_function, pack_here
 from dflow.records import ErrorRecord, ItemRecord, SampleLayout, cause
 
@@ -76,6 +77,7 @@ class FlowRun:
     results: dict[int, StepResult] = field(default_factory=dict)
     layouts: dict[SampleLayout, SampleLayout] = field(default_factory=dict)
     retry_kinds: frozenset[str] | None = None
+    file_shapes: FileShapes = field(default_factory=FileShapes)
     distrusted: set[str] = field(default_factory=set)
     n_submitted: int = 0
     n_failed: int = 0

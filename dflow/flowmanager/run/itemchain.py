@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dflow.flowmanager.cluster.engine import Finished, Job
@@ -25,10 +25,10 @@ from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain
 from dflow.flowmanager.run.flowrun import FlowRun, StepResult
 from dflow.flowmanager.run.nodes import ChainTemplate, follows_of, make_job, task_call
-from dflow.records import BatchResult, ErrorRecord, ItemRecord, share_layouts
+from dflow.records import BatchResult, ErrorRecord, ItemRecord, SampleRecord, share_layouts
 from dflow.storage.paths import source_path
 
-UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished"})
+UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished", "kernel_missing"})
 """Failures without the item's fault: not in the journal, so that the next run does the item again."""
 
 HASHED_HERE_BYTES = 256 * 1024**2
@@ -122,6 +122,7 @@ class ItemChain:
         run.log.items(self._name, held)
         self._log_reuse()
         run.count(held)
+        run.file_shapes.note(sample for record in held for sample in record.samples)
         return pending
 
     def _is_same(self, item: FlowItem, entry: Entry) -> bool:
@@ -232,6 +233,13 @@ class ItemChain:
             self._run.journal.append(entries)
         self._log(finished.results)
         self._run.count([self._last(index) for index in indices])
+        self._run.file_shapes.note(self._samples(indices))
+
+    def _samples(self, indices: Iterable[int]) -> Iterator[SampleRecord]:
+        for index in indices:
+            for records in self._records:
+                if (record := records[index]) is not None and record.status == "succeeded":
+                    yield from record.samples
 
     def _settle_item(self, index: int, records: list[ItemRecord]) -> Entry | None:
         """Keep an item's records; return its journal entry, None where there is none to write."""

@@ -9,17 +9,20 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dflow.cadaccess.kernel.check import require_kernel
 from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
+from dflow.flowmanager.cluster.clusters import is_foreign
 from dflow.flowmanager.cluster.deaths import as_errors
 from dflow.flowmanager.history import folder
 from dflow.flowmanager.history.fingerprint import Fingerprint, fingerprint, versions
 from dflow.flowmanager.history.journal import Journal
 from dflow.flowmanager.history.lock import FolderLock
-from dflow.flowmanager.plan.items import FlowItem, flow_items
+from dflow.flowmanager.plan.items import FlowItem, contents_of, flow_items
 from dflow.flowmanager.plan.settings import FlowSettings
 from dflow.flowmanager.plan.tasks import EXPORT_TASK, listed
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Chain, Plan
 from dflow.flowmanager.reports.console import print_report
+from dflow.flowmanager.reports.declarations import compare_declarations
 from dflow.flowmanager.reports.flowfiles import error_entries, flow_summary, write_json, write_text
 from dflow.flowmanager.reports.flowlog import FlowLog
 from dflow.flowmanager.reports.flowoutput import Counts, FlowOutput, TaskOutcome
@@ -63,6 +66,8 @@ def run_flow(
 ) -> FlowResult:
     """Run a wired flow; `announce` is called with what cancels it, `retry_kinds` are the only failures tried again."""
     started = time.monotonic()
+    if any(step.opens_files for step in plan.steps) and not is_foreign(settings.cluster):
+        require_kernel()  # on another cluster `check_cluster` does it, on the workers
     pipeline = pipeline_fingerprint(settings)
     for task in settings.tasks:
         if not settings.debug and task.kind != "extract" and task.parallel:
@@ -214,7 +219,9 @@ def _why_empty(run: FlowRun, chain: Chain) -> str:
     given = ", ".join(f"{key}={str(value)[:200]}" for key, value in run.inputs.items())
     errors = _errors(run)
     cause = f" {len(errors)} calls failed, the first: {errors[0].message}" if errors else ""
-    return f"Nothing to do for task {chain.steps[0].task.name!r}: no items came from {given}.{cause}"
+    found = contents_of(each for value in run.inputs.values() for each in listed(value))
+    why = f"Nothing to do for task {chain.steps[0].task.name!r}: no items came from {given}.{cause}"
+    return f"{why} {found}".rstrip()
 
 
 def final_records(run: FlowRun) -> list[ItemRecord]:
@@ -245,7 +252,20 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
         rejected = [i for i in ended.items if i.error is not None and i.error.task == EXPORT_TASK]
         tasks.append(replace(ended.export, records=tuple(rejected)))
     seconds = time.monotonic() - started
-    summary = flow_summary(paths, tasks, counts, specifications=settings.specifications(), seconds=seconds)
+    declarations = compare_declarations([s for item in ended.items if item.status == "succeeded" for s in item.samples])
+    summary = flow_summary(
+        paths,
+        tasks,
+        counts,
+        declarations=declarations,
+        specifications=settings.specifications(),
+        seconds=seconds,
+    )
+    for name, near in declarations.not_saved:
+        hint = f"; nearest saved name: {near}" if near else ""
+        run.log.write(
+            f"The schema declares {name}, but no file saved it: all its rows are fill values{hint}", "WARNING"
+        )
     errors = [error for task in tasks for error in task.errors]
     deaths = run.engines.deaths()
     write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)]))
@@ -253,6 +273,8 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
     _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
     write_json(paths.flow_file, summary)
     run.log.write(f"Done in {seconds:.3f}s: {dataclasses.asdict(counts)}")
+    if counts.verdict:
+        run.log.write(counts.verdict, "WARNING")
     absolute = {
         key: str(paths.root / summary[key]) for key in ("flow_data", "flow_info", "flow_attributes") if summary[key]
     }

@@ -18,14 +18,9 @@ from dflow.config import machine_share_bytes
 from dflow.flowmanager.plan.batch import Batch, Limits
 from dflow.flowmanager.worker import wire
 from dflow.flowmanager.worker.faults import Fault, describe_death, split_stack
-from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, descendants, resident_bytes
+from dflow.flowmanager.worker.limits import POLL_SECONDS, Allowance, Clock, Memory
+from dflow.flowmanager.worker.memory import resident_bytes
 from dflow.flowmanager.worker.processes import Child, ChildStartError, ForkServer
-
-POLL_SECONDS = 0.05
-"""How often a busy child's memory is read. Touching memory takes about 0.3 s per GiB: it overshoots by little."""
-
-TREE_SECONDS = 1.0
-"""How often the memory of the processes that a child has started is read: it takes a walk over the process table."""
 
 _START_ATTEMPTS = 3
 _LOAD_ATTEMPTS = 2
@@ -33,15 +28,6 @@ _LOAD_ATTEMPTS = 2
 
 class CancelledError(Exception):
     """The request was cancelled; a child that was working on it is ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """Wall time of a request without its previews, memory of worker and child together, wall time of each preview."""
-
-    seconds: float
-    memory_bytes: int
-    preview_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +239,7 @@ def _receive(
     cancelled: threading.Event,
 ) -> Fault | None:
     """Append replies to `replies` until the last has arrived; return the fault where an allowance is used up before."""
-    clock, memory = _Clock(allowance), _Memory(child, allowance.memory_bytes)
+    clock, memory = Clock(allowance), Memory(child, allowance.memory_bytes)
     while True:
         for reply in child.wait(min(POLL_SECONDS, clock.remaining())):
             clock.note(reply)
@@ -290,61 +276,3 @@ def _finish(child: Child, last: wire.Reply) -> None:
 def _lines(printed: str) -> tuple[str, ...]:
     """Return the lines that a request printed, without stacks."""
     return tuple(split_stack(printed)[0].strip().splitlines()) if printed else ()
-
-
-class _Clock:
-    """Counts down a request's wall time; stops during previews, which have their own."""
-
-    def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
-        self._deadline = time.monotonic() + allowance.seconds
-        self._left: float | None = None
-
-    def remaining(self) -> float:
-        """Return the seconds until the time is up."""
-        return self._deadline - time.monotonic()
-
-    def note(self, reply: wire.Reply) -> None:
-        """Stop at the start of a preview and continue at its end."""
-        if isinstance(reply, wire.UnitDone) and reply.preview:
-            self._left = self.remaining()
-            self._deadline = time.monotonic() + self._allowance.preview_seconds
-        elif isinstance(reply, wire.PreviewDone) and self._left is not None:
-            self._deadline = time.monotonic() + self._left
-            self._left = None
-
-    def fault(self) -> Fault | None:
-        """Return the fault once the time is up."""
-        if self.remaining() > 0.0:
-            return None
-        limit = self._allowance.seconds if self._left is None else self._allowance.preview_seconds
-        return Fault("timeout", f"not finished within {limit:g} s")
-
-
-class _Memory:
-    """Compares what the child and its descendants hold with what the worker leaves of the budget."""
-
-    def __init__(self, child: Child, budget_bytes: int) -> None:
-        self._child = child
-        self._budget_bytes = budget_bytes
-        now = time.monotonic()
-        self._next_read = now + POLL_SECONDS
-        self._next_tree = now + TREE_SECONDS
-        self._descendants: list[int] = []
-
-    def fault(self) -> Fault | None:
-        """Return the fault where too much is in use; reads memory at most every `POLL_SECONDS`."""
-        now = time.monotonic()
-        if now < self._next_read:
-            return None
-        self._next_read = now + POLL_SECONDS
-        if now >= self._next_tree:
-            self._next_tree = now + TREE_SECONDS
-            self._descendants = descendants(self._child.pid)
-        used = sum(map(resident_bytes, (self._child.pid, *self._descendants)))
-        self._child.peak_bytes = max(self._child.peak_bytes, used)
-        allowed = max(self._budget_bytes - resident_bytes(), self._child.first_bytes + MIN_CHILD_BYTES)
-        if used <= allowed:
-            return None
-        mib = 1024**2
-        return Fault("out_of_memory", f"{used // mib} MiB in use, {allowed // mib} MiB allowed")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dflow.flowmanager.plan.batch import BodyValues, Feed, Item, unpack_value
+from dflow.storage import DataStorage
 
 if TYPE_CHECKING:
     from dflow.cadaccess import CadLoader, CadModel
@@ -65,7 +66,19 @@ class InjectedLoader:
         return self.opened[-1] if self.opened else None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
+        try:
+            return getattr(self._loader, name)
+        except AttributeError:
+            hint = "a storage" if hasattr(DataStorage, name) else "a model" if name.startswith(("get_", "to_")) else ""
+            raise AttributeError(
+                f"the CAD loader has no {name!r}"
+                + (
+                    f", which is {hint}'s: the loader is injected as the parameter `cad_loader`, the storage as "
+                    "`storage`, and a model is what `cad_loader.create_from_file(path)` returns"
+                    if hint
+                    else "; see dflow.cadaccess.CadLoader"
+                )
+            ) from None
 
 
 def fill(

@@ -18,7 +18,7 @@ from dflow.flowmanager.plan.batch import Batch
 from dflow.records import SampleRecord, Scalar
 from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage
 from dflow.storage.paths import DATA_SUFFIX, TEMPORARY_PREFIX, FlowPaths, sample_name
-from dflow.storage.sample import describe
+from dflow.storage.sample import check_required, describe
 
 ITEM_METADATA = "Item"
 FLOW_METADATA = "Flow name"
@@ -79,6 +79,8 @@ class Sample:
     def seal(self) -> SampleRecord | None:
         """Write the sample's file and return its record; None for a memory storage, which writes none."""
         if self._kind == "memory":
+            if not _is_closed(self.storage):
+                check_required(self.storage.schema, self.storage.array_keys(), self.storage.get_metadata())
             self.storage.close()
             return None
         store = self._as_file()

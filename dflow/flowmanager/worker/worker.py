@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from dflow.config import machine_share_bytes
 from dflow.flowmanager.plan.batch import Batch
-from dflow.flowmanager.worker.conversation import Allowance, CancelledError, Supervisor
+from dflow.flowmanager.worker.conversation import CancelledError, Supervisor
 from dflow.flowmanager.worker.execution import prepare_call, run_item
 from dflow.flowmanager.worker.faults import Fault, describe_exception
+from dflow.flowmanager.worker.limits import Allowance
 from dflow.flowmanager.worker.memory import larger_allowance
 from dflow.flowmanager.worker.outcome import ItemOutcome
 from dflow.flowmanager.worker.pool import pool

@@ -14,7 +14,8 @@ import pandas as pd
 
 from dflow.dataset import DatasetExplorer
 from dflow.dataset.format.layout import MANIFEST
-from dflow.errors import DatasetNotFoundError, DflowError, UnknownKeyError
+from dflow.dataset.format.tables import names_of_codes
+from dflow.errors import DatasetNotFoundError, DflowError
 from dflow.insights.catalog import PartCatalog, part_names
 from dflow.insights.explore.failures import Failures, read_failures
 from dflow.insights.explore.variables import (
@@ -25,6 +26,7 @@ from dflow.insights.explore.variables import (
     category_edges,
     row_edges,
 )
+from dflow.schema import FILE_GROUP
 
 How = Literal["max", "min", "sum", "mean", "std", "count"]
 _INTERNAL = "file_id_code_"
@@ -143,13 +145,13 @@ class FlowData:
             return values.to_numpy(np.float64, na_value=np.nan) if numeric else values.astype(str).to_numpy(object)
         return self.numbers(name)
 
-    def names_of_codes(self, table: str) -> dict[int, str]:
-        """Return the names of an array's codes from the `.attribset`; empty if it has none."""
+    def names_of_codes(self, key: str) -> dict[int, str]:
+        """Return the names by code of ``group/array`` or of a file value from the `.attribset`; empty without names."""
+        group, _, name = key.rpartition("/")
         try:
-            found = self.explorer.get_descriptions(table)
-        except (UnknownKeyError, DatasetNotFoundError):
+            return names_of_codes(self.explorer.attributes, group or FILE_GROUP, name)
+        except DatasetNotFoundError:
             return {}
-        return {int(i): str(n) for i, n in zip(found["id"], found["name"], strict=True)}
 
     # Internals
 
@@ -192,7 +194,7 @@ class FlowData:
         if kind in "iub":
             matrix, _, codes = self.explorer.build_membership_matrix(group, name, None, as_counts=True)
             if len(codes) <= MAX_CATEGORIES and np.asarray(codes).dtype.kind in "iub":
-                names = self.names_of_codes(name)
+                names = self.names_of_codes(key)
                 plain = [int(code) for code in codes]
                 labels = [names.get(code, str(code)) for code in plain]
                 return RowVariable(key, matrix.astype(np.int32), category_edges(plain), labels, tuple(plain))

@@ -15,6 +15,7 @@ from dflow.dataset.format.tables import (
     descriptions,
     label_columns,
     label_name,
+    names_of_codes,
     read_infoset,
     read_table,
     rewrite_column,
@@ -146,3 +147,12 @@ def test_a_table_that_cannot_be_rewritten_stays(paths: FlowPaths, monkeypatch: p
     assert not rewrite_column(paths.infoset, "subset", ["train", "test", None])
     assert paths.infoset.read_bytes() == before
     assert not list(paths.root.glob(".tmp-*.infoset-*"))
+
+
+def test_names_of_an_arrays_codes_are_those_of_its_own_table_first() -> None:
+    table = pd.DataFrame(
+        [("kind", 0, "nut"), ("faces/kind", 0, "hole"), ("faces/kind", 2, "slot")], columns=["table_name", "id", "name"]
+    )
+    assert names_of_codes(table, "faces", "kind") == {0: "hole", 2: "slot"}
+    assert names_of_codes(table, "file", "kind") == names_of_codes(table, "edges", "kind") == {0: "nut"}
+    assert names_of_codes(table, "faces", "other") == {}

@@ -20,10 +20,10 @@ from dask.delayed import Delayed, delayed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dflow.dataset.format.layout import MergeSettings
 from dflow.dataset.merge.block_reader import InFolder
 from dflow.dataset.merge.merge import merge_dataset
 from dflow.dataset.merge.plan import plan_merge, predict_peak_bytes
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.validate import validate_dataset
 from dflow.errors import DatasetError
 from dflow.hoops.lazy_dataset import lazy_dataset

@@ -20,11 +20,11 @@ import pytest
 import xarray as xr
 from dask.delayed import Delayed
 
-from dflow.dataset.format.layout import MergeSettings
 from dflow.dataset.merge.block_reader import InFolder
 from dflow.dataset.merge.nodes import shard_nodes
 from dflow.dataset.merge.plan import plan_merge
 from dflow.dataset.merge.publish import Outputs, recover
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.validate import validate_dataset
 from dflow.errors import DatasetError, OutputFolderError
 from dflow.records import ShardRecord

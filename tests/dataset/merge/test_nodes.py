@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import zarr
 
-from dflow.dataset.format.layout import MergeSettings
 from dflow.dataset.format.manifest import file_crc
 from dflow.dataset.merge.block_reader import InFolder
 from dflow.dataset.merge.merge import make_folders, write_client_files
 from dflow.dataset.merge.nodes import ShardJob, gather_words, run_shard, shard_nodes, word_nodes
 from dflow.dataset.merge.plan import MergePlan, plan_merge
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.records import ShardRecord
 from dflow.schema.names import id_array
 from dflow.storage.paths import FlowPaths

@@ -208,7 +208,7 @@ def test_no_file_by_row_array_is_built_for_100_000_files(tmp_path: Path) -> None
         values={"face_count": counts.astype(np.int32), "category": rng.integers(0, 9, n_files).astype(np.int32)},
         categories={"category": [str(i) for i in range(9)]},
     )
-    from dflow.dataset.format.layout import MergeSettings
+    from dflow.dataset.merge.settings import MergeSettings
 
     explorer = DatasetExplorer(write_parts(parts, tmp_path, settings=MergeSettings()).flow_file)
     tracemalloc.start()

@@ -10,6 +10,7 @@ import pytest
 
 from dflow.errors import OutputFolderError
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS
+from dflow.flowmanager.reports.declarations import Declarations
 from dflow.flowmanager.reports.flowfiles import durations, error_entries, flow_summary, write_json, write_text
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
 from dflow.records import ErrorRecord, ItemRecord
@@ -76,6 +77,7 @@ def test_the_summary_names_only_files_that_exist(tmp_path: Path) -> None:
         paths,
         [outcome("encode", "EncodingTask", 1.0, *errors)],
         Counts(5, 1, 1, 3, 0, 1),
+        declarations=Declarations((("faces/kind", "faces/kinds"),)),
         specifications={"ml_task": ""},
         seconds=1.0,
     )
@@ -83,3 +85,5 @@ def test_the_summary_names_only_files_that_exist(tmp_path: Path) -> None:
     assert (summary["submitted"], summary["file_count"], summary["skipped"], summary["failed"]) == (5, 1, 1, 3)
     assert summary["error_distribution"] == {"ValueError": 1, "timeout": 2}
     assert summary["Flow Specifications"] == {"ml_task": ""}
+    assert summary["declared_not_saved"] == [{"name": "faces/kind", "nearest": "faces/kinds"}]
+    assert summary["saved_not_declared"] == []

@@ -74,7 +74,7 @@ def test_a_sequential_task_takes_further_inputs_and_keeps_its_defaults(tmp_path)
     def total(parts, offset=100, scale=1):
         return scale * sum(parts) + offset
 
-    assert results_of(tmp_path, total, parts=[1, 2], scale=10) == [[103]]
+    assert results_of(tmp_path, total, parts=[1, 2], scale=10) == [[130]]
 
 
 def test_declared_inputs_are_bound_in_their_order(tmp_path):

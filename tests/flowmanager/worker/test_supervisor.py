@@ -16,8 +16,9 @@ import pytest
 from dflow.config import machine_share_bytes
 from dflow.flowmanager.plan.batch import Batch
 from dflow.flowmanager.worker import processes
-from dflow.flowmanager.worker.conversation import POLL_SECONDS, Allowance, Answer, CancelledError, Supervisor
+from dflow.flowmanager.worker.conversation import Answer, CancelledError, Supervisor
 from dflow.flowmanager.worker.faults import Fault
+from dflow.flowmanager.worker.limits import POLL_SECONDS, Allowance
 from dflow.flowmanager.worker.processes import LogTail
 from dflow.flowmanager.worker.wire import Inbox, ItemDone, Run, UnitDone
 from tests.flowmanager.batches import QUICK, is_running, make_batch, open_descriptors, wait_until
