@@ -120,12 +120,16 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
     """
     moved = reading.transfer(path, content, cad_format)
     try:
-        if moved.healing in ("planar", "light"):
+        if moved.healing not in ("planar", "light"):
+            model = _build_mended(path, content, cad_format, moved, "", started)
+            found = defects.find_defects(model.get_brep()) if moved.healing == "none" else {}
+            return model, next((found[name] for name in defects.BOUNDARY if name in found), "")
+        model = _build_model(path, content, cad_format, moved, "", started)
+        defect = model.check()
+        if defect and healing.align_turns(moved.shape):
             model = _build_model(path, content, cad_format, moved, "", started)
-            return model, model.check()
-        model = _build_mended(path, content, cad_format, moved, "", started)
-        found = defects.find_defects(model.get_brep()) if moved.healing == "none" else {}
-        return model, next((found[name] for name in defects.BOUNDARY if name in found), "")
+            defect = model.check()
+        return model, defect
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):
             raise

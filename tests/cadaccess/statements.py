@@ -50,12 +50,23 @@ class Statements:
     def edge(self, start: str, end: str, curve: str, *, along: bool = True) -> str:
         return self.add(f"EDGE_CURVE('',{start},{end},{curve},{_flag(along)})")
 
-    def face(self, surface: str, *loops: Sequence[tuple[str, bool]], forward: bool = True, name: str = "") -> str:
+    def face(
+        self,
+        surface: str,
+        *loops: Sequence[tuple[str, bool]],
+        forward: bool = True,
+        name: str = "",
+        turned: bool = False,
+    ) -> str:
+        """A face whose loops have it on their left, seen from outside; `turned` : stored backwards, and turned by
+        their bounds.
+        """
         bounds = []
         for uses in loops:
-            oriented = [self.add(f"ORIENTED_EDGE('',*,*,{edge},{_flag(onward)})") for edge, onward in uses]
+            oriented = [self.add(f"ORIENTED_EDGE('',*,*,{edge},{_flag(onward != turned)})") for edge, onward in uses]
+            oriented = oriented[::-1] if turned else oriented
             loop = self.add(f"EDGE_LOOP('',({','.join(oriented)}))")
-            bounds.append(self.add(f"FACE_BOUND('',{loop},.T.)"))
+            bounds.append(self.add(f"FACE_BOUND('',{loop},{_flag(not turned)})"))
         return self.add(f"ADVANCED_FACE('{name}',({','.join(bounds)}),{surface},{_flag(forward)})")
 
     def point_bound_face(self, surface: str, at: Vector) -> str:
@@ -73,13 +84,17 @@ class Statements:
     def disc(self, rim: str, *, onward: bool, at: Vector, z: Vector) -> str:
         return self.face(self.add(f"PLANE('',{self.place(at, z)})"), [(rim, onward)])
 
-    def write(self, path: Path, *items: str) -> Path:
-        """Make a product of these items and write the file."""
+    def write(self, path: Path, *items: str, uncertainty: float = 0.0) -> Path:
+        """Make a product of these items and write the file; `uncertainty` : of lengths, stated unless it is 0."""
         mm = self.add("(LENGTH_UNIT()NAMED_UNIT(*)SI_UNIT(.MILLI.,.METRE.))")
         radian = self.add("(NAMED_UNIT(*)PLANE_ANGLE_UNIT()SI_UNIT($,.RADIAN.))")
         steradian = self.add("(NAMED_UNIT(*)SI_UNIT($,.STERADIAN.)SOLID_ANGLE_UNIT())")
+        doubt = ""
+        if uncertainty:
+            measure = f"LENGTH_MEASURE({uncertainty:.1E}),{mm},'distance_accuracy_value',''"
+            doubt = f"GLOBAL_UNCERTAINTY_ASSIGNED_CONTEXT(({self.add(f'UNCERTAINTY_MEASURE_WITH_UNIT({measure})')}))"
         context = self.add(
-            "(GEOMETRIC_REPRESENTATION_CONTEXT(3)"
+            f"(GEOMETRIC_REPRESENTATION_CONTEXT(3){doubt}"
             f"GLOBAL_UNIT_ASSIGNED_CONTEXT(({mm},{radian},{steradian}))REPRESENTATION_CONTEXT('','3D'))"
         )
         application = self.add("APPLICATION_CONTEXT('mechanical design')")

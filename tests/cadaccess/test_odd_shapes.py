@@ -217,6 +217,88 @@ def test_a_slit_takes_nothing_from_a_ball(
         assert brep.volume() == pytest.approx(500 * np.pi / 3, rel=1e-6)
 
 
+def _octant(made: Statements, first: int, *, turned: bool) -> str:
+    """An eighth of a ball of 2 about (1, 2, 3), the loop of its curved face beginning with its edge `first`."""
+    centre, axes = np.array([1.0, 2.0, 3.0]), np.eye(3)
+    middle = made.vertex(centre)
+    tips = [made.vertex(centre + 2.0 * axis) for axis in axes]
+    spokes = [made.edge(middle, tip, made.line(centre, axis)) for tip, axis in zip(tips, axes, strict=True)]
+    arcs, flats = [], []
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        arcs.append(made.edge(tips[i], tips[j], made.circle(2.0, centre, axes[k], axes[i])))
+        plane = made.add(f"PLANE('',{made.place(centre, -axes[k], axes[i])})")
+        flats.append(made.face(plane, [(spokes[j], True), (arcs[i], False), (spokes[i], False)]))
+    ball = made.add(f"SPHERICAL_SURFACE('',{made.place(centre)},2.)")
+    uses = [(arc, True) for arc in arcs[first:] + arcs[:first]]
+    return made.solid(made.face(ball, uses, turned=turned), *flats)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_loop_may_begin_and_end_in_the_pole_of_a_ball(first: int, turned: bool, tmp_path: Path) -> None:
+    made = Statements()
+    for brep in _open_all(made.write(tmp_path / "part.step", _octant(made, first, turned=turned))):
+        np.testing.assert_allclose(brep.face_areas(), [2 * np.pi, np.pi, np.pi, np.pi])
+        assert brep.volume() == pytest.approx(4 * np.pi / 3)
+        np.testing.assert_array_equal(brep.edge_convexities(), 1)
+
+
+# -- surfaces of revolution
+
+
+def _rounded_tip(made: Statements, big: float, small: float, up: float, turn: float) -> str:
+    """A disc whose lower rim is rounded: the profile is a spline of degree 6 close to the circle of the seam.
+
+    `up` : the z of the axis; `turn` : the angle from the seam to the profile.
+    """
+    z, flat = np.array([0.0, 0.0, 1.0]), big - small
+    ends, step = np.eye(2), np.pi / 12
+    bent = [
+        ends[0] + 2 * step * ends[1] - np.pi**2 / 120 * ends[0],
+        ends[1] + 2 * step * ends[0] - np.pi**2 / 120 * ends[1],
+    ]
+    poles = [ends[0], ends[0] + step * ends[1], bent[0], np.zeros(2), bent[1], ends[1] + step * ends[0], ends[1]]
+    poles[3] = (64 * np.sqrt(0.5) - np.array([1, 6, 15, 0, 15, 6, 1]) @ poles) / 20  # on the circle halfway
+    out = np.array([np.cos(turn), np.sin(turn), 0.0])
+    points = [made.point((flat + small * a) * out - small * b * z) for a, b in poles]
+    profile = made.add(
+        f"B_SPLINE_CURVE_WITH_KNOTS('',6,({','.join(points)}),.UNSPECIFIED.,.F.,.F.,(7,7),(0.,{np.pi / 2!r}),"
+        ".PIECEWISE_BEZIER_KNOTS.)"
+    )
+    axis = made.add(f"AXIS1_PLACEMENT('',{made.point((0, 0, 0))},{made.direction((0, 0, up))})")
+    surface = made.add(f"SURFACE_OF_REVOLUTION('',{profile},{axis})")
+    x = np.array([1.0, 0.0, 0.0])
+    vertices = made.vertex(big * x), made.vertex(flat * x - small * z)
+    rims = (
+        made.edge(vertices[0], vertices[0], made.circle(big)),
+        made.edge(vertices[1], vertices[1], made.circle(flat, -small * z)),
+    )
+    seam = made.edge(*vertices, made.circle(small, flat * x, (0, 1, 0), x))
+    uses = [(rims[1], True), (seam, False), (rims[0], False), (seam, True)]
+    side = made.face(surface, uses, forward=up < 0)
+    caps = made.disc(rims[0], onward=True, at=(0, 0, 0), z=z), made.disc(rims[1], onward=False, at=-small * z, z=-z)
+    return made.solid(side, *caps)
+
+
+@pytest.mark.parametrize("uncertainty", [0.0, 1e-7])
+@pytest.mark.parametrize("turn", [0.0, 1.0, -2.0])
+@pytest.mark.parametrize("up", [1.0, -1.0])
+def test_a_revolved_face_spans_one_turn(up: float, turn: float, uncertainty: float, tmp_path: Path) -> None:
+    """The kernel counts the face twice where the file's accuracy is finer than the seam's distance from the profile."""
+    made, big, small = Statements(), 5.0, 2.0
+    solid = _rounded_tip(made, big, small, up, turn)
+    flat = big - small
+    volume = np.pi * small * (flat**2 + flat * np.pi * small / 2 + 2 / 3 * small**2)
+    rounded = 2 * np.pi * small * (flat * np.pi / 2 + small)
+    for brep in _open_all(made.write(tmp_path / "part.step", solid, uncertainty=uncertainty)):
+        areas = [rounded, np.pi * big**2, np.pi * flat**2]
+        np.testing.assert_allclose(brep.face_areas(), areas, rtol=1e-5)
+        assert np.ptp(brep.face_uv_bounds()[0, :2]) == pytest.approx(2 * np.pi)
+        assert brep.volume() == pytest.approx(volume, rel=1e-5)
+        assert sorted(brep.edge_convexities().tolist()) == [0, 1, 3]
+
+
 # -- names
 
 

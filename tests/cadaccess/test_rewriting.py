@@ -150,7 +150,7 @@ def assert_same(got: Figures, want: Figures, *, scale: float = 1.0) -> None:
 
 def assert_near(got: Figures, want: Figures, size: float) -> None:
     """Edges at the same places with the same convexity, normals that look to the same side."""
-    whole = {name for name, kind in zip(want.names, want.types, strict=True) if kind in (4, 5)}
+    whole = {name for name, kind in zip(want.names, want.types, strict=True) if kind in (3, 4)}
     for faces in set(want.beside):
         if len(set(faces)) == 1 and faces[0] in whole:
             continue  # a slit in a sphere or torus, which ends at neither side: the kernel has it on its own seam

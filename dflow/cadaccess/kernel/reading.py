@@ -79,17 +79,27 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 
 
 def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
-    reader = STEPControl_Reader()
-    Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles only approximate the exact faces
     text = step_repair.reword(step_repair.prepare(path, content.removeprefix(b"\xef\xbb\xbf")))
     if level == "full":
         text = step_repair.widen_slits(text)
+    moved = _transfer_text(path, content, text, level)
+    if level == "full" and healing.exceeds_turn(moved.shape):
+        again = _transfer_text(path, content, text, level, bridged=False)
+        if healing.align_turns(again.shape) and not healing.exceeds_turn(again.shape):
+            return again
+    return moved
+
+
+def _transfer_text(path: Path, content: bytes, text: bytes, level: Healing, *, bridged: bool = True) -> Transfer:
+    """Return the shape of `text`, which `content` was repaired to; `bridged` : see `healing.parameters`."""
+    reader = STEPControl_Reader()
+    Interface_Static.SetCVal_s("read.step.tessellated", "Off")  # triangles only approximate the exact faces
     if reader.ReadStream(plain(path.name), io.BytesIO(text)) != IFSelect_RetDone:
         raise UnreadableFileError(f"{path}: {_why_unreadable_step(content)}")
     broken = missing_faces.find_broken_face(text, reader)
     if broken:
         raise GeometryError(f"{path}: {broken}; mend the file, or export the part again")
-    parameters = healing.parameters(level)
+    parameters = healing.parameters(level, bridged)
     if parameters is not None:
         reader.SetShapeFixParameters(parameters)
     return Transfer(_transfer_roots(path, reader), level, reader)

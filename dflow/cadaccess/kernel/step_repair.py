@@ -1,8 +1,9 @@
 """A STEP file's text, rewritten where the kernel misreads it.
 
 The kernel misreads some valid STEP without a message: a unit that is defined by another converted unit, or whose
-statement has a form that it does not support, as mm (or it crashes); the scale of a mapped item as its inverse. Such
-statements are rewritten in a form that it supports, or refused.
+statement has a form that it does not support, as mm (or it crashes); the scale of a placement as its inverse; a shell
+of a surface model, turned by its flag, as it is without the flag. Such statements are rewritten in a form that it
+supports, or refused.
 """
 
 from __future__ import annotations
@@ -67,6 +68,17 @@ _OPERATOR = re.compile(
     rb"CARTESIAN_TRANSFORMATION_OPERATOR_3D\((?:(?:''|\$),)*?(\$|#\d+),(\$|#\d+),(#\d+),([^,]+),(\$|#\d+)\)"
 )
 
+_REFERENCE = re.compile(rb"#\d+")
+_MAP = re.compile(rb"#\d+\s*=\s*REPRESENTATION_MAP\s*\(\s*#(\d+)")
+_USES_OF_OPERATORS = (
+    (b"MAPPED_ITEM", re.compile(rb"(MAPPED_ITEM\('(?:[^']|'')*',#\d+,)(#\d+)(\))")),
+    (
+        b"REPRESENTATION_RELATIONSHIP_WITH_TRANSFORMATION",
+        re.compile(rb"(.*REPRESENTATION_RELATIONSHIP_WITH_TRANSFORMATION\()(#\d+)(\).*)", re.DOTALL),
+    ),
+)
+_WAY_OUT = "export the copies as solids of their own"
+
 
 def prepare(path: Path, content: bytes) -> bytes:
     """Return the text to give to the kernel, without comments; `content` itself where nothing in it is misread.
@@ -104,6 +116,7 @@ def prepare(path: Path, content: bytes) -> bytes:
     try:
         _state_units(text)
         _invert_scales(text)
+        _turn_shells(text)
     except RefusedError as error:
         if b"END-ISO-10303-21" not in bare[-4096:]:
             return content  # truncated: the reader raises the error
@@ -154,6 +167,14 @@ class _Text:
                 return at
         found = re.search(rb"%s\s*=" % number, self.content)
         return len(self.content) if found is None else found.start()
+
+    def references(self, number: bytes) -> list[bytes]:
+        """What an instance refers to."""
+        found = _STATEMENT.match(self.content, self.find(number))
+        if found is None:
+            raise RefusedError(f"{number.decode('ascii')} is missing")
+        self.bodies[number], self.places[number] = _strip(found.group(2)), found.span(2)
+        return _REFERENCE.findall(_STRING.sub(b"", self.bodies[number]))
 
     def add(self, body: bytes) -> bytes:
         """The number of a new instance."""
@@ -282,29 +303,75 @@ def _named(*parts: bytes) -> bytes:
 
 
 def _invert_scales(text: _Text) -> None:
-    """Mapped items that scale: the kernel maps p to (R p + origin) / scale instead of scale R p + origin."""
-    if b"MAPPED_ITEM" not in text.content or b"CARTESIAN_TRANSFORMATION_OPERATOR_3D" not in text.content:
+    """Placements that scale: the kernel maps p to (R p + origin) / scale instead of scale R p + origin."""
+    if b"CARTESIAN_TRANSFORMATION_OPERATOR_3D" not in text.content:
         return
     operators = set(text.gather(b"CARTESIAN_TRANSFORMATION_OPERATOR_3D"))
-    for item in list(text.gather(b"MAPPED_ITEM")):
-        found = re.fullmatch(rb"(MAPPED_ITEM\('(?:[^']|'')*',#\d+,)(#\d+)\)", text.bodies[item])
-        if found is not None and found.group(2) in operators:
-            target = _inverted(text, item, found.group(2))
+    for word, pattern in _USES_OF_OPERATORS:
+        for user in list(text.gather(word)):
+            found = pattern.fullmatch(text.bodies[user])
+            if found is None or found.group(2) not in operators:
+                continue
+            target = _inverted(text, user, found.group(2))
+            if word == b"MAPPED_ITEM" and not _is_mapped_from_origin(text, text.bodies[user]):
+                raise RefusedError(f"{_shown(user)} maps from a placement that is not the origin; {_WAY_OUT}")
             if target:
-                text.changes[item] = b"%s%s)" % (found.group(1), target)
+                text.changes[user] = found.group(1) + target + found.group(3)
+    for user in text.gather(b"ITEM_DEFINED_TRANSFORMATION"):
+        if operators & set(_REFERENCE.findall(text.bodies[user])):
+            raise RefusedError(f"{_shown(user)} goes from or to an operator, which the kernel ignores; {_WAY_OUT}")
+
+
+def _shown(user: bytes) -> str:
+    return f"the placement {user.decode('ascii')} of a part"
+
+
+def _is_mapped_from_origin(text: _Text, item: bytes) -> bool:
+    """Return whether a mapped item's source has the origin with the axes of space as its own placement."""
+    source = _REFERENCE.search(item)
+    found = source and _MAP.match(text.content, text.find(source.group()))
+    place = found and re.compile(_PLACEMENT % found.group(1)).match(text.content, text.find(b"#" + found.group(1)))
+    if not place:
+        return False
+    point, axis, across = (
+        [] if reference.strip() == b"$" else _numbers(text, reference.strip()) for reference in place.groups()
+    )
+    upright = not axis or (axis[:2] == [0.0, 0.0] and axis[2] > 0)
+    return point == [0.0, 0.0, 0.0] and upright and (not across or (across[0] > 0 and across[1] == 0.0))
+
+
+def _turn_shells(text: _Text) -> None:
+    """Shells of surface models that are turned by their flag, which the kernel ignores: their faces are turned."""
+    if b"SHELL_BASED_SURFACE_MODEL" not in text.content or b"ORIENTED_" not in text.content:
+        return
+    models = list(text.gather(b"SHELL_BASED_SURFACE_MODEL"))
+    shells = {shell for model in models for shell in _REFERENCE.findall(_STRING.sub(b"", text.bodies[model]))}
+    for word in (b"ORIENTED_OPEN_SHELL", b"ORIENTED_CLOSED_SHELL"):
+        for shell in shells & set(text.gather(word)):
+            if text.bodies[shell].endswith(b",.F.)"):
+                for face in text.references(text.references(shell)[0]):
+                    *bounds, _ = text.references(face)
+                    for turned in (face, *bounds):
+                        text.references(turned)
+                        text.changes[turned] = _toggled(text.bodies[turned])
+
+
+def _toggled(body: bytes) -> bytes:
+    """A face or bound with its flag, which comes last, the other way."""
+    return body[:-4] + (b".F.)" if body.endswith(b".T.)") else b".T.)")
 
 
 def _inverted(text: _Text, item: bytes, operator: bytes) -> bytes:
     """The operator that makes the kernel apply `operator`; empty where `operator` itself does."""
     found = _OPERATOR.fullmatch(_STRING.sub(b"''", text.bodies[operator]))
-    shown = f"the mapped item {item.decode('ascii')}"
+    shown = _shown(item)
     if found is None:
-        raise RefusedError(f"{shown} has an operator that is not understood; export its copies as solids")
+        raise RefusedError(f"{shown} has an operator that is not understood; {_WAY_OUT}")
     first, second, origin, scale, third = found.groups()
     factor = 1.0 if scale == b"$" else float(scale)
     axes = [_numbers(text, axis) for axis in (first, second, third) if axis != b"$"]
     if not factor > 0 or (len(axes) == 3 and _volume(*axes) < 0):
-        raise RefusedError(f"{shown} is mirrored, which the kernel cannot read; export its copies as solids")
+        raise RefusedError(f"{shown} is mirrored, which the kernel cannot read; {_WAY_OUT}")
     if factor == 1.0:
         return b""
     point = text.add(b"CARTESIAN_POINT('',(%s))" % b",".join(_real(x / factor) for x in _numbers(text, origin)))
