@@ -1,7 +1,7 @@
-"""A 20-file flow on whatever scheduler it is given: does this cluster work for dflow?
+"""A 20-file flow on a given scheduler: does this cluster work for dflow?
 
     python cluster/smoke_test.py                                # this machine
-    python cluster/smoke_test.py --cluster tcp://host:8786      # a scheduler that is there
+    python cluster/smoke_test.py --cluster tcp://host:8786      # a running scheduler
     python cluster/smoke_test.py --cluster slurm --out /shared/smoke
 
 Exit code 0 when all twenty files are in the dataset, 1 otherwise. The output folder must be visible to the workers.
@@ -22,9 +22,9 @@ N_FILES = 20
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the flow and compare what came out with what went in."""
+    """Run the flow and compare the dataset with the files."""
     parser = argparse.ArgumentParser(description="Run a 20-file dflow flow on a cluster.")
-    parser.add_argument("--cluster", default=None, help="scheduler address or profile name; this machine if not given")
+    parser.add_argument("--cluster", default=None, help="scheduler address or profile name; omitted: this machine")
     parser.add_argument("--out", default="smoke_output", help="folder that client and workers can see")
     parser.add_argument("--workers", type=int, default=None, help="worker processes")
     options = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
-"""dflow: folders of CAD files become datasets that machines learn from.
+"""dflow turns folders of CAD files into datasets for machine learning.
 
-The names below load on first use, so that ``import dflow`` stays quick and imports no CAD kernel.
+The names below load on first use, so that ``import dflow`` is quick and imports no CAD kernel.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dflow.dataset.loader import DatasetLoader
     from dflow.flowmanager import flowtask
     from dflow.flowmanager.flow import create_flow
+    from dflow.flowmanager.gathering import gather_cad_files
     from dflow.hoops.licence import get_license_info, set_license, use_test_license
     from dflow.insights.viewer import DatasetViewer
     from dflow.schema.builder import SchemaBuilder
@@ -33,6 +34,7 @@ else:
             "SchemaBuilder": "dflow.schema.builder",
             "create_flow": "dflow.flowmanager.flow",
             "flowtask": "dflow.flowmanager.flowtask:",
+            "gather_cad_files": "dflow.flowmanager.gathering",
             "get_license_info": "dflow.hoops.licence",
             "set_license": "dflow.hoops.licence",
             "use_test_license": "dflow.hoops.licence",
@@ -49,6 +51,7 @@ __all__ = [
     "SchemaBuilder",
     "create_flow",
     "flowtask",
+    "gather_cad_files",
     "get_license_info",
     "set_license",
     "use_test_license",

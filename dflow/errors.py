@@ -4,7 +4,7 @@
 
     DflowError
     ├── FlowError
-    │   ├── SettingError (ValueError)              a value that an argument of `create_flow` cannot have
+    │   ├── SettingError (ValueError)              an invalid argument of `create_flow`
     │   ├── TaskDefinitionError (TypeError)        a function that is not a task, or a task that cannot work
     │   ├── WiringError (ValueError)               inputs and outputs of the tasks do not fit together
     │   ├── EmptySourceError (ValueError)          nothing to work on
@@ -13,12 +13,12 @@
     │   ├── FlowBusyError (RuntimeError)           another live flow owns the folder
     │   ├── FlowFileError (ValueError)             a missing or damaged .flow file
     │   ├── FlowCancelledError (RuntimeError)
-    │   ├── TooManyFailuresError (RuntimeError)    max_failures was passed
+    │   ├── TooManyFailuresError (RuntimeError)    more failures than max_failures, or all alike
     │   └── ClusterError (RuntimeError)            no scheduler, no workers, workers that cannot see the files
     ├── SchemaError (ValueError)                   a schema that contradicts itself, or data that contradicts it
     ├── StorageError
     │   ├── KeyNotFoundError (KeyError)
-    │   ├── BadKeyError (ValueError)               a key that cannot name anything, or names two things at once
+    │   ├── BadKeyError (ValueError)               an invalid key, or one of an array and a group at once
     │   ├── UnsupportedDataError (TypeError)       data that no storage can hold
     │   ├── NonFiniteError (ValueError)            NaN or inf where the array does not document it
     │   ├── DamagedStoreError (ValueError)         truncated, foreign or corrupted .data
@@ -34,7 +34,8 @@
         ├── UnreadableFileError (ValueError)       empty, truncated, or not CAD
         ├── NoGeometryError (ValueError)           readable, but holds no shape
         ├── KernelError (RuntimeError)             the kernel raised
-        ├── GeometryError (ValueError)             a shape without such a value, or with a defect in a strict flow
+        ├── KernelMissingError (ImportError)       the kernel, or a library that it needs, is not installed
+        ├── GeometryError (ValueError)             a value not defined for the shape, or a defect in a strict flow
         ├── RecipeError (ValueError)               no such recipe or option of the encoder
         └── TooBigError (MemoryError)              refused before allocating
 
@@ -58,7 +59,7 @@ class DflowError(Exception):
         return reduced
 
     def __str__(self) -> str:
-        # KeyError shows the repr of its argument; our messages are sentences.
+        # KeyError would show the repr of its argument.
         return str(self.args[0]) if self.args else type(self).__name__
 
 
@@ -69,7 +70,7 @@ class FlowError(DflowError):
 
 
 class SettingError(FlowError, ValueError):
-    """A value that an argument of `create_flow` cannot have."""
+    """An invalid argument of `create_flow`."""
 
     kind = "setting"
 
@@ -123,13 +124,13 @@ class FlowCancelledError(FlowError, RuntimeError):
 
 
 class TooManyFailuresError(FlowError, RuntimeError):
-    """More items failed than `max_failures` allows; what was finished is kept."""
+    """More items failed than `max_failures` allows, or the first ones all failed alike; what was finished is kept."""
 
     kind = "too_many_failures"
 
 
 class ClusterError(FlowError, RuntimeError):
-    """No scheduler, no workers, or workers that cannot do the job."""
+    """No scheduler, no workers, or workers that cannot run the flow."""
 
     kind = "cluster"
 
@@ -153,7 +154,7 @@ class KeyNotFoundError(StorageError, KeyError):
 
 
 class BadKeyError(StorageError, ValueError):
-    """A key that cannot name anything, or would name an array and a group at once."""
+    """An invalid key, or one that would name an array and a group at once."""
 
     kind = "bad_key"
 
@@ -165,13 +166,13 @@ class UnsupportedDataError(StorageError, TypeError):
 
 
 class NonFiniteError(StorageError, ValueError):
-    """NaN or inf in an array that does not document them."""
+    """NaN or inf in an array whose definition does not allow them."""
 
     kind = "non_finite"
 
 
 class DamagedStoreError(StorageError, ValueError):
-    """A `.data` file that is truncated, corrupted or not ours."""
+    """A `.data` file that is truncated, corrupted or not written by dflow."""
 
     kind = "damaged_store"
 
@@ -248,8 +249,14 @@ class KernelError(CadError, RuntimeError):
     kind = "kernel_error"
 
 
+class KernelMissingError(CadError, ImportError):
+    """The CAD kernel, or a system library that it needs, is not installed."""
+
+    kind = "kernel_missing"
+
+
 class GeometryError(CadError, ValueError):
-    """A shape that has no value of what was asked for; with ``strict_geometry``, a shape with a defect
+    """A value that is not defined for the shape; with ``strict_geometry``, a shape with a defect
     (`CadModel.find_defects`).
     """
 
@@ -257,14 +264,14 @@ class GeometryError(CadError, ValueError):
 
 
 class RecipeError(CadError, ValueError):
-    """No such recipe or option of the encoder, or a value that the option cannot have."""
+    """No such recipe or option of the encoder, or an invalid value of an option."""
 
     kind = "recipe"
 
 
 class TooBigError(CadError, MemoryError):
-    """Refused before allocating: face-pair arrays would pass their limit, which follows the memory that a file may
-    take. More ``memory_limit`` cures it, or ``encode(…, too_big="leave_out")``, which keeps the other arrays.
+    """Refused before allocating: face-pair arrays would exceed their limit, which follows the memory that a file may
+    take. Raise ``memory_limit``, or pass ``encode(…, too_big="leave_out")``, which keeps the other arrays.
     """
 
     kind = "too_big"

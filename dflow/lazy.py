@@ -1,7 +1,6 @@
-"""Packages whose names load the module that defines them when they are first used.
+"""Lazy packages: a name loads the module that defines it on first use.
 
-``import dflow`` takes milliseconds that way; the CAD kernel, xarray, Bokeh and matplotlib are imported by what needs
-them.
+``import dflow`` takes milliseconds that way; the CAD kernel, xarray, Bokeh and matplotlib are imported when needed.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
     Parameters
     ----------
     package : the package's ``__name__``
-    homes : public name to the module that defines it, as ``"dflow.dataset.loader"``; ``"module:name"`` where it has
-        another name there, ``"module:"`` for the module itself
+    homes : maps each public name to the module that defines it, ``"dflow.dataset.loader"``; to ``"module:name"`` where
+        it has another name there, to ``"module:"`` for the module itself
 
     Notes
     -----
-    ``dir()`` and ``help()`` list exactly these names. Each is looked up once and then an attribute of the package.
+    ``dir()`` and ``help()`` list exactly these names. Each is looked up once, and is then an attribute of the package.
     """
 
     def load(name: str) -> Any:

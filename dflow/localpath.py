@@ -1,4 +1,4 @@
-"""Paths that are written to: an address in their place would become a folder of that name."""
+"""Paths to write to: an address in their place would become a folder of that name, so it is refused."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from urllib.parse import unquote, urlsplit
 from dflow.errors import OutputFolderError
 
 _ADDRESS = re.compile(r"([A-Za-z0-9][\w.+@-]+):/")
-"""``s3://``, ``file:/``, ``user@host:/``, also with the slashes that `pathlib` leaves; no drive's letter."""
+"""Matches ``s3://``, ``file:/``, ``user@host:/``, also with the slashes that `pathlib` leaves; no drive's letter."""
+
+
+def is_address(path: object) -> bool:
+    """Whether a path is a URL or names a host, which dflow cannot read from."""
+    return isinstance(path, (str, os.PathLike)) and _ADDRESS.match(os.fsdecode(path)) is not None
 
 
 def local_path(path: str | os.PathLike[str]) -> str:
-    """The path as text.
+    """Return the path as text.
 
     Raises
     ------
@@ -27,6 +32,6 @@ def local_path(path: str | os.PathLike[str]) -> str:
     if found[1].lower() == "file":
         raise OutputFolderError(f"{text!r} is a URL; give the path itself: {unquote(urlsplit(text).path)!r}.")
     raise OutputFolderError(
-        f"{text!r} is an address, expected the path of a local or mounted folder or file: mount what is meant and give "
-        "the path below the mount, or write here and copy afterwards. (A folder of such a name: by its absolute path.)"
+        f"{text!r} is an address, expected the path of a local or mounted folder or file: mount it and give the path "
+        "below the mount, or write here and copy afterwards. (A folder of such a name: give its absolute path.)"
     )

@@ -1,11 +1,11 @@
-"""Text from outside (file names, messages, labels) made harmless for a terminal and for files of one line an entry."""
+"""Text from outside (file names, messages, labels), escaped for terminals and for files of one line per entry."""
 
 from __future__ import annotations
 
 
 def plain(text: object) -> str:
-    r"""`text` on one line: what a terminal would obey (escape sequences, line ends, marks that turn the direction of
-    writing, halves of surrogate pairs) is shown as a backslash escape, ``\x1b`` or ``\n``. Printable text is unchanged.
+    r"""Return `text` on one line: characters that a terminal would obey (escape sequences, line ends, marks of the
+    writing direction, halves of surrogate pairs) become backslash escapes, ``\x1b`` or ``\n``; printable ones stay.
     """
     shown = str(text)
     if shown.isprintable():
@@ -14,5 +14,5 @@ def plain(text: object) -> str:
 
 
 def plain_lines(text: object) -> str:
-    """The same line by line: line ends stay, for tracebacks and other text that has several."""
+    """Return `text` escaped line by line: line ends stay, as in tracebacks."""
     return "\n".join(plain(line) for line in str(text).split("\n"))

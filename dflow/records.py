@@ -1,6 +1,6 @@
-"""Small frozen values that cross process boundaries: what became of an item, and what its sample holds.
+"""Records: small frozen values that cross process boundaries, about how an item ended and what its sample holds.
 
-Batches return these, never arrays. Everything here pickles, compares by value, and is made of builtins.
+Batches return these, never arrays. All of them pickle, compare by value, and consist of builtins.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ Scalar = bool | int | float | str
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
 class ArrayLayout:
-    """What is the same for one array in (nearly) every sample.
+    """The properties of one array that (nearly) all samples share.
 
     `group` and `name` make its key ``group/name``; `dtype` is numpy's string ("float32", "int32", "bool", "str");
     `dims` are all dimension names, the group's row dimension first (for the group ``file`` there is no row
-    dimension: the whole array is one sample's value); `trailing` is the shape behind the row dimension.
-    `fill_value` is what missing rows take (None: -1 for integers, NaN for floats, False for bool).
+    dimension: the whole array is one sample's value); `trailing` is the shape after the row dimension.
+    `fill_value` fills missing rows (None: -1 for integers, NaN for floats, False for bool).
     """
 
     group: str
@@ -65,7 +65,7 @@ class ArrayLayout:
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
 class SampleLayout:
-    """Everything that thousands of samples share, so that a record of one sample stays small.
+    """The properties that thousands of samples share, so that the record of one sample is small.
 
     `arrays` sorted by key; `schema` is the canonical JSON text of the sample's schema ("" when none was set);
     `tables` are the description tables for `.attribset`: (table, ((id, name, description), …)), sorted.
@@ -84,7 +84,7 @@ class SampleLayout:
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
 class SampleRecord:
-    """One sample: a sealed `.data` file and what the merge needs of it without opening it.
+    """One sample: a sealed `.data` file and what the merge needs to know without opening it.
 
     `name` is the sample's stable name, the stem of its `.data` file (see `dflow.storage.paths.sample_name`);
     `source` the item it came from (a path relative to the flow's folder in POSIX form, or canonical JSON);
@@ -104,12 +104,12 @@ class SampleRecord:
     data_crc: int = 0
 
     def row_count(self, group: str) -> int:
-        """Rows of `group` in this sample, 0 where it has none."""
+        """Return the rows of `group` in this sample, 0 where it has none."""
         groups = self.layout.groups
         return self.rows[groups.index(group)] if group in groups else 0
 
     def value_map(self) -> dict[str, Scalar]:
-        """The scalar metadata as a dictionary."""
+        """Return the scalar metadata as a dictionary."""
         return dict(self.values)
 
 
@@ -140,9 +140,9 @@ class ErrorRecord:
 
 
 def cause(message: str, file: str) -> str:
-    """The first line of a failure's message, without the path of the failed file that it may begin with.
+    """Return the first line of a failure's message, without a leading path of the failed file.
 
-    `file` is as in ``error_summary.json``: relative to the flow's folder, where messages have the absolute path.
+    `file` is as in ``error_summary.json``: relative to the flow's folder, while messages have the absolute path.
     """
     folder, name = os.path.split(file)
     head, found, rest = message.partition(f"{name}: ") if name else (message, "", "")
@@ -154,14 +154,13 @@ def cause(message: str, file: str) -> str:
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """What became of one item of one task.
+    """How one item of one task ended.
 
     `item` is its identity (path relative to the flow's folder, or canonical JSON); `value` is what the user's function
-    returned, only where a later task needs it; `samples` what it left in `encoded/`; `seconds` wall time in the child;
-    `cpu_seconds` CPU time there; `reused` is true when nothing was done because an earlier run's sample is up to date;
-    `fingerprint` and `content_hash` are what "up to date" was or will be judged by; `parked` names the samples left
-    for a later transform, unfinished; `preview_seconds` is wall time of previews, not in `seconds`; `logs` is what the
-    item printed, bounded.
+    returned, only where a later task needs it; `samples` are those it left in `encoded/`; `seconds` is wall time in the
+    child, `cpu_seconds` CPU time there; `reused` is true when an earlier run's sample was up to date; `fingerprint` and
+    `content_hash` decide that; `parked` names the unfinished samples that a later transform continues;
+    `preview_seconds` is wall time of previews, not in `seconds`; `logs` is what the item printed, bounded.
     """
 
     item_index: int
@@ -184,7 +183,7 @@ class ItemRecord:
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What one Dask node returns: the records of its items, in item order, and where they were made."""
+    """The result of one Dask node: the records of its items, in item order, and where they were made."""
 
     task: str
     batch_index: int
@@ -199,11 +198,11 @@ class BatchResult:
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
 class ShardRecord:
-    """One finished shard task of the merge: CRC-32 and bytes of each file it wrote, by path in the dataset.
+    """One finished shard task of the merge: CRC-32 and bytes of each file that it wrote, by path in the dataset.
 
     `damaged` names samples whose `.data` could not be read, with the reason; nothing is written then. `words` are the
-    distinct texts of each text array, from the tasks that gather vocabularies. `digest` names what the shard was made
-    of, and `reused` is true where an earlier dataset's files were taken.
+    distinct texts of each text array, from the tasks that gather vocabularies. `digest` is the hash of the shard's
+    inputs, and `reused` is true where an earlier dataset's files were taken.
     """
 
     group: str
@@ -219,9 +218,9 @@ class ShardRecord:
 
 
 def share_layouts(records: Iterable[ItemRecord], known: dict[SampleLayout, SampleLayout]) -> tuple[ItemRecord, ...]:
-    """The same records, equal layouts being one object: the one in `known`, which grows by the new ones.
+    """Return the records with equal layouts as one object, that in `known`, to which new layouts are added.
 
-    Pickled together, they then carry a layout once.
+    Pickled together, they then hold each layout once.
     """
     by_id: dict[int, SampleLayout] = {}
     return tuple(_shared(record, known, by_id) for record in records)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -11,14 +11,18 @@ from dflow.cadaccess import topology
 from dflow.cadaccess.files.validation_properties import StatedProperties
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
+from dflow.cadaccess.kernel.bintools import Spline, SplineSurface
 from dflow.cadaccess.kernel.shape import KernelShape
-from dflow.cadaccess.measure import area_sampling, moments, properties, sampling, trimming
-from dflow.cadaccess.measure import bounds as boxes
+from dflow.cadaccess.measure import area_sampling, bounding_box, coedges, moments, properties, sampling, trimming
 from dflow.cadaccess.measure.area_sampling import Trapezoids
 from dflow.cadaccess.measure.moments import Moments
 from dflow.cadaccess.measure.trimming import Chords
 from dflow.cadaccess.topology import Topology
-from dflow.errors import GeometryError
+from dflow.errors import CadError, GeometryError
+from dflow.notebook import object_html
+
+DRAWN_FACES = 5000
+"""The largest number of faces of which a picture is drawn in a notebook: a larger shape would take seconds."""
 
 _FACE_CODE = np.full(12, 16, np.int32)
 _FACE_CODE[[1, 2, 3, 4, 5]] = [0, 1, 2, 3, 4]
@@ -42,6 +46,7 @@ class Brep:
     tables : the shape as tables.
     kernel : the same shape as the kernel holds it, for what has no table.
     n_bodies : how many bodies it holds.
+    degenerate_edges : whether edges without length (poles, apexes) are rows too.
     names : returns the file's face names.
     stated : returns the file's geometric validation properties.
     """
@@ -52,6 +57,7 @@ class Brep:
         kernel: KernelShape,
         *,
         n_bodies: int = 1,
+        degenerate_edges: bool = False,
         names: Callable[[KernelShape], list[str]] | None = None,
         stated: Callable[[], StatedProperties] | None = None,
     ) -> None:
@@ -60,11 +66,44 @@ class Brep:
         self._names = names
         self._stated = stated
         self.n_bodies = n_bodies
-        self.kernel_edge_rows = np.flatnonzero(~tables.edge_degenerate)
+        rows = np.arange(len(tables.edge_degenerate))
+        self.kernel_edge_rows = rows if degenerate_edges else np.flatnonzero(~tables.edge_degenerate)
         self._memory: dict[tuple[object, ...], np.ndarray | tuple[np.ndarray, ...]] = {}
 
     def __repr__(self) -> str:
         return f"Brep(n_faces={self.n_faces}, n_edges={self.n_edges}, n_bodies={self.n_bodies})"
+
+    def _repr_html_(self) -> str:
+        return self.to_html("Brep")
+
+    def to_html(self, title: str, facts: Iterable[tuple[str, str]] = ()) -> str:
+        """Return HTML for a notebook: a picture (of up to `DRAWN_FACES` faces), counts, area and volume.
+
+        Parameters
+        ----------
+        title : the first line
+        facts : further names and values for the table
+        """
+        rows = [
+            *facts,
+            ("bodies", f"{self.n_bodies:,}"),
+            ("faces", f"{self.n_faces:,}"),
+            ("edges", f"{self.n_edges:,}"),
+        ]
+        try:
+            rows += [("area", f"{self.area():.6g} mm²"), ("volume", f"{self.volume():.6g} mm³")]
+            png = self._picture() if 0 < self.n_faces <= DRAWN_FACES else None
+        except CadError as error:
+            return object_html(title, rows, note=str(error))
+        return object_html(title, rows, png=png)
+
+    def _picture(self) -> bytes:
+        from dflow.cadaccess.tessellation import mesh  # both load numba, which reading and encoding do not need
+        from dflow.render.png import encode_png
+        from dflow.render.sample import render_image
+
+        triangles = mesh.mesh_shape(self.tables, self.chords, lambda: self.kernel)
+        return encode_png(render_image(triangles, size=(200, 200)))
 
     @property
     def tables(self) -> ShapeTables:
@@ -86,11 +125,42 @@ class Brep:
         """E, degenerate edges left out."""
         return len(self.kernel_edge_rows)
 
+    @property
+    def n_solids(self) -> int:
+        """How many of the bodies are solids; the others are sheets."""
+        return self._tables.n_solids
+
+    def with_degenerate_edges(self) -> Brep:
+        """The same shape with the edges without length (at poles and apexes) as rows of the edges and the coedges.
+
+        Such an edge has length 0, no dihedral angle, is closed, and is a circle at the apex of a cone, else of type
+        "other": what the kernel says of its curve on the surface.
+        """
+        if not self._tables.edge_degenerate.any():
+            return self
+        return Brep(
+            self._tables,
+            self._kernel,
+            n_bodies=self.n_bodies,
+            degenerate_edges=True,
+            names=self._names,
+            stated=self._stated,
+        )
+
     # -- faces
 
     def face_types(self) -> np.ndarray:
         """(F,) int32, see `FACE_TYPES`."""
         return _FACE_CODE[self._tables.face_named]
+
+    def face_reversed(self) -> np.ndarray:
+        """(F,) bool: the outward normal is −Su × Sv of the surface."""
+        return self._tables.face_reversed
+
+    def face_rational(self) -> np.ndarray:
+        """(F,) bool: a B-spline or Bézier surface with weights."""
+        named = self.face_types() == 5
+        return named & _have_weights(self._tables.faces.splines, self.n_faces)
 
     def face_areas(self) -> np.ndarray:
         """(F,) float64, mm²."""
@@ -110,20 +180,23 @@ class Brep:
         start = self._tables.face_v_start
         return bounds + np.stack([0.0 * start, 0.0 * start, start, start], axis=1) if start.any() else bounds
 
-    def face_samples(self, n_u: int, n_v: int) -> np.ndarray:
+    def face_samples(self, n_u: int, n_v: int, *, closed: bool = True) -> np.ndarray:
         """A grid on every face, uniform in (u, v) over its bounds, both ends included.
 
         Parameters
         ----------
         n_u, n_v : points along u and v, two or more each
+        closed : whether points on the boundary count as inside
 
         Returns
         -------
-        (F, n_u, n_v, 7) float64: x, y, z in mm, outward unit normal, 1 where in or on the trimmed face and 0 elsewhere.
+        (F, n_u, n_v, 7) float64: x, y, z in mm, outward unit normal, 1 where inside the trimmed face and 0 elsewhere.
         """
-        key = ("face_samples", n_u, n_v)
+        key = ("face_samples", n_u, n_v, closed)
         if key not in self._memory:
-            grid = sampling.face_grids(self._tables, self._kernel, self.chords, self._uv_bounds, (n_u, n_v))
+            grid = sampling.face_grids(
+                self._tables, self._kernel, self.chords, self._uv_bounds, (n_u, n_v), closed=closed
+            )
             _finite(grid[..., :3], "face")
             self._memory[key] = _frozen(grid)
         return self._memory[key]  # type: ignore[return-value]
@@ -170,11 +243,23 @@ class Brep:
 
     def edge_types(self) -> np.ndarray:
         """(E,) int32, see `EDGE_TYPES`."""
-        return _EDGE_CODE[self._tables.edges.kind[self.kernel_edge_rows]]
+        codes = _EDGE_CODE[self._tables.edges.kind[self.kernel_edge_rows]]
+        codes[self._at_apex] = 1
+        return codes
 
     def edge_lengths(self) -> np.ndarray:
         """(E,) float64, mm."""
         return self._edge_lengths
+
+    def edge_rational(self) -> np.ndarray:
+        """(E,) bool: a B-spline or Bézier curve with weights."""
+        edges = self._tables.edges
+        return _have_weights(edges.splines, len(edges.kind))[self.kernel_edge_rows]
+
+    def edge_closed(self) -> np.ndarray:
+        """(E,) bool: the edge begins and ends at one vertex."""
+        first, last = self._tables.edge_vertices[self.kernel_edge_rows].T
+        return (first == last) & (first >= 0)
 
     def edge_samples(self, n_u: int) -> np.ndarray:
         """Points along every edge, uniform in the parameter, both ends included, along the edge's curve.
@@ -209,6 +294,30 @@ class Brep:
         codes[np.abs(angles) <= np.radians(smooth_degrees)] = 3
         codes[np.isnan(angles)] = 0
         return codes
+
+    def coedge_samples(self, n: int, *, by_length: bool = True) -> np.ndarray:
+        """Points along every coedge in its direction, both ends included, with the normals of the faces on both sides.
+
+        Parameters
+        ----------
+        n : points per coedge, two or more
+        by_length : uniform in arc length, over a polyline of 100 points uniform in the parameter as in BRepNet; else
+            uniform in the parameter
+
+        Returns
+        -------
+        (C, n, 12) float64, rows as in `topology`: x, y, z in mm; unit tangent; outward unit normal of the coedge's own
+        face, on its left; that of the face on its right, the mate's. On a seam, and without a mate, both normals are
+        the left one. NaN on degenerate edges.
+        """
+        key = ("coedge_samples", n, by_length)
+        if key not in self._memory:
+            self._memory[key] = _frozen(
+                coedges.sample(
+                    self._tables, self._kernel, self._topology, self.kernel_edge_rows, n, by_length=by_length
+                )
+            )
+        return self._memory[key]  # type: ignore[return-value]
 
     def topology(self) -> Topology:
         """Coedges, loops and their order."""
@@ -261,6 +370,14 @@ class Brep:
         return self._stated() if self._stated is not None else StatedProperties()
 
     @cached_property
+    def _at_apex(self) -> np.ndarray:
+        tables = self._tables
+        on_cone = tables.use_edge[tables.faces.kind[tables.use_face] == bintools.CONE]
+        apex = np.zeros(len(tables.edge_degenerate), bool)
+        apex[on_cone] = tables.edge_degenerate[on_cone]
+        return apex[self.kernel_edge_rows]
+
+    @cached_property
     def chords(self) -> Chords:
         """The faces' boundaries as chords in (u, v)."""
         return trimming.build_chords(self._tables)
@@ -293,7 +410,7 @@ class Brep:
 
     @cached_property
     def _bounding_box(self) -> np.ndarray:
-        return _frozen(boxes.bounding_box(self._tables, self._kernel, self.chords, self._uv_bounds))
+        return _frozen(bounding_box.bounding_box(self._tables, self._kernel, self.chords, self._uv_bounds))
 
     @cached_property
     def _volume_and_centroid(self) -> tuple[float, np.ndarray]:
@@ -309,6 +426,12 @@ class Brep:
     @cached_property
     def _topology(self) -> Topology:
         return topology.build_topology(self._tables, self.kernel_edge_rows)
+
+
+def _have_weights(splines: Mapping[int, Spline] | Mapping[int, SplineSurface], n: int) -> np.ndarray:
+    rational = np.zeros(n, bool)
+    rational[[row for row, spline in splines.items() if spline.weights is not None]] = True
+    return rational
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

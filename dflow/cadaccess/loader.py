@@ -11,18 +11,24 @@ from typing import Any
 
 import numpy as np
 
+from dflow.cadaccess.kernel.check import explain
+from dflow.errors import CadError, GeometryError, KernelError, KernelMissingError, NoGeometryError
+
+try:
+    from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading
+except ImportError as error:
+    raise KernelMissingError(explain(str(error))) from error
+
 from dflow.cadaccess import defects
 from dflow.cadaccess.bodies import CodedBodies
 from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.files import formats, validation_properties
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading
 from dflow.cadaccess.kernel.exploration import Places
 from dflow.cadaccess.kernel.reading import Transfer
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.step import text_model
-from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError
 
 logger = logging.getLogger(__name__)
 
@@ -120,16 +126,16 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
     """
     moved = reading.transfer(path, content, cad_format)
     try:
-        if moved.healing not in ("planar", "light"):
-            model = _build_mended(path, content, cad_format, moved, "", started)
-            found = defects.find_defects(model.get_brep()) if moved.healing == "none" else {}
-            return model, next((found[name] for name in defects.BOUNDARY if name in found), "")
-        model = _build_model(path, content, cad_format, moved, "", started)
-        defect = model.check()
-        if defect and healing.align_turns(moved.shape):
+        if moved.healing in ("planar", "light"):
             model = _build_model(path, content, cad_format, moved, "", started)
             defect = model.check()
-        return model, defect
+            if defect and healing.align_turns(moved.shape):
+                model = _build_model(path, content, cad_format, moved, "", started)
+                defect = model.check()
+            return model, defect
+        model = _build_mended(path, content, cad_format, moved, "", started)
+        found = defects.find_defects(model.get_brep()) if moved.healing == "none" else {}
+        return model, next((found[name] for name in defects.BOUNDARY if name in found), "")
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):
             raise
@@ -186,13 +192,21 @@ def _build_mended(
     as_stored = moved.healing == "none"
     turned = defects.has_turned_shells(model.get_brep(), cavities_only=as_stored)
     if turned and healing.turn_shells(moved.shape, outward=not as_stored):
-        return _build_model(path, content, cad_format, moved, fallback, started)
+        return _build_model(path, content, cad_format, moved, fallback, started, is_whole=True)
     return model
 
 
 def _build_model(
-    path: Path, content: bytes, cad_format: CadFormat, moved: Transfer, fallback: str, started: float
+    path: Path,
+    content: bytes,
+    cad_format: CadFormat,
+    moved: Transfer,
+    fallback: str,
+    started: float,
+    *,
+    is_whole: bool = False,
 ) -> CadModel:
+    """Return the model of a shape; `is_whole` : no face of a STEP file is missing, which is checked otherwise."""
     shape, code = placement.encode_in_place(path, moved.shape)
     bare = sum(face.surface == 0 for face in code.faces.values())
     if bare or (not code.faces and cad_format is CadFormat.STEP and b"TESSELLATED_" in content):
@@ -203,7 +217,7 @@ def _build_model(
     if not (code.faces or code.edges or code.points):
         raise NoGeometryError(f"{path}: the file is readable but holds no faces, edges or points")
     is_step = cad_format is CadFormat.STEP
-    if is_step:
+    if is_step and not is_whole:
         _check_all_came(path, content, moved, len(code.faces))
     source = Source(
         path=str(path),

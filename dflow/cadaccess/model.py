@@ -13,6 +13,8 @@ from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.files.validation_properties import StatedProperties
 from dflow.cadaccess.kernel.healing import Healing
 from dflow.cadaccess.kernel.shape import KernelShape
+from dflow.errors import CadError
+from dflow.notebook import object_html
 
 if TYPE_CHECKING:
     from dflow.cadaccess.tessellation.mesh import Mesh
@@ -47,6 +49,9 @@ class Source:
 
     `content` is the file's, unpacked; `names` returns the names of the faces of one body, or of the whole file;
     `stated` returns the file's geometric validation properties.
+
+    The content is kept for as long as the model: names, stated values and the kernel's shape of a STEP file are read
+    from it on first use. It is 5 % of the memory of a shape that the kernel has read.
     """
 
     path: str
@@ -90,6 +95,14 @@ class CadModel:
     def __repr__(self) -> str:
         body = "" if self._body_index is None else f", body={self._body_index}"
         return f"CadModel({self._source.path!r}{body})"
+
+    def _repr_html_(self) -> str:
+        report = self.read_report
+        facts = [("format", report.format), ("schema", report.schema), ("unit of the file", report.unit)]
+        try:
+            return self.get_brep().to_html(repr(self), [(name, value) for name, value in facts if value])
+        except CadError as error:
+            return object_html(repr(self), facts, note=str(error))
 
     def get(self) -> Any:
         """Return the kernel's shape of the whole file."""

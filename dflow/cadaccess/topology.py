@@ -19,6 +19,7 @@ class Topology:
 
     Attributes
     ----------
+    coedge_use : (C,) int32, the coedge's row among the uses of `ShapeTables`.
     n_faces, n_edges : rows of the face and edge arrays.
     coedge_face, coedge_edge, coedge_next, coedge_loop : (C,) int32; loops are numbered over the whole shape.
     coedge_reversed : (C,) int8, 1 where the loop runs against the edge's curve. Loops run so that, seen from outside
@@ -32,6 +33,7 @@ class Topology:
     coedge_reversed: np.ndarray
     coedge_next: np.ndarray
     coedge_loop: np.ndarray
+    coedge_use: np.ndarray
 
 
 def chain_loops(loop: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -69,7 +71,7 @@ def _rechain(rows: list[int], start: np.ndarray, end: np.ndarray, following: np.
     for row in rows:
         successor = stored[row]
         if successor not in free or start[successor] != end[row]:
-            successor = next((r for r in free if start[r] == end[row]), -1)
+            successor = next((r for r in free if start[r] == end[row] and r != row), -1)
         if successor < 0:
             waiting.append(row)
             continue
@@ -96,6 +98,7 @@ def build_topology(tables: ShapeTables, edge_rows: np.ndarray) -> Topology:
         reverse.astype(np.int8),
         _chain(loop, start, end, tables.face_reversed[face]),
         loop.astype(np.int32),
+        kept.astype(np.int32),
     )
     for array in arrays:
         array.flags.writeable = False
@@ -115,3 +118,30 @@ def _chain(loop: np.ndarray, start: np.ndarray, end: np.ndarray, backwards: np.n
     out = np.empty(n, np.int32)
     out[order] = order[following]
     return out
+
+
+def coedge_mates(coedge_edge: np.ndarray, *, n_edges: int) -> np.ndarray:
+    """The coedge on the other side of each coedge's edge.
+
+    Parameters
+    ----------
+    coedge_edge
+        (n_coedges,) int32: the edge of each coedge.
+    n_edges
+        Number of edges of the shape.
+
+    Returns
+    -------
+    (n_coedges,) int32, an involution: ``mate[mate[c]] == c``. Where an edge has exactly two coedges they are each
+    other's mates, also on a seam, whose two coedges belong to one face. Otherwise (border of an open shell,
+    non-manifold edge) a coedge is its own mate, as in BRepNet.
+    """
+    n_coedges = len(coedge_edge)
+    mates = np.arange(n_coedges, dtype=np.int32)
+    order = np.argsort(coedge_edge, kind="stable").astype(np.int32)
+    uses = np.bincount(coedge_edge, minlength=n_edges)
+    first = np.cumsum(uses) - uses
+    paired = first[uses == 2]
+    mates[order[paired]] = order[paired + 1]
+    mates[order[paired + 1]] = order[paired]
+    return mates

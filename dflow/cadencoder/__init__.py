@@ -8,7 +8,8 @@ from dflow.lazy import attach
 
 if TYPE_CHECKING:
     from dflow.cadaccess.codes import EDGE_TYPES, FACE_TYPES
-    from dflow.cadencoder.encoder import BrepEncoder
+    from dflow.cadencoder.encoder import BrepEncoder, network_arrays
+    from dflow.cadencoder.networks import NETWORKS, Network, pack_network
     from dflow.cadencoder.options import EncodeOptions
     from dflow.cadencoder.recipes import RECIPES, Recipe
 else:
@@ -18,9 +19,13 @@ else:
             "BrepEncoder": "dflow.cadencoder.encoder",
             "EDGE_TYPES": "dflow.cadaccess.codes",
             "EncodeOptions": "dflow.cadencoder.options",
+            "NETWORKS": "dflow.cadencoder.networks",
+            "Network": "dflow.cadencoder.networks",
             "FACE_TYPES": "dflow.cadaccess.codes",
             "RECIPES": "dflow.cadencoder.recipes",
             "Recipe": "dflow.cadencoder.recipes",
+            "network_arrays": "dflow.cadencoder.encoder",
+            "pack_network": "dflow.cadencoder.networks",
         },
     )
 
@@ -29,6 +34,10 @@ __all__ = [
     "EDGE_TYPES",
     "EncodeOptions",
     "FACE_TYPES",
+    "NETWORKS",
+    "Network",
     "RECIPES",
     "Recipe",
+    "network_arrays",
+    "pack_network",
 ]

@@ -14,9 +14,11 @@ from dflow.cadencoder.access import BrepAccess
 from dflow.cadencoder.facepairs import find_excess
 from dflow.cadencoder.features import BrepFeatures, compute, file_attributes
 from dflow.cadencoder.graph import to_networkx
+from dflow.cadencoder.networks import find_network, pack_network, refuse_unless_one_solid
 from dflow.cadencoder.options import AngleKind, EncodeOptions, PointMethod
 from dflow.cadencoder.recipes import find_recipe
-from dflow.errors import GeometryError, TooBigError
+from dflow.errors import GeometryError, RecipeError, TooBigError
+from dflow.notebook import object_html
 from dflow.schema import ArraySpec, FieldSpec, GroupSpec, Schema, resolve_array, standard_array, standard_group
 from dflow.storage import DataStorage
 
@@ -60,8 +62,23 @@ class BrepEncoder:
     """
 
     def __init__(self, brep: BrepAccess, storage: DataStorage | None = None) -> None:
+        if not hasattr(brep, "n_faces"):
+            advice = "pass model.get_brep()" if hasattr(brep, "get_brep") else "the brep is CadModel.get_brep()"
+            raise TypeError(f"BrepEncoder(brep, storage): brep is {type(brep).__name__}, expected a Brep; {advice}")
+        if not (storage is None or hasattr(storage, "save_data")):
+            raise TypeError(
+                f"BrepEncoder(brep, storage): storage is {type(storage).__name__}, expected a DataStorage or None; "
+                "pass the task's parameter `storage`"
+            )
         self._features = BrepFeatures(brep)
         self._storage = storage
+
+    def __repr__(self) -> str:
+        return f"BrepEncoder({self.brep!r}, {self._storage!r})"
+
+    def _repr_html_(self) -> str:
+        parts: list[Any] = [part for part in (self.brep, self._storage) if hasattr(part, "_repr_html_")]
+        return object_html(repr(self), ()) + "".join(part._repr_html_() for part in parts)
 
     @property
     def brep(self) -> BrepAccess:
@@ -278,13 +295,17 @@ class BrepEncoder:
                 storage.save_metadata(name, value)
         return values
 
-    def encode(self, recipe: str, **overrides: Any) -> dict[str, Array]:
-        """All arrays of a recipe ("uvnet", "brepmfr", "brepnet", "minimal") by their keys, as they are stored.
+    def encode(self, recipe: str | None = None, *, network: str | None = None, **overrides: Any) -> dict[str, Array]:
+        """All arrays of a recipe ("uvnet", "brepmfr", "brepnet", "minimal") by their keys, as they are stored; or those
+        that the input of a published network is made of.
 
         Parameters
         ----------
         recipe
             See `dflow.cadencoder.recipes.RECIPES`.
+        network
+            "uvnet", "brepnet" or "aagnet", in place of a recipe: what `pack_network` takes; see
+            `dflow.cadencoder.networks`.
         **overrides
             Any attribute of `dflow.cadencoder.options.EncodeOptions`, in place of the recipe's own.
 
@@ -296,15 +317,22 @@ class BrepEncoder:
         Raises
         ------
         RecipeError
-            If there is no such recipe or option, or no such value of the option.
+            If there is no such recipe, network or option, or no such value of the option.
         GeometryError
-            If an array has NaN or inf where the data dictionary allows none, or numbers beyond the stored dtype.
+            If the shape is not one closed solid and a network is asked for; if an array has NaN or inf where the data
+            dictionary allows none, or numbers beyond the stored dtype.
         TooBigError
             If the recipe's face-pair arrays would need more than `max_pair_bytes` together; nothing is computed or
             saved then. With ``too_big="leave_out"`` they are left out instead; the dataset's file values
             ``has_faceface_…`` say which samples have them.
         """
-        chosen = find_recipe(recipe)
+        if (recipe is None) == (network is None):
+            raise RecipeError("encode takes a recipe or network=, one of the two")
+        if network is not None:
+            chosen = find_network(network).recipe
+            refuse_unless_one_solid(self.brep, network)
+        else:
+            chosen = find_recipe(str(recipe))
         options = chosen.options.override(overrides)
         arrays = self._arrays(chosen.keys, options)
         if self._storage is not None:
@@ -356,6 +384,42 @@ class BrepEncoder:
         if self._storage is not None:
             self._storage.save_metadata(f"descriptions/{table}", {str(code): name for code, name in codes.items()})
         return dict(codes)
+
+
+def network_arrays(brep: BrepAccess, network: str, **overrides: Any) -> dict[str, Array]:
+    """The input of a published network, by the names, shapes, order and conventions of its authors' own files.
+
+    Parameters
+    ----------
+    brep
+        One solid.
+    network
+        "uvnet", "brepnet" or "aagnet".
+    **overrides
+        Any attribute of `dflow.cadencoder.options.EncodeOptions` in place of the network's own; ``unit_box=False``
+        leaves the shape in mm.
+
+    Returns
+    -------
+    dict
+        F faces, E edges, C coedges, A arcs (both ways between any two neighbouring faces); float32 and int32.
+
+        * UV-Net: ``x`` (F, 10, 10, 7), ``e`` (A, 10, 6), ``src`` and ``dst`` (A,), ``n_solids`` 1. In mm, where the
+          file has it: its loader centres and scales.
+        * BRepNet: ``face_features`` (F, 7), ``face_point_grids`` (F, 7, 10, 10), ``edge_features`` (E, 10),
+          ``coedge_point_grids`` (C, 12, 10), ``coedge_features`` (C, 1), ``coedge_lcs`` (C, 4, 4),
+          ``coedge_scale_factors``, ``coedge_reverse_flags``, ``next``, ``mate``, ``face``, ``edge`` (C,).
+        * AAGNet: ``edges`` (2, A), ``num_nodes``, ``graph_face_attr`` (F, 10), ``graph_face_grid`` (F, 7, 5, 5),
+          ``graph_edge_attr`` (A, 12), ``graph_edge_grid`` (A, 12, 5).
+
+    Raises
+    ------
+    RecipeError
+        If there is no such network or option.
+    GeometryError
+        If the shape is not one closed, manifold solid.
+    """
+    return pack_network(BrepEncoder(brep).encode(network=network, **overrides), network)
 
 
 def _is_pair(key: str) -> bool:

@@ -6,12 +6,15 @@ Everything here is a pure function of a shape's coedges (one use of an edge by a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Int32 = NDArray[np.int32]
+
+KeptEdge = Literal["lowest", "highest"]
+"""Which edge of a pair of faces that share several is the arc's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +51,8 @@ def face_graph(coedge_face: Int32, coedge_edge: Int32, *, n_faces: int, n_edges:
 
     Notes
     -----
-    Every physical edge is kept, as in brepgraph and BRepNet; UV-Net keeps one arc per pair of faces (see
-    `collapse_arcs`).
+    Every physical edge is kept, as in brepgraph and BRepNet; UV-Net keeps one arc each way per pair of faces (see
+    `directed_arcs`).
     """
     lowest = np.full(n_edges, np.iinfo(np.int32).max, np.int32)
     highest = np.full(n_edges, -1, np.int32)
@@ -69,12 +72,40 @@ def face_graph(coedge_face: Int32, coedge_edge: Int32, *, n_faces: int, n_edges:
     )
 
 
-def collapse_arcs(graph: FaceGraph) -> FaceGraph:
-    """Keep one arc per pair of faces, the one of the lowest edge, sorted by (source, destination): UV-Net's graph."""
-    key = graph.source.astype(np.int64) * graph.n_faces + graph.destination
-    _, first = np.unique(key, return_index=True)
+def collapse_arcs(graph: FaceGraph, kept: KeptEdge = "lowest") -> FaceGraph:
+    """Keep one arc per pair of faces, of the pair's lowest or highest edge, sorted by (source, destination)."""
+    key = _pair_keys(graph)
+    _, first = np.unique(key if kept == "lowest" else key[::-1], return_index=True)
+    return _take(graph, first if kept == "lowest" else len(key) - 1 - first)
+
+
+def directed_arcs(graph: FaceGraph, *, collapse: bool, kept: KeptEdge = "lowest") -> FaceGraph:
+    """Arcs in both directions, sorted by source, the lowest edge of the pair of faces, edge.
+
+    With `collapse` one arc each way per pair. UV-Net and AAGNet have that with the highest edge: the published code
+    (``face_adjacency`` of the repository AutodeskAILab/occwl) adds one edge after another to a `networkx.DiGraph`,
+    where a later one takes an earlier one's place.
+    """
+    _, first, pair = np.unique(_pair_keys(graph), return_index=True, return_inverse=True)
+    chosen = collapse_arcs(graph, kept) if collapse else graph
+    lowest = graph.edge[first] if collapse else graph.edge[first][pair]
+    both = FaceGraph(
+        graph.n_faces,
+        np.concatenate([chosen.source, chosen.destination]),
+        np.concatenate([chosen.destination, chosen.source]),
+        np.tile(chosen.edge, 2),
+        graph.nonmanifold_edges,
+    )
+    return _take(both, np.lexsort((both.edge, np.tile(lowest, 2), both.source)))
+
+
+def _pair_keys(graph: FaceGraph) -> NDArray[np.int64]:
+    return graph.source.astype(np.int64) * graph.n_faces + graph.destination
+
+
+def _take(graph: FaceGraph, arcs: NDArray[np.intp]) -> FaceGraph:
     return FaceGraph(
-        graph.n_faces, graph.source[first], graph.destination[first], graph.edge[first], graph.nonmanifold_edges
+        graph.n_faces, graph.source[arcs], graph.destination[arcs], graph.edge[arcs], graph.nonmanifold_edges
     )
 
 

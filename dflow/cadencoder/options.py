@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
+from dflow.cadencoder.graph import KeptEdge
 from dflow.errors import RecipeError
 
 PointMethod = Literal["area", "grid"]
@@ -16,6 +17,25 @@ AngleKind = Literal["points", "normals"]
 
 TooBigPolicy = Literal["fail", "leave_out"]
 """What becomes of face-pair arrays beyond their limit: `TooBigError`, or the other arrays without them."""
+
+FaceMask = Literal["closed", "open"]
+"""Inside: in or on the trimmed face, or strictly inside."""
+
+CoedgeOrder = Literal["stored", "walked"]
+"""Coedges of a loop in stored order, or one after another along the loop."""
+
+ConvexityRule = Literal["middle", "mean"]
+"""Convexity by the middle of an edge, or by the mean of ten points (BRepNet)."""
+
+_CHOICES = {
+    "method": PointMethod,
+    "kind": AngleKind,
+    "too_big": TooBigPolicy,
+    "kept_edge": KeptEdge,
+    "face_mask": FaceMask,
+    "coedge_order": CoedgeOrder,
+    "convexity": ConvexityRule,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +52,31 @@ class EncodeOptions:
         Samples P of `face_discretization`.
     smooth_degrees
         Edges within this angle of tangent are smooth in `edge_convexities`.
-    collapse
-        One arc per pair of faces in the graph instead of one per physical edge.
+    collapse, kept_edge
+        One arc per pair of faces in the graph instead of one per physical edge: that of the pair's "lowest" edge, or of
+        its "highest" (UV-Net, AAGNet).
+    both_directions
+        Arcs in both directions, sorted by source, then by the lowest edge of the pair of faces (UV-Net, AAGNet).
+    face_mask
+        What counts as inside in `face_uv_grids`: "closed", in or on the trimmed face (UV-Net); "open", strictly inside
+        (BRepNet, AAGNet).
+    orient_grids
+        u of `face_uv_grids` runs backwards on reversed faces, so that ∂u × ∂v points outward on every face (UV-Net,
+        BRepNet, AAGNet).
+    degenerate_edges
+        Edges without length, at poles and apexes, are rows of the edges and coedges (BRepNet).
+    coedge_order
+        Coedges of a loop as "stored", or "walked" from the loop's first along `next` (BRepNet).
+    coedge_grid
+        Samples of `coedge_grids` along a coedge.
+    convexity
+        Rule of `edge_convexities`: "middle", by the dihedral angle at the edge's midpoint; or "mean", by ten points
+        uniform in the parameter: smooth where the mean cosine of the angle between the normals is more than that of
+        `smooth_degrees`, else by the sign of the sum of (left × right normal) · tangent; seams are smooth (BRepNet,
+        AAGNet).
+    unit_box
+        Points, lengths and areas of the shape moved and scaled into [−1, 1]³, its longest side from −1 to 1 (BRepNet,
+        AAGNet). Computed in float64 before any cast. File attributes and histograms stay as they are.
     path_length
         Length of a row of `face_pair_edges_path`.
     bins
@@ -59,6 +102,15 @@ class EncodeOptions:
     point_samples: int = 25
     smooth_degrees: float = 5.0
     collapse: bool = False
+    kept_edge: KeptEdge = "lowest"
+    both_directions: bool = False
+    face_mask: FaceMask = "closed"
+    orient_grids: bool = False
+    degenerate_edges: bool = False
+    coedge_order: CoedgeOrder = "stored"
+    coedge_grid: int = 10
+    convexity: ConvexityRule = "middle"
+    unit_box: bool = False
     path_length: int = 16
     bins: int = 64
     samples: int = 512
@@ -74,20 +126,20 @@ class EncodeOptions:
             raise RecipeError(f"face_grid must be one number or two, not {self.face_grid!r}")
         for side in self.face_grid_shape:
             _check_integer("face_grid", side, lowest=1)
-        for name in ("curve_grid", "point_samples", "path_length", "bins", "samples", "histogram_grid"):
+        for name in ("curve_grid", "coedge_grid", "point_samples", "path_length", "bins", "samples", "histogram_grid"):
             _check_integer(name, getattr(self, name), lowest=1)
         _check_integer("seed", self.seed, lowest=0)
         if self.max_pair_bytes is not None:
             _check_integer("max_pair_bytes", self.max_pair_bytes, lowest=0)
-        if not isinstance(self.collapse, bool):
-            raise RecipeError(f"collapse must be True or False, not {self.collapse!r}")
+        for name in ("collapse", "both_directions", "orient_grids", "degenerate_edges", "unit_box"):
+            if not isinstance(getattr(self, name), bool):
+                raise RecipeError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if isinstance(self.smooth_degrees, bool) or not isinstance(self.smooth_degrees, (int, float)):
             raise RecipeError(f"smooth_degrees must be a number of degrees, not {self.smooth_degrees!r}")
         if not 0 <= self.smooth_degrees <= 180:
             raise RecipeError(f"smooth_degrees must lie between 0 and 180, not {self.smooth_degrees!r}")
-        for name, kind in (("method", PointMethod), ("kind", AngleKind), ("too_big", TooBigPolicy)):
-            choices = get_args(kind)
-            if getattr(self, name) not in choices:
+        for name, choice in _CHOICES.items():
+            if getattr(self, name) not in (choices := get_args(choice)):
                 raise RecipeError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
 
     @property

@@ -12,7 +12,7 @@ import click
     "--workers", default=None, type=click.IntRange(min=1), help="Worker processes; one per core if not given."
 )
 def demo(out: str, parts: int, workers: int | None) -> None:
-    """Generate parts, build a dataset from them, and show what is in it.
+    """Generate parts, build a dataset from them, and show its contents.
 
     \b
     Example:

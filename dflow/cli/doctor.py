@@ -29,11 +29,11 @@ def doctor(
     kernel: bool,
     as_json: bool,
 ) -> None:
-    """See whether this machine, and every worker of a cluster, can run a flow.
+    """Check whether this machine, and every worker of a cluster, can run a flow.
 
-    Looks at the CAD kernel and its system libraries, the versions on client and workers, whether all of them see the
+    Checks the CAD kernel and its system libraries, the versions on client and workers, whether all of them see the
     sources and share the output folder, free disk, memory and open files. Each finding names the host, the path, and
-    what to do. Exit code 0: no problem (warnings are none); 1: problems.
+    what to do. Exit code 0: no problem (warnings do not count); 1: problems.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ LISTS = (
         "dflow retry PIPELINE.PY:FLOW --kinds out_of_memory,too_big --memory-limit 8GB",
     ),
 )
-"""What more time or memory may cure: title, kinds, and the command that gives it."""
+"""Failures that more time or memory may cure: title, kinds, and the command that allows more."""
 
 
 @click.command(short_help="What failed, why, and what to do about it.")
@@ -74,7 +74,7 @@ def errors(
 
 
 def read_errors(root: Path) -> list[dict[str, Any]]:
-    """The entries of a flow's ``error_summary.json``.
+    """Return the entries of a flow's ``error_summary.json``.
 
     Raises
     ------
@@ -88,16 +88,18 @@ def read_errors(root: Path) -> list[dict[str, Any]]:
     try:
         entries = json.loads(read_regular(path))
     except FileNotFoundError as error:
-        raise FlowFileError(f"There is no {path}: this flow has not run here yet.") from error
+        raise FlowFileError(
+            f"There is no {path}: this flow has not run here yet; start it with `dflow run`."
+        ) from error
     except (OSError, ValueError) as error:
         raise FlowFileError(f"{path} is damaged ({error}); run the flow again.") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise FlowFileError(f"{path} is JSON, but no list of failures; run the flow again.")
+        raise FlowFileError(f"{path} is JSON, but not a list of failures; run the flow again.")
     return entries
 
 
 def _path(file: str, root: Path) -> str:
-    """The absolute path of a file that is still there; else the item as it is recorded."""
+    """Return the absolute path of a file that still exists, else the item as recorded."""
     path = os.path.normpath(os.path.join(root, file))
     return path if file and os.path.exists(path) else file
 
@@ -124,7 +126,7 @@ def _show_kinds(entries: list[dict[str, Any]]) -> None:
 
 
 def _show_messages(entries: list[dict[str, Any]], limit: int, *, tracebacks: bool) -> None:
-    """Group equal messages; numbers are left out, for most differ only in a size or a line."""
+    """Print messages grouped by their text without numbers: most differ only in a size or a line."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for entry in entries:
         line = _cause(entry).replace(str(entry.get("file", "")) or "\0", "…")
@@ -141,7 +143,7 @@ def _show_messages(entries: list[dict[str, Any]], limit: int, *, tracebacks: boo
 
 
 def _show_lists(entries: list[dict[str, Any]], root: Path, limit: int) -> None:
-    """The files that passed a limit, the slowest first."""
+    """Print the files that exceeded a limit, the slowest first."""
     for title, kinds, command in LISTS:
         files = [entry for entry in entries if entry.get("kind") in kinds]
         if not files:

@@ -19,7 +19,7 @@ from dflow.plaintext import plain
     help="Groups and group/array names, commas or repeated.  [default: all but the face-pair arrays]",
 )
 @click.option("--ids", default=None, help="Only these samples: ids and ranges such as 0,5,10-19, or @FILE with them.")
-@click.option("--overwrite", is_flag=True, help="Replace the export that is there under that name.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing export of that name.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def export(
     dataset: Target,
@@ -33,12 +33,12 @@ def export(
     """Write a dataset in another format, a block of samples at a time.
 
     \b
-    parquet  a folder: one table a group (a row an element), file.parquet (a row a sample), labels.parquet
-    npz      a folder: <id>.npz a sample with the arrays group/array; file.parquet, labels.parquet
-    pyg      a folder: <id>.pt a sample, a dictionary of tensors that torch.load(..., weights_only=True) reads and of
-             which dflow.dataset.training.torch.to_geometric makes a graph that PyTorch Geometric's loader batches;
+    parquet  a folder: a table per group (a row per element), file.parquet (a row per sample), labels.parquet
+    npz      a folder: <id>.npz per sample with the arrays group/array; file.parquet, labels.parquet
+    pyg      a folder: <id>.pt per sample, a dictionary of tensors that torch.load(..., weights_only=True) reads and
+             dflow.dataset.training.torch.to_geometric turns into a graph for PyTorch Geometric's loader;
              file.parquet, labels.parquet
-    hdf5     one file: a group a group, file ids and row offsets, the two tables
+    hdf5     one file: an HDF5 group per group, file ids and row offsets, the two tables
 
     \b
     Examples:
@@ -61,12 +61,12 @@ def export(
 
 
 def parse_ids(text: str) -> list[range]:
-    """``0,5,10-19`` or ``@FILE`` as ranges, in the order given.
+    """Return ``0,5,10-19`` or ``@FILE`` as ranges, in the order given.
 
     Raises
     ------
     click.BadParameter
-        If it is something else, or nothing.
+        If a word is neither an id nor a range, or there is none.
     """
     if text.startswith("@"):
         try:
@@ -82,5 +82,5 @@ def parse_ids(text: str) -> list[range]:
             raise click.BadParameter(f"{shown!r} is neither an id nor a range such as 10-19.", param_hint="--ids")
         found.append(range(int(first), int(last or first) + 1))
     if not found:
-        raise click.BadParameter("there is no id in it.", param_hint="--ids")
+        raise click.BadParameter("no id is given; write ids and ranges such as 0,5,10-19.", param_hint="--ids")
     return found

@@ -54,7 +54,7 @@ def info(flow: Target, as_json: bool) -> None:
 
 
 def describe_dataset(store: DatasetStore, columns: list[str]) -> dict[str, Any]:
-    """A dataset's path, groups, arrays, table columns and quality as plain values."""
+    """Return a dataset's path, groups, arrays, table columns and quality as plain values."""
     from dflow.dataset.report import read_quality
 
     groups = {
@@ -90,11 +90,11 @@ def _show_dataset(store: DatasetStore, columns: list[str]) -> None:
 def _show_flow(summary: dict[str, Any], run: dict[str, Any]) -> None:
     finished = run.get("finished")
     seconds = summary.get("Duration [seconds]") or {}
-    status = run.get("status", "finished")  # of the last run; what else is shown is of the last finished one
+    status = run.get("status", "finished")  # of the last run; all else is of the last finished one
     echo(f"FLOW {summary['flow_name']}" + (f", {status} {finished}" if finished else ""))
     names = ("submitted", "file_count", "skipped", "failed", "samples")
-    words = {"file_count": "succeeded"}
-    counts = [f"{summary[name]} {words.get(name, name)}" for name in names if name in summary]
+    labels = {"file_count": "succeeded"}
+    counts = [f"{summary[name]} {labels.get(name, name)}" for name in names if name in summary]
     echo(f"  files: {', '.join(counts)}; {float(seconds.get('total', 0.0)):.1f} s")
     tasks = run.get("tasks")
     rows = [
@@ -112,7 +112,7 @@ def _show_flow(summary: dict[str, Any], run: dict[str, Any]) -> None:
 
 
 def _run_facts(root: Path) -> dict[str, Any]:
-    """``run.json`` of the last run; empty where there is none: it is not needed to read a dataset."""
+    """Return ``run.json`` of the last run, empty where there is none: a dataset can be read without it."""
     from dflow.storage.paths import read_regular
 
     try:

@@ -1,4 +1,4 @@
-"""The group ``dflow``: finds its commands without importing the packages that they need."""
+"""The group ``dflow``, which lists its commands without importing the packages that they need."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "info": "dflow.cli.info:info",
     "retry": "dflow.cli.retry:retry",
     "run": "dflow.cli.run:run",
+    "start": "dflow.cli.start:start",
     "validate": "dflow.cli.validate:validate",
 }
 """Name of each command and where it is defined."""
@@ -34,16 +35,16 @@ EXIT_INTERRUPTED = 130
 
 EPILOG = """\b
 Exit codes:
-  0    all is well
+  0    success
   1    an error, printed in one line on standard error; problems found (validate, doctor)
-  2    wrong usage: an unknown option, a file or name that is not there
+  2    wrong usage: an unknown option, a file or name that does not exist
   3    the flow ran, but some of its files failed (run, retry, errors)
   130  interrupted; what was finished is kept, and the same command goes on from there
 """
 
 
 class Failure(click.ClickException):
-    """An error for people: shown on one harmless line, or with the traceback of the user's own code."""
+    """An error message, shown with control characters escaped; or the traceback of the user's own code."""
 
     exit_code = EXIT_FAILURE
 
@@ -66,7 +67,7 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; whatever it raises becomes a message and an exit code."""
+        """Run a command; an error becomes a message and an exit code."""
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, FlowCancelledError):
@@ -75,13 +76,14 @@ class LazyGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except (DflowError, OSError) as error:
-            raise Failure(plain(" ".join(str(error).split("\n")))) from error
+            notes = [note.rstrip() for note in getattr(error, "__notes__", ())]  # a task's traceback
+            raise Failure("\n".join([*notes, plain(" ".join(str(error).split("\n")))])) from error
         except Exception as error:
             raise Failure("".join(traceback.format_exception(error)).rstrip()) from error
 
 
 class PlainHandler(logging.Handler):
-    """Warnings of the package on standard error, one harmless line each."""
+    """Prints the package's warnings on standard error, one line each, with control characters escaped."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record; a flow's own errors are raised as well, and shown once."""
@@ -93,11 +95,12 @@ class PlainHandler(logging.Handler):
 @click.version_option(__version__, prog_name="dflow")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Folders of CAD files become datasets that machines learn from.
+    """Turn folders of CAD files into datasets for machine learning.
 
     \b
     Examples:
       dflow demo
+      dflow start parts/
       dflow run pipeline.py:flow --sources parts/ --workers 8
       dflow errors out/flows/parts
       dflow explore out/flows/parts

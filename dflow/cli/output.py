@@ -1,4 +1,4 @@
-"""What commands print: tables and JSON, safe for a terminal whatever the texts hold."""
+"""The output of commands: lines, tables and JSON, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ GAP = "  "
 
 
 def echo(text: object = "", *, err: bool = False) -> None:
-    """One line of text from anywhere, made harmless."""
+    """Print one line of text from any source, with control characters escaped."""
     click.echo(plain(text), err=err)
 
 
 def echo_json(value: Any) -> None:
-    """A value as JSON for scripts: ASCII only (so that names cannot reach the terminal raw), no NaN."""
+    """Print a value as JSON for scripts: ASCII only, NaN and infinities as null."""
     click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=True, allow_nan=False, default=str))
 
 
 def echo_table(head: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: int = 0) -> None:
-    """Columns as wide as their entries, the last one open; the first `numbers` columns are right-aligned."""
+    """Print a table with columns as wide as their entries; the first `numbers` columns are right-aligned."""
     lines = [[plain(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     for number, line in enumerate(lines):

@@ -1,4 +1,4 @@
-"""``pipeline.py:flow`` on the command line: the user's file is loaded, and what it names becomes a flow."""
+"""``pipeline.py:flow`` on the command line: the user's file is loaded, and the named object becomes a flow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT_OUT = "dflow_output"
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Settings from the command line; None leaves the pipeline's own."""
+    """Settings from the command line; None keeps the pipeline's own."""
 
     name: str | None = None
     out: str | None = None
@@ -50,7 +50,9 @@ def _checked_memory(_context: click.Context, _parameter: click.Parameter, limit:
     try:
         checked_limits(None, limit, 0, None)
     except SettingError:
-        raise click.BadParameter(f"{plain(str(limit))} is not a size; expected bytes, or 2GB") from None
+        raise click.BadParameter(
+            f"{plain(str(limit))} is not a size in bytes; expected a number of bytes, or text such as 2GB"
+        ) from None
     return limit
 
 
@@ -74,7 +76,7 @@ _OPTIONS = (
 
 
 def flow_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of `Overrides`, which it then takes as one argument."""
+    """Add the options of `Overrides` to a command, which takes them as one argument."""
 
     def gathered(**arguments: Any) -> Any:
         given = {name: arguments.pop(name) for name in Overrides.__slots__}
@@ -87,7 +89,7 @@ def flow_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load_flow(pipeline: str, overrides: Overrides) -> Flow:
-    """The flow behind ``file.py:attribute`` or ``package.module:attribute``, with the command line's settings.
+    """Return the flow of ``file.py:attribute`` or ``package.module:attribute``, with the command line's settings.
 
     The attribute is a `Flow`, a function that returns one (or tasks), a task, or a list of tasks; without one, the
     only flow of the file is taken.
@@ -99,7 +101,7 @@ def load_flow(pipeline: str, overrides: Overrides) -> Flow:
     click.ClickException
         If the file raises; the message holds the traceback.
     DflowError
-        If the settings cannot be.
+        If a setting is invalid.
     """
     place, attribute = split_target(pipeline)
     module = _load_module(place)
@@ -108,7 +110,7 @@ def load_flow(pipeline: str, overrides: Overrides) -> Flow:
 
 
 def split_target(pipeline: str) -> tuple[str, str]:
-    """``file.py:name`` in its two parts; the name is "" where there is none (a colon may belong to the path)."""
+    """Split ``file.py:name`` in two; the name is "" where there is none (a colon may belong to the path)."""
     place, colon, attribute = pipeline.rpartition(":")
     if colon and all(part.isidentifier() for part in attribute.split(".")) and not attribute.endswith(".py"):
         return place, attribute
@@ -169,7 +171,7 @@ def _only_flow(module: ModuleType, place: str) -> Any:
     if len(flows) == 1:
         return getattr(module, flows[0])
     known = ", ".join(flows or _flow_names(module)) or "no flow and no task"
-    raise click.UsageError(f"Say which flow: {plain(place)}:NAME. The file has {known}.")
+    raise click.UsageError(f"{plain(place)} has not exactly one flow; it has {known}. Name one: {plain(place)}:NAME.")
 
 
 def _flow_names(module: ModuleType) -> list[str]:
@@ -205,7 +207,7 @@ def _adjusted(flow: Flow, overrides: Overrides) -> Flow:
 
 
 def adjusted_settings(settings: FlowSettings, overrides: Overrides) -> FlowSettings:
-    """A flow's settings with those of the command line in their place, checked as `create_flow` checks them."""
+    """Return a flow's settings overridden by the command line's, with the checks of `create_flow`."""
     from dflow.flowmanager.plan.settings import (
         checked_limits,
         checked_max_failures,

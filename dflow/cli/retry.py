@@ -12,7 +12,7 @@ from dflow.cli.pipeline import Overrides, flow_options, load_flow
 from dflow.cli.run import run_to_exit
 
 
-@click.command(short_help="Take up what failed in a flow's last run.")
+@click.command(short_help="Run again what failed in a flow's last run.")
 @click.argument("pipeline", metavar="PIPELINE.PY[:FLOW]")
 @click.option("--kinds", "--kind", "kinds", multiple=True, help="Only failures of these kinds; commas, or repeated.")
 @flow_options
@@ -22,9 +22,9 @@ from dflow.cli.run import run_to_exit
 def retry(
     ctx: click.Context, pipeline: str, kinds: tuple[str, ...], overrides: Overrides, quiet: bool, as_json: bool
 ) -> None:
-    """Take up what failed in a flow's last run, with another allowance if you like; all else is reused.
+    """Run again what failed in a flow's last run, with another allowance if one is given; all else is reused.
 
-    The kinds are those that `dflow errors` shows. PIPELINE, --name and --out must name the same flow as in the run.
+    The kinds are those that `dflow errors` prints. PIPELINE, --name and --out must name the same flow as in the run.
     Exit codes as of `dflow run`; 0 also where nothing of these kinds failed.
 
     \b
@@ -36,9 +36,9 @@ def retry(
     wanted = [kind.strip() for text in kinds for kind in text.split(",") if kind.strip()]
     failed = Counter(str(entry.get("kind", "")) for entry in read_errors(flow.settings.paths.root))
     if not (set(wanted) & set(failed) if wanted else failed):
-        there = ", ".join(f"{count} {kind}" for kind, count in failed.most_common()) or "none"
+        present = ", ".join(f"{count} {kind}" for kind, count in failed.most_common()) or "none"
         kinds_wanted = ", ".join(wanted) or "any kind"
-        echo(f"Nothing to retry: the last run has no failure of {kinds_wanted} (it has: {there}).")
+        echo(f"Nothing to retry: the last run has no failure of {kinds_wanted} (it has: {present}).")
         return
     progress = False if quiet else None
     run_to_exit(ctx, lambda: flow.retry(wanted or None, progress=progress), as_json=as_json)

@@ -46,8 +46,8 @@ def run(
     """Run a flow of a Python file; what an earlier run finished is reused.
 
     FLOW is a name in the file: a Flow, a function that returns one, or a list of tasks (the flow is then named after
-    the file). Without a name, the file's only flow is taken; without --sources, the last run's. Options win over what
-    the file says. Prints the path of the .flow file.
+    the file). Without a name, the file's only flow is taken; without --sources, the last run's. Options override the
+    file's settings. Prints the path of the .flow file.
 
     Exit code 0: no file failed; 3: some files failed, the dataset holds the others; 1: the flow itself failed;
     130: interrupted.
@@ -65,12 +65,12 @@ def run(
 
 
 def given_inputs(flow: Flow, sources: tuple[str, ...], inputs: tuple[str, ...]) -> dict[str, Any]:
-    """The flow's inputs by name: `sources` feed its first one.
+    """Return the flow's inputs by name: `sources` feed the first.
 
     Raises
     ------
     click.UsageError
-        If a source is not there, an input is not ``name=value``, or there is nothing to work on.
+        If a source does not exist, an input is not ``name=value``, or there is nothing to work on.
     """
     from dflow.flowmanager.plan.wiring import plan
     from dflow.flowmanager.run.inputs import remembered_inputs
@@ -87,7 +87,9 @@ def given_inputs(flow: Flow, sources: tuple[str, ...], inputs: tuple[str, ...]) 
         return given
     remembered = remembered_inputs(flow.settings.paths)
     if remembered is None:
-        raise click.UsageError("Nothing to work on: give --sources FOLDER (there is no earlier run to go on from).")
+        raise click.UsageError(
+            "Nothing to work on: give --sources FOLDER (there is no earlier run whose sources could be used)."
+        )
     return remembered
 
 
@@ -130,14 +132,15 @@ def run_to_exit(ctx: click.Context, process: Process, *, as_json: bool) -> NoRet
         echo_json({**summary, "flow_file": flow_file})
     else:
         echo(flow_file)
-        if output.counts.failed:
-            echo(f"{output.counts.failed} files failed; see: dflow errors {flow_file}", err=True)
+        if output.counts.failed or output.counts.verdict:
+            what = output.counts.verdict.rstrip(".") or f"{output.counts.failed} files failed"
+            echo(f"{what}; see: dflow errors {flow_file}", err=True)
     ctx.exit(EXIT_SOME_FAILED if output.counts.failed else 0)
 
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM (a queue's time limit, a service that stops) ends the flow as Ctrl-C does: cleanly, to be resumed."""
+    """Make SIGTERM (a queue's time limit, a service that stops) end the flow like Ctrl-C: cleanly, to be resumed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Which flow or dataset a path on the command line means."""
+"""The flow or dataset that a path on the command line leads to."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Target:
 
 
 def merged(target: Target) -> Target:
-    """The target, for commands that need its dataset.
+    """Return the target, for commands that need its dataset.
 
     Raises
     ------
     click.BadParameter
-        If there is none: the flow stopped early, or did not export.
+        If it has none: the flow stopped early, or did not export.
     """
     if target.flow_file is None and target.dataset is None:
         raise click.BadParameter(f"{plain(target.root)} holds no dataset yet; run the flow to its end.")
@@ -43,7 +43,7 @@ class TargetPath(click.ParamType):  # type: ignore[type-arg]  # generic in click
     name = "FLOW|FOLDER|DATASET"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Target:
-        """The target, or a usage error that names what there is instead."""
+        """Return the target, or raise a usage error that names what was found instead."""
         if isinstance(value, Target):
             return value
         path = Path(os.path.abspath(os.fspath(str(value))))
@@ -53,7 +53,7 @@ class TargetPath(click.ParamType):  # type: ignore[type-arg]  # generic in click
             return self._in_folder(path, param, ctx)
         if path.name.endswith(FLOW_SUFFIX) and path.is_file():
             return Target(path.parent, path, _beside(path, DATASET_SUFFIX))
-        what = "is neither a .flow file nor a .dataset folder" if path.exists() else "is not there"
+        what = "is neither a .flow file nor a .dataset folder" if path.exists() else "does not exist"
         raise click.BadParameter(f"{plain(path)} {what}.", ctx, param)
 
     def _in_folder(self, path: Path, param: click.Parameter | None, ctx: click.Context | None) -> Target:

@@ -14,7 +14,7 @@ from dflow.cli.target import Target, TargetPath, merged
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def validate(ctx: click.Context, dataset: Target, as_json: bool) -> None:
-    """Check a finished dataset: its list of files, checksums, row offsets, ids and tables. Reads every byte once.
+    """Check a finished dataset: its list of files, checksums, row offsets, ids and tables. Reads each byte once.
 
     Exit code 0: sound; 1: problems, listed one per line.
 

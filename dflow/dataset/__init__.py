@@ -3,7 +3,7 @@
 * `DatasetExplorer`: tables, conditions, distributions, SQL
 * `DatasetLoader`: splits, and subsets for PyTorch
 * `DatasetMerger`, `DatasetInfo`: a merge by hand
-* `validate_dataset`: every checksum of a dataset
+* `validate_dataset`: checks every byte of a dataset
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DatasetExplorer: questions to a merged dataset."""
+"""Query a merged dataset: arrays, conditions, distributions, tables, SQL."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import pandas as pd
 from xarray import DataArray, Dataset, DataTree
 
 from dflow.dataset.format.location import AnyPath, locate
-from dflow.dataset.format.tables import descriptions, read_infoset, read_table
+from dflow.dataset.format.tables import descriptions, names_of_codes, read_infoset, read_table
 from dflow.dataset.query.conditions import Condition, intersect, matching_files
 from dflow.dataset.query.distribution import Bins, Distribution, category_bins, distribution, membership
 from dflow.dataset.query.reductions import How, reduce_rows, statistics
 from dflow.dataset.query.sql import files_table, mentioned_reductions, run_sql
 from dflow.dataset.query.store import find_column, open_store, real_group
+from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies, rows_with, unknown_word
 from dflow.dataset.query.xarrays import column_data, data_tree, dimension_names, file_slice, group_dataset
 from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
@@ -33,17 +34,16 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class DatasetExplorer:
-    """A merged dataset, opened for questions.
+    """A merged dataset, opened for queries.
 
-    Opening reads one metadata file and starts nothing: work goes to the active `distributed.Client` where there is
+    Opening reads one metadata file and starts no process: work goes to the active `distributed.Client` where there is
     one, to threads otherwise. Data are read on demand, and only the columns that a call needs.
-    May be used from several threads. A dataset that is replaced while it is open is noticed: reads then raise
-    `DamagedDatasetError`.
+    May be used from several threads. If the dataset is replaced while it is open, reads raise `DamagedDatasetError`.
 
     Parameters
     ----------
     flow_output_file
-        The `.flow` file of a finished flow; it names the rest.
+        The `.flow` file of a finished flow, or the `.dataset` or a table beside it; it names the rest.
     merged_store_path, parquet_file_path, parquet_file_attribs
         The `.dataset`, `.infoset` and `.attribset`; tables that are not named are searched for beside the dataset. A
         `.dataset` that HOOPS AI wrote (Zarr v2, a zip or a folder) is opened as it is.
@@ -53,7 +53,7 @@ class DatasetExplorer:
     FlowFileError
         If the `.flow` file is missing or damaged.
     DatasetNotFoundError, DamagedDatasetError
-        If the dataset or a table that was named is.
+        If the dataset or a table that was named is missing or damaged.
     """
 
     @hoops_arguments
@@ -68,6 +68,7 @@ class DatasetExplorer:
             flow_output_file, dataset=merged_store_path, infoset=parquet_file_path, attribset=parquet_file_attribs
         )
         self._store = open_store(self.location.dataset, self.location.infoset)
+        self._vocabularies = Vocabularies(self.location.attribset)
 
     def __enter__(self) -> DatasetExplorer:
         return self
@@ -92,14 +93,14 @@ class DatasetExplorer:
         except (DatasetError, OSError):
             return f"<div>{html.escape(repr(self))}</div>"
 
-    # What is there
+    # Contents
 
     def available_groups(self) -> list[str]:
         """Sorted names of the groups, `file` last."""
         return [*self._store.row_groups, FILE_GROUP]
 
     def available_arrays(self, group: str) -> list[str]:
-        """Sorted names of a group's arrays; of `labels`, where that is virtual, the categorical file values.
+        """Sorted names of a group's arrays; for a virtual `labels` group those of the categorical file values.
 
         Parameters
         ----------
@@ -112,7 +113,7 @@ class DatasetExplorer:
 
     @property
     def file_values(self) -> list[str]:
-        """Names of the values per sample, sorted; ``available_arrays("file")`` has row offsets and the like, too."""
+        """Sorted names of the values per sample; ``available_arrays("file")`` also has row offsets and counts."""
         return sorted(self._store.file_values)
 
     def print_table_of_contents(self) -> None:
@@ -143,10 +144,11 @@ class DatasetExplorer:
     # Arrays
 
     def get_array_data(self, group: str, array: str) -> DataArray:
-        """One array, lazy; the name is looked up in `file` and the other groups where `group` lacks it.
+        """One array, lazy.
 
         Parameters
         ----------
+        group : the group that is searched first; then `file` and the other groups
         array : its name
         """
         column = find_column(self._store, array, group)
@@ -155,7 +157,7 @@ class DatasetExplorer:
         return DataArray(data, dims=dims, name=column.name, attrs=dict(column.attributes))
 
     def get_group_data(self, group: str) -> Dataset:
-        """All arrays of a group, lazy; of `labels`, where that is virtual, the categorical file values.
+        """All arrays of a group, lazy; for a virtual `labels` group the categorical file values.
 
         Parameters
         ----------
@@ -178,7 +180,7 @@ class DatasetExplorer:
         return file_slice(self._store, real, int(file_id_code), chosen)
 
     def get_array_statistics(self, group: str, array: str) -> dict[str, float]:
-        """mean, std, min, max, median, q25 and q75 of an array's finite values.
+        """Compute mean, std, min, max, median, q25 and q75 of an array's finite values.
 
         Parameters
         ----------
@@ -188,23 +190,23 @@ class DatasetExplorer:
         return statistics(self._store, find_column(self._store, array, group))
 
     def reduce(self, group: str, array: str, how: How) -> DataArray:
-        """One value per file from an array's rows, on dimension `file`; kept beside the dataset where that can be
-        written.
+        """Reduce an array's rows to one value per file, on dimension `file`.
 
-        `how` is max, min, sum, mean, std, count, any or all. NaN is left out; files without rows give NaN for max,
-        min, mean and std, 0 for sum and count.
+        NaN is left out; files without rows give NaN for max, min, mean and std, 0 for sum and count. The result is
+        kept beside the dataset where that folder can be written.
 
         Parameters
         ----------
         group : the group that is searched first
         array : its name
+        how : max, min, sum, mean, std, count, any or all
         """
         column = find_column(self._store, array, group)
         values = reduce_rows(self._store, column, how, cache=self.location.cache)
         dims = (FILE_GROUP, *dimension_names(column, {})[1:])
         return DataArray(values, dims=dims, name=f"{column.group}_{column.name}_{how}")
 
-    # Questions
+    # Queries
 
     def get_file_list(
         self,
@@ -220,25 +222,27 @@ class DatasetExplorer:
             categorical file values where no stored group has that name.
         where
             A function of an `xarray.Dataset` that returns booleans. On file values alone it is a condition on files;
-            with row arrays a file matches if any of its rows does. A dictionary ``{group: condition}`` gives the
-            files that satisfy all. None gives all files (of a group: those that have rows in it).
+            with row arrays a file matches if any of its rows does. Codes compare with numbers and with words:
+            ``ds["face_types"] == "Plane"``, ``ds["category"].isin(["bolt", "nut"])``. A dictionary
+            ``{group: condition}`` gives the files that satisfy all. None gives all files (of a group: those that have
+            rows in it).
 
         Raises
         ------
         UnknownKeyError
             If there is no such group.
         QueryError
-            If a condition fails, gives no booleans, or spans two row dimensions.
+            If a condition fails, compares with an unknown word, gives no booleans, or spans two row dimensions.
         """
         if isinstance(where, Mapping):
             return intersect(self.get_file_list(g, condition) for g, condition in where.items())
         real = FILE_GROUP if group is None else real_group(self._store, group)
         if where is None:
             return np.flatnonzero(self._store.span(real).count > 0)
-        return matching_files(self._store, real, where)
+        return matching_files(self._store, real, where, self._vocabularies)
 
     def create_distribution(self, key: str, bins: Bins = 10, group: str | None = "faces") -> dict[str, Any]:
-        """How an array's values spread, and over which files.
+        """Count an array's values per bin, and list the files of each bin.
 
         Parameters
         ----------
@@ -257,8 +261,8 @@ class DatasetExplorer:
         -------
         dict
             `bin_edges` (n + 1,) float64; `hist` (n,) int64 rows per bin; `file_id_codes_in_bins`, a list of n ascending
-            id arrays; `n_missing`, values in no bin; `group`, where the key was found; for one bin a category also
-            `categories` (n,) and `labels`, their names from the `.attribset` where it has them.
+            id arrays; `n_missing`, values in no bin; `group`, where the key was found; where each bin is a category
+            also `categories` (n,) and `labels`, their names from the `.attribset` where it has them.
         """
         return self._distribution(key, bins, group, parallel=True)
 
@@ -274,7 +278,7 @@ class DatasetExplorer:
     def build_membership_matrix(
         self, group: str | None, key: str, bins_or_categories: Bins = None, as_counts: bool = False
     ) -> tuple[Array, Array, Array]:
-        """Which files have which categories.
+        """Mark which files have which categories.
 
         Parameters
         ----------
@@ -283,8 +287,9 @@ class DatasetExplorer:
         key
             the array's name
         bins_or_categories
-            For integer arrays a sequence of categories, for floats ascending edges; a number of equal bins; or None:
-            the values that occur, for integers of at most 1,000, else a suitable number of equal bins.
+            For integer arrays a sequence of categories (codes or words), for floats ascending edges; a number of equal
+            bins; or None:
+            integers of at most 1,000 values give one category per value, others a suitable number of equal bins.
 
         Returns
         -------
@@ -298,7 +303,7 @@ class DatasetExplorer:
         column = find_column(self._store, key, group)
         bins = bins_or_categories
         if bins is not None and not isinstance(bins, (int, np.integer)) and column.dtype.kind in "iub":
-            bins = np.asarray(bins)
+            bins = np.asarray(self._vocabularies.codes(column.name, bins, group=column.group))
             order = np.argsort(bins)
             counts, _ = membership(self._store, column, None, binning=category_bins(bins[order]))
             counts, categories = counts[:, np.argsort(order)], bins
@@ -310,8 +315,8 @@ class DatasetExplorer:
     def query_cross_group(
         self, primary_group: str, secondary_group: str, join_strategy: str = "file_id_code"
     ) -> Dataset:
-        """The files that have rows in both groups, and where: row starts and counts on dimension `file`, with the ids
-        as its coordinate.
+        """List the files that have rows in both groups: row starts and counts on dimension `file`, whose coordinate is
+        the ids.
 
         Parameters
         ----------
@@ -336,16 +341,19 @@ class DatasetExplorer:
 
         Parameters
         ----------
-        where : gets the table, returns one truth value per row
-        **equal : a column's name and its value, or a list of values
+        where : called with the table, returns one boolean per row
+        **equal : a column's name and its value, or a list of values; in a column of codes a code or a word
+
+        Raises
+        ------
+        UnknownKeyError
+            If there is no such column, or a text is neither in the column nor a word of its codes.
         """
         table = self.files
         keep = np.ones(len(table), bool)
         for column, value in equal.items():
-            if column not in table:
-                raise UnknownKeyError(f"no column {column!r} in the .infoset; it has {', '.join(table.columns)}")
-            wanted = value if isinstance(value, (list, tuple, set, np.ndarray)) else [value]
-            keep &= table[column].isin(list(wanted)).to_numpy()
+            self._refuse_rows(column, value)
+            keep &= rows_with(table, column, value, self._vocabularies)
         if where is not None:
             keep &= np.asarray(where(table), bool)
         return table["id"].to_numpy(np.int64)[keep]
@@ -353,23 +361,28 @@ class DatasetExplorer:
     def sql(self, statement: str) -> pd.DataFrame:
         """Run SQL over the tables `files` (the `.infoset`, file values, row counts), `infoset` and `attribset`.
 
-        A column named ``<group>_<array>_<how>``, e.g. ``faces_face_areas_max``, is the reduction of that name,
-        computed when the statement mentions it. Needs the `sql` extra.
+        A column named ``<group>_<array>_<how>``, e.g. ``faces_face_areas_max``, is the reduction of that name and
+        is computed when the statement mentions it. Words are compared with the columns ``<value>_label``. Needs the
+        `sql` extra.
 
         Parameters
         ----------
         statement : one DuckDB statement
         """
         wanted = mentioned_reductions(self._store, statement)
-        tables = {
-            "files": files_table(self._store, self.files, wanted, lambda g, a, h: self.reduce(g, a, h).values),  # type: ignore[arg-type]
-            "infoset": self.files,
-        }
+        files = files_table(
+            self._store,
+            self.files,
+            wanted,
+            lambda g, a, h: self.reduce(g, a, h).values,  # type: ignore[arg-type]
+            self._vocabularies,
+        )
+        tables = {"files": files, "infoset": self.files}
         if self.location.attribset is not None:
             tables["attribset"] = self.attributes
-        return run_sql(statement, tables)
+        return run_sql(statement, tables, self._vocabularies)
 
-    # Names behind codes
+    # Tables, and names of codes
 
     def get_file_info_all(self) -> pd.DataFrame:
         """The `.infoset`, a copy."""
@@ -403,8 +416,19 @@ class DatasetExplorer:
         Parameters
         ----------
         table_name : an array or categorical field whose codes have names, e.g. ``face_types``
+        key_id : an id, a name, or None for all
+        use_wildchar : whether `table_name` and a name are patterns
+
+        Raises
+        ------
+        UnknownKeyError
+            If there is no such table, or no such name in it.
         """
-        return descriptions(self.attributes, table_name, key_id, use_wildchar)
+        found = descriptions(self.attributes, table_name, key_id, use_wildchar)
+        if found.empty and isinstance(key_id, str) and not use_wildchar:
+            known = list(descriptions(self.attributes, table_name, None, False)["name"].astype(str))
+            raise UnknownKeyError(unknown_word(key_id, known, f"a word of {table_name!r}"))
+        return found
 
     def get_stream_cache_paths(self, file_id_code: int | Sequence[int] | None = None) -> pd.DataFrame:
         """Absolute paths of previews: columns id, name, stream_cache_png, stream_cache_3d; None where there is none.
@@ -418,26 +442,38 @@ class DatasetExplorer:
         table = self.files
         if file_id_code is not None:
             ids = np.atleast_1d(np.asarray(file_id_code, np.int64))
-            for one in ids.tolist():
-                self._store.rows_of(FILE_GROUP, one)
+            for file_id in ids.tolist():
+                self._store.rows_of(FILE_GROUP, file_id)
             table = table.iloc[ids]
-        found = table[["id", "name"]].copy()
+        result = table[["id", "name"]].copy()
         below = Below(self.location.root)
         for column in ("stream_cache_png", "stream_cache_3d"):
             named = table[column] if column in table else [None] * len(table)
             values = [v if isinstance(v, str) and v else None for v in named]
             paths = [None if v is None else below.path(v) for v in values]
-            found[column] = pd.Series(paths, found.index, dtype=object)  # pandas would make None NaN
+            result[column] = pd.Series(paths, result.index, dtype=object)  # pandas would make None NaN
             if n_refused := paths.count(None) - values.count(None):
                 logger.warning("%s of %d samples lies outside of the flow's folder and is left out", column, n_refused)
-        return found.reset_index(drop=True)
+        return result.reset_index(drop=True)
 
     @hoops_arguments
     def close(self) -> None:
         """Release the files."""
         self._store.close()
 
-    # Inside
+    # Internals
+
+    def _refuse_rows(self, column: str, value: Any) -> None:
+        """Raise `UnknownKeyError` for the name of an array of rows, which no column of the `.infoset` has."""
+        for name in (column, column.removesuffix(LABEL_SUFFIX)):
+            if column in self.files or name in self.files:
+                return
+            for group in self._store.row_groups:
+                if name in self._store.group(group):
+                    raise UnknownKeyError(
+                        f"{name!r} is an array of the group {group!r}, not a column of the .infoset; select files by "
+                        f"their rows: get_file_list(group={group!r}, where=lambda ds: ds[{name!r}] == {value!r})"
+                    )
 
     def _distribution(self, key: str, bins: Bins, group: str | None, *, parallel: bool) -> dict[str, Any]:
         column = find_column(self._store, key, group)
@@ -451,13 +487,9 @@ class DatasetExplorer:
         }
         if found.binning.categories is not None:
             result["categories"] = found.binning.categories
-            result["labels"] = self._labels(column.name, found.binning.categories)
+            names = self._names_of_codes(column.group, column.name)
+            result["labels"] = [names.get(int(code), str(code)) for code in found.binning.categories]
         return result
 
-    def _labels(self, table_name: str, codes: Array) -> list[str]:
-        """Names of codes; the code itself where the `.attribset` has none."""
-        names: dict[int, str] = {}
-        if self.location.attribset is not None:
-            chosen = self.attributes[self.attributes["table_name"] == table_name]
-            names = dict(zip(chosen["id"].tolist(), chosen["name"].tolist(), strict=True))
-        return [names.get(int(code), str(code)) for code in codes]
+    def _names_of_codes(self, group: str, name: str) -> dict[int, str]:
+        return {} if self.location.attribset is None else names_of_codes(self.attributes, group, name)

@@ -1,4 +1,4 @@
-"""DatasetLoader: a merged dataset divided into training, validation and test, and served as samples."""
+"""Divide a merged dataset into training, validation and test, and read the subsets as samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pandas as pd
 
 from dflow.dataset.format.location import AnyPath, locate
 from dflow.dataset.format.tables import read_infoset, rewrite_column
-from dflow.dataset.query.store import ID_PREFIX, DatasetStore, find_column, open_store, real_group
+from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore, find_column, open_store, real_group
+from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies
 from dflow.dataset.report import split_to_html
 from dflow.dataset.training.samples import SampleReader
 from dflow.dataset.training.split import (
@@ -48,18 +49,19 @@ class DatasetLoader:
     """A merged dataset for training: split by file, then read as samples, straight from the `.dataset`.
 
     A split is kept in ``<name>.split`` beside the dataset, by content and sample name, and, where the folder is
-    writable, in the `.infoset`'s column ``subset``; a later loader finds it there. Belongs to one process; the datasets
-    it gives may be sent to loader workers.
+    writable, in the `.infoset`'s column ``subset``; a later loader finds it there. Belongs to one process; its subsets
+    (`get_dataset`) may be sent to loader workers.
 
     Parameters
     ----------
     merged_store_path, parquet_file_path
-        The `.dataset` and `.infoset`; the latter is searched for beside the former.
+        The `.dataset` and `.infoset`; the latter is searched for beside the former. `merged_store_path` may also be
+        the `.flow` file, or a table beside the dataset.
     item_loader_func
-        ``f(graph_file, label_file, data_id)`` that loads a sample from files of your own instead of the `.dataset`.
+        ``f(graph_file, label_file, data_id)`` that loads a sample from other files instead of the `.dataset`.
     graph_files, labels
-        The files that it gets, one per sample, in id order; ``<flow>/graph_data/<name>.pt`` by default. With graph
-        files alone, without a dataset, only random splits are possible.
+        The files that `item_loader_func` is called with, one per sample, in id order; ``<flow>/graph_data/<name>.pt``
+        by default. With graph files alone, without a dataset, only random splits are possible.
     file_code_start
         The file id of ``graph_files[0]``.
 
@@ -88,6 +90,7 @@ class DatasetLoader:
         self._labels = () if labels is None else tuple(map(str, labels))
         if self._labels and len(self._labels) != len(self._graph_files or self._labels):
             raise DatasetError(f"{len(self._labels)} labels for {len(self._graph_files or ())} graph files")
+        self._vocabularies = Vocabularies(None if self.location is None else self.location.attribset)
         self.item_loader_func = item_loader_func
         self.file_code_start = file_code_start
         self._assigned: Array | None = None
@@ -134,38 +137,40 @@ class DatasetLoader:
         ----------
         key
             A file value, or an array of rows: then a file has every label that one of its rows has. Codes and small
-            integers are labels; other numbers are cut at their deciles; files without a value are a label of their
-            own. ``"random"`` for none.
+            integers are labels; other numbers are cut at their deciles; files without a value share one more label.
+            ``"random"`` splits without labels.
         group
-            Where `key` is; looked up in `file` and the other groups where it is left out or wrong.
+            The group that is searched first for `key`; then `file` and the other groups.
         categories
-            Only these values of `key` are labels.
+            Only these values of `key` are labels: codes, or their words.
         train, validation, test
             Shares; they sum to 1. A share of 0 gives an empty subset.
         random_state
-            The same seed gives the same split of the same dataset, anywhere.
+            The seed: an equal seed gives an equal split of an equal dataset, on any machine.
         force_reset
             Replace a different split that this loader made before.
         group_by
-            ``"content_hash"``, ``"geometry"``, another column of the `.infoset` or one value per file: files of one
-            value stay on one side.
+            ``"content_hash"``, ``"geometry"``, another column of the `.infoset` or one value per file: files of equal
+            values stay in one subset.
 
         Returns
         -------
         tuple of int
-            The three sizes; they sum to the number of files. Labels rarer than the subsets never raise.
+            The three sizes; they sum to the number of files. A label that fewer files have than there are subsets is
+            no error.
 
         Raises
         ------
         SplitError
-            If the shares are no numbers or do not sum to 1, `random_state` is no whole number from 0 on, `categories`
-            are words, there are fewer files than subsets, or another split was made already.
+            If the shares are not numbers or do not sum to 1, `random_state` is not a whole number of at least 0,
+            no file has one of `categories`, a word of them is unknown, there are fewer files than subsets, or another
+            split was made already.
         UnknownKeyError
             If no group has `key`.
         """
         fractions = Fractions(train, validation, test)
         if not isinstance(random_state, (int, np.integer)) or random_state < 0:
-            raise SplitError(f"random_state={random_state!r}: a whole number from 0 on was expected")
+            raise SplitError(f"random_state={random_state!r}: expected a whole number of at least 0")
         request = _request(key, group, categories, fractions, random_state, group_by)
         if self._assigned is not None and self.split_request is not None and not force_reset:
             if request == self.split_request:
@@ -183,16 +188,16 @@ class DatasetLoader:
         return self._sizes()
 
     def get_dataset(
-        self, subset: Subset, *, columns: Sequence[str] | None = None, transform: Transform | None = None
+        self, subset: Subset, *, columns: str | Sequence[str] | None = None, transform: Transform | None = None
     ) -> CADDataset:
-        """One subset as a map-style dataset; torch is not imported.
+        """Return one subset as a map-style dataset; torch is not imported.
 
         Parameters
         ----------
         subset
             ``"train"``, ``"validation"`` or ``"test"``.
         columns
-            ``group/array``, ``file/name`` or whole groups; everything but face-pair arrays by default.
+            ``group/array``, ``file/name`` or whole groups; all but the face-pair arrays by default.
         transform
             Applied to every item; see `dflow.dataset.training.transforms`.
 
@@ -202,23 +207,24 @@ class DatasetLoader:
             If there is no such subset, or no split was made or stored.
         """
         if subset not in SUBSETS:
-            raise SplitError(f"no subset {subset!r}; there are {', '.join(SUBSETS)}")
+            raise SplitError(f"no subset {subset!r}; expected {', '.join(SUBSETS)}")
         codes = np.flatnonzero(self._split() == SUBSETS.index(subset)) + self._first_code
         return CADDataset(self._source(columns), codes, transform=transform, name=subset)
 
     def save_split(self, path: AnyPath) -> None:
-        """Write the split into a file of your own, to share it.
+        """Write the split to a file, for `load_split` elsewhere.
 
         Parameters
         ----------
-        path : of the new file
+        path : the new file
         """
         write_split(Path(local_path(path)), self._as_stored(self._split()))
 
     def load_split(self, path: AnyPath | None = None) -> tuple[int, int, int]:
-        """Take a stored split: samples are found by the content of their source, whatever it is called and wherever it
-        lies, else by name. Samples that the split does not list are in no subset; a warning names them, and what the
-        split has beside the samples.
+        """Apply a stored split and return the three sizes.
+
+        Samples are found by the content of their file, under any name and in any place, else by name. Samples that
+        the split does not list are in no subset. A warning names them, and another one the entries without a sample.
 
         Parameters
         ----------
@@ -227,7 +233,7 @@ class DatasetLoader:
         Raises
         ------
         SplitError
-            If there is no such file, or it is of none of the samples.
+            If there is no such file, or it lists none of the samples.
         """
         file = self._split_file() if path is None else Path(path)
         stored = read_split(file)
@@ -239,7 +245,7 @@ class DatasetLoader:
                 len(found.unknown),
                 len(self),
                 file,
-                self._some(found.unknown),
+                self._examples(found.unknown),
             )
         if found.missing:
             logger.warning(
@@ -247,44 +253,53 @@ class DatasetLoader:
                 len(found.missing),
                 len(stored),
                 file,
-                self._some(found.missing),
+                self._examples(found.missing),
             )
         return self._sizes()
 
     def reset_split_state(self, clear_history: bool = True) -> None:
-        """Forget this loader's split; the stored one stays until the next `split`.
+        """Drop this loader's split; the stored one stays until the next `split`.
 
         Parameters
         ----------
-        clear_history : also forgets the sizes of earlier splits
+        clear_history : whether to clear `split_history`, too
         """
         self._assigned, self.split_request = None, None
         if clear_history:
             self.split_history.clear()
 
-    def statistics(self, columns: Sequence[str], subset: Subset = "train") -> dict[str, tuple[Array, Array]]:
-        """Mean and standard deviation of columns over one subset, per component of the last dimension: for
-        `Standardise`.
+    def statistics(self, columns: str | Sequence[str], subset: Subset = "train") -> dict[str, tuple[Array, Array]]:
+        """Compute mean and standard deviation of columns over one subset, for `Standardise`.
 
-        NaN and infinities are left out. A column without finite values raises `DatasetError`.
+        One value per component of the last dimension, one for an array without further dimensions. NaN and infinities
+        are left out.
 
         Parameters
         ----------
         columns : keys ``group/array``
-        subset : the samples that count
+        subset : the samples to compute them from
+
+        Raises
+        ------
+        DatasetError
+            If a column has no finite value, or the items are not read from a `.dataset`.
         """
         dataset = self.get_dataset(subset, columns=columns)
         if not isinstance(dataset.source, SampleReader):
-            raise DatasetError("statistics need a .dataset")
+            raise DatasetError(
+                "statistics are computed from a .dataset, but an item_loader_func loads these items; make another "
+                "DatasetLoader of the .dataset without item_loader_func for them"
+            )
         moments: dict[str, Moments] = column_moments(dataset.source, dataset.file_codes)
         empty = [key for key, moment in moments.items() if not np.all(moment.count)]
         if empty:
             raise DatasetError(
-                f"{', '.join(empty)} has no finite value in the {subset} split to compute statistics from"
+                f"{', '.join(empty)} has no finite value in the {subset} subset to compute statistics from; leave it "
+                "out of columns="
             )
         return {key: (moment.mean, moment.std) for key, moment in moments.items()}
 
-    # What is there, and what is wrong with it
+    # Contents and checks
 
     @cached_property
     def files(self) -> pd.DataFrame:
@@ -294,7 +309,7 @@ class DatasetLoader:
 
     @cached_property
     def names(self) -> list[str]:
-        """The samples' names in id order: what a stored split is keyed by."""
+        """The samples' names in id order; the keys of a stored split."""
         if self._store is None:
             return [Path(f).stem for f in self._graph_files or ()]
         try:
@@ -316,17 +331,22 @@ class DatasetLoader:
         return sorted(self._dataset().group(real_group(self._dataset(), group)))
 
     def find_group_for_array(self, name: str) -> str:
-        """The group that has an array or file value of this name.
+        """Find the group that has an array or file value of this name.
 
         Parameters
         ----------
         name : of an array or file value
+
+        Raises
+        ------
+        UnknownKeyError
+            If no group has one.
         """
         return find_column(self._dataset(), name, None).group
 
     def get_available_stratification_keys(self) -> dict[str, list[str]]:
-        """What `split` can stratify by: by group, the one-value-a-row integers, and all categorical and integer file
-        values.
+        """List the keys that `split` can stratify by, per group: arrays of one integer per row, and all scalar file
+        values, categorical ones first.
         """
         store = self._dataset()
         categorical = store.categorical
@@ -343,21 +363,19 @@ class DatasetLoader:
         return {group: names for group, names in found.items() if names}
 
     def validate_configuration(self) -> dict[str, Any]:
-        """Whether dataset, table, split and item files fit together: ``{"valid", "n_files", "problems":
-        [sentences]}``.
-        """
+        """Check whether dataset, table, split and item files match: ``{"valid", "n_files", "problems": [text]}``."""
         problems = list(self.diagnose_file_codes_mismatch()["problems"])
         if self.item_loader_func is not None or self._store is None:
             missing = [f for f in self._item_files() if not Path(f).exists()]
             if missing:
                 problems.append(f"{len(missing)} of {len(self)} graph files are missing, e.g. {missing[0]}")
         if self.item_loader_func is None and self._store is None:
-            problems.append("graph_files without item_loader_func: items cannot be loaded")
+            problems.append("graph_files were passed without item_loader_func=, so that items cannot be loaded")
         problems += self._split_problems()
         return {"valid": not problems, "n_files": len(self), "problems": problems}
 
     def diagnose_file_codes_mismatch(self) -> dict[str, Any]:
-        """Whether the `.infoset`, the graph files and the dataset speak of the same files."""
+        """Check whether `.infoset`, graph files and dataset have the same file ids: ``{"valid", "problems"}``."""
         problems: list[str] = []
         if self._store is not None:
             try:
@@ -374,18 +392,18 @@ class DatasetLoader:
         return {"valid": not problems, "problems": problems}
 
     def close_resources(self, clear_split_history: bool = True) -> None:
-        """Release the dataset's files; datasets given out cannot read any more. The stored split stays.
+        """Close the dataset's files; subsets from `get_dataset` can no longer read. The stored split stays.
 
         Parameters
         ----------
-        clear_split_history : also forgets the sizes of earlier splits
+        clear_split_history : whether to clear `split_history`, too
         """
         if self._store is not None:
             self._store.close()
         if clear_split_history:
             self.split_history.clear()
 
-    # Inside
+    # Internals
 
     @property
     def _first_code(self) -> int:
@@ -393,14 +411,27 @@ class DatasetLoader:
 
     def _dataset(self) -> DatasetStore:
         if self._store is None:
-            raise DatasetError("this loader has graph_files only; pass merged_store_path= for that")
+            raise DatasetError(
+                "this loader has graph_files only, and this needs a dataset; pass merged_store_path= too"
+            )
         return self._store
 
     def _labels_of(self, key: str, group: str | None, categories: Sequence[Any] | None) -> Array:
-        if key == RANDOM and (self._store is None or not _has(self._store, key)):
+        if key == RANDOM and (self._store is None or not _has_column(self._store, key)):
             return np.zeros((len(self), 0), bool)
         store = self._dataset()
-        return stratification_labels(store, find_column(store, key, group), categories)
+        column = self._find_coded(store, key, group)
+        if categories is not None:
+            codes = self._vocabularies.codes(column.name, categories, group=column.group, error=SplitError)
+            return stratification_labels(store, column, codes)
+        return stratification_labels(store, column)
+
+    def _find_coded(self, store: DatasetStore, key: str, group: str | None) -> Column:
+        """The column of a key; ``<name>_label`` is another name of a column that has words for its codes."""
+        coded = key.removesuffix(LABEL_SUFFIX)
+        if coded != key and not _has_column(store, key) and self._vocabularies.words(coded):
+            return find_column(store, coded, group)
+        return find_column(store, key, group)
 
     def _sizes(self) -> tuple[int, int, int]:
         assert self._assigned is not None
@@ -424,7 +455,7 @@ class DatasetLoader:
         try:
             stored = read_split(self._split_file())
         except SplitError:
-            return ["no split was made yet"]
+            return ["no split was made yet; call split()"]
         try:
             self._matched(self._split_file(), stored)
         except SplitError as error:
@@ -438,22 +469,22 @@ class DatasetLoader:
         found = stored.match(self.names, self._contents)
         if np.any(found.assigned != UNASSIGNED):
             return found
-        compared = "content or name" if any(self._contents) and stored.contents else "name (contents are not known)"
+        compared = "content or name" if any(self._contents) and stored.contents else "name (contents are not recorded)"
         raise SplitError(
             f"{file} is a split of other files: none of the {len(self)} samples of this dataset "
-            f"({self._some(found.unknown)}) is among its {len(stored)} by {compared}; pass the split of these files to "
-            "load_split(), or make one with split()"
+            f"({self._examples(found.unknown)}) is among its {len(stored)} by {compared}; pass the split of these "
+            "files to load_split(), or make one with split()"
         )
 
-    def _some(self, names: Sequence[str]) -> str:
-        """The first samples, for a message: their files where they are known."""
+    def _examples(self, names: Sequence[str]) -> str:
+        """The first samples, for a message: their files where the table has them."""
         table = self.files if self._store is not None and self.location and self.location.infoset else pd.DataFrame()
         titles = dict(zip(self.names, table["description"], strict=True)) if "description" in table else {}
         return ", ".join(str(titles.get(name, name)) for name in names[:3]) + (", …" if len(names) > 3 else "")
 
     @cached_property
     def _contents(self) -> Sequence[str]:
-        """What each sample was made of: its file's content hash and the body's number; empty where not known."""
+        """The content hash of each sample's file, with the body's number; empty if the table has none."""
         try:
             table = self.files if self._store is not None else pd.DataFrame()
         except DatasetNotFoundError:
@@ -464,7 +495,7 @@ class DatasetLoader:
         return [f"{h}_{body}" if h else "" for h, body in zip(hashes, table["body"].tolist(), strict=True)]
 
     def _keep_split(self) -> None:
-        """Store the split beside the dataset; a read-only folder is no error, the split then lives in this loader."""
+        """Store the split beside the dataset; in a read-only folder it stays in this loader, with a warning."""
         if self.location is None:
             return
         assert self._assigned is not None
@@ -483,7 +514,7 @@ class DatasetLoader:
         assert self.location is not None
         return default_graph_files(self.location.root, self.names)
 
-    def _source(self, columns: Sequence[str] | None) -> SampleReader | FileItems:
+    def _source(self, columns: str | Sequence[str] | None) -> SampleReader | FileItems:
         if self.item_loader_func is not None:
             start = self.file_code_start
             return FileItems(
@@ -496,7 +527,7 @@ class DatasetLoader:
         return SampleReader(self._store, columns)
 
 
-def _has(store: DatasetStore, key: str) -> bool:
+def _has_column(store: DatasetStore, key: str) -> bool:
     try:
         find_column(store, key, None)
     except UnknownKeyError:
@@ -512,7 +543,7 @@ def _request(
     seed: int,
     group_by: str | Sequence[Any] | None,
 ) -> dict[str, Any]:
-    """The request of a split, as JSON can hold it."""
+    """The arguments of a split as JSON values."""
     return {
         "key": key,
         "group": group,

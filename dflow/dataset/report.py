@@ -1,4 +1,4 @@
-"""What a dataset holds, as text and as HTML."""
+"""Listings of a dataset's groups and arrays, and of its split, as text and as HTML."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dflow.schema import FILE_GROUP
 
 
 def human_bytes(n_bytes: float) -> str:
-    """``1536`` → ``1.5 KiB``."""
+    """Format a number of bytes: ``1536`` → ``1.5 KiB``."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if n_bytes < 1024:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
@@ -42,13 +42,13 @@ def _groups(store: DatasetStore) -> list[tuple[str, str]]:
 
 
 def summary_line(store: DatasetStore) -> str:
-    """One line: samples, rows per group."""
+    """Name, number of samples and rows per group, in one line."""
     rows = ", ".join(f"{store.n_rows(g):,} {g}" for g in store.row_groups)
     return f"{store.folder.path.name}: {store.n_files:,} samples" + (f", {rows}" if rows else "")
 
 
 def table_of_contents(store: DatasetStore, table_columns: Iterable[str]) -> str:
-    """The listing that `print_table_of_contents` prints."""
+    """List groups, arrays and columns, for `print_table_of_contents`."""
     lines = [f"DATASET {summary_line(store)}"]
     for group, title in _groups(store):
         lines += ["", f"GROUP {group}: {title}"]
@@ -119,7 +119,7 @@ def _counts(found: Mapping[str, int]) -> str:
 
 
 def to_html(store: DatasetStore) -> str:
-    """The listing for notebooks: one folded table per group."""
+    """List groups and arrays for notebooks: one folded table per group."""
     parts = [f"<div><strong>{html.escape(summary_line(store))}</strong>"]
     if quality := read_quality(store.infoset).text:
         parts.append(f"<div>{html.escape(quality)}</div>")
@@ -136,13 +136,13 @@ def to_html(store: DatasetStore) -> str:
 
 
 def split_to_html(title: str, sizes: Sequence[int] | None, request: Mapping[str, Any]) -> str:
-    """How samples are divided, for a notebook.
+    """Show a split in a notebook: the size and share of each subset, and the arguments.
 
     Parameters
     ----------
     title : a line about the loader
-    sizes : samples of each subset, in the order of `SUBSETS`; None where no split was made
-    request : the arguments of the split; empty where there were none
+    sizes : samples of each subset, in the order of `SUBSETS`; None without a split
+    request : the arguments of the split; may be empty
     """
     page = f"<div><strong>{html.escape(title.strip('<>'))}</strong>"
     if sizes is None:

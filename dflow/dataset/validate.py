@@ -1,4 +1,4 @@
-"""Check a dataset against its own records: files, checksums, offsets, ids, tables."""
+"""Check a dataset against its manifest and metadata: files, checksums, offsets, ids, tables."""
 
 from __future__ import annotations
 
@@ -30,16 +30,15 @@ def validate_dataset(
     infoset: str | os.PathLike[str] | None = None,
     attribset: str | os.PathLike[str] | None = None,
 ) -> list[str]:
-    """Every problem of a dataset, a sentence each; an empty list when it is sound.
+    """List every problem of a dataset, one sentence each; the list is empty if there is none.
 
-    Reads every byte once: the manifest's files and checksums, offsets against row counts, the ids of every row, and
-    the two tables (found beside the dataset unless named; a table that is not there is a problem only when named).
-    Memory stays at a few chunks. Raises nothing of its own.
+    Reads every byte once, a few chunks at a time: the manifest's files and checksums, offsets against row counts, the
+    ids of every row, and the two tables. A damaged dataset is a problem in the list, never an exception.
 
     Parameters
     ----------
     path : the `.dataset`
-    infoset, attribset : its tables, where they do not lie beside it
+    infoset, attribset : its tables; searched for beside it if omitted, where a missing one is no problem
     """
     path = Path(path)
     try:
@@ -48,11 +47,13 @@ def validate_dataset(
         return [str(error)]
     if outside := list(Below(path, top_links=False).links_out()):
         return [f"{name}: a link that leads out of the dataset" for name in outside]
-    if odd := sorted(file for file in path.rglob("*") if not (file.is_file() or file.is_dir())):  # a pipe would wait
+    if odd := sorted(
+        file for file in path.rglob("*") if not (file.is_file() or file.is_dir())
+    ):  # reading a pipe would block
         return [f"{file.relative_to(path)}: is not a regular file" for file in odd]
     problems = missing_files(path, manifest)
     problems += _wrong_checksums(path, manifest, {problem.split(":")[0] for problem in problems})
-    problems += _strangers(path, manifest)
+    problems += _unlisted_files(path, manifest)
     if not problems:
         try:
             problems += _check_rows(path)
@@ -80,7 +81,7 @@ def _wrong_checksums(path: Path, manifest: Manifest, skip: set[str]) -> Iterator
             yield f"{name}: its checksum does not match the manifest"
 
 
-def _strangers(path: Path, manifest: Manifest) -> Iterator[str]:
+def _unlisted_files(path: Path, manifest: Manifest) -> Iterator[str]:
     """Files that the manifest does not list: a chunk among them would be read as data."""
     for folder, _, names in os.walk(path):
         for name in sorted(names):
@@ -161,7 +162,7 @@ def _check_attribset(file: Path, path: Path, manifest: Manifest) -> Iterator[str
 
 
 def _read_whole(file: Path) -> None:
-    """Read every page against its checksum (tables that other programs wrote may have none), a row group at a time."""
+    """Check every page's checksum where the table has them, one row group at a time."""
     with pq.ParquetFile(file, page_checksum_verification=True) as table:
         n_rows = [table.read_row_group(group).num_rows for group in range(table.num_row_groups)]
         stated = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]

@@ -1,7 +1,7 @@
 """The demo: generated parts become a dataset.
 
 * `run_demo`: generate the parts, run the flow over them, show the dataset
-* `write_parts`: the generated parts as STEP files
+* `write_parts`: generate the parts as STEP files
 """
 
 from __future__ import annotations

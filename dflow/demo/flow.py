@@ -1,6 +1,6 @@
-"""The demo: sixty generated parts in six families become a dataset, with the quick reference's own pipeline.
+"""The demo: sixty generated parts in six families become a dataset, with the quick reference's pipeline.
 
-``dflow demo`` runs it. The two tasks below are what a user writes; the rest shows what comes out.
+``dflow demo`` runs it. `encode_part` is what a user writes; the rest shows the result.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dflow.cadaccess.kernel.check import require_kernel
 from dflow.cadencoder import BrepEncoder
 from dflow.dataset import DatasetExplorer, DatasetLoader
-from dflow.flowmanager import create_flow, flowtask
+from dflow.flowmanager import create_flow, flowtask, gather_cad_files
 from dflow.insights import DatasetViewer
 from dflow.localpath import local_path
 from dflow.schema import SchemaBuilder
 
 
 def part_schema() -> dict[str, Any]:
-    """The demo's schema: the encoder's groups come by themselves; the label is declared here."""
+    """Return the demo's schema, which declares the label; the encoder's groups need no declaration."""
     builder = SchemaBuilder(domain="demo_parts", version="1.0", description="Generated parts in six families")
     builder.define_categorical_metadata("family", "str", "The family that the part was generated from")
     return builder.build()
@@ -28,15 +29,13 @@ def part_schema() -> dict[str, Any]:
 SCHEMA = part_schema()
 
 
-@flowtask.extract(name="gather", inputs=["sources"], outputs=["files"])
-def gather_files(sources: list[str]) -> list[str]:
-    """Every STEP file below the sources."""
-    return sorted(str(path) for source in sources for path in Path(source).rglob("*.step"))
+gather_files = gather_cad_files
+"""Every CAD file below the sources."""
 
 
 @flowtask.transform(name="encode", inputs=["cad_file", "cad_loader", "storage"], outputs=["encoded"])
 def encode_part(cad_file: str, cad_loader: Any, storage: Any) -> str:
-    """Attributes, graph and sample grids of one part; the folder's name is its label."""
+    """Encode attributes, graph and sample grids of one part; the folder's name is its label."""
     model = cad_loader.create_from_file(cad_file)
     storage.set_schema(SCHEMA)
     BrepEncoder(model.get_brep(), storage).encode("uvnet")
@@ -48,7 +47,7 @@ def encode_part(cad_file: str, cad_loader: Any, storage: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo left behind: `sizes` are those of the train, validation and test splits, in samples."""
+    """The demo's results: `sizes` are those of the train, validation and test splits, in samples."""
 
     flow_file: Path
     preview: Path
@@ -59,7 +58,7 @@ class DemoResult:
 def run_demo(
     folder: str | Path, *, n_parts: int = 60, max_workers: int | None = None, show: Callable[[str], None] = print
 ) -> DemoResult:
-    """Generate parts, build the dataset, and show what is in it.
+    """Generate parts, build the dataset, and show its contents.
 
     Parameters
     ----------
@@ -68,10 +67,11 @@ def run_demo(
     n_parts
         How many parts, the six families in turn.
     max_workers
-        Worker processes, None for one a core.
+        Worker processes, None for one per core.
     show
-        Receives the lines that are printed.
+        Called with each line of output.
     """
+    require_kernel()
     from dflow.demo.parts import write_parts
 
     folder = Path(local_path(folder)).resolve()
@@ -86,10 +86,10 @@ def run_demo(
 
 
 def show_dataset(flow_file: Path, show: Callable[[str], None]) -> tuple[tuple[int, int, int], Path]:
-    """Table of contents, class distribution, split sizes and a preview image of the demo's dataset."""
+    """Show table of contents, class distribution and split sizes of the demo's dataset, and save a preview image."""
     explorer = DatasetExplorer(flow_output_file=str(flow_file))
     explorer.print_table_of_contents()
-    show("\nParts a family:")
+    show("\nParts per family:")
     names = explorer.get_descriptions("family").set_index("id")["name"]
     distribution = explorer.create_distribution(key="family", group="labels", bins=None)
     for code, ids in enumerate(distribution["file_id_codes_in_bins"]):

@@ -1,4 +1,4 @@
-"""Parts that the CAD kernel builds itself: for the demo, and for tests that cannot have real files.
+"""Generated parts, built by the CAD kernel, for the demo and for tests without real files.
 
 Six families of machined parts, each with its own sizes and features drawn from a seeded generator: plates with hole
 grids, angle brackets, flanges with bolt circles, stepped shafts, open housings and grooved pulleys. Their faces are
@@ -42,29 +42,29 @@ Z_AXIS = gp_Ax1(gp_Pnt(0, 0, 0), gp_Dir(0, 0, 1))
 
 
 def cylinder(x: float, y: float, z: float, radius: float, height: float) -> Any:
-    """A cylinder along z whose lower cap is centred at (x, y, z), mm."""
+    """Return a cylinder along z whose lower cap is centred at (x, y, z), mm."""
     return BRepPrimAPI_MakeCylinder(gp_Ax2(gp_Pnt(x, y, z), gp_Dir(0, 0, 1)), radius, height).Shape()
 
 
 def box(x: float, y: float, z: float, dx: float, dy: float, dz: float) -> Any:
-    """A box with its lowest corner at (x, y, z), mm."""
+    """Return a box with its lowest corner at (x, y, z), mm."""
     return BRepPrimAPI_MakeBox(gp_Pnt(x, y, z), dx, dy, dz).Shape()
 
 
 def cut(body: Any, *tools: Any) -> Any:
-    """`body` without the tools."""
+    """Return `body` without the tools."""
     for tool in tools:
         body = BRepAlgoAPI_Cut(body, tool).Shape()
     return body
 
 
 def revolve(profile: Profile) -> Any:
-    """The solid of revolution about z of a closed polygon of (radius, z) corners, mm."""
+    """Return the solid of revolution about z of a closed polygon of (radius, z) corners, mm."""
     return BRepPrimAPI_MakeRevol(_polygon_face([(r, 0.0, z) for r, z in profile]), Z_AXIS).Shape()
 
 
 def extrude(profile: Profile, depth: float) -> Any:
-    """The prism along y of a closed polygon of (x, z) corners, mm."""
+    """Return the prism along y of a closed polygon of (x, z) corners, mm."""
     return BRepPrimAPI_MakePrism(_polygon_face([(x, 0.0, z) for x, z in profile]), gp_Vec(0, depth, 0)).Shape()
 
 
@@ -77,7 +77,7 @@ def _polygon_face(corners: Sequence[tuple[float, float, float]]) -> Any:
 
 
 def _edges(shape: Any, wanted: Callable[[Any, Any], bool]) -> list[Any]:
-    """The straight edges (by their two end points) that `wanted` picks, each once."""
+    """Return the edges whose two end points satisfy `wanted`, each once."""
     found: list[Any] = []
     explorer = TopExp_Explorer(shape, TopAbs_EDGE)
     while explorer.More():
@@ -175,8 +175,8 @@ def pulley(rng: Rng) -> Any:
     pitch = rng.uniform(7, 10)
     body = cut(cylinder(0, 0, 0, radius, pitch * n_grooves + 4), cylinder(0, 0, -1, bore, pitch * n_grooves + 6))
     for i in range(n_grooves):
-        where = gp_Ax2(gp_Pnt(0, 0, 2 + pitch * (i + 0.5)), gp_Dir(0, 0, 1))
-        body = cut(body, BRepPrimAPI_MakeTorus(where, radius, pitch * 0.35).Shape())
+        axis = gp_Ax2(gp_Pnt(0, 0, 2 + pitch * (i + 0.5)), gp_Dir(0, 0, 1))
+        body = cut(body, BRepPrimAPI_MakeTorus(axis, radius, pitch * 0.35).Shape())
     return body
 
 
@@ -188,7 +188,7 @@ FAMILIES: dict[str, Callable[[Rng], Any]] = {
     "pulley": pulley,
     "shaft": shaft,
 }
-"""The families by name, in alphabetical order: a part's folder is its family's name, the label to learn."""
+"""The families by name, in alphabetical order: a part's folder has its family's name, the label to learn."""
 
 
 def write_step(shape: Any, path: Path) -> None:
@@ -203,7 +203,9 @@ def write_step(shape: Any, path: Path) -> None:
     writer = STEPControl_Writer()
     writer.Transfer(shape, STEPControl_AsIs)
     if int(writer.Write(str(path))) != 1:  # IFSelect_RetDone
-        raise KernelError(f"the CAD kernel could not write {path}: is the folder writable?")
+        raise KernelError(
+            f"the CAD kernel could not write {path}; check that the folder is writable and has space left"
+        )
     text = path.read_text(encoding="utf-8")
     stamped = re.sub(r"'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d'", "'2000-01-01T00:00:00'", text, count=1)
     stamped = re.sub(r"'Open CASCADE STEP translator [^']*'", f"'{path.stem}'", stamped)  # holds a counter

@@ -1,6 +1,7 @@
 """Tasks, their wiring, and the flow that runs them on Dask.
 
-* `flowtask`: the decorators; `create_flow`, `Flow`: a pipeline of tasks
+* `flowtask`: the decorators; `gather_cad_files`: a task that finds CAD files
+* `create_flow`, `Flow`: a pipeline of tasks
 * `FlowOutput`, `ProgressEvent`: what a run returns, and what it reports meanwhile
 """
 
@@ -13,6 +14,7 @@ from dflow.lazy import attach
 if TYPE_CHECKING:
     from dflow.flowmanager import flowtask
     from dflow.flowmanager.flow import Flow, create_flow
+    from dflow.flowmanager.gathering import gather_cad_files
     from dflow.flowmanager.plan.registry import (
         list_registered_tasks,
         print_task_registry,
@@ -30,6 +32,7 @@ else:
             "ProgressEvent": "dflow.flowmanager.reports.progress",
             "create_flow": "dflow.flowmanager.flow",
             "flowtask": "dflow.flowmanager.flowtask:",
+            "gather_cad_files": "dflow.flowmanager.gathering",
             "list_registered_tasks": "dflow.flowmanager.plan.registry",
             "print_task_registry": "dflow.flowmanager.plan.registry",
             "validate_function_signature": "dflow.flowmanager.plan.registry",
@@ -43,6 +46,7 @@ __all__ = [
     "ProgressEvent",
     "create_flow",
     "flowtask",
+    "gather_cad_files",
     "list_registered_tasks",
     "print_task_registry",
     "validate_function_signature",

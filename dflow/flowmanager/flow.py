@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dflow.flowmanager.reports.drawing import FlowDrawing
 
 RETRIED_KINDS = LASTING_KINDS | LIMIT_KINDS | {"exception", "bad_return", "damaged_store"}
-"""The kinds that `Flow.retry` takes up by default; lost and cancelled items are always done again."""
+"""The kinds that `Flow.retry` tries again by default; lost and cancelled items are always done again."""
 
 _LOGGER = logging.getLogger("dflow.flow")
 
@@ -91,15 +91,16 @@ def create_flow(
         "file": a sample is a file; "body": a transform is called once for each body of a file.
     cluster
         A `distributed.Client`, a cluster object, a scheduler's address or a profile's name. Omitted: the active
-        client, else a local cluster for the time of the run.
+        client, else a local cluster during the run.
     timeout_seconds
-        Wall time one file may take in a task, 120 s unless `parallel_task_kwargs` has another.
+        Wall time that one file may take in a task, 120 s unless `parallel_task_kwargs` has another.
     memory_limit
-        Memory one file may need, as bytes or "2GB"; omitted: the machine's, shared by its processors.
+        Memory that one file may need, as bytes or "2GB"; omitted: the machine's, divided by its processors.
     max_retries
         Further tries after a crash, a timeout or too much memory, each alone and with a larger allowance.
     max_failures
-        Stop when more files fail: a count, or a share of the submitted ones when below 1.
+        Stop when more files fail: a count, or a share of the submitted ones when below 1. Omitted: stop only when the
+        first 20 failures of the tasks' own code have one type and one line and nothing has succeeded.
     strict_geometry
         A file with a defect (body by body: with a body that has one) fails, of kind "geometry". Without, its sample
         says so in file values: `read_path` ("text", "planar", "light" or "full": how a file was read; "none": a shape
@@ -148,7 +149,7 @@ class Flow:
 
     @property
     def specifications(self) -> dict[str, Any]:
-        """The flow's settings, as the ``.flow`` file has them."""
+        """The flow's settings, as in the ``.flow`` file."""
         return self.settings.specifications()
 
     @hoops_arguments
@@ -169,7 +170,7 @@ class Flow:
         clean_output_dir
             Delete all that earlier runs left, and start afresh; nothing is deleted before the sources are found.
         progress
-            A function that gets each `ProgressEvent` in place of the bars; False for neither.
+            A function that is called with each `ProgressEvent`, in place of the bars; False for neither.
 
         Returns
         -------
@@ -179,9 +180,8 @@ class Flow:
         ------
         FlowError
             `WiringError`, `EmptySourceError`, `SourceNotFoundError`, `OutputFolderError`, `FlowBusyError`,
-            `ClusterError`,
-            `TooManyFailuresError` or `FlowCancelledError`; a sequential task's own error as it is. A file's failure is
-            recorded, not raised.
+            `ClusterError`, `TooManyFailuresError` or `FlowCancelledError`; a sequential task's own error as it is. A
+            file's failure is recorded, not raised.
         """
         return self._run(self.settings, inputs, clean=clean_output_dir, progress=progress)
 
@@ -230,7 +230,7 @@ class Flow:
         inputs: Mapping[str, Any] | None = None,
         progress: Listener | bool | None = None,
     ) -> tuple[FlowOutput, dict[str, Any], str]:
-        """Take up what failed in the last run, with another allowance if you like; all else is reused.
+        """Run again what failed in the last run, with another allowance if one is given; all else is reused.
 
         Parameters
         ----------
@@ -239,13 +239,17 @@ class Flow:
         timeout_seconds, memory_limit
             As in `create_flow`, for this run; omitted: the flow's own.
         inputs
-            The last run's when omitted, also those of another process.
+            The last run's when omitted, even if another process ran it.
         progress
-            As in `process`, which this returns and raises like.
+            As in `process`.
+
+        Returns
+        -------
+        What `process` returns; it raises the same errors.
         """
         inputs = inputs if inputs is not None else self._inputs or remembered_inputs(self.settings.paths)
         if inputs is None:
-            raise WiringError(f"Nothing is known of an earlier run in {self.settings.paths.root}: pass `inputs`.")
+            raise WiringError(f"{self.settings.paths.root} has no inputs of an earlier run: pass `inputs`.")
         limits = self.settings.limits
         wanted = checked_limits(timeout_seconds or limits.timeout_seconds, memory_limit, limits.max_retries, None)
         if memory_limit is None:
@@ -300,13 +304,13 @@ class Flow:
         """
         from dflow.flowmanager.reports.drawing import draw_batches, draw_plan  # here, because matplotlib loads slowly
 
-        drawing = draw_plan(self._draft) if self._output is None else draw_batches(self._draft, self._output)
+        drawing = draw_plan(self._draft) if self._output is None else draw_batches(self._output)
         if filename is not None:
             drawing.save(filename)
         return drawing
 
     def log_flow_summary(self) -> None:
-        """Log the tasks, what each takes and gives, and where the flow writes (logger ``dflow.flow``)."""
+        """Log the tasks with their inputs and outputs, and where the flow writes (logger ``dflow.flow``)."""
         _LOGGER.info("Flow %r writes to %s", self.name, self.settings.paths.root)
         for step in self._draft.steps:
             _LOGGER.info(
@@ -328,7 +332,7 @@ class Flow:
         self._cancel = cancel
 
     def _checked_inputs(self, inputs: Mapping[str, Any] | None) -> tuple[Plan, dict[str, Any]]:
-        """The wiring with the real inputs; everything about them that can be wrong is found here."""
+        """Wire the tasks to the inputs of a run, and check these."""
         if inputs is None:
             inputs = {}
         if not isinstance(inputs, Mapping) or any(not isinstance(key, str) for key in inputs):

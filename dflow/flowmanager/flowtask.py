@@ -62,13 +62,13 @@ extract = _decorator(
     inputs
         Names of what the task takes. A name that nothing produces is fed from the flow's input.
     outputs
-        Names of what it gives to later tasks; the task's name when omitted.
+        Names of what later tasks can take from it; the task's name when omitted.
     parallel_execution
         False runs it in the calling process, where raising stops the flow.
 
     Notes
     -----
-    The function gets the whole list when its first parameter bears the input's own name (``sources``) or is annotated
+    The function takes the whole list when its first parameter has the input's own name (``sources``) or is annotated
     as a sequence, and is called once per source otherwise. Returned lists are flattened one level.
     """,
 )
@@ -97,7 +97,7 @@ custom = _decorator(
     name, inputs, outputs
         As in `extract`.
     parallel_execution
-        False gives the function the whole list, in the calling process; raising there stops the flow with that error.
+        False calls the function once with the whole list, in the calling process; an error there stops the flow.
     """,
 )
 

@@ -1,7 +1,8 @@
-"""What every Dask worker runs when it starts: ``dask worker … --preload dflow.flowmanager.preload``.
+"""The start of every Dask worker: ``dask worker … --preload dflow.flowmanager.preload``.
 
 Caps the native libraries' threads before they are loaded, starts the worker's warm child so that the first file does
-not wait for the kernel, and reports what this worker is made of to the scheduler's event log (topic ``dflow-worker``).
+not wait for the kernel, and reports the worker's host and versions to the scheduler's event log (topic
+``dflow-worker``).
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 PACKAGES = ("dflow-cad", "cadquery-ocp", "dask", "distributed", "zarr", "xarray", "numpy", "pyarrow")
 
 SAME_VERSIONS = ("dflow-cad", "cadquery-ocp", "numpy")
-"""Packages whose difference changes or breaks a dataset."""
+"""Packages of which another version changes or breaks a dataset."""
 
 
 def cap_threads(n_threads: int = 1) -> None:
-    """Give native libraries `n_threads`, for this process and its children, unless the user has set a number."""
+    """Limit native libraries to `n_threads`, in this process and its children, unless the user has set a number."""
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, str(n_threads))
 
 
 def describe_worker() -> dict[str, str]:
-    """Host, Python and the versions of the packages that decide a sample's content ("absent" where missing)."""
+    """Return the host, Python and the versions of the packages that shape a sample ("absent" where missing)."""
     versions = {name: _version(name) for name in PACKAGES}
     return {"host": socket.gethostname(), "python": platform.python_version(), "executable": sys.executable, **versions}
 
 
 @functools.cache
 def decisive_versions() -> dict[str, str]:
-    """What a worker must have in common with the client: Python up to its minor version, and `SAME_VERSIONS`."""
+    """Return the versions that worker and client must share: Python's up to the minor one, and `SAME_VERSIONS`."""
     python = ".".join(platform.python_version_tuple()[:2])
     return {"python": python, **{name: _version(name) for name in SAME_VERSIONS}}
 
@@ -60,9 +61,9 @@ def call_verified(expected: dict[str, str], packed: bytes, values: dict[Any, Any
     return pickle.loads(packed)(values)
 
 
-@functools.cache  # each costs a walk along `sys.path`, and what is loaded stays what it is
+@functools.cache  # each call walks along `sys.path`; a loaded package does not change
 def _version(package: str) -> str:
-    """The version that is installed, and the one that is imported from elsewhere in its place."""
+    """Return the installed version; where another is imported in its place, both."""
     try:
         installed = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -78,12 +79,12 @@ def _imported_version(package: str) -> str:
 
 
 def dask_setup(worker: Any) -> None:
-    """Dask calls this in the new worker's process."""
+    """Prepare a new worker; Dask calls this in its process."""
     from dflow.flowmanager.worker.worker import prewarm
 
     cap_threads()
     worker.log_event("dflow-worker", describe_worker())
     try:
         prewarm()
-    except OSError as error:  # the first batch reports it for each of its files; the worker itself is sound
+    except OSError as error:  # the first batch reports it for each of its files; the worker itself works
         LOGGER.warning("the worker's child did not start: %s", error)

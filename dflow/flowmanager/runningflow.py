@@ -17,7 +17,7 @@ Result = tuple[FlowOutput, dict[str, Any], str]
 
 @dataclass(frozen=True, slots=True)
 class FlowStatus:
-    """How far a flow is: its `state`, and the latest event of each task that has begun, in order."""
+    """The progress of a flow: its `state`, and the latest event of each task that has begun, in order."""
 
     state: State
     tasks: tuple[ProgressEvent, ...]
@@ -48,7 +48,7 @@ class RunningFlow:
         self._thread.start()
 
     def status(self) -> FlowStatus:
-        """How far it is, without waiting."""
+        """Return the progress, without waiting."""
         if self._thread.is_alive():
             state: State = "running"
         elif isinstance(self._error, FlowCancelledError):
@@ -58,7 +58,7 @@ class RunningFlow:
         return FlowStatus(state, tuple(self._events.values()))
 
     def wait(self, timeout: float | None = None) -> Result:
-        """What `Flow.process` returns, once the run has ended.
+        """Return what `Flow.process` returns, once the run has ended.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class RunningFlow:
 
     def _note(self, event: ProgressEvent) -> None:
         self._events[event.task] = event
-        if self._is_cancelled:  # perhaps so early that there was nothing to stop yet
+        if self._is_cancelled:  # `cancel` may have come before there was anything to stop
             self._cancel()
 
     def __repr__(self) -> str:

@@ -1,1 +1,1 @@
-"""What exists for scripts written for HOOPS AI only."""
+"""Support of scripts written for HOOPS AI; nothing here is needed otherwise."""

@@ -10,7 +10,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 RENAMED: Mapping[str, Mapping[str, str]] = {"Flow.process": {"clean_ouput_dir": "clean_output_dir"}}
-"""HOOPS AI's keyword to dflow's, by the function's qualified name; None counts as not passed."""
+"""HOOPS AI's keywords and dflow's, by the function's qualified name; None counts as not passed."""
 
 UNUSED: Mapping[str, tuple[str, ...]] = {
     "CADViewer.__init__": ("static_folder", "silent", "operation_delay"),
@@ -39,11 +39,11 @@ POSITIONAL: Mapping[str, tuple[str, ...]] = {
     ),
     "DatasetExplorer.close": ("close_dask",),
 }
-"""HOOPS AI's order of positional arguments, behind ``self``, where it has one of the unused among them."""
+"""HOOPS AI's order of positional arguments after ``self``, for functions where an unused one is among them."""
 
 
 def hoops_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function so that it accepts HOOPS AI's arguments beside its own.
+    """Decorate a function so that it also accepts HOOPS AI's arguments.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Copy one storage into another, whatever their formats; HOOPS AI's Zarr v2 stores can be the source."""
+"""Copy one storage into another of any format; HOOPS AI's Zarr v2 stores can be the source."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def convert_storage(source: DataStorage | str | os.PathLike[str], target: DataSt
     Parameters
     ----------
     source
-        A storage, or the path of one: a `.data` file of ours, a folder of JSON files, a `.data` or `.dataset` zip or
-        folder that HOOPS AI wrote. NaN and inf are copied as they are.
+        A storage, or the path of one: a `.data` file of dflow, a folder of JSON files, a `.data` or `.dataset` zip or
+        folder that HOOPS AI wrote. NaN and infinities are copied.
 
     Raises
     ------
     FileNotFoundError
         If there is nothing at the path.
     DamagedStoreError, StoreLimitError
-        If it cannot be read, or is of no known format.
+        If it cannot be read, or has an unknown format.
     SchemaError
         If the source contradicts its own schema.
     """
@@ -54,13 +54,13 @@ def convert_storage(source: DataStorage | str | os.PathLike[str], target: DataSt
 
 
 def _free(name: str, group: str, target: DataStorage) -> str:
-    """The name under which `target` takes what an older version or another maker saved under a reserved one."""
+    """Return the name for `target` of an entry that an older version or HOOPS AI saved under a reserved one."""
     groups = (*standard_groups(), *target.schema.groups, *target.get_keys())
     return free_name(name) if reserved_for(name, group, groups) else name
 
 
 def open_storage(path: str | os.PathLike[str]) -> DataStorage:
-    """The storage that lies at a path; a HOOPS AI store is read into a `MemoryStorage`. Raises as `convert_storage`.
+    """Open the storage at a path; a HOOPS AI store is read into a `MemoryStorage`. Raises as `convert_storage`.
 
     Parameters
     ----------
@@ -95,14 +95,14 @@ def _from_zarr2(store: Zarr2Store) -> MemoryStorage:
         try:
             storage.save_data(f"{group}/{name}" if "/" in key else key, array)
         except (SchemaError, StorageError) as error:
-            raise DamagedStoreError(f"{store.path}: array {key!r} cannot be taken over: {error}") from error
+            raise DamagedStoreError(f"{store.path}: array {key!r} cannot be copied: {error}") from error
     for key, value in metadata.items():
         storage.save_metadata(key, value)
     return storage
 
 
 def _stored_schema(metadata: dict[str, Any], path: str) -> Schema | None:
-    """The schema among a HOOPS AI store's metadata, taken out of it."""
+    """Remove the schema from a HOOPS AI store's metadata and return it."""
     found = metadata.pop(STORAGE_SCHEMA, None)
     if not isinstance(found, Mapping):
         return None

@@ -1,4 +1,4 @@
-"""Find CAD files: a provider lists a place's files, a retriever selects those that are CAD files."""
+"""Find CAD files: a provider lists files, a retriever selects the CAD files among them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from collections.abc import Sequence
 
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import SourceNotFoundError
+from dflow.localpath import is_address
 
 logger = logging.getLogger(__name__)
 
 
 class StorageProvider(ABC):
-    """Lists the files of some place."""
+    """Lists the files of one storage location."""
 
     @abstractmethod
     def list_files(self) -> list[str]:
@@ -24,42 +25,48 @@ class StorageProvider(ABC):
 
 
 class LocalStorageProvider(StorageProvider):
-    """All files below a folder of this machine. Links to folders are not followed, so there are no endless loops.
+    """Lists all files below a local folder. Links to folders are not followed, so there are no endless loops.
 
     Parameters
     ----------
-    directory_path : of the folder
+    directory_path : the folder, or a single file
 
     Raises
     ------
     SourceNotFoundError
-        If there is no such folder.
+        If there is no such folder or file, or it is a URL.
     """
 
     def __init__(self, directory_path: str | os.PathLike[str]) -> None:
+        if is_address(directory_path):
+            raise SourceNotFoundError(
+                f"{directory_path} is an address, expected the path of a local or mounted folder: mount what it names, "
+                "and pass the path below the mount"
+            )
         self.directory_path = os.path.abspath(os.fspath(directory_path))
-        if not os.path.isdir(self.directory_path):
-            raise SourceNotFoundError(f"there is no folder {self.directory_path}")
+        if not os.path.exists(self.directory_path):
+            raise SourceNotFoundError(f"there is no folder {self.directory_path}; pass an existing one")
 
     def list_files(self) -> list[str]:
-        """Absolute paths, sorted; folders that may not be read are logged and left out."""
+        """Return the sorted absolute paths; folders that cannot be read are logged and left out."""
+        if not os.path.isdir(self.directory_path):
+            return [self.directory_path]
         walk = os.walk(self.directory_path, onerror=lambda error: logger.warning("a folder is left out: %s", error))
         return sorted(os.path.join(folder, name) for folder, _, names in walk for name in names)
 
 
 class CADFileRetriever:
-    """Picks files by suffix and by a pattern.
+    """Selects files by suffix and by a pattern.
 
     Parameters
     ----------
     storage_provider
         The provider that lists the files.
     formats
-        Suffixes with or without the dot, in any case; those that dflow reads when left out. Files with ``.gz``
-        behind count too.
+        Suffixes with or without the dot, in upper or lower case; by default those that dflow reads. ``.gz`` may follow.
     filter_pattern
-        A shell wildcard that the file's name must match, or with `use_regex` a regular expression that must be found
-        in it.
+        A shell wildcard that the whole file name must match, or with `use_regex` a regular expression that is searched
+        for in it.
     """
 
     def __init__(
@@ -75,7 +82,7 @@ class CADFileRetriever:
         self._pattern = re.compile(expression or "")
 
     def get_file_list(self) -> list[str]:
-        """The paths that pass, sorted."""
+        """Return the selected paths, sorted."""
         return [path for path in self.storage_provider.list_files() if self._passes(os.path.basename(path))]
 
     def _passes(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Labels of a part, its faces and its edges, in one file beside its sample."""
+"""Labels of a part, its faces and its edges, in one file beside the part's sample."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LabelStorage:
     path_for_storing
         The file's path without its suffix.
     total_faces, total_edges
-        How many labels there must be; 0 leaves the number open, and then sparse labels cannot be saved.
+        The expected numbers of labels; 0 accepts any number, but then sparse labels cannot be saved.
     """
 
     GRAPH_CADENTITY: ClassVar[Entity] = "graph"
@@ -48,16 +48,16 @@ class LabelStorage:
         Parameters
         ----------
         entity : the kind: part, faces or edges
-        labels : integers, one an entity
+        labels : integers, one per entity
 
         Raises
         ------
         SchemaError
-            If they are not integers, or not as many as there are faces or edges.
+            If they are not integers, or their number is not that of the faces or edges.
         """
         array = np.asarray(labels)
         if array.dtype.kind not in "iub" and array.size:
-            raise SchemaError(f"labels are integers, not {array.dtype}")
+            raise SchemaError(f"{entity} labels must be integers, not {array.dtype}; save the codes of the classes")
         total = self._totals[entity]
         if entity != "graph" and (array.ndim != 1 or (total and len(array) != total)):
             raise SchemaError(f"{entity} labels have shape {array.shape}, expected ({total or 'n'},)")
@@ -69,36 +69,47 @@ class LabelStorage:
         Parameters
         ----------
         entity : the kind: faces or edges
-        indices : of the labelled ones
-        labels : integers, one an index
+        indices : those of the labelled faces or edges
+        labels : integers, one per index
 
         Raises
         ------
         SchemaError
-            If the total is not known, or an index is beyond it.
+            If the total was not given, or an index is out of range.
         """
         total = self._totals[entity]
         chosen = np.asarray(indices, dtype=np.int64)
         if entity == "graph" or not total:
-            raise SchemaError(f"sparse {entity} labels need the total number of faces or edges")
+            raise SchemaError(
+                f"sparse {entity} labels need the number of faces or edges; pass total_faces= or total_edges= to "
+                "LabelStorage, or save all labels with save()"
+            )
         if chosen.size and (chosen.min() < 0 or chosen.max() >= total):
-            raise SchemaError(f"sparse {entity} labels: an index lies outside 0..{total - 1}")
+            raise SchemaError(
+                f"sparse {entity} labels: the indices go from {chosen.min()} to {chosen.max()}, expected 0 to "
+                f"{total - 1}"
+            )
         dense = np.full(total, self.UNLABELLED, dtype=np.int32)
         dense[chosen] = labels
         self.save(entity, dense)
 
     def load(self, entity: Entity) -> NDArray[np.int32]:
-        """The labels of a kind, in index order. Raises `KeyNotFoundError` where none were saved.
+        """Load the labels of a kind, in index order.
 
         Parameters
         ----------
         entity : the kind: part, faces or edges
+
+        Raises
+        ------
+        KeyNotFoundError
+            If none were saved.
         """
         labels: NDArray[np.int32] = self._storage.load_data(self._KEYS[entity])
         return labels
 
     def save_metadata(self, key: str, value: Any) -> None:
-        """Store what the labels mean, such as ``descriptions/face_labels``.
+        """Store metadata of the labels, such as their names under ``descriptions/face_labels``.
 
         Parameters
         ----------
@@ -107,7 +118,7 @@ class LabelStorage:
         self._storage.save_metadata(key, value)
 
     def load_metadata(self, key: str) -> Any:
-        """What `save_metadata` took.
+        """Load what `save_metadata` stored.
 
         Parameters
         ----------
@@ -116,7 +127,7 @@ class LabelStorage:
         return self._storage.load_metadata(key)
 
     def get_file_path(self) -> str:
-        """The file that `close` writes."""
+        """Return the path of the file that `close` writes."""
         return self._storage.get_file_path("")
 
     def close(self) -> None:

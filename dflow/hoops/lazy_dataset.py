@@ -1,4 +1,4 @@
-"""A merged dataset before it is written: dask-backed, to inspect the data and to check the merge."""
+"""A merged dataset as dask-backed arrays before it is written, to inspect the data and to check the merge."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from dflow.schema.names import id_array
 def lazy_dataset(
     plan: MergePlan, group: str, locate: Locator, words: Mapping[str, Sequence[str]] | None = None
 ) -> xr.Dataset:
-    """One group of the merged dataset before it is written: dask-backed, its blocks equal to the output's shards.
+    """Return one group of the merged dataset as dask-backed arrays, whose blocks equal the shards to be written.
 
-    Each block reads the samples that it covers when it is computed. The merge's nodes are the same blocks, with all
-    arrays of the group read at once.
+    Each block reads the samples that it covers when it is computed. The merge's nodes have the same blocks and read
+    all arrays of the group at once.
     """
     codes = {key: {word: code for code, word in enumerate(found)} for key, found in (words or {}).items()}
     variables = {}
@@ -38,10 +38,9 @@ def lazy_dataset(
 
 
 class LazyArray:
-    """One array of the merged dataset, read from the samples when it is sliced: what a dask block calls.
+    """One array of the merged dataset that is read from the samples when a dask block slices it.
 
-    Guarantees that ``[start:stop]`` reads only the samples that these rows lie in. Pickles; safe to read from several
-    threads.
+    ``[start:stop]`` reads only the samples of these rows. Pickles; may be read from several threads.
     """
 
     def __init__(

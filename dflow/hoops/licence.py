@@ -1,4 +1,4 @@
-"""HOOPS AI's licence calls, so that its scripts run unchanged. dflow is free software: no licence is needed."""
+"""HOOPS AI's licence calls, so that its scripts run unchanged. dflow is free software and needs no licence."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _MESSAGE = "dflow needs no licence: it is free software (Apache-2.0) on a free C
 
 
 def set_license(key: str | None = None, validate: bool = True, silent: bool = False) -> bool:
-    """Accept any key, None included, and do nothing with it.
+    """Accept any key, also None, and do nothing with it.
 
     Parameters
     ----------
     key : any text, or None
     validate : no effect
-    silent : no effect
+    silent : log no message
 
     Returns
     -------
-    True, the answer of a licence that is valid.
+    True, as for a valid licence.
     """
     del key, validate
     if not silent:
@@ -28,10 +28,10 @@ def set_license(key: str | None = None, validate: bool = True, silent: bool = Fa
 
 
 def get_license_info() -> dict[str, object]:
-    """What a script may ask about its licence: valid, for ever, for everything."""
+    """Return the state of a licence that is valid and never expires."""
     return {"valid": True, "required": False, "license": "Apache-2.0", "expires": None, "message": _MESSAGE}
 
 
 def use_test_license() -> bool:
-    """The same as `set_license()`."""
+    """Do the same as `set_license()`, without a message."""
     return set_license(silent=True)

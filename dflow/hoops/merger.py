@@ -1,4 +1,4 @@
-"""Merging by hand: `.data` files of one flow or several. HOOPS AI's classes, on the merge that flows use."""
+"""Merge `.data` files of one flow or several by hand: HOOPS AI's classes, with the merge that flows use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import distributed
 import xarray as xr
 from dask.delayed import Delayed
 
-from dflow.dataset.format.layout import MergeSettings
 from dflow.dataset.merge.block_reader import Listed
 from dflow.dataset.merge.columns import Vocabulary, unite
 from dflow.dataset.merge.merge import Compute, Merger, MergeReport, compute_inline
 from dflow.dataset.merge.nodes import word_nodes
 from dflow.dataset.merge.plan import plan_merge
 from dflow.dataset.merge.publish import Outputs
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.merge.table_writer import attribute_tables, write_attribset, write_infoset
 from dflow.errors import DatasetError, DflowError, UnknownKeyError
 from dflow.hoops.lazy_dataset import lazy_dataset
@@ -45,15 +45,16 @@ _WINDOW = 4
 class DatasetMerger:
     """Merges `.data` files into a dataset with its two tables beside it.
 
-    `zip_files` are `.data` files or folders that hold them, of one run or several; `merged_store_path` is the
-    `.dataset` to make. Nodes run on the active `distributed.Client`; without one, on a local cluster that
-    `dask_client_params` describes; without these, in this process. Source files stay unless `delete_source_files` is
-    set (HOOPS AI deletes them), and then go after the dataset is published. One process at a time may merge to one
-    path.
+    One process at a time may merge to one path.
 
     Parameters
     ----------
-    file_id_codes : ids by sample name that the caller counts on; others are an error
+    zip_files : `.data` files or folders that hold them, of one run or several
+    merged_store_path : the `.dataset` to make
+    file_id_codes : the expected ids by sample name; other ids are an error
+    dask_client_params : arguments of the `distributed.Client` that runs the nodes if none is active; without either
+        they run in this process
+    delete_source_files : delete the `.data` files after the dataset is published (HOOPS AI always does)
     """
 
     def __init__(
@@ -76,11 +77,11 @@ class DatasetMerger:
         self._groups: dict[str, list[str]] = {}
 
     def set_schema(self, schema: Mapping[str, Any]) -> None:
-        """Declare what the files hold, in addition to the schemas inside them.
+        """Declare groups and arrays in addition to the schemas inside the files.
 
         Parameters
         ----------
-        schema : what `SchemaBuilder.build` gives
+        schema : the result of `SchemaBuilder.build`
 
         Raises
         ------
@@ -91,11 +92,11 @@ class DatasetMerger:
         self._schema = schema
 
     def discover_groups_from_files(self, max_files_to_scan: int = 5) -> dict[str, list[str]]:
-        """The groups and their arrays as the first files hold them.
+        """Read the groups and their arrays from the first files.
 
         Parameters
         ----------
-        max_files_to_scan : how many files are opened
+        max_files_to_scan : the number of files to open
         """
         found: dict[str, set[str]] = {}
         for path in self.files[:max_files_to_scan]:
@@ -105,7 +106,7 @@ class DatasetMerger:
         return self.get_discovered_groups()
 
     def get_discovered_groups(self) -> dict[str, list[str]]:
-        """What `discover_groups_from_files` found last."""
+        """Return the last result of `discover_groups_from_files`."""
         return {group: list(names) for group, names in self._groups.items()}
 
     def print_discovered_structure(self) -> None:
@@ -128,26 +129,27 @@ class DatasetMerger:
     ) -> MergeReport:
         """Merge and publish.
 
-        HOOPS AI's tuning arguments are accepted and change nothing: chunks go by bytes (`settings`), and the merge
+        HOOPS AI's tuning arguments are accepted without effect: chunks are sized in bytes (`settings`), and the merge
         always streams, compresses and consolidates.
 
         Parameters
         ----------
         face_chunk, edge_chunk, faceface_flat_chunk, batch_size : no effect
         consolidate_metadata, force_compression, use_streaming : no effect
-        flow_name : kept in the tables
+        flow_name : the flow's name in the tables
         settings : sizes of chunks and shards
 
         Raises
         ------
         DatasetError
-            If no file or no target was named, or `file_id_codes` numbers the samples otherwise than the merge does.
+            If no file or no target was named, or the merge's ids differ from `file_id_codes`.
         OutputFolderError
             If the target's folder cannot be written.
         """
         if self.merged_store_path is None or not self.files:
             raise DatasetError(
-                "pass zip_files= (.data files or folders of them) and merged_store_path= (the .dataset to make)"
+                f"{len(self.files)} files are to be merged into {self.merged_store_path}; pass zip_files= (.data files "
+                "or folders of them) and merged_store_path= (the .dataset to make)"
             )
         place = self.merged_store_path
         pairs, damaged = read_records(self.files, place.parent)
@@ -162,11 +164,11 @@ class DatasetMerger:
         return replace(report, damaged=tuple(sorted([*report.damaged, *damaged])))
 
     def open_unmerged(self, group: str) -> xr.Dataset:
-        """One group as it would be merged, dask-backed: its blocks read the samples when they are computed.
+        """Return one group of the merged dataset as dask-backed arrays; blocks read the samples when computed.
 
         Parameters
         ----------
-        group : one that the files hold or declare
+        group : a group in the files or in a schema
 
         Raises
         ------
@@ -179,8 +181,8 @@ class DatasetMerger:
         if group not in plan.groups:
             raise UnknownKeyError(f"no file has a group {group!r}; there are {', '.join(plan.groups)}")
         locate = Listed({record.name: str(path) for record, path in pairs})
-        coded = [array.target.path for g in plan.groups.values() for array in g.arrays if array.coded]
-        words = unite(coded, self._compute()(word_nodes(plan, locate)) if coded else ()).words
+        declared = plan.declared_words()
+        words = unite(declared, self._compute()(word_nodes(plan, locate)) if declared else ()).words
         return lazy_dataset(plan, group, locate, words)
 
     def close_dask_resources(self, close_global: bool = False) -> None:
@@ -207,8 +209,8 @@ class DatasetMerger:
         given = self.file_id_codes
         wrong = sorted(name for name in {**codes, **given} if codes.get(name) != given.get(name))
         raise DatasetError(
-            f"file_id_codes numbers {len(wrong)} samples otherwise than the merge, the first is {wrong[0]!r}: samples "
-            "are numbered 0.. by (source, body); take the codes from DatasetInfo.build_code_mappings"
+            f"the ids of {len(wrong)} samples in file_id_codes differ from the merge's, the first is {wrong[0]!r}: "
+            "samples are numbered 0.. by (source, body); take the codes from DatasetInfo.build_code_mappings"
         )
 
     def _compute(self) -> Compute:
@@ -227,9 +229,12 @@ class DatasetMerger:
 class DatasetInfo:
     """Writes the two tables of a set of samples, without their arrays.
 
-    `info_files` are `.data` files, folders of them, or JSON files that hold one sample's metadata;
-    `merged_store_path` is the `.infoset` to write and `attribute_file_path` the `.attribset`. `schema` declares
-    metadata in addition to the files' own schemas.
+    Parameters
+    ----------
+    info_files : `.data` files, folders of them, or JSON files of one sample's metadata each
+    merged_store_path : the `.infoset` to write
+    attribute_file_path : the `.attribset` to write
+    schema : declares metadata in addition to the files' own schemas
     """
 
     def __init__(
@@ -248,13 +253,13 @@ class DatasetInfo:
         self._tables: dict[str, Vocabulary] = {}
 
     def parse_info_files(self) -> int:
-        """Read the files' metadata; the number of samples. Files that cannot be read are named in `damaged`."""
+        """Read the files' metadata and return the number of samples; `damaged` lists files that cannot be read."""
         pairs, self.damaged = read_records(self.files, self.infoset.parent, self.schema)
         self.records = [record for record, _ in pairs]
         return len(self.records)
 
     def build_code_mappings(self, zip_files: AnyPath | Iterable[AnyPath]) -> dict[str, int]:
-        """The id of each sample, by its file's stem, as a merge of these `.data` files numbers them.
+        """Return the id that a merge of these `.data` files gives each sample, by the stem of its file.
 
         Parameters
         ----------
@@ -278,7 +283,7 @@ class DatasetInfo:
         self._tables[table] = tuple(sorted(rows))
 
     def store_info_to_parquet(self, table_name: str = "file_info") -> None:
-        """Write both tables, each by a temporary name and a rename.
+        """Write both tables, each under a temporary name that is renamed.
 
         Parameters
         ----------
@@ -302,7 +307,7 @@ class DatasetInfo:
 
 
 class OnClient:
-    """Runs nodes on a cluster, a few a thread at a time."""
+    """Runs nodes on a cluster, at most `_WINDOW` per thread at a time."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -331,7 +336,7 @@ AnyPath = str | os.PathLike[str]
 
 
 def find_data_files(sources: AnyPath | Iterable[AnyPath], suffixes: Sequence[str] = (DATA_SUFFIX,)) -> list[Path]:
-    """The files among `sources`, and those of the suffixes in folders among them, in sorted order, each once.
+    """Return the files among `sources` and those with the suffixes in folders among them, sorted, each once.
 
     Raises
     ------
@@ -347,36 +352,36 @@ def find_data_files(sources: AnyPath | Iterable[AnyPath], suffixes: Sequence[str
         elif path.exists():
             found.add(path)
         else:
-            raise FileNotFoundError(f"{path} is not there: expected a {suffixes[0]} file or a folder of them")
+            raise FileNotFoundError(f"{path} does not exist; expected a {suffixes[0]} file or a folder of them")
     return sorted(found)
 
 
 def read_records(
     files: Sequence[Path], folder: Path, schema: Mapping[str, Any] | None = None
 ) -> tuple[list[tuple[SampleRecord, Path]], tuple[tuple[str, str], ...]]:
-    """The records of files from several runs, and (name, reason) of those that cannot be read.
+    """Return the records of files from several runs, and (name, reason) of those that are left out.
 
-    Sources become relative to `folder`. Of files with one stem (the same source, encoded by several runs) the first
-    path's counts; the others are reported as if they were damaged, so that no drop is silent.
+    Sources become relative to `folder`. If several files have one stem (the same source, encoded by several runs), the
+    first path is taken, and the others are reported like damaged ones.
     """
     records: dict[str, tuple[SampleRecord, Path]] = {}
-    lost: list[tuple[str, str]] = []
+    left_out: list[tuple[str, str]] = []
     for path in files:
         try:
             record = _describe_json(path, schema) if path.suffix == ".json" else describe_file(path)
         except (DflowError, OSError, ValueError) as error:
-            lost.append((path.stem, f"{type(error).__name__}: {error}"))
+            left_out.append((path.stem, f"{type(error).__name__}: {error}"))
             continue
         if path.stem in records:
-            lost.append((path.stem, f"{path} is left out: {records[path.stem][1]} is the same sample"))
+            left_out.append((path.stem, f"{path} is left out: {records[path.stem][1]} is the same sample"))
             continue
         records[path.stem] = (replace(record, source=_source(record, path, folder)), path)
     bodies = {name.rpartition("_")[0] for name in records if not name.endswith("_0")}
-    return [(_with_body(record, bodies), path) for record, path in records.values()], tuple(lost)
+    return [(_with_body(record, bodies), path) for record, path in records.values()], tuple(left_out)
 
 
 def code_mapping(records: Iterable[SampleRecord]) -> dict[str, int]:
-    """The id of each sample by name: its place in the order of (source, body)."""
+    """Return the id of each sample by name: its position in the order of (source, body)."""
     ordered = sorted(records, key=lambda record: (record.source, record.body, record.name))
     return {record.name: code for code, record in enumerate(ordered)}
 
@@ -384,8 +389,10 @@ def code_mapping(records: Iterable[SampleRecord]) -> dict[str, int]:
 def _describe_json(path: Path, schema: Mapping[str, Any] | None) -> SampleRecord:
     metadata = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(metadata, dict):
-        raise DatasetError(f"{path} holds no JSON object of metadata")
-    storage = MemoryStorage(nan_policy="allow")  # they were accepted when the sample was made
+        raise DatasetError(
+            f"{path} holds a JSON {type(metadata).__name__}; expected an object of one sample's metadata"
+        )
+    storage = MemoryStorage(nan_policy="allow")  # NaN was accepted when the sample was made
     if schema is not None:
         storage.set_schema(dict(schema))
     for key, value in metadata.items():
@@ -394,7 +401,7 @@ def _describe_json(path: Path, schema: Mapping[str, Any] | None) -> SampleRecord
 
 
 def _source(record: SampleRecord, path: Path, folder: Path) -> str:
-    """The record's source relative to `folder`, where it is a path relative to its own flow's; else as it is."""
+    """Return the record's source relative to `folder` if it is a path relative to its own flow's folder."""
     if not record.source:
         return item_identity(path, folder)
     own = resolve_identity(record.source, path.parent.parent)
@@ -402,6 +409,6 @@ def _source(record: SampleRecord, path: Path, folder: Path) -> str:
 
 
 def _with_body(record: SampleRecord, bodies: set[str]) -> SampleRecord:
-    """The body index behind a sample's name: ``…_0`` alone is a whole file, beside ``…_1`` it is the first body."""
+    """Add the body's index from the sample's name: ``…_0`` alone is a whole file, beside ``…_1`` the first body."""
     match = re.fullmatch(r"(.+)_(\d+)", record.name)
     return replace(record, body=int(match[2])) if match and match[1] in bodies else record

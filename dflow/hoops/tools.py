@@ -1,4 +1,4 @@
-"""`HOOPSTools`: the calls that scripts written for HOOPS AI make on an opened model."""
+"""`HOOPSTools`: HOOPS AI's calls on an opened model."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from dflow.cadaccess.model import CadModel
 
 
 class HOOPSTools:
-    """Adaptations that dflow does not need (accepted, without effect) and exports, under HOOPS AI's names.
+    """HOOPS AI's names of exports, and of adaptations that have no effect because dflow does not need them.
 
-    Without state; any thread that may use the model may call it.
+    Has no state; may be called from the thread that may use the model.
     """
 
     def brep_options(self) -> dict[str, Any]:
-        """The boundary representation's options with HOOPS AI's names."""
+        """Return the options of the boundary representation under HOOPS AI's names."""
         return {"force_compute_uv": True, "force_compute_3d": True}
 
     def tessellation_options(self) -> dict[str, Any]:
-        """The mesh's options."""
+        """Return the options of the mesh: none."""
         return {}
 
     def adapt_brep(self, model: CadModel, brep_options: dict[str, Any] | None = None) -> CadModel:
-        """The model itself: curves and surfaces are always complete here.
+        """Return the model itself; its curves and surfaces are always complete.
 
         Parameters
         ----------
@@ -34,7 +34,7 @@ class HOOPSTools:
         return model
 
     def adapt_tessellation(self, model: CadModel, options: dict[str, Any] | None = None) -> CadModel:
-        """The model itself: a mesh is made when asked.
+        """Return the model itself; its mesh is made on first use.
 
         Parameters
         ----------
@@ -44,29 +44,29 @@ class HOOPSTools:
         return model
 
     def exportOBJ(self, model: CadModel, path: str | os.PathLike[str]) -> int:
-        """`CadModel.export_obj`.
+        """Call `CadModel.export_obj`.
 
         Parameters
         ----------
         model : an opened file
-        path : of the new file
+        path : the new file
         """
         return model.export_obj(path)
 
     def exportSTEP(self, model: CadModel, path: str | os.PathLike[str], overwrite: bool = False) -> int:
-        """`CadModel.export_step`.
+        """Call `CadModel.export_step`.
 
         Parameters
         ----------
         model : an opened file
-        path : of the new file
-        overwrite : whether a file that is there may be replaced
+        path : the new file
+        overwrite : whether to replace an existing file
 
         Raises
         ------
         FileExistsError
-            There is a file, and `overwrite` was not asked for.
+            If the file exists and `overwrite` is False.
         """
         if not overwrite and Path(path).exists():
-            raise FileExistsError(f"{path} is there already; exportSTEP(model, path, overwrite=True) replaces it")
+            raise FileExistsError(f"{path} exists; exportSTEP(model, path, overwrite=True) replaces it")
         return model.export_step(path)

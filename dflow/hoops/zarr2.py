@@ -1,8 +1,7 @@
 """Read the Zarr v2 hierarchies that HOOPS AI writes: a `.data` or `.dataset` zip, or the folder it was zipped from.
 
-Zarr v2 specification: ``.zgroup``, ``.zarray``, ``.zattrs``, chunks ``0.0``. Only codecs that cannot execute code
-are decoded, which leaves out numcodecs' ``pickle``; chunks are read by hand for that reason and to hold the limit on
-expansion.
+Zarr v2 specification: ``.zgroup``, ``.zarray``, ``.zattrs``, chunks ``0.0``. Chunks are decoded here, not by zarr, so
+that only codecs that cannot execute code run (not numcodecs' ``pickle``), and so that expansion is limited.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import importlib
 import json
 import math
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from dflow.config import MAX_STORE_BYTES
 from dflow.errors import DamagedStoreError, StoreLimitError
 from dflow.storage.chunks import frame_content_bytes
+from dflow.storage.codecs import decode_blosc, inflate
 from dflow.storage.container import ZipReader
 from dflow.storage.paths import Below, read_regular
 
@@ -34,13 +33,13 @@ SAFE_CODECS = frozenset(
     {"zstd", "blosc", "lz4", "zlib", "gzip", "delta", "shuffle", "fixedscaleoffset", "astype"}
     | {"vlen-utf8", "msgpack2", "json2"}
 )
-"""numcodecs' codecs that only compute, and whose expansion can be bounded."""
+"""numcodecs' codecs that execute no code and whose expansion can be bounded."""
 
 _WIDENING = 16
-"""How many times a filter may widen a value: one byte of the array, stored as complex128."""
+"""The largest factor by which a filter widens a value: one byte of the array, stored as complex128."""
 
 _FRAME = 64 * 1024
-"""Bytes that the chunk of a small array may take beside its values."""
+"""Bytes that a chunk may take in addition to its values."""
 
 _POINTER_BYTES = 8
 
@@ -58,20 +57,20 @@ class _Files(Protocol):
 
 
 class FolderReader:
-    """The files below a folder; a path that leads out of it, also through a link, is refused."""
+    """The files below a folder; a path that leads out of it, also through a link, is an error."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.realpath(path)
         self._below = Below(self.path, top_links=False)
 
     def names(self) -> Iterator[str]:
-        """Relative paths with forward slashes."""
+        """Yield relative paths with forward slashes."""
         for folder, _, files in os.walk(self.path):
             for name in sorted(files):
                 yield os.path.relpath(os.path.join(folder, name), self.path).replace(os.sep, "/")
 
     def read(self, name: str) -> bytes:
-        """One file's bytes."""
+        """Read one file's bytes."""
         path = self._below.path(name)
         if path is None:
             raise DamagedStoreError(f"{self.path} cannot be read: {name!r} leads out of it")
@@ -79,12 +78,12 @@ class FolderReader:
 
 
 class Zarr2Store:
-    """A Zarr v2 hierarchy, its arrays by path.
+    """A Zarr v2 hierarchy; `keys` are the paths of its arrays.
 
     Raises
     ------
     DamagedStoreError
-        If it is no such hierarchy.
+        If the files are not a Zarr v2 hierarchy.
     """
 
     def __init__(self, files: _Files, *, max_bytes: int = MAX_STORE_BYTES) -> None:
@@ -96,7 +95,9 @@ class Zarr2Store:
         self.keys = sorted(name.removesuffix("/.zarray") for name in self._names if name.endswith("/.zarray"))
         self._names_below = _by_array(self._names, frozenset(self.keys))
         if not self.keys and ".zgroup" not in self._names:
-            raise DamagedStoreError(f"{self.path} is no Zarr v2 hierarchy: it has no .zgroup and no .zarray")
+            raise DamagedStoreError(
+                f"{self.path} is not a Zarr v2 hierarchy, as HOOPS AI writes them: it has no .zgroup and no .zarray"
+            )
 
     def metadata(self) -> dict[str, Any]:
         """The root's attributes and ``metadata.json``, merged."""
@@ -108,49 +109,49 @@ class Zarr2Store:
         return found
 
     def read(self, key: str) -> NDArray[Any]:
-        """One array, whole.
+        """Read a whole array.
 
         Raises
         ------
         DamagedStoreError
             If it cannot be decoded, or its codecs are not among `SAFE_CODECS`.
         StoreLimitError
-            If all arrays read so far would expand beyond the limit.
+            If all arrays read so far together would expand beyond the limit.
         """
-        with self._explained(key):
+        with self._errors_as_damage(key):
             document = self.describe(key)
             self._left -= math.prod(document["shape"]) * np.dtype(document["dtype"]).itemsize
             self._check_limit(key, self._left)
             return self._decode(key, document, slice(0, *document["shape"][:1]))
 
     def read_rows(self, key: str, start: int, stop: int) -> NDArray[Any]:
-        """Rows `start` to `stop` of an array of one dimension or more, decoding the chunks that they touch.
+        """Read rows `start` to `stop` (excluded) of an array with at least one dimension, from the chunks they touch.
 
-        Raises as `read`; the limit holds for every call by itself.
+        Raises as `read`, but each call has the whole limit.
         """
-        with self._explained(key):
+        with self._errors_as_damage(key):
             document = self.describe(key)
             n_bytes = (stop - start) * math.prod(document["shape"][1:]) * np.dtype(document["dtype"]).itemsize
             self._check_limit(key, self._limit - n_bytes)
             return self._decode(key, document, slice(start, stop))
 
     def describe(self, key: str) -> Mapping[str, Any]:
-        """An array's ``.zarray``."""
+        """Return an array's ``.zarray``."""
         found = self._documents.get(key)
         if found is None:
             found = self._documents[key] = self._json(f"{key}/.zarray")
         return found
 
     def attributes(self, key: str) -> dict[str, Any]:
-        """An array's ``.zattrs``; empty where it has none."""
+        """Return an array's ``.zattrs``; empty if it has none."""
         found = self._json(f"{key}/.zattrs") if f"{key}/.zattrs" in self._names else {}
         return found if isinstance(found, dict) else {}
 
     @contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
+    def _errors_as_damage(self, key: str) -> Iterator[None]:
         try:
             yield
-        except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, OSError, zlib.error) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, OSError) as error:
             if isinstance(error, (DamagedStoreError, StoreLimitError)):
                 raise
             raise DamagedStoreError(f"{self.path}: array {key!r} cannot be decoded: {error}") from error
@@ -177,7 +178,7 @@ class Zarr2Store:
         return np.array(array.tolist(), dtype=np.dtypes.StringDType()) if dtype.kind == "O" else array
 
     def _chunks(self, key: str, separator: str, ndim: int) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Indices and names of the chunks that are there."""
+        """Yield indices and names of the stored chunks."""
         prefix = f"{key}/"
         for name in self._names_below.get(key, ()):
             parts = name.removeprefix(prefix).split(separator)
@@ -193,7 +194,9 @@ class Zarr2Store:
             if _stated_bytes(codec_id, data) > limit:
                 raise StoreLimitError(f"{self.path}: {name!r} would expand beyond the {limit:,} bytes that it may take")
             if codec_id in ("zlib", "gzip"):
-                data = _inflate(data, limit)
+                data = inflate(data, limit)
+            elif codec_id == "blosc":
+                data = decode_blosc(data, max_bytes=limit)
             elif codec_id in _TEXT_CODECS:
                 data = _decode_text(codec_id, codec, data, n_items, limit)
             else:
@@ -207,7 +210,8 @@ class Zarr2Store:
         names = [configuration["id"] for configuration in configurations]
         if unsafe := [name for name in names if name not in SAFE_CODECS]:
             raise DamagedStoreError(
-                f"{self.path}: array {key!r} uses the codec {unsafe[0]!r}, which dflow does not run"
+                f"{self.path}: array {key!r} uses the codec {unsafe[0]!r}, which dflow does not run; expected one of "
+                f"{', '.join(sorted(SAFE_CODECS))}"
             )
         if dtype.kind == "O" and not _TEXT_CODECS & set(names):
             raise DamagedStoreError(f"{self.path}: array {key!r} holds objects without a text codec")
@@ -221,11 +225,11 @@ class Zarr2Store:
         try:
             return json.loads(self._files.read(name))
         except (ValueError, RecursionError) as error:
-            raise DamagedStoreError(f"{self.path} cannot be read: {name} is no JSON: {error}") from error
+            raise DamagedStoreError(f"{self.path} cannot be read: {name} is not JSON: {error}") from error
 
 
 def _by_array(names: Iterable[str], keys: frozenset[str]) -> dict[str, list[str]]:
-    """The files of every array, sorted; a chunk may lie in folders of its own below its array."""
+    """Return the files of every array, sorted; a chunk may lie in subfolders of its array."""
     found: dict[str, list[str]] = {}
     for name in sorted(names):
         folder = name.rpartition("/")[0]
@@ -237,21 +241,19 @@ def _by_array(names: Iterable[str], keys: frozenset[str]) -> dict[str, list[str]
 
 
 def _stated_bytes(codec_id: str, chunk: Any) -> int:
-    """The bytes that a chunk states to expand to; 0 where the codec does not expand or is bounded when it runs."""
+    """Return the decoded size in a chunk's header; 0 if the codec does not expand or is bounded when it runs."""
     if codec_id == "zstd":
         size = frame_content_bytes(chunk)
         if size < 0:
             raise ValueError("a zstd chunk that does not state its size")
         return size
-    if codec_id == "blosc":
-        return int.from_bytes(chunk[4:8], "little")  # c-blosc 1, README_HEADER: nbytes
     return int.from_bytes(chunk[:4], "little") if codec_id == "lz4" else 0
 
 
 def _decode_text(codec_id: str, codec: Any, chunk: Any, n_items: int, limit: int) -> NDArray[Any]:
     """Return the `n_items` objects of a chunk of text, (…) object.
 
-    numcodecs allocates what the chunk states and repeats a few texts to fill it; this one checks the number first.
+    numcodecs allocates as many objects as the chunk's header states; here that number is checked first.
     """
     if n_items * _POINTER_BYTES > limit:
         raise StoreLimitError(f"a chunk of {n_items:,} texts would expand beyond {limit:,} bytes")
@@ -274,14 +276,6 @@ def _decode_text(codec_id: str, codec: Any, chunk: Any, n_items: int, limit: int
     return block
 
 
-def _inflate(chunk: bytes, limit: int) -> bytes:
-    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # zlib or gzip, by its header
-    expanded = decoder.decompress(chunk, limit)
-    if not decoder.eof:
-        raise StoreLimitError(f"a chunk is truncated or would expand beyond {limit:,} bytes")
-    return expanded
-
-
 def _fill_value(fill: Any, dtype: np.dtype[Any]) -> Any:
     if dtype.kind == "O":
         return "" if fill in (None, 0) else fill
@@ -291,18 +285,18 @@ def _fill_value(fill: Any, dtype: np.dtype[Any]) -> Any:
 
 
 class ZipFiles:
-    """The members of a zip, as `Zarr2Store` reads them."""
+    """The members of a zip, for `Zarr2Store`."""
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = MAX_STORE_BYTES) -> None:
         self._reader = ZipReader(path, max_bytes=max_bytes)
         self.path = self._reader.path
 
     def names(self) -> Iterator[str]:
-        """Names of the members that are files."""
+        """Yield the names of the members that are files."""
         return (name for name in self._reader.members if not name.endswith("/"))
 
     def read(self, name: str) -> bytes:
-        """One member's bytes, its checksum verified."""
+        """Read one member's bytes and verify its checksum."""
         return self._reader.read(name)
 
     def __enter__(self) -> ZipFiles:

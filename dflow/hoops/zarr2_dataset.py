@@ -1,7 +1,7 @@
-"""A merged `.dataset` that HOOPS AI wrote, opened as it is: Zarr v2 in a zip or a folder, with one id per row.
+"""Read a merged `.dataset` of HOOPS AI in place: Zarr v2 in a zip or a folder, with one id per row.
 
-It appears as one of dflow's own: the metadata of each array in the form of Zarr v3, and the row offsets that dflow
-stores, found from the ids. Written to the published description of the format; nothing is converted or copied.
+It has the interface of dflow's own datasets: each array's metadata in the form of Zarr v3, and row offsets, which are
+computed from the ids. Follows the published description of the format; nothing is converted or copied.
 """
 
 from __future__ import annotations
@@ -29,31 +29,29 @@ from dflow.storage.keys import locate
 logger = logging.getLogger(__name__)
 
 MAX_ZIP_BYTES = 64 * 1024**3
-"""What all members of a zip may expand to together. One read, and each chunk, is bounded by `MAX_STORE_BYTES`."""
+"""The limit of all members of a zip together. One read, and each chunk, is limited by `MAX_STORE_BYTES`."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def is_zarr2(path: str | os.PathLike[str]) -> bool:
-    """Whether a path may be a Zarr v2 hierarchy: a file (dflow's own datasets are folders), or a folder with a
-    ``.zgroup``.
-    """
+    """Whether a path may be a Zarr v2 hierarchy: a file (dflow's datasets are folders) or a folder with ``.zgroup``."""
     return os.path.isfile(path) or os.path.isfile(os.path.join(path, ".zgroup"))
 
 
 class Zarr2Dataset:
-    """What `DatasetFolder` is for dflow's own datasets. Safe to share between threads.
+    """The counterpart of `DatasetFolder` for HOOPS AI's datasets. May be shared between threads.
 
-    Row groups are those with ids, ``file_id_code_<group>`` or ``file_id``, ascending. Arrays with one entry per sample
-    are file values wherever they lie; an array that is neither is left out with a log message. The number of
-    samples is that of the `.infoset`, or one more than the largest id where there is none.
+    Row groups are those with ascending ids, ``file_id_code_<group>`` or ``file_id``. Arrays with one entry per sample
+    are file values, whatever their group; arrays that are neither are left out, with a warning. The number of samples
+    is that of the `.infoset`, or one more than the largest id.
 
     Raises
     ------
     DatasetNotFoundError
         If there is nothing at the path.
     DamagedDatasetError
-        If it is no Zarr v2 hierarchy, is damaged, or its ids do not ascend.
+        If it is not a Zarr v2 hierarchy, is damaged, or its ids do not ascend.
     """
 
     def __init__(self, path: str | os.PathLike[str], infoset: Path | None = None) -> None:
@@ -72,7 +70,7 @@ class Zarr2Dataset:
         except FileNotFoundError as error:
             raise DatasetNotFoundError(f"the dataset {self.path} does not exist") from error
         except (StorageError, KeyError, TypeError, ValueError) as error:
-            raise DamagedDatasetError(f"{self.path} is no dataset: {error}") from error
+            raise DamagedDatasetError(f"{self.path} is not a dataset: {error}") from error
         schema = self._schema()
         self.attributes: Mapping[str, Any] = {"dflow": {"n_files": self.n_files}, "schema": schema}
         dimensions = {group: _row_dimension(group, schema) for group in {key.partition("/")[0] for key in self._arrays}}
@@ -83,7 +81,7 @@ class Zarr2Dataset:
 
     @property
     def token(self) -> str:
-        """Eight hexadecimal digits that change whenever an array's description or a file's size changes."""
+        """Eight hexadecimal digits that change with the arrays' descriptions and the path's size and time."""
         state = os.stat(self.path)
         documents = {key: self._store.describe(key) for key in self._store.keys}
         return f"{zlib.crc32(json.dumps([documents, state.st_size, state.st_mtime_ns]).encode()):08x}"
@@ -93,7 +91,7 @@ class Zarr2Dataset:
         return self._arrays[key]
 
     def read_rows(self, key: str, start: int, stop: int) -> Array:
-        """Rows of the array that the hierarchy names `key`."""
+        """Read rows of the array that has the path `key` in the hierarchy."""
         with self._lock:  # a zip's reader is for one thread
             if self._closed:
                 raise DamagedDatasetError(f"the dataset {self.path} was closed; open it again")
@@ -103,11 +101,11 @@ class Zarr2Dataset:
                 raise DamagedDatasetError(str(error)) from error
 
     def array_attributes(self, key: str) -> dict[str, Any]:
-        """The attributes of an array."""
+        """Return the attributes of an array."""
         return self._store.attributes(key)
 
     def close(self) -> None:
-        """Release the zip; later reads raise. Called when the object is dropped, too."""
+        """Close the zip; later reads raise. Also called when the object is dropped."""
         with self._lock:
             if self._files is not None and not self._closed:
                 self._files.__exit__(None, None, None)
@@ -142,7 +140,7 @@ class Zarr2Dataset:
     def _sort_arrays(
         self, found: Mapping[str, Zarr2Array], codes: Mapping[str, Array], n_files: int
     ) -> dict[str, Zarr2Array]:
-        """Each array under the group in whose rows, or samples, it has its entries."""
+        """Return each array under the group that has as many rows, or under `file` if it has one entry per sample."""
         arrays = {}
         for key, array in found.items():
             group, _, name = key.partition("/")
@@ -159,11 +157,13 @@ class Zarr2Dataset:
         if codes.ndim != 1 or np.any(codes < 0) or np.any(codes[1:] < codes[:-1]):
             raise DamagedDatasetError(f"{self.path}: the ids in {array.path} do not ascend")
         if len(codes) and codes[-1] > _MAX_FILES:
-            raise DamagedDatasetError(f"{self.path}: {array.path} holds the id {codes[-1]}")
+            raise DamagedDatasetError(
+                f"{self.path}: {array.path} holds the id {codes[-1]}; expected at most {_MAX_FILES}"
+            )
         return codes
 
     def _n_described(self) -> int:
-        """Rows of the `.infoset`; 0 where there is none."""
+        """Return the number of rows of the `.infoset`; 0 without one."""
         if self.infoset is None:
             return 0
         try:
@@ -172,7 +172,7 @@ class Zarr2Dataset:
             raise DamagedDatasetError(f"{self.infoset} is damaged, it is not a Parquet table: {error}") from error
 
     def _schema(self) -> Mapping[str, Any]:
-        """The stored schema; empty where there is none that declares groups."""
+        """Return the stored schema; empty if none declares groups."""
         stored = self._store.metadata()
         schema = stored.get(STORAGE_SCHEMA, stored)
         return schema if isinstance(schema, dict) and isinstance(schema.get("groups"), dict) else {}
@@ -182,7 +182,7 @@ _MAX_FILES = 2**31
 
 
 class Zarr2Array:
-    """Rows of one array of a Zarr v2 dataset: what `RowReader` is for dflow's own."""
+    """The counterpart of `RowReader` for one array of a Zarr v2 dataset."""
 
     rows_per_chunk: int | None = None
 
@@ -197,15 +197,15 @@ class Zarr2Array:
 
     @classmethod
     def in_memory(cls, folder: Zarr2Dataset, name: str, values: Array) -> Zarr2Array:
-        """An array that the dataset implies, kept in memory."""
+        """Make an array that is computed from the ids and kept in memory."""
         rows = cls(folder, name, {"shape": values.shape, "dtype": values.dtype.str, "chunks": values.shape})
         rows._values = values
         return rows
 
     def metadata(self, row_dimension: str) -> Mapping[str, Any]:
-        """The array's description in the form of Zarr v3.
+        """Return the array's description in the form of Zarr v3.
 
-        HOOPS AI names the rows of each array by itself; here all arrays of a group share `row_dimension`.
+        HOOPS AI names the row dimension of each array separately; here all arrays of a group share `row_dimension`.
         """
         attributes = self.folder.array_attributes(self.path) if self._values is None else {}
         names = attributes.pop("_ARRAY_DIMENSIONS", None)
@@ -221,7 +221,7 @@ class Zarr2Array:
         }
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
-        """Rows `start` to `stop` (excluded) as a new array."""
+        """Read rows `start` to `stop` (excluded) as a new array."""
         stop = self.shape[0] if stop is None else stop
         if self._values is not None:
             return self._values[start:stop].copy()
@@ -229,12 +229,12 @@ class Zarr2Array:
         return values.astype(self.dtype.newbyteorder("="), copy=False)
 
     def read_into(self, start: int, target: Array) -> None:
-        """Rows from `start` on into an array of them."""
+        """Read rows from `start` on into an array."""
         target[...] = self.read(start, start + len(target))
 
 
 def _id_key(group: str, found: Mapping[str, Any]) -> str | None:
-    """Under which of its names a group has its ids."""
+    """Return the key of a group's ids; None if it has none."""
     keys = (f"{group}/{name}" for name in (id_array(group), "file_id_code", "file_id"))
     return next((key for key in keys if key in found), None)
 
@@ -246,7 +246,7 @@ def _row_dimension(group: str, schema: Mapping[str, Any]) -> str:
 
 
 def reopen(path: str, infoset: Path | None, token: str) -> Zarr2Dataset:
-    """The folder of a pickle, checked to hold the same dataset still."""
+    """Unpickle a dataset; raise `DamagedDatasetError` if it was replaced."""
     folder = Zarr2Dataset(path, infoset)
     if folder.token != token:
         folder.close()

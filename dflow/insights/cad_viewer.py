@@ -1,11 +1,11 @@
-"""`CADViewer`: one part in 3D, with coloured faces."""
+"""View one part in 3D, with coloured faces."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +18,19 @@ from dflow.localpath import local_path
 from dflow.render import pack_glb, read_glb
 from dflow.render.mesh import clean_arrays
 
+if TYPE_CHECKING:
+    from dflow.cadaccess.model import CadModel
+
 DisplayMode = Literal["inline", "sidecar", "none"]
 
 CAPTION_PIXELS = 40
-"""Height below a part for its name; the legend adds to it."""
+"""The height of a part's name below it."""
 
 
 class CADViewer:
     """A view of one part that can be turned, zoomed and clicked, in a notebook or as a page of its own.
 
-    The view is a self-contained page: nothing is loaded, and it works where the notebook runs on another machine.
+    The view is a self-contained page: nothing is loaded, and it also works if the notebook runs on another machine.
     Colours that are set after `show` appear with the next `show`. Only `get_viewer_url` starts a server, on this
     machine, and only pages opened from it report which faces were clicked.
 
@@ -36,7 +39,7 @@ class CADViewer:
     host, port : where `get_viewer_url` serves; None takes the first free port from 8000 to 8099
     display_mode : "none" makes `show` do nothing; "inline" and "sidecar" show in the notebook
     auto_display : show each part as soon as it is loaded
-    label : what stands below the part; by default the file's name
+    label : the text below the part; by default the file's name
     """
 
     @hoops_arguments
@@ -59,6 +62,7 @@ class CADViewer:
         self._colors: dict[int, Rgb] = {}
         self._texts: dict[int, str] = {}
         self._legend: list[tuple[Rgb, str]] = []
+        self._shown_in: int | None = None
 
     def __enter__(self) -> CADViewer:
         return self
@@ -71,7 +75,7 @@ class CADViewer:
     def __repr__(self) -> str:
         return f"<CADViewer {self._label!r}, {self._n_faces} faces>"
 
-    # What to show
+    # The part
 
     def load_cad_file(self, path: str | os.PathLike[str]) -> None:
         """Read a CAD file and tessellate it.
@@ -87,8 +91,22 @@ class CADViewer:
         """
         from dflow.cadaccess import CadLoader
 
-        arrays = clean_arrays(CadLoader().create_from_file(path).get_mesh())
-        self._set_mesh(pack_glb(arrays), arrays.n_faces, path)
+        self.load_model(CadLoader().create_from_file(path))
+
+    def load_model(self, model: CadModel) -> None:
+        """Tessellate an opened file, or a body of it.
+
+        Parameters
+        ----------
+        model : the result of `CadLoader.create_from_file`, or of `CadModel.for_body`
+
+        Raises
+        ------
+        CadError
+            If it holds no faces.
+        """
+        arrays = clean_arrays(model.get_mesh())
+        self._set_mesh(pack_glb(arrays), arrays.n_faces, model.get_filesource())
 
     def load_scs_file(self, path: str | os.PathLike[str]) -> None:
         """Load a mesh that a flow wrote to ``stream_cache`` (binary glTF). A damaged one is shown as missing.
@@ -134,18 +152,21 @@ class CADViewer:
         faces = [int(face_ids)] if isinstance(face_ids, (int, np.integer)) else [int(f) for f in face_ids]
         strange = [face for face in faces if not 0 <= face < self._n_faces]
         if strange:
-            raise IndexError(f"{self._label or 'the part'} has {self._n_faces} faces, not face {strange[0]}")
+            raise IndexError(
+                f"no face {strange[0]}: {self._label or 'the part'} has {self._n_faces} faces; expected indices from 0 "
+                f"to {self._n_faces - 1}"
+            )
         self._colors.update(dict.fromkeys(faces, rgb))
 
     def color_faces_by_groups(
         self, groups: Iterable[tuple[Iterable[int], Sequence[int], str]], *, clear_first: bool = True
     ) -> None:
-        """Colour groups of (face indices, colour, description), as `group_predictions_by_label` gives them.
+        """Colour groups of faces, as `group_predictions_by_label` returns them.
 
         Parameters
         ----------
-        groups : triples of face indices, colour (r, g, b) of 0 to 255, description
-        clear_first : whether earlier colours go
+        groups : (face indices, colour, description); colours are (r, g, b), 0 to 255
+        clear_first : remove earlier colours
         """
         if clear_first:
             self.clear_face_colors()
@@ -171,7 +192,8 @@ class CADViewer:
         values = np.asarray(labels).tolist()
         if len(values) < self._n_faces:
             raise ValueError(
-                f"{self._label or 'the part'} has {self._n_faces} faces, but there are {len(values)} labels"
+                f"{len(values)} labels for the {self._n_faces} faces of {self._label or 'the part'}; expected one "
+                "per face"
             )
         self.clear_face_colors()
         self._colors = {face: palette.get_color(label) for face, label in enumerate(values)}
@@ -206,11 +228,12 @@ class CADViewer:
         show_together([self], size=(width, height), legend=self._legend, display=shown)
 
     def to_html(self, width: int = 600, height: int = 500, *, served: bool = False) -> str:
-        """Return the view as a complete page; a `served` one reports clicks to the server it came from.
+        """Return the view as a complete page.
 
         Parameters
         ----------
         width, height : of the view, pixels
+        served : whether the page reports clicks to the server that it was loaded from
         """
         return part_page([self.page_part()], size=(width, height), legend=self._legend, served=served)
 
@@ -241,12 +264,15 @@ class CADViewer:
 
         Parameters
         ----------
-        path : of the new file
+        path : the new file
         width, height : of the view, pixels
         """
         _write_text(path, self.to_html(width, height))
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        shown_in, self._shown_in = self._shown_in, None
+        if shown_in is not None and shown_in == _cell_number():
+            return None  # `quick_view` has shown it in this cell, whose last line it is
         return frame_page(self.to_html(), width=640, height=500 + CAPTION_PIXELS + 20 * bool(self._legend))
 
     def page_part(self) -> PagePart:
@@ -260,7 +286,7 @@ class CADViewer:
         )
 
     def get_status(self) -> dict[str, Any]:
-        """Return what is loaded and coloured."""
+        """Return the part's label, its numbers of faces, coloured and selected faces, mesh size and address."""
         return {
             "label": self._label,
             "loaded": self._mesh is not None,
@@ -280,20 +306,33 @@ class CADViewer:
         self.clear_face_colors()
 
 
-def quick_view(path: str | os.PathLike[str], *, width: int = 600, height: int = 500) -> CADViewer:
-    """Read a CAD file (or a mesh of ``stream_cache``) and show it in the notebook.
+def quick_view(path: str | os.PathLike[str] | CadModel, *, width: int = 600, height: int = 500) -> CADViewer:
+    """Show a CAD file, a mesh of ``stream_cache`` or an opened model in the notebook, once.
 
     Parameters
     ----------
-    path : a STEP, IGES or BREP file, or a ``.glb`` of a flow
+    path : a STEP, IGES or BREP file, a ``.glb`` of a flow, or a `CadModel`
     width, height : of the view, pixels
+
+    Raises
+    ------
+    TypeError
+        If it is neither a path nor a model.
     """
     viewer = CADViewer()
-    if os.fspath(path).lower().endswith(".glb"):
+    if not isinstance(path, (str, os.PathLike)):
+        if not hasattr(path, "get_mesh"):
+            raise TypeError(
+                f"quick_view cannot show {type(path).__name__}; expected the path of a CAD file, or a CadModel "
+                "(CadLoader().create_from_file(path))"
+            )
+        viewer.load_model(path)
+    elif os.fspath(path).lower().endswith(".glb"):
         viewer.load_scs_file(path)
     else:
         viewer.load_cad_file(path)
     viewer.show(width, height)
+    viewer._shown_in = _cell_number()
     return viewer
 
 
@@ -305,7 +344,7 @@ def show_together(
     save_path: str | os.PathLike[str] | None = None,
     display: bool,
 ) -> None:
-    """Show parts side by side, in the notebook if there is one; save them as a page where `save_path` is given."""
+    """Show parts side by side if `display` is set and this is a notebook; save them as a page to `save_path`."""
     page = part_page([viewer.page_part() for viewer in viewers], size=size, legend=legend)
     if save_path is not None:
         _write_text(save_path, page)
@@ -315,17 +354,25 @@ def show_together(
         n_columns = max(1, min(len(viewers), 1000 // (size[0] + 8)))
         n_rows = -(-len(viewers) // n_columns)
         height = n_rows * (size[1] + CAPTION_PIXELS) + 20 * len(legend)
-        # Not through HTML(): that warns of anything that begins like a frame.
+        # Not through HTML(), which warns of any content that begins with a frame.
         show({"text/html": frame_page(page, width="100%", height=height)}, raw=True)
 
 
 def _in_notebook() -> bool:
+    return hasattr(_shell(), "kernel")
+
+
+def _cell_number() -> int | None:
+    """The number of the cell that runs; None outside of a notebook."""
+    return _shell().execution_count if _in_notebook() else None
+
+
+def _shell() -> Any:
     try:
         from IPython import get_ipython
     except ImportError:
-        return False
-    shell: Any = get_ipython()
-    return shell is not None and hasattr(shell, "kernel")
+        return None
+    return get_ipython()
 
 
 def _write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -16,8 +16,8 @@ _log = logging.getLogger(__name__)
 
 
 def part_names(files: Any) -> list[str]:
-    """Return the names of a dataset's samples, from its table of files: the file's name without its folder, and the
-    body's number where a sample is a body.
+    """Return the names of a dataset's samples from its table of files: the file's name without its folder, with the
+    body's number if the sample is a body.
     """
     names = [source.rpartition("/")[2] for source in files["description"].astype(str)]
     if "body" not in files:
@@ -28,7 +28,7 @@ def part_names(files: Any) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class PartEntry:
-    """One part: `png` and `glb` are absolute paths that the tables name, whether or not the files (still) exist."""
+    """One part: `png` and `glb` are absolute paths from the tables; the files may be missing."""
 
     file_id: int
     name: str
@@ -49,13 +49,13 @@ class PartEntry:
 class PartCatalog:
     """The parts of a dataset by file id.
 
-    Guarantees constant-time lookup. Paths are resolved against `root` only when an entry is read, so that a catalog
-    of 200,000 parts costs only its lists. Immutable.
+    Lookup takes constant time. Paths are resolved against `root` only when an entry is read, so that a catalog of
+    200,000 parts costs only its lists. Immutable.
 
     Parameters
     ----------
     root : the folder that relative paths start from; None is the working directory
-    only_below : take no path that leads out of `root`, also not through a link: for paths that come out of a table
+    only_below : leave out paths that lead out of `root`, also through a link; for paths from a table
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PartCatalog:
 
     @property
     def file_ids(self) -> list[int]:
-        """All ids, in the order given."""
+        """All ids, in the order of the argument."""
         return list(self._ids)
 
     def entry(self, file_id: int) -> PartEntry:
@@ -108,11 +108,11 @@ class PartCatalog:
         return [self.entry(file_id) for file_id in file_ids]
 
     def select(self, file_ids: Iterable[int], keep: Callable[[PartEntry], bool]) -> list[int]:
-        """Return the ids whose part passes `keep`, in the order given."""
+        """Return the ids of the parts for which `keep` is true, in the order of `file_ids`."""
         return [entry.file_id for entry in self.entries(file_ids) if keep(entry)]
 
     def _resolve(self, path: Any) -> Path | None:
-        # The tables hold None, and pandas turns that into NaN.
+        # The tables hold None, which pandas turns into NaN.
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
             return None
         if self._below is None:

@@ -14,10 +14,10 @@ from dflow.errors import DatasetNotFoundError, UnknownKeyError
 from dflow.insights.palette import NEUTRAL, ColorPalette, Rgb
 
 QUALITATIVE = ((10, "tab10"), (20, "tab20"))
-"""Largest number of classes for each colour map; more classes are spread over the hues."""
+"""The largest number of classes for each colour map; more classes are spread over the hues."""
 
 MAX_CLASSES, N_RANGES = 40, 8
-"""Numbers with more distinct values than this are measurements: they are coloured by this many ranges."""
+"""Numbers with more than `MAX_CLASSES` distinct values are measurements, and are coloured by `N_RANGES` ranges."""
 NO_LABEL: Hashable = None
 NO_LABEL_TEXT = "no value"
 FACES = "faces"
@@ -26,7 +26,7 @@ Labels = Sequence[Hashable] | npt.NDArray[Any]
 
 
 class LabelSource(Protocol):
-    """The methods of `DatasetExplorer` that finding labels needs."""
+    """The methods of `DatasetExplorer` that are called to find labels."""
 
     def file_dataset(self, file_id_code: int, group: str) -> Any: ...
     def available_groups(self) -> list[str]: ...
@@ -46,7 +46,7 @@ class FaceColoring:
         return self.palette.colors_of(self.labels[file_id])
 
     def texts(self, file_id: int) -> list[str]:
-        """Return the text that a viewer shows for each face of one part."""
+        """Return the text of each face of one part, for a viewer."""
         return [self.palette.get_description(label) for label in self.labels[file_id]]
 
     def legend(self) -> list[tuple[Rgb, str]]:
@@ -62,12 +62,12 @@ def color_faces(
     source: LabelSource | None,
     palette: ColorPalette | None,
 ) -> FaceColoring:
-    """Return every face's colour.
+    """Return the labels and colours of the faces of parts.
 
     Parameters
     ----------
     file_ids : the parts to colour
-    color_by : name of an array with one label a face (then `source` is asked), or the labels by file id (a prediction)
+    color_by : name of an array of `source` with one label per face, or the labels by file id (a prediction)
     source : the dataset's explorer
     palette : colours; by default one per label that occurs
 
@@ -76,7 +76,7 @@ def color_faces(
     UnknownKeyError
         If no array of that name exists, or labels of a part are missing.
     ValueError
-        If the labels are not one a face.
+        If there is not one label per face.
     """
     if isinstance(color_by, str):
         labels, names = _labels_of_array(file_ids, color_by, source)
@@ -90,7 +90,7 @@ def color_faces(
 
 
 def default_palette(labels: set[Hashable], names: Mapping[Hashable, str]) -> ColorPalette:
-    """Distinct colours in the labels' natural order; what has no label is neutral."""
+    """Return distinct colours in the labels' natural order, and the neutral one for no label."""
     ordered = sorted(labels - {NO_LABEL}, key=_order)
     described = {label: names.get(label, str(label)) for label in ordered}
     name = next((name for most, name in QUALITATIVE if len(ordered) <= most), "hsv")
@@ -114,7 +114,7 @@ def _are_many_numbers(labels: set[Hashable]) -> bool:
 def _as_ranges(
     labels: Mapping[int, Sequence[Hashable]], distinct: set[Hashable]
 ) -> tuple[dict[int, list[Hashable]], dict[Hashable, str]]:
-    """Return the number of each value's range and the ranges' texts: a legend of hundreds of values is unreadable."""
+    """Return the number of each value's range and the ranges' texts, for a legend of few entries."""
     known = np.array([label for label in distinct if label is not NO_LABEL], np.float64)
     finite = known[np.isfinite(known)]
     edges = np.linspace(finite.min(), finite.max(), N_RANGES + 1) if len(finite) else np.array([0.0, 1.0])
@@ -133,7 +133,9 @@ def _as_ranges(
 def _labels_given(file_ids: Sequence[int], labels: Mapping[int, Labels]) -> dict[int, list[Hashable]]:
     missing = [file_id for file_id in file_ids if file_id not in labels]
     if missing:
-        raise UnknownKeyError(f"color_by has no labels for the parts {missing[:5]}")
+        raise UnknownKeyError(
+            f"color_by has no labels for the parts {missing[:5]}; expected a sequence of labels for every shown file id"
+        )
     return {file_id: _one_each(np.asarray(labels[file_id]), "color_by") for file_id in file_ids}
 
 
@@ -143,11 +145,14 @@ def _one_each(values: npt.NDArray[Any], name: str) -> list[Hashable]:
     Raises
     ------
     ValueError
-        If they are more than one a face.
+        If there is more than one per face.
     """
     if values.ndim != 1:
         shape = " × ".join(map(str, values.shape[1:]))
-        raise ValueError(f"{name} cannot colour faces: it has {shape or 'no'} numbers a face, where a label is one")
+        raise ValueError(
+            f"{name} cannot colour faces: it has {shape or 'no'} numbers per face, expected one; choose an array of "
+            "one number per face, such as face_types"
+        )
     return [NO_LABEL if isinstance(v, float) and v != v else v for v in values.tolist()]  # NaN does not equal itself
 
 
@@ -155,33 +160,40 @@ def _labels_of_array(
     file_ids: Sequence[int], name: str, source: LabelSource | None
 ) -> tuple[dict[int, list[Hashable]], dict[Hashable, str]]:
     if source is None:
-        raise UnknownKeyError(f"color_by={name!r} needs a viewer made by DatasetViewer.from_explorer")
+        raise UnknownKeyError(
+            f"color_by={name!r} names an array, but this viewer has no dataset; make it with "
+            "DatasetViewer.from_explorer(explorer), or pass labels by file id"
+        )
     group, _, array = name.rpartition("/")
     group = group or _group_of(array, source)
     labels = {file_id: _one_each(source.file_dataset(file_id, group)[array].values, name) for file_id in file_ids}
     if group != FACES and FACES in source.available_groups():
         _check_one_a_face(labels, name, group, source)
-    try:
-        table = source.get_descriptions(array)
-        names = dict(zip(table["id"].tolist(), table["name"].astype(str).tolist(), strict=True))
-    except (UnknownKeyError, DatasetNotFoundError):
-        names = {}  # an array of plain numbers: they are their own names
-    return labels, names
+    for table_name in (f"{group}/{array}", array):
+        try:
+            table = source.get_descriptions(table_name)
+        except (UnknownKeyError, DatasetNotFoundError):
+            continue
+        return labels, dict(zip(table["id"].tolist(), table["name"].astype(str).tolist(), strict=True))
+    return labels, {}  # an array of plain numbers, without names
 
 
 def _check_one_a_face(labels: Mapping[int, Sequence[Hashable]], name: str, group: str, source: LabelSource) -> None:
-    """Labels may have a group of their own; those of edges would colour faces at random."""
+    """Raise ValueError if labels of another group, such as edges, are not one per face."""
     for file_id, values in labels.items():
         n_faces = max(source.file_dataset(file_id, FACES).sizes.values(), default=0)
         if len(values) != n_faces:
             raise ValueError(
-                f"{name} cannot colour faces: the part {file_id} has {len(values)} of group {group!r}, "
-                f"but {n_faces} faces"
+                f"{name} cannot colour faces: the part {file_id} has {len(values)} rows of group {group!r}, "
+                f"but {n_faces} faces; choose an array of faces"
             )
 
 
 def _group_of(array: str, source: LabelSource) -> str:
     groups = [g for g in source.available_groups() if g != "file" and array in source.available_arrays(g)]
     if not groups:
-        raise UnknownKeyError(f"no group of the dataset with rows has an array {array!r}")
+        raise UnknownKeyError(
+            f"color_by={array!r}: no group with rows has such an array; available_arrays('faces') of the explorer "
+            "lists those of the faces"
+        )
     return FACES if FACES in groups else groups[0]

@@ -1,4 +1,4 @@
-"""Grids of previews as matplotlib figures, made without a display and without pyplot's global state."""
+"""Draw grids of previews as matplotlib figures, without a display and without pyplot's global state."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Image = npt.NDArray[np.uint8]
 TILE_INCHES = 2.0
 LABEL_SIZE = 8
 LABEL_CHARACTERS = 26
-"""Characters that fit under a tile of two inches."""
+"""The number of characters that fit under a tile of two inches."""
 MISSING_RGB: Rgb = (225, 228, 232)
 
 
 class PreviewFigure(Figure):
-    """A matplotlib figure that shows itself in a notebook even where pyplot was never imported."""
+    """A matplotlib figure that a notebook displays even if pyplot was never imported."""
 
     def _repr_png_(self) -> bytes:
         out = io.BytesIO()
@@ -48,7 +48,7 @@ class Tile:
 
 
 def load_picture(path: str | os.PathLike[str]) -> Image | None:
-    """A PNG as (H, W, 3) uint8, or None if it cannot be read (damaged pictures are shown as missing)."""
+    """Read a PNG as (H, W, 3) uint8; return None if it cannot be read (damaged pictures are shown as missing)."""
     try:
         pixels = matplotlib.image.imread(os.fspath(path), format="png")
     except (OSError, ValueError, SyntaxError):  # Pillow raises SyntaxError for a broken PNG
@@ -69,13 +69,13 @@ def draw_grid(
     missing_color: Rgb = MISSING_RGB,
     legend: Sequence[tuple[Rgb, str]] = (),
 ) -> PreviewFigure:
-    """A figure of tiles, row by row.
+    """Draw a figure of tiles, row by row.
 
     Parameters
     ----------
     tiles : in reading order
     columns : tiles per row; by default about as many as rows, five at most
-    figsize : width and height in inches; by default two inches a tile
+    figsize : width and height in inches; by default two inches per tile
     title : above the grid
     missing_color : fill of tiles without a picture
     legend : colour and text pairs, below the grid
@@ -101,7 +101,7 @@ def draw_grid(
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Save by the suffix (PNG by default), by temporary name and rename."""
+    """Save in the format of the suffix (PNG by default), under a temporary name that is renamed."""
     target = os.path.abspath(local_path(path))
     suffix = os.path.splitext(target)[1].lstrip(".").lower() or "png"
     os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -115,7 +115,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def shorten(text: str, length: int = LABEL_CHARACTERS) -> str:
-    """Cut the middle out of a long label: its beginning and its end identify it best."""
+    """Cut the middle out of a long label, whose beginning and end identify it best."""
     if len(text) <= length:
         return text
     tail = length // 2
@@ -160,7 +160,7 @@ def _draw_tile(axes: Any, tile: Tile, left: float, top: float, missing_color: Rg
     from matplotlib.patches import Rectangle
 
     if tile.picture is not None:
-        # Pictures that are not square keep their shape inside the tile.
+        # Pictures that are not square keep their aspect ratio inside the tile.
         height, width = tile.picture.shape[:2]
         side = max(height, width)
         x, y = left + (1 - width / side) / 2, top + (1 - height / side) / 2

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Rgb = tuple[int, int, int]
 NEUTRAL: Rgb = (190, 196, 204)
-"""The colour of what has no class."""
+"""The colour of faces without a class."""
 
 
 class ColorPalette:
@@ -19,7 +19,7 @@ class ColorPalette:
     Parameters
     ----------
     colors : label to (red, green, blue), 0 to 255
-    descriptions : label to what a legend says of it; the label's own text where absent
+    descriptions : label to its text in a legend; by default the label as text
 
     Examples
     --------
@@ -47,13 +47,14 @@ class ColorPalette:
         Parameters
         ----------
         labels : label to description, or labels alone; duplicates count once
-        cmap_name : a colour map's name; qualitative ones ("tab20") are taken in turn, others at equal distances
-        reserved_colors : labels that get these colours instead
+        cmap_name : a colour map's name; colours of qualitative ones ("tab20") are repeated in turn, those of others are
+            sampled at equal distances
+        reserved_colors : colours of labels that get no colour of the map
 
         Raises
         ------
         ValueError
-            If matplotlib knows no colour map of that name, or a colour is not three numbers from 0 to 255.
+            If matplotlib has no colour map of that name, or a colour is not three numbers from 0 to 255.
         """
         descriptions = {k: str(v) for k, v in labels.items()} if isinstance(labels, Mapping) else {}
         unique = list(dict.fromkeys(labels))
@@ -91,15 +92,15 @@ class ColorPalette:
         return np.array([self.get_color(label) for label in values], np.uint8).reshape(-1, 3)
 
     def items(self) -> ItemsView[Hashable, Rgb]:
-        """Labels and colours, in order."""
+        """Return the labels and colours, in order."""
         return self._colors.items()
 
     def keys(self) -> list[Hashable]:
-        """Labels, in order."""
+        """Return the labels, in order."""
         return list(self._colors)
 
     def values(self) -> list[Rgb]:
-        """Colours, in the labels' order."""
+        """Return the colours, in the labels' order."""
         return list(self._colors.values())
 
     def __getitem__(self, label: Hashable) -> Rgb:
@@ -123,12 +124,12 @@ def group_predictions_by_label(
     palette: ColorPalette,
     exclude_labels: Iterable[Hashable] = (),
 ) -> list[tuple[list[int], Rgb, str]]:
-    """Faces by predicted class, ready for `CADViewer.color_faces_by_groups`.
+    """Group faces by predicted class, for `CADViewer.color_faces_by_groups`.
 
     Parameters
     ----------
     predictions : one label per face, in face-index order
-    palette : gives order, colour and description; labels it does not know come last, in neutral
+    palette : order, colour and description of the labels; other labels come last, in the neutral colour
     exclude_labels : labels that are left out
 
     Returns
@@ -175,6 +176,6 @@ def _spread(cmap_name: str, count: int) -> list[Rgb]:
         ) from error
     if cmap.N < 256:
         shades = [cmap(i % cmap.N) for i in range(count)]
-    else:  # not to the very end: cyclic maps end on the colour they begin with
+    else:  # the last step is left out: cyclic maps end with the colour that they begin with
         shades = [cmap(i / max(count, 1)) for i in range(count)]
     return [checked_color([round(255 * c) for c in shade[:3]]) for shade in shades]

@@ -1,6 +1,6 @@
-"""A page that shows parts in 3D, complete in itself: script, meshes and colours are inside, nothing is loaded.
+"""A self-contained page that shows parts in 3D: script, meshes and colours are inside, nothing is loaded.
 
-Everything that comes from outside (file names, labels) enters the page as JSON and reaches the screen as text only.
+Untrusted text (file names, labels) enters the page as JSON and is shown as text only.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ for (const [color, text] of data.legend) {
 
 @dataclass(frozen=True, slots=True)
 class PagePart:
-    """One part of a page: `mesh` is binary glTF, or None and `missing` is the reason; colours and labels by face."""
+    """One part of a page: `mesh` is binary glTF, or None for the reason `missing`; colours and labels are per face."""
 
     label: str
     mesh: bytes | None
@@ -88,7 +88,7 @@ def part_page(
     legend: Sequence[tuple[Rgb, str]] = (),
     served: bool = False,
 ) -> str:
-    """Return the page's HTML. Size: four thirds of the meshes, plus 14 KB. A `served` page reports what is selected."""
+    """Return the page's HTML, of 14 KB and four thirds of the meshes. A `served` page reports the selected faces."""
     data = {
         "parts": [
             {
@@ -110,7 +110,7 @@ def part_page(
 
 
 def frame_page(page: str, *, width: int | str, height: int) -> str:
-    """An inline frame that holds the page: its script runs sandboxed, without the notebook's rights."""
+    """Return an inline frame that holds the page; its script runs sandboxed, without the notebook's rights."""
     style = f"border:0;width:{width}{'px' if isinstance(width, int) else ''};height:{height}px"
     return (
         f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(page, quote=True)}" '
@@ -119,11 +119,11 @@ def frame_page(page: str, *, width: int | str, height: int) -> str:
 
 
 def script_json(value: Any) -> str:
-    """Return JSON for a script element: no character of it can end the element or begin a comment."""
+    """Return JSON for a script element; escapes ensure that it cannot end the element or begin a comment."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def viewer_script() -> str:
-    """Return the text of dflow's WebGL viewer."""
+    """Return the source of dflow's WebGL viewer."""
     return importlib.resources.files("dflow.insights").joinpath("static/part_view.js").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Results of a similarity search, read from any of the forms that searches return."""
+"""Read results of similarity searches in any of the forms that searches return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small server on this machine for one part's view, to which the browser reports the clicked faces."""
+"""A local server for one part's view, to which the browser reports the clicked faces."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MAX_SELECTION_BYTES = 1_000_000
 
 
 class ViewServer:
-    """Serves one page and takes the selection from it, under a path that cannot be guessed.
+    """Serves one page under a path that cannot be guessed, and receives the selection from it.
 
     Runs in a thread of its own from construction to `close`.
 
     Parameters
     ----------
-    page : gives the page's HTML whenever it is asked for
+    page : returns the page's HTML; called for every request
     on_selection : called with the selected face indices, in the server's thread
     host, port : where to listen; None takes the first free port from 8000 to 8099
 
@@ -65,7 +65,10 @@ def _bind(host: str, ports: range, handler: type[BaseHTTPRequestHandler]) -> Thr
             return ThreadingHTTPServer((host, port), handler)
         except OSError as error:
             last = error
-    raise ServerError(f"no port from {ports.start} to {ports.stop - 1} is free at {host} ({last})") from last
+    raise ServerError(
+        f"no port from {ports.start} to {ports.stop - 1} is free at {host} ({last}); pass another port= to CADViewer, "
+        "or terminate() viewers that are no longer used"
+    ) from last
 
 
 def _handler(
@@ -104,6 +107,6 @@ def _handler(
             return faces if fits else None
 
         def log_message(self, format: str, *_arguments: Any) -> None:
-            """Log nothing: a server's log does not belong into a notebook's output."""
+            """Log nothing, since it would appear in a notebook's output."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""`DatasetViewer`: pictures and 3D views of a dataset's parts."""
+"""Show pictures and 3D views of a dataset's parts."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ QUERY_FRAME: Rgb = (214, 92, 24)
 class DatasetViewer:
     """Pictures and 3D views of parts by file id.
 
-    Reads files only when it shows them; a missing or damaged picture is shown as such. Works without a display. Keep
-    the explorer open while faces are coloured by an array of the dataset.
+    Reads files only when it shows them; a missing or damaged picture is shown as such. Works without a display. The
+    explorer must stay open while faces are coloured by an array of the dataset.
 
     Parameters
     ----------
     file_ids : the parts' file ids
-    png_paths, scs_paths : their pictures and meshes (binary glTF), None where there is none
+    png_paths, scs_paths : their pictures and meshes (binary glTF), None for a missing one
     file_names : their names in labels; by default their ids
-    reference_dir : where relative paths begin; by default the current folder
+    reference_dir : the folder that relative paths start from; by default the current one
     source : the opened `DatasetExplorer` whose arrays `color_by` names
 
     Raises
@@ -96,16 +96,16 @@ class DatasetViewer:
 
         Parameters
         ----------
-        file_ids : the parts to show, e.g. what `DatasetExplorer.get_file_list` gives
+        file_ids : the parts to show, e.g. the result of `DatasetExplorer.get_file_list`
         k : show the first `k` of them
         grid_cols : tiles per row
         figsize : width and height in inches
         show_labels, label_format : below each tile its "id", its file "name", or "both"
-        title : by default, how many of how many are shown when not all are
+        title : by default the numbers of shown and of all parts, if they differ
         missing_color : fill of parts without a picture; three numbers from 0 to 255, or from 0 to 1, or a name
-        save_path : also save the figure there, in the format of the suffix
-        color_by : an array with one value per face ("face_types"), or labels by file id; pictures are drawn from the
-            meshes. Many different numbers are shown as ranges
+        save_path : a file to save the figure to, in the format of the suffix
+        color_by : an array with one value per face ("face_types"), or labels by file id; pictures are then drawn from
+            the meshes. Many distinct numbers are shown as ranges
         palette : colours of the labels
 
         Returns
@@ -151,8 +151,8 @@ class DatasetViewer:
         ----------
         a, b : file ids
         titles : of the two rows
-        label_format : what stands below each picture
-        save_path : also save the picture there
+        label_format : the text below each picture: "id", "name" or "both"
+        save_path : a file to save the figure to
         """
         groups = [self._parts.entries(_first(_as_ids(ids), k)) for ids in (a, b)]
         single = all(len(group) == 1 for group in groups)
@@ -175,15 +175,14 @@ class DatasetViewer:
         grid_cols: int | None = None,
         save_path: str | os.PathLike[str] | None = None,
     ) -> PreviewFigure:
-        """Draw the results of a similarity search, best first, with their scores; the query stands first in a frame.
-
-        `hits` are file ids, (id, score) pairs, dictionaries with ``id`` and ``score``, or objects with such attributes.
-        `query_file` is a file id of the dataset or the path of a picture.
+        """Draw the results of a similarity search in their order, with their scores; the query comes first, framed.
 
         Parameters
         ----------
-        grid_cols : pictures per row; as many as fit by default
-        save_path : also save the picture there
+        hits : file ids, (id, score) pairs, dictionaries with ``id`` and ``score``, or objects with such attributes
+        query_file : a file id of the dataset or the path of a picture
+        grid_cols : pictures per row; by default about as many as rows, five at most
+        save_path : a file to save the figure to
         """
         tiles = [] if query_file is None else [self._query_tile(query_file)]
         tiles += [self._result_tile(result) for result in read_results(hits)]
@@ -215,7 +214,7 @@ class DatasetViewer:
         display_mode : "inline" shows them in a notebook ("sidecar" means the same here), "none" shows nothing
         width, height : of each part, in pixels
         color_by, palette : as for `show_preview_as_image`
-        save_path : also save all of them as one page, which needs no server and no network
+        save_path : a file to save all of them to, as one page that needs no server and no network
         """
         if display_mode not in get_args(DisplayMode):
             raise ValueError(f"display_mode={display_mode!r}; expected one of {', '.join(get_args(DisplayMode))}")
@@ -259,18 +258,18 @@ class DatasetViewer:
         }
 
     def get_available_file_ids(self) -> list[int]:
-        """Return the ids of the parts whose picture exists, in the order given."""
+        """Return the ids of the parts whose picture exists, in their order."""
         return self.filter_by_availability(self._parts.file_ids, require_png=True)
 
     def filter_by_availability(
         self, file_ids: Iterable[int] | int, require_png: bool = True, require_3d: bool = False
     ) -> list[int]:
-        """Return those ids whose picture, whose mesh, or both exist.
+        """Return the ids of the parts whose required files exist.
 
         Parameters
         ----------
-        file_ids : those to check
-        require_png, require_3d : what must exist
+        file_ids : the parts to check
+        require_png, require_3d : whether the picture, and the mesh, must exist
         """
         return self._parts.select(
             _as_ids(file_ids),
@@ -301,7 +300,7 @@ class DatasetViewer:
         )
         print(f"3D meshes {found['3d_available']:>9,} of {found['total_files']:,} parts ({found['3d_percent']:.1f} %)")
 
-    # Inside
+    # Internals
 
     def _coloring(
         self, file_ids: Sequence[int], color_by: str | Mapping[int, Labels] | None, palette: ColorPalette | None
@@ -364,6 +363,6 @@ def _colored_tile(entry: PartEntry, coloring: FaceColoring, label: str) -> Tile:
 
 def _rgb(color: Sequence[float] | str) -> Rgb:
     values: Sequence[float] = color if not isinstance(color, str) else to_rgb(color)
-    if len(values) == 3 and max(values) <= 1.0:  # matplotlib's way
+    if len(values) == 3 and max(values) <= 1.0:  # as matplotlib states colours
         values = [255 * c for c in values]
     return checked_color([round(c) for c in values])

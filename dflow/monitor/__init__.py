@@ -1,4 +1,4 @@
-"""Watching a flow: events, their counters, the page on the Dask dashboard.
+"""Monitor running flows: events, their counters, the page on the Dask dashboard.
 
-``events`` and ``counters`` are pure; ``plugin``, ``routes``, ``page`` and ``preload`` live in the scheduler's process.
+``events`` and ``counters`` are pure; ``plugin``, ``routes``, ``page`` and ``preload`` run in the scheduler's process.
 """

@@ -1,4 +1,4 @@
-"""Counting a flow's events: events in, one snapshot out. Pure, bounded in memory, and without a clock of its own."""
+"""Count a flow's events: events in, one snapshot out. Pure, bounded in memory; the caller passes the time."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RATE_WINDOW_SECONDS = 30.0
-"""Files per second are counted over this long."""
+"""The period over which files per second are counted."""
 
 KEPT_RUNS = 20
-"""Finished runs that stay visible."""
+"""The number of finished runs that are kept."""
 
 SLOWEST_SHOWN = 10
 
 
 @dataclass(slots=True)
 class TaskCounts:
-    """One task's items in one run; `started` is when its first event came, by the counting side's clock.
+    """One task's items in one run; `started` is the time of its first event, by the scheduler's clock.
 
-    `recent` are the times of the latest events with the items that each brought, `n_recent` these items together.
+    `recent` holds the times of the latest events and the number of items that each added, `n_recent` their sum.
     """
 
     started: float
@@ -42,11 +42,11 @@ class TaskCounts:
 
     @property
     def waiting(self) -> int:
-        """Items to come; files that an earlier task of a chain failed or skipped never do."""
+        """Items still to come; 0 after the end, when files that an earlier task failed or skipped never came."""
         return 0 if self.finished else max(self.total - self.done, 0)
 
-    def take(self, state: Mapping[str, Any], now: float) -> None:
-        """Take over a `TaskState`; a task that has begun anew counts from nothing."""
+    def update(self, state: Mapping[str, Any], now: float) -> None:
+        """Apply a `TaskState`; a task that was started again counts from 0."""
         if int(state["succeeded"]) + int(state["skipped"]) + int(state["failed"]) < self.done:
             self.started, self.succeeded, self.skipped, self.failed, self.reused = now, 0, 0, 0, 0
             self.recent.clear()
@@ -60,7 +60,7 @@ class TaskCounts:
         self.n_recent += self.recent[-1][1]
 
     def rate(self, now: float) -> float:
-        """Items that needed work and ended in the last `RATE_WINDOW_SECONDS`, per second."""
+        """Return the items per second that ended in the last `RATE_WINDOW_SECONDS`, without reused ones."""
         horizon = now - RATE_WINDOW_SECONDS
         while self.recent and self.recent[0][0] < horizon:
             self.n_recent -= self.recent.popleft()[1]
@@ -84,38 +84,38 @@ class RunCounts:
         return [task for task in self.tasks.values() if task.unit == "files"]
 
     def bytes_of(self, unit: str) -> int:
-        """Bytes that the tasks counting `unit` have written."""
+        """Return the bytes written by the tasks that count `unit`."""
         return sum(task.bytes for task in self.tasks.values() if task.unit == unit)
 
     @property
     def files(self) -> tuple[int, int]:
-        """Files that are through, and files in all: in a chain a file counts when its last task is done with it."""
+        """Finished files, and all files: a file of a chain is finished when its last task is."""
         tasks = self.file_tasks
         if not tasks:
             return 0, 0
         total = max(max(task.total, task.done) for task in tasks)
-        through = tasks[-1].succeeded + sum(task.skipped + task.failed for task in tasks)
-        return min(through, total), total
+        finished = tasks[-1].succeeded + sum(task.skipped + task.failed for task in tasks)
+        return min(finished, total), total
 
     def files_per_second(self, now: float) -> float:
-        """The rate of the tasks that are at work; 0 when none is."""
+        """Return the highest rate of the unfinished tasks; 0 without one."""
         return max((task.rate(now) for task in self.file_tasks if not task.finished), default=0.0)
 
     def seconds_left(self, now: float) -> float | None:
-        """Waiting files over the present rate, None while there is none."""
+        """Return the waiting files divided by the present rate; None while that is 0."""
         rate = self.files_per_second(now)
         left = max((task.waiting for task in self.file_tasks), default=0)
         return left / rate if rate > 0 and self.status == "running" else None
 
 
 class FlowCounters:
-    """Counts of the latest runs. Not thread-safe: one event loop feeds and reads it."""
+    """The counts of the latest runs. Not thread-safe: one event loop writes and reads them."""
 
     def __init__(self) -> None:
         self.runs: OrderedDict[str, RunCounts] = OrderedDict()
 
     def apply(self, event: Mapping[str, Any], now: float) -> None:
-        """Count one event at time `now` (seconds, monotonic). Unknown and foreign events are left alone."""
+        """Count one event at time `now` (seconds, monotonic); ignore unknown events."""
         run_id, kind = event.get("run"), event.get("event")
         handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
         if not isinstance(run_id, str) or handler is None:
@@ -123,35 +123,35 @@ class FlowCounters:
         run = self.runs.get(run_id)
         if run is None:
             run = self.runs[run_id] = RunCounts(run_id, "", now)
-            self._forget()
+            self._drop_old_runs()
         handler(run, event, now)
 
-    def _forget(self) -> None:
+    def _drop_old_runs(self) -> None:
         over = [r for r in self.runs.values() if r.status != "running"][: max(len(self.runs) - KEPT_RUNS, 0)]
         for run in over:
             del self.runs[run.run]
 
     @property
     def latest(self) -> RunCounts | None:
-        """The run that started last among those that are going, or among all where none is."""
+        """The running run that started last; without one, the run that started last."""
         runs = list(self.runs.values())
         return next((run for run in reversed(runs) if run.status == "running"), runs[-1] if runs else None)
 
     def snapshot(self, now: float, in_flight: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        """Everything as JSON-ready values: ``{"runs": [...]}``, the latest run last.
+        """Return all runs as JSON-ready values: ``{"runs": [...]}``, the latest run last.
 
         `in_flight` are the workers' files: keys of `dflow.monitor.events.InFlight`, and ``host`` and ``worker``.
         """
-        flying: dict[str, list[Mapping[str, Any]]] = {}
-        for each in in_flight:
-            flying.setdefault(str(each["run"]), []).append(each)
-        return {"runs": [run_snapshot(run, now, flying.get(run.run, ())) for run in self.runs.values()]}
+        by_run: dict[str, list[Mapping[str, Any]]] = {}
+        for file in in_flight:
+            by_run.setdefault(str(file["run"]), []).append(file)
+        return {"runs": [run_snapshot(run, now, by_run.get(run.run, ())) for run in self.runs.values()]}
 
 
 def run_snapshot(run: RunCounts, now: float, in_flight: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """One run as JSON-ready values."""
+    """Return one run as JSON-ready values."""
     left = run.seconds_left(now)
-    flying = sorted(in_flight, key=lambda f: -f["seconds"]) if run.status == "running" else []
+    files = sorted(in_flight, key=lambda f: -f["seconds"]) if run.status == "running" else []
     done, total = run.files
     return {
         "run": run.run,
@@ -161,15 +161,15 @@ def run_snapshot(run: RunCounts, now: float, in_flight: Iterable[Mapping[str, An
         "files": total,
         "files_done": done,
         "tasks": {name: _task_snapshot(counts) for name, counts in run.tasks.items()},
-        "failures": dict(sorted(run.failures.items(), key=lambda each: -each[1])),
+        "failures": dict(sorted(run.failures.items(), key=lambda failure: -failure[1])),
         "files_per_second": round(run.files_per_second(now), 3),
         "seconds_left": None if left is None else round(left, 1),
         "shards_written": sum(task.succeeded for task in run.tasks.values() if task.unit == "shards"),
         "bytes_encoded": run.bytes_of("files"),
         "bytes_merged": run.bytes_of("shards"),
-        "n_in_flight": len(flying),
+        "n_in_flight": len(files),
         "in_flight": [
-            {key: each[key] for key in ("task", "file", "host", "worker", "seconds")} for each in flying[:SLOWEST_SHOWN]
+            {key: file[key] for key in ("task", "file", "host", "worker", "seconds")} for file in files[:SLOWEST_SHOWN]
         ],
     }
 
@@ -198,7 +198,7 @@ def _on_run(run: RunCounts, event: Mapping[str, Any], now: float) -> None:
 def _on_progress(run: RunCounts, event: Mapping[str, Any], now: float) -> None:
     for state in event["tasks"]:
         name = str(state["task"])
-        run.tasks.setdefault(name, TaskCounts(now)).take(state, now)
+        run.tasks.setdefault(name, TaskCounts(now)).update(state, now)
     run.failures = {str(kind): int(n) for kind, n in event["failures"].items()}
 
 

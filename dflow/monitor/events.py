@@ -1,7 +1,7 @@
 """The events of a running flow: small dictionaries on Dask's event topic ``dflow``.
 
-The client sends them, at most one a second for each run; the scheduler plugin counts them. Which files are being worked
-on comes another way, with the workers' heartbeats (`InFlight`), and costs no message of its own.
+The client sends at most one per second and run; the scheduler plugin counts them. The files that workers process come
+with the workers' heartbeats (`InFlight`), without further messages.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 TOPIC = "dflow"
-"""The event topic; `client.get_events(TOPIC)` shows the latest thousand."""
+"""The event topic; `client.get_events(TOPIC)` returns the latest thousand."""
 
 METRIC = "dflow"
 """The key under which a worker's heartbeat carries a `WorkerMetric`."""
@@ -19,10 +19,10 @@ Event = dict[str, Any]
 
 
 class TaskState(TypedDict):
-    """One task so far in a run: absolute counts, so that a lost message does no harm.
+    """A task's counts so far in a run: absolute numbers, so that a lost message has no effect.
 
     `unit` is what is counted ("files", "shards", "sources", "calls"); `total` is None while unknown; `bytes` are
-    those written (samples, or shards); `seconds` is the task's wall time; `finished`: nothing more comes.
+    those written (samples, or shards); `seconds` is the task's wall time; `finished` means that no more items come.
     """
 
     task: str
@@ -38,7 +38,7 @@ class TaskState(TypedDict):
 
 
 class InFlight(TypedDict):
-    """A file that a worker has been at for `seconds`."""
+    """A file that a worker has processed for `seconds` so far."""
 
     run: str
     task: str
@@ -47,7 +47,7 @@ class InFlight(TypedDict):
 
 
 class WorkerMetric(TypedDict):
-    """What a worker adds to its heartbeat: host name, resident bytes of its children, the files that take longer."""
+    """What a worker adds to its heartbeat: host name, resident bytes of its children, files in flight."""
 
     host: str
     child_bytes: int
@@ -55,18 +55,18 @@ class WorkerMetric(TypedDict):
 
 
 def run_started(run: str, flow: str) -> Event:
-    """A run began; `run` is its id, unique on the scheduler."""
+    """Return the event of a run's start; `run` is its id, unique on the scheduler."""
     return {"event": "run", "run": run, "flow": flow}
 
 
 def progress_made(run: str, tasks: Sequence[TaskState], failures: Mapping[str, int] | None = None) -> Event:
-    """The tasks of which something is new, and all failures of the run so far by kind."""
+    """Return the event of progress: the tasks whose counts changed, and all failures of the run so far by kind."""
     return {"event": "progress", "run": run, "tasks": list(tasks), "failures": dict(failures or {})}
 
 
 def run_ended(
     run: str, status: str, tasks: Sequence[TaskState] = (), failures: Mapping[str, int] | None = None
 ) -> Event:
-    """The run is over: "finished", "failed" or "cancelled"; with the last progress of its tasks."""
+    """Return the event of a run's end, "finished", "failed" or "cancelled", with the last progress of its tasks."""
     ended: Event = {"event": "end", "run": run, "status": status}
     return {**progress_made(run, tasks, failures), **ended} if tasks else ended

@@ -1,5 +1,5 @@
-// Keeps the page up to date: run once, when the document is there. Arguments, from page.py: the sources, the figures whose
-// ranges follow the names, and the time between two questions.
+// Updates the page; runs once, when the document is ready. Arguments, from page.py: the sources, the figures whose
+// ranges follow the names, and the time between two requests.
 const shown = {run: null, in_flight: [], workers: [], n_workers: 0}
 const MB = 1024 * 1024
 const GIVE_UP_MILLISECONDS = 10000
@@ -42,7 +42,7 @@ function setData(source, data) {
 function setTable(source, data) {
   if (!same(source.data, data)) {
     source.data = Object.fromEntries(Object.keys(data).map((name) => [name, []]))
-    source.data = data // after none: a table with as many rows as before keeps showing the old ones
+    source.data = data // after an empty one: a table with as many rows as before would not be redrawn
   }
 }
 function setNames(figure, names) {
@@ -68,32 +68,32 @@ const draw = {
   },
 }
 
-function take(news) {
-  Object.assign(shown, news)
-  for (const name of Object.keys(news))
+function apply(changes) {
+  Object.assign(shown, changes)
+  for (const name of Object.keys(changes))
     draw[name]?.()
   const text = headlineOf(shown.run, shown.n_workers)
   if (headline.text !== text)
     headline.text = text
 }
 
-// One question at a time, and none while nobody looks.
+// One request at a time, and none while the page is hidden.
 const address = new URL("dflow/live", window.location.href)
 address.protocol = address.protocol.replace("http", "ws")
 let socket = null
-let asked = null // when the question was put that waits for its answer
+let requested = null // the time of the request that waits for its reply
 
-function ask() {
-  asked = Date.now()
+function request() {
+  requested = Date.now()
   socket.send("")
 }
 function connect() {
-  asked = null
+  requested = null
   socket = new WebSocket(address)
-  socket.onopen = ask
+  socket.onopen = request
   socket.onmessage = (message) => {
-    asked = null
-    take(JSON.parse(message.data))
+    requested = null
+    apply(JSON.parse(message.data))
   }
 }
 function update() {
@@ -101,9 +101,9 @@ function update() {
     return
   if (socket == null || socket.readyState === WebSocket.CLOSED)
     connect()
-  else if (socket.readyState === WebSocket.OPEN && asked == null)
-    ask()
-  else if (asked != null && Date.now() - asked > GIVE_UP_MILLISECONDS)
+  else if (socket.readyState === WebSocket.OPEN && requested == null)
+    request()
+  else if (requested != null && Date.now() - requested > GIVE_UP_MILLISECONDS)
     socket.close()
 }
 setInterval(update, update_milliseconds)

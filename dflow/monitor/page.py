@@ -1,9 +1,9 @@
 """The page ``/dflow`` on the Dask dashboard: progress, failures, files in flight and memory, updated every second.
 
-The browser reads ``dflow/live`` itself over one WebSocket and fills the page (``page.js``), so that a page that is open
-costs the scheduler one small question a second, and one that is closed or hidden nothing. The address is relative: the
-page works behind a proxy, and as one of the ``/individual-…`` plots. Names are untrusted text: they stand in table
-cells, which Bokeh renders as text, or are escaped.
+The browser reads ``dflow/live`` over one WebSocket and fills the page (``page.js``): an open page costs the scheduler
+one small request per second, a closed or hidden one nothing. The address is relative, so that the page works behind a
+proxy, and as one of the ``/individual-…`` plots. Names are untrusted text: they are shown in table cells, which Bokeh
+renders as text, or are escaped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 PATHS = ("/dflow", "/individual-dflow")
-"""Beside the built-in pages, and among the plots that the JupyterLab extension offers."""
+"""The page beside the built-in ones, and the same among the plots of the JupyterLab extension."""
 
 UPDATE_MILLISECONDS = 1000
 COLORS = {"succeeded": "#2a9d8f", "skipped": "#e9c46a", "failed": "#d1495b", "waiting": "#d9dee4"}
@@ -75,7 +75,7 @@ def _progress_figure(tasks: Any) -> Any:
 
 
 def _legend() -> Any:
-    """The states' colours; a figure's own legend stays without them when its source was empty at first."""
+    """Return a legend of the states' colours; a figure's own legend lacks them if its source was empty at first."""
     swatch = '<span style="color: {}">&#9632;</span>&nbsp;{}'
     return Div(text="&emsp;".join(swatch.format(color, state) for state, color in COLORS.items()))
 

@@ -1,8 +1,8 @@
-"""The scheduler's side of monitoring: counts events, serves ``/dflow``, ``/dflow.json`` and, where possible, gauges.
+"""The scheduler plugin of the monitor: counts events and serves ``/dflow``, ``/dflow.json`` and gauges.
 
-Works on a scheduler that is starting (``--preload dflow.monitor.preload``) and on one that has run for days
-(`Client.register_plugin`): the page is a Bokeh application that is added to the scheduler's HTTP application. Those
-parts of distributed are not promised to stay; where they are missing, counting goes on and the page is left out.
+Works on a scheduler that is starting (``--preload dflow.monitor.preload``) and on a running one
+(`Client.register_plugin`): the page is a Bokeh application that is added to the scheduler's HTTP application. These
+parts of distributed are not a public interface; where they are missing, events are counted and there is no page.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ LOGGER = logging.getLogger(__name__)
 
 PLUGIN_NAME = "dflow-monitor"
 WORKERS_SHOWN = 40
-"""Workers on the page: those with most memory."""
+"""The number of workers on the page: those that use most memory."""
 
 _NO_METRIC: WorkerMetric = {"host": "", "child_bytes": 0, "in_flight": []}
-"""Of a worker that has not done anything for dflow yet."""
+"""The metric of a worker that has not run a dflow task yet."""
 
 
 class DflowMonitor(SchedulerPlugin):
-    """Counts the events of all flows on this scheduler; one for each scheduler, however many flows register it."""
+    """Counts the events of all flows on a scheduler; a scheduler has one, also if several flows register it."""
 
     name = PLUGIN_NAME
     idempotent = True
@@ -49,19 +49,19 @@ class DflowMonitor(SchedulerPlugin):
 
     def snapshot(self) -> dict[str, Any]:
         """Return the content of ``/dflow.json``; takes some microseconds per worker and per run."""
-        workers, in_flight = self._ask_workers()
+        workers, in_flight = self._read_heartbeats()
         return {**self.counters.snapshot(time.monotonic(), in_flight), "workers": workers}
 
     def page_parts(self) -> dict[str, Any]:
-        """What the page shows, in parts that change each at its own pace: of one run, and of workers whole megabytes.
+        """Return the content of the page, in parts that change independently: one run, and workers in whole megabytes.
 
-        Costs some microseconds a worker.
+        Takes some microseconds per worker.
         """
-        workers, in_flight = self._ask_workers()
+        workers, in_flight = self._read_heartbeats()
         latest = self.counters.latest
         run = None
         if latest is not None:
-            run = run_snapshot(latest, time.monotonic(), [each for each in in_flight if each["run"] == latest.run])
+            run = run_snapshot(latest, time.monotonic(), [file for file in in_flight if file["run"] == latest.run])
             del run["seconds"]
         return {
             "in_flight": run.pop("in_flight") if run is not None else [],
@@ -70,8 +70,8 @@ class DflowMonitor(SchedulerPlugin):
             "workers": [_bar(worker) for worker in nlargest(WORKERS_SHOWN, workers, key=_resident)],
         }
 
-    def _ask_workers(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The workers and the files in flight, by the workers' last heartbeats."""
+    def _read_heartbeats(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the workers and the files in flight, from the workers' last heartbeats."""
         workers, in_flight = [], []
         now = time.time()
         for address, state in self.scheduler.workers.items():
@@ -86,10 +86,10 @@ class DflowMonitor(SchedulerPlugin):
                     "child_bytes": int(metric["child_bytes"]),
                 }
             )
-            since = max(now - state.last_seen, 0.0)
-            for flying in metric["in_flight"]:
-                seconds = round(flying["seconds"] + since, 1)
-                in_flight.append({**flying, "seconds": seconds, "host": host, "worker": address})
+            age = max(now - state.last_seen, 0.0)
+            for file in metric["in_flight"]:
+                seconds = round(file["seconds"] + age, 1)
+                in_flight.append({**file, "seconds": seconds, "host": host, "worker": address})
         return workers, in_flight
 
 
@@ -98,14 +98,14 @@ def _resident(worker: Mapping[str, Any]) -> int:
 
 
 def _bar(worker: Mapping[str, Any]) -> dict[str, Any]:
-    """A worker as the page draws it."""
+    """Return a worker's bar on the page."""
     port = str(worker["worker"]).rpartition(":")[2]
     own, child = (round(worker[name] / 2**20) for name in ("bytes", "child_bytes"))
     return {"worker": f"{worker['host']}:{port}", "own": own, "child": child}
 
 
 def add_pages(scheduler: Any, monitor: DflowMonitor) -> bool:
-    """Serve the monitor's numbers and pages from the scheduler; False where its dashboard is off: then no pages."""
+    """Serve the monitor's numbers and pages from the scheduler; return False if it has no dashboard for the pages."""
     application = getattr(scheduler, "http_application", None)
     if application is None:
         return False
@@ -118,9 +118,9 @@ def add_pages(scheduler: Any, monitor: DflowMonitor) -> bool:
         if dashboard is None:
             LOGGER.info("the scheduler has no dashboard: no /dflow page")
             return False
-        if "/dflow" not in dashboard.app_paths:  # the preload puts it there before the dashboard is built
+        if "/dflow" not in dashboard.app_paths:  # the preload adds it before the dashboard is built
             _add_bokeh_pages(scheduler, application, prefix)
-    except (ImportError, AttributeError, TypeError) as error:  # distributed's insides have changed
+    except (ImportError, AttributeError, TypeError) as error:  # a version of distributed with other internals
         LOGGER.warning("no /dflow page on this scheduler: %s", error)
         return False
     return True
@@ -138,5 +138,5 @@ def _add_bokeh_pages(scheduler: Any, application: Any, prefix: str) -> None:
 
 
 def as_json(monitor: DflowMonitor) -> str:
-    """The snapshot as JSON text."""
+    """Return the snapshot as JSON text."""
     return json.dumps(monitor.snapshot(), allow_nan=False)

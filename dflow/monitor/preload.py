@@ -1,7 +1,7 @@
-"""For schedulers that are started by hand: ``dask scheduler --preload dflow.monitor.preload``.
+"""Monitor flows on schedulers that are started by hand: ``dask scheduler --preload dflow.monitor.preload``.
 
-Adds the flow page to the dashboard before it is built, so that it stands beside the built-in pages, and as
-``/individual-dflow`` among the plots that the JupyterLab extension lists. Schedulers that dflow starts have it, too.
+Adds the flow page to the dashboard before it is built: beside the built-in pages, and as ``/individual-dflow`` among
+the plots that the JupyterLab extension lists. Schedulers that dflow starts have it, too.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dflow.monitor.plugin import DflowMonitor
 
 
 def offer_pages() -> None:
-    """Put the flow page on the dashboards that this process builds from now on."""
+    """Add the flow page to the dashboards that this process builds from now on."""
     try:
         from distributed.dashboard.scheduler import applications
 
         from dflow.monitor.page import PATHS, flow_document
-    except ImportError:  # no Bokeh, no dashboard: counting still works
+    except ImportError:  # without Bokeh there is no dashboard; events are counted
         return
     applications.update(dict.fromkeys(PATHS, flow_document))
 
@@ -26,5 +26,5 @@ offer_pages()
 
 
 async def dask_setup(scheduler: Any) -> None:
-    """Dask calls this in the new scheduler's process."""
+    """Register the monitor; Dask calls this in the new scheduler's process."""
     await scheduler.register_scheduler_plugin(DflowMonitor(), idempotent=True)

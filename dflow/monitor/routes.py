@@ -15,7 +15,7 @@ from dflow.monitor.plugin import DflowMonitor, as_json
 
 
 class SnapshotHandler(web.RequestHandler):
-    """The numbers of the page, as JSON."""
+    """Serves the numbers of the page as JSON."""
 
     def initialize(self, monitor: DflowMonitor) -> None:
         self.monitor = monitor
@@ -27,9 +27,9 @@ class SnapshotHandler(web.RequestHandler):
 
 
 class LiveHandler(websocket.WebSocketHandler):
-    """Answers the page of one browser tab: each message of the page is a question, the answer what has changed since.
+    """Serves one browser tab: each message of the page is a request, the reply holds what changed since the last one.
 
-    A message costs the scheduler a third of a request for ``/dflow.json``, and a hidden page sends none.
+    A message costs the scheduler a third of a request for ``/dflow.json``; a hidden page sends none.
     """
 
     def initialize(self, monitor: DflowMonitor) -> None:
@@ -37,7 +37,7 @@ class LiveHandler(websocket.WebSocketHandler):
         self.shown: dict[str, Any] = {}
 
     def check_origin(self, origin: str) -> bool:
-        """As for the dashboard's own pages."""
+        """Accept the origins that the dashboard's own pages accept."""
         from bokeh.server.util import check_allowlist, create_hosts_allowlist
 
         allowed = dask.config.get("distributed.scheduler.dashboard.bokeh-application.allow_websocket_origin")
@@ -46,14 +46,14 @@ class LiveHandler(websocket.WebSocketHandler):
 
     def on_message(self, message: str | bytes) -> None:
         parts = self.monitor.page_parts()
-        news = {name: part for name, part in parts.items() if name not in self.shown or self.shown[name] != part}
+        changes = {name: part for name, part in parts.items() if name not in self.shown or self.shown[name] != part}
         self.shown = parts
-        sent = self.write_message(json.dumps(news, allow_nan=False))
-        sent.add_done_callback(lambda done: done.exception())  # that of a tab closed meanwhile is expected
+        sent = self.write_message(json.dumps(changes, allow_nan=False))
+        sent.add_done_callback(lambda done: done.exception())  # an error is expected if the tab was closed meanwhile
 
 
 class MetricsHandler(web.RequestHandler):
-    """The same as Prometheus gauges; only where prometheus_client is installed."""
+    """Serves the numbers as Prometheus gauges, if prometheus_client is installed."""
 
     def initialize(self, monitor: DflowMonitor) -> None:
         self.monitor = monitor
@@ -62,17 +62,17 @@ class MetricsHandler(web.RequestHandler):
         import prometheus_client
 
         registry = prometheus_client.CollectorRegistry()
-        known: dict[str, Any] = {}
+        by_name: dict[str, Any] = {}
         for name, text, labels, value in gauges(self.monitor.snapshot()):
-            if name not in known:
-                known[name] = prometheus_client.Gauge(name, text, list(labels), registry=registry)
-            known[name].labels(**labels).set(value)
+            if name not in by_name:
+                by_name[name] = prometheus_client.Gauge(name, text, list(labels), registry=registry)
+            by_name[name].labels(**labels).set(value)
         self.set_header("Content-Type", prometheus_client.CONTENT_TYPE_LATEST)
         self.write(prometheus_client.generate_latest(registry))
 
 
 def gauges(snapshot: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str], float]]:
-    """(name, help, labels, value) of every gauge, for the runs that are still going."""
+    """Yield (name, help, labels, value) of every gauge, for the runs that have not ended."""
     for run in snapshot["runs"]:
         if run["status"] != "running":
             continue
@@ -96,7 +96,7 @@ def gauges(snapshot: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str],
 def routes(
     monitor: DflowMonitor, prefix: str = ""
 ) -> list[tuple[str, type[web.RequestHandler], dict[str, DflowMonitor]]]:
-    """Handlers for the scheduler's HTTP application, whose pages stand below `prefix`."""
+    """Return the handlers for the scheduler's HTTP application, whose pages lie below `prefix`."""
     below = re.escape(prefix)
     found: list[tuple[str, type[web.RequestHandler], dict[str, DflowMonitor]]] = [
         (rf"{below}/dflow\.json", SnapshotHandler, {"monitor": monitor}),

@@ -1,4 +1,4 @@
-"""What the arrays are: the schema model, its public dictionary, the builder, the standard arrays, metadata routing."""
+"""Declarations of arrays and metadata: schema, builder, JSON form, standard arrays, routing of metadata."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         Schema,
     )
     from dflow.schema.routing import route
-    from dflow.schema.standard import (
+    from dflow.schema.standard_arrays import (
         references,
         resolve_array,
         resolve_group,
@@ -68,16 +68,16 @@ else:
             "fit_array": "dflow.schema.checks",
             "merge_schemas": "dflow.schema.combine",
             "parse_schema": "dflow.schema.document",
-            "references": "dflow.schema.standard",
-            "resolve_array": "dflow.schema.standard",
-            "resolve_group": "dflow.schema.standard",
+            "references": "dflow.schema.standard_arrays",
+            "resolve_array": "dflow.schema.standard_arrays",
+            "resolve_group": "dflow.schema.standard_arrays",
             "route": "dflow.schema.routing",
-            "row_dimension": "dflow.schema.standard",
+            "row_dimension": "dflow.schema.standard_arrays",
             "schema_to_dict": "dflow.schema.document",
-            "standard_array": "dflow.schema.standard",
-            "standard_group": "dflow.schema.standard",
-            "standard_groups": "dflow.schema.standard",
-            "value_nan_policy": "dflow.schema.standard",
+            "standard_array": "dflow.schema.standard_arrays",
+            "standard_group": "dflow.schema.standard_arrays",
+            "standard_groups": "dflow.schema.standard_arrays",
+            "value_nan_policy": "dflow.schema.standard_arrays",
         },
     )
 

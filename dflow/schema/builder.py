@@ -1,4 +1,4 @@
-"""`SchemaBuilder`: a schema, built call by call, with HOOPS AI's and the quick reference's argument names."""
+"""`SchemaBuilder` builds a schema call by call; its argument names are HOOPS AI's and its quick reference's."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from dflow.schema.templates import template
 
 
 class SchemaBuilder:
-    """Declares groups of arrays and metadata fields, and builds the schema dictionary that storages take.
+    """Declares groups of arrays and metadata fields, and builds the schema dictionary for storages and flows.
 
     Parameters
     ----------
-    domain : what the data is about, e.g. "machining"
+    domain : subject of the data, e.g. "machining"
     version : of the schema
     description : a sentence
 
@@ -58,27 +58,27 @@ class SchemaBuilder:
         *,
         base_dimension: str | None = None,
     ) -> Group:
-        """Declare a group of arrays that share their rows; `base_dimension` is the quick reference's word.
+        """Declare a group of arrays that share their rows.
 
         Parameters
         ----------
         name : of the group
-        primary_dimension : the dimension of its rows, e.g. ``face``
+        primary_dimension, base_dimension : the dimension of its rows, e.g. ``face``; give one of the two
         description : a sentence
         special_processing : "matrix_flattening", "nested_edges" or None
 
         Raises
         ------
         SchemaError
-            If the group is there already, or has no or two row dimensions.
+            If the group is declared already, or has no or two row dimensions.
         """
         if name in self._groups:
             raise SchemaError(f"group {name!r} is declared already; remove_group({name!r}) first")
         if primary_dimension and base_dimension and primary_dimension != base_dimension:
-            raise SchemaError(f"group {name!r}: primary_dimension and base_dimension are both given and differ")
+            raise SchemaError(f"group {name!r}: primary_dimension and base_dimension differ; give one of them")
         dimension = primary_dimension or base_dimension
         if not dimension:
-            raise SchemaError(f"group {name!r} has no primary_dimension")
+            raise SchemaError(f"group {name!r} has no primary_dimension; name the dimension of its rows, e.g. 'face'")
         self._groups[name] = group = Group(name, dimension, description, special_processing)
         return group
 
@@ -92,7 +92,7 @@ class SchemaBuilder:
         return self._groups.get(name)
 
     def remove_group(self, name: str) -> bool:
-        """Take a group back; False where there is none.
+        """Remove a group; False where there is none.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class SchemaBuilder:
         nan_policy: NanPolicy | None = None,
         **validation_rules: Any,
     ) -> SchemaBuilder:
-        """Declare a number (or text) per sample: a column of the infoset and an array on dimension ``file``.
+        """Declare a number or text per sample: a column of the infoset and an array on dimension ``file``.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class SchemaBuilder:
         dtype : one of `dflow.schema.DTYPES`
         description : a sentence, with the unit
         required : whether a sample without it is an error
-        nan_policy : what happens to NaN and inf, as in arrays; in the dataset NaN is also what samples without it have
+        nan_policy : "raise", "warn" or "allow" NaN and inf; in the dataset, samples without the field have NaN too
         **validation_rules : as in `Group.create_array`
         """
         document = {
@@ -151,6 +151,8 @@ class SchemaBuilder:
         name : of the field
         dtype : of its codes, or ``str``
         description : a sentence
+        values : the codes, all of `dtype`
+        labels : their names, as many as `values`
         required : whether a sample without it is an error
         **validation_rules : as in `Group.create_array`
         """
@@ -166,7 +168,7 @@ class SchemaBuilder:
 
     def _define(self, kind: dict[str, dict[str, Any]], name: str, document: dict[str, Any]) -> SchemaBuilder:
         if name in self._file_level or name in self._categorical:
-            raise SchemaError(f"metadata field {name!r} is declared already")
+            raise SchemaError(f"metadata field {name!r} is declared already; declare it once, or use another name")
         check_arguments(document, FIELD_ARGUMENTS, f"metadata field {name!r}")
         check_free(name, FILE_GROUP, f"metadata field {name!r}")
         parse_schema({"metadata": {"file_level": {name: document}}})
@@ -181,13 +183,13 @@ class SchemaBuilder:
         default_categorical: Route = "categorical",
         default_string: Route = "categorical",
     ) -> SchemaBuilder:
-        """Say where undeclared metadata goes: wildcard patterns first, then by type.
+        """Set the kinds of undeclared metadata fields: by wildcard patterns of their names, else by type.
 
         Parameters
         ----------
-        file_level_patterns : names that become file values
-        categorical_patterns : names that become categories
-        default_numeric, default_categorical, default_string : where the others go, by type
+        file_level_patterns : names of numbers per file
+        categorical_patterns : names of classes per file
+        default_numeric, default_categorical, default_string : the kinds of all others, by type
         """
         routing = {
             "file_level_patterns": list(file_level_patterns),
@@ -201,7 +203,7 @@ class SchemaBuilder:
         return self
 
     def get_metadata_routing(self, field: str) -> Route:
-        """Where `field` goes: declared, or by pattern, or else where a number goes."""
+        """The kind of metadata `field`: declared, or by pattern, or else that of a number."""
         return route(self.schema(), field, 0)
 
     def list_metadata_fields(self) -> dict[str, list[str]]:
@@ -214,6 +216,7 @@ class SchemaBuilder:
         Parameters
         ----------
         name : of the field
+        value : to be saved
         """
         try:
             check_field(self.schema(), name, value)
@@ -222,9 +225,9 @@ class SchemaBuilder:
         return True
 
     def validate_metadata_schema(self) -> list[str]:
-        """What is wrong with the declared metadata, one sentence each; empty when nothing is.
+        """Faults of the declared metadata, one sentence each; empty if there are none.
 
-        Contradictions raise where they are declared; this adds what is legal and yet suspicious.
+        Contradictions raise in the calls that declare them; these are legal but suspicious declarations.
         """
         schema = self.schema()
         faults = [
@@ -256,17 +259,17 @@ class SchemaBuilder:
         Raises
         ------
         SchemaError
-            If they contradict what is declared already.
+            If the two contradict each other.
         """
         self._replaced_by(merge_schemas(self.schema(), parse_schema(template(name))))
         return self
 
     def schema(self) -> Schema:
-        """The checked internal form."""
+        """The checked `Schema`."""
         return parse_schema(self._document())
 
     def build(self) -> dict[str, Any]:
-        """The schema dictionary, checked: what `DataStorage.set_schema` takes and what JSON can hold."""
+        """The checked schema as a dictionary of JSON values, for `DataStorage.set_schema`."""
         return schema_to_dict(self.schema())
 
     def to_json(self, indent: int | None = 2) -> str:
@@ -274,7 +277,7 @@ class SchemaBuilder:
 
         Parameters
         ----------
-        indent : spaces a level; None for one line
+        indent : spaces per level; None for one line
         """
         return json.dumps(self.build(), indent=indent, ensure_ascii=False, allow_nan=False)
 
@@ -289,7 +292,7 @@ class SchemaBuilder:
 
     @staticmethod
     def load_from_file(path: str | os.PathLike[str]) -> SchemaBuilder:
-        """A builder with the schema of a JSON file, HOOPS AI's doubled nesting included.
+        """A builder with the schema of a JSON file, also of one that HOOPS AI wrote.
 
         Parameters
         ----------
@@ -303,7 +306,7 @@ class SchemaBuilder:
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
         except ValueError as error:
-            raise SchemaError(f"{path} is not a JSON schema: {error}") from error
+            raise SchemaError(f"{path} is not JSON: {error}; use a file of SchemaBuilder.save_to_file") from error
         return SchemaBuilder()._replaced_by(parse_schema(document))
 
     def _document(self) -> dict[str, Any]:
@@ -320,7 +323,7 @@ class SchemaBuilder:
         }
 
     def _replaced_by(self, schema: Schema) -> SchemaBuilder:
-        """Replace everything that was declared by `schema`; return the builder."""
+        """Replace all declarations by those of `schema`; return the builder."""
         document = schema_to_dict(schema)
         self.domain, self.version, self.description = schema.domain, schema.version, schema.description
         self._groups = {}

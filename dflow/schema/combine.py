@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 def merge_schemas(first: Schema, second: Schema) -> Schema:
-    """The union of two schemas; texts (version, domain, descriptions) are the first one's where both have them.
+    """Return the union of two schemas; of texts (version, domain, descriptions) the first schema's win.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def merge_schemas(first: Schema, second: Schema) -> Schema:
     Raises
     ------
     SchemaError
-        If the two contradict each other: another row dimension of a group, other dims or dtype of an array, another
-        dtype or other codes of a field, one field routed both ways, different routing rules. The message names which.
+        If the two contradict each other: in the row dimension of a group, the dimensions or dtype of an array, the
+        dtype, codes or kind of a field, or the routing rules. The message names it.
     """
     if first is second:
         return first
@@ -33,7 +33,9 @@ def merge_schemas(first: Schema, second: Schema) -> Schema:
     file_level = _merge_fields(first.file_level, second.file_level)
     categorical = _merge_fields(first.categorical, second.categorical)
     if both := sorted(file_level.keys() & categorical.keys()):
-        raise SchemaError(f"metadata field {both[0]!r} is file-level in one schema and categorical in the other")
+        raise SchemaError(
+            f"metadata field {both[0]!r} is file-level in one schema and categorical in the other; declare both alike"
+        )
     return Schema(
         version=first.version or second.version,
         domain=first.domain or second.domain,
@@ -68,6 +70,9 @@ def _merge_arrays(key: str, first: ArraySpec, second: ArraySpec) -> ArraySpec:
         nan_policy=_agree(f"array {key!r}: nan_policy", first.nan_policy, second.nan_policy),
         rules={**second.rules, **first.rules},
         refers_to=_agree(f"array {key!r}: refers_to", first.refers_to or None, second.refers_to or None) or "",
+        values=_agree_listed(f"array {key!r}: values", first.values, second.values),
+        labels=_agree_listed(f"array {key!r}: labels", first.labels, second.labels),
+        required=first.required or second.required,
     )
 
 
@@ -103,9 +108,9 @@ def _agree_listed(what: str, first: tuple[_T, ...], second: tuple[_T, ...]) -> t
 
 
 def _agree(what: str, first: _T, second: _T) -> _T:
-    """The one of the two that was given (`None` was not); an error where both were and differ."""
+    """The value that is not None; an error if both are given and differ."""
     if first is None:
         return second
     if second is None or repr(first) == repr(second):  # repr: NaN fill values are equal
         return first
-    raise SchemaError(f"{what} is {first!r} in one schema and {second!r} in the other")
+    raise SchemaError(f"{what} is {first!r} in one schema and {second!r} in the other; declare both alike")

@@ -1,4 +1,4 @@
-"""A schema as the public dictionary and as JSON text: read both ways of nesting, write the flat one."""
+"""A schema as the public dictionary and as JSON text; HOOPS AI's doubly nested metadata is read too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
+import numpy as np
+
 from dflow.errors import SchemaError
 from dflow.records import Scalar
 from dflow.schema.model import DTYPES, FILE_GROUP, ArraySpec, FieldSpec, GroupSpec, NanPolicy, Route, Routing, Schema
@@ -14,26 +16,24 @@ from dflow.schema.names import name_fault
 
 SPECIAL_PROCESSING = ("matrix_flattening", "nested_edges")
 
-_ARRAY_KEYS = frozenset(
-    {"dims", "dimensions", "dtype", "description", "fill_value", "nan_policy", "validation_rules", "refers_to"}
-)
 _FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required", "nan_policy", "validation_rules"})
+_ARRAY_KEYS = _FIELD_KEYS | {"dims", "dimensions", "fill_value", "refers_to"}
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 _RULES = frozenset({"min_value", "max_value", "allowed_values", "unit"})
 ARRAY_ARGUMENTS = _ARRAY_KEYS | _RULES
 FIELD_ARGUMENTS = _FIELD_KEYS | _RULES
-"""The known arguments of an array and of a field. Others are annotations, and are kept."""
+"""Known arguments of an array and of a field. Others in a file are annotations, and are kept."""
 
 
 def parse_schema(document: Mapping[str, Any]) -> Schema:
-    """The schema behind the public dictionary, checked.
+    """Return the checked schema of a public dictionary.
 
-    HOOPS AI nests ``metadata`` twice in what it really writes; both forms are read.
+    HOOPS AI writes ``metadata`` nested twice; both forms are read.
 
     Parameters
     ----------
-    document : what `SchemaBuilder.build` gives, or a JSON file's content
+    document : as `SchemaBuilder.build` returns it, or a JSON file's content
 
     Raises
     ------
@@ -61,7 +61,7 @@ def parse_schema(document: Mapping[str, Any]) -> Schema:
 
 
 def schema_to_dict(schema: Schema) -> dict[str, Any]:
-    """The public dictionary: the inverse of `parse_schema`, always with flat metadata and only JSON values.
+    """Return the public dictionary: the inverse of `parse_schema`, with flat metadata and JSON values only.
 
     Parameters
     ----------
@@ -88,22 +88,27 @@ def schema_to_dict(schema: Schema) -> dict[str, Any]:
 
 
 def canonical_json(schema: Schema) -> str:
-    """One text for equal schemas: sorted keys, no white space, no non-finite numbers.
+    """The JSON text of a schema, the same for equal schemas: sorted keys, no white space, finite numbers.
 
     Parameters
     ----------
     schema : any
+
+    Raises
+    ------
+    SchemaError
+        If an annotation is of a type that JSON cannot hold.
     """
     try:
         return json.dumps(
             schema_to_dict(schema), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         )
     except (TypeError, ValueError) as error:
-        raise SchemaError(f"the schema holds a value that JSON cannot hold: {error}") from error
+        raise SchemaError(f"the schema holds a value that JSON cannot hold: {error}; use text or numbers") from error
 
 
 def array_to_dict(spec: ArraySpec) -> dict[str, Any]:
-    """One array's public dictionary; what was not given is left out."""
+    """The public dictionary of an array; arguments that were not given are left out."""
     document: dict[str, Any] = {"dims": list(spec.dims), "dtype": spec.dtype, "description": spec.description}
     if spec.fill_value is not None:
         document["fill_value"] = _json_number(spec.fill_value)
@@ -111,19 +116,22 @@ def array_to_dict(spec: ArraySpec) -> dict[str, Any]:
         document["nan_policy"] = spec.nan_policy
     if spec.refers_to:
         document["refers_to"] = spec.refers_to
-    return document | dict(spec.rules)
+    if spec.required:
+        document["required"] = True
+    return document | _classes_to_dict(spec) | dict(spec.rules)
 
 
 def field_to_dict(spec: FieldSpec) -> dict[str, Any]:
-    """One metadata field's public dictionary."""
+    """The public dictionary of a metadata field."""
     document: dict[str, Any] = {"dtype": spec.dtype, "description": spec.description, "required": spec.required}
-    if spec.values:
-        document["values"] = list(spec.values)
-    if spec.labels:
-        document["labels"] = list(spec.labels)
+    document |= _classes_to_dict(spec)
     if spec.nan_policy is not None:
         document["nan_policy"] = spec.nan_policy
     return document | dict(spec.rules)
+
+
+def _classes_to_dict(spec: ArraySpec | FieldSpec) -> dict[str, Any]:
+    return {key: list(found) for key, found in (("values", spec.values), ("labels", spec.labels)) if found}
 
 
 def _group_to_dict(group: GroupSpec) -> dict[str, Any]:
@@ -139,7 +147,7 @@ def _parse_group(name: Any, document: Any) -> GroupSpec:
     document = _mapping(document, f"group {name!r}")
     dimension = _one_of(document, "primary_dimension", "base_dimension", f"group {name!r}")
     if dimension is None:
-        raise SchemaError(f"group {name!r} has no primary_dimension")
+        raise SchemaError(f"group {name!r} has no primary_dimension; name the dimension of its rows, e.g. 'face'")
     _check_name(dimension, f"primary dimension of group {name!r}")
     special = document.get("special_processing") or None
     if special is not None and special not in SPECIAL_PROCESSING:
@@ -167,13 +175,19 @@ def _parse_array(group: str, dimension: str, special: str | None, name: Any, doc
         dims = dims[1:] if dims[:1] == (dimension,) else dims
     elif dims[:1] != (dimension,):
         raise SchemaError(
-            f"{where}: its dimensions {list(dims)} do not begin with {dimension!r}, the primary dimension of its group"
+            f"{where}: its dimensions {list(dims)} do not begin with {dimension!r}, its group's primary dimension; "
+            "put that first"
         )
     if len(set(dims)) != len(dims):
-        raise SchemaError(f"{where}: dimension names {list(dims)} repeat")
+        raise SchemaError(f"{where}: dimension names {list(dims)} repeat; give each its own name")
     if name in dims and len(dims) > 1:
-        raise SchemaError(f"{where}: an array of several dimensions cannot have the name of one of them")
+        raise SchemaError(f"{where}: it has the name of one of its dimensions {list(dims)}; rename one of the two")
     dtype = _parse_dtype(document.get("dtype", "float32"), where)
+    values, labels = _parse_classes(document, dtype, where)
+    if (values or labels) and np.dtype(dtype).kind not in "biuU":
+        raise SchemaError(
+            f"{where}: values and labels name classes, but its dtype is {dtype}; use an integer dtype, bool or str"
+        )
     return ArraySpec(
         name=name,
         dims=dims,
@@ -183,7 +197,25 @@ def _parse_array(group: str, dimension: str, special: str | None, name: Any, doc
         nan_policy=_literal(document.get("nan_policy"), NanPolicy, "nan_policy", where),
         rules=_parse_rules(document, _ARRAY_KEYS, where),
         refers_to=_parse_target(document.get("refers_to"), dtype, where),
+        values=values,
+        labels=labels,
+        required=bool(document.get("required", False)),
     )
+
+
+def _parse_classes(document: Mapping[str, Any], dtype: str, where: str) -> tuple[tuple[Scalar, ...], tuple[str, ...]]:
+    found = {key: document.get(key) or () for key in ("values", "labels")}
+    for key, listed in found.items():
+        if not isinstance(listed, (list, tuple)):
+            raise SchemaError(f"{where}: {key} is {listed!r}; use a list")
+    values, labels = tuple(found["values"]), tuple(str(label) for label in found["labels"])
+    if len(set(values)) != len(values):
+        raise SchemaError(f"{where}: values {list(values)} repeat; give each code once")
+    if odd := [value for value in values if not _fits(value, dtype)]:
+        raise SchemaError(f"{where}: the value {odd[0]!r} does not fit dtype {dtype}; change the value or the dtype")
+    if labels and values and len(labels) != len(values):
+        raise SchemaError(f"{where}: {len(values)} values but {len(labels)} labels; give one label per value")
+    return values, labels
 
 
 def _parse_target(target: Any, dtype: str, where: str) -> str:
@@ -192,7 +224,7 @@ def _parse_target(target: Any, dtype: str, where: str) -> str:
     _check_name(target, f"refers_to of {where}")
     if not dtype.startswith("int"):
         raise SchemaError(
-            f"{where}: refers_to={target!r} makes its values row numbers, but its dtype is {dtype}; take int32 or "
+            f"{where}: refers_to={target!r} makes its values row numbers, but its dtype is {dtype}; use int32 or "
             "int64, where -1 means that there is no row"
         )
     if target == FILE_GROUP:
@@ -204,7 +236,7 @@ def _parse_dims(dims: Any, where: str) -> tuple[str, ...]:
     if isinstance(dims, str):
         dims = [dims]
     if not isinstance(dims, (list, tuple)):
-        raise SchemaError(f"{where}: dims must be a list of names, not {dims!r}")
+        raise SchemaError(f"{where}: dims is {dims!r}; use a list of names, e.g. ['face', 'dim']")
     for dim in dims:
         _check_name(dim, f"dimension of {where}")
     return tuple(dims)
@@ -219,20 +251,14 @@ def _parse_field(name: Any, document: Any) -> FieldSpec:
     where = f"metadata field {name!r}"
     _check_name(name, where)
     document = _mapping(document, where)
-    values, labels = tuple(document.get("values") or ()), tuple(document.get("labels") or ())
-    if len(set(values)) != len(values):
-        raise SchemaError(f"{where}: values {list(values)} repeat")
     dtype = _parse_dtype(document.get("dtype", "float32"), where)
-    if odd := [value for value in values if not _fits(value, dtype)]:
-        raise SchemaError(f"{where}: the value {odd[0]!r} does not fit dtype {dtype}")
-    if labels and values and len(labels) != len(values):
-        raise SchemaError(f"{where}: {len(values)} values but {len(labels)} labels")
+    values, labels = _parse_classes(document, dtype, where)
     return FieldSpec(
         name=name,
         dtype=dtype,
         description=str(document.get("description") or ""),
         values=values,
-        labels=tuple(str(label) for label in labels),
+        labels=labels,
         required=bool(document.get("required", False)),
         nan_policy=_literal(document.get("nan_policy"), NanPolicy, "nan_policy", where),
         rules=_parse_rules(document, _FIELD_KEYS, where),
@@ -246,7 +272,7 @@ def _parse_routing(document: Mapping[str, Any]) -> Routing:
         found = document.get(key) or ()
         found = (found,) if isinstance(found, str) else tuple(found)
         if not all(isinstance(pattern, str) for pattern in found):
-            raise SchemaError(f"routing rules: {key} must be a list of texts, not {found!r}")
+            raise SchemaError(f"routing rules: {key} is {found!r}; use a list of texts")
         return found
 
     def route(key: str, otherwise: Route) -> Route:
@@ -267,9 +293,9 @@ def _parse_rules(document: Mapping[str, Any], known: frozenset[str], where: str)
     low, high = rules.get("min_value"), rules.get("max_value")
     for key, bound in (("min_value", low), ("max_value", high)):
         if bound is not None and (isinstance(bound, bool) or not isinstance(bound, (int, float)) or bound != bound):
-            raise SchemaError(f"{where}: {key} is {bound!r}, not a number")
+            raise SchemaError(f"{where}: {key} is {bound!r}; use a number")
     if low is not None and high is not None and low > high:
-        raise SchemaError(f"{where}: min_value {low} is above max_value {high}")
+        raise SchemaError(f"{where}: min_value {low} is above max_value {high}; exchange them")
     return rules
 
 
@@ -287,12 +313,12 @@ def _parse_fill(fill: Any, dtype: str, where: str) -> Scalar | None:
     if dtype.startswith("float") and isinstance(fill, str) and fill in _NON_FINITE:
         return _NON_FINITE[fill]
     if not _fits(fill, dtype):
-        raise SchemaError(f"{where}: fill_value {fill!r} does not fit dtype {dtype}")
+        raise SchemaError(f"{where}: fill_value {fill!r} does not fit dtype {dtype}; change one of the two")
     return int(fill) if _is_integral(dtype) else fill
 
 
 def _fits(value: Any, dtype: str) -> bool:
-    """Whether one value of a schema (a fill value, a code) can be an element of the dtype."""
+    """Whether a fill value or a code can be an element of the dtype."""
     if dtype in ("str", "bool"):
         return isinstance(value, str if dtype == "str" else bool)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -316,7 +342,7 @@ def _json_number(value: Scalar) -> Scalar:
 
 def _one_of(document: Mapping[str, Any], first: str, second: str, where: str) -> Any:
     if first in document and second in document and document[first] != document[second]:
-        raise SchemaError(f"{where}: {first} and {second} are both given and differ")
+        raise SchemaError(f"{where}: {first} and {second} differ; give one of them")
     return document.get(first, document.get(second))
 
 
@@ -334,4 +360,4 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
 
 def _check_name(name: Any, where: str) -> None:
     if fault := name_fault(name):
-        raise SchemaError(f"{where}: the name {name!r} cannot be used: {fault}")
+        raise SchemaError(f"{where}: {name!r} is no name: {fault}; use letters, digits and underscores")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dflow.errors import SchemaError
@@ -11,11 +11,11 @@ from dflow.records import Scalar
 from dflow.schema.document import ARRAY_ARGUMENTS, array_to_dict, parse_schema
 from dflow.schema.model import NanPolicy
 from dflow.schema.names import free_name, reserved_for
-from dflow.schema.standard import standard_groups
+from dflow.schema.standard_arrays import standard_groups
 
 
 class Group:
-    """A group under construction. Made by `SchemaBuilder.create_group`; every call is checked at once.
+    """A group of arrays under construction, made by `SchemaBuilder.create_group`. Every call is checked at once.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Group:
 
     @property
     def base_dimension(self) -> str:
-        """The quick reference's word for `primary_dimension`."""
+        """Another name of `primary_dimension`, from HOOPS AI's quick reference."""
         return self.primary_dimension
 
     def create_array(
@@ -51,9 +51,12 @@ class Group:
         fill_value: Scalar | None = None,
         nan_policy: NanPolicy | None = None,
         refers_to: str | None = None,
+        values: Iterable[Scalar] | None = None,
+        labels: Iterable[str] | None = None,
+        required: bool = False,
         **validation_rules: Any,
     ) -> Group:
-        """Declare an array; `dims` is the quick reference's word for `dimensions`. Returns the group, for chaining.
+        """Declare an array and return the group, for chaining.
 
         Parameters
         ----------
@@ -61,25 +64,30 @@ class Group:
             without the group
         description
             a sentence, with the unit
-        dimensions
-            Names of its dimensions, the group's primary dimension first; only that one when left out.
+        dimensions, dims
+            Names of its dimensions, the group's primary dimension first; only that one by default.
         dtype
             One of `dflow.schema.DTYPES`.
         fill_value
-            What the rows of samples without this array take; -1, NaN, False or "" when left out.
+            Value in the rows of samples without this array; by default -1, NaN, False or "".
         nan_policy
             ``raise``, ``warn`` or ``allow`` NaN and inf.
         refers_to
-            The group whose rows, within the sample, the values number from 0, e.g. ``"faces"`` (-1: none): batches
-            shift them with the rows. Left out for values that are no row numbers.
+            The group, e.g. ``"faces"``, whose rows within the sample the values number from 0 (-1: none): batches
+            shift the values with the rows. None for values that are no row numbers.
+        values, labels
+            The codes of classes and their names, for integers, bools or text; labels alone are the names of 0, 1, ….
+            Names of integer codes may also be saved instead of the codes. Other values are refused, except negative
+            ones where there are labels alone: rows without a class.
+        required
+            Whether a file that does not save the array fails.
         **validation_rules
-            ``min_value``, ``max_value``, ``allowed_values`` are enforced when data is saved; ``unit`` is kept and
-            enforces nothing.
+            ``min_value``, ``max_value``, ``allowed_values`` are enforced when data is saved; ``unit`` is only kept.
 
         Raises
         ------
         SchemaError
-            If the array is there already or contradicts its group, or an argument is unknown.
+            If the array is declared already or contradicts its group, or an argument is unknown.
         """
         where = f"array '{self.name}/{name}'"
         check_arguments(validation_rules, ARRAY_ARGUMENTS, where)
@@ -87,7 +95,7 @@ class Group:
         if name in self._arrays:
             raise SchemaError(f"{where} is declared already; remove_array({name!r}) first")
         if dimensions is not None and dims is not None and list(dimensions) != list(dims):
-            raise SchemaError(f"{where}: dimensions and dims are both given and differ")
+            raise SchemaError(f"{where}: dimensions and dims differ; give one of them")
         named = dimensions if dimensions is not None else dims
         document: dict[str, Any] = {
             "dims": [self.primary_dimension] if named is None else named,
@@ -96,6 +104,9 @@ class Group:
             "fill_value": fill_value,
             "nan_policy": nan_policy,
             "refers_to": refers_to,
+            "values": list(values or ()),
+            "labels": list(labels or ()),
+            "required": required,
             **validation_rules,
         }
         self.add(name, document)
@@ -120,7 +131,7 @@ class Group:
         return list(self._arrays)
 
     def remove_array(self, name: str) -> bool:
-        """Take a declaration back; False where there is none.
+        """Remove a declaration; False where there is none.
 
         Parameters
         ----------
@@ -150,7 +161,7 @@ class Group:
 
 
 def check_arguments(arguments: Mapping[str, Any], accepted: frozenset[str], where: str) -> None:
-    """Refuse names that mean nothing: a misspelt rule would be no rule."""
+    """Refuse unknown arguments, because a misspelt rule would enforce nothing."""
     known = sorted(accepted)
     for name in (*arguments, *(arguments.get("validation_rules") or ())):
         if name not in known:
@@ -162,5 +173,6 @@ def check_arguments(arguments: Mapping[str, Any], accepted: frozenset[str], wher
 
 
 def check_free(name: Any, group: str, where: str) -> None:
+    """Refuse a reserved name."""
     if reason := reserved_for(str(name), group, standard_groups()):
-        raise SchemaError(f"{where}: the name {name!r} is reserved: {reason}; take {free_name(str(name))!r}")
+        raise SchemaError(f"{where}: the name {name!r} is reserved: {reason}; use the name {free_name(str(name))!r}")

@@ -1,4 +1,4 @@
-"""A schema as frozen values: groups of arrays, metadata fields, and where undeclared metadata goes."""
+"""A schema as frozen values: groups of arrays, metadata fields, and the kinds of undeclared metadata."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Literal
 from dflow.records import Scalar
 
 NanPolicy = Literal["raise", "warn", "allow"]
-"""What happens to NaN and inf in an array or a metadata value: refused, stored with a warning, or stored."""
+"""Policy for NaN and inf in an array or a metadata value: an error, stored with a warning, or stored."""
 
 Route = Literal["file_level", "categorical"]
-"""Where a metadata value belongs: a number per file, or a class per file."""
+"""The kind of a metadata value: a number (or text) per file, or a class per file."""
 
 DTYPES: tuple[str, ...] = (
     "bool",
@@ -34,24 +34,25 @@ DTYPES: tuple[str, ...] = (
 """Element types of stored arrays: numpy's names, and ``str`` for text of any length."""
 
 FILE_GROUP = "file"
-"""The group whose arrays are one value per sample and have no row dimension."""
+"""The group of values per sample, which have no row dimension."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """One declared array.
-
-    `dims` begins with its group's row dimension (in group ``file`` there is none); `fill_value` is what the rows of
-    samples without this array take (None: -1 for integers, NaN for floats, False, ""); `nan_policy` None leaves the
-    decision to the standard array of that name, else to the storage; `refers_to` is the group whose rows, within the
-    sample, the integers number (negative ones: none), "" for values that are no row numbers; `rules` holds
-    ``min_value``, ``max_value``, ``allowed_values``, which are enforced, and any other keyword as an annotation.
+    """The declaration of an array.
 
     Parameters
     ----------
     name : without its group
+    dims : its dimensions; the first is its group's row dimension, except in group ``file``, which has none
     dtype : one of `DTYPES`
     description : a sentence, with the unit
+    fill_value : value in the rows of samples without this array; None for -1 (integers), NaN (floats), False or ""
+    nan_policy : None for that of the standard array of this name, else for the storage's
+    rules : ``min_value``, ``max_value``, ``allowed_values``, which are enforced, and annotations
+    refers_to : the group whose rows within the sample the integers number (negative: none); "" for other values
+    values, labels : the codes of classes and their names; labels alone are the names of the codes 0, 1, …
+    required : whether a sample without it is an error
     """
 
     name: str
@@ -62,14 +63,23 @@ class ArraySpec:
     nan_policy: NanPolicy | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
     refers_to: str = ""
+    values: tuple[Scalar, ...] = ()
+    labels: tuple[str, ...] = ()
+    required: bool = False
+
+    @property
+    def class_names(self) -> dict[Scalar, str]:
+        """The names of the declared codes, or of the declared texts of an array of text; empty without classes."""
+        codes = self.values or (self.labels if self.dtype == "str" else range(len(self.labels)))
+        return dict(zip(codes, self.labels or map(str, codes), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSpec:
-    """Arrays that share their rows. `special_processing` is ``matrix_flattening``, ``nested_edges`` or None.
+    """The declaration of a group: arrays that share their rows.
 
-    ``matrix_flattening``: arrays of shape (F, F, …) are stored as (F², …), row-major. ``nested_edges``: a nested
-    dictionary ``{"edges": {"source": …}}`` is stored as ``edges_source`` (which holds for every group).
+    With ``matrix_flattening``, arrays of shape (F, F, …) are stored as (F², …), row-major. ``nested_edges`` means that
+    a nested dictionary ``{"edges": {"source": …}}`` is stored as ``edges_source``, as in every group.
 
     Parameters
     ----------
@@ -77,6 +87,7 @@ class GroupSpec:
     dimension : of its rows
     arrays : by name
     description : a sentence
+    special_processing : ``matrix_flattening``, ``nested_edges`` or None
     """
 
     name: str
@@ -88,15 +99,16 @@ class GroupSpec:
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """One declared metadata value per sample. `values` and `labels` are a categorical field's codes and their names.
+    """The declaration of a metadata field: one value per sample.
 
     Parameters
     ----------
     name : of the value
     dtype : one of `DTYPES`
     description : a sentence, with the unit
+    values, labels : the codes of a categorical field and their names
     required : whether a sample without it is an error
-    nan_policy : None leaves the decision to the standard file value of that name, else to the storage
+    nan_policy : None for that of the standard file value of this name, else for the storage's
     rules : ``min_value``, ``max_value``, ``allowed_values``, which are enforced, and annotations
     """
 
@@ -112,13 +124,13 @@ class FieldSpec:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """Where metadata goes that is not declared. Patterns are shell wildcards, matched without regard to case.
+    """The kinds of metadata fields that are not declared. Patterns are shell wildcards; their case is ignored.
 
     Parameters
     ----------
-    file_level_patterns : names that become file values
-    categorical_patterns : names that become categories
-    default_numeric, default_categorical, default_string : where the others go, by type
+    file_level_patterns : names of numbers per file
+    categorical_patterns : names of classes per file
+    default_numeric, default_categorical, default_string : the kinds of all others, by type
     """
 
     file_level_patterns: tuple[str, ...] = ()
@@ -130,11 +142,11 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A whole schema: what `parse_schema` makes of the public dictionary. Never contradicts itself.
+    """A whole schema, as `parse_schema` returns it. Guarantees that it does not contradict itself.
 
     Parameters
     ----------
-    version, domain, description : texts, as the builder took them
+    version, domain, description : texts, as given to the builder
     groups : by name
     file_level, categorical : fields by name
     routing : of fields that are not declared

@@ -1,4 +1,4 @@
-"""Which names groups, arrays, dimensions and metadata fields may have."""
+"""Names that groups, arrays, dimensions and metadata fields may have, and names that the merge makes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NODE_DOCUMENT = "zarr.json"
 """The file of a Zarr v3 group or array that holds its metadata; no array may have that name."""
 
 MAX_NAME_LENGTH = 200
-"""Characters; a Zarr node's name becomes a file name in the merged dataset, and file systems stop at 255 bytes."""
+"""In bytes; a Zarr node's name becomes a file name in the merged dataset, and file systems allow 255 bytes."""
 
 FILE_TABLE_NAMES = (
     "id",
@@ -25,27 +25,27 @@ FILE_TABLE_NAMES = (
     "stream_cache_3d",
     "content_hash",
 )
-"""The columns of the table of files that identify a sample; a value of the sample may not have their names."""
+"""Columns of the `.infoset` that identify a sample; a value of the sample may not have their names."""
 
 OPEN_NAMES = frozenset({"flow_name"})
-"""Of these, those that a sample may give a value of its own."""
+"""Those of `FILE_TABLE_NAMES` that a sample may save."""
 
 BATCH_NAMES = ("batch", "ptr")
-"""The arrays that a batch adds to each group: the sample of each row, and where each sample begins."""
+"""Arrays that a training batch adds to each group: the sample of each row, and the first row of each sample."""
 
 DERIVED_PREFIXES = ("file_id_code", "row_start_", "row_count_")
-"""How the arrays begin that the merge adds."""
+"""First parts of the names of arrays that the merge adds."""
 
 _FORBIDDEN = frozenset('\\/:*?"<>|')
 
 
 @lru_cache(maxsize=4096)
 def name_fault(name: object) -> str | None:
-    """What is wrong with a name of one group, array or dimension; None when it is fine.
+    """Why a text cannot name a group, an array or a dimension; None if it can.
 
     A name becomes a folder in the merged dataset and a node in Zarr's hierarchy (whose specification forbids ``.``,
-    ``..``, and names that begin with ``__``), so separators, control characters and wildcards are refused. Unicode
-    is welcome.
+    ``..``, and names that begin with ``__``), so separators, control characters and wildcards are refused. Other
+    Unicode characters are allowed.
     """
     if not isinstance(name, str):
         return f"it is {type(name).__name__}, not text"
@@ -62,19 +62,19 @@ def name_fault(name: object) -> str | None:
 
 @lru_cache(maxsize=4096)
 def reserved_for(name: str, group: str, groups: tuple[str, ...]) -> str | None:
-    """What dflow itself stores under the name of an array or of a value per sample; None where it is free.
+    """Why the name of an array or of a value per sample is reserved; None if it is free.
 
-    The one list of the names that collide at a later stage: in the dataset, the table of files, a batch.
+    Reserved are the names that dflow adds later: in the dataset, in the `.infoset`, in a training batch.
 
     Parameters
     ----------
     group : of the array; ``file`` for values per sample
-    groups : names of all groups that there may be
+    groups : names of all groups that may exist
     """
     if name in BATCH_NAMES:
         return "batches of samples have an array of that name"
     if name.startswith(DERIVED_PREFIXES):
-        return f"names that begin with {', '.join(DERIVED_PREFIXES)} are those of arrays that the merge adds"
+        return f"the merge adds arrays whose names begin with {', '.join(DERIVED_PREFIXES)}"
     if group != FILE_GROUP:
         return None
     if name in FILE_TABLE_NAMES and name not in OPEN_NAMES:
@@ -86,7 +86,7 @@ def reserved_for(name: str, group: str, groups: tuple[str, ...]) -> str | None:
 
 
 def free_name(name: str) -> str:
-    """The name to take in place of a reserved one."""
+    """A free name to use instead of a reserved one."""
     return {"batch": "lot", "ptr": "pointer"}.get(name, f"part_{name}")
 
 

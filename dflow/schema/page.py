@@ -9,7 +9,7 @@ from dflow.schema.model import Schema
 
 
 def schema_page(schema: Schema) -> str:
-    """One table of arrays per group and one of metadata fields; everything that users wrote is escaped."""
+    """Return HTML with one table of arrays per group and one of metadata fields; users' text is escaped."""
     title = f"{schema.domain or 'schema'} {schema.version}"
     parts = [f"<div class='dflow-schema'><b>{escape(title)}</b> {escape(schema.description)}"]
     for group in schema.groups.values():

@@ -1,4 +1,4 @@
-"""Where a metadata value goes: with the numbers per file, or with the classes."""
+"""Kinds of metadata values: numbers per file, or classes per file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from dflow.schema.model import Route, Schema
 
 
 def route(schema: Schema, field: str, value: Any) -> Route:
-    """Where metadata `field` belongs: an explicit declaration beats a pattern, a pattern beats the type's default.
+    """Return the kind of metadata `field`: declared, else by pattern, else by the type of its value.
 
-    Patterns are wildcards without regard to case; a field that file-level and categorical patterns both match is
-    file-level. By type, numbers are file-level; text and bools are categorical.
+    Patterns are wildcards whose case is ignored; a field that both file-level and categorical patterns match is
+    file-level. By type, numbers are file-level; text and bools are categorical, unless the schema sets other defaults.
 
     Parameters
     ----------
-    schema : which may declare the field
-    value : the field's, whose type counts
+    schema : declares the field, or not
+    field : its name
+    value : of the field; only its type matters
     """
     if field in schema.categorical:
         return "categorical"

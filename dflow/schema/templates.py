@@ -1,4 +1,4 @@
-"""Schemas to start from: HOOPS AI's four templates."""
+"""Templates of schemas: HOOPS AI's four."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from dflow.errors import SchemaError
 from dflow.schema.document import schema_to_dict
 from dflow.schema.model import GroupSpec, Schema
-from dflow.schema.standard import standard_group
+from dflow.schema.standard_arrays import standard_group
 
 _DESCRIPTIONS = {
     "cad_basic": "Faces, edges and their adjacency graph, with file metadata",
-    "cad_advanced": "cad_basic with face pairs and the time the work took",
+    "cad_advanced": "cad_basic with face pairs and the seconds of loading and encoding",
     "manufacturing_basic": "Production lots, sensor readings and materials",
-    "sensor_basic": "Time series, the sensors that gave them, and events",
+    "sensor_basic": "Time series, their sensors, and events",
 }
 
 _Arrays = tuple[tuple[str, str, str], ...]
@@ -23,7 +23,7 @@ _PLAIN_GROUPS: dict[str, tuple[tuple[str, str, str, _Arrays], ...]] = {
         ("production", "lot", "One row per production lot", (
             ("lot_ids", "int64", "lot number"),
             ("quantities", "int32", "parts made"),
-            ("cycle_seconds", "float32", "seconds a part"),
+            ("cycle_seconds", "float32", "seconds per part"),
         )),
         ("sensors", "reading", "One row per reading", (
             ("timestamps", "int64", "nanoseconds since 1970-01-01 UTC"),
@@ -73,7 +73,7 @@ _ADVANCED_FIELDS = (
 
 
 class SchemaTemplates:
-    """The named templates that `SchemaBuilder.from_template` takes."""
+    """Lists the templates of `SchemaBuilder.from_template`."""
 
     @staticmethod
     def list_templates() -> list[str]:
@@ -82,7 +82,7 @@ class SchemaTemplates:
 
     @staticmethod
     def get_template_description(name: str) -> str:
-        """One sentence on what a template holds.
+        """The description of a template: one sentence.
 
         Parameters
         ----------
@@ -141,4 +141,4 @@ def _plain(name: str) -> dict[str, Any]:
 
 def _check_template(name: str) -> None:
     if name not in _DESCRIPTIONS:
-        raise SchemaError(f"there is no template {name!r}; there are {', '.join(_DESCRIPTIONS)}")
+        raise SchemaError(f"there is no template {name!r}; use one of {', '.join(_DESCRIPTIONS)}")

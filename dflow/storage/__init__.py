@@ -1,4 +1,4 @@
-"""Arrays out: the storages of one sample, the record of what a sample holds, and where all files lie."""
+"""Storages of one sample, the record that describes a sample, and the paths of a flow's files."""
 
 from __future__ import annotations
 

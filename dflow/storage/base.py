@@ -6,12 +6,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dflow.errors import BadKeyError, KeyNotFoundError, SchemaError, StorageError
+from dflow.notebook import object_html
 from dflow.schema import (
     FILE_GROUP,
     NanPolicy,
@@ -48,8 +49,8 @@ class DataStorage(ABC):
     Parameters
     ----------
     nan_policy
-        What happens to NaN and inf in arrays and flat metadata values that neither the schema nor the table of standard
-        arrays speaks of.
+        What happens to NaN and inf in arrays and flat metadata values for which neither the schema nor the table of
+        standard arrays has a policy: "raise", "warn" or "allow".
     """
 
     def __init__(self, *, nan_policy: NanPolicy = "raise") -> None:
@@ -57,20 +58,31 @@ class DataStorage(ABC):
         self.memory_bytes: int | None = None
         """The memory that the file of this sample may take in a flow; None where no limit was set."""
         self.refuses_names = True
-        """Whether reserved names and long lists are refused; not where another maker's store is only read."""
+        """Whether reserved names and long lists are refused; false where a store of another program is only read."""
         self._schema = Schema()
         self._has_schema = False
         self._schema_text: str | None = None
         self._metadata = MetadataTree()
-        self._by_name: dict[str, str] = {}  # where the arrays lie that were saved without a group, in that order
+        self._by_name: dict[str, str] = {}  # the key of each array that was saved without a group, in order of saving
         self._closed = False
         self._n_writes = 0
 
-    # What an implementation provides.
+    if not TYPE_CHECKING:  # for a type checker a missing attribute stays an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise the error of a missing attribute; advise where the storage is used as the CAD loader."""
+            if name in ("create_from_file", "get_model"):
+                raise AttributeError(
+                    f"the storage has no {name!r}, which is the CAD loader's: the loader is injected as the parameter "
+                    "`cad_loader`, the storage as `storage`"
+                )
+            return object.__getattribute__(self, name)
+
+    # Methods of an implementation.
 
     @abstractmethod
     def _put_array(self, key: str, array: NDArray[Any]) -> None:
-        """Keep a checked array under ``group/array``."""
+        """Store a checked array under ``group/array``."""
 
     @abstractmethod
     def _get_array(self, key: str) -> NDArray[Any]:
@@ -78,7 +90,7 @@ class DataStorage(ABC):
 
     @abstractmethod
     def _drop_array(self, key: str) -> None:
-        """Forget the array under an existing ``group/array``."""
+        """Remove the array under an existing ``group/array``."""
 
     @abstractmethod
     def _has_array(self, key: str) -> bool:
@@ -90,7 +102,7 @@ class DataStorage(ABC):
 
     @abstractmethod
     def get_file_path(self, key: str) -> str:
-        """Where the data of `key` lies; ``""`` stands for the whole store."""
+        """Path of the file with the data of `key`; ``""`` stands for the whole store."""
 
     @abstractmethod
     def format(self) -> str:
@@ -98,19 +110,19 @@ class DataStorage(ABC):
 
     @abstractmethod
     def _compress(self) -> int:
-        """Write what is not written yet and return the store's size in bytes, 0 where there is no file."""
+        """Write pending changes and return the store's size in bytes, 0 where there is no file."""
 
     @abstractmethod
     def close(self) -> None:
-        """Write what is not written yet and let go of everything. A second call does nothing."""
+        """Write pending changes and release everything. A second call does nothing."""
 
     def discard(self) -> None:
-        """Let go of everything without writing what is not written yet."""
+        """Release everything and drop pending changes."""
         self._closed = True
 
     @abstractmethod
     def _metadata_changed(self) -> None:
-        """Called after metadata or the schema changed."""
+        """React to a change of the metadata or the schema."""
 
     # Writing.
 
@@ -120,14 +132,14 @@ class DataStorage(ABC):
         return self._n_writes
 
     def compress_store(self) -> int:
-        """Write what is not written yet, and return the store's size in bytes: 0 where there is no file.
+        """Write pending changes and return the store's size in bytes: 0 where there is no file.
 
         Raises
         ------
         SchemaError
             If arrays of one group disagree on their rows.
         OSError
-            If the folder cannot be written or the disk is full; the earlier file, if any, is as it was.
+            If the folder cannot be written or the disk is full; an earlier file stays unchanged.
         """
         self._check_open()
         self._n_writes += 1
@@ -136,25 +148,25 @@ class DataStorage(ABC):
     # Data.
 
     def save_data(self, key: str, data: Any) -> None:
-        """Store an array, or a dictionary of arrays as a group, under a key; what was there is replaced.
+        """Store an array, or a dictionary of arrays as a group, under a key; an earlier one is replaced.
 
         The array is cast to the declared dtype where that keeps the meaning (see `dflow.schema.fit_array`); without
         a declaration it is stored as it is. In groups with ``matrix_flattening``, (F, F, …) is stored as (F², …).
 
-        An array without a group goes where the schema declares it, else by its name: that of a standard array to that
-        array's group, one with "face" in it to ``faces``, with "edge" to ``edges``. Where it has another number of rows
-        than the arrays there it becomes a group of its own, which has its name. Other names, and single numbers, are
-        values of the sample in group ``file``, and of one shape in every sample.
+        An array without a group is stored in the group that declares it. Without a declaration its name decides: a
+        standard array's name means that array's group, "face" in the name means ``faces``, "edge" means ``edges``. If
+        its number of rows differs from the other arrays of that group, it becomes a group of its own, of the same
+        name. Other names, and single numbers, are values of the sample in group ``file``, of one shape in all samples.
 
         Parameters
         ----------
         key : ``group/array``, or a group's name for a dictionary, or an array's name
-        data : an array, or what numpy makes one of; a dictionary of arrays
+        data : an array, what numpy converts to one, or a dictionary of arrays
 
         Raises
         ------
         BadKeyError
-            If the key is no key or its name is reserved, or an array and a group would have one name.
+            If the key is invalid or reserved, or an array and a group would have one name.
         UnsupportedDataError, StoreLimitError
             If no storage can hold the data.
         SchemaError
@@ -175,11 +187,11 @@ class DataStorage(ABC):
         self._place_by_name()
 
     def copy_places(self, other: DataStorage) -> None:
-        """Regard what `other`, whose copy this is, took without a group as taken so here.
+        """Copy from `other` which of its arrays were saved without a group.
 
         Parameters
         ----------
-        other : a storage with the same arrays
+        other : the storage that this one is a copy of
         """
         self._by_name = {name: place for name, place in other._by_name.items() if self._has_array(place)}
 
@@ -202,7 +214,7 @@ class DataStorage(ABC):
         keys = self.array_keys()
         below = [k for k in keys if k.startswith(f"{key}/")]
         if not below or "/" in key:
-            raise KeyNotFoundError(f"there is no data {key!r}; there are {', '.join(keys) or 'none'}")
+            raise KeyNotFoundError(f"there is no data {key!r}; the keys here are: {', '.join(keys) or 'none'}")
         return {k.partition("/")[2]: np.array(self._get_array(k)) for k in below}
 
     def has_data(self, key: str) -> bool:
@@ -246,32 +258,31 @@ class DataStorage(ABC):
         policy for arrays; in lists and branches they are kept. numpy scalars, dates, paths and tuples are converted.
 
         A list, an array or a branch becomes JSON text in the dataset's `.infoset`, in a column named by the first part
-        of the key (``json.loads`` inverts it); numbers to compute with are for `save_data`. Only ``descriptions`` is
-        something else: tables of names for codes, for the `.attribset`.
+        of the key (``json.loads`` inverts it); use `save_data` for numbers to compute with. The key ``descriptions``
+        is an exception: it holds tables of names for codes, for the `.attribset`.
 
         Parameters
         ----------
-        key : a name, or names with slashes between
-        value : what JSON can hold, or what is converted to it
+        key : a name, or names joined by slashes
+        value : what JSON can hold, or a value that is converted to it
 
         Raises
         ------
         BadKeyError
-            If the key is no key or its name is reserved, data of that name is there, or a value and a branch would have
-            one name.
+            If the key is invalid or reserved, data of that name exists, or a value and a branch would have one name.
         UnsupportedDataError
             If the value is of a type that JSON cannot hold and dflow does not convert, or a list or branch is longer
             than 64 KiB as JSON.
         SchemaError
             If it does not fit the declared field.
         NonFiniteError
-            If it is NaN or inf and the policy for it is ``raise``, or a list holds them among other things.
+            If it is NaN or inf and the policy for it is ``raise``, or a list mixes NaN or inf with other types.
         """
         self._check_open()
         top = str(key).partition("/")[0]
         self._check_free(FILE_GROUP, top)
         if self._has_array(f"{FILE_GROUP}/{top}"):
-            raise BadKeyError(f"metadata {key!r}: data of that name is there; use save_data, or another name")
+            raise BadKeyError(f"metadata {key!r}: data of that name exists; use save_data, or another name")
         self._n_writes += 1
         if "/" not in str(key):
             value = check_field(self._schema, key, value)
@@ -288,7 +299,7 @@ class DataStorage(ABC):
 
         Parameters
         ----------
-        key : a name, or names with slashes between
+        key : a name, or names joined by slashes
 
         Raises
         ------
@@ -306,7 +317,7 @@ class DataStorage(ABC):
         return self._metadata.to_dict()
 
     def _sizes(self) -> MetadataTree:
-        """The sizes of what is here, and what a store that was copied brought along about other things."""
+        """Sizes of the arrays here, and stored sizes of other groups that were copied along."""
         stored = self._metadata.to_dict().get(FILE_SIZES)
         groups = self.get_keys()
         others = {k: v for k, v in stored.items() if k not in groups} if isinstance(stored, dict) else {}
@@ -318,7 +329,7 @@ class DataStorage(ABC):
     # Schema.
 
     def set_schema(self, schema: Mapping[str, Any] | Schema | SchemaBuilder) -> None:
-        """Set the schema, in place of an earlier one; data and metadata that are there already are made to fit it.
+        """Set or replace the schema; existing data and metadata are cast to it.
 
         Parameters
         ----------
@@ -327,7 +338,7 @@ class DataStorage(ABC):
         Raises
         ------
         SchemaError
-            If the schema contradicts itself or what is stored; the storage stays as it was.
+            If the schema contradicts itself or what is stored; the storage stays unchanged.
         """
         self._check_open()
         parsed = _as_schema(schema)
@@ -352,7 +363,7 @@ class DataStorage(ABC):
         self._metadata_changed()
 
     def extend_schema(self, schema: Mapping[str, Any] | Schema | SchemaBuilder) -> None:
-        """Add another schema's groups and fields to the one that is set.
+        """Add another schema's groups and fields to the schema.
 
         Parameters
         ----------
@@ -381,7 +392,7 @@ class DataStorage(ABC):
 
     @property
     def schema_text(self) -> str:
-        """The schema as canonical JSON; empty when none was set. Computed once for each schema."""
+        """The schema as canonical JSON; empty when none was set. Computed once per schema."""
         if self._schema_text is None:
             self._schema_text = canonical_json(self._schema) if self._has_schema else ""
         return self._schema_text
@@ -399,7 +410,7 @@ class DataStorage(ABC):
         return declared[0] if len(declared) == 1 else None
 
     def validate_data_against_schema(self, key: str, data: Any) -> bool:
-        """Whether `save_data` would find the data in keeping with the schema; true where nothing is declared.
+        """Whether the data fits the schema; true where nothing is declared.
 
         Parameters
         ----------
@@ -428,7 +439,9 @@ class DataStorage(ABC):
         self._check_free(group, name)
         array = fit_to_schema(self._schema, group, name, array)
         if array.ndim > 1 and group != FILE_GROUP and name == row_dimension(self._schema, group):
-            raise BadKeyError(f"data {key!r}: {name!r} is the dimension of the group's rows; take {free_name(name)!r}")
+            raise BadKeyError(
+                f"data {key!r}: {name!r} is the dimension of the group's rows; use the name {free_name(name)!r}"
+            )
         if array.ndim == 0 and group != FILE_GROUP:
             raise SchemaError(
                 f"data {key!r}: arrays of group {group!r} have rows; "
@@ -442,13 +455,13 @@ class DataStorage(ABC):
             return
         groups = (*standard_groups(), *self._schema.groups, *self.get_keys()) if name.startswith("has_") else ()
         if reason := reserved_for(name, group, groups):
-            raise BadKeyError(f"the name {name!r} is reserved: {reason}; take {free_name(name)!r}")
+            raise BadKeyError(f"the name {name!r} is reserved: {reason}; use the name {free_name(name)!r}")
 
     def _goes_by_name(self, key: str) -> bool:
         return "/" not in key and not self._schema.groups_with_array(key) and group_of_name(key) != FILE_GROUP
 
     def _note_by_name(self, name: str, place: str) -> None:
-        """Remember where an array without a group lies, in place of what was saved under its name before."""
+        """Record the key of an array without a group; what was saved under its name before is removed."""
         for earlier in {self._by_name.pop(name, place), f"{FILE_GROUP}/{name}"} - {place}:
             if self._has_array(earlier):
                 self._drop_array(earlier)
@@ -456,7 +469,7 @@ class DataStorage(ABC):
             self._by_name[name] = place
 
     def _place_by_name(self) -> None:
-        """Move arrays without a group to the one of their name where the rows fit, else to a group of their own."""
+        """Move arrays without a group to the group that their names mean if the rows fit, else to one of their own."""
         for name, place in list(self._by_name.items()):
             group, array = group_of_name(name), self._get_array(place)
             fits = len(array) == self._n_rows_beside(group)
@@ -464,30 +477,30 @@ class DataStorage(ABC):
             if wanted == place or self._has_array(wanted):
                 continue
             if not fits:
-                logger.warning("array %r has other rows than group %r: it becomes a group of its own", name, group)
+                logger.warning(
+                    "array %r has another number of rows than group %r: it becomes a group of its own", name, group
+                )
             self._put_array(wanted, array)
             self._drop_array(place)
             self._by_name[name] = wanted
 
     def _n_rows_beside(self, group: str) -> int:
-        """Rows of a group: of the arrays that were saved into it by their keys, else of the first one by name."""
+        """Number of rows of a group: of its arrays that were saved by full key, else of the first by name."""
         by_name = [place for name, place in self._by_name.items() if group_of_name(name) == group]
         by_key = [key for key in self.array_keys() if key.startswith(f"{group}/") and key not in by_name]
         return len(self._get_array((by_key or by_name)[0]))
 
     def _check_clash(self, key: str, prepared: Mapping[str, Any]) -> None:
-        """Refuse a new key that makes one name an array (in group ``file``) and a group."""
+        """Refuse a new key that would make one name both an array (in group ``file``) and a group."""
         group, _, name = key.partition("/")
         if group == FILE_GROUP and any(other.startswith(f"{name}/") for other in (*self.array_keys(), *prepared)):
-            raise BadKeyError(
-                f"key {name!r}: a group of that name holds data; save to '{name}/…' or choose another name"
-            )
+            raise BadKeyError(f"key {name!r}: a group of that name holds data; save to '{name}/…' or use another name")
         value = f"{FILE_GROUP}/{group}"
         if group != FILE_GROUP and (value in prepared or self._has_array(value)):
-            raise BadKeyError(f"key {key!r}: {group!r} is an array already, it cannot be a group as well")
+            raise BadKeyError(f"key {key!r}: {group!r} is an array already, not a group; use another group's name")
 
     def _locate(self, key: str) -> tuple[str, str]:
-        """The group and array that a key means; what was saved before the schema named it otherwise stays found."""
+        """The group and array that a key means; an array saved before the schema gave its name a group is found too."""
         group, name = locate(key, self._schema)
         if "/" in key or self._has_array(f"{group}/{name}"):
             return group, name
@@ -500,7 +513,7 @@ class DataStorage(ABC):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StorageError(f"this {type(self).__name__} is closed")
+            raise StorageError(f"this {type(self).__name__} is closed; open it again to read or write it")
 
     def __enter__(self) -> DataStorage:
         return self
@@ -516,6 +529,17 @@ class DataStorage(ABC):
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self.array_keys())} arrays"
         return f"{type(self).__name__}({state})"
+
+    def _repr_html_(self) -> str:
+        if self._closed:
+            return object_html(repr(self), ())
+        dimensions = self.dimensions()
+        rows: list[tuple[object, ...]] = []
+        for key, (dtype, shape) in self.array_types().items():
+            sizes = (f"{dim}: {size}" for dim, size in zip(dimensions[key], shape, strict=True))
+            rows.append((key, ", ".join(sizes) or "scalar", dtype))
+        rows += [(key, "metadata", str(value)[:60]) for key, value in self.get_metadata().items()]
+        return object_html(repr(self), rows, head=("key", "dimensions", "type, or value"))
 
 
 def _as_schema(schema: Mapping[str, Any] | Schema | SchemaBuilder) -> Schema:

@@ -1,4 +1,4 @@
-"""Arrays as encoded chunks and back: Zarr v3's ``bytes``, ``vlen-utf8`` and ``zstd`` codecs, one chunk an array."""
+"""Encode arrays as chunks and decode them: Zarr v3's ``bytes``, ``vlen-utf8`` and ``zstd``, one chunk per array."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from dflow.errors import DamagedStoreError, StoreLimitError
 
 ZSTD_LEVEL = 3
-"""Of -3, -1, 1, 3 and 6 it gives the smallest files; writing takes 1.3 times ``numpy.savez``, with level 6 three times
-(``python -m tests.benchmarks.storage --levels``). One thread: numcodecs offers no more, and a worker has one core."""
+"""Smallest files of the levels -3, -1, 1, 3 and 6; writing takes 1.3 times ``numpy.savez``, with level 6 three times
+(``python -m tests.benchmarks.storage --levels``). numcodecs compresses in one thread."""
 
 RAW_BYTES = 2048
-"""Chunks below this many bytes are stored as they are: compressing them costs more than it saves."""
+"""Smaller chunks, in bytes, are stored uncompressed: compressing them costs more than it saves."""
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _U32 = struct.Struct("<I")
@@ -26,7 +26,12 @@ _SWAP = sys.byteorder == "big"
 
 
 def encode_chunk(array: NDArray[Any]) -> tuple[bytes, bool]:
-    """The chunk's bytes and whether they are zstd-compressed; `array` is C-contiguous and in native byte order."""
+    """Return the chunk's bytes and whether they are zstd-compressed.
+
+    Parameters
+    ----------
+    array : C-contiguous, in native byte order; numeric, bool or numpy's `StringDType`
+    """
     if array.dtype.kind == "T":
         raw: Any = _encode_text(array)
         n_bytes = len(raw)
@@ -41,7 +46,13 @@ def encode_chunk(array: NDArray[Any]) -> tuple[bytes, bool]:
 def decode_chunk(
     chunk: bytes, dtype: str, shape: tuple[int, ...], *, compressed: bool, where: str, max_bytes: int
 ) -> NDArray[Any]:
-    """The writable array behind a chunk.
+    """Return the writable array that a chunk encodes.
+
+    Parameters
+    ----------
+    chunk : as `encode_chunk` returns it
+    dtype : numpy's name, or ``str``
+    where : what the error messages begin with: file and array
 
     Raises
     ------
@@ -69,7 +80,7 @@ def decode_chunk(
 
 
 def frame_content_bytes(chunk: bytes) -> int:
-    """The expanded size that a zstd frame states (RFC 8878, 3.1.1.1), -1 when it is no such frame or states none."""
+    """The expanded size in bytes that a zstd frame states (RFC 8878, 3.1.1.1); -1 without a frame or a stated size."""
     if chunk[:4] != _ZSTD_MAGIC or len(chunk) < 6:
         return -1
     descriptor = chunk[4]
@@ -84,8 +95,8 @@ def frame_content_bytes(chunk: bytes) -> int:
 
 @lru_cache(maxsize=4096)
 def usual_frame_head(n_bytes: int) -> bytes:
-    """How zstd begins a frame of so many bytes, at least 256, that it is given in one piece: a single segment of
-    stated size without a checksum. There are other ways to begin one.
+    """The first bytes of the zstd frame of `n_bytes` (at least 256) compressed in one call: a single segment of stated
+    size without a checksum. Other valid frames begin otherwise.
     """
     if n_bytes < 65536 + 256:
         return _ZSTD_MAGIC + b"\x60" + (n_bytes - 256).to_bytes(2, "little")

@@ -1,8 +1,8 @@
-"""The zip container of a `.data` file: members written in one pass with fixed dates, read with every check.
+"""The zip container of a `.data` file: members written in one pass with fixed dates, and checked when read.
 
 The format is PKWARE's APPNOTE 6.3: local headers, members, central directory, end record. Members are written stored
-(their content is compressed already), so that `zarr.storage.ZipStore` and any unzip tool read them. `zipfile` does
-the same at ten times the cost per member, and a sample has thirty.
+(their content is compressed already), so that `zarr.storage.ZipStore` and any unzip tool read them. `zipfile` costs
+ten times as much per member, and a sample has thirty.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _STORED, _DEFLATED = 0, 8
 _MODE = (stat.S_IFREG | 0o644) << 16
 _MAX_MEMBERS, _MAX_BYTES = 0xFFFF - 1, 0xFFFFFFFF - 1  # beyond these lies zip64
 _MAX_DIRECTORY_BYTES = 64 * 1024**2
-_SHORT_TAIL_BYTES = 8 * 1024  # the directory of twenty arrays and the end record, nearly always
+_SHORT_TAIL_BYTES = 8 * 1024  # holds the directory of twenty arrays and the end record
 _TAIL_BYTES = 64 * 1024 + _END.size
 
 LOCAL_BYTES, CENTRAL_BYTES, END_BYTES = _LOCAL.size, _CENTRAL.size, _END.size
-"""Sizes of a member's local header and of its entry in the directory, without what varies, and of the end record
-without a comment."""
+"""Sizes in bytes of a member's local header and its directory entry, without their variable parts, and of the end
+record without a comment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where a member lies in the zip and what its directory states of it; sizes in bytes."""
+    """A member's entry in the directory: method, checksum, sizes and offset in bytes."""
 
     name: str
     method: int
@@ -52,7 +52,7 @@ class Member:
 
 
 def pack_members(members: Iterable[tuple[str, bytes]]) -> tuple[list[bytes], int, int]:
-    """The byte strings of a zip with these (name, content) members, its size, and the CRC-32 of its central directory.
+    """Return the byte strings of a zip with these (name, content) members, its size, and its directory's CRC-32.
 
     Raises
     ------
@@ -80,16 +80,12 @@ def pack_members(members: Iterable[tuple[str, bytes]]) -> tuple[list[bytes], int
 
 
 def directory_place(tail: bytes, end: int) -> tuple[int, int] | None:
-    """Size and offset of a zip's directory, both in bytes.
+    """Size and offset of a zip's directory, both in bytes; None without an end record, or if there are volumes.
 
     Parameters
     ----------
     tail : the last bytes of the file
-    end : where the end record begins in `tail`
-
-    Returns
-    -------
-    None where there is no end record, or that of one volume of several.
+    end : offset of the end record in `tail`
     """
     if end < 0 or end + _END.size > len(tail):
         return None
@@ -102,10 +98,10 @@ _STORE_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLO
 
 
 def size_and_directory_crc(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """A store's size in bytes and the CRC-32 of its directory, (0, 0) where there is none to read.
+    """A store's size in bytes and the CRC-32 of its directory; (0, 0) where neither can be read.
 
-    Reads the directory without parsing it, twenty times cheaper than opening the store: a million samples are examined
-    on every run. The zip has no comment, as dflow writes it.
+    Reads the directory without parsing it, twenty times faster than opening the store: every run examines all samples,
+    up to a million. The zip has no comment, as dflow writes it.
     """
     try:
         descriptor = os.open(path, _STORE_FLAGS)
@@ -130,15 +126,15 @@ def size_and_directory_crc(path: str | os.PathLike[str]) -> tuple[int, int]:
 class ZipReader:
     """A zip opened for reading. Its directory is checked when it is opened, each member's CRC-32 when it is read.
 
-    Nothing is ever extracted to a file. One thread at a time.
+    Never extracts to a file. One thread at a time.
 
     Raises
     ------
     DamagedStoreError
-        If the file is truncated or no zip, or a member is encrypted, a link, doubled, outside the file, or named so
-        that it would leave a folder.
+        If the file is truncated or no zip, or a member is encrypted, a link, there twice, outside the file, or has a
+        name that leads out of a folder.
     StoreLimitError
-        If the members claim to expand to more than `max_bytes`.
+        If the members' stated sizes sum to more than `max_bytes`.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = MAX_STORE_BYTES) -> None:
@@ -165,12 +161,12 @@ class ZipReader:
         os.close(self._file)
 
     def read(self, name: str) -> bytes:
-        """A member's content, its CRC-32 verified.
+        """Return a member's content after verifying its CRC-32.
 
         Raises
         ------
         DamagedStoreError
-            If there is no such member or its bytes are not what the directory states.
+            If there is no such member or its bytes contradict the directory.
         """
         member = self.members.get(name)
         if member is None:
@@ -263,4 +259,4 @@ class ZipReader:
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def _damaged(self, fault: str) -> DamagedStoreError:
-        return DamagedStoreError(f"{self.path} cannot be read: {fault}")
+        return DamagedStoreError(f"{self.path} cannot be read: {fault}; encode its file again")

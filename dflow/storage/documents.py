@@ -1,4 +1,4 @@
-"""The JSON documents of a Zarr v3 hierarchy, written by hand: one per node, and all of them again in the root.
+"""The JSON documents of a Zarr v3 hierarchy, formatted directly: one per node, and all of them in the root again.
 
 Zarr v3 core specification for groups and arrays; ``consolidated_metadata`` as zarr-python 3 writes it; data type
 ``string`` and codec ``vlen-utf8`` as in zarr-extensions.
@@ -71,12 +71,12 @@ def root_text(attributes: str, nodes: Iterable[tuple[str, str]]) -> str:
 
 
 def parse_root(content: bytes, where: str) -> tuple[dict[str, Any], dict[str, ArrayDocument]]:
-    """The root's attributes and the arrays by path.
+    """The root's attributes, and the array documents by path.
 
     Raises
     ------
     DamagedStoreError
-        If it is not a root document of the form that `root_text` writes.
+        If `content` is no root document as `root_text` writes it.
     """
     try:
         root = json.loads(content)
@@ -91,7 +91,7 @@ def parse_root(content: bytes, where: str) -> tuple[dict[str, Any], dict[str, Ar
 def _parse_array(path: str, node: Mapping[str, Any]) -> ArrayDocument:
     parts = path.split("/")
     if parts[0] != METADATA_GROUP and (len(parts) != 2 or any(map(name_fault, parts))):
-        raise ValueError(f"an array at {path!r}")  # a merge makes folders of these names
+        raise ValueError(f"an array at {path!r}")  # a merge makes folders with these names
     shape = tuple(node["shape"])
     codecs = [codec["name"] for codec in node["codecs"]]
     dtype = "str" if node["data_type"] == "string" else str(node["data_type"])

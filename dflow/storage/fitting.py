@@ -1,4 +1,4 @@
-"""An array against what is known of it: the schema's declaration or the table of standard arrays."""
+"""Fit arrays and values to their declarations: those of the schema, else those of the table of standard arrays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 
 def fit_to_schema(schema: Schema, group: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """The array as declared: face matrices flattened, cast, checked. A standard array may have any rank if undeclared.
+    """Return the array as declared: face matrices flattened, cast to the dtype, checked against the rules.
+
+    A standard array that the schema does not declare may have any rank.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def fit_to_schema(schema: Schema, group: str, name: str, array: NDArray[Any]) ->
 
 
 def check_finite(schema: Schema, group: str, name: str, array: NDArray[Any], *, policy: NanPolicy) -> None:
-    """Apply the array's policy for NaN and inf; `policy` where neither the schema nor the standard table has one.
+    """Apply the array's policy for NaN and inf; `policy` if neither the schema nor the standard table has one.
 
     Raises
     ------
@@ -64,13 +66,13 @@ def check_finite(schema: Schema, group: str, name: str, array: NDArray[Any], *, 
         return
     count = int(array.size - np.count_nonzero(np.isfinite(array)))
     fault = f"array '{group}/{name}' holds {count} NaN or inf of {array.size} values"
-    _raise_or_warn(fault, "where they are meant, declare the array with nan_policy='allow'", policy)
+    _raise_or_warn(fault, "if they are intended, declare the array with nan_policy='allow'", policy)
 
 
 def check_finite_value(schema: Schema, name: str, value: Any, *, policy: NanPolicy) -> None:
-    """The same for a flat metadata value, one number per sample.
+    """Apply the policy for NaN and inf to a flat metadata value, one number per sample.
 
-    Lists and branches make no column and are kept as given.
+    Lists and branches make no column and are kept as they are.
 
     Raises
     ------
@@ -95,14 +97,14 @@ def _raise_or_warn(fault: str, advice: str, policy: NanPolicy) -> None:
 def sample_dimensions(schema: Schema, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
     """The dimension names of every array of a sample, by key ``group/array``.
 
-    Declared names, else the standard array's, else the group's row dimension and ``<array>_dim_<i>``. Where standard
-    arrays of one group would give one trailing dimension several sizes, they get names of their own
+    Declared names, else those of the standard array, else the group's row dimension and ``<array>_dim_<i>``. Where
+    standard arrays of one group give one trailing dimension several sizes, each gets its own name
     (``d2_distance_bin``), because a dimension of an xarray dataset has one size.
 
     Raises
     ------
     SchemaError
-        If arrays of one group differ in their number of rows, or declared arrays give one dimension several sizes.
+        If arrays of one group differ in their number of rows, or declared arrays give a dimension several sizes.
     """
     dims = {key: _array_dimensions(schema, key, len(shape)) for key, shape in shapes.items()}
     sizes: dict[tuple[str, str], dict[int, list[str]]] = {}

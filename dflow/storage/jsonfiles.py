@@ -1,4 +1,4 @@
-"""A storage of readable JSON files: one an array, one for metadata and schema. For looking and for small data."""
+"""A storage of readable JSON files, for inspection and small data: one per array, one for metadata and schema."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 class JsonStorageHandler(DataStorage):
-    """One sample in a folder of JSON files. Every call is written at once, file by file, each whole by a rename.
+    """Keeps one sample in a folder of JSON files. Every call writes its file at once, by a rename.
 
     Numbers keep their exact values; NaN and inf are the texts ``"NaN"``, ``"Infinity"``, ``"-Infinity"``, complex
     numbers are ``{"real": …, "imag": …, "_numpy_complex": true}``.
@@ -38,9 +38,9 @@ class JsonStorageHandler(DataStorage):
     Parameters
     ----------
     nan_policy
-        of arrays for which the schema declares none: "raise", "warn" or "allow"
+        for NaN and inf in arrays for which the schema declares none: "raise", "warn" or "allow"
     json_dir_path
-        The folder; made where it is missing, read where it is a store already.
+        The folder; made if it is missing, read if it is a store.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class JsonStorageHandler(DataStorage):
         return sorted(self._files)
 
     def get_file_path(self, key: str) -> str:
-        """The file of a key that is there; the folder for any other key, ``""`` among them.
+        """The file of an array; the folder for any other key and for ``""``.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class JsonStorageHandler(DataStorage):
         return "json"
 
     def _compress(self) -> int:
-        """The size of all files; they are written already."""
+        """The size of all files in bytes; nothing is pending."""
         names = (name for name in os.listdir(self._folder) if name.endswith(".json"))
         return sum(os.path.getsize(os.path.join(self._folder, name)) for name in names)
 

@@ -1,4 +1,4 @@
-"""Keys of arrays: ``group/array``, and how other spellings come down to that."""
+"""Keys of arrays: ``group/array``, and what shorter and deeper keys mean."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dflow.schema import FILE_GROUP, Schema, standard_array, standard_groups
 from dflow.schema.names import name_fault
 
 DESCRIPTIONS = "descriptions"
-"""The metadata branch whose tables go to the attribset."""
+"""The metadata branch with the tables of the attribset."""
 
 METADATA_GROUP = "metadata"
-"""The group in the file that holds metadata which JSON cannot; no data goes there."""
+"""The group of the file with the metadata that JSON cannot hold; reserved."""
 
 
 @lru_cache(maxsize=1024)
@@ -21,7 +21,7 @@ def _parts(key: str) -> tuple[str, ...]:
     parts = tuple(key.split("/"))
     for part in parts:
         if fault := name_fault(part):
-            raise BadKeyError(f"key {key!r}: the part {part!r} cannot be used: {fault}")
+            raise BadKeyError(f"key {key!r}: the part {part!r} is no name: {fault}; use a key such as 'faces/my_array'")
     return parts
 
 
@@ -34,27 +34,27 @@ def split_key(key: str) -> tuple[str, ...]:
         If a part is empty, ``..``, or otherwise no name.
     """
     if not isinstance(key, str):
-        raise BadKeyError(f"a key is text such as 'faces/face_areas', not {type(key).__name__}")
+        raise BadKeyError(f"a key is {type(key).__name__}, not text; use a key such as 'faces/my_array'")
     return _parts(key)
 
 
 def locate(key: str, schema: Schema) -> tuple[str, str]:
     """The group and array that a key means.
 
-    ``group/array`` means itself. Deeper keys are joined: ``graph/edges/source`` is ``edges_source`` in ``graph``, as
-    HOOPS AI names it after its merge. A bare name is the array that the schema declares under it, else
-    that of the group that belongs to the name (`group_of_name`).
+    Deeper keys than ``group/array`` are joined: ``graph/edges/source`` is ``edges_source`` in ``graph``, as HOOPS AI
+    names it after its merge. A bare name is the array that the schema declares, else one of the group that the name
+    means (`group_of_name`).
 
     Raises
     ------
     BadKeyError
-        If the key is no key, several groups declare the bare name, or the group's name is reserved.
+        If the key is invalid, several groups declare the bare name, or the group's name is reserved.
     """
     group, *rest = split_key(key)
     if not rest:
         owners = schema.groups_with_array(key)
         if len(owners) > 1:
-            raise BadKeyError(f"key {key!r} could be in {' or '.join(owners)}; give the whole key: '{owners[0]}/{key}'")
+            raise BadKeyError(f"key {key!r} is in {' and '.join(owners)}; use the whole key: '{owners[0]}/{key}'")
         return (owners[0] if owners else group_of_name(key)), key
     if group == METADATA_GROUP:
         raise BadKeyError(f"key {key!r}: the group {METADATA_GROUP!r} is reserved; use save_metadata")
@@ -62,16 +62,18 @@ def locate(key: str, schema: Schema) -> tuple[str, str]:
 
 
 _WORDS = {"faces": r"(?i:(?<![^\W\d_])face)|Face", "edges": r"(?i:(?<![^\W\d_])edge)|Edge"}
-"""A word that begins with it: `face_scores`, `nFaces`, but not `surface_finish`."""
+"""Patterns of a word that begins with "face" or "edge": `face_scores`, `nFaces`, but not `surface_finish`."""
 
 
 @lru_cache(maxsize=1024)
 def group_of_name(name: str) -> str:
-    """The group of an array that was saved without one: that of the standard array of this name, else ``faces`` or
-    ``edges`` where a word of the name begins so, else ``file``.
+    """The group of an array that was saved without one.
+
+    It is the group of the standard array of this name, else ``faces`` or ``edges`` where a word of the name begins
+    with "face" or "edge", else ``file``.
     """
     for group in standard_groups():
-        if group != "coedges" and standard_array(group, name):  # its names, such as `next`, are everybody's
+        if group != "coedges" and standard_array(group, name):  # its names, such as `next`, are too general
             return group
     if name == "num_nodes":
         return "graph"

@@ -1,4 +1,4 @@
-"""A storage in memory: the oracle of the others, and the place for results that need no file."""
+"""A storage in memory, for results that need no file; the reference that tests compare other storages with."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dflow.storage.base import DataStorage
 
 
 class MemoryStorage(DataStorage):
-    """Keeps everything in dictionaries; `close` drops it. Its arrays are never written.
+    """Keeps one sample in dictionaries; `close` drops them. Nothing is written.
 
     Parameters
     ----------
-    nan_policy : of arrays for which the schema declares none: "raise", "warn" or "allow"
+    nan_policy : for NaN and inf in arrays for which the schema declares none: "raise", "warn" or "allow"
 
     Examples
     --------
@@ -41,7 +41,7 @@ class MemoryStorage(DataStorage):
         return self._arrays[key]
 
     def _metadata_changed(self) -> None:
-        """Nothing to do: the tree is the store."""
+        """Do nothing: the tree is the store."""
 
     def _has_array(self, key: str) -> bool:
         return key in self._arrays
@@ -50,7 +50,7 @@ class MemoryStorage(DataStorage):
         return sorted(self._arrays)
 
     def get_file_path(self, key: str) -> str:
-        """Always ``""``: nothing lies in a file.
+        """Return ``""``: there is no file.
 
         Parameters
         ----------

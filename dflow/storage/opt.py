@@ -1,4 +1,4 @@
-"""The storage of flows: arrays collected in memory, written as one `.data` file in one pass."""
+"""The storage of flows: arrays are collected in memory and written as one `.data` file in one pass."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from dflow.storage.tree import MetadataTree
 from dflow.storage.zarrzip import StoreContents, StoredArray, WrittenStore, json_text, read_zip_store, write_zip_store
 
 FORMAT = 1
-"""The version of what the root's attributes mean."""
+"""The version of the root's attributes."""
 
 BY_NAME = "by_name"
-"""The root's attribute that holds the groups of arrays that were saved without one; a later stage may move them."""
+"""The root's attribute with the keys of arrays that were saved without a group; a later task may move them."""
 
 
 class OptStorage(DataStorage):
-    """One sample in one file, ``<store_path>.data``: Zarr v3 in a zip.
+    """Keeps one sample in one file, ``<store_path>.data``: Zarr v3 in a zip.
 
     Nothing is written before `compress_store` or `close`, and then under a temporary name that is renamed, so the
-    file is always whole. A file that is there already is read (and its checksums verified) when the storage is made,
-    can be extended, and is written again only when something changed.
+    file is always complete. An existing file is read, its checksums verified, when the storage is made; it can be
+    extended, and is written again only after a change.
 
     Parameters
     ----------
     nan_policy
-        of arrays for which the schema declares none: "raise", "warn" or "allow"
+        for NaN and inf in arrays for which the schema declares none: "raise", "warn" or "allow"
     store_path
-        The path without `compress_extension` (with it is the same).
+        The path, with or without `compress_extension`.
     compress_extension
         The file's suffix.
 
@@ -63,7 +63,7 @@ class OptStorage(DataStorage):
 
     @property
     def is_changed(self) -> bool:
-        """Whether there is something that is not in the file yet."""
+        """Whether there are changes that are not in the file yet."""
         return self._changed
 
     @property
@@ -92,7 +92,7 @@ class OptStorage(DataStorage):
         return sorted(self._arrays)
 
     def get_file_path(self, key: str) -> str:
-        """The final file, for every key: all of them lie in it.
+        """The path of the `.data` file, for every key.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class OptStorage(DataStorage):
         return f'{head},"schema":{self.schema_text or "{}"}}}'
 
     def close(self) -> None:
-        """Write what changed and let go of the arrays. A storage that nothing was saved to leaves no file."""
+        """Write pending changes and release the arrays. A storage without content leaves no file."""
         if self._closed:
             return
         if self._changed:
@@ -151,7 +151,7 @@ def read_attributes(attributes: dict[str, Any], path: str) -> tuple[dict[str, An
     Raises
     ------
     DamagedStoreError
-        If they are not there, or of a later format.
+        If they are missing or of a later format.
     """
     try:
         found = attributes["dflow"]["format"]

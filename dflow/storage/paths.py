@@ -1,4 +1,4 @@
-"""Every path and suffix of the output tree, in one place.
+"""Paths and suffixes of the output tree, identities of items, and names that must stay below a folder.
 
 ::
 
@@ -7,7 +7,7 @@
       error_summary.json  flow_log.log  run.json  report.html
       encoded/<sample>.data       one file per sample
       stream_cache/<sample>.png   preview; <sample>.glb  mesh
-      .dflow/                     the flow's memory: records of finished items, the owner's lock
+      .dflow/                     the journal of finished items, the owner's lock
 """
 
 from __future__ import annotations
@@ -31,19 +31,25 @@ FLOW_SUFFIX = ".flow"
 INFOSET_SUFFIX = ".infoset"
 ATTRIBSET_SUFFIX = ".attribset"
 TEMPORARY_PREFIX = ".tmp-"
-"""Whatever begins like this is unfinished; the next run sweeps it."""
+"""Names of unfinished files begin with it; the next run removes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlowPaths:
-    """Where a flow keeps its things. `root` is ``<flows_outputdir>/flows/<name>``, absolute."""
+    """The files and folders of a flow. `root` is ``<flows_outputdir>/flows/<name>``, absolute."""
 
     root: Path
     name: str
 
     @classmethod
     def of(cls, flows_outputdir: str | os.PathLike[str], name: str) -> FlowPaths:
-        """The paths of flow `name` below `flows_outputdir`; an `OutputFolderError` where that is an address."""
+        """The paths of flow `name` below `flows_outputdir`.
+
+        Raises
+        ------
+        OutputFolderError
+            If `flows_outputdir` is a URL.
+        """
         return cls(Path(os.path.abspath(local_path(flows_outputdir))) / "flows" / name, name)
 
     @property
@@ -88,7 +94,7 @@ class FlowPaths:
 
     @property
     def state(self) -> Path:
-        """The flow's own memory between runs; deleting it costs only time."""
+        """The folder of the journal and the lock; after deleting it the next run encodes all files again."""
         return self.root / ".dflow"
 
     def data_file(self, sample: str) -> Path:
@@ -102,10 +108,10 @@ class FlowPaths:
 
 
 def item_identity(item: Any, root: str | os.PathLike[str]) -> str:
-    """What an item is called in records and tables.
+    """The text that identifies an item in records and tables.
 
-    A path (`str` or `os.PathLike`) becomes its path relative to the flow's folder `root`, with forward slashes
-    (absolute where the two share no drive). Anything else becomes canonical JSON: sorted keys, no spaces.
+    A path (`str` or `os.PathLike`) becomes relative to the flow's folder `root`, with forward slashes (absolute if the
+    two are on different drives). Any other item becomes canonical JSON: sorted keys, no spaces.
 
     Raises
     ------
@@ -113,12 +119,12 @@ def item_identity(item: Any, root: str | os.PathLike[str]) -> str:
         If the item is neither a path nor representable as JSON.
     """
     if isinstance(item, (str, os.PathLike)):
-        return _way_to(os.fspath(item), _absolute(os.fspath(root)))
+        return _relative_from(os.fspath(item), _absolute(os.fspath(root)))
     return json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def _absolute(root: str) -> str:
-    """``os.path.abspath``, remembered where it does not depend on the working directory."""
+    """``os.path.abspath``, cached where it does not depend on the working directory."""
     return _normal(root) if os.path.isabs(root) else os.path.abspath(root)
 
 
@@ -127,28 +133,25 @@ def _normal(path: str) -> str:
     return os.path.normpath(path)
 
 
-def _way_to(path: str, root: str) -> str:
-    """``os.path.relpath`` with forward slashes; `root` is absolute.
-
-    That of an absolute path is looked up by its folder: a flow's files lie in few.
-    """
+def _relative_from(path: str, root: str) -> str:
+    """``os.path.relpath`` with forward slashes; `root` is absolute. Cached by folder for absolute paths."""
     folder, _, name = path.rpartition(os.sep)
     if name in _odd_names(root) or os.altsep or not os.path.isabs(path):
         return _relative(path, root)
-    return _lead(folder or os.sep, root) + name
+    return _prefix(folder or os.sep, root) + name
 
 
 @functools.lru_cache(maxsize=64)
 def _odd_names(root: str) -> frozenset[str]:
-    """The last names of paths that may not end in them, or may be folders around `root`."""
+    """Last parts with which a path is not a name within a folder, or is perhaps a folder around `root`."""
     return frozenset(("", os.curdir, os.pardir, *root.split(os.sep)))
 
 
 @functools.lru_cache(maxsize=1024)
-def _lead(folder: str, root: str) -> str:
-    """What stands before the names of a folder's files."""
-    way = _relative(os.path.normpath(folder), root)
-    return "" if way == os.curdir else f"{way}/"
+def _prefix(folder: str, root: str) -> str:
+    """The part of a relative path before the names of a folder's files."""
+    relative = _relative(os.path.normpath(folder), root)
+    return "" if relative == os.curdir else f"{relative}/"
 
 
 def _relative(path: str, root: str) -> str:
@@ -160,12 +163,12 @@ def _relative(path: str, root: str) -> str:
 
 
 def resolve_identity(identity: str, root: str | os.PathLike[str]) -> Path:
-    """The absolute path behind a path identity: the inverse of `item_identity` for paths."""
+    """The absolute path of a path identity: the inverse of `item_identity` for paths."""
     return Path(source_path(identity, _absolute(os.fspath(root))))
 
 
 def source_path(identity: str, root: str) -> str:
-    """The path behind a path identity, ``..`` taken out; looked up by folder. `root` is absolute."""
+    """The normalised path of a path identity, cached by folder. `root` is absolute."""
     head, slash, name = identity.rpartition("/")
     if name in ("", os.curdir, os.pardir):
         return os.path.normpath(os.path.join(root, identity))
@@ -174,28 +177,28 @@ def source_path(identity: str, root: str) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _folder(way: str, root: str) -> str:
-    return os.path.normpath(os.path.join(root, way))
+def _folder(relative: str, root: str) -> str:
+    return os.path.normpath(os.path.join(root, relative))
 
 
 def sample_name(identity: str, body: int = -1) -> str:
     """The sample's stable name: 32 hexadecimal digits of BLAKE2b over the identity, an underscore and the body index.
 
-    The whole file (`body` -1) is named ``…_0`` as HOOPS AI does for a one-body part.
+    The whole file (`body` -1) is named ``…_0``, as HOOPS AI names a part of one body.
     """
     digest = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return f"{digest}_{max(body, 0)}"
 
 
 class Below:
-    """Finds what a table or a document names below a folder, links resolved; everything else is refused.
+    """Resolves names from tables and documents to paths below a folder, and refuses all that lead out of it.
 
-    Folders are examined once, so that many names in one folder cost an `lstat` each.
+    Each folder is examined once, so that each further name in it costs one `lstat`.
 
     Parameters
     ----------
     root : the folder that relative names start from
-    top_links : whether its own entries may be links that lead elsewhere, such as a dataset kept on another disk
+    top_links : whether its direct entries may be links out of it, such as a dataset on another disk
     """
 
     def __init__(self, root: str | os.PathLike[str], *, top_links: bool = True) -> None:
@@ -205,7 +208,7 @@ class Below:
         self._folders: dict[str, bool] = {}
 
     def path(self, name: str) -> str | None:
-        """The absolute path that `name` means; None where it leads out of the folder."""
+        """The absolute path of `name`; None where it leads out of the folder."""
         if "\0" in name:
             return None
         path = os.path.normpath(os.path.join(self._root, name))
@@ -218,7 +221,7 @@ class Below:
         return path if (known and not os.path.islink(path)) or self._holds(path) else None
 
     def links_out(self, start: str = "") -> Iterator[str]:
-        """Names below the folder `start` that are links leading out of the root, relative to the root."""
+        """Names, relative to the root, of links below the folder `start` that lead out of the root."""
         if start and self.path(start) is None:
             yield start
             return
@@ -242,12 +245,12 @@ def _is_in(path: str, folder: str) -> bool:
 
 
 def open_regular(path: str | os.PathLike[str]) -> int:
-    """A read-only descriptor of a regular file: opening a pipe would wait for ever, reading a device too.
+    """A read-only descriptor of a regular file. A pipe or a device is refused, because it can block for ever.
 
     Raises
     ------
     OSError
-        If it is missing, unreadable, or anything but a regular file.
+        If the file is missing, unreadable or not regular.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     mode = os.fstat(handle).st_mode
@@ -260,6 +263,6 @@ def open_regular(path: str | os.PathLike[str]) -> int:
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """The content of a regular file. Errors as `open_regular`."""
+    """The content of a regular file. Raises as `open_regular`."""
     with os.fdopen(open_regular(path), "rb") as file:
         return file.read()

@@ -1,11 +1,11 @@
-"""What a sample holds, as the small record that the merge plans with, and the merge's way to read its arrays."""
+"""Describe a sample by the small record that the merge plans with, and read arrays of a `.data` file."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dflow.errors import DamagedStoreError, SchemaError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord, Scalar
 from dflow.schema import FILE_GROUP, Schema, parse_schema, resolve_array
+from dflow.schema.checks import nearest_key
 from dflow.storage.base import FILE_SIZES, DataStorage
 from dflow.storage.keys import DESCRIPTIONS, METADATA_GROUP
 from dflow.storage.opt import OptStorage, read_attributes
@@ -23,28 +24,28 @@ from dflow.storage.values import json_words
 from dflow.storage.zarrzip import outline_zip_store, read_zip_store
 
 NOT_SET = "not set"
-"""The description of a code that has a name only."""
+"""The description of a code that has only a name."""
 
 NO_VALUES = frozenset({"Item", "Flow name", DESCRIPTIONS, FILE_SIZES})
-"""Metadata that is no value of the sample: what it came from, which flow made it, tables and sizes."""
+"""Metadata keys that are no values of the sample: its file, its flow, tables and sizes."""
 
 _Typed = tuple[str, tuple[int, ...], tuple[str, ...]]
 
 
 def describe(storage: DataStorage, name: str, source: str, body: int = -1) -> SampleRecord:
-    """The record of a storage's sample; write an `OptStorage` first, so that the record names the file's checksum.
+    """The record of a storage's sample. Write an `OptStorage` first, so that the record holds the file's checksum.
 
     Parameters
     ----------
-    storage : whose sample it is
-    name : the sample's
-    source : the CAD file's path, relative to the flow's folder
+    storage : holds the sample
+    name : of the sample
+    source : path of the CAD file, relative to the flow's folder
     body : the body's index, -1 for the whole file
 
     Raises
     ------
     SchemaError
-        If arrays of one group disagree on their rows, or a required metadata field is missing.
+        If arrays of one group disagree on their rows, or a required array or metadata field is missing.
     """
     types, dims = storage.array_types(), storage.dimensions()
     written = storage.written if isinstance(storage, OptStorage) else None
@@ -68,11 +69,11 @@ def describe_file(
 ) -> SampleRecord:
     """The record of a `.data` file; no array is read.
 
-    `name` is the file's stem and `source` the metadata ``Item`` where they are not given.
-
     Parameters
     ----------
     path : of the `.data` file
+    name : of the sample; the file's stem by default
+    source : path of the CAD file; the metadata ``Item`` by default
     body : the body's index, -1 for the whole file
 
     Raises
@@ -82,7 +83,7 @@ def describe_file(
     DamagedStoreError, StoreLimitError
         If it cannot be read.
     SchemaError
-        If a required metadata field is missing.
+        If a required array or metadata field is missing.
     """
     outline = outline_zip_store(path)
     schema_dict, tree = read_attributes(outline.attributes, os.fspath(path))
@@ -106,7 +107,7 @@ def describe_file(
 
 
 def read_arrays(path: str | os.PathLike[str], keys: Iterable[str]) -> dict[str, NDArray[Any]]:
-    """Only these arrays of a `.data` file, by key, their checksums verified. Raises as `read_zip_store`.
+    """Read some arrays of a `.data` file, by key, and verify their checksums. Raises as `read_zip_store`.
 
     Parameters
     ----------
@@ -119,6 +120,7 @@ def read_arrays(path: str | os.PathLike[str], keys: Iterable[str]) -> dict[str, 
 def _contents(
     schema: Schema, schema_text: str, metadata: Mapping[str, Any], types: Mapping[str, _Typed]
 ) -> dict[str, Any]:
+    check_required(schema, types, metadata)
     layouts = tuple(_array_layout(schema, key, *types[key]) for key in sorted(types))
     layout = _interned(SampleLayout(layouts, schema_text, _tables(metadata.get(DESCRIPTIONS))))
     rows: dict[str, set[int]] = {group: set() for group in layout.groups}
@@ -129,7 +131,36 @@ def _contents(
     if odd := [group for group, counts in rows.items() if len(counts) > 1 or -1 in counts]:
         raise SchemaError(f"the arrays of group {odd[0]!r} disagree on their rows: {sorted(rows[odd[0]])}")
     counts = tuple(count for found in rows.values() for count in found)
-    return {"layout": layout, "rows": counts, "values": _values(schema, metadata)}
+    return {"layout": layout, "rows": counts, "values": _values(metadata)}
+
+
+def check_required(schema: Schema, keys: Collection[str], metadata: Mapping[str, Any]) -> None:
+    """Refuse a sample that lacks a required array or metadata field.
+
+    Parameters
+    ----------
+    keys : ``group/array`` of the sample's arrays
+
+    Raises
+    ------
+    SchemaError
+        If one is missing.
+    """
+    for group, spec in schema.groups.items():
+        for array in spec.arrays.values():
+            if array.required and (key := f"{group}/{array.name}") not in keys:
+                near = nearest_key(key, (other for other in keys if schema.array(*other.split("/")) is None))
+                hint = f" (is {near!r} meant?)" if near else ""
+                raise SchemaError(
+                    f"the required array {key!r} was not saved; {', '.join(sorted(keys)) or 'none'} were{hint}; "
+                    f"save_data({key!r}, array) in every file, or declare it without required=True"
+                )
+    for kind in (schema.file_level, schema.categorical):
+        for field in kind.values():
+            if field.required and metadata.get(field.name) is None:
+                raise SchemaError(
+                    f"the required metadata field {field.name!r} is missing; save_metadata({field.name!r}, value)"
+                )
 
 
 def _array_layout(schema: Schema, key: str, dtype: str, shape: tuple[int, ...], dims: tuple[str, ...]) -> ArrayLayout:
@@ -137,13 +168,13 @@ def _array_layout(schema: Schema, key: str, dtype: str, shape: tuple[int, ...], 
     spec = resolve_array(schema, group, name)
     fill = spec.fill_value if spec else None
     if isinstance(fill, float) and math.isnan(fill):
-        fill = None  # NaN is what None means for floats, and only None compares equal after pickling
+        fill = None  # None means NaN for floats, and unlike NaN compares equal after pickling
     return ArrayLayout(group, name, dtype, dims, shape if group == FILE_GROUP else shape[1:], fill)
 
 
 @lru_cache(maxsize=512)
 def _interned(layout: SampleLayout) -> SampleLayout:
-    """The same object for equal layouts: the records of a batch share one, also in their pickle."""
+    """One object per equal layouts, so that the records of a batch share it, also in their pickle."""
     return layout
 
 
@@ -152,14 +183,10 @@ def _stored_schema(text: str) -> Schema:
     try:
         return parse_schema(json.loads(text)) if text else Schema()
     except SchemaError as error:
-        raise DamagedStoreError(f"a stored schema contradicts itself: {error}") from error
+        raise DamagedStoreError(f"a stored schema contradicts itself: {error}; encode its files again") from error
 
 
-def _values(schema: Schema, metadata: Mapping[str, Any]) -> tuple[tuple[str, Scalar], ...]:
-    for kind in (schema.file_level, schema.categorical):
-        for field in kind.values():
-            if field.required and metadata.get(field.name) is None:
-                raise SchemaError(f"the required metadata field {field.name!r} is missing")
+def _values(metadata: Mapping[str, Any]) -> tuple[tuple[str, Scalar], ...]:
     return tuple(
         (name, json_words(value) if isinstance(value, (dict, list)) else value)
         for name, value in sorted(metadata.items())
@@ -179,14 +206,15 @@ def _table_rows(table: str, content: Any) -> tuple[tuple[int, str, str], ...]:
         content = dict(enumerate(content))
     if not isinstance(content, Mapping):
         raise SchemaError(
-            f"metadata '{DESCRIPTIONS}/{table}' is {type(content).__name__}, not a table of codes and names"
+            f"metadata '{DESCRIPTIONS}/{table}' is {type(content).__name__}, not a table; "
+            "use {code: name} or a list of names"
         )
     rows = []
     for key, value in content.items():
         if isinstance(value, int) and not _is_code(key):
             key, value = value, key
         if not _is_code(key):
-            raise SchemaError(f"metadata '{DESCRIPTIONS}/{table}': {key!r} is no integer code")
+            raise SchemaError(f"metadata '{DESCRIPTIONS}/{table}': {key!r} is no integer code; use {{code: name}}")
         label, note = (value.get("name"), value.get("description")) if isinstance(value, Mapping) else (value, None)
         rows.append((int(key), str(label), NOT_SET if note is None else str(note)))
     return tuple(sorted(rows))

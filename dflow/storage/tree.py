@@ -1,4 +1,4 @@
-"""Nested metadata: a tree of dictionaries, addressed by keys with slashes."""
+"""Nested metadata: a tree of dictionaries with keys that nest by slashes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATH = "metadata_path"
 
 
 class MetadataTree:
-    """Metadata of one sample. Leaves are JSON values, NaN and inf among the floats; dictionaries merge.
+    """The metadata of one sample. Leaves are JSON values, including NaN and inf; dictionaries merge.
 
     Guarantees that no key is a value and a branch at once.
     """
@@ -34,7 +34,7 @@ class MetadataTree:
         Raises
         ------
         BadKeyError
-            If a part of the key is empty, or a value stands where a branch is meant or the other way round.
+            If a part of the key is empty, or one key would be a value and a branch.
         UnsupportedDataError, NonFiniteError
             If the value cannot be stored.
         """
@@ -59,7 +59,7 @@ class MetadataTree:
         for part in _parts(key):
             if not isinstance(node, dict) or part not in node:
                 raise KeyNotFoundError(
-                    f"there is no metadata {key!r}; there are {', '.join(sorted(self._tree)) or 'none'}"
+                    f"there is no metadata {key!r}; the keys here are: {', '.join(sorted(self._tree)) or 'none'}"
                 )
             node = node[part]
         return copy.deepcopy(node)
@@ -69,7 +69,7 @@ class MetadataTree:
         return copy.deepcopy(self._tree)
 
     def pack(self) -> tuple[dict[str, Any], dict[str, StoredArray]]:
-        """The tree without its non-finite leaves, and those as arrays under ``metadata/…``. `unpack` inverts."""
+        """Return the tree without its non-finite leaves, and those as arrays under ``metadata/…``. `unpack` inverts."""
         if is_finite(self._tree):
             return self._tree, {}
         arrays = {}
@@ -79,12 +79,16 @@ class MetadataTree:
 
     @classmethod
     def unpack(cls, attributes: Mapping[str, Any], arrays: Mapping[str, StoredArray], *, path: str) -> MetadataTree:
-        """The tree from what `pack` made of it.
+        """Return the tree of which `pack` made `attributes` and `arrays`.
+
+        Parameters
+        ----------
+        path : of the file, for error messages
 
         Raises
         ------
         DamagedStoreError
-            If the two do not fit together; the message names the file at `path`.
+            If the two contradict each other.
         """
         try:
             tree = cls(copy.deepcopy(dict(attributes)))
@@ -93,20 +97,20 @@ class MetadataTree:
         for key, stored in arrays.items():
             parts = stored.attributes.get(_PATH)
             if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
-                raise DamagedStoreError(f"{path} cannot be read: {key!r} in the reserved group is no metadata of ours")
+                raise DamagedStoreError(f"{path} cannot be read: {key!r} in the reserved group is not of dflow")
             node: Any = tree._tree
             for part in parts[:-1]:
                 node = node.setdefault(part, {}) if isinstance(node, dict) else None
             if not isinstance(node, dict) or parts[-1] in node:
                 raise DamagedStoreError(
-                    f"{path} cannot be read: {key!r} in the reserved group stands where other metadata is"
+                    f"{path} cannot be read: {key!r} in the reserved group has the key of other metadata"
                 )
             node[parts[-1]] = stored.data.tolist()
         return tree
 
 
 def _node_key(path: tuple[str, ...]) -> str:
-    """Where a non-finite leaf is stored; its attribute holds the path, so that this name need not invert."""
+    """The key that a non-finite leaf is stored under; its attribute holds the path, so this need not be invertible."""
     name = "/".join(
         quote(part, safe=" ", errors="backslashreplace") if part.strip(".") else f"%{part}" for part in path
     )
@@ -118,20 +122,21 @@ def _node_key(path: tuple[str, ...]) -> str:
 def _parts(key: str) -> list[str]:
     parts = key.split("/") if isinstance(key, str) else [""]
     if not all(parts):
-        raise BadKeyError(f"a metadata key is text with parts between slashes, not {key!r}")
+        raise BadKeyError(f"{key!r} is no metadata key; use text such as 'material' or 'supplier/name'")
     return parts
 
 
 def _check_merge(node: Any, path: list[str], value: Any, key: str) -> None:
-    """Refuse before anything is changed what `_merge` could only do by losing a value or a branch."""
+    """Refuse, before anything changes, a merge that would lose a value or a branch."""
     for index, part in enumerate(path):
         if not isinstance(node, dict):
-            raise BadKeyError(f"metadata {key!r}: {'/'.join(path[:index])!r} holds a value, nothing can go below it")
+            raise BadKeyError(f"metadata {key!r}: {'/'.join(path[:index])!r} is a value, not a branch; use another key")
         if part not in node:
             return
         node = node[part]
     if isinstance(node, dict) != isinstance(value, dict):
-        raise BadKeyError(f"metadata {key!r}: a {'branch' if isinstance(node, dict) else 'value'} stands there already")
+        found, expected = ("branch", "value") if isinstance(node, dict) else ("value", "branch")
+        raise BadKeyError(f"metadata {key!r} is a {found}, not a {expected}; use another key")
     if isinstance(value, dict):
         for part, below in value.items():
             _check_merge(node, [part], below, f"{key}/{part}")
@@ -147,16 +152,18 @@ def _merge(node: dict[str, Any], leaf: str, value: Any) -> None:
 
 
 def _check_lists(value: Any, key: str) -> None:
-    """Non-finite numbers are stored as arrays, so a list with one must be of numbers alone."""
+    """Refuse NaN and inf in lists of anything but numbers that a float can hold, because they are stored as arrays."""
     if isinstance(value, dict):
         for part, below in value.items():
             _check_lists(below, f"{key}/{part}")
     elif isinstance(value, list) and not (is_finite(value) or all(map(_is_number, value))):
-        raise NonFiniteError(f"metadata {key!r}: NaN or inf in a list of other things; save numbers as data")
+        raise NonFiniteError(f"metadata {key!r}: NaN or inf in a list of mixed types; save numbers with save_data")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, float) or (
+        isinstance(value, int) and not isinstance(value, bool) and float(value) == value
+    )
 
 
 def _non_finite(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -1,4 +1,4 @@
-"""What users hand in, made storable: arrays of plain numbers, bools or text; metadata that JSON can hold."""
+"""Convert users' data to storable values: arrays of numbers, bools or text; metadata that JSON can hold."""
 
 from __future__ import annotations
 
@@ -24,23 +24,29 @@ _NUMERIC_BYTES = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8
 
 
 def storable_array(data: Any, where: str) -> NDArray[Any]:
-    """A private copy of `data`: C-contiguous, native byte order, a numeric dtype, bool, or numpy's `StringDType`.
+    """Return a copy of `data`: C-contiguous, native byte order, a numeric dtype, bool, or numpy's `StringDType`.
+
+    Parameters
+    ----------
+    where : what the error messages begin with: the key
 
     Raises
     ------
     UnsupportedDataError
         If it holds objects, bytes, dates, records, missing values, or lists of different lengths.
     StoreLimitError
-        If it is larger than any store may be.
+        If it is larger than the limit of a store.
     """
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
         raise UnsupportedDataError(f"{where}: a masked array would lose its mask; use .filled(value)")
     try:
         array = np.asarray(data)
     except (ValueError, TypeError) as error:
-        raise UnsupportedDataError(f"{where}: no array can be made of {type(data).__name__}: {error}") from error
+        raise UnsupportedDataError(f"{where}: {type(data).__name__} is no array: {error}; {_advice('O')}") from error
     if array.nbytes > MAX_STORE_BYTES:
-        raise StoreLimitError(f"{where}: {array.nbytes:,} bytes are more than the limit of {MAX_STORE_BYTES:,} a store")
+        raise StoreLimitError(
+            f"{where}: {array.nbytes:,} bytes, a store's limit is {MAX_STORE_BYTES:,}; split the sample"
+        )
     kind = array.dtype.kind
     if array.dtype.itemsize in _NUMERIC_BYTES.get(kind, ()):
         return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True, subok=False)
@@ -55,7 +61,7 @@ def _text_array(array: NDArray[Any], where: str) -> NDArray[Any]:
     try:
         return np.array(array.ravel().tolist(), dtype=_TEXT).reshape(array.shape)
     except UnicodeEncodeError as error:
-        raise UnsupportedDataError(f"{where}: the text is not valid Unicode: {error}") from error
+        raise UnsupportedDataError(f"{where}: the text is not valid Unicode: {error}; decode it again") from error
 
 
 def _kind_name(array: NDArray[Any]) -> str:
@@ -76,8 +82,7 @@ def _advice(kind: str) -> str:
 
 
 def storable_metadata(value: Any, where: str, *, _depth: int = 0) -> Any:
-    """A private copy of `value` made of what JSON can hold; NaN and inf stay floats, and go into arrays when they are
-    written.
+    """Return a copy of `value` of types that JSON can hold; NaN and inf stay floats.
 
     numpy scalars and arrays become numbers and lists, dates ISO 8601 text, paths text, enums their values, tuples
     lists, dictionary keys text.
@@ -104,17 +109,17 @@ def storable_metadata(value: Any, where: str, *, _depth: int = 0) -> Any:
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
     if _depth >= _MAX_DEPTH:
-        raise UnsupportedDataError(f"{where}: metadata is nested more than {_MAX_DEPTH} deep")
+        raise UnsupportedDataError(f"{where}: nested more than {_MAX_DEPTH} deep; save fewer levels")
     return _storable_container(value, where, _depth + 1)
 
 
 def json_words(value: Any) -> str:
-    """A list or a branch of storable metadata as the text that the table of files has of it."""
+    """The JSON text of a list or a branch of metadata, as in a cell of the `.infoset`."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def check_length(value: Any, where: str) -> None:
-    """Refuse a list, an array or a branch that is too long for a cell of the table of files.
+    """Refuse a list, an array or a branch that is too long for a cell of the `.infoset`.
 
     Raises
     ------
@@ -141,7 +146,7 @@ def _storable_container(value: Any, where: str, depth: int) -> Any:
         value = value.item() if value.ndim == 0 else value.tolist()
         return storable_metadata(value, where, _depth=depth)
     if isinstance(value, (Mapping, list, tuple)) and len(value) > _MAX_ITEMS:
-        raise UnsupportedDataError(f"{where}: {len(value):,} values are too many for metadata; use save_data")
+        raise UnsupportedDataError(f"{where}: {len(value):,} values, at most {_MAX_ITEMS:,} fit; use save_data")
     if isinstance(value, Mapping):
         return {_key_text(k, where): storable_metadata(v, f"{where}[{k!r}]", _depth=depth) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -153,7 +158,7 @@ def _storable_container(value: Any, where: str, depth: int) -> Any:
 
 def _key_text(key: Any, where: str) -> str:
     if isinstance(key, (bool, np.bool_)) or not isinstance(key, (str, int, np.integer)):
-        raise UnsupportedDataError(f"{where}: a key of metadata is text or an integer, not {type(key).__name__}")
+        raise UnsupportedDataError(f"{where}: a key is {type(key).__name__}; use text or integers as keys")
     return str(key)
 
 

@@ -1,4 +1,4 @@
-"""One sample in one file: a Zarr v3 hierarchy in a zip, written in one pass and read with its checksums verified.
+"""One sample in one file: a Zarr v3 hierarchy in a zip, written in one pass; its checksums are verified when read.
 
 ``zarr.storage.ZipStore(path, mode="r")`` and ``xarray.open_zarr(store, group=…)`` open what `write_zip_store`
 writes. Equal content gives equal bytes.
@@ -25,16 +25,17 @@ from dflow.storage.container import ZipReader, pack_members
 from dflow.storage.documents import GROUP_TEXT, ArrayDocument, array_text, chunk_key, parse_root, root_text
 
 MAX_DOCUMENT_BYTES = 256 * 1024**2
-"""What the root's JSON, which takes ten times its size when it is parsed, may have."""
+"""Limit of the root's JSON document, which takes ten times its size in memory when it is parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredArray:
-    """An array with its dimension names. `data` is numeric, bool or numpy's `StringDType`, C-contiguous.
+    """An array with its dimension names.
 
     Parameters
     ----------
-    dims : names of the dimensions; None for none
+    data : numeric, bool or numpy's `StringDType`, C-contiguous
+    dims : names of the dimensions, or None
     attributes : of the array, JSON values
     """
 
@@ -45,12 +46,12 @@ class StoredArray:
 
 @dataclass(frozen=True, slots=True)
 class WrittenStore:
-    """A finished file: its size in bytes and the CRC-32 of its zip directory, which holds every member's CRC-32.
+    """The size and checksum of a finished file.
 
     Parameters
     ----------
-    n_bytes : the file's size
-    crc : of the zip directory
+    n_bytes : the file's size in bytes
+    crc : CRC-32 of the zip directory, which holds every member's CRC-32
     """
 
     n_bytes: int
@@ -59,7 +60,7 @@ class WrittenStore:
 
 @dataclass(frozen=True, slots=True)
 class StoreContents:
-    """What was read: arrays by key, the root's attributes, size in bytes and directory CRC-32 of the file."""
+    """The content of a file: arrays by key, the root's attributes, size in bytes and CRC-32 of the zip directory."""
 
     arrays: dict[str, StoredArray]
     attributes: dict[str, Any]
@@ -80,22 +81,21 @@ class StoreOutline:
 def write_zip_store(
     path: str | os.PathLike[str], arrays: Mapping[str, StoredArray], attributes: Mapping[str, Any] | str
 ) -> WrittenStore:
-    """Write a store under a temporary name and rename it; arrays and groups in sorted order, the root's document last.
-
-    `attributes` are the root's, as a dictionary or as JSON text with sorted keys.
+    """Write a store under a temporary name and rename it; nodes in sorted order, the root's document last.
 
     Parameters
     ----------
     path : of the new file
     arrays : by key ``group/array``
+    attributes : of the root; a dictionary, or JSON text with sorted keys
 
     Raises
     ------
     OSError
-        If the folder cannot be written or the disk is full; nothing is left behind, and a file that was there stays
-        as it was.
+        If the folder cannot be written or the disk is full; no temporary file is left, and an earlier file stays
+        unchanged.
     StoreLimitError
-        If the store would pass 4 GiB.
+        If the store would be larger than 4 GiB.
     """
     parts, n_bytes, crc = pack_members(
         _members(arrays, attributes if isinstance(attributes, str) else json_text(attributes))
@@ -107,11 +107,13 @@ def write_zip_store(
 def read_zip_store(
     path: str | os.PathLike[str], keys: Iterable[str] | None = None, *, max_bytes: int = MAX_STORE_BYTES
 ) -> StoreContents:
-    """Read a store's arrays, all or those under `keys`, and its attributes.
+    """Read a store's arrays and its root's attributes.
 
     Parameters
     ----------
     path : of the file
+    keys : ``group/array`` of the arrays to read; all by default
+    max_bytes : limit of what the arrays may expand to
 
     Raises
     ------
@@ -122,13 +124,15 @@ def read_zip_store(
     StoreLimitError
         If the requested arrays would expand to more than `max_bytes`.
     KeyNotFoundError
-        If a key is not there.
+        If the store has no array of a key.
     """
     with ZipReader(path, max_bytes=max_bytes) as reader:
         attributes, documents = _read_root(reader)
         wanted = list(documents if keys is None else keys)
         if missing := [key for key in wanted if key not in documents]:
-            raise KeyNotFoundError(f"{reader.path} has no array {missing[0]!r}")
+            raise KeyNotFoundError(
+                f"{reader.path} has no array {missing[0]!r}; its arrays are: {', '.join(sorted(documents)) or 'none'}"
+            )
         _check_expansion(reader.path, [documents[key] for key in wanted], max_bytes)
         arrays = {
             key: StoredArray(_read_array(reader, key, documents[key]), documents[key].dims, documents[key].attributes)
@@ -138,14 +142,14 @@ def read_zip_store(
 
 
 def outline_zip_store(path: str | os.PathLike[str], *, max_bytes: int = MAX_STORE_BYTES) -> StoreOutline:
-    """A store's attributes and array descriptions; no array is read. Raises as `read_zip_store`."""
+    """Read a store's attributes and array documents, but no array. Raises as `read_zip_store`."""
     with ZipReader(path, max_bytes=max_bytes) as reader:
         attributes, documents = _read_root(reader)
         return StoreOutline(documents, attributes, reader.n_bytes, reader.crc)
 
 
 def store_crc(path: str | os.PathLike[str]) -> int:
-    """The CRC-32 of a store's zip directory: what `SampleRecord.data_crc` holds. Raises as `read_zip_store`.
+    """The CRC-32 of a store's zip directory, as in `SampleRecord.data_crc`. Raises as `read_zip_store`.
 
     Parameters
     ----------
@@ -176,7 +180,7 @@ def _read_root(reader: ZipReader) -> tuple[dict[str, Any], dict[str, ArrayDocume
     member = reader.members.get(NODE_DOCUMENT)
     if member is not None and member.n_bytes > MAX_DOCUMENT_BYTES:
         raise StoreLimitError(
-            f"{reader.path}: its root document has {member.n_bytes:,} bytes, more than any dflow writes"
+            f"{reader.path}: its root document has {member.n_bytes:,} bytes, the limit is {MAX_DOCUMENT_BYTES:,}"
         )
     return parse_root(reader.read(NODE_DOCUMENT), reader.path)
 
@@ -207,5 +211,5 @@ def _check_expansion(path: str, documents: Sequence[ArrayDocument], max_bytes: i
 
 
 def json_text(value: Mapping[str, Any]) -> str:
-    """A finite tree as JSON in ASCII: sorted keys, no white space."""
+    """A tree of finite values as JSON in ASCII: sorted keys, no white space."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset import DatasetExplorer
-from dflow.dataset.format.layout import MergeSettings
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.storage.paths import FlowPaths
 from tests.dataset.synthetic import Parts, write_parts
 

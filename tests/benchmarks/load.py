@@ -25,7 +25,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dflow.dataset import DatasetLoader
-from dflow.dataset.format.layout import MergeSettings
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.query.store import open_store
 from dflow.dataset.training.channel import Channel
 from dflow.dataset.training.collate import collate, collate_samples

@@ -24,10 +24,11 @@ import zarr
 from dask.delayed import Delayed
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from dflow.dataset.format.layout import ArrayTarget, MergeSettings
+from dflow.dataset.format.layout import ArrayTarget
 from dflow.dataset.format.shards import write_whole
 from dflow.dataset.merge.merge import compute_inline, merge_dataset
 from dflow.dataset.merge.plan import MergePlan, plan_merge, predict_peak_bytes
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.records import SampleRecord, ShardRecord
 from dflow.storage import OptStorage, describe
 from dflow.storage.paths import FlowPaths

@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from dflow.dataset.format import layout
-from dflow.dataset.format.layout import MergeSettings
+from dflow.dataset.merge import settings as sizes
 from dflow.dataset.merge.block_reader import InFolder
 from dflow.dataset.merge.merge import compute_inline, merge_dataset
 from dflow.dataset.merge.nodes import shard_nodes
 from dflow.dataset.merge.plan import MergePlan, plan_merge, predict_peak_bytes
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.records import BatchResult, ItemRecord, SampleRecord
 from dflow.storage import OptStorage, describe
 from dflow.storage.paths import FlowPaths, sample_name
@@ -192,11 +192,11 @@ def outlook(plan: MergePlan, large: Measured, n_faces: int, n_edges: int) -> str
         n_rows = rows.get(name, TARGET)
         width = sum(array.target.row_bytes for array in group.arrays)
         if group.arrays:
-            here = -(-n_rows // layout.shard_rows(width, n_rows, TARGET, settings))
+            here = -(-n_rows // sizes.shard_rows(width, n_rows, TARGET, settings))
             shards, files, raw = shards + here, files + here * len(group.arrays), raw + width * n_rows
     for target in plan.column_targets:
         width = np.dtype(target.dtype).itemsize
-        files += -(-TARGET // layout.shard_rows(width, TARGET, TARGET, settings))
+        files += -(-TARGET // sizes.shard_rows(width, TARGET, TARGET, settings))
     measured_raw = sum(a.target.row_bytes * g.n_rows for g in plan.groups.values() for a in g.arrays)
     speed = measured_raw / large.merge_seconds
     lines = [

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from dflow.cadaccess import CadLoader
-from dflow.errors import UnreadableFileError
 from tests.cadaccess import ways
 from tests.cadaccess.stepboxes import StepText
 
@@ -73,14 +70,6 @@ def test_instance_numbers_may_be_large(first: int, way: str, tmp_path: Path) -> 
     model = ways.open_by(way, path)
     assert model is not None
     assert model.get_brep().volume() == pytest.approx(6000)
-
-
-def test_a_zip_is_named_as_one(tmp_path: Path) -> None:
-    path = tmp_path / "part.stpz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("part.stp", _box())
-    with pytest.raises(UnreadableFileError, match=r"a zip archive.*unpack it"):
-        CadLoader().create_from_file(path)
 
 
 @pytest.mark.parametrize("way", ["any", "light", "full"])

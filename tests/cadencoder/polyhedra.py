@@ -46,6 +46,14 @@ class Polyhedron:
     def n_edges(self) -> int:
         return len(self.edges)
 
+    @property
+    def n_bodies(self) -> int:
+        return 1
+
+    @property
+    def n_solids(self) -> int:
+        return int(self.is_closed())
+
     def _frames(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         a, b, _, d = (self.corners[[face[k] for face in self.faces]] for k in range(4))
         return a, b - a, d - a
@@ -68,12 +76,21 @@ class Polyhedron:
     def face_loops(self) -> np.ndarray:
         return np.ones(self.n_faces, np.int32)
 
-    def face_samples(self, n_u: int, n_v: int) -> np.ndarray:
+    def face_reversed(self) -> np.ndarray:
+        return np.zeros(self.n_faces, bool)
+
+    def face_rational(self) -> np.ndarray:
+        return np.zeros(self.n_faces, bool)
+
+    def face_samples(self, n_u: int, n_v: int, *, closed: bool = True) -> np.ndarray:
         origin, u, v = self._frames()
         s, t = (np.linspace(0, 1, n) if n > 1 else np.array([0.5]) for n in (n_u, n_v))
         points = origin[:, None, None] + s[:, None, None] * u[:, None, None] + t[None, :, None] * v[:, None, None]
         normals = np.broadcast_to(self._normals()[:, None, None], points.shape)
-        return np.concatenate([points, normals, np.ones((*points.shape[:3], 1))], axis=-1)
+        inside = np.ones((*points.shape[:3], 1))
+        if not closed:
+            inside[:, [0, -1]] = inside[:, :, [0, -1]] = 0
+        return np.concatenate([points, normals, inside], axis=-1)
 
     def surface_samples(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         generator = np.random.default_rng(seed)
@@ -119,6 +136,28 @@ class Polyhedron:
         points = start[:, None] + s * (end - start)[:, None]
         tangents = np.broadcast_to(((end - start) / self.edge_lengths()[:, None])[:, None], points.shape)
         return np.concatenate([points, tangents], axis=-1)
+
+    def edge_rational(self) -> np.ndarray:
+        return np.zeros(self.n_edges, bool)
+
+    def edge_closed(self) -> np.ndarray:
+        return np.zeros(self.n_edges, bool)
+
+    def coedge_samples(self, n: int, *, by_length: bool = True) -> np.ndarray:
+        topology = self.topology()
+        samples = self.edge_samples(n)[topology.coedge_edge]
+        backwards = topology.coedge_reversed == 1
+        samples[backwards] = samples[backwards, ::-1] * np.repeat([1, -1], 3)
+        face = topology.coedge_face
+        other = [
+            next((f for c, f in enumerate(face) if topology.coedge_edge[c] == edge and f != mine), mine)
+            for edge, mine in zip(topology.coedge_edge, face, strict=True)
+        ]
+        normals = [np.repeat(self._normals()[side][:, None], n, axis=1) for side in (face, np.array(other, int))]
+        return np.concatenate([samples, *normals], axis=-1)
+
+    def with_degenerate_edges(self) -> Polyhedron:
+        return self
 
     def topology(self) -> Coedges:
         rows = [(f, *side) for f, face in enumerate(self.faces) for side in self._sides(face)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dflow.cadencoder.graph import FaceGraph, collapse_arcs, face_graph, neighbour_counts, to_networkx
+from dflow.cadencoder.graph import FaceGraph, collapse_arcs, directed_arcs, face_graph, neighbour_counts, to_networkx
 from tests.cadencoder.polyhedra import Polyhedron, box
 
 
@@ -112,3 +112,18 @@ def test_the_graph_agrees_with_counting_faces_edge_by_edge(coedges):
     assert graph.nonmanifold_edges == nonmanifold
     undirected = networkx.Graph(to_networkx(graph))
     assert neighbour_counts(graph).tolist() == [undirected.degree(n) for n in range(6)]
+
+
+def test_arcs_both_ways_come_by_source_then_by_the_lowest_edge_of_their_pair():
+    # Faces 0 and 2 share edges 1 and 4, 0 and 1 share edge 3, 1 and 2 edge 2.
+    faces, edges = np.array([0, 2, 0, 2, 0, 1, 1, 2], np.int32), np.array([1, 1, 4, 4, 3, 3, 2, 2], np.int32)
+    graph = face_graph(faces, edges, n_faces=3, n_edges=5)
+    every = directed_arcs(graph, collapse=False)
+    assert every.source.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
+    assert every.edge.tolist() == [1, 4, 3, 2, 3, 1, 4, 2]
+    last = directed_arcs(graph, collapse=True, kept="highest")
+    assert last.source.tolist() == [0, 0, 1, 1, 2, 2]
+    assert last.destination.tolist() == [2, 1, 2, 0, 0, 1]
+    assert last.edge.tolist() == [4, 3, 2, 3, 4, 2]  # in the place of the pair's lowest edge
+    assert directed_arcs(graph, collapse=True).edge.tolist() == [1, 3, 2, 3, 1, 2]
+    assert collapse_arcs(graph, "highest").edge.tolist() == [3, 4, 2]

@@ -14,6 +14,21 @@ from dflow.cli.main import cli
 
 HOSTILE = "evil\x1b[2J\n[bold]x<b>.txt"
 
+SUMMARY = {
+    "flow_name": "numbers \x1b[2J",
+    "flow_data": "numbers.dataset",
+    "flow_info": "numbers.infoset",
+    "flow_attributes": "numbers.attribset",
+    "Duration [seconds]": {"total": 1.5},
+    "file_count": 2,
+    "submitted": 3,
+    "skipped": 0,
+    "failed": 1,
+    "samples": 2,
+    "error_distribution": {"ValueError": 1},
+}
+"""The ``.flow`` file of `made`."""
+
 PIPELINE = """
 from pathlib import Path
 
@@ -77,6 +92,11 @@ def write_pipeline(folder: Path) -> Path:
         (parts / f"{name}.txt").write_text(text)
         os.utime(parts / f"{name}.txt", (1_600_000_000, 1_600_000_000))
     return path
+
+
+def parts_of(pipeline: Path) -> Path:
+    """The folder of the pipeline's sources."""
+    return pipeline.parent / "parts"
 
 
 def invoke(*arguments: object) -> Result:

@@ -128,7 +128,9 @@ def test_a_flow_without_failures_is_exit_code_zero(flow):
     assert (result.exit_code, result.output) == (0, "Nothing failed.\n")
 
 
-@pytest.mark.parametrize(("content", "shown"), [("{", "is damaged"), ('{"a": 1}', "no list of failures"), (None, "no")])
+@pytest.mark.parametrize(
+    ("content", "shown"), [("{", "is damaged"), ('{"a": 1}', "not a list of failures"), (None, "no")]
+)
 def test_a_missing_or_damaged_summary_is_one_line(flow, content, shown):
     (flow / "error_summary.json").unlink()
     if content is not None:

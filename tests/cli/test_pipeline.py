@@ -87,7 +87,7 @@ def test_what_is_no_flow_is_wrong_usage(pipeline, target, shown):
 
 def test_several_flows_must_be_told_apart(pipeline):
     pipeline.write_text(pipeline.read_text() + "\nsecond = make()\n")
-    with pytest.raises(click.UsageError, match="Say which flow") as error:
+    with pytest.raises(click.UsageError, match="has not exactly one flow") as error:
         load_flow(str(pipeline), Overrides())
     assert "flow, second" in error.value.message
 

@@ -50,9 +50,9 @@ def test_a_reserved_name_is_refused_where_it_is_saved_and_the_name_to_take_arriv
 
     def save(item, storage):
         storage.save_data("rows/x", [1.0, 2.0])
-        with pytest.raises(BadKeyError, match=r"is reserved: .*; take '") as caught:
+        with pytest.raises(BadKeyError, match=r"is reserved: .*; use the name '") as caught:
             put(storage, key, item)
-        told.append(str(caught.value).rpartition("take '")[2].rstrip("'"))
+        told.append(str(caught.value).rpartition("name '")[2].rstrip("'"))
         put(storage, f"{key.partition('/')[0]}/{told[-1]}", item)
 
     run = save_each(tmp_path, save, [5, 7])
@@ -98,20 +98,20 @@ def check_arrival(run, kind, name, values):
 
 @pytest.mark.parametrize("name", ["batch", "file_id_code_rows", "row_count_x"])
 def test_a_reserved_array_is_refused_where_it_is_declared(name):
-    with pytest.raises(SchemaError, match=rf"'{name}' is reserved: .*; take '"):
+    with pytest.raises(SchemaError, match=rf"'{name}' is reserved: .*; use the name '"):
         SchemaBuilder().create_group("rows", "row").create_array(name)
 
 
 @pytest.mark.parametrize("name", ["batch", "ptr", "id", "name", "has_faces_x", "row_start_x", "file"])
 def test_a_reserved_field_is_refused_where_it_is_declared(name):
     for define in (SchemaBuilder().define_file_metadata, SchemaBuilder().define_categorical_metadata):
-        with pytest.raises(SchemaError, match=rf"'{name}' is reserved: .*; take '"):
+        with pytest.raises(SchemaError, match=rf"'{name}' is reserved: .*; use the name '"):
             define(name, "int32")
 
 
 def test_an_array_cannot_have_the_name_of_its_rows_dimension(tmp_path):
     def save(item, storage):
-        with pytest.raises(BadKeyError, match="is the dimension of the group's rows; take 'part_face'"):
+        with pytest.raises(BadKeyError, match="is the dimension of the group's rows; use the name 'part_face'"):
             storage.save_data("faces/face", np.ones((3, 2)))
         storage.save_data("faces/face", np.arange(3))
 
@@ -131,7 +131,7 @@ def test_what_a_flow_of_an_older_version_saved_under_such_names_is_kept(tmp_path
     row = run.info().iloc[0]
     assert (row["id"], row["id_value"], row["name_value"], row["part_row_count_rows"]) == (0, 5, 5, 5)
     assert run.group("file")["row_count_rows"].values.tolist() == [1]
-    assert "'part_row_count_rows' is renamed" in caplog.text
+    assert "renamed to 'part_row_count_rows'" in caplog.text
 
 
 def test_a_name_that_only_other_samples_groups_make_reserved_is_kept(tmp_path):
@@ -207,7 +207,7 @@ def test_what_is_too_long_for_the_table_is_refused_with_the_way_out(tmp_path):
 def test_a_value_is_metadata_or_data(tmp_path):
     def save(item, storage):
         storage.save_data("file/mass", 2.0)
-        with pytest.raises(BadKeyError, match="data of that name is there"):
+        with pytest.raises(BadKeyError, match="data of that name exists"):
             storage.save_metadata("mass", 3.0)
 
     assert save_each(tmp_path, save, [1]).group("file")["mass"].values.tolist() == [2.0]

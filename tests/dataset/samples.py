@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from dask.delayed import Delayed
 
-from dflow.dataset.format.layout import MergeSettings
 from dflow.dataset.merge.merge import MergeReport, compute_inline, merge_dataset
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord, ShardRecord
 from dflow.storage import OptStorage, describe
 from dflow.storage.paths import FlowPaths, sample_name

@@ -17,16 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
 
-from dflow.dataset.format.layout import (
-    MANIFEST,
-    ArrayTarget,
-    MergeSettings,
-    chunk_rows,
-    fill_scalar,
-    json_fill,
-    metadata_files,
-    shard_rows,
-)
+from dflow.dataset.format.layout import MANIFEST, ArrayTarget, fill_scalar, json_fill, metadata_files
+from dflow.dataset.merge.settings import MergeSettings, chunk_rows, shard_rows
 from dflow.schema.names import id_array, row_count, row_start
 from dflow.storage.paths import FlowPaths, sample_name
 
@@ -232,3 +224,8 @@ def _targets(group: str, arrays: Mapping[str, Array], n_files: int, settings: Me
             )
         )
     return found
+
+
+def shard_files(folder: Path, array: str) -> list[Path]:
+    """The shard files of an array, by name."""
+    return sorted(p for p in (folder / array).iterdir() if p.name.startswith("c"))

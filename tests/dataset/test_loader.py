@@ -101,7 +101,7 @@ def test_a_column_of_nothing_but_nan_and_one_of_one_value(tmp_path: Path) -> Non
     parts = random_parts(20)
     parts.values |= {"volume": np.full(20, np.nan), "flat": np.full(20, 2.5)}
     loader = DatasetLoader(write_parts(parts, tmp_path).dataset)
-    with pytest.raises(SplitError, match=r"no value at all.*key='random'"):
+    with pytest.raises(SplitError, match=r"no value to stratify by.*key='random'"):
         loader.split("volume")
     assert loader.split("flat") == (14, 3, 3)
 
@@ -228,7 +228,7 @@ def test_a_split_of_other_files_is_an_error(loader: DatasetLoader, parts: Parts,
     del document["contents"]  # as older versions wrote it
     (tmp_path / "old.split").write_text(json.dumps(document))
     assert sum(loader.load_split(tmp_path / "old.split")) == 100
-    with pytest.raises(SplitError, match=r"by name \(contents are not known\)"):
+    with pytest.raises(SplitError, match=r"by name \(contents are not recorded\)"):
         moved.load_split(tmp_path / "old.split")
 
 
@@ -275,13 +275,13 @@ def test_duplicates_stay_on_one_side(tmp_path: Path) -> None:
 def test_bad_requests(loader: DatasetLoader) -> None:
     with pytest.raises(SplitError, match="not to 1"):
         loader.split("category", train=0.9)
-    with pytest.raises(SplitError, match="are numbers"):
+    with pytest.raises(SplitError, match="must be numbers"):
         loader.split("category", train="most")  # type: ignore[arg-type]
     for seed in (-1, "x", None, 1.5):
-        with pytest.raises(SplitError, match="a whole number from 0 on"):
+        with pytest.raises(SplitError, match="a whole number of at least 0"):
             loader.split("category", random_state=seed)  # type: ignore[arg-type]
-    with pytest.raises(SplitError, match="pass the codes"):
-        loader.split("category", categories=["bolt", "nut"])
+    with pytest.raises(SplitError, match="'blot' is not a word of 'category'; is 'bolt' meant"):
+        loader.split("category", categories=["blot", "nut"])
     with pytest.raises(UnknownKeyError, match="no array or file value 'colour'"):
         loader.split("colour")
     with pytest.raises(SplitError, match="no subset 'dev'"):
@@ -353,7 +353,7 @@ def test_statistics_of_a_column_without_values(tmp_path: Path) -> None:
     parts.values["volume"] = np.full(10, np.inf)
     loader = DatasetLoader(write_parts(parts, tmp_path).dataset)
     loader.split()
-    with pytest.raises(DatasetError, match="file/volume has no finite value in the train split"):
+    with pytest.raises(DatasetError, match="file/volume has no finite value in the train subset"):
         loader.statistics(["file/volume"])
 
 
@@ -399,7 +399,7 @@ def test_diagnosis(loader: DatasetLoader, paths: FlowPaths) -> None:
     keys = loader.get_available_stratification_keys()
     assert keys["faces"] == ["face_labels", "face_types"]
     assert keys["file"][0] == "category"
-    assert loader.validate_configuration()["problems"] == ["no split was made yet"]
+    assert loader.validate_configuration()["problems"] == ["no split was made yet; call split()"]
     loader.split()
     assert loader.validate_configuration() == {"valid": True, "n_files": 100, "problems": []}
     pd.read_parquet(paths.infoset).iloc[:50].to_parquet(paths.infoset)

@@ -17,14 +17,12 @@ from dflow.dataset.merge import publish
 from dflow.errors import (
     DatasetError,
     EmptySourceError,
-    FlowBusyError,
     FlowFileError,
     OutputFolderError,
     SourceNotFoundError,
 )
 from dflow.flowmanager import flowtask
 from dflow.flowmanager.history import folder
-from dflow.flowmanager.history.lock import FolderLock
 from tests.flowmanager import flowparts
 from tests.flowmanager.flowparts import encode, gather, hidden, label, tree_bytes, write_sources
 
@@ -224,36 +222,6 @@ def test_leftovers_of_a_killed_run_are_swept(tmp_path):
     assert hidden(paths.root) == []
 
 
-def test_two_flows_in_one_folder_are_refused(tmp_path):
-    sources = write_sources(tmp_path / "in", {"a": "1"})
-    flow = make(tmp_path, debug=True)
-    with FolderLock(flow.settings.paths.state), pytest.raises(FlowBusyError):
-        run(flow, sources)
-    run(flow, sources)
-
-
-def test_a_sequential_task_gets_the_whole_list_and_stops_the_flow_with_its_own_error(tmp_path, engine_arguments):
-    seen = []
-
-    @flowtask.custom(name="check", inputs=["encoded_files"], outputs=["summary"], parallel_execution=False)
-    def check(encoded_files):
-        seen.append(len(encoded_files))
-        if len(encoded_files) > 1:
-            raise LookupError("too many")
-        return {"summary": encoded_files}
-
-    flow = make(tmp_path, (gather, encode, check), **engine_arguments)
-    output, _, _ = run(flow, write_sources(tmp_path / "one", {"a": "1", "c": ""}))
-    assert seen == [1]
-    assert len(output.task_instances[2].results) == 1
-    sources = write_sources(tmp_path / "in", CONTENTS)
-    with pytest.raises(LookupError, match="too many"):
-        run(flow, sources)
-    errors = json.loads(flow.settings.paths.error_summary.read_text())
-    assert [error["kind"] for error in errors] == ["exception"]
-    assert hidden(flow.settings.paths.root) == []
-
-
 def test_a_parallel_custom_task_is_called_once_an_item(tmp_path, engine_arguments):
     @flowtask.custom(inputs=["encoded", "offset"])
     def size(encoded, offset):
@@ -310,23 +278,6 @@ def test_several_outputs_are_split_by_name_or_place(tmp_path):
 
     output, _, _ = make(tmp_path, (cut, join), debug=True).process(inputs={"parts": [5, 4]}, progress=False)
     assert output.task_instances[1].results == [[3, 0], [2, 4]]
-
-
-def test_extract_per_source_flattens_and_keeps_going_past_a_bad_source(tmp_path, engine_arguments):
-    @flowtask.extract(inputs=["sources"])
-    def one(source: str):
-        if source == "bad":
-            raise RuntimeError("no such source")
-        yield from (f"{source}{n}" for n in range(2))
-
-    @flowtask.transform(inputs=["part"])
-    def same(part):
-        return part
-
-    flow = make(tmp_path, (one, same), **engine_arguments)
-    output, _, _ = flow.process(inputs={"sources": ["x", "bad", "y"]}, progress=False)
-    assert output.task_instances[1].results == ["x0", "x1", "y0", "y1"]
-    assert [error.message for error in output.errors] == ["no such source"]
 
 
 def test_bad_input_is_refused_before_the_start(tmp_path):

@@ -82,7 +82,7 @@ def test_file_ids_are_the_mapping_that_info_builds(runs: tuple[FlowPaths, FlowPa
     names = pq.read_table(tmp_path / "x.infoset")["name"].to_pylist()
     assert {name: i for i, name in enumerate(names)} == codes
     wrong = {name: 4 - code for name, code in codes.items()}
-    with pytest.raises(DatasetError, match="numbers 4 samples otherwise"):
+    with pytest.raises(DatasetError, match="the ids of 4 samples in file_id_codes differ"):
         DatasetMerger(folders, tmp_path / "x.dataset", file_id_codes=wrong).merge_data()
 
 
@@ -132,5 +132,5 @@ def test_a_group_can_be_looked_at_before_it_is_merged(runs: tuple[FlowPaths, Flo
 def test_nothing_to_merge_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="zip_files"):
         DatasetMerger([], tmp_path / "x.dataset").merge_data()
-    with pytest.raises(FileNotFoundError, match="not there"):
+    with pytest.raises(FileNotFoundError, match="does not exist; expected"):
         DatasetMerger(tmp_path / "gone", tmp_path / "x.dataset")

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.error
-import urllib.request
 
 import pytest
 
-from dflow.errors import ServerError
+from dflow.cadaccess import CadLoader
+from dflow.demo.parts import box, write_step
 from dflow.insights import CADViewer, ColorPalette, group_predictions_by_label, quick_view
-from dflow.insights.part_page import PagePart, frame_page, part_page, script_json
 from dflow.render import write_glb
 from tests.render import shapes
-
-HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>"
 
 
 @pytest.fixture
@@ -47,51 +43,12 @@ def test_faces_take_colours_one_by_one_by_group_and_by_label(mesh_file):
 def test_colours_and_faces_are_checked(mesh_file):
     viewer = CADViewer()
     viewer.load_scs_file(mesh_file)
-    with pytest.raises(IndexError, match=r"part\.glb has 6 faces, not face 6"):
+    with pytest.raises(IndexError, match=r"no face 6: part\.glb has 6 faces; expected indices from 0 to 5"):
         viewer.set_face_color(6, (0, 0, 0))
     with pytest.raises(ValueError, match="three numbers"):
         viewer.set_face_color(0, (0, 0, 300))
-    with pytest.raises(ValueError, match="6 faces, but there are 2 labels"):
+    with pytest.raises(ValueError, match="2 labels for the 6 faces"):
         viewer.color_faces_by_labels([0, 1], ColorPalette({0: (0, 0, 0)}))
-
-
-def _ask(url: str, body: bytes | None = None) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=20) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, ""
-
-
-def test_a_served_page_reports_what_is_selected(mesh_file):
-    with CADViewer() as viewer:
-        viewer.load_scs_file(mesh_file)
-        assert viewer.get_selected_faces() == []
-        url = viewer.get_viewer_url()
-        assert viewer.get_viewer_url() == url == viewer.get_status()["url"]
-        status, page = _ask(url)
-        assert status == 200
-        assert _data(page)["served"] is True
-        assert _ask(url + "selection", b"[5, 2, 77]") == (204, "")
-        assert viewer.get_selected_faces() == [2, 5]
-        for wrong in (b"{}", b'["x"]', b"[-1]", b"[true]", b"not json"):
-            assert _ask(url + "selection", wrong)[0] == 404
-        guessed = url.split("/")
-        assert _ask("/".join([*guessed[:3], "guess", ""]))[0] == 404
-        assert viewer.get_selected_faces() == [2, 5]
-    with pytest.raises(urllib.error.URLError):
-        _ask(url)
-
-
-def test_a_taken_port_is_named(mesh_file):
-    with CADViewer() as first:
-        first.load_scs_file(mesh_file)
-        port = int(first.get_viewer_url().split(":")[2].split("/")[0])
-        with pytest.raises(ServerError, match=f"no port from {port} to {port} is free"):
-            CADViewer(port=port).get_viewer_url()
-        with CADViewer() as second:
-            assert f":{port}/" not in second.get_viewer_url()
 
 
 def test_the_arguments_of_hoops_ai_are_accepted(mesh_file):
@@ -118,23 +75,47 @@ def test_the_page_needs_nothing_and_is_saved_whole(mesh_file, tmp_path):
     assert "https://" not in page
 
 
-def test_text_from_outside_cannot_leave_its_script_element():
-    page = part_page([PagePart(HOSTILE, None, face_labels=[HOSTILE])], legend=[((1, 2, 3), HOSTILE)])
-    assert page.count("<script") == 2
-    assert page.count("</script>") == 2
-    assert "alert(1)</" not in page
-    assert _data(page)["parts"][0]["label"] == HOSTILE
-    assert json.loads(script_json({"a": "\u2028<&>"})) == {"a": "\u2028<&>"}
-
-
-def test_the_frame_of_a_notebook_is_sandboxed_and_quoted():
-    frame = frame_page('<p title="x">&</p>', width="100%", height=10)
-    assert frame.startswith('<iframe sandbox="allow-scripts" srcdoc="&lt;p title=&quot;x&quot;&gt;&amp;amp;'[:73])
-    assert frame.count('"') == 6
-
-
 def test_a_viewer_shows_itself_in_a_notebook(mesh_file):
     viewer = CADViewer(label="mine")
     viewer.load_scs_file(mesh_file)
     assert viewer._repr_html_().startswith("<iframe sandbox=")
     assert repr(viewer) == "<CADViewer 'mine', 6 faces>"
+
+
+class Notebook:
+    """A shell of a notebook: its cells' numbers, and what they display."""
+
+    kernel = None
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.execution_count = 1
+        self.displayed: list[str] = []
+        monkeypatch.setattr("dflow.insights.cad_viewer._shell", lambda: self)
+        monkeypatch.setattr("IPython.display.display", lambda data, raw: self.displayed.append(data["text/html"]))
+
+    def end_cell(self, value: CADViewer) -> int:
+        """Show the cell's last value; how often the cell has shown a part."""
+        n_shown = len(self.displayed) + (value._repr_html_() is not None)
+        self.displayed.clear()
+        self.execution_count += 1
+        return n_shown
+
+
+def test_a_quick_view_is_shown_once_as_a_cells_last_line_and_again_in_later_cells(mesh_file, monkeypatch):
+    notebook = Notebook(monkeypatch)
+    viewer = quick_view(mesh_file)
+    assert notebook.end_cell(viewer) == 1
+    assert notebook.end_cell(viewer) == 1
+    viewer = quick_view(mesh_file)  # not the last line
+    assert len(notebook.displayed) == 1
+    notebook.execution_count += 1
+    notebook.displayed.clear()
+    assert notebook.end_cell(viewer) == 1
+
+
+def test_an_opened_model_and_a_body_of_it_are_shown(tmp_path):
+    write_step(box(0, 0, 0, 2, 3, 5), tmp_path / "box.step")
+    model = CadLoader().create_from_file(tmp_path / "box.step")
+    assert repr(quick_view(model)) == "<CADViewer 'box.step', 6 faces>"
+    assert quick_view(model.for_body(0)).get_status()["n_faces"] == 6
+    assert quick_view(tmp_path / "box.step").get_status()["n_faces"] == 6

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import matplotlib.image
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from dflow.errors import UnknownKeyError
 from dflow.insights import ColorPalette, DatasetViewer
-from dflow.insights.catalog import part_names
 from tests.insights.parts import FakeExplorer
 
 
@@ -87,9 +85,9 @@ def test_a_figure_shows_itself_in_a_notebook(viewer):
         ({"file_ids": [0], "color_by": "no_such_array"}, UnknownKeyError, "no_such_array"),
         ({"file_ids": [0], "color_by": {1: [0] * 6}}, UnknownKeyError, r"no labels for the parts \[0\]"),
         ({"file_ids": [0], "color_by": {0: [1, 2]}}, ValueError, "2 face colours for 6 faces"),
-        ({"file_ids": [0], "color_by": "edge_types"}, ValueError, "has 12 of group 'edges', but 6 faces"),
-        ({"file_ids": [0], "color_by": "face_centroids"}, ValueError, "has 3 numbers a face"),
-        ({"file_ids": [0], "color_by": {0: np.zeros((6, 2, 2))}}, ValueError, "2 × 2 numbers a face"),
+        ({"file_ids": [0], "color_by": "edge_types"}, ValueError, "has 12 rows of group 'edges', but 6 faces"),
+        ({"file_ids": [0], "color_by": "face_centroids"}, ValueError, "has 3 numbers per face"),
+        ({"file_ids": [0], "color_by": {0: np.zeros((6, 2, 2))}}, ValueError, "2 × 2 numbers per face"),
         ({"file_ids": [0], "k": -1}, ValueError, "k=-1; expected the number of parts to show, at least 0"),
         ({"file_ids": [1], "missing_color": (300, 0, 0)}, ValueError, "three numbers from 0 to 255"),
         ({"file_ids": [1], "missing_color": (0, 0, 0, 1)}, ValueError, "three numbers from 0 to 255"),
@@ -162,12 +160,6 @@ def test_search_results_come_in_any_shape(viewer, explorer):
     assert _texts(viewer.show_search_results([], query_file=explorer.folder / "0.png")) == ["query: 0.png"]
     with pytest.raises(TypeError, match="no file id"):
         viewer.show_search_results([object()])
-
-
-def test_bodies_of_one_file_have_names_of_their_own():
-    table = {"description": ["../parts/a.step", "../parts/a.step", "b.step"], "body": [0, 1, -1]}
-    assert part_names(pd.DataFrame(table)) == ["a.step [0]", "a.step [1]", "b.step"]
-    assert part_names(pd.DataFrame({"description": ["../x/a.step"]})) == ["a.step"]
 
 
 def test_availability_is_what_lies_on_the_disk(viewer, capsys):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from dflow.monitor import events
 from dflow.monitor.counters import KEPT_RUNS, RATE_WINDOW_SECONDS, FlowCounters
-from dflow.monitor.routes import gauges
 
 IDLE: events.TaskState = {
     "task": "encode",
@@ -145,20 +143,3 @@ def test_old_runs_are_forgotten_and_running_ones_are_not() -> None:
 def test_foreign_events_are_left_alone() -> None:
     counters = counted((0.0, {"something": "else"}), (0.0, {"event": "nonsense", "run": "r"}), (0.0, {"run": 3}))
     assert counters.snapshot(1.0) == {"runs": []}
-
-
-def test_snapshot_is_valid_json_and_becomes_gauges() -> None:
-    counters = counted(
-        (0.0, events.run_started("r", "flow")),
-        (0.0, made(total=4, succeeded=1, failed=1, bytes=10, failures={"crash": 1})),
-        (0.0, made("merge", unit="shards", total=None, succeeded=1, bytes=77)),
-    )
-    workers = [{"worker": "tcp://w", "host": "h", "bytes": 5, "limit": 9, "child_bytes": 7}]
-    snapshot = {**counters.snapshot(1.0), "workers": workers}
-    json.dumps(snapshot, allow_nan=False)
-    values = {(name, *sorted(labels.items())): value for name, _, labels, value in gauges(snapshot)}
-    flow = (("flow", "flow"), ("run", "r"))
-    assert values["dflow_bytes_encoded", *flow] == 10
-    assert values["dflow_bytes_merged", *flow] == 77
-    assert values["dflow_items", *flow, ("state", "waiting"), ("task", "encode")] == 2
-    assert values["dflow_child_bytes", ("host", "h"), ("worker", "tcp://w")] == 7

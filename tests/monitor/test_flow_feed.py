@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,13 +16,7 @@ from distributed import Client, LocalCluster
 
 import dflow
 from dflow.flowmanager import flowtask
-from dflow.flowmanager.reports import monitorfeed
-from dflow.flowmanager.reports.monitorfeed import MonitorFeed
-from dflow.flowmanager.reports.progress import ProgressEvent
-from dflow.monitor import events
-from dflow.records import ErrorRecord
 from tests import browser
-from tests.clock import Clock
 from tests.monitor import snapshots
 
 N_ITEMS = 60
@@ -101,65 +94,3 @@ def check_page(client: Client, summary: dict[str, Any]) -> None:
         assert "exception" in text
         assert browser.console_errors(driver) == []
         assert browser.requested_hosts(driver) == {"127.0.0.1"}
-
-
-def told(client: mock.Mock) -> list[Any]:
-    return [call.kwargs["msg"] for call in client.sync.call_args_list]
-
-
-def test_the_feed_sends_at_most_one_message_a_second_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock(100.0)
-    monkeypatch.setattr(monitorfeed, "time", clock)
-    client = mock.Mock(status="running")
-    feed = MonitorFeed(client, "flow", "r")
-    error = ErrorRecord("crash", "died", "encode", "a", 0)
-    feed(ProgressEvent("flow", "encode", "started", 50))
-    for n in range(1, 41):
-        clock.now += 0.1
-        feed(ProgressEvent("flow", "encode", "advanced", 50, succeeded=n, n_bytes=10 * n, errors=(error,)))
-    assert len(told(client)) <= 1 + 4
-    feed.close("cancelled")
-    assert [event["event"] for event in told(client)][-2:] == ["progress", "end"]
-    last = told(client)[-1]  # what was new since the last second goes with the end
-    assert last["tasks"][0]["succeeded"] == 40
-    assert last["tasks"][0]["bytes"] == 400
-    assert last["failures"] == {"crash": 40}
-
-
-def test_a_task_that_runs_again_counts_its_failures_anew() -> None:
-    client = mock.Mock(status="running")
-    feed = MonitorFeed(client, "flow", "r")
-    error = ErrorRecord("crash", "died", "encode", "a", 0)
-    for _ in range(2):
-        feed(ProgressEvent("flow", "encode", "started", 1))
-        feed(ProgressEvent("flow", "encode", "finished", 1, failed=1, errors=(error,)))
-    feed.flush(now=True)
-    assert told(client)[-1]["failures"] == {"crash": 1}
-
-
-@pytest.mark.parametrize("error", [OSError("gone"), TimeoutError("does not answer")])
-def test_a_scheduler_that_does_not_answer_the_feed_stops_nothing(error: Exception) -> None:
-    client = mock.Mock(status="running")
-    client.sync.side_effect = error
-    feed = MonitorFeed(client, "flow", "r")
-    feed(ProgressEvent("flow", "encode", "finished", 1, succeeded=1))
-    feed.close("finished")
-    assert [event["event"] for event in told(client)] == ["run", "end"]
-
-
-def test_a_scheduler_that_takes_no_plugin_is_not_told_anything(caplog: pytest.LogCaptureFixture) -> None:
-    client = mock.Mock(status="running")
-    client.register_plugin.side_effect = ModuleNotFoundError("No module named 'dflow'")
-    feed = MonitorFeed(client, "flow", "r")
-    feed.close("finished")
-    assert told(client) == []
-    assert "the page /dflow is missing" in caplog.text
-
-
-def test_names_travel_as_utf_8() -> None:
-    client = mock.Mock(status="running")
-    feed = MonitorFeed(client, "flow", "r")
-    feed(ProgressEvent("flow", "t\udcff", "finished", 1))
-    feed.flush(now=True)
-    told(client)[-1]["tasks"][0]["task"].encode("utf-8")
-    assert client.sync.call_args.kwargs["topic"] == events.TOPIC

@@ -10,11 +10,6 @@ import pytest
 
 from dflow.errors import SchemaError
 from dflow.schema import (
-    SchemaTemplates,
-    create_cad_schema,
-    create_custom_schema,
-    create_manufacturing_schema,
-    create_sensor_schema,
     parse_schema,
     schema_to_dict,
 )
@@ -172,51 +167,6 @@ def test_a_contradiction_raises_where_it_is_said_and_leaves_a_schema_that_builds
     builder.build()
 
 
-DECLARE = {
-    "array": lambda b, **rules: b.create_group("g", "row").create_array("a", dtype="int32", **rules),
-    "file value": lambda b, **rules: b.define_file_metadata("m", "int32", **rules),
-    "category": lambda b, **rules: b.define_categorical_metadata("m", "int32", **rules),
-}
-
-
-@pytest.mark.parametrize("kind", DECLARE)
-@pytest.mark.parametrize(
-    ("wrong", "meant"),
-    [
-        ("alowed_values", "allowed_values"),
-        ("minvalue", "min_value"),
-        ("max", "max_value"),
-        ("nan_polcy", "nan_policy"),
-        ("desription", "description"),
-        ("units", "unit"),
-        ("x", ""),
-    ],
-)
-def test_an_unknown_argument_is_refused_with_the_nearest_name(kind: str, wrong: str, meant: str) -> None:
-    builder = SchemaBuilder()
-    with pytest.raises(SchemaError, match=rf"unknown argument '{wrong}'; is '{meant}.*Known are allowed_values, "):
-        DECLARE[kind](builder, **{wrong: [0, 1]})
-    with pytest.raises(SchemaError, match=f"unknown argument '{wrong}'"):
-        DECLARE[kind](SchemaBuilder(), validation_rules={wrong: 1})
-    assert "'a'" not in str(builder.build())
-    assert "'m'" not in str(builder.build())
-
-
-@pytest.mark.parametrize("kind", DECLARE)
-@pytest.mark.parametrize("values", [[], (), 3, "01"])
-def test_allowed_values_are_a_list(kind: str, values: Any) -> None:
-    with pytest.raises(SchemaError, match=r"allowed_values is .*, a list of values was expected"):
-        DECLARE[kind](SchemaBuilder(), allowed_values=values)
-
-
-@pytest.mark.parametrize("kind", DECLARE)
-def test_known_arguments_are_kept(kind: str) -> None:
-    builder = SchemaBuilder()
-    rules = {"min_value": 0, "max_value": 9, "allowed_values": [0, 9], "unit": "mm", "nan_policy": "warn"}
-    DECLARE[kind](builder, **rules)
-    assert all(f"{name!r}: {value!r}" in str(builder.build()) for name, value in rules.items())
-
-
 def test_annotations_of_a_foreign_schema_file_are_kept(tmp_path: Path) -> None:
     arrays = {"a": {"dims": ["row"], "dtype": "int32", "description": "", "colour": "red"}}
     field = {"dtype": "int32", "description": "", "required": False, "colour": "red"}
@@ -228,13 +178,6 @@ def test_annotations_of_a_foreign_schema_file_are_kept(tmp_path: Path) -> None:
     loaded = SchemaBuilder.load_from_file(tmp_path / "s.json")
     assert loaded.build()["groups"]["g"]["arrays"] == arrays
     assert loaded.build()["metadata"]["file_level"] == {"m": field}
-
-
-def test_dtypes_may_be_types() -> None:
-    group = SchemaBuilder().create_group("g", "row")
-    for dtype, name in [(float, "float64"), (int, "int64"), (bool, "bool"), (str, "str")]:
-        group.create_array(name, dtype=dtype)
-        assert group.get_array(name)["dtype"] == name
 
 
 def test_metadata_is_checked_and_listed() -> None:
@@ -260,48 +203,6 @@ def test_metadata_is_checked_and_listed() -> None:
     assert len(faults) == 2
     assert "'odd'" in faults[0]
     assert "'x*'" in faults[1]
-
-
-@pytest.mark.parametrize("name", SchemaTemplates.list_templates())
-def test_every_template_builds_and_extends(name: str) -> None:
-    built = SchemaBuilder.from_template(name).build()
-    assert built["groups"]
-    assert all(group["arrays"] for group in built["groups"].values())
-    assert len(SchemaTemplates.get_template_description(name)) > 10
-    mine = SchemaBuilder("mine")
-    mine.create_group("own", "row").create_array("a")
-    extended = mine.extend_template(name).build()
-    assert extended["domain"] == "mine"
-    assert set(extended["groups"]) == {"own", *built["groups"]}
-
-
-def test_hoops_ais_templates_and_helpers_are_there() -> None:
-    assert SchemaTemplates.list_templates() == ["cad_basic", "cad_advanced", "manufacturing_basic", "sensor_basic"]
-    assert create_cad_schema().list_groups() == ["faces", "edges", "graph", "faceface"]
-    assert create_manufacturing_schema().list_groups() == ["production", "sensors", "materials"]
-    assert create_sensor_schema().list_groups() == ["timeseries", "sensors", "events"]
-    assert create_custom_schema("x").domain == "x"
-    with pytest.raises(SchemaError, match="cad_basic"):
-        SchemaTemplates.get_template_description("x")
-
-
-def test_a_template_that_contradicts_the_builder_is_refused() -> None:
-    builder = SchemaBuilder()
-    builder.create_group("faces", "row")
-    with pytest.raises(SchemaError, match="primary dimension"):
-        builder.extend_template("cad_basic")
-    assert builder.list_groups() == ["faces"]
-
-
-def test_the_page_for_notebooks_escapes_what_users_wrote() -> None:
-    builder = SchemaBuilder("<script>", description="a & b")
-    builder.create_group("g", "row", "<b>").create_array("a", description="<i>")
-    builder.define_file_metadata("m", "int32", "<u>")
-    page = builder._repr_html_()
-    assert "&lt;script&gt;" in page
-    assert not any(tag in page for tag in ("<script>", "<i>", "<u>", "a & b"))
-    assert page.count("<table>") == 2
-    assert "g (one row per row)" in page
 
 
 def test_the_import_path_of_hoops_ai_is_the_same_class() -> None:

@@ -62,6 +62,8 @@ def test_merging_unites_what_does_not_contradict() -> None:
         (one(), one(dtype="int32"), "'g/a': dtype"),
         (one(), one(dims=["r", "x"]), "'g/a': dims"),
         (one(fill_value=1), one(fill_value=2), "fill_value"),
+        (one(dtype="int8", values=[1]), one(dtype="int8", values=[2]), "'g/a': values"),
+        (one(dtype="int8", labels=["a"]), one(dtype="int8", labels=["b"]), "'g/a': labels"),
         (one(nan_policy="allow"), one(nan_policy="raise"), "nan_policy"),
         (one(), parse_schema({"groups": {"g": {"primary_dimension": "s"}}}), "primary dimension"),
         (
@@ -90,3 +92,8 @@ def test_merging_names_the_contradiction_from_both_sides(first: Schema, second: 
     for a, b in ((first, second), (second, first)):
         with pytest.raises(SchemaError, match=says):
             merge_schemas(a, b)
+
+
+def test_required_in_one_schema_is_required_in_the_union() -> None:
+    assert merge_schemas(one(), one(required=True)).groups["g"].arrays["a"].required
+    assert merge_schemas(one(dtype="int8"), one(dtype="int8", labels=["a"])).groups["g"].arrays["a"].labels == ("a",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,10 @@ def schemas(draw: st.DrawFn) -> Schema:
                 draw(st.none() | st.floats()),
                 draw(st.sampled_from([None, "raise", "warn", "allow"])),
                 draw(st.dictionaries(st.just("unit"), st.text(max_size=3))),
+                required=draw(st.booleans()),
             )
+            if draw(st.booleans()):
+                arrays[array] = replace(arrays[array], dtype="int16", fill_value=None, values=(2, 7), labels=("a", "b"))
         groups[name] = GroupSpec(
             name, row, arrays, draw(st.text(max_size=3)), draw(st.sampled_from([None, "nested_edges"]))
         )

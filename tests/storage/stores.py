@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,3 +39,13 @@ ARRAYS = {
     "größe/日本": StoredArray(np.array([[1, 2]], np.int8), ("row", "größe_dim")),
 }  # fmt: skip
 ATTRIBUTES = {"dflow": {"format": 1}, "schema": {}, "metadata": {"text": "ünïcode \ud800", "number": 1.5}}
+
+
+def rezip(path: Path, change: Callable[[dict[str, bytes]], None], **options: Any) -> None:
+    """Write the store again with changed members through `zipfile`."""
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w", **options) as file:
+        for name, content in members.items():
+            file.writestr(name, content)

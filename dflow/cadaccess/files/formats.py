@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from dflow.errors import UnreadableFileError
+from dflow.localpath import is_address
 
 MAX_EXPANDED_BYTES = 4 * 1024**3
 """A gzipped file that would expand beyond this is refused."""
@@ -37,6 +38,11 @@ def read_bytes(path: Path) -> bytes:
     except UnreadableFileError:
         raise
     except FileNotFoundError as error:
+        if is_address(path):
+            raise UnreadableFileError(
+                f"{path}: an address, expected the path of a local or mounted file: mount what it names, or copy the "
+                "file, and give its path"
+            ) from error
         raise UnreadableFileError(f"{path}: no such file; check the path") from error
     except OSError as error:
         raise UnreadableFileError(f"{path}: cannot be read ({error.strerror or error})") from error

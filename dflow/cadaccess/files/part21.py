@@ -59,8 +59,8 @@ _HARMLESS = (
 
 _IN_NUMBERS = b"0123456789.+-E"
 
-_KINDS = bytes(97 if byte in _IN_NUMBERS else 32 if byte in _SPACE else 44 for byte in range(256))
-"""Translates what numbers consist of to one letter, white space to a space, and the rest to commas."""
+_KINDS = bytes(3 if byte in _IN_NUMBERS else 1 if byte in _SPACE else 0 for byte in range(256))
+"""Translates what numbers consist of to 3, white space to 1, and the rest to 0."""
 
 _SPLIT_NUMBER = re.compile(rb"[\d.+E-]+\s+[\d.+E-]+")
 
@@ -148,16 +148,17 @@ def find_split_number(content: bytes) -> bytes:
     empty where there is none. Strings are skipped; the file must have no comments.
     """
     begin, end = content.find(b"ENDSEC;") + 7, content.rfind(b"ENDSEC;")
-    kinds = content.translate(_KINDS)
-    for mark in (b"a a", b"a  "):
-        counted, n_quotes, at = begin, 0, kinds.find(mark, begin, end)
-        while at >= 0:
+    kinds = np.frombuffer(content.translate(_KINDS), np.uint8)[begin : max(begin, end)]
+    is_gap = kinds[:-2] - kinds[1:-1] == 2  # white space behind a number, and more of either behind it
+    is_gap &= kinds[2:] > 0
+    counted, n_quotes = begin, 0
+    for at in (np.flatnonzero(is_gap) + begin).tolist():
+        found = _SPLIT_NUMBER.match(content, at, end)
+        if found is not None:
             n_quotes += content.count(b"'", counted, at)
             counted = at
-            found = _SPLIT_NUMBER.match(content, at, end) if n_quotes % 2 == 0 else None
-            if found is not None:
+            if n_quotes % 2 == 0:
                 return found.group()
-            at = kinds.find(mark, at + 1, end)
     return b""
 
 

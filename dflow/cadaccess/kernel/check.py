@@ -6,9 +6,17 @@ The kernel's wheel contains everything but the libraries of the graphics stack, 
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import importlib.util
 import re
 import subprocess
 import sys
+
+from dflow.errors import KernelMissingError
+
+LIBRARIES = ("libGL.so.1", "libX11.so.6", "libxcb.so.1", "libexpat.so.1")
+"""Shared libraries that the kernel is linked against on Linux and its wheel does not contain."""
 
 PACKAGES = "libgl1 libx11-6 libxcb1 libexpat1"
 """Debian's and Ubuntu's packages with the shared libraries that the kernel is linked against."""
@@ -19,10 +27,36 @@ INSTALL_LINES = (
 )
 
 
+INSTALL_KERNEL = f"{sys.executable} -m pip install --force-reinstall cadquery-ocp"
+
+
 def missing_library(error: str) -> str | None:
     """Return the shared library that an import error names, None where it names none."""
     found = re.search(r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object file", error)
     return found.group(1) if found else None
+
+
+@functools.cache  # keeps no errors
+def require_kernel() -> None:
+    """Check that the kernel and the system libraries that it needs are installed.
+
+    Takes milliseconds and does not load the kernel; where a library seems to be missing, the kernel is loaded in
+    another process to make sure.
+
+    Raises
+    ------
+    KernelMissingError
+        Naming what is missing and the line that installs it.
+    """
+    try:
+        if importlib.util.find_spec("OCP") is None:
+            raise ModuleNotFoundError("No module named 'OCP'")
+        for library in LIBRARIES if sys.platform == "linux" else ():
+            ctypes.CDLL(library)
+    except (OSError, ImportError) as error:
+        problem = kernel_problem()
+        if problem is not None:
+            raise KernelMissingError(problem) from error
 
 
 def kernel_problem(timeout_seconds: float = 120.0) -> str | None:
@@ -47,9 +81,7 @@ def explain(error: str) -> str:
     library = missing_library(error)
     if library is None:
         last = error.strip().splitlines()[-1] if error.strip() else "no message"
-        return (
-            f"the CAD kernel does not load: {last}\nTry: {sys.executable} -m pip install --force-reinstall cadquery-ocp"
-        )
+        return f"the CAD kernel does not load: {last}. Install it with: {INSTALL_KERNEL}"
     lines = "\n".join(f"  {system}:  {line}" for system, line in INSTALL_LINES)
     return f"the CAD kernel needs the system library {library}, which is not here. Install it (as root) with\n{lines}"
 

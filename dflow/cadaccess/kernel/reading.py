@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import io
-import logging
 import re
 import tempfile
 from dataclasses import dataclass
@@ -30,11 +30,6 @@ from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError, UnreadableFileError
 from dflow.plaintext import plain
 
-logger = logging.getLogger(__name__)
-
-# The kernel prints every syntax error of a file on stdout; our errors carry the cause instead.
-Message.DefaultMessenger_s().ChangePrinters().Clear()
-
 
 @dataclass(slots=True)
 class Transfer:
@@ -53,6 +48,14 @@ class Transfer:
         return "" if lengths.IsEmpty() else str(lengths.First().ToCString())
 
 
+@functools.cache
+def _silence() -> None:
+    """Remove the kernel's printers, which write every syntax error of a file to stdout: the raised errors name the
+    cause.
+    """
+    Message.DefaultMessenger_s().ChangePrinters().Clear()
+
+
 def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing | None = None) -> Transfer:
     """Return the shape that `content` holds, in mm.
 
@@ -66,6 +69,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
     ------
     UnreadableFileError, NoGeometryError, GeometryError, KernelError
     """
+    _silence()
     try:
         if cad_format is CadFormat.STEP:
             return _transfer_step(path, content, level or healing.first_level(content))
@@ -79,7 +83,7 @@ def transfer(path: Path, content: bytes, cad_format: CadFormat, level: Healing |
 
 
 def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
-    text = step_repair.reword(step_repair.prepare(path, content.removeprefix(b"\xef\xbb\xbf")))
+    text = step_repair.prepare(path, content.removeprefix(b"\xef\xbb\xbf"))
     if level == "full":
         text = step_repair.widen_slits(text)
     moved = _transfer_text(path, content, text, level)

@@ -172,11 +172,12 @@ class KernelShape:
         return out
 
     @_guarded
-    def inside(self, row: int, uv: np.ndarray) -> np.ndarray:
-        """(m,) bool: which of uv : (m, 2) lie in or on the trimmed face, by `IntTools_FClass2d`."""
+    def inside(self, row: int, uv: np.ndarray, *, closed: bool = True) -> np.ndarray:
+        """(m,) bool: which of uv : (m, 2) lie in the trimmed face, or if `closed` on it, by `IntTools_FClass2d`."""
         classifier = IntTools_FClass2d(self.face(row), CLASSIFIER_TOLERANCE)
         states = (classifier.Perform(gp_Pnt2d(u, v)) for u, v in uv.tolist())
-        return np.fromiter((s in (TopAbs_IN, TopAbs_ON) for s in states), bool, len(uv))
+        wanted = (TopAbs_IN, TopAbs_ON) if closed else (TopAbs_IN,)
+        return np.fromiter((s in wanted for s in states), bool, len(uv))
 
     def _curve(self, row: int) -> BRepAdaptor_Curve:
         edge = self.edge(row)

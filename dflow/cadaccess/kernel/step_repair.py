@@ -2,8 +2,9 @@
 
 The kernel misreads some valid STEP without a message: a unit that is defined by another converted unit, or whose
 statement has a form that it does not support, as mm (or it crashes); the scale of a placement as its inverse; a shell
-of a surface model, turned by its flag, as it is without the flag. Such statements are rewritten in a form that it
-supports, or refused.
+of a surface model, turned by its flag, as it is without the flag; a cone of a negative half angle as a cylinder; some
+white space and quotes as the end of a statement or string. The text is brought into a normal form first, and such
+statements are then rewritten in a form that the kernel supports, or refused.
 """
 
 from __future__ import annotations
@@ -19,30 +20,20 @@ from dflow.cadaccess.files.units import Units, find_units
 from dflow.errors import GeometryError, UnreadableFileError
 
 _SPACE = b" \t\r\n"
-_COMMENT = re.compile(rb"('[^']*')|/\*.*?\*/", re.DOTALL)
-_STATEMENT = re.compile(rb"(#\d+)\s*=\s*([^;']*(?:'[^']*'[^;']*)*);")
-_NAMED_SECTION = re.compile(rb"(ENDSEC\s*;\s*DATA)\s*\((?:[^;']*'[^']*')*[^;']*\)\s*;")
+_STATEMENT = re.compile(rb"(#\d+)=([^;']*(?:'[^']*'[^;']*)*);")
+_NAMED_SECTION = re.compile(rb"(ENDSEC;DATA)\((?:[^;']*'[^']*')*[^;']*\);")
 _STRING = re.compile(rb"'[^']*'")
-
-_ODD_SPACE = (
-    b"\t",
-    *(a + b for a in (b" ", b"\n", b"\r") for b in (b";", b" =")),
-    b"\n=",
-    b"\r=",
-    b"=\n",
-    b"=\r",
-    b"= \n",
-    b"= \r",
-    b"=  ",
-)
-"""White space that the kernel takes for part of a number or keyword, or for the end of a statement."""
-
+_WHOLE_STRING = re.compile(rb"'[^']*(?:''[^']*)*'")
+_QUOTE_BEFORE_END = re.compile(rb"''(?=\s*[,)])")
 _FOREIGN_STRING = re.compile(rb"'[^'\x80-\xff]*[\x80-\xff][^']*'")
 _ESCAPING_STRING = re.compile(rb"'[^'\\]*\\[^']*'")
+_KERNELS_STRING = re.compile(rb"'((?:[^']|'(?!\s*[,)]))*)(?:'|\Z)")
+"""A quote ends a string for the kernel where a comma or bracket follows."""
+
 _LONG_NUMBER = re.compile(rb"#\d{10}")
 _STRING_OR_NUMBER = re.compile(rb"'[^']*'|#(\d+)")
-_MAX_NUMBER = 2**31 - 1
-"""Of an instance, for the kernel; beyond, it takes the process down."""
+_FREE_NUMBERS = 1_000_000_000
+"""Instance numbers from here on are free in a prepared text. One beyond 2³¹ takes the kernel's process down."""
 
 _CONTEXT = re.compile(
     rb"\(GEOMETRIC_REPRESENTATION_CONTEXT\(\d+\)(?:GLOBAL_UNCERTAINTY_ASSIGNED_CONTEXT\(\([^()]*\)\))?"
@@ -57,19 +48,19 @@ _CONVERTED = re.compile(
 _MEASURE = re.compile(
     rb"(?:LENGTH_|PLANE_ANGLE_)?MEASURE_WITH_UNIT\((?:[A-Z_]*MEASURE\()?[-+\d]*\.[-+.\dE]*\)?,(#\d+)\)"
 )
-"""The forms that the kernel supports, without white space and with empty strings."""
+"""The forms that the kernel supports, with empty strings."""
 
 _ITEMS = re.compile(rb"\(((?:#\d+,?)+)\),(#\d+)\)")
 _SHAPE = re.compile(
-    rb"#\d+\s*=\s*(?:\(|[A-Z_]*(?:BREP|SOLID|SURFACE_MODEL|WIREFRAME|FACE|_SET|TESSELLATED|MAPPED_ITEM)[A-Z_]*\s*\()"
+    rb"#\d+=(?:\(|[A-Z_]*(?:BREP|SOLID|SURFACE_MODEL|WIREFRAME|FACE|_SET|TESSELLATED|MAPPED_ITEM)[A-Z_]*\()"
 )
-_NUMBERS = re.compile(rb"#\d+\s*=\s*[A-Z_]+\s*\(\s*'[^']*'\s*,\s*\(([^()]*)\)")
+_NUMBERS = re.compile(rb"#\d+=[A-Z_]+\('[^']*',\(([^()]*)\)")
 _OPERATOR = re.compile(
     rb"CARTESIAN_TRANSFORMATION_OPERATOR_3D\((?:(?:''|\$),)*?(\$|#\d+),(\$|#\d+),(#\d+),([^,]+),(\$|#\d+)\)"
 )
 
 _REFERENCE = re.compile(rb"#\d+")
-_MAP = re.compile(rb"#\d+\s*=\s*REPRESENTATION_MAP\s*\(\s*#(\d+)")
+_MAP = re.compile(rb"#\d+=REPRESENTATION_MAP\(#(\d+)")
 _USES_OF_OPERATORS = (
     (b"MAPPED_ITEM", re.compile(rb"(MAPPED_ITEM\('(?:[^']|'')*',#\d+,)(#\d+)(\))")),
     (
@@ -81,7 +72,7 @@ _WAY_OUT = "export the copies as solids of their own"
 
 
 def prepare(path: Path, content: bytes) -> bytes:
-    """Return the text to give to the kernel, without comments; `content` itself where nothing in it is misread.
+    """Return the text to give to the kernel: without comments and white space, and with no statement that it misreads.
 
     Parameters
     ----------
@@ -94,39 +85,101 @@ def prepare(path: Path, content: bytes) -> bytes:
     GeometryError
         A shape's unit of length is missing or not supported; a mapped item that the kernel cannot place.
     """
-    bare = _COMMENT.sub(lambda found: found.group(1) or b" ", content) if b"/*" in content else content
-    split = find_split_number(bare)
+    text = _Text(_normalise(path, content))
+    try:
+        _state_units(text)
+        _invert_scales(text)
+        _turn_cones(text)
+        _turn_shells(text)
+    except RefusedError as error:
+        if b"END-ISO-10303-21" not in text.content[-4096:]:
+            return content  # truncated: the reader raises the error
+        raise GeometryError(f"{path}: {error}") from error
+    return text.rewritten()
+
+
+def _normalise(path: Path, content: bytes) -> bytes:
+    """Return the text without comments and without white space outside of strings, of which the kernel takes some for
+    part of a number or keyword, or for the end of a statement; its strings in the form that the kernel reads; its
+    numbers within the kernel's range.
+    """
+    content = _remove_comments(content)
+    split = find_split_number(content)
     if split:
         shown = split.decode("latin-1")
         raise UnreadableFileError(
             f"{path}: white space where a comma or bracket was expected, in {shown!r}; STEP does not split "
             "numbers: repair the text, or export the file again"
         )
-    if any(mark in bare for mark in _ODD_SPACE):
-        bare = _strip(bare)
-    if not bare.isascii():
-        bare = _FOREIGN_STRING.sub(_recode, bare)
-    if b"\\" in bare:
-        bare = _ESCAPING_STRING.sub(lambda found: join_lines(found.group()), bare)
-    if _LONG_NUMBER.search(bare):
-        bare = _renumber(bare)
-    text = _Text(bare)
-    if bare.count(b"ENDSEC") == 2:  # a name is of use where there are several sections
-        text.content = _NAMED_SECTION.sub(rb"\1;", bare, count=1)
-    try:
-        _state_units(text)
-        _invert_scales(text)
-        _turn_shells(text)
-    except RefusedError as error:
-        if b"END-ISO-10303-21" not in bare[-4096:]:
-            return content  # truncated: the reader raises the error
-        raise GeometryError(f"{path}: {error}") from error
-    return text.rewritten()
+    parts = content.split(b"'")
+    if len(parts) % 2 == 0:  # a quote that is not doubled inside a string
+        parts = _KERNELS_STRING.split(content)
+    parts[::2] = b"'".join(parts[::2]).translate(None, _SPACE).split(b"'")
+    text = b"'".join(parts)
+    if b"" in parts[2:-1:2]:  # a doubled quote ends one piece and begins the next
+        text = _WHOLE_STRING.sub(_spell_out_quotes, text)
+    if not text.isascii():
+        text = _FOREIGN_STRING.sub(_recode, text)
+    if b"\\" in text:
+        text = _ESCAPING_STRING.sub(lambda found: join_lines(found.group()), text)
+    if _LONG_NUMBER.search(text):
+        text = _renumber(text)
+    if b"ENDSEC;DATA(" in text and text.count(b"ENDSEC;") == 2:  # a name is of use where there are several sections
+        text = _NAMED_SECTION.sub(rb"\1;", text, count=1)
+    return text
+
+
+def _remove_comments(content: bytes) -> bytes:
+    """The text with a space in place of each comment."""
+    pieces, done, counted, n_quotes = [], 0, 0, 0
+    at = content.find(b"/")  # a search for one byte costs a fraction of that for two
+    while at >= 0:
+        end = at + 1
+        if content.startswith(b"*", end):
+            n_quotes += content.count(b"'", counted, at)
+            counted = end = end + 1
+            if n_quotes % 2 == 0:
+                end = content.find(b"*/", end) + 2
+                if end < 2:
+                    break
+                pieces.append(content[done:at])
+                done = counted = end
+        at = content.find(b"/", end)
+    return b" ".join([*pieces, content[done:]])
+
+
+def _spell_out_quotes(found: re.Match[bytes]) -> bytes:
+    """A string whose doubled quotes before a comma or bracket, where the kernel would end it, are ``\\X\\27``."""
+    return b"'" + _QUOTE_BEFORE_END.sub(rb"\\X\\27", found.group()[1:-1]) + b"'"
+
+
+def _recode(found: re.Match[bytes]) -> bytes:
+    """A string in UTF-8, which the kernel takes for granted; one that is none is cp1252, or else Latin-1."""
+    text = found.group()
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return text.decode(encoding).encode()
+        except UnicodeDecodeError:
+            continue
+    return text.decode("latin-1").encode()
+
+
+def _renumber(text: bytes) -> bytes:
+    """The text with numbers that are free in place of the long ones."""
+    taken = {int(number) for number in _STRING_OR_NUMBER.findall(text) if number}
+    free = (number for number in count(1) if number not in taken)
+    new = dict(zip(sorted(number for number in taken if number >= _FREE_NUMBERS), free, strict=False))
+
+    def restate(found: re.Match[bytes]) -> bytes:
+        number = int(found.group(1) or 0)
+        return b"#%d" % new.get(number, number) if number else found.group()
+
+    return _STRING_OR_NUMBER.sub(restate, text)
 
 
 @dataclass(slots=True)
 class _Text:
-    """A file's text, the statements that were collected, and the new text of some.
+    """A normal text, the statements that were collected, and the new text of some.
 
     `bodies` : as in `Instances`, white space kept in strings; `changes` : the new text of instances, by number.
     """
@@ -135,19 +188,20 @@ class _Text:
     bodies: dict[bytes, bytes] = field(default_factory=dict)
     places: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     changes: dict[bytes, bytes] = field(default_factory=dict)
-    last_number: int = 1_000_000_000
+    numbers: Iterator[int] = field(default_factory=lambda: count(_FREE_NUMBERS))
 
-    def gather(self, word: bytes) -> Iterator[bytes]:
-        """Every instance with `word` in its statement."""
+    def gather(self, word: bytes) -> list[bytes]:
+        """Collect and return every instance with `word` in its statement."""
+        numbers = []
         at = self.content.find(word)
         while at >= 0:
             found = self._around(at)
             if found is not None:
-                number, body = found.groups()
-                self.bodies[number] = _strip(body)
+                number, self.bodies[number] = found.groups()
                 self.places[number] = found.span(2)
-                yield number
+                numbers.append(number)
             at = self.content.find(word, at + 1 if found is None else found.end())
+        return numbers
 
     def _around(self, at: int) -> re.Match[bytes] | None:
         """The statement that goes on at `at`."""
@@ -161,27 +215,20 @@ class _Text:
 
     def find(self, number: bytes) -> int:
         """Return where an instance begins; the end of the text where there is none."""
-        for mark in (b"=", b" ="):  # much faster than the pattern
-            at = self.content.find(number + mark)
-            if at >= 0:
-                return at
-        found = re.search(rb"%s\s*=" % number, self.content)
-        return len(self.content) if found is None else found.start()
+        at = self.content.find(b";%s=" % number)
+        return len(self.content) if at < 0 else at + 1
 
     def references(self, number: bytes) -> list[bytes]:
         """What an instance refers to."""
         found = _STATEMENT.match(self.content, self.find(number))
         if found is None:
             raise RefusedError(f"{number.decode('ascii')} is missing")
-        self.bodies[number], self.places[number] = _strip(found.group(2)), found.span(2)
+        self.bodies[number], self.places[number] = found.group(2), found.span(2)
         return _REFERENCE.findall(_STRING.sub(b"", self.bodies[number]))
 
     def add(self, body: bytes) -> bytes:
         """The number of a new instance."""
-        self.last_number += 1
-        while b"#%d" % self.last_number in self.content:
-            self.last_number += 1
-        number = b"#%d" % self.last_number
+        number = b"#%d" % next(self.numbers)
         self.changes[number] = body
         return number
 
@@ -200,44 +247,14 @@ class _Text:
         return content[:end] + new + content[end:] if new else content
 
 
-def _recode(found: re.Match[bytes]) -> bytes:
-    """A string in UTF-8, which the kernel takes for granted; one that is none is cp1252, or else Latin-1."""
-    text = found.group()
-    for encoding in ("utf-8", "cp1252"):
-        try:
-            return text.decode(encoding).encode()
-        except UnicodeDecodeError:
-            continue
-    return text.decode("latin-1").encode()
-
-
-def _renumber(content: bytes) -> bytes:
-    """The text with numbers that are free in place of those that are too large for the kernel."""
-    taken = {int(number) for number in _STRING_OR_NUMBER.findall(content) if number}
-    new = dict(zip(sorted(n for n in taken if n > _MAX_NUMBER), (n for n in count(1) if n not in taken), strict=False))
-
-    def restate(found: re.Match[bytes]) -> bytes:
-        number = int(found.group(1) or 0)
-        return b"#%d" % new.get(number, number) if number else found.group()
-
-    return _STRING_OR_NUMBER.sub(restate, content)
-
-
-def _strip(body: bytes) -> bytes:
-    parts = body.split(b"'")
-    parts[::2] = [part.translate(None, _SPACE) for part in parts[::2]]
-    return b"'".join(parts)
-
-
 def _state_units(text: _Text) -> None:
     """Rewrite the units of shapes in forms that the kernel supports."""
     shapes: dict[bytes, list[bytes]] = {}
-    for number in list(text.gather(b"SHAPE_REPRESENTATION")):
+    for number in text.gather(b"SHAPE_REPRESENTATION"):
         found = _ITEMS.search(text.bodies[number])
         if found is not None:
             shapes.setdefault(found.group(2), []).extend(found.group(1).split(b","))
-    for _ in text.gather(b"UNIT"):
-        pass
+    text.gather(b"UNIT")
     instances = Instances(text.content, text.bodies)
     for context, items in shapes.items():
         try:
@@ -382,7 +399,10 @@ def _inverted(text: _Text, item: bytes, operator: bytes) -> bytes:
 def _numbers(text: _Text, reference: bytes) -> list[float]:
     """The coordinates of a point or direction."""
     found = _NUMBERS.match(text.content, text.find(reference))
-    numbers = [] if found is None else list(map(float, found.group(1).split(b",")))
+    try:
+        numbers = [] if found is None else list(map(float, found.group(1).split(b",")))
+    except ValueError:
+        numbers = []
     if len(numbers) != 3:
         raise RefusedError(f"{reference.decode('ascii')} is no point or direction in space")
     return numbers
@@ -400,88 +420,47 @@ def _real(value: float) -> bytes:
     return (mantissa + ("" if "." in mantissa else ".") + (f"E{exponent}" if exponent else "")).encode("ascii")
 
 
-_WHOLE_STRING = re.compile(rb"'[^']*(?:''[^']*)*'")
-_QUOTE_BEFORE_END = re.compile(rb"''(?=\s*[,)])")
-_NAME = rb"\s*'[^']*(?:''[^']*)*'\s*,"
-_NARROWING = re.compile(
-    rb"#(\d+)\s*=\s*(CONICAL_SURFACE\s*\("
-    + _NAME
-    + rb")\s*#(\d+)\s*(,[^,()]*,)\s*-\s*([\d.Ee+-]*[1-9][\d.Ee+-]*)\s*\)\s*;"
-)
-_PLACEMENT = rb"#%s\s*=\s*AXIS2_PLACEMENT_3D\s*\(" + _NAME + rb"([^,]*),\s*(#\d+|\$)\s*,([^,]*)\)\s*;"
-_DIRECTION = rb"#%s\s*=\s*DIRECTION\s*\(" + _NAME + rb"\s*\(([^)]*)\)\s*\)\s*;"
-_ON_CLOSED = re.compile(
-    rb"#(\d+)\s*=\s*(ADVANCED_FACE|FACE_BOUND|FACE_OUTER_BOUND|EDGE_LOOP|ORIENTED_EDGE|EDGE_CURVE|SPHERICAL_SURFACE"
-    rb"|TOROIDAL_SURFACE)\s*\(" + _NAME + rb"([^;]*);"
-)
-_NUMBER = re.compile(rb"#\s*(\d+)")
-_PCURVE = re.compile(rb"(\bPCURVE\s*\(" + _NAME + rb"\s*#)(\d+)\b")
+_NAME = rb"'[^']*(?:''[^']*)*',"
+_NARROWING = re.compile(rb"(CONICAL_SURFACE\(" + _NAME + rb")(#\d+)(,[^,()]*,)-([\d.Ee+-]*[1-9][\d.Ee+-]*)\)")
+_PLACEMENT = re.compile(rb"#\d+=AXIS2_PLACEMENT_3D\(" + _NAME + rb"([^,]*),(#\d+|\$),([^,]*)\);")
+_PCURVE = re.compile(rb"(PCURVE\(" + _NAME + rb")(#\d+)(,.*)", re.DOTALL)
 
 
-def reword(content: bytes) -> bytes:
-    """Return the text of `prepare` with quotes and cones rewritten as the kernel's reader supports them."""
-    data = content[content.find(b"ENDSEC") :]
-    if b"" in data.split(b"'")[2:-1:2]:  # a doubled quote ends one piece and begins the next
-        content = _WHOLE_STRING.sub(_spell_out_quotes, content)
-    if b"CONICAL_SURFACE" in content and _NARROWING.search(content):
-        content = _turn_cones(content)
-    return content
-
-
-def _spell_out_quotes(found: re.Match[bytes]) -> bytes:
-    """A string whose doubled quotes before a comma or bracket, where the reader would end it, are ``\\X\\27``."""
-    return b"'" + _QUOTE_BEFORE_END.sub(rb"\\X\\27", found.group()[1:-1]) + b"'"
-
-
-def _turn_cones(content: bytes) -> bytes:
-    """Cones of a negative half angle, which the reader takes for cylinders, with their axis the other way round and a
+def _turn_cones(text: _Text) -> None:
+    """Cones of a negative half angle, which the kernel takes for cylinders, with their axis the other way round and a
     positive one: the same points and, as both parameters turn, the same normals.
 
     Curves in the parameters of such a cone are left with a copy of it as it was, whose faces have them no more.
     """
-    number = max(map(int, re.findall(rb"#(\d+)\s*=", content)))
-    added: list[bytes] = []
     copies: dict[bytes, bytes] = {}
+    for cone in text.gather(b"CONICAL_SURFACE("):
+        found = _NARROWING.fullmatch(text.bodies[cone])
+        place = None if found is None else _PLACEMENT.match(text.content, text.find(found.group(2)))
+        if found is None or place is None:
+            continue
+        head, _, radius, angle = found.groups()
+        origin, axis, across = place.groups()
+        along = [0.0, 0.0, 1.0] if axis == b"$" else _numbers(text, axis)
+        backwards = text.add(b"DIRECTION('',(%s))" % b",".join(_real(-value) for value in along))
+        turned = text.add(b"AXIS2_PLACEMENT_3D('',%s,%s,%s)" % (origin, backwards, across))
+        copies[cone] = text.add(text.bodies[cone])
+        text.changes[cone] = b"%s%s%s%s)" % (head, turned, radius, angle)
+    for pcurve in text.gather(b"PCURVE(") if copies else ():
+        found = _PCURVE.fullmatch(text.bodies[pcurve])
+        if found is not None and found.group(2) in copies:
+            text.changes[pcurve] = found.group(1) + copies[found.group(2)] + found.group(3)
 
-    def turn(found: re.Match[bytes]) -> bytes:
-        nonlocal number
-        cone, head, placement, radius, angle = found.groups()
-        turned = _turn_axis(content, placement, number + 1)
-        if not turned:
-            return found.group()
-        number += len(turned) + 1
-        copies[cone] = b"%d" % number
-        added.extend([*turned, b"#%d=%s#%s%s-%s);" % (number, head, placement, radius, angle)])
-        return b"#%s=%s#%d%s%s);" % (cone, head, number - 1, radius, angle)
 
-    content = _NARROWING.sub(turn, content)
-    content = _PCURVE.sub(lambda found: found.group(1) + copies.get(found.group(2), found.group(2)), content)
-    end = content.rfind(b"ENDSEC")
-    return content[:end] + b"\n".join(added) + b"\n" + content[end:]
-
-
-def _turn_axis(content: bytes, placement: bytes, number: int) -> list[bytes]:
-    """A direction and a placement as new statements, of `number` and the next; empty where the old are not found."""
-    place = re.search(_PLACEMENT % placement, content)
-    if place is None:
-        return []
-    origin, axis, across = place.groups()
-    along = [0.0, 0.0, 1.0]
-    if axis != b"$":
-        direction = re.search(_DIRECTION % axis[1:], content)
-        if direction is None:
-            return []
-        along = [float(value) for value in direction.group(1).split(b",")]
-    backwards = b",".join(b"%.16E" % -value for value in along)
-    return [
-        b"#%d=DIRECTION('',(%s));" % (number, backwards),
-        b"#%d=AXIS2_PLACEMENT_3D('',%s,#%d,%s);" % (number + 1, origin, number, across),
-    ]
+_ON_CLOSED = re.compile(
+    rb"#(\d+)=(ADVANCED_FACE|FACE_BOUND|FACE_OUTER_BOUND|EDGE_LOOP|ORIENTED_EDGE|EDGE_CURVE|SPHERICAL_SURFACE"
+    rb"|TOROIDAL_SURFACE)\(" + _NAME + rb"([^;]*);"
+)
+_NUMBER = re.compile(rb"#(\d+)")
 
 
 def widen_slits(content: bytes) -> bytes:
-    """Spheres and tori that are bounded by a slit (a loop of edges that each run back again), with a point as their
-    bound instead: both mean the whole surface. The reader supports only slits along its own seams.
+    """Return a text of `prepare` with a point as the bound of each sphere or torus that is bounded by a slit (a loop of
+    edges that each run back again): both mean the whole surface. The kernel supports only slits along its own seams.
     """
     if b"SPHERICAL_SURFACE" not in content and b"TOROIDAL_SURFACE" not in content:
         return content

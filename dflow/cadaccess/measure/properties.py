@@ -11,8 +11,7 @@ from dflow.cadaccess.geometry.surfaces import axial
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.shape import KernelShape
-from dflow.cadaccess.measure import bounds as extremes
-from dflow.cadaccess.measure import trimming
+from dflow.cadaccess.measure import bounding_box, trimming
 from dflow.cadaccess.measure.moments import Moments, cone_moments
 from dflow.cadaccess.measure.sampling import face_points
 from dflow.cadaccess.measure.trimming import Chords
@@ -50,7 +49,7 @@ def _loop_bounds(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.nd
     kind = tables.use_curves.kind
     arcs = np.flatnonzero(tables.use_boundary & ((kind == bintools.CIRCLE) | (kind == bintools.ELLIPSE)))
     if len(arcs):
-        points, owner = extremes.arc_extremes(tables.use_curves, arcs), tables.use_face[arcs]
+        points, owner = bounding_box.arc_extremes(tables.use_curves, arcs), tables.use_face[arcs]
         np.minimum.at(low, owner, points.min(axis=1))
         np.maximum.at(high, owner, points.max(axis=1))
     return low, high
@@ -107,9 +106,9 @@ def _middle_of_corners(tables: ShapeTables, row: int) -> np.ndarray:
 def edge_lengths(tables: ShapeTables, kernel: KernelShape, edge_rows: np.ndarray) -> np.ndarray:
     """(E,) float64, mm."""
     known = tables.edges.evaluable[edge_rows]
-    out = np.empty(len(edge_rows))
+    out = np.zeros(len(edge_rows))
     out[known] = curve_lengths(tables.edges, edge_rows[known])
-    for i in np.flatnonzero(~known).tolist():
+    for i in np.flatnonzero(~known & ~tables.edge_degenerate[edge_rows]).tolist():
         out[i] = kernel.edge_length(int(edge_rows[i]))
     return out
 

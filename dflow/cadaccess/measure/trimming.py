@@ -262,8 +262,10 @@ def bound_sagitta(
     return 1.5 * height.max(axis=1) / np.where(length > 0, length, 1.0) + ON_TOLERANCE
 
 
-def inside(tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return which points lie in or on their face.
+def inside(
+    tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray, v: np.ndarray, *, closed: bool = True
+) -> np.ndarray:
+    """Return which points lie in their face, and if `closed` those on its boundary too.
 
     Parameters
     ----------
@@ -290,7 +292,7 @@ def inside(tables: ShapeTables, chords: Chords, faces: np.ndarray, u: np.ndarray
             flips, close = _slivers(tables.use_curves, chords, lines, curved)
             parity ^= flips
             on |= close
-        out[part] = parity | on
+        out[part] = parity | on if closed else parity & ~on
         done = stop
     return out
 

@@ -16,12 +16,14 @@ from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import CIRCLE, CONE, CYLINDER, ELLIPSE, LINE, SPHERE, TORUS
-from dflow.cadaccess.tessellation.splines import Splines
-from dflow.compiled import compiled, inlined
+from dflow.cadaccess.tessellation.splines import CONICS, SPLINES, Conics, Splines, pack_conics
+from dflow.compiled import arguments, compiled, inlined
 
 _ARC = math.pi / 4
 _DEFLECTION = 1e-3
 """Of the shape's size: the deviation of chords above which an arc gets more of them."""
+_OPEN_CONIC = 16
+"""Pieces of a parabola or hyperbola."""
 
 
 def edge_pieces(tables: ShapeTables, splines: Splines) -> tuple[float, np.ndarray]:
@@ -29,17 +31,7 @@ def edge_pieces(tables: ShapeTables, splines: Splines) -> tuple[float, np.ndarra
     pieces each edge is cut.
     """
     edges = tables.edges
-    return _edge_pieces(
-        tables.points,
-        edges.kind,
-        edges.origin,
-        edges.radii,
-        edges.first,
-        edges.last,
-        splines.shapes,
-        splines.poles,
-        splines.spans,
-    )
+    return _edge_pieces(tables.points, pack_conics(edges), edges.first, edges.last, splines)
 
 
 def face_steps(tables: ShapeTables, low: np.ndarray, high: np.ndarray, size: float) -> np.ndarray:
@@ -54,12 +46,13 @@ def face_steps(tables: ShapeTables, low: np.ndarray, high: np.ndarray, size: flo
     steps = _axial_steps(table.kind, table.radii, low, high, size)
     for row, spline in table.splines.items():
         for axis, knots in enumerate((spline.knots_u, spline.knots_v)):
-            poles = spline.poles.swapaxes(0, axis).copy()
+            poles = _closed(spline.poles.swapaxes(0, axis), spline.periodic[axis])
             span = float(knots[-1] - knots[0])
             steps[row, axis] = _spline_step(poles.reshape(-1, 3), poles.shape[1], span, size)
     for row, sweep in table.sweeps.items():
         turning = table.kind[row] != bintools.EXTRUSION
-        steps[row, int(turning)] = _sweep_step(sweep, size)
+        axis = int(turning)
+        steps[row, axis] = _sweep_step(sweep, float(high[row, axis] - low[row, axis]), size)
         if turning:
             along = np.linspace(low[row, 1], high[row, 1], 5)
             points = curves.evaluate(sweep, np.zeros(1, int), along[None])[0][0]
@@ -68,14 +61,22 @@ def face_steps(tables: ShapeTables, low: np.ndarray, high: np.ndarray, size: flo
     return steps
 
 
-def _sweep_step(sweep: CurveTable, size: float) -> float:
+def _closed(poles: np.ndarray, periodic: bool) -> np.ndarray:
+    """Return a copy of the poles, of a period with the first two again, which close its polygon."""
+    return np.concatenate([poles, poles[:2]]).copy() if periodic else poles.copy()
+
+
+def _sweep_step(sweep: CurveTable, span: float, size: float) -> float:
+    """The step along a swept curve, over `span` of its parameter."""
     kind = int(sweep.kind[0])
     if kind in (bintools.CIRCLE, bintools.ELLIPSE):
         return _arc_step(float(sweep.radii[0].max()), size)
+    if kind in (bintools.PARABOLA, bintools.HYPERBOLA):
+        return span / _OPEN_CONIC if span > 0 else np.inf
     spline = sweep.splines.get(0)
     if spline is None:
         return np.inf
-    return _spline_step(spline.poles.copy(), 1, float(spline.knots[-1] - spline.knots[0]), size)
+    return _spline_step(_closed(spline.poles, spline.periodic), 1, float(spline.knots[-1] - spline.knots[0]), size)
 
 
 @compiled()
@@ -164,32 +165,23 @@ def _extend(low: np.ndarray, high: np.ndarray, points: np.ndarray, row: int, rea
         low[c], high[c] = min(low[c], points[row, c] - reach), max(high[c], points[row, c] + reach)
 
 
-@compiled(
-    "Tuple((float64, int64[::1]))(float64[:, ::1], int8[::1], float64[:, ::1], float64[:, ::1], float64[::1], "
-    "float64[::1], int64[:, ::1], float64[:, ::1], float64[::1])"
-)
+@compiled(arguments("float64[:, ::1]", CONICS, "float64[::1], float64[::1]", SPLINES))
 def _edge_pieces(
-    points: np.ndarray,
-    kind: np.ndarray,
-    origin: np.ndarray,
-    radii: np.ndarray,
-    first: np.ndarray,
-    last: np.ndarray,
-    shapes: np.ndarray,
-    poles: np.ndarray,
-    spans: np.ndarray,
+    points: np.ndarray, conics: Conics, first: np.ndarray, last: np.ndarray, splines: Splines
 ) -> tuple[float, np.ndarray]:
-    size = _size(points, kind, origin, radii, poles)
+    kind, radii, shapes, poles = conics.kind, conics.radii, splines.shapes, splines.poles
+    size = _size(points, kind, conics.origin, radii, poles)
     count = np.empty(len(kind), np.int64)
     for row in range(len(kind)):
-        count[row] = 1 if kind[row] == LINE else 16
+        count[row] = 1 if kind[row] == LINE else _OPEN_CONIC
         if kind[row] == CIRCLE or kind[row] == ELLIPSE:
             fine = _chords_per_arc(max(radii[row, 0], radii[row, 1]), size)
             count[row] = fine * _clamp_to_int(np.ceil(abs(last[row] - first[row]) / _ARC - 1e-9), 2.0, 1024.0)
     for i in range(len(shapes)):
         row, begin, stop = shapes[i, 0], shapes[i, 1], shapes[i, 1] + shapes[i, 2]
-        length, turn = _polygon(poles, begin, stop - shapes[i, 4] * shapes[i, 5], 1)  # each pole of a period once
-        step = _range_of_chord(length, turn, spans[i], size)
+        again = max(shapes[i, 4] - 2, 0) * shapes[i, 5]  # of a period's poles; two of them close its polygon
+        length, turn = _polygon(poles, begin, stop - again, 1)
+        step = _range_of_chord(length, turn, splines.spans[i], size)
         count[row] = _clamp_to_int(np.ceil(abs(last[row] - first[row]) / step - 1e-6), 1.0, 1024.0)
     return size, count
 

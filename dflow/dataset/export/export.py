@@ -1,7 +1,7 @@
-"""A merged dataset in other formats, written a block of samples at a time.
+"""Write a merged dataset in other formats, one block of samples at a time.
 
-Memory stays at a few blocks, whatever the dataset's size. Nothing written holds a pickle. The output appears whole,
-by a rename, or not at all; it is byte-equal for equal datasets, except that HDF5 does not guarantee equal bytes.
+Memory stays at a few blocks for any size of dataset. The output holds no pickles, and appears whole, by a rename, or
+not at all. Equal datasets give equal bytes, except in HDF5, which does not guarantee it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dflow.storage.paths import TEMPORARY_PREFIX
 Form = Literal["parquet", "npz", "pyg", "hdf5"]
 
 BLOCK_BYTES = 64 * 1024**2
-"""Uncompressed arrays of one block of samples; a sample that is larger makes a block alone."""
+"""Uncompressed arrays of one block of samples; a larger sample is a block of its own."""
 
 BLOCK_SAMPLES = 4096
 
@@ -45,7 +45,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What was written: the folder or file, samples, and bytes on disk."""
+    """What an export wrote: the folder or file, number of samples, and bytes on disk."""
 
     path: Path
     n_samples: int
@@ -57,7 +57,7 @@ def export_dataset(
     out: str | os.PathLike[str],
     form: str,
     *,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     ids: Sequence[int | range] | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
@@ -72,12 +72,12 @@ def export_dataset(
     form
         "parquet", "npz", "pyg" or "hdf5".
     columns
-        Groups and ``group/array`` names; all but the face-pair arrays when omitted.
+        Groups and ``group/array`` names; all but the face-pair arrays if omitted.
     ids
-        File ids and ranges of them, in any order; all when omitted. The output is in id order.
+        File ids and ranges of them, in any order; all if omitted. The output is in id order.
     overwrite
-        Replace what is at `out`: a file, or a folder without folders in it, as exports are. Never what holds the
-        dataset itself.
+        Replace what is at `out`: a file, or a folder without folders in it, as exports are. A folder that holds the
+        dataset is never replaced.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def export_dataset(
         If there is no such group, array or id.
     """
     if form not in get_args(Form):
-        raise DatasetError(f"there is no export format {form!r}; there are {', '.join(get_args(Form))}")
+        raise DatasetError(f"no export format {form!r}; expected {', '.join(get_args(Form))}")
     store = open_store(location.dataset, location.infoset)
     try:
         reader = SampleReader(store, columns)
@@ -121,7 +121,7 @@ def _chosen_ids(store: DatasetStore, ids: Sequence[int | range] | None) -> Array
 
 
 def _blocks(reader: SampleReader, ids: Array) -> Iterator[Array]:
-    """The ids in runs of about `BLOCK_BYTES` of arrays."""
+    """The ids in consecutive parts of about `BLOCK_BYTES` of arrays."""
     n_bytes = np.zeros(len(ids), np.int64)
     for column in reader.columns:
         if column.group in reader.groups:
@@ -165,15 +165,15 @@ def _check_place(path: Path, form: str, location: DatasetLocation, *, overwrite:
             folder = min((entry.name for entry in entries if entry.is_dir(follow_symlinks=False)), default=None)
         if folder is not None:
             raise DatasetError(
-                f"{path} is no export, it holds the folder {folder!r}; remove it, or choose another name"
+                f"{path} is not an export: it holds the folder {folder!r}; remove it, or choose another name"
             )
     elif os.path.lexists(path) and form != "hdf5":
-        raise DatasetError(f"{path} is no folder, which {form} makes; remove it, or choose another name")
+        raise DatasetError(f"{path} is not a folder, and {form} writes one; remove it, or choose another name")
 
 
 @contextmanager
 def _published(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, which becomes `path` at the end; nothing is left after an error."""
+    """A temporary path beside `path`, renamed to `path` at the end and removed after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}")
     try:

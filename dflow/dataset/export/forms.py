@@ -1,6 +1,6 @@
 """The formats of an export that are folders: one Parquet table per group, or one file per sample (`.npz`, `.pt`).
 
-A `Writer` gets the samples in blocks, in id order, and at the end the two tables.
+A `Writer` receives the samples in blocks, in id order, and the two tables at the end.
 """
 
 from __future__ import annotations
@@ -26,29 +26,27 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FILE_ID = "file_id_code"
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-"""Of every member, so that equal samples give equal bytes."""
+"""The date of every archive member, so that equal samples give equal bytes."""
 
 
 class Writer(Protocol):
-    """One export in the making; the constructor takes (path, reader, ids)."""
+    """Writes one export; the constructor takes (path, reader, ids)."""
 
     def write(self, samples: Samples) -> None:
-        """The next samples."""
+        """Write the next samples."""
 
     def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
-        """The `.infoset`'s rows of the exported samples, and the `.attribset`."""
+        """Write the `.infoset`'s rows of the exported samples, and the `.attribset`."""
 
     def close(self) -> None:
-        """Finish the files; also after an error."""
+        """Finish the files; also called after an error."""
 
 
 class ParquetWriter:
-    """One table per group, ``<group>.parquet``: `file_id_code`, then the arrays.
+    """Writes one table per group, ``<group>.parquet``: `file_id_code`, then the arrays.
 
-    Trailing dimensions are fixed-size lists.
-
-    ``file.parquet`` has one row per sample: the `.infoset`, and the file values that it lacks. Each block of samples
-    is a row group.
+    Trailing dimensions are fixed-size lists; each block of samples is a row group. ``file.parquet`` has one row per
+    sample: the `.infoset`, and the file values that it lacks.
     """
 
     def __init__(self, path: Path, reader: SampleReader, ids: Array) -> None:
@@ -59,10 +57,10 @@ class ParquetWriter:
         self._values: dict[str, list[Array]] = {}
         for column in reader.columns:
             if column.group in reader.groups:
-                _arrow_type(column.dtype, column.shape[1:], column.key)  # refused before anything is written
+                _arrow_type(column.dtype, column.shape[1:], column.key)  # raises before anything is written
 
     def write(self, samples: Samples) -> None:
-        """One row group in each group's table."""
+        """Append one row group to each group's table."""
         for group in self._reader.groups:
             arrays = {FILE_ID: np.repeat(samples.ids, samples.counts[group])}
             arrays |= {key.partition("/")[2]: rows for key, rows in samples.rows.items() if _group_of(key) == group}
@@ -76,7 +74,7 @@ class ParquetWriter:
             self._values.setdefault(name, []).append(value)
 
     def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
-        """``file.parquet`` and ``labels.parquet``."""
+        """Write ``file.parquet`` and ``labels.parquet``."""
         table = info
         for name, parts in self._values.items():
             column = to_arrow(np.concatenate(parts), f"{FILE_GROUP}/{name}")
@@ -93,10 +91,10 @@ class ParquetWriter:
 
 
 class ArraysWriter:
-    """One file per sample, ``<id>.npz``, with the members ``group/array``, ``file/value`` and ``id``.
+    """Writes one file per sample, ``<id>.npz``, with the members ``group/array``, ``file/value`` and ``id``.
 
-    The file's name is the id, never the sample's name: a table of unknown origin may hold any. Arrays that a sample
-    does not have (it holds fill values only because others have them) are left out.
+    The file's name is the id, never the sample's name, which may be any text, also a path. Arrays that a sample does
+    not have (the dataset holds fill values there, because other samples have them) are left out.
     """
 
     suffix = ".npz"
@@ -108,18 +106,18 @@ class ArraysWriter:
         self._digits = len(str(int(ids[-1]))) if len(ids) else 1
 
     def write(self, samples: Samples) -> None:
-        """A file for each sample."""
+        """Write one file per sample."""
         for position in range(len(samples)):
             item = samples.item(position)
             absent = absent_keys(self._reader, item[ID])
             self._write_item(self._path / f"{item[ID]:0{self._digits}}{self.suffix}", item, absent)
 
     def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
-        """``file.parquet`` and ``labels.parquet``."""
+        """Write ``file.parquet`` and ``labels.parquet``."""
         write_tables(self._path, info, labels)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: each file was closed when it was written."""
 
     def _write_item(self, path: Path, item: Item, absent: Set[str]) -> None:
         with zipfile.ZipFile(path, "x") as archive:
@@ -134,8 +132,8 @@ class ArraysWriter:
 
 
 class GraphWriter(ArraysWriter):
-    """One file per sample, ``<id>.pt``: a dictionary of tensors; `dflow.dataset.training.torch.to_geometric` makes a
-    graph of PyTorch Geometric from it.
+    """Writes one file per sample, ``<id>.pt``: a dictionary of tensors, which
+    `dflow.dataset.training.torch.to_geometric` turns into a graph of PyTorch Geometric.
     """
 
     suffix = ".pt"
@@ -144,7 +142,7 @@ class GraphWriter(ArraysWriter):
         try:
             self._adapter: Any = importlib.import_module("dflow.dataset.training.torch")
         except ImportError as error:
-            raise DatasetError(f"the export to .pt files needs PyTorch: {error}") from error
+            raise DatasetError(f"the export to .pt files needs torch; {error}") from error
         super().__init__(path, reader, ids)
 
     def _write_item(self, path: Path, item: Item, absent: Set[str]) -> None:
@@ -155,28 +153,28 @@ class GraphWriter(ArraysWriter):
 
 
 def presence(reader: SampleReader, ids: Array) -> dict[str, Array]:
-    """``has_<group>_<array>`` of the chosen columns that not all samples have, for some ids."""
-    found = {}
+    """``has_<group>_<array>`` booleans of the samples `ids`, for the chosen columns that some sample lacks."""
+    flags = {}
     for column in reader.columns:
         present = reader.store.present(column.group, column.name)
         if present is not None:
-            found[has_array(column.group, column.name)] = present[ids]
-    return found
+            flags[has_array(column.group, column.name)] = present[ids]
+    return flags
 
 
 def absent_keys(reader: SampleReader, file_id: int) -> set[str]:
-    """The chosen arrays and values that a sample does not have; only others have them."""
+    """The chosen arrays and values that a sample lacks and others have."""
     flags = {column.key: reader.store.present(column.group, column.name) for column in reader.columns}
     return {key for key, present in flags.items() if present is not None and not present[file_id]}
 
 
 def to_arrow(rows: Array, key: str) -> pa.Array:
-    """Rows as an Arrow array; trailing dimensions become nested fixed-size lists.
+    """Convert rows to an Arrow array; trailing dimensions become nested fixed-size lists.
 
     Raises
     ------
     UnsupportedDataError
-        For types that Arrow has not, such as complex numbers.
+        If Arrow has no such type (complex numbers), or a trailing dimension is 0.
     """
     _arrow_type(rows.dtype, rows.shape[1:], key)
     values = pa.array(np.ascontiguousarray(rows).reshape(-1))
@@ -186,11 +184,11 @@ def to_arrow(rows: Array, key: str) -> pa.Array:
 
 
 def write_tables(path: Path, info: pa.Table | None, labels: pa.Table | None) -> None:
-    """The two tables into an export's folder."""
+    """Write the two tables into an export's folder."""
     tables: Mapping[str, pa.Table | None] = {FILE_GROUP: info, "labels": labels}
     for name, table in tables.items():
         target = path / f"{name}.parquet"
-        # A group may have the table's name; its rows win.
+        # A group may have the table's name; its rows keep it.
         if table is not None:
             pq.write_table(table, target if not target.exists() else path / f"{name}_table.parquet", compression="zstd")
 
@@ -200,10 +198,12 @@ def _arrow_type(dtype: np.dtype[Any], trailing: tuple[int, ...], key: str) -> An
         kind = pa.from_numpy_dtype(dtype)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         raise UnsupportedDataError(
-            f"{key} is {dtype}, which Parquet cannot hold; leave it out of the columns"
+            f"{key} is {dtype}, which Parquet cannot hold; leave it out of columns= (--columns)"
         ) from error
     if 0 in trailing:
-        raise UnsupportedDataError(f"{key} has the trailing shape {trailing}, which Parquet cannot hold; leave it out")
+        raise UnsupportedDataError(
+            f"{key} has the trailing shape {trailing}, which Parquet cannot hold; leave it out of columns= (--columns)"
+        )
     return kind
 
 

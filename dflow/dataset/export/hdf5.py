@@ -1,4 +1,4 @@
-"""The export to HDF5: one file, an HDF5 group per group, datasets that grow block by block."""
+"""The export to HDF5: one file, one HDF5 group per group, datasets that grow block by block."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ CHUNK_BYTES = 256 * 1024
 
 
 class Hdf5Writer:
-    """``/<group>/<array>`` with the dimensions' names as labels, ``/<group>/file_id_code``, and in ``/file`` one entry
-    a sample: the file values, `row_start_<group>` and `row_count_<group>` for the rows of this file.
+    """Writes ``/<group>/<array>`` with the dimensions' names as labels, ``/<group>/file_id_code``, and in ``/file`` one
+    entry per sample: the file values, and `row_start_<group>` and `row_count_<group>` of its rows in this HDF5 file.
 
-    The tables are ``/file_info`` and ``/labels``, a dataset a column. The root's attribute `schema` is JSON.
+    The tables are ``/file_info`` and ``/labels``, one dataset per column; ``/schema`` is JSON.
     """
 
     def __init__(self, path: Path, reader: SampleReader, ids: Array) -> None:
@@ -64,7 +64,7 @@ class Hdf5Writer:
             self._append(f"{FILE_GROUP}/{name}", value, FILE_GROUP)
 
     def write_tables(self, info: pa.Table | None, labels: pa.Table | None) -> None:
-        """The tables' columns; missing texts are empty."""
+        """Write one dataset per column of the tables; missing texts are empty."""
         for table_name, table in (
             ("file_info", info),
             ("labels_table" if "labels" in self._file else "labels", labels),
@@ -73,7 +73,7 @@ class Hdf5Writer:
                 continue
             for name in table.column_names:
                 values = table[name].to_numpy()
-                if values.dtype.kind == "O":  # texts, and columns with gaps that numpy has no number for
+                if values.dtype.kind == "O":  # texts, and columns with missing values
                     words = [_storable(word) for word in values.tolist()]
                     self._file.create_dataset(f"{table_name}/{name}", data=words, dtype=self._text)
                 else:
@@ -106,7 +106,7 @@ class Hdf5Writer:
 
 
 def _storable(word: Any) -> str:
-    """Text as HDF5 can hold it: missing is empty, NUL and halves of surrogate pairs are shown as escapes."""
+    """Text that HDF5 can hold: empty if missing; NUL and lone surrogates are escaped."""
     if word is None:
         return ""
     return str(word).replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")

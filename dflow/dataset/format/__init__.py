@@ -1,1 +1,1 @@
-"""A dataset on disk: layout, manifest, shards, tables and where they lie."""
+"""A dataset on disk: layout, manifest, shards, tables and their paths."""

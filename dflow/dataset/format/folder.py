@@ -1,4 +1,4 @@
-"""An opened `.dataset` folder: its metadata, and its files by relative path, pinned to the folder that was opened."""
+"""An open `.dataset` folder: its metadata, and its files by relative path, all of the folder that was opened."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class ArrayReader(Protocol):
     """Rows of one array of an open dataset.
 
-    `path` is unique within the dataset. `rows_per_chunk` counts the rows that are decoded together; None where the
-    array is not stored in chunks of whole rows that a reader might keep.
+    `path` is unique within the dataset. `rows_per_chunk` is the number of rows that are decoded together; None if the
+    array is not stored in chunks of whole rows.
     """
 
     path: str
@@ -66,7 +66,7 @@ class OpenDataset(Protocol):
 
     @property
     def build(self) -> str:
-        """The digest of the content, "" where there is none."""
+        """The digest of the content, "" if there is none."""
 
     @property
     def token(self) -> str:
@@ -74,7 +74,7 @@ class OpenDataset(Protocol):
 
     @property
     def listed_files(self) -> Mapping[str, Any]:
-        """Every file that the manifest lists, by relative path; empty where there is no manifest."""
+        """The files that the manifest lists, by relative path; empty without a manifest."""
 
     def reader(self, key: str) -> ArrayReader:
         """Return the reader of an array ``group/name`` of `arrays`."""
@@ -84,12 +84,19 @@ class OpenDataset(Protocol):
 
 
 class DatasetFolder:
-    """One `.dataset` folder as it was when it was opened.
+    """An open `.dataset` folder.
 
-    Files are opened relative to a handle on the folder itself, so that a merge that publishes a new dataset under the
-    same name (by rename) never mixes new shards with old metadata: reads either see the old files or raise. Where the
-    platform has no such handles (Windows) plain paths are used. Safe to share between threads; pickles as its path,
-    and opening the pickle where another dataset stands by then raises `DamagedDatasetError`.
+    Files are opened relative to a handle of the folder, so that a merge that publishes a new dataset under the same
+    name (by rename) never mixes new shards with old metadata: a read returns old data or raises. On platforms without
+    such handles (Windows) plain paths are used. Safe to share between threads. Pickles as its path; unpickling raises
+    `DamagedDatasetError` if another dataset has that path by then.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        If there is no folder at the path.
+    DamagedDatasetError
+        If the folder holds no dataset of dflow, or a damaged one.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -115,7 +122,7 @@ class DatasetFolder:
         Raises
         ------
         DamagedDatasetError
-            When the dataset was closed, or `relative` leads out of the folder, also through a link.
+            If the dataset was closed, or `relative` leads out of the folder, also through a link.
         """
         if self._handle is None:
             self._check(relative)
@@ -131,32 +138,32 @@ class DatasetFolder:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-        self._check(relative)  # a link, perhaps to another place in the folder
+        self._check(relative)  # a link, which may lead to another place in the folder
         return os.open(relative, _FLAGS, dir_fd=self._handle)
 
     def read_bytes(self, relative: str) -> bytes:
-        """The whole of a small file below the folder."""
+        """The content of a small file below the folder. Raises as `open`."""
         with os.fdopen(self.open(relative), "rb") as file:
             return file.read()
 
     def check_links(self, relative: str) -> None:
-        """Raise where a link below the folder `relative` leads out of the dataset: before zarr reads it by itself.
+        """Refuse links below the folder `relative` that lead out of the dataset, before zarr follows them.
 
         Raises
         ------
         DamagedDatasetError
-            When one does.
+            If there is one.
         """
         for name in self._below.links_out(relative):
             self._check(name)
 
     def explain_missing(self, relative: str) -> None:
-        """Return when a shard may be missing (all fill values); raise where it must exist.
+        """Return if a shard may be missing (all fill values); raise if it must exist.
 
         Raises
         ------
         DamagedDatasetError
-            When the folder was replaced or removed since it was opened, or when the manifest lists the file.
+            If the folder was replaced or removed since it was opened, or the manifest lists the file.
         """
         try:
             os.close(self.open(NODE_DOCUMENT))
@@ -176,7 +183,7 @@ class DatasetFolder:
 
     @cached_property
     def arrays(self) -> Mapping[str, Mapping[str, Any]]:
-        """The Zarr metadata of every array, by ``group/name``: from the consolidated block, else from single files."""
+        """The Zarr metadata of every array, by ``group/name``: the consolidated one, else that of single files."""
         consolidated = self.metadata.get("consolidated_metadata")
         if consolidated is not None:
             nodes = consolidated["metadata"].items()
@@ -194,13 +201,13 @@ class DatasetFolder:
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
-        """The content of `manifest.json`; empty for a dataset without one."""
+        """The content of `manifest.json`; empty without one."""
         try:
             found: Mapping[str, Any] = json.loads(self.read_bytes(MANIFEST))
         except FileNotFoundError:
             return {}
         except ValueError as error:
-            raise DamagedDatasetError(f"{self.path / MANIFEST} is not JSON: {error}") from error
+            raise DamagedDatasetError(f"{self.path / MANIFEST} is not JSON: {error}; run the merge again") from error
         return found
 
     @property
@@ -211,7 +218,7 @@ class DatasetFolder:
 
     @property
     def build(self) -> str:
-        """The digest of the dataset's content that its tables carry too; "" where the manifest has none."""
+        """The digest of the dataset's content, which its tables hold too; "" if the manifest has none."""
         return str(self.manifest.get("build", ""))
 
     @cached_property
@@ -225,36 +232,42 @@ class DatasetFolder:
         return f"{crc:08x}"
 
     def close(self) -> None:
-        """Release the handle; later reads raise. Called when the object is dropped, too."""
+        """Release the handle; later reads raise. Also called when the object is deleted."""
         if self._handle is not None and self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
     def __del__(self) -> None:
-        if hasattr(self, "_handle"):  # copies in workers are dropped, not closed
+        if hasattr(self, "_handle"):  # copies in workers are deleted, not closed
             self.close()
 
     def _check(self, relative: str) -> None:
         if self._below.path(relative) is None:
-            raise DamagedDatasetError(f"{self.path} names {relative!r}, which lies outside of the dataset")
+            raise DamagedDatasetError(
+                f"{self.path} names {relative!r}, which is outside of the dataset; run the merge again"
+            )
 
     def _read_metadata(self) -> Mapping[str, Any]:
         try:
             root = json.loads(self.read_bytes(NODE_DOCUMENT))
         except FileNotFoundError as error:
-            message = f"{self.path} holds no {NODE_DOCUMENT}: it is not a dataset, or its merge never finished"
+            message = (
+                f"{self.path} has no {NODE_DOCUMENT}: no dataset, or its merge was interrupted; run the merge again"
+            )
             raise DamagedDatasetError(message) from error
         except ValueError as error:
             raise DamagedDatasetError(
                 f"{self.path / NODE_DOCUMENT} is damaged: {error}; run the merge again"
             ) from error
         if not isinstance(root, dict) or "dflow" not in root.get("attributes", {}):
-            raise DamagedDatasetError(f"{self.path} is a Zarr store, but not one of dflow's datasets")
+            raise DamagedDatasetError(
+                f"{self.path} is a Zarr store, but no dataset of dflow; pass the path of a merged .dataset folder"
+            )
         return root
 
 
 def reopen(path: str, token: str) -> DatasetFolder:
-    """The folder of a pickle, checked to hold the same dataset still."""
+    """Open the folder of a pickle and check that it holds the same dataset."""
     folder = DatasetFolder(path)
     if folder.token != token:
         folder.close()

@@ -1,4 +1,4 @@
-"""What a dataset is on disk: names, chunk and shard sizes, Zarr metadata. Defined here only.
+"""The layout of a dataset on disk: names, chunk and shard sizes, Zarr metadata.
 
 ::
 
@@ -10,8 +10,8 @@
       faces/file_id_code_faces/…
       file/face_count/…    one value per sample
 
-The metadata is written by hand, as the Zarr v3 core specification and the ``sharding_indexed`` codec define it, so that
-the bytes do not depend on the zarr release at hand. Chunk keys take the separator ``.``: a shard is a file, not a
+The metadata is formatted directly, as the Zarr v3 core specification and the ``sharding_indexed`` codec define it, so
+that the bytes do not depend on the installed zarr. The separator of chunk keys is ``.``: a shard is a file, not a
 folder with a file.
 """
 
@@ -30,48 +30,12 @@ from dflow.records import Scalar
 from dflow.schema.names import NODE_DOCUMENT
 
 FORMAT = 1
-"""Of the dataset's layout; a reader that supports only smaller numbers must refuse."""
+"""The version of the layout; a reader must refuse a larger number than it supports."""
 
 CODECS = ("bytes", "zstd", "crc32c")
-"""Of a shard's chunks; shards that were coded otherwise cannot be taken over into a new dataset."""
+"""Codecs of a shard's chunks; a new dataset cannot reuse shards with other codecs."""
 
 MANIFEST = "manifest.json"
-
-WIDE_ROW_BYTES = 128
-"""From this on an array's rows are wide: the grids and histograms are, single numbers and points are not."""
-
-
-@dataclass(frozen=True, slots=True)
-class MergeSettings:
-    """How the merge cuts and codes its output. Nothing here may depend on the machine or on the number of workers.
-
-    An inner chunk of one array (the unit of reading) is the smallest power-of-two number of rows that fills
-    `chunk_bytes`, so it holds less than twice as much. Smaller chunks make a sample cheaper to read, larger ones a scan
-    through zarr-python. At 4.5 million faces, in CPU time: one sample's rows of seven arrays take 5.2 ms with chunks of
-    512 KiB, 3.1 ms with 256 KiB; a scan of a float32 column 0.02 s with both (through zarr-python 0.11 and 0.14 s; with
-    1,024 rows 2.1 s). Rows of `WIDE_ROW_BYTES` and more (grids) take `wide_chunk_bytes`: a sample is a few dozen rows,
-    and reading one at random decodes a chunk of every array. 64 KiB take half the time of 256 KiB there; a scan through
-    zarr-python takes 1.3 times as long, the files 3 % more bytes.
-
-    `shard_bytes` bounds what one shard task writes, all arrays of its group together, before compression; within these
-    bounds a group is cut into at least `shards` parts, so that small datasets have work for several workers and a
-    million samples make thousands of files. `samples_per_shard` bounds the files that one task opens.
-
-    `level` is zstd's for integers and booleans, `float_level` for other numbers: on real grids −1 takes 20 % more bytes
-    than 3; columns that hardly repeat (areas, lengths) are written 4 times and read 2 to 10 times as fast.
-    """
-
-    chunk_bytes: int = 256 * 1024
-    wide_chunk_bytes: int = 64 * 1024
-    shard_bytes: tuple[int, int] = (32 * 1024**2, 512 * 1024**2)
-    shards: int = 256
-    samples_per_shard: int = 65536
-    level: int = 3
-    float_level: int = -1
-
-    def level_of(self, dtype: str) -> int:
-        """zstd's level for an array of `dtype`."""
-        return self.float_level if np.dtype(dtype).kind in "fc" else self.level
 
 
 def floor_power_of_two(number: int) -> int:
@@ -84,31 +48,19 @@ def ceil_power_of_two(number: int) -> int:
     return 1 << (number - 1).bit_length() if number > 1 else 1
 
 
-def chunk_rows(row_bytes: int, n_rows: int, settings: MergeSettings) -> int:
-    """Rows of one inner chunk of an array with `row_bytes` a row: a power of two, no larger than the array needs."""
-    wide = row_bytes >= WIDE_ROW_BYTES
-    wanted = min(settings.chunk_bytes, settings.wide_chunk_bytes) if wide else settings.chunk_bytes
-    return min(ceil_power_of_two(-(-wanted // max(row_bytes, 1))), ceil_power_of_two(n_rows))
-
-
-def shard_rows(row_bytes: int, n_rows: int, n_samples: int, settings: MergeSettings) -> int:
-    """Rows of one shard of a group whose arrays take `row_bytes` a row together: a power of two."""
-    low, high = settings.shard_bytes
-    wanted = min(max(row_bytes * n_rows // settings.shards, low), high)
-    rows = floor_power_of_two(wanted // max(row_bytes, 1))
-    by_samples = floor_power_of_two(settings.samples_per_shard * max(n_rows // max(n_samples, 1), 1))
-    return min(rows, by_samples, ceil_power_of_two(n_rows))
-
-
 def fill_scalar(dtype: str, fill_value: Scalar | None, *, what: str) -> np.generic:
-    """What missing rows take: the declared value, else -1 for integers, NaN for floats, False.
+    """The value of missing rows: declared, else -1 for integers, NaN for floats, False for bools.
 
-    Unsigned integers take their largest value: the bits of -1.
+    The default of unsigned integers is their largest value: the bits of -1.
+
+    Parameters
+    ----------
+    what : subject of the error message
 
     Raises
     ------
     SchemaError
-        If the declared value is not representable in `dtype`.
+        If `dtype` cannot represent the declared value.
     """
     kind = np.dtype(dtype)
     if fill_value is None:
@@ -120,17 +72,15 @@ def fill_scalar(dtype: str, fill_value: Scalar | None, *, what: str) -> np.gener
         with np.errstate(all="ignore"):
             value: np.generic = np.asarray(fill_value).astype(kind).reshape(1)[0]
     except (TypeError, ValueError) as error:
-        raise SchemaError(f"{what}: fill_value {fill_value!r} is no {dtype}") from error
+        raise SchemaError(f"{what}: fill_value {fill_value!r} is no {dtype}; declare a value of that dtype") from error
     if kind.kind in "iub" and value != fill_value:
-        raise SchemaError(f"{what}: fill_value {fill_value!r} does not fit into {dtype}")
+        raise SchemaError(f"{what}: fill_value {fill_value!r} does not fit into {dtype}; declare another value")
     return value
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayTarget:
-    """One array of the dataset. `dims` and `shape` begin with the row dimension; `fill` is JSON-ready (see
-    `json_fill`).
-    """
+    """One array of the dataset. `dims` and `shape` begin with the row dimension; `fill` is as in `json_fill`."""
 
     group: str
     name: str
@@ -150,7 +100,7 @@ class ArrayTarget:
 
     @property
     def trailing(self) -> tuple[int, ...]:
-        """The shape behind the row dimension."""
+        """The shape of one row."""
         return self.shape[1:]
 
     @property
@@ -169,7 +119,7 @@ class ArrayTarget:
         return -(-self.shape[0] // self.shard_rows)
 
     def shard_key(self, shard_index: int) -> str:
-        """The path of one shard in the dataset. Only the rows are cut, so every other index is 0."""
+        """The path of one shard in the dataset. Only rows are divided into shards, so all other indices are 0."""
         return f"{self.path}/" + ".".join(["c", str(shard_index), *("0" for _ in self.trailing)])
 
     def fill_scalar(self) -> np.generic:
@@ -199,8 +149,8 @@ class ArrayTarget:
 def _sharding(chunk_shape: list[int], level: int) -> dict[str, Any]:
     """The ``sharding_indexed`` codec (zarr-specs, codecs/sharding-indexed v1.0), index at the end with its CRC-32C.
 
-    A CRC-32C behind every chunk finds a flipped bit for plain zarr readers too. zstd's own checksum is one over what is
-    expanded, ten times as much for grids: a tenth of the time of coding them, a fourteenth of expanding them.
+    With a CRC-32C after every chunk, plain zarr readers find a flipped bit too. zstd's own checksum is of the expanded
+    bytes, ten times as many for grids, and takes a tenth of the time of coding and a fourteenth of decoding them.
     """
     settings: dict[str, dict[str, Any]] = {
         "bytes": {"configuration": {"endian": "little"}},
@@ -219,7 +169,7 @@ def _sharding(chunk_shape: list[int], level: int) -> dict[str, Any]:
 
 
 def json_fill(value: np.generic) -> Any:
-    """A fill value as Zarr v3 metadata holds it: "NaN" and "Infinity" as text, complex numbers as pairs."""
+    """A fill value in the JSON form of Zarr v3: "NaN" and "Infinity" as text, complex numbers as pairs."""
     plain = value.item()
     if isinstance(plain, complex):
         return [_json_float(plain.real), _json_float(plain.imag)]
@@ -237,10 +187,10 @@ def metadata_files(
     root_attributes: Mapping[str, Any],
     group_attributes: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, bytes]:
-    """Every ``zarr.json`` of a dataset: relative path to content.
+    """Every ``zarr.json`` of a dataset: its content by relative path.
 
     `targets` are the arrays by group. The root and each group hold consolidated metadata: without it xarray warns
-    when a group is opened, and remote stores need a request an array.
+    when a group is opened, and remote stores need one request per array.
     """
     nodes: dict[str, dict[str, Any]] = {}
     for group in sorted(targets):
@@ -266,6 +216,6 @@ def _consolidated(node: dict[str, Any], members: dict[str, dict[str, Any]]) -> d
 
 
 def json_bytes(value: Any) -> bytes:
-    """Deterministic JSON: sorted keys, no NaN (Zarr readers would refuse it), one line."""
+    """Deterministic JSON: sorted keys, one line, no NaN (Zarr readers refuse it)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Where a dataset's four parts lie: from a `.flow` file, or from the paths a caller names."""
+"""Paths of a dataset's four files: from a `.flow` file, or from the paths that a caller passes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, FlowFileError
-from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, INFOSET_SUFFIX, Below, read_regular
+from dflow.localpath import is_address
+from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, FLOW_SUFFIX, INFOSET_SUFFIX, Below, read_regular
 
 AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetLocation:
-    """Absolute paths of a dataset's parts. `root` is the flow's folder: paths inside the tables start there."""
+    """Absolute paths of a dataset and its tables. Paths in the tables are relative to `root`, the flow's folder."""
 
     dataset: Path
     infoset: Path | None
@@ -26,12 +27,12 @@ class DatasetLocation:
 
     @property
     def cache(self) -> Path:
-        """Where results of reductions are kept; deleting it costs only time."""
+        """The folder with cached reductions; after deleting it they are computed again."""
         return self.root / ".dflow" / "explorer" / self.dataset.name
 
     @property
     def split_file(self) -> Path:
-        """Where the split is kept."""
+        """The file of the split."""
         return self.dataset.with_suffix(".split")
 
 
@@ -42,32 +43,65 @@ def locate(
     infoset: AnyPath | None = None,
     attribset: AnyPath | None = None,
 ) -> DatasetLocation:
-    """Find the parts of a dataset. A named path wins over the `.flow` file's; unnamed tables are searched for beside
-    the dataset.
+    """Find the parts of a dataset. A passed path wins over the `.flow` file's; other tables are searched for beside the
+    dataset. `flow_file` and `dataset` may each be any one of the parts, which lie beside each other.
 
     Raises
     ------
     DatasetError
-        If neither a `.flow` file nor a dataset is named.
+        If neither a `.flow` file nor a dataset is passed.
     FlowFileError
         If the `.flow` file is missing or damaged.
     DatasetNotFoundError
-        If a part that was named is not there.
+        If a passed or named table does not exist.
     DamagedDatasetError
         If a table is not a regular file.
     """
+    flow_file, dataset = _by_suffix(flow_file, dataset)
     if flow_file is None and dataset is None:
         raise DatasetError("pass flow_output_file= (the .flow file) or merged_store_path= (the .dataset folder)")
+    for path in (flow_file, dataset, infoset, attribset):
+        if is_address(path):
+            raise DatasetNotFoundError(
+                f"{path} is an address, expected the path of a local or mounted dataset: mount what it names, or copy "
+                "the flow's folder, and give its path"
+            )
     named: dict[str, Path | None] = dict.fromkeys(("flow_data", "flow_info", "flow_attributes"))
     if flow_file is not None:
         named = _named_parts(Path(os.path.abspath(flow_file)))
     data = _absolute(dataset) or named["flow_data"]
     if data is None:
-        raise FlowFileError(f"{flow_file} names no dataset (flow_data): the flow ran without auto_dataset_export")
+        assert flow_file is not None
+        raise FlowFileError(f"{flow_file} names no dataset (flow_data): {_why_no_dataset(read_flow_file(flow_file))}")
     root = data.parent if flow_file is None else Path(os.path.abspath(flow_file)).parent
     info = _table(_absolute(infoset) or named["flow_info"], data, INFOSET_SUFFIX)
     attributes = _table(_absolute(attribset) or named["flow_attributes"], data, ATTRIBSET_SUFFIX)
     return DatasetLocation(data, info, attributes, root, data.name.removesuffix(DATASET_SUFFIX))
+
+
+def _by_suffix(flow_file: AnyPath | None, dataset: AnyPath | None) -> tuple[AnyPath | None, AnyPath | None]:
+    """Return the flow file and the dataset of a pair in which either may be any part of the dataset."""
+    part = dataset if flow_file is None else flow_file
+    if part is None or (flow_file is not None and dataset is not None):
+        return flow_file, dataset
+    path = Path(part)
+    if path.suffix in (INFOSET_SUFFIX, ATTRIBSET_SUFFIX):
+        path = path.with_suffix(DATASET_SUFFIX)
+    if path.suffix == FLOW_SUFFIX:
+        return path, None
+    return (None, path) if path.suffix == DATASET_SUFFIX else (flow_file, dataset)
+
+
+def _why_no_dataset(flow: dict[str, Any]) -> str:
+    specifications = flow.get("Flow Specifications")
+    if isinstance(specifications, dict) and specifications.get("auto_dataset_export") is False:
+        return "the flow ran with auto_dataset_export=False; run it again without that"
+    if flow.get("file_count") == 0:
+        return (
+            f"no file succeeded, {flow.get('failed', 0)} of {flow.get('submitted', 0)} failed; run `dflow errors` with "
+            "this file for the causes, and `dflow retry` to try them again"
+        )
+    return "it was not merged; run the flow to its end"
 
 
 def read_flow_file(path: AnyPath) -> dict[str, Any]:
@@ -76,7 +110,7 @@ def read_flow_file(path: AnyPath) -> dict[str, Any]:
     Raises
     ------
     FlowFileError
-        If the file is missing, a dataset, no JSON, or no flow's.
+        If the file is missing, a dataset, not JSON, or of no flow.
     """
     path = Path(path)
     if path.suffix == DATASET_SUFFIX and path.exists():
@@ -90,11 +124,13 @@ def read_flow_file(path: AnyPath) -> dict[str, Any]:
     except IsADirectoryError as error:
         raise FlowFileError(f"{path} is a folder; the .flow file lies inside it") from error
     except ValueError as error:
-        raise FlowFileError(f"the flow file {path} is damaged, it is not JSON: {error}") from error
+        raise FlowFileError(f"the flow file {path} is damaged, it is not JSON: {error}; run the flow again") from error
     except OSError as error:
         raise FlowFileError(f"the flow file {path} cannot be read: {error}") from error
     if not isinstance(flow, dict) or "flow_name" not in flow:
-        raise FlowFileError(f"{path} is JSON, but not a .flow file: it has no flow_name")
+        raise FlowFileError(
+            f"{path} is JSON, but not a .flow file: it has no flow_name; pass the file that Flow.process returns"
+        )
     return flow
 
 
@@ -105,14 +141,14 @@ def _named_parts(path: Path) -> dict[str, Path | None]:
     for key in ("flow_data", "flow_info", "flow_attributes"):
         value = flow.get(key)
         if value is not None and not isinstance(value, str):
-            raise FlowFileError(f"{path}: {key} is {value!r}, a path was expected")
+            raise FlowFileError(f"{path}: {key} is {value!r}, a path was expected; run the flow again")
         found[key] = _resolve(value, path, key) if value else None
     return found
 
 
 def _resolve(value: str, flow_file: Path, key: str) -> Path:
-    """A stored path, relative to the `.flow` file's folder. An absolute one of a moved folder is searched for beside
-    the `.flow`.
+    """The absolute path of a stored one, which is relative to the `.flow` file's folder. If a stored absolute path does
+    not exist, because the folder was moved, its name is searched for beside the `.flow` file.
     """
     below = Below(flow_file.parent)
     stored, beside = below.path(value), below.path(os.path.basename(os.path.normpath(value)))
@@ -137,7 +173,9 @@ def _table(named: Path | None, dataset: Path, suffix: str) -> Path | None:
             return None
         named = beside
     if not named.exists():
-        raise DatasetNotFoundError(f"{named} does not exist; it belongs to {dataset}")
+        raise DatasetNotFoundError(f"{named} does not exist; it belongs to {dataset}: bring it back, or merge again")
     if not named.is_file():  # opening a pipe would wait for ever
-        raise DamagedDatasetError(f"{named} is damaged: it is not a regular file, a Parquet table is expected")
+        raise DamagedDatasetError(
+            f"{named} is damaged: it is not a regular file, a Parquet table is expected; run the merge again"
+        )
     return named

@@ -1,7 +1,7 @@
-"""The list of a dataset's files: what must exist, with bytes and CRC-32.
+"""The manifest: the list of a dataset's files, with size and CRC-32.
 
 Zarr reads a missing chunk as fill values, so only a list shows that a dataset is complete. `manifest.json` is the last
-file written.
+file to be written.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _READ_BYTES = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`files` maps each path in the dataset to its (bytes, CRC-32).
+    """The files of a dataset: `files` maps each path in the dataset to its (bytes, CRC-32).
 
-    `inputs` is the digest of what was merged, `blocks` that of each block of rows: what the next merge may take over.
-    They depend on where the sources lie, so `.infoset` keeps them and the dataset itself does not.
+    `inputs` is the digest of all that was merged, `blocks` has that of each block of rows; they show which shards the
+    next merge may reuse. They depend on the paths of the sources, so they are stored in `.infoset`, not in the dataset.
     """
 
     files: Mapping[str, tuple[int, int]]
@@ -37,13 +37,13 @@ class Manifest:
 
     @property
     def build(self) -> str:
-        """A digest of the content: equal datasets have equal builds. The tables carry it too."""
+        """A digest of the content: equal datasets have equal builds. The tables hold it too."""
         listing = json_bytes({path: list(entry) for path, entry in self.files.items()})
         return hashlib.blake2b(listing, digest_size=16).hexdigest()
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all files, the manifest aside."""
+        """Bytes of all files without the manifest."""
         return sum(size for size, _ in self.files.values())
 
     def to_bytes(self) -> bytes:
@@ -65,7 +65,7 @@ def write_file(root: str, path: str, content: bytes) -> WrittenFile:
 
 
 def file_crc(path: str | os.PathLike[str]) -> int:
-    """The CRC-32 of a file, as the manifest states it."""
+    """The CRC-32 of a file, as in the manifest."""
     crc = 0
     with os.fdopen(open_regular(path), "rb") as file:
         while block := file.read(_READ_BYTES):
@@ -74,18 +74,20 @@ def file_crc(path: str | os.PathLike[str]) -> int:
 
 
 def read_manifest(dataset: str | os.PathLike[str]) -> Manifest:
-    """The manifest of a dataset.
+    """Read the manifest of a dataset.
 
     Raises
     ------
     DatasetNotFoundError
-        If there is no dataset.
+        If there is no folder at the path.
     DamagedDatasetError
-        If there is a folder without a manifest, or the manifest is garbled or of a later format.
+        If the folder has no manifest, or the manifest is damaged or of a later format.
     """
     path = os.path.join(dataset, MANIFEST)
     if not os.path.isdir(dataset):
-        raise DatasetNotFoundError(f"there is no dataset at {os.fspath(dataset)!r}")
+        raise DatasetNotFoundError(
+            f"there is no dataset at {os.fspath(dataset)!r}; pass the path of a merged .dataset folder"
+        )
     try:
         return _parse(json.loads(read_regular(path)), path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -102,15 +104,15 @@ def _parse(document: Mapping[str, Any], path: str) -> Manifest:
     files = {str(name): (int(size), int(crc)) for name, (size, crc) in document["files"].items()}
     for name in files:
         if os.path.isabs(name) or os.pardir in name.split("/"):
-            raise DamagedDatasetError(f"{path} lists {name!r}, which lies outside of the dataset")
+            raise DamagedDatasetError(f"{path} lists {name!r}, which is outside of the dataset; run the merge again")
     manifest = Manifest(files)
     if manifest.build != document["build"]:
-        raise DamagedDatasetError(f"{path}: its list of files does not match its own digest")
+        raise DamagedDatasetError(f"{path}: its list of files does not match its digest; run the merge again")
     return manifest
 
 
 def missing_files(dataset: str | os.PathLike[str], manifest: Manifest) -> list[str]:
-    """What is wrong with the files' presence and sizes, a sentence each; contents are not read."""
+    """One line per listed file that is missing or has another size; contents are not read."""
     faults = []
     for path, (size, _) in sorted(manifest.files.items()):
         try:

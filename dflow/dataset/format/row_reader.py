@@ -1,15 +1,14 @@
-"""Rows of one array, read directly from the shard files: a cached index, one read, one decode.
+"""Read rows of one array directly from the shard files: a cached index, one read, one decode.
 
-zarr-python answers any request on any store through an event loop and one task per chunk; for our own layout (a regular
-grid along the rows, whole trailing shape in every chunk, sharded or not) a few lines of numpy do the same work
-without that cost. Arrays laid out in any other way are read through zarr. The format is that of the Zarr v3
+zarr-python reads any store through an event loop and one task per chunk; for dflow's layout (a regular
+grid along the rows, whole rows in every chunk, sharded or not) a few lines of numpy do the same work
+without that cost. Arrays of any other layout are read through zarr. The format is that of the Zarr v3
 specification, sharding codec included
 (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html).
 """
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import math
 import os
@@ -22,15 +21,16 @@ from typing import Any, Protocol
 import google_crc32c
 import numpy as np
 import zarr
-from numcodecs import blosc, zstd
+from numcodecs import zstd
 
 from dflow.errors import DamagedDatasetError, DatasetError
+from dflow.storage.codecs import decode_blosc, inflate
 
 _EMPTY = np.iinfo(np.uint64).max
 _CRC_BYTES = 4
 _FEW = 3
 _READ_BYTES = 32 * 1024**2
-"""At most this much is read in one go, so that a scan's memory stays bounded."""
+"""Limit of one read, which bounds the memory of a scan."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Decoder = Callable[[Any, Array], Any]
@@ -41,18 +41,17 @@ def _decode_nothing(source: Any, target: Array) -> None:
 
 
 def _decode_gzip(source: Any, target: Array) -> None:
-    target[...] = np.frombuffer(gzip.decompress(source), target.dtype)
+    target[...] = np.frombuffer(inflate(source, target.nbytes), target.dtype)
 
 
-_DECODERS: Mapping[str, Decoder] = {"zstd": zstd.decompress, "blosc": blosc.decompress, "gzip": _decode_gzip}
+_DECODERS: Mapping[str, Decoder] = {"zstd": zstd.decompress, "blosc": decode_blosc, "gzip": _decode_gzip}
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkLayout:
-    """How an array lies in its files.
+    """The layout of an array in its files.
 
-    `rows_per_file` and `rows_per_chunk` count rows; they are equal where there is no sharding. `checked` is true where
-    a CRC-32C follows every encoded chunk.
+    `rows_per_file` and `rows_per_chunk` are equal without sharding. `checked` is true if a CRC-32C follows each chunk.
     """
 
     rows_per_file: int
@@ -73,7 +72,7 @@ class ChunkLayout:
 
 
 def chunk_layout(metadata: Mapping[str, Any]) -> ChunkLayout | None:
-    """The layout of an array by its Zarr v3 metadata, or None where only zarr itself can read it."""
+    """The layout of an array from its Zarr v3 metadata; None if it has to be read through zarr."""
     shape = metadata["shape"]
     grid, encoding = metadata["chunk_grid"], metadata["chunk_key_encoding"]
     if not shape or grid["name"] != "regular" or encoding["name"] != "default":
@@ -111,7 +110,7 @@ def _decoder(codecs: list[Mapping[str, Any]]) -> tuple[Decoder, bool] | None:
 
 
 class ShardFiles(Protocol):
-    """The files of an open dataset, by paths relative to its folder."""
+    """Files of an open dataset, by paths relative to its folder."""
 
     path: Path
 
@@ -119,16 +118,17 @@ class ShardFiles(Protocol):
         """Return a read-only descriptor of a file; the caller closes it."""
 
     def check_links(self, relative: str) -> None:
-        """Raise `DamagedDatasetError` where a link below the folder `relative` leads out of the dataset."""
+        """Raise `DamagedDatasetError` if a link below the folder `relative` leads out of the dataset."""
 
     def explain_missing(self, relative: str) -> None:
-        """Return where a shard may be missing, because it holds fill values only; raise where it must exist."""
+        """Return if a shard may be missing, because it holds fill values only; raise if it must exist."""
 
 
 class RowReader:
-    """Rows of one array of an open dataset.
+    """Reads rows of one array of an open dataset.
 
-    `read` may be called from many threads and after a fork. Shard indexes are kept (16 bytes per chunk). Pickles small.
+    `read` may be called from many threads and after a fork. Shard indexes are cached (16 bytes per chunk). A pickle
+    holds the metadata only.
     """
 
     def __init__(self, folder: ShardFiles, path: str, metadata: Mapping[str, Any]) -> None:
@@ -152,17 +152,19 @@ class RowReader:
         return self._row_values * self.dtype.itemsize
 
     def read(self, start: int = 0, stop: int | None = None) -> Array:
-        """Rows `start` to `stop` (excluded) as a new array.
+        """Return rows `start` to `stop` (excluded) as a new array.
 
         Raises
         ------
+        DatasetError
+            If the array does not have these rows.
         DamagedDatasetError
-            If a shard is truncated, missing or does not decode.
+            If a shard is truncated, missing or cannot be decoded.
         """
         n_rows = self.shape[0] if self.shape else 1
         stop = n_rows if stop is None else stop
         if not 0 <= start <= stop <= n_rows:
-            raise DatasetError(f"rows {start}:{stop} of {self.path} were requested; it has {n_rows} rows")
+            raise DatasetError(f"rows {start}:{stop} of {self.path} were requested; use rows within 0:{n_rows}")
         if self.layout is None:
             return self._read_through_zarr(start, stop)
         out = np.empty((stop - start, *self.shape[1:]), self.dtype)
@@ -170,7 +172,7 @@ class RowReader:
         return out
 
     def read_into(self, start: int, target: Array) -> None:
-        """Rows from `start` on into a contiguous array of them, without a copy where whole chunks are wanted."""
+        """Read the rows from `start` on into a contiguous array of them; whole chunks are decoded in place."""
         if self.layout is None:
             target[...] = self._read_through_zarr(start, start + len(target))
             return
@@ -188,10 +190,12 @@ class RowReader:
             array = zarr.open_array(str(self.folder.path), path=self.path, mode="r")
             return np.asarray(array[start:stop] if self.shape else array[...])
         except (ValueError, RuntimeError, OSError) as error:
-            raise DamagedDatasetError(f"{self.folder.path / self.path} cannot be read: {error}") from error
+            raise DamagedDatasetError(
+                f"{self.folder.path / self.path} cannot be read: {error}; run the merge again"
+            ) from error
 
     def _read_file(self, file_index: int, low: int, high: int, target: Array) -> None:
-        """Rows `low` to `high`, counted in this file, into `target`."""
+        """Read rows `low` to `high`, counted in this file, into `target`."""
         assert self.layout is not None
         relative = self._file_name(file_index)
         try:
@@ -215,7 +219,7 @@ class RowReader:
             os.close(descriptor)
 
     def _read_run(self, descriptor: int, index: Array, first: int, low: int, high: int, target: Array) -> None:
-        """Decode neighbouring chunks, `first` being the number of the first, from one read."""
+        """Decode neighbouring chunks from one read; `first` is the number of the first."""
         assert self.layout is not None
         step = self.layout.rows_per_chunk
         present = index[0, 0] != _EMPTY
@@ -242,7 +246,7 @@ class RowReader:
             rows[...] = scratch[a - top : b - top]
 
     def _index(self, file_index: int, descriptor: int) -> Array:
-        """(n_chunks, 2) uint64: offset and bytes of every chunk of a file; both all ones where it is empty."""
+        """(n_chunks, 2) uint64: offset and size in bytes of every chunk of a file; all bits set for an empty chunk."""
         assert self.layout is not None
         index = self._indexes.get(file_index)
         if index is not None:
@@ -253,12 +257,12 @@ class RowReader:
         else:
             length = self.layout.index_bytes
             if size < length:
-                raise ValueError(f"{size} bytes, fewer than its index")
+                raise ValueError(f"it has {size} bytes, its index alone {length}")
             raw = _read_at(descriptor, 0 if self.layout.index_first else size - length, length)
             index = np.frombuffer(raw, "<u8", count=2 * self.layout.chunks_per_file).reshape(-1, 2)
             present = index[index[:, 0] != _EMPTY]
             if present.size and int((present[:, 0] + present[:, 1]).max()) > size:
-                raise ValueError("its index points behind its end")
+                raise ValueError("its index refers to bytes after its end")
         self._indexes[file_index] = index
         return index
 
@@ -269,9 +273,7 @@ class RowReader:
 
 
 def _runs(index: Array) -> list[tuple[int, int]]:
-    """Cut a piece of a shard's index into runs that one read can serve: adjacent in the file, all present or all
-    empty.
-    """
+    """Divide a part of a shard's index into runs of one read each: adjacent in the file, all present or all empty."""
     begin, size = index[:, 0], index[:, 1]
     empty = begin == _EMPTY
     with np.errstate(over="ignore"):
@@ -287,12 +289,12 @@ def _runs(index: Array) -> list[tuple[int, int]]:
 
 
 def _single(n_chunks: int) -> list[tuple[int, int]]:
-    """Runs of one chunk each: for a few chunks, planning a common read costs more than it saves."""
+    """Runs of one chunk each: for a few chunks, planning a joint read costs more than it saves."""
     return [(i, i + 1) for i in range(n_chunks)]
 
 
 def _verified(chunk: memoryview) -> memoryview:
-    """A chunk without the CRC-32C that follows it."""
+    """Return a chunk without the CRC-32C that follows it, after verifying it."""
     content, checksum = chunk[:-_CRC_BYTES], int.from_bytes(chunk[-_CRC_BYTES:], "little")
     if google_crc32c.value(bytes(content)) != checksum:
         raise ValueError("the checksum of a chunk does not match")
@@ -307,7 +309,7 @@ def _read_at(descriptor: int, offset: int, length: int) -> bytes:
             os.lseek(descriptor, offset, os.SEEK_SET)
             data = os.read(descriptor, length)
     if len(data) != length:
-        raise EOFError(f"{length} bytes at {offset} were expected, {len(data)} are there")
+        raise EOFError(f"{length} bytes at {offset} were expected, found {len(data)}")
     return data
 
 
@@ -315,7 +317,7 @@ _seek_lock = threading.Lock()
 
 
 def _fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
-    """Zarr v3 writes non-finite floats as words."""
+    """A scalar from the JSON form of a fill value; Zarr v3 writes non-finite floats as words."""
     if isinstance(value, str):
         value = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}.get(value, value)
     return dtype.type(value)

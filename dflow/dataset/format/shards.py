@@ -1,12 +1,12 @@
-"""Shard files, written row by row: what one task writes of one array.
+"""Write shard files row by row.
 
-A shard is the inner chunks, each ``bytes`` + ``zstd`` + ``crc32c`` coded, one behind the other, then an index of
-(offset, n_bytes) a chunk in uint64 and the index's CRC-32C: the ``sharding_indexed`` codec of the Zarr v3
-specification, read by plain zarr and xarray.
+A shard is its inner chunks one after the other, each coded by ``bytes``, ``zstd`` and ``crc32c``, then an index with
+(offset, n_bytes) per chunk in uint64 and the index's CRC-32C: the ``sharding_indexed`` codec of the Zarr v3
+specification, which zarr and xarray read.
 
-We write these bytes ourselves because zarr-python's writer needs the whole shard in memory (twice: raw and coded) and
-takes 1.4 to 2 times the CPU for the same bytes (91 MB float32, zstd level 3, 128 rows per chunk: 0.44 s there, 0.22 s
-here; ``python -m tests.benchmarks.merge``). A streaming writer holds one inner chunk.
+zarr-python's writer needs the whole shard in memory (twice: raw and coded) and takes 1.4 to 2 times the CPU for the
+same bytes (91 MB float32, zstd level 3, 128 rows per chunk: 0.44 s there, 0.22 s here;
+``python -m tests.benchmarks.merge``). This writer holds one inner chunk.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from dflow.errors import DatasetError
 from dflow.storage.paths import TEMPORARY_PREFIX
 
 _MISSING = 2**64 - 1
-"""Offset and size of an inner chunk that is not there: those behind the end of the array."""
+"""Offset and size of a missing inner chunk: one after the end of the array."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """A finished file of the dataset: its path there, its size in bytes, its CRC-32."""
+    """A finished file of the dataset: its path in it, size in bytes and CRC-32."""
 
     path: str
     n_bytes: int
@@ -42,9 +42,8 @@ class WrittenFile:
 class ShardWriter:
     """Writes one shard of one array under a temporary name; `finish` renames it.
 
-    Rows come in order and exactly as many as the shard has. Whoever writes the same shard a second time (a task that
-    Dask repeats) writes the same bytes under another temporary name, and the rename replaces a whole file by a whole
-    file; the shard that was there is never read. One thread at a time.
+    Rows are appended in order, exactly as many as the shard has. A node that Dask repeats writes the same bytes under
+    another temporary name, and its rename replaces the whole file. One thread at a time.
     """
 
     def __init__(self, root: str, target: ArrayTarget, shard_index: int) -> None:
@@ -54,7 +53,7 @@ class ShardWriter:
         folder, name = os.path.split(os.path.join(root, self.key))
         self._final = os.path.join(folder, name)
         self._temporary = os.path.join(folder, f"{TEMPORARY_PREFIX}{name}-{os.urandom(6).hex()}")
-        # One context for all chunks: numcodecs makes one for each, a fifth of the time of a chunk of 64 KiB.
+        # One context for all chunks: numcodecs makes one per chunk, a fifth of the time of a chunk of 64 KiB.
         self._codec = zstandard.ZstdCompressor(level=target.level, write_checksum=False)
         self._chunk = np.empty((target.chunk_rows, *target.trailing), target.dtype)
         self._filled = 0
@@ -62,7 +61,7 @@ class ShardWriter:
         self._offset = 0
         self._crc = 0
         self._index: list[tuple[int, int]] = []
-        # The folder was made by the client: a task of a killed run finds no folder and cannot write into a new dataset.
+        # The client makes the folder, so that a node of a killed run finds none and cannot write into a new dataset.
         self._file = open(self._temporary, "xb")  # noqa: SIM115 -- closed by finish or abandon
 
     def __enter__(self) -> ShardWriter:
@@ -74,14 +73,14 @@ class ShardWriter:
         self.abandon()
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Take the next rows, (n, *trailing), of a dtype that casts to the array's without loss."""
+        """Write the next rows, (n, *trailing), of a dtype that casts to the array's without loss."""
         at = 0
         as_stored = rows.dtype == self._chunk.dtype and rows.flags.c_contiguous
         while at < len(rows):
             take = min(self.target.chunk_rows - self._filled, len(rows) - at)
             part = rows[at : at + take]
             at += take
-            if as_stored and take == self.target.chunk_rows:  # a whole chunk: nothing to gather
+            if as_stored and take == self.target.chunk_rows:  # a whole chunk needs no copy
                 self._received += take
                 self._code(part)
                 continue
@@ -89,7 +88,7 @@ class ShardWriter:
             self._advance(take)
 
     def repeat(self, value: Any, count: int) -> None:
-        """Take `count` rows of one value."""
+        """Write `count` rows of one value."""
         while count:
             take = min(self.target.chunk_rows - self._filled, count)
             self._chunk[self._filled : self._filled + take] = value
@@ -102,7 +101,7 @@ class ShardWriter:
         Raises
         ------
         DatasetError
-            If there were more or fewer rows than the shard has.
+            If more or fewer rows were written than the shard has.
         """
         if self._received != self.n_rows:
             raise DatasetError(f"{self.key}: {self._received} rows were written, the shard has {self.n_rows}")
@@ -132,7 +131,7 @@ class ShardWriter:
         self._filled = 0
 
     def _code(self, chunk: NDArray[Any]) -> None:
-        if chunk.size:  # a trailing side of 0 leaves nothing to code
+        if chunk.size:  # none with a trailing size of 0
             coded = _checked(self._codec.compress(chunk.data))
             self._index.append((self._offset, len(coded)))
             self._write(coded)
@@ -149,12 +148,12 @@ class ShardWriter:
 
 
 def _checked(content: bytes) -> bytes:
-    """The ``crc32c`` codec: the content, then its CRC-32C."""
+    """Code by ``crc32c``: the content, then its CRC-32C."""
     return content + google_crc32c.value(content).to_bytes(4, "little")
 
 
 def write_whole(root: str, target: ArrayTarget, values: NDArray[Any]) -> list[WrittenFile]:
-    """Write all shards of an array that is in memory."""
+    """Write all shards of an array in memory."""
     written = []
     for index in range(target.n_shards):
         with ShardWriter(root, target, index) as writer:

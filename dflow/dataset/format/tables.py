@@ -40,37 +40,52 @@ _ATTRIBUTE_COLUMNS = ("table_name", "id", "name", "description")
 
 
 def read_table(path: Path | None, kind: str, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """One of the tables. `kind` is its suffix, for messages.
+    """Read one of the tables.
+
+    Parameters
+    ----------
+    path : of the table; None if none was found
+    kind : its suffix, ``.infoset`` or ``.attribset``
+    columns : names of the columns to read; all by default
 
     Raises
     ------
     DatasetNotFoundError
-        If it is not there.
+        If there is no table.
     DamagedDatasetError
-        If it is not Parquet, or lacks the columns that every table of its kind has.
+        If it is not Parquet, or lacks columns that every table of its kind has.
     """
     if path is None:
-        raise DatasetNotFoundError(f"no {kind} lies beside the dataset; pass its path to the explorer")
+        raise DatasetNotFoundError(f"there is no {kind} beside the dataset; pass its path to DatasetExplorer")
     try:
         table = pq.read_table(path, columns=None if columns is None else list(columns))
     except FileNotFoundError as error:
-        raise DatasetNotFoundError(f"{path} does not exist") from error
+        raise DatasetNotFoundError(f"{path} does not exist; bring it back, or run the merge again") from error
     except (pa.ArrowException, OSError) as error:
-        raise DamagedDatasetError(f"{path} is damaged, it is not a Parquet table: {error}") from error
+        raise DamagedDatasetError(
+            f"{path} is damaged, it is not a Parquet table: {error}; run the merge again"
+        ) from error
     needed = _ATTRIBUTE_COLUMNS if kind == ".attribset" else _INFO_COLUMNS
     missing = [] if columns is not None else [c for c in needed if c not in table.column_names]
     if missing:
-        raise DamagedDatasetError(f"{path} lacks the column(s) {', '.join(missing)}: it is no {kind}")
+        raise DamagedDatasetError(
+            f"{path} lacks the column(s) {', '.join(missing)}: it is no {kind}; pass another path, or merge again"
+        )
     return table
 
 
 def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFrame:
-    """The `.infoset` in id order.
+    """Read the `.infoset`, sorted by id.
+
+    Parameters
+    ----------
+    n_files : samples of the dataset
+    build : digest of the dataset; "" is not compared
 
     Raises
     ------
     DamagedDatasetError
-        If it has another number of samples than the dataset, or was written for another `build` of it.
+        If it has another number of samples than the dataset, or belongs to another `build`.
     """
     arrow = read_table(path, ".infoset")
     stated = _build_of(arrow.schema)
@@ -86,7 +101,7 @@ def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFra
 
 
 def table_build(path: str | os.PathLike[str]) -> str:
-    """The build of the dataset that a table belongs to, "" where it does not state one.
+    """The build of the dataset that a table belongs to, "" if it states none.
 
     Raises
     ------
@@ -97,12 +112,12 @@ def table_build(path: str | os.PathLike[str]) -> str:
 
 
 def table_rows(path: str | os.PathLike[str]) -> int:
-    """How many rows a table has; raises as `table_build` does."""
+    """The number of rows of a table. Raises as `table_build`."""
     return int(pq.read_metadata(path).num_rows)
 
 
 def with_memory(manifest: Manifest, infoset: str | os.PathLike[str]) -> Manifest:
-    """The manifest with what `.infoset` records of the merge that made it; unchanged where it belongs to another.
+    """Return the manifest with the digests that `.infoset` holds; unchanged if the table belongs to another build.
 
     Raises
     ------
@@ -116,12 +131,12 @@ def with_memory(manifest: Manifest, infoset: str | os.PathLike[str]) -> Manifest
 
 
 def _build_of(schema: pa.Schema) -> str:
-    """Return the dataset that a table belongs to, "" where it does not state one."""
+    """The build that a table states, "" if none."""
     return str(_metadata_of(schema).get("dataset", ""))
 
 
 def _metadata_of(schema: pa.Schema) -> dict[str, Any]:
-    """Return dflow's own metadata of a table; empty where it has none that can be read."""
+    """dflow's metadata of a table; empty if there is none or it cannot be read."""
     try:
         content = json.loads((schema.metadata or {}).get(b"dflow", b"{}"))
     except ValueError:
@@ -130,7 +145,7 @@ def _metadata_of(schema: pa.Schema) -> dict[str, Any]:
 
 
 def label_name(name: str, names: Collection[str]) -> str:
-    """The column of the words of a categorical value: ``<name>_label``, or what is free where a value is called so."""
+    """The name of the column with the words of a categorical value: ``<name>_label``, or a free name like it."""
     label = f"{name}_label"
     while label in names:
         label += "_word"
@@ -140,14 +155,21 @@ def label_name(name: str, names: Collection[str]) -> str:
 def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None, use_wildcard: bool) -> pd.DataFrame:
     """Rows of the `.attribset` of one table.
 
-    `key_id` picks one id, or, given as text, the rows of that name; with `use_wildcard` the text may hold ``*`` and
-    ``?`` and the table's name may too. Case matters only without wildcards.
+    Parameters
+    ----------
+    key_id : an id, or the name of the rows; None for all rows
+    use_wildcard : whether ``*`` and ``?`` in both names are wildcards; the case of letters is then ignored
+
+    Raises
+    ------
+    UnknownKeyError
+        If there is no such table.
     """
     names = table["table_name"].astype(str)
     chosen = names.str.fullmatch(_pattern(table_name), case=False) if use_wildcard else names == table_name
     if not chosen.any():
         known = ", ".join(sorted(names.unique())) or "none"
-        raise UnknownKeyError(f"no description table {table_name!r}; the .attribset has {known}")
+        raise UnknownKeyError(f"there is no description table {table_name!r}; the .attribset has {known}")
     if isinstance(key_id, str):
         labels = table["name"].astype(str)
         chosen &= labels.str.fullmatch(_pattern(key_id), case=False) if use_wildcard else labels == key_id
@@ -156,8 +178,20 @@ def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None,
     return table[chosen].reset_index(drop=True)
 
 
+def names_of_codes(table: pd.DataFrame, group: str, name: str) -> dict[int, str]:
+    """Names by code of the array ``group/name``, from the `.attribset`; empty if it has none.
+
+    An array has the table of its name, or ``group/name`` where several arrays or values of one name have other names.
+    """
+    for table_name in (f"{group}/{name}", name):
+        rows = table[table["table_name"] == table_name]
+        if len(rows):
+            return {int(code): str(word) for code, word in zip(rows["id"], rows["name"], strict=True)}
+    return {}
+
+
 def label_columns(path: Path | None) -> frozenset[str]:
-    """Columns of codes that have a column of words beside them: ``category`` with ``category_label``, which is text."""
+    """Names of columns of codes for which there is a text column of words: ``category`` with ``category_label``."""
     if path is None:
         return frozenset()
     try:
@@ -174,7 +208,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def rewrite_column(path: Path, column: str, values: Sequence[Any]) -> bool:
-    """Replace one text column of a table, by a new file beside it and a rename. False where the folder is read-only."""
+    """Replace one text column of a table, by a new file and a rename. False if the folder cannot be written."""
     table = read_table(path, ".infoset")
     array = pa.array(values, pa.string())
     position = table.column_names.index(column) if column in table.column_names else None

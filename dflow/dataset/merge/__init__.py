@@ -1,1 +1,1 @@
-"""From samples to one dataset: the plan, the shards, the tables, publication."""
+"""The merge of samples into a dataset: plan, shards, tables, publication."""

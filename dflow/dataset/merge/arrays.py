@@ -1,9 +1,9 @@
-"""What every array of the merged dataset is, and which samples contradict that. Pure.
+"""Resolve the arrays of the merged dataset, and find the samples that contradict them. Pure functions.
 
-A declared array is what the schema declares (rank, dtype, fill value); what the schema leaves open (the trailing sizes)
-and what it does not declare is decided by the majority of the samples that have rows there. A sample that contradicts
-the decision is rejected, and the merge goes on without it. Ties go to the smaller value in sort order, so that the
-arrival order never matters.
+Rank, dtype and fill value of a declared array are those of the schema; what the schema leaves open (trailing sizes) or
+does not declare is decided by the majority of the samples that have rows there. A sample that contradicts the decision
+is rejected, and the merge goes on without it. Of equal votes the smaller value in sort order wins, so that the order of
+records does not matter.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _Variant = tuple[str, tuple[int, ...], tuple[str, ...]]
-"""dtype, trailing shape, dims: one form of an array among the samples."""
+"""dtype, trailing shape and dims of an array in some samples."""
 
 _UNKNOWN = -1
 """A trailing size of a declared array that no sample has; `_name_dimensions` replaces it."""
@@ -36,10 +36,10 @@ _UNKNOWN = -1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Census:
-    """The distinct layouts of the samples, and who has which.
+    """The distinct layouts of the samples, and the layout and row counts of each sample.
 
-    `layout_index` is (n_samples,) int32 into `layouts`; `rows` maps each row group to (n_samples,) int64, 0 where a
-    sample has no such group.
+    `layout_index` is (n_samples,) int32 into `layouts`; `rows` maps each row group to (n_samples,) int64, 0 for a
+    sample without the group.
     """
 
     layouts: tuple[SampleLayout, ...]
@@ -53,7 +53,9 @@ class Census:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedArray:
-    """One array of the dataset: `layout` as it will be, `coded` where text becomes codes of a vocabulary."""
+    """One array of the dataset: its merged `layout`; `declared` by the schema or not; `coded` is true for text, which
+    becomes codes of a vocabulary.
+    """
 
     layout: ArrayLayout
     declared: bool
@@ -63,7 +65,7 @@ class ResolvedArray:
 def take_census(records: Sequence[SampleRecord]) -> Census:
     """Gather the distinct layouts and the row counts of `records`, in their order.
 
-    Layouts are compared by identity first: the records of one batch share theirs, and hashing a layout costs 20 µs.
+    Layouts are compared by identity first: the records of a batch share one, and hashing a layout costs 20 µs.
     """
     known: dict[SampleLayout, int] = {}
     by_id: dict[int, int] = {}
@@ -86,10 +88,7 @@ def take_census(records: Sequence[SampleRecord]) -> Census:
 
 
 def union_schema(census: Census) -> tuple[Schema, dict[int, str]]:
-    """The union of the samples' schemas, and the layouts whose schema contradicts it, with the reason.
-
-    The most frequent schema counts first.
-    """
+    """The union of the samples' schemas, the most frequent first, and the reasons by layouts that contradict it."""
     sizes = np.bincount(census.layout_index, minlength=len(census.layouts))
     weight: Counter[str] = Counter()
     for layout, size in zip(census.layouts, sizes, strict=True):
@@ -108,10 +107,10 @@ def union_schema(census: Census) -> tuple[Schema, dict[int, str]]:
 
 
 def resolve_arrays(census: Census, schema: Schema) -> tuple[dict[str, ResolvedArray], dict[int, list[str]]]:
-    """What each array (by ``group/name``) will be, and the reasons why samples (by index) are rejected.
+    """The merged arrays by ``group/name``, and the reasons by indices of rejected samples.
 
-    A sample without rows in a group cannot contradict there: ``np.array([])`` is float64 of shape (0,) whatever it
-    was meant to be.
+    A sample without rows in a group cannot contradict there: ``np.array([])`` is float64 of shape (0,), whatever
+    dtype was intended.
     """
     votes: dict[str, Counter[_Variant]] = {}
     holders: dict[str, list[tuple[int, _Variant]]] = {}
@@ -128,7 +127,7 @@ def resolve_arrays(census: Census, schema: Schema) -> tuple[dict[str, ResolvedAr
     keys = votes.keys() | declared.keys()
     added = _added_by_the_merge(keys, schema)
     for key in sorted(keys & added):
-        logger.warning("the array %r is left out: the dataset has its own of that name", key)
+        logger.warning("the array %r is left out: the merge adds one of that name", key)
     for key in sorted(keys - added):
         resolved[key] = _decide(key, votes.get(key, Counter()), schema, declared.get(key))
         _find_contradictions(key, resolved[key], holders.get(key, []), census, faults)
@@ -191,19 +190,23 @@ def _find_contradictions(
         if expected.group != FILE_GROUP:
             members = members[census.rows[expected.group][members] > 0]
         authority = "the schema" if resolved.declared else "the majority of the samples"
-        wanted = "×".join(["rows", *(str(size) if size != _UNKNOWN else "?" for size in expected.trailing)])
-        shape = "×".join(["rows", *map(str, trailing)])
-        message = f"{key}: {found} of shape {shape} contradicts {authority}: {dtype} of shape {wanted}"
+        rows = [] if expected.group == FILE_GROUP else ["rows"]
+        wanted = "×".join([*rows, *(str(size) if size != _UNKNOWN else "?" for size in expected.trailing)])
+        shape = "×".join([*rows, *map(str, trailing)])
+        message = f"{key}: {found} of shape {shape or '()'} contradicts {authority}: {dtype} of shape {wanted or '()'}"
+        if not rows:
+            name = expected.name
+            message += f"; save it as '{name}_rows/{name}' if its length differs from file to file"
         for member in members:
             faults.setdefault(int(member), []).append(message)
 
 
 def _name_dimensions(resolved: Mapping[str, ResolvedArray], schema: Schema) -> dict[str, ResolvedArray]:
-    """Make the dimension names of each group consistent: one name, one size, or xarray could not open the group.
+    """Make dimension names consistent within each group, so that xarray can open it: one size per name.
 
-    The row dimension is the schema's, else the most frequent. A trailing name that stands for several sizes gets the
-    size as a suffix; one that equals the row dimension or repeats within an array gets the position. Sizes that
-    are unknown are taken from an array of the group whose dimension has that name.
+    The row dimension is the schema's, else the most frequent. A trailing name with several sizes gets the size as a
+    suffix; one that equals the row dimension or repeats within an array gets its position. Unknown sizes are those of
+    another array of the group with that dimension.
     """
     out: dict[str, ResolvedArray] = {}
     for group in sorted({array.layout.group for array in resolved.values()}):
@@ -243,6 +246,6 @@ def _row_dimension(group: str, members: Mapping[str, ResolvedArray], schema: Sch
 
 
 def most_frequent(values: Iterable[_T]) -> _T:
-    """The value that occurs most often; of several, the smallest."""
+    """The most frequent value; of several, the smallest."""
     counts: Counter[Any] = Counter(values)
     return min(counts, key=lambda value: (-counts[value], value))

@@ -1,8 +1,4 @@
-"""Reading the samples behind a block of rows.
-
-Every block is read straight from the `.data` files it covers. N stores are never opened to concatenate them: that is
-ten million graph nodes and hours of opening for a million samples.
-"""
+"""Read the samples of a block of rows, directly from their `.data` files."""
 
 from __future__ import annotations
 
@@ -24,17 +20,17 @@ from dflow.storage.paths import DATA_SUFFIX, Below
 from dflow.storage.zarrzip import read_zip_store
 
 _DAMAGE = frozenset({None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ESPIPE})
-"""Errors that concern one file, not the process or the file system."""
+"""Numbers of errors that concern one file, not the process or the file system."""
 
 Piece: TypeAlias = tuple[NDArray[Any] | None, int]
-"""Rows of an array, None where the samples lack it, and their number."""
+"""Rows of an array, None if the samples lack it, and their number."""
 
 _Content: TypeAlias = bytes | NDArray[Any] | None
-"""A sample's part of an array: its chunk, its decoded rows where it was read carefully, None where it has none."""
+"""A sample's part of an array: its chunk, or its rows if it was read carefully; None if it has none."""
 
 
 class Locator(Protocol):
-    """Where a sample's `.data` file lies. Pickles."""
+    """Returns the path of a sample's `.data` file. Pickles."""
 
     def __call__(self, sample: str) -> str: ...
 
@@ -46,12 +42,12 @@ class InFolder:
     folder: str
 
     def __call__(self, sample: str) -> str:
-        return f"{self.folder}{os.sep}{sample}{DATA_SUFFIX}"  # `join` takes as long as opening the file
+        return f"{self.folder}{os.sep}{sample}{DATA_SUFFIX}"  # os.path.join takes as long as opening the file
 
     def check(self, path: str) -> None:
         """Raise `DamagedStoreError` for a link that leads out of the flow's folder."""
         if os.path.islink(path) and Below(os.path.dirname(self.folder)).path(path) is None:
-            raise DamagedStoreError(f"{path} leads out of the flow's folder")
+            raise DamagedStoreError(f"{path} is a link out of the flow's folder; put the file itself there")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +62,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """Some samples of a block that follow each other: what is read at once.
+    """Consecutive samples of a block that are read together.
 
-    `ids` (k,) int64 and `counts` (k,) int64, how many rows of each belong to the block. `pieces` maps every array's
-    name to its rows in order, as (rows, *trailing) or, for samples that lack the array, None, with the number of rows.
+    `ids` (k,) int64, and `counts` (k,) int64, the rows of each within the block. `pieces` maps each array's name
+    to its rows in order: arrays (rows, *trailing), or None for samples that lack the array, each with its row count.
     """
 
     ids: NDArray[np.int64]
@@ -87,10 +83,10 @@ class Run:
 
 
 def read_block(block: Block, names: tuple[str, ...], locate: Locator, damaged: list[tuple[str, str]]) -> Iterator[Run]:
-    """The samples of a block in id order, with their arrays `names`; one run of them is in memory at a time.
+    """Yield the samples of a block in id order, with their arrays `names`, one run at a time.
 
-    A sample whose file is missing, damaged or not the one that its record describes is appended to `damaged` with the
-    reason and left out; the others are still read, so that one pass finds all damage.
+    A sample whose file is missing, damaged or contradicts its record is appended to `damaged` with the reason and left
+    out; the others are still read, so that one pass finds all damage.
     """
     whole = block.group == FILE_GROUP
     forms = tuple(ChunkForm(f"{block.group}/{name}", *block.forms[name], whole=whole) for name in names)
@@ -103,7 +99,7 @@ def read_block(block: Block, names: tuple[str, ...], locate: Locator, damaged: l
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Reader:
-    """Reads runs of one block; `counts`, `n_bytes` and `crcs` are the block's, as Python's numbers."""
+    """Reads runs of one block; `counts`, `n_bytes` and `crcs` are those of the block, as Python numbers."""
 
     block: Block
     names: tuple[str, ...]
@@ -116,13 +112,13 @@ class _Reader:
     readers: dict[tuple[int, ...], ChunkReader] = field(default_factory=dict)
 
     def run(self, first: int, stop: int) -> Run:
-        """The samples `first` to `stop` of the block."""
+        """Read the samples `first` to `stop` of the block."""
         kept, pieces = list(range(first, stop)), self._plain_pieces(first, stop)
         if pieces is None:
             found = self._samples(first, stop, quick=True)
             try:
                 pieces = self._pieces(found)
-            except DamagedStoreError:  # a chunk whose checksum holds and that does not expand: find out whose it is
+            except DamagedStoreError:  # a chunk with a right checksum cannot be expanded: find the sample
                 found = self._samples(first, stop, quick=False)
                 pieces = self._pieces(found)
             kept = list(found)
@@ -136,7 +132,7 @@ class _Reader:
         return Run(block.ids[kept], counts, pieces)
 
     def _plain_pieces(self, first: int, stop: int) -> dict[str, list[Piece]] | None:
-        """All pieces at once where every sample has every array and no file is out of the ordinary; else None."""
+        """All pieces at once if every sample has every array in the expected form, else None."""
         if self.block.absent or self.block.odd[first:stop].any() or not self.names:
             return None
         read = self._reader(tuple(range(len(self.names)))).read
@@ -150,7 +146,7 @@ class _Reader:
             if columns and all(form.all_fit(column, counts) for form, column in zip(self.forms, columns, strict=True)):
                 joined = (join_chunks(form, column, counts) for form, column in zip(self.forms, columns, strict=True))
                 return {name: [(rows, len(rows))] for name, rows in zip(self.names, joined, strict=True)}
-        except (DamagedStoreError, OSError):  # reported, or read after all, when the samples are read one by one
+        except (DamagedStoreError, OSError):  # reading the samples one by one reports it, or succeeds
             pass
         return None
 
@@ -200,14 +196,17 @@ class _Reader:
         contents = read_zip_store(path, [f"{block.group}/{name}" for name in names])
         if block.crcs[k] and contents.crc != block.crcs[k]:
             raise DamagedStoreError(
-                f"{path} is not the file that its record describes: its directory has another checksum"
+                f"{path} is not the file that its record describes: its directory has another checksum; "
+                "run the flow again to encode it anew"
             )
         arrays = [contents.arrays[f"{block.group}/{name}"].data for name in names]
         if block.group == FILE_GROUP:
             return [array[None] for array in arrays]
         for name, array in zip(names, arrays, strict=True):
             if len(array) != block.counts[k]:
-                raise DamagedStoreError(f"{path}: {name} has {len(array)} rows, its record states {block.counts[k]}")
+                raise DamagedStoreError(
+                    f"{path}: {name} has {len(array)} rows, its record states {block.counts[k]}; run the flow again"
+                )
         return arrays
 
     def _pieces(self, found: Mapping[int, Sequence[_Content]]) -> dict[str, list[Piece]]:
@@ -220,7 +219,7 @@ class _Reader:
 
 
 def _join(form: ChunkForm, contents: Iterable[tuple[_Content, int]]) -> Iterator[Piece]:
-    """One array's pieces: chunks and absent rows that follow each other in one each."""
+    """The pieces of one array: consecutive chunks joined, and consecutive absent rows."""
     for kind, members in groupby(contents, lambda content: type(content[0])):
         own, counts = zip(*members, strict=True)
         if kind is bytes:
@@ -236,6 +235,6 @@ def _cut(piece: Piece, rows: slice) -> Piece:
 
 
 def encode_words(array: NDArray[Any], words: Mapping[str, int]) -> NDArray[np.int32]:
-    """Text as codes of the vocabulary, in the array's shape."""
+    """Encode text as int32 codes of a vocabulary, in the array's shape."""
     codes = (words[str(word)] for word in array.ravel().tolist())
     return np.fromiter(codes, np.int32, array.size).reshape(array.shape)

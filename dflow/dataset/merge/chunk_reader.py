@@ -1,12 +1,12 @@
-"""Reading arrays whose place and form are known, without parsing the store that holds them.
+"""Read chunks of known form from a `.data` file without parsing its documents.
 
-A merge opens every `.data` file once per group, and the sample's record states what is in it. The record also holds
-the CRC-32 of the zip directory: where that matches, the directory is the one that dflow wrote, and looking up four
-members in it is enough. Opening a file of 25 members costs 0.01 ms this way, 0.3 ms through `read_zip_store`, which
-checks every member and parses every document.
+A merge opens every `.data` file once per group, and the sample's record states its content. The record also holds the
+CRC-32 of the zip directory: if that matches, dflow wrote the directory, and looking up the needed members is enough.
+Opening a file of 25 members takes 0.01 ms, and 0.3 ms through `read_zip_store`, which checks every member and parses
+every document.
 
-Chunks are read first and decoded later, all by one context of zstd: to make one takes 0.01 ms, a sixth of what a
-sample's grids take to expand.
+Chunks are read first and decoded later with one zstd context: making one takes 0.01 ms, a sixth of the time of
+expanding a sample's grids.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dflow.storage.documents import chunk_key
 
 _CENTRAL_MAGIC = b"PK\1\2"
 _ENTRY = struct.Struct("<4s12x3LH12xL")
-"""Of a member's entry in the directory: magic, CRC-32, stored and expanded bytes, length of the name, offset."""
+"""Fields of a member's entry in the directory: magic, CRC-32, stored and expanded bytes, length of the name, offset."""
 
 _TAIL_BYTES = 32 * 1024
 _FLAGS = os.O_RDONLY
@@ -48,7 +48,7 @@ for _name in (
 
 
 class _Thread(threading.local):
-    """What each thread has of its own."""
+    """The zstd context of each thread."""
 
     def __init__(self) -> None:
         self.expander = zstandard.ZstdDecompressor()
@@ -60,15 +60,14 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 @dataclass(frozen=True)
 class ChunkForm:
-    """How an array lies in the samples: its key, dtype, the shape behind the rows, and whether a sample is one row of
-    it.
+    """The form of an array in the samples.
 
     Parameters
     ----------
     key : ``group/array``
-    dtype : as `StoredArray` names it
-    trailing : the shape behind the rows
-    whole : the stored array has no row dimension; it counts as one row
+    dtype : numpy's name, or ``str``
+    trailing : the shape of one row
+    whole : whether the stored array has no row dimension and is one row
     """
 
     key: str
@@ -88,18 +87,18 @@ class ChunkForm:
 
     @cached_property
     def row_bytes(self) -> int:
-        """Bytes of one row; 0 of text, whose size is unknown."""
+        """Bytes of one row; 0 for text, whose size is unknown."""
         return 0 if self.dtype == "str" else self.row_items * np.dtype(self.dtype).itemsize
 
     def fits(self, chunk: bytes, n_rows: int) -> bool:
-        """Whether a chunk is of this form; text is checked when it is decoded."""
+        """Whether a chunk has this form; text is checked when it is decoded."""
         n_bytes = n_rows * self.row_bytes
         if n_bytes < RAW_BYTES:
             return len(chunk) == n_bytes or self.dtype == "str"
         return chunk.startswith(usual_frame_head(n_bytes)) or frame_content_bytes(chunk) == n_bytes
 
     def all_fit(self, chunks: Sequence[bytes], n_rows: Sequence[int]) -> bool:
-        """`fits` for each chunk with its rows, in a third of the time where they are alike."""
+        """Whether all chunks have this form; takes a third of the time of calling `fits` where they are alike."""
         if self.dtype != "str":
             sizes = [n * self.row_bytes for n in n_rows]
             if max(sizes, default=0) < RAW_BYTES:
@@ -110,11 +109,13 @@ class ChunkForm:
 
 
 class ChunkReader:
-    """Reads the same members of one store after another; they usually lie where they lay in the one before. One thread.
+    """Reads the same members of many stores; their places in the directory are usually those of the store before.
+
+    One thread at a time.
 
     Parameters
     ----------
-    members : their names in the zip
+    members : names in the zip
     """
 
     def __init__(self, members: Iterable[bytes]) -> None:
@@ -123,10 +124,16 @@ class ChunkReader:
         self._marks: list[tuple[bytes, int]] = []
 
     def read(self, path: str, *, n_bytes: int, crc: int) -> list[bytes] | None:
-        """The members' content, their checksums verified; None where the file is not of the plain form that this reads.
+        """Read the members' content and verify its checksums.
 
-        `n_bytes` and `crc` are those of the sample's record. None does not mean damage: the caller then
-        reads the file through `read_zip_store`, which reports the fault or reads it after all.
+        Parameters
+        ----------
+        n_bytes, crc : of the file, in the sample's record
+
+        Returns
+        -------
+        None if the file is not of the plain form that this reads, which need not be damage: `read_zip_store` then
+        reports the fault or reads the file.
 
         Raises
         ------
@@ -145,7 +152,7 @@ class ChunkReader:
             os.close(handle)
 
     def _contents(self, handle: int, n_bytes: int, crc: int) -> list[bytes] | None:
-        # In one piece: a merge does this for every sample and group, and a call of Python takes as long as a member.
+        # One function: a merge runs it for every sample and group, and a Python call takes as long as reading a member.
         start = n_bytes - _TAIL_BYTES if n_bytes > _TAIL_BYTES else 0
         tail = os.pread(handle, n_bytes - start + 1, start)
         place = directory_place(tail, n_bytes - start - END_BYTES)  # without a comment, as dflow writes it
@@ -168,12 +175,12 @@ class ChunkReader:
         return found
 
     def _find(self, central: bytes) -> bool:
-        """Know the places of the members' entries in this directory; False where one has none."""
+        """Find the places of the members' entries in this directory; False if one is missing."""
         self._places = [_entry_of(name, central) for name in self._members]
         if min(self._places, default=0) < 0:
             self._places, self._marks = [], []
             return False
-        # The next entry's magic tells a name from a longer one; the stores' root, which is not read, comes last.
+        # The next entry's magic excludes longer names; the store's root, which is not read, is last.
         self._marks = [
             (name + _CENTRAL_MAGIC, at + CENTRAL_BYTES) for name, at in zip(self._members, self._places, strict=True)
         ]
@@ -181,7 +188,7 @@ class ChunkReader:
 
 
 def _entry_of(name: bytes, central: bytes) -> int:
-    """Where the entry of the member `name` begins in a directory; negative where there is none."""
+    """The offset of the entry of the member `name` in a directory; negative if there is none."""
     at = central.find(name) - CENTRAL_BYTES
     while at >= 0:
         magic, _, _, _, name_length, _ = _ENTRY.unpack_from(central, at)
@@ -192,12 +199,12 @@ def _entry_of(name: bytes, central: bytes) -> int:
 
 
 def join_chunks(form: ChunkForm, chunks: Sequence[bytes], n_rows: Sequence[int]) -> NDArray[Any]:
-    """The rows of chunks that fit `form`, one behind the other; `n_rows` of each. May be read-only.
+    """Decode chunks that fit `form`, with `n_rows` rows each, and join their rows. The array may be read-only.
 
     Raises
     ------
     DamagedStoreError
-        If a chunk does not hold its rows after all.
+        If a chunk cannot be decoded to its rows.
     """
     if form.dtype == "str":
         parts = [_texts(chunk, n, form) for chunk, n in zip(chunks, n_rows, strict=True)]
@@ -216,7 +223,7 @@ def join_chunks(form: ChunkForm, chunks: Sequence[bytes], n_rows: Sequence[int])
 
 
 def _texts(chunk: bytes, n_rows: int, form: ChunkForm) -> NDArray[Any]:
-    # Text begins with its count, and zstd's magic would be four thousand million.
+    # Text begins with its count; zstd's magic as a count would be four thousand million.
     shape = form.trailing if form.whole else (n_rows, *form.trailing)
     compressed = chunk[:4] == _ZSTD_MAGIC
     texts = decode_chunk(chunk, "str", shape, compressed=compressed, where=form.key, max_bytes=MAX_STORE_BYTES)

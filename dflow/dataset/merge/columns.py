@@ -1,8 +1,8 @@
-"""One value per sample: what becomes of the samples' scalar metadata in the merged dataset. Pure.
+"""Columns of the merged dataset with one value per sample, from the samples' metadata. Pure functions.
 
 Numbers become arrays of group ``file``. Categorical values become int32 codes with a vocabulary: numbers keep their
-code, text gets codes 0.. in sorted order. Text that is routed to the files, and the JSON of lists and branches, stays
-text and lives in `.infoset` alone: Zarr stays numeric.
+code, text gets codes 0.. in sorted order. Text of kind ``file_level``, and the JSON of lists and branches, stays text
+and is stored in `.infoset` only: Zarr stays numeric.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dflow.storage.sample import NOT_SET
 
 _INT32 = np.iinfo(np.int32)
 _TYPES = {"str": str, "bool": bool, "int": int, "float": float}
-"""By `ResolvedField.kind`."""
+"""Python's types by `ResolvedField.kind`."""
 
 Vocabulary = tuple[tuple[int, str, str], ...]
 """(id, name, description), ascending by id: one table of `.attribset`."""
@@ -35,7 +35,7 @@ Vocabulary = tuple[tuple[int, str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class ResolvedField:
-    """What a metadata field will be: `dtype` as stored ("str": only in `.infoset`), `kind` what its values are."""
+    """A metadata field of the dataset: `dtype` as stored ("str": only in `.infoset`), `kind` of its values."""
 
     name: str
     dtype: str
@@ -49,8 +49,8 @@ class FileColumn:
     """One value per sample, in id order.
 
     `values` is (n_samples,) of the stored dtype, or object of `str` and None for text; `present` is (n_samples,)
-    bool, None when all have it; `vocabulary` names the codes of a categorical column (None for
-    others); `derived` where the merge added the column, which then stays out of `.infoset`.
+    bool, None if all samples have the value; `vocabulary` has the names of the codes of a categorical column (None for
+    others); `derived` columns are added by the merge and are not in `.infoset`.
     """
 
     name: str
@@ -61,12 +61,12 @@ class FileColumn:
 
     @property
     def is_text(self) -> bool:
-        """Whether the column stays out of Zarr."""
+        """Whether the column is text, which is not in Zarr."""
         return self.values.dtype == object
 
 
 def gather_values(records: Sequence[SampleRecord]) -> dict[str, dict[int, Scalar]]:
-    """The samples' metadata by field: index of the sample → value. Fields sorted by name."""
+    """The samples' metadata by field, then by index of the sample. Fields are sorted by name."""
     fields: dict[str, dict[int, Scalar]] = {}
     for index, record in enumerate(records):
         for name, value in record.values:
@@ -77,10 +77,10 @@ def gather_values(records: Sequence[SampleRecord]) -> dict[str, dict[int, Scalar
 def resolve_fields(
     fields: Mapping[str, Mapping[int, Scalar]], schema: Schema
 ) -> tuple[dict[str, ResolvedField], dict[int, list[str]]]:
-    """What each field will be, and the reasons why samples (by index) are rejected.
+    """The fields of the dataset, and the reasons by indices of rejected samples.
 
-    A declared field is what the schema declares; another one is text or number by majority. Integers among floats
-    become floats, bools among numbers 0 and 1: neither is a contradiction.
+    Declared fields are as in the schema; others are text or numbers by majority. Integers among floats become floats,
+    bools among numbers become 0 and 1: neither is a contradiction.
     """
     resolved: dict[str, ResolvedField] = {}
     faults: dict[int, list[str]] = {}
@@ -99,7 +99,7 @@ def _resolve_field(name: str, values: Mapping[int, Scalar], schema: Schema) -> R
     if spec is not None:
         declared_kind = _kind_of_dtype(spec.dtype)
         categorical = name in schema.categorical
-        # A categorical integer without declared codes also takes text, which gets its codes here.
+        # A categorical integer without declared codes may also be text, which gets its codes at the merge.
         if not (categorical and kind == "str" and not spec.values and not spec.labels):
             kind = declared_kind
         return ResolvedField(name, "int32" if categorical else spec.dtype, kind, categorical, spec)
@@ -113,7 +113,7 @@ def _resolve_field(name: str, values: Mapping[int, Scalar], schema: Schema) -> R
 
 
 def _is_json(value: Scalar) -> bool:
-    """Whether a text is a list or a branch of metadata: nothing to number as a category."""
+    """Whether a text is a list or a branch of metadata, which is no category."""
     if not isinstance(value, str) or value[:1] not in ("[", "{"):
         return False
     try:
@@ -123,7 +123,7 @@ def _is_json(value: Scalar) -> bool:
 
 
 def _majority_kind(values: Iterable[Scalar]) -> str:
-    """Text or number by majority; of numbers the widest kind present."""
+    """The kind "str" by majority, else the widest kind of numbers."""
     counts = Counter(map(type, values))
     if 2 * counts[str] > counts.total():
         return "str"
@@ -135,7 +135,7 @@ def _kind_of_dtype(dtype: str) -> str:
 
 
 def _surely_fit(field: ResolvedField, values: Collection[Scalar]) -> bool:
-    """Whether a check of all values at once shows that none has a fault; many fields are of one kind throughout."""
+    """Whether one check of all values shows that none has a fault: most fields have values of one kind."""
     if set(map(type, values)) != {_TYPES.get(field.kind)}:
         return False
     if field.kind != "int" or field.categorical:
@@ -145,7 +145,7 @@ def _surely_fit(field: ResolvedField, values: Collection[Scalar]) -> bool:
 
 
 def _fault(field: ResolvedField, value: Scalar) -> str | None:
-    """Why the value does not fit its field; None when it does."""
+    """Why the value does not fit its field; None if it does."""
     if (field.kind == "str") != isinstance(value, str):
         return f"{value!r} contradicts {_authority(field)}: {field.kind}"
     if field.kind == "int" and isinstance(value, float) and not value.is_integer():
@@ -172,7 +172,7 @@ def _authority(field: ResolvedField) -> str:
 def build_columns(
     fields: Mapping[str, Mapping[int, Scalar]], resolved: Mapping[str, ResolvedField], order: NDArray[np.intp]
 ) -> list[FileColumn]:
-    """The columns of the samples `order` (indices into the records, in id order), sorted by name."""
+    """The columns, sorted by name, of the samples `order`: indices into the records, in id order."""
     columns, indices = [], order.tolist()
     for name in sorted(resolved):
         values = fields.get(name, {})
@@ -211,7 +211,7 @@ def _categorical(field: ResolvedField, found: Sequence[Scalar | None]) -> FileCo
 
 
 def _encode(field: ResolvedField, seen: set[Scalar]) -> tuple[dict[Scalar, int], Vocabulary]:
-    """The code of each value, and the table that inverts it. Equal numbers (1, 1.0, True) are one key in Python."""
+    """The code of each value, and the table that inverts it. Equal numbers (1, 1.0, True) have one code."""
     if field.kind == "str":
         return _encode_text(field, {str(value) for value in seen})
     declared = _declared_labels(field)
@@ -240,7 +240,9 @@ def _declared_labels(field: ResolvedField) -> dict[Scalar, str]:
     values, labels = field.spec.values, field.spec.labels
     codes: Sequence[Scalar] = values or range(len(labels))
     if any(isinstance(code, str) for code in codes):
-        raise SchemaError(f"categorical field {field.name!r}: values {values!r} are no {field.spec.dtype}")
+        raise SchemaError(
+            f"categorical field {field.name!r}: values {values!r} are no {field.spec.dtype}; declare dtype 'str'"
+        )
     return dict(zip(codes, [*labels, *("" for _ in codes[len(labels) :])], strict=False))
 
 
@@ -258,8 +260,8 @@ def _number_name(field: ResolvedField, number: Scalar) -> str:
 class Vocabularies:
     """The sorted words of each text array, by ``group/name``, and those of each block, by (group, index).
 
-    A word's code is its place in the sorted vocabulary, so codes never depend on the order of work. A block's node
-    gets the codes of its own words only: names that are unique a face would otherwise travel whole to every node.
+    A word's code is its index in the sorted vocabulary, so codes do not depend on the order of work. A node gets the
+    codes of its block's words only: names that are unique per face would otherwise all be sent to every node.
     """
 
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -271,9 +273,9 @@ class Vocabularies:
         return {key: {word: bisect_left(self.words[key], word) for word in words} for key, words in found.items()}
 
 
-def unite(keys: Iterable[str], records: Iterable[ShardRecord]) -> Vocabularies:
-    """The vocabularies of the text arrays `keys`, from what was gathered block by block."""
-    words: dict[str, set[str]] = {key: set() for key in keys}
+def unite(declared: Mapping[str, Iterable[str]], records: Iterable[ShardRecord]) -> Vocabularies:
+    """Unite the declared words of each text array, by ``group/name``, and those that nodes gathered per block."""
+    words: dict[str, set[str]] = {key: set(known) for key, known in declared.items()}
     in_blocks = {}
     for record in records:
         in_blocks[record.group, record.shard_index] = record.words

@@ -1,15 +1,15 @@
-"""The merge: from sealed samples to a published dataset.
+"""The merge of sealed samples into a published dataset.
 
 The plan is made from the records alone (`dflow.dataset.merge.plan`). Each block of it is one `dask.delayed` node,
-``merge-<group>-000012``, that reads the samples it covers and writes one shard of every array of its group
+``merge-<group>-000012``, that reads the block's samples and writes one shard of every array of its group
 (`dflow.dataset.merge.nodes`); no two nodes write the same file, so there are no locks.
 
-What the client holds already (file values, offsets) it writes itself. Everything goes into a build beside the
-dataset, which is published when every file is there (`dflow.dataset.merge.publish`).
+The client writes the file values and offsets, which it has in memory. Everything is written into a build beside the
+dataset, which is published when it is complete (`dflow.dataset.merge.publish`).
 
-Nothing is merged while files are still encoded, because it would not pay: the merge keeps all workers busy as it is,
-so overlapping hides nothing, and a shard is ready when the sorted prefix behind it is, so files would have to be
-encoded in the order of their paths, and the largest could no longer go first.
+Nothing is merged while files are still encoded: the merge keeps all workers busy, so overlapping the two saves nothing,
+and a shard needs all samples up to its last in sorted order, so files would have to be encoded in the order of their
+paths, not the largest first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 from dask.delayed import Delayed
 
 from dflow._version import __version__
-from dflow.dataset.format.layout import FORMAT, MANIFEST, MergeSettings, metadata_files
+from dflow.dataset.format.layout import FORMAT, MANIFEST, metadata_files
 from dflow.dataset.format.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
 from dflow.dataset.format.shards import WrittenFile, write_whole
 from dflow.dataset.format.tables import table_build, table_rows, with_memory
@@ -37,6 +37,7 @@ from dflow.dataset.merge.columns import Vocabularies, unite
 from dflow.dataset.merge.nodes import Nodes, Published, shard_nodes, word_nodes
 from dflow.dataset.merge.plan import MergePlan, plan_merge
 from dflow.dataset.merge.publish import Build, Outputs, block_name, recover
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.merge.table_writer import attribute_tables, write_attribset, write_infoset
 from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError
 from dflow.records import SampleRecord, ShardRecord
@@ -46,16 +47,16 @@ from dflow.storage.paths import FlowPaths
 logger = logging.getLogger(__name__)
 
 Compute = Callable[[Sequence[Delayed]], Iterator[ShardRecord]]
-"""How nodes are run: on a cluster in a sliding window, or one after the other; results in any order."""
+"""Runs nodes, on a cluster in a sliding window or one after the other, and yields their records in any order."""
 
 
 @dataclass(frozen=True, slots=True)
 class MergeReport:
-    """What became of a merge.
+    """The result of a merge.
 
     `rejected`: (sample, "schema", reason) of samples that contradict the schema or the others. `damaged`: (sample,
-    reason) of samples whose `.data` file was missing or unreadable; the dataset was made without them. `reused`: the
-    published dataset was up to date already and nothing was written. `seconds` is wall time.
+    reason) of samples whose `.data` file was missing or unreadable; the dataset is without both. `reused`: the
+    published dataset was up to date and nothing was written. `seconds` is wall time.
     """
 
     n_samples: int
@@ -77,28 +78,36 @@ def merge_dataset(
 ) -> MergeReport:
     """Merge a flow's samples into its `.dataset`, `.infoset` and `.attribset`.
 
-    `content_hashes` maps sample names to the hash of their source. The caller owns the flow's folder.
+    `content_hashes` maps sample names to the hash of their file. The caller holds the lock of the flow's folder.
 
     Raises
     ------
     DatasetError
-        If two records bear one sample name, no sample at all can be read, or the build is not whole.
+        If two records have one sample name, no sample can be read, or the build is not complete.
     OutputFolderError
-        If the folder cannot be written or the disk is full; what was published stays.
+        If the folder cannot be written or the disk is full; the published dataset stays unchanged.
     """
     merger = Merger(Outputs.of(paths), InFolder(str(paths.encoded)), compute, settings or MergeSettings())
     return merger.run(records, flow_name=flow_name, content_hashes=content_hashes or {})
 
 
 def compute_inline(nodes: Sequence[Delayed]) -> Iterator[ShardRecord]:
-    """Run the nodes one after the other in this thread: the oracle, and the default of standalone merges."""
+    """Run the nodes one after the other in this thread: the default of merges without a flow."""
     for node in nodes:
         yield node.compute(scheduler="synchronous")  # type: ignore[no-untyped-call]  # dask
 
 
 @dataclass(frozen=True, slots=True)
 class Merger:
-    """Where a merge reads, writes and computes. One process at a time may merge into the same outputs."""
+    """Merges samples into `outputs`. One process at a time may merge into the same outputs.
+
+    Parameters
+    ----------
+    outputs : the paths to publish
+    locate : returns the path of a sample's `.data` file
+    compute : runs the nodes
+    settings : of chunks, shards and compression
+    """
 
     outputs: Outputs
     locate: Locator
@@ -111,7 +120,7 @@ class Merger:
         return self.outputs.dataset.parent / "stream_cache"
 
     def run(self, records: Sequence[SampleRecord], *, flow_name: str, content_hashes: Mapping[str, str]) -> MergeReport:
-        """Merge, without the samples that turn out to be damaged, and publish; see `merge_dataset`."""
+        """Merge and publish, without damaged samples; see `merge_dataset`."""
         begin = time.perf_counter()
         damaged: dict[str, str] = {}
         try:
@@ -120,7 +129,7 @@ class Merger:
                 remaining = [record for record in records if record.name not in damaged]
                 inputs = cache(partial(self._inputs_digest, remaining, flow_name, content_hashes))
                 reused = self._up_to_date(inputs)
-                if reused and table_rows(self.outputs.infoset) == len(remaining):  # a plan would reject none
+                if reused and table_rows(self.outputs.infoset) == len(remaining):  # so none was rejected
                     return self._report(reused, len(remaining), (), damaged, begin, reused=True)
                 plan = plan_merge(remaining, self.settings)
                 try:
@@ -133,8 +142,8 @@ class Merger:
             if isinstance(error, DflowError):
                 raise
             raise OutputFolderError(
-                f"the merge cannot read or write below {self.outputs.dataset.parent}: {error}. What was published and "
-                "what is encoded is untouched; make room or permit access, and run again"
+                f"the merge cannot read or write below {self.outputs.dataset.parent}: {error}. The published dataset "
+                "and the encoded samples are unchanged; free space or permit access, and run again"
             ) from error
         rejected = tuple((name, "schema", reason) for name, reason in plan.rejected)
         return self._report(manifest, len(plan.samples), rejected, damaged, begin, reused=reused is not None)
@@ -153,7 +162,7 @@ class Merger:
         return MergeReport(n_samples, rejected, tuple(sorted(damaged.items())), manifest.n_bytes, seconds, reused)
 
     def _up_to_date(self, inputs: Callable[[], str]) -> Manifest | None:
-        """The published manifest, when the same inputs made it and everything is in its place."""
+        """The published manifest, if it was made from the same inputs and all its files exist; else None."""
         try:
             manifest = with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset)
             tables = {table_build(path) for path in (self.outputs.infoset, self.outputs.attribset)}
@@ -163,10 +172,10 @@ class Merger:
         return manifest if whole and not missing_files(self.outputs.dataset, manifest) else None
 
     def _inputs_digest(self, records: Iterable[SampleRecord], flow_name: str, content_hashes: Mapping[str, str]) -> str:
-        """A digest of all that the outputs depend on; the previews count because `.infoset` names those that exist."""
+        """A digest of everything that the outputs depend on, including which previews exist: `.infoset` names them."""
         digest = hashlib.blake2b(repr((FORMAT, __version__, self.settings, flow_name)).encode(), digest_size=16)
         previews = set(os.listdir(self.stream_cache)) if self.stream_cache.is_dir() else set()
-        ordered = sorted(records, key=_ORDER)  # as they nearly come, which takes a sixth of sorting by name
+        ordered = sorted(records, key=_ORDER)  # nearly their order of arrival: six times faster than sorting by name
         layouts = {id(record.layout): record.layout for record in ordered}
         digests = {key: hashlib.blake2b(_bytes_of(layout)).digest() for key, layout in layouts.items()}
         for record in ordered:
@@ -184,7 +193,7 @@ class Merger:
         *,
         suffix: str,
     ) -> Manifest:
-        """Build, verify and publish. Raises `_Damaged` when samples cannot be read; nothing is published then."""
+        """Build, verify and publish; raise `_Damaged` before publishing if samples cannot be read."""
         build = Build.begin(self.outputs)
         try:
             vocabularies = self._gather_words(plan, suffix)
@@ -193,7 +202,7 @@ class Merger:
             files: list[WrittenFile] = []
 
             def meanwhile() -> None:
-                files.extend(write_what_is_known(root, plan))
+                files.extend(write_client_files(root, plan))
                 inputs()
 
             nodes = shard_nodes(
@@ -220,21 +229,21 @@ class Merger:
                 build.discard()
 
     def _existing(self) -> Published | None:
-        """The dataset that will be replaced: what the merge would write alike is taken over from it."""
+        """The dataset that will be replaced, whose unchanged shards the merge reuses; None if there is none."""
         try:
             return with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset), str(self.outputs.dataset)
         except (DatasetError, OSError, ValueError):
             return None
 
     def _gather_words(self, plan: MergePlan, suffix: str) -> Vocabularies:
-        """The vocabularies of the text arrays: one more pass over the samples, where there are any."""
-        coded = [array.target.path for group in plan.groups.values() for array in group.arrays if array.coded]
-        return unite(coded, self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if coded else ())
+        """The vocabularies of the text arrays, by another pass over the samples if there are text arrays."""
+        declared = plan.declared_words()
+        return unite(declared, self._undamaged(word_nodes(plan, self.locate, suffix=suffix)) if declared else ())
 
     def _undamaged(self, nodes: Nodes, meanwhile: Callable[[], None] = lambda: None) -> list[ShardRecord]:
-        """The records of all nodes; `_Damaged`, once all have run, when some found damage.
+        """Run all nodes and return their records; raise `_Damaged` after all have run if some found damage.
 
-        `meanwhile` is called once, while nodes are running if there are some: this process would only wait for them.
+        `meanwhile` is called once, after the first record, while this process would only wait for the other nodes.
         """
         done: list[ShardRecord] = []
         for record in self.compute(nodes):
@@ -250,7 +259,7 @@ class Merger:
 
 _ORDER = attrgetter("source", "body", "name")
 _OWN = attrgetter("name", "source", "body", "rows", "values", "n_bytes", "data_crc")
-"""What the outputs depend on of a record, its layout apart."""
+"""The fields of a record, except its layout, that the outputs depend on."""
 
 
 def _bytes_of(value: object) -> bytes:
@@ -258,7 +267,7 @@ def _bytes_of(value: object) -> bytes:
 
 
 class _Damaged(Exception):
-    """Samples that cannot be read, with the reasons: plan again without them."""
+    """Samples that cannot be read, with the reasons; the merge is planned again without them."""
 
     def __init__(self, samples: dict[str, str]) -> None:
         super().__init__(f"{len(samples)} damaged samples")
@@ -266,7 +275,7 @@ class _Damaged(Exception):
 
 
 def _suffix(damaged: Mapping[str, str]) -> str:
-    """A suffix for the keys of a second attempt's nodes; a cluster may still hold the first's results."""
+    """A suffix for the keys of nodes of another attempt, because a cluster may still hold results of the first."""
     return f"-without-{len(damaged)}" if damaged else ""
 
 
@@ -274,14 +283,14 @@ def _refuse_total_loss(damaged: Mapping[str, str], records: Sequence[SampleRecor
     if len(damaged) >= len(records):
         name, reason = min(damaged.items())
         raise DatasetError(
-            f"none of the {len(records)} samples can be read, the first is {name}: {reason}. The dataset stays as it "
-            "was; bring the folder of the encoded samples back, or run the flow again to encode them anew"
+            f"none of the {len(records)} samples can be read, the first is {name}: {reason}. The dataset is unchanged; "
+            "bring the folder of the encoded samples back, or run the flow again to encode them anew"
         )
     logger.warning("%d samples cannot be read: planning again without them", len(damaged))
 
 
 def make_folders(root: str, plan: MergePlan) -> None:
-    """Make every folder of the dataset, here and nowhere else: a node whose build was swept cannot bring it back."""
+    """Make every folder of the dataset. Nodes make none, so that those of a removed build cannot write into it."""
     targets = plan.targets()
     for group in targets:
         for target in targets[group]:
@@ -289,8 +298,8 @@ def make_folders(root: str, plan: MergePlan) -> None:
         os.makedirs(os.path.join(root, group), exist_ok=True)
 
 
-def write_what_is_known(root: str, plan: MergePlan) -> list[WrittenFile]:
-    """Write all Zarr metadata and the columns that the plan holds."""
+def write_client_files(root: str, plan: MergePlan) -> list[WrittenFile]:
+    """Write all Zarr metadata and the columns of the plan."""
     targets = plan.targets()
     metadata = metadata_files(targets, root_attributes(plan), _group_attributes(plan))
     files = [write_file(root, path, content) for path, content in metadata.items()]
@@ -301,7 +310,7 @@ def write_what_is_known(root: str, plan: MergePlan) -> list[WrittenFile]:
 
 
 def root_attributes(plan: MergePlan) -> dict[str, Any]:
-    """The dataset's own attributes."""
+    """The attributes of the dataset's root."""
     groups = {name: {"dimension": g.dimension, "n_rows": g.n_rows} for name, g in plan.groups.items()}
     head = {"format": FORMAT, "groups": groups, "n_files": len(plan.samples), "version": __version__}
     return {"dflow": head, "schema": schema_to_dict(plan.schema)}
@@ -314,12 +323,12 @@ def _group_attributes(plan: MergePlan) -> dict[str, dict[str, Any]]:
 
 
 def verify(root: str, plan: MergePlan, manifest: Manifest) -> None:
-    """Hold the build against the plan before it is published.
+    """Compare the build with the plan before it is published.
 
     Raises
     ------
     DamagedDatasetError
-        If a shard is missing from the manifest, a file from the disk, or a size differs.
+        If the manifest lacks a shard, a file is missing on the disk, or a size differs.
     """
     shards = {t.shard_key(i) for group in plan.targets().values() for t in group for i in range(t.n_shards)}
     if absent := sorted(shards - manifest.files.keys()):

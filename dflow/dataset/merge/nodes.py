@@ -1,9 +1,7 @@
-"""The merge's Dask nodes: each reads the samples behind one block of rows and writes one shard of every array of the
-group.
+"""The Dask nodes of the merge: each reads the samples of one block and writes one shard of every array of the group.
 
-Reading and writing are one node because `Delayed` does not fuse: as two, blocks would travel between workers. What a
-node receives is compact (`Block`), what it returns small (`ShardRecord`); it runs in a Dask worker, in any order, more
-than once if need be.
+Reading and writing are one node because Dask does not fuse `Delayed`: blocks would be sent between workers. A node gets
+a compact `Block` and returns a small `ShardRecord`; it may run on any worker, in any order, and more than once.
 """
 
 from __future__ import annotations
@@ -28,17 +26,17 @@ from dflow.records import ShardRecord
 from dflow.schema.names import id_array
 
 _OPENING_BYTES = 8192
-"""What opening a sample takes, as the bytes that are coded meanwhile."""
+"""The cost of opening a sample, as the number of bytes that are coded in the same time."""
 
 Published = tuple[Manifest, str]
-"""The dataset that a merge will replace, whose shards may be taken over: manifest and folder."""
+"""Manifest and folder of the dataset that a merge will replace; its shards may be reused."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardJob:
-    """Everything one node needs; nothing of it grows with the dataset.
+    """The input of one node; its size does not depend on that of the dataset.
 
-    `codes` has an entry for each text array; `old` is the published shard at the same place, None where there is none.
+    `codes` has an entry for each text array; `old` is the published shard of the same index, None if there is none.
     """
 
     root: str
@@ -49,12 +47,12 @@ class ShardJob:
     old: OldShard | None = None
 
     def names_to_read(self) -> tuple[str, ...]:
-        """The arrays that come from the `.data` files: all but the ids."""
+        """Names of the arrays in the `.data` files: all but the ids."""
         return tuple(target.name for target in self.targets if target.name != id_array(self.block.group))
 
 
 class Nodes(Sequence[Delayed]):
-    """Nodes that are made on access: the blocks of ten million samples together would fill the client."""
+    """Nodes that are made on access, because all blocks of ten million samples would fill the client's memory."""
 
     def __init__(self, jobs: Sequence[tuple[str, int]], make: Callable[[str, int], Delayed]) -> None:
         self._jobs, self._make = jobs, make
@@ -81,9 +79,9 @@ def shard_nodes(
     published: Published | None = None,
     suffix: str = "",
 ) -> Nodes:
-    """One node per shard, the longest first; keys ``merge-<group>-000012`` and `suffix`.
+    """One node per shard, the longest first; keys are ``merge-<group>-000012`` and `suffix`.
 
-    Shards of `published` that would come out the same are taken over.
+    Unchanged shards of `published` are reused.
     """
     vocabularies = vocabularies or Vocabularies()
 
@@ -98,7 +96,7 @@ def shard_nodes(
 
 
 def word_nodes(plan: MergePlan, locate: Locator, *, suffix: str = "") -> Nodes:
-    """One node per block of each group that has text arrays; keys ``words-<group>-000012`` and `suffix`."""
+    """One node per block of each group with text arrays; keys are ``words-<group>-000012`` and `suffix`."""
     coded = {g.name: tuple(a.target for a in g.arrays if a.coded) for g in plan.groups.values()}
 
     def make(group: str, index: int) -> Delayed:
@@ -109,32 +107,30 @@ def word_nodes(plan: MergePlan, locate: Locator, *, suffix: str = "") -> Nodes:
 
 
 def _by_work(plan: MergePlan, groups: Iterable[GroupPlan]) -> list[tuple[str, int]]:
-    """All blocks, (group, index), of some groups, those that take longest first: long nodes at the end would leave
-    workers idle.
-    """
+    """All blocks, (group, index), of some groups, the longest first: long nodes at the end would leave workers idle."""
     costs = {(g.name, i): _cost(plan, g, i) for g in groups for i in range(g.n_shards)}
     return sorted(costs, key=lambda block: (-costs[block], block))
 
 
 def _cost(plan: MergePlan, group: GroupPlan, index: int) -> float:
-    """What a block takes, in bytes that are expanded and coded again; its samples are taken to be of mean size."""
+    """The cost of a block as bytes that are decoded and coded again; its samples are assumed to be of mean size."""
     rows = min(group.shard_rows, group.n_rows - index * group.shard_rows)
     row_bytes = sum(array.target.row_bytes for array in group.arrays)
     return rows * (row_bytes + _OPENING_BYTES * len(plan.samples) / group.n_rows)
 
 
 def _node(function: Callable[[], ShardRecord], key: str) -> Delayed:
-    # traverse=False: dask would search for collections in every field of the job, sample by sample.
+    # With traverse=True dask would search for collections in every field of the job, sample by sample.
     return delayed(function, pure=False, traverse=False)(dask_key_name=key)
 
 
 def run_shard(job: ShardJob) -> ShardRecord:
-    """Write one shard of every array of the group, or take over one that exists where it would come out the same.
+    """Write one shard of every array of the group, or reuse the published one if it is unchanged.
 
     Raises
     ------
     OSError
-        If the shard cannot be written: a full disk, or the build's folder is gone because its flow was killed.
+        If the shard cannot be written: the disk is full, or the build's folder was removed after its flow was killed.
     """
     begin = time.perf_counter()
     block, damaged = job.block, list[tuple[str, str]]()
@@ -155,7 +151,7 @@ def run_shard(job: ShardJob) -> ShardRecord:
 
 
 def _write(job: ShardJob, damaged: list[tuple[str, str]]) -> list[WrittenFile]:
-    """The written files; none when samples are `damaged`, which then names all of the block."""
+    """Write the shards and return their files; none if samples are damaged, which are appended to `damaged`."""
     with ExitStack() as stack:
         writers = [stack.enter_context(ShardWriter(job.root, target, job.block.index)) for target in job.targets]
         for run in read_block(job.block, job.names_to_read(), job.locate, damaged):
@@ -178,7 +174,7 @@ def _append(writers: Sequence[ShardWriter], run: Run, codes: Mapping[str, Mappin
 
 
 def gather_words(job: ShardJob) -> ShardRecord:
-    """The distinct words of the group's text arrays in one block."""
+    """Gather the distinct words of the group's text arrays in one block."""
     damaged: list[tuple[str, str]] = []
     words: dict[str, set[str]] = {target.name: set() for target in job.targets}
     for run in read_block(job.block, tuple(words), job.locate, damaged):

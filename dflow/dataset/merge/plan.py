@@ -1,10 +1,9 @@
-"""The merge plan: from the samples' records alone, what the dataset will be and which task reads what. Pure: nothing
-is opened.
+"""The merge plan: the arrays of the dataset and the samples that each node reads, from the samples' records alone.
 
-Samples are sorted by (source, body) and numbered 0..N-1. Each group's rows are the samples' rows in that order, so a
-sample is a slice and its first row a cumulated sum. A shard is a range of rows; a binary search in the offsets gives
-the samples it reads. Columns are numpy arrays: a plan of ten million samples holds eight bytes per sample and group
-beside the names, and a `Block` is cut out of it only when its task is made.
+Pure functions: no file is opened. Samples are sorted by (source, body) and numbered 0..N-1. Each group's rows are the
+samples' rows in that order, so a sample is a slice, and its first row a cumulative sum. A shard is a range of rows; a
+binary search in the offsets finds its samples. Columns are numpy arrays: a plan of ten million samples holds eight
+bytes per sample and group besides the names, and a `Block` is made only together with its node.
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflow.dataset.format import layout as disk
-from dflow.dataset.format.layout import ArrayTarget, MergeSettings
+from dflow.dataset.format.layout import ArrayTarget
+from dflow.dataset.merge import settings as sizes
 from dflow.dataset.merge.arrays import ResolvedArray, resolve_arrays, take_census, union_schema
 from dflow.dataset.merge.columns import FileColumn, Vocabulary, build_columns, gather_values, resolve_fields
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.errors import DatasetError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
 from dflow.schema import FILE_GROUP, Schema, resolve_array
@@ -31,7 +32,7 @@ from dflow.schema.names import free_name, has_array, id_array, row_count, row_st
 logger = logging.getLogger(__name__)
 
 _BASE_BYTES = 4 * 1024**2
-"""What a shard task holds beside its arrays: the compressor's window, file buffers, the block's columns."""
+"""Memory of a shard node besides its arrays: the compressor's window, file buffers, the block's columns."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +51,8 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrayPlan:
-    """One array that shard tasks write. `present` is (N,) bool, None when every sample has it; `coded`: text becomes
-    codes.
+    """One array that shard nodes write. `present` is (N,) bool, None if every sample has it; `coded` is true for text,
+    which becomes codes.
     """
 
     target: ArrayTarget
@@ -66,12 +67,12 @@ class ArrayPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """What one shard task reads: rows `start` to `stop` of a group, and the samples that they lie in.
+    """The input of one shard node: rows `start` to `stop` of a group, and the samples that have them.
 
-    For each of the k samples with rows there, in id order: `ids` (k,) int64, `first_rows` (k,) int64 (where its rows
-    begin, maybe before `start`), `counts` (k,) int64, `names`, `n_bytes` and `crcs` of its `.data` file. `absent`
-    maps an array's name to (k,) bool where samples lack it;
-    `forms` to its stored dtype and trailing shape, from which only samples marked in `odd`, (k,) bool, may differ.
+    For each of the k samples with rows there, in id order: `ids` (k,) int64, `first_rows` (k,) int64 (the first row of
+    the sample, which may be before `start`), `counts` (k,) int64, `names`, `n_bytes` and `crcs` of its `.data` file.
+    `absent` maps the name of an array that samples lack to (k,) bool; `forms` maps each name to the stored dtype and
+    trailing shape, from which only samples marked in `odd`, (k,) bool, may differ.
     """
 
     group: str
@@ -93,8 +94,8 @@ class Block:
 class GroupPlan:
     """One group.
 
-    `offsets` is (N+1,) int64: sample i has the rows ``offsets[i]:offsets[i + 1]``. `odd` is (N,) bool: the sample
-    holds some array of the group in a narrower dtype than the merged one.
+    `offsets` is (N+1,) int64: sample i has the rows ``offsets[i]:offsets[i + 1]``. `odd` is (N,) bool: whether the
+    sample has an array of the group in a narrower dtype than the merged one.
     """
 
     name: str
@@ -111,7 +112,7 @@ class GroupPlan:
 
     @property
     def n_shards(self) -> int:
-        """Shard tasks: none where there is nothing to read."""
+        """Shard nodes: none if there is no array to read."""
         return -(-self.n_rows // self.shard_rows) if self.arrays else 0
 
     def counts(self) -> NDArray[np.int64]:
@@ -121,11 +122,11 @@ class GroupPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergePlan:
-    """Everything about a merge that the records decide.
+    """The plan of a merge.
 
-    `groups` holds every row group, and ``file`` with the arrays that lie in the `.data` files; `columns` are the file
-    values that the records bring along; `tables` are the description tables for `.attribset`; `rejected` names the
-    samples that contradict the others or the schema, with the reason, sorted.
+    `groups` has every row group, and ``file`` with the arrays of the `.data` files; `columns` are the file values of
+    the records; `tables` are the description tables for `.attribset`; `rejected` has the names of the samples that
+    contradict the others or the schema, with the reasons, sorted.
     """
 
     samples: Samples
@@ -139,7 +140,7 @@ class MergePlan:
 
     @property
     def n_shards(self) -> int:
-        """Shard tasks of all groups."""
+        """Shard nodes of all groups."""
         return sum(group.n_shards for group in self.groups.values())
 
     def targets(self) -> dict[str, list[ArrayTarget]]:
@@ -148,14 +149,20 @@ class MergePlan:
         by_group[FILE_GROUP] = [*by_group[FILE_GROUP], *self.column_targets]
         return by_group
 
+    def declared_words(self) -> dict[str, tuple[str, ...]]:
+        """The declared texts of each array of text, by ``group/name``."""
+        coded = [array.target for group in self.groups.values() for array in group.arrays if array.coded]
+        specs = {target.path: self.schema.array(target.group, target.name) for target in coded}
+        return {key: tuple(map(str, spec.class_names)) if spec is not None else () for key, spec in specs.items()}
+
     def block(self, group: str, index: int) -> Block:
-        """The samples and rows behind one shard; O(log N + samples of the shard)."""
+        """The samples and rows of one shard; O(log N + samples of the shard)."""
         plan = self.groups[group]
         start = index * plan.shard_rows
         return self.block_of_rows(group, start, min(start + plan.shard_rows, plan.n_rows), index=index)
 
     def block_of_rows(self, group: str, start: int, stop: int, *, index: int = 0) -> Block:
-        """The samples behind the rows `start` to `stop` of a group; there is at least one row."""
+        """The samples of the rows `start` to `stop` of a group; there is at least one row."""
         plan, samples = self.groups[group], self.samples
         first = int(np.searchsorted(plan.offsets, start, "right")) - 1
         last = int(np.searchsorted(plan.offsets, stop, "left"))
@@ -179,12 +186,12 @@ class MergePlan:
 
 
 def plan_merge(records: Sequence[SampleRecord], settings: MergeSettings | None = None) -> MergePlan:
-    """The plan that merges `records`, in whatever order they come.
+    """Plan the merge of `records`; their order does not matter.
 
     Raises
     ------
     DatasetError
-        If two records bear the same sample name.
+        If two records have the same sample name.
     SchemaError
         If a declared fill value or code does not fit its dtype.
     """
@@ -221,8 +228,8 @@ def _refuse_duplicates(ordered: Sequence[SampleRecord]) -> None:
     for record in ordered:
         if record.name in seen:
             raise DatasetError(
-                f"two records bear the sample name {record.name!r} (the second from {record.source!r}, body "
-                f"{record.body}); a sample can be merged once"
+                f"two records have the sample name {record.name!r} (the second from {record.source!r}, body "
+                f"{record.body}); pass each sample once"
             )
         seen.add(record.name)
 
@@ -264,7 +271,7 @@ def _group_plans(
 
 
 def _is_odd(layout: SampleLayout, members: Mapping[str, ResolvedArray]) -> bool:
-    """Whether some array of these is stored in another dtype than it is merged in."""
+    """Whether a sample of this layout stores an array in another dtype than the merged one."""
     wanted = {key: "str" if array.coded else array.layout.dtype for key, array in members.items()}
     return any(array.key in wanted and wanted[array.key] != array.dtype for array in layout.arrays)
 
@@ -287,7 +294,7 @@ def _group_plan(
     n_rows, n_samples = int(offsets[-1]), len(offsets) - 1
     layouts = [array.layout for array in members.values()]
     row_bytes = sum(np.dtype(a.dtype).itemsize * math.prod(a.trailing) for a in layouts) + 8
-    shard_rows = disk.shard_rows(row_bytes, n_rows, n_samples, settings)
+    shard_rows = sizes.shard_rows(row_bytes, n_rows, n_samples, settings)
     dimension = layouts[0].dims[0] if layouts else FILE_GROUP if group == FILE_GROUP else schema.groups[group].dimension
     plans = [
         ArrayPlan(
@@ -306,9 +313,9 @@ def _group_plan(
 def _target(
     layout: ArrayLayout, n_rows: int, shard_rows: int, settings: MergeSettings, attributes: Mapping[str, str]
 ) -> ArrayTarget:
-    """The array on disk; `layout.dims` holds the row dimension also in group ``file``."""
+    """The array on disk; `layout.dims` has the row dimension, also in group ``file``."""
     row_bytes = np.dtype(layout.dtype).itemsize * math.prod(layout.trailing)
-    chunk_rows = min(disk.chunk_rows(row_bytes, n_rows, settings), shard_rows)
+    chunk_rows = min(sizes.chunk_rows(row_bytes, n_rows, settings), shard_rows)
     fill = disk.json_fill(disk.fill_scalar(layout.dtype, layout.fill_value, what=f"array {layout.key}"))
     shape = (n_rows, *layout.trailing)
     return ArrayTarget(
@@ -326,10 +333,10 @@ def _target(
 
 
 def _file_columns(columns: Sequence[FileColumn], groups: Mapping[str, GroupPlan]) -> tuple[FileColumn, ...]:
-    """The samples' own values, and what the plan adds for each sample: first row, row count, and what it lacks.
+    """The samples' values, and the values that the plan adds: first row, row count, and which arrays are present.
 
-    The plan's names win: a user's value of such a name would break every reader of the dataset. It takes another one;
-    storages refuse nearly all such names, but not those that groups of other samples make.
+    A user's value with the name of an added one is renamed, because it would break every reader of the dataset.
+    Storages refuse such names, except those that result from groups of other samples.
     """
     out: dict[str, FileColumn] = {}
 
@@ -346,11 +353,11 @@ def _file_columns(columns: Sequence[FileColumn], groups: Mapping[str, GroupPlan]
     arrays = {array.target.name for array in groups[FILE_GROUP].arrays}
     for column in columns:
         if column.name in arrays:
-            logger.warning("the metadata value %r is left out: the dataset has a file value of that name", column.name)
+            logger.warning("the metadata value %r is left out: an array of group 'file' has that name", column.name)
             continue
         if column.name in out:
             column = replace(column, name=free_name(column.name))
-            logger.warning("the metadata value %r is renamed: the dataset has its own of the old name", column.name)
+            logger.warning("a metadata value is renamed to %r: the merge adds one of its name", column.name)
         out[column.name] = column
         if column.present is not None and not column.is_text:
             derive(has_array(FILE_GROUP, column.name), column.present)
@@ -362,7 +369,7 @@ def _column_target(
 ) -> ArrayTarget:
     n_samples = len(column.values)
     layout = ArrayLayout(FILE_GROUP, column.name, column.values.dtype.name, (FILE_GROUP,), ())
-    shard_rows = disk.shard_rows(column.values.itemsize, n_samples, n_samples, settings)
+    shard_rows = sizes.shard_rows(column.values.itemsize, n_samples, n_samples, settings)
     # CF conventions 9.3.3: the counts of a contiguous ragged array name the dimension that they count.
     counted = {row_count(name): {"sample_dimension": plan.dimension} for name, plan in groups.items()}
     attributes = counted.get(column.name, {}) if column.derived else _description(schema, FILE_GROUP, column.name)
@@ -370,15 +377,15 @@ def _column_target(
 
 
 def _description(schema: Schema, group: str, name: str) -> dict[str, str]:
-    """The description of an array, where the schema or the standard has one."""
+    """The description of an array, if the schema or the table of standard arrays has one."""
     field = schema.field(name) if group == FILE_GROUP else None
     known = field or resolve_array(schema, group, name)
     return {"description": known.description} if known and known.description else {}
 
 
 def _union_tables(records: Sequence[SampleRecord]) -> dict[str, Vocabulary]:
-    """The union of the samples' description tables; where they name an id differently, the most frequent wins."""
-    layouts = {id(record.layout): record.layout for record in records}  # a batch's records share theirs
+    """The union of the samples' description tables; of several names of an id the most frequent wins."""
+    layouts = {id(record.layout): record.layout for record in records}  # the records of a batch share one
     weight: Counter[tuple[tuple[str, tuple[tuple[int, str, str], ...]], ...]] = Counter()
     for identity, count in Counter(id(record.layout) for record in records).items():
         weight[layouts[identity].tables] += count
@@ -394,17 +401,17 @@ def _union_tables(records: Sequence[SampleRecord]) -> dict[str, Vocabulary]:
         disputed = [code for code, names in votes[table].items() if len({name for name, _ in names}) > 1]
         if disputed:
             logger.warning(
-                "table %r: the samples name the ids %s differently; the most frequent name is kept", table, disputed
+                "table %r: samples have different names for the ids %s; the most frequent name is kept", table, disputed
             )
         union[table] = tuple((code, *best[code]) for code in sorted(best))
     return union
 
 
 def predict_peak_bytes(plan: MergePlan) -> int:
-    """The most bytes one shard task holds at once, whatever the size of the dataset.
+    """Predict the largest memory of a shard node in bytes; it does not depend on the size of the dataset.
 
-    A task streams: it holds a run of samples (a `.data` file, the run's chunks, its decoded arrays, one array's chunks
-    again as one piece) and one inner chunk an array (raw, and compressed while it is written), never a shard.
+    A node streams: it holds a run of samples (a `.data` file, the run's chunks, its decoded arrays, one array's chunks
+    joined) and one inner chunk per array (raw, and compressed while it is written), never a shard.
     """
     return max((_group_peak(plan, group) for group in plan.groups.values()), default=0) + _BASE_BYTES
 
@@ -424,19 +431,19 @@ def _group_peak(plan: MergePlan, group: GroupPlan) -> int:
 
 
 RUN_BYTES = 512 * 1024
-"""Decoded bytes of a run of several samples: they stay in the processor's cache until they are coded again."""
+"""Limit of the decoded bytes of a run of several samples, so that they stay in the processor's cache."""
 
 RUN_SAMPLES = 64
-"""Samples of a run; more save nothing, and tiny ones would be held by the ten thousand."""
+"""Limit of the samples of a run; longer runs save nothing."""
 
 TEXT_BYTES = 256
-"""What one text takes while it becomes a code: in the file's chunk, in numpy and in Python."""
+"""Memory of one text while it becomes a code: in the file's chunk, in numpy and in Python."""
 
 
 def cut_runs(counts: Sequence[int], row_bytes: int) -> Iterator[tuple[int, int]]:
-    """Where the runs of a block begin and end among its samples, of which each has `counts` rows.
+    """Divide the samples of a block, with `counts` rows each, into runs: (first, stop) indices.
 
-    The first and the last sample stay alone: the block may hold a part of them.
+    The first and the last sample are runs of their own, because the block may contain only a part of their rows.
     """
     first, n_bytes, last = 0, 0, len(counts) - 1
     for k, count in enumerate(counts):
@@ -449,5 +456,5 @@ def cut_runs(counts: Sequence[int], row_bytes: int) -> Iterator[tuple[int, int]]
 
 
 def run_rows(counts: NDArray[np.int64], row_bytes: int) -> int:
-    """The most rows that a run of such samples has; `counts` are not empty."""
+    """The largest number of rows of a run of samples with `counts` rows, of which there is at least one."""
     return max(int(counts.max()), min(int(counts.sum()), RUN_BYTES // max(row_bytes, 1)))

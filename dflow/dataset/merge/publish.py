@@ -1,12 +1,12 @@
-"""From a finished build to the published dataset, in steps that a crash can interrupt anywhere.
+"""Publish a finished build as the dataset, in steps that a crash may interrupt anywhere.
 
-A merge builds in ``.tmp-<dataset>-<token>/`` beside the dataset: ``dataset/``, ``infoset``, ``attribset``. When
-everything is there and verified, ``ready.json`` is written. From then on the build is rolled forward: each part
-changes places with the published one in one system call. A merge that finds a ready build of a process that died
-finishes it; any other build is swept, never trusted.
+A merge builds in ``.tmp-<dataset>-<token>/`` beside the dataset: ``dataset/``, ``infoset``, ``attribset``. When all
+is written and verified, ``ready.json`` is written. From then on the build is rolled forward: each part is exchanged
+with the published one in one system call. A merge that finds a ready build of a dead process finishes it; any other
+build is removed.
 
-At every moment there is a whole dataset under the name, the old one or the new one. A reader that holds the old
-folder open (`DatasetExplorer` does) keeps reading old files or gets an error; it never sees a mixture.
+At every moment there is a complete dataset under the name, the old one or the new one. A reader with the old folder
+open, such as `DatasetExplorer`, reads old files or gets an error, never a mixture.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _RENAME_EXCHANGE = 2
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """The three things a merge publishes, in one folder."""
+    """Paths that a merge publishes: the dataset and its two tables, in one folder."""
 
     dataset: Path
     infoset: Path
@@ -46,19 +46,19 @@ class Outputs:
 
     @classmethod
     def of(cls, paths: FlowPaths) -> Outputs:
-        """Those of a flow."""
+        """The outputs of a flow."""
         return cls(paths.dataset, paths.infoset, paths.attribset)
 
     @property
     def prefix(self) -> str:
-        """What every build of this dataset begins with."""
+        """The first part of the names of this dataset's builds."""
         return f"{TEMPORARY_PREFIX}{self.dataset.name}-"
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A dataset that is not published yet. `folder` is new for every attempt, so a late task of a dead run cannot write
-    into it.
+    """A dataset that is not published yet. `folder` is new for every attempt, so that late nodes of a dead run cannot
+    write into it.
     """
 
     folder: Path
@@ -90,7 +90,7 @@ class Build:
         return self.folder / "attribset"
 
     def publish(self) -> None:
-        """Mark the build as ready, then roll it forward."""
+        """Mark the build as ready, and roll it forward."""
         temporary = self.folder / f"{TEMPORARY_PREFIX}{_READY}"
         temporary.write_text(json.dumps({"build": read_manifest(self.dataset).build}), encoding="utf-8")
         _sync_tree(self.folder)
@@ -98,11 +98,11 @@ class Build:
         self.roll_forward()
 
     def is_ready(self) -> bool:
-        """Whether everything was there and verified when its process died."""
+        """Whether the build is complete and verified."""
         return (self.folder / _READY).is_file()
 
     def roll_forward(self) -> None:
-        """Put the parts in their places; safe to repeat after an interruption at any point."""
+        """Move the parts to their published names; may be repeated after an interruption at any point."""
         build = json.loads((self.folder / _READY).read_text(encoding="utf-8"))["build"]
         if _is_build(self.dataset, build):
             _put_in_place(self.dataset, self.outputs.dataset)
@@ -114,7 +114,7 @@ class Build:
 
     def discard(self) -> None:
         """Remove the build and, after an exchange, the dataset that it replaced."""
-        for _ in range(3):  # a late task of a dead run may add a file meanwhile
+        for _ in range(3):  # a late node of a dead run may add a file meanwhile
             shutil.rmtree(self.folder, ignore_errors=True)
             if not self.folder.exists():
                 return
@@ -122,7 +122,7 @@ class Build:
 
 
 def recover(outputs: Outputs) -> None:
-    """Finish the build that a dead process left ready, sweep all others. The caller owns the folder."""
+    """Finish the build that a dead process left ready, and remove all others. The caller holds the folder's lock."""
     folder = outputs.dataset.parent
     if not folder.is_dir():
         return
@@ -131,14 +131,14 @@ def recover(outputs: Outputs) -> None:
             continue
         build = Build(folder / name, outputs)
         if build.is_ready():
-            logger.info("finishing the dataset that an interrupted run left ready in %s", name)
+            logger.info("publishing the finished dataset of an interrupted run from %s", name)
             build.roll_forward()
         else:
             build.discard()
 
 
 def _is_build(dataset: Path, build: str) -> bool:
-    """Whether the folder holds this build: after an exchange it holds the old dataset, maybe one without a manifest."""
+    """Whether the folder holds this build; after an exchange it holds the old dataset, which may have no manifest."""
     try:
         return read_manifest(dataset).build == build
     except DatasetError:
@@ -146,23 +146,23 @@ def _is_build(dataset: Path, build: str) -> bool:
 
 
 def _put_in_place(new: Path, place: Path) -> None:
-    """Make `new` stand under the name `place`; what stood there takes the other name, or a name beside it."""
+    """Rename `new` to `place`; what had that name gets the name of `new`, or one beside it."""
     try:
         if not os.path.lexists(place):
             os.rename(new, place)
         elif not _exchange(new, place):
-            # No exchange on this file system: for a moment the name is free, and `roll_forward` fills it after a crash.
+            # No exchange on this file system: for a moment no dataset has the name; `roll_forward` finishes it.
             os.rename(place, new.with_name("replaced"))
             os.rename(new, place)
     except OSError as error:
         raise DatasetError(
-            f"{place} cannot be replaced ({error}); it stays as it was. Permit writing in it and beside it, which "
-            "moving a folder takes, and run again: what is encoded is kept"
+            f"{place} cannot be replaced ({error}); it is unchanged. Permit writing in it and in its parent folder, "
+            "which renaming needs, and run again: the encoded samples are kept"
         ) from error
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Swap two names in one step (Linux's ``renameat2``); False where that is not to be had."""
+    """Exchange two names in one step (Linux's ``renameat2``); False if that is not supported."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
@@ -177,7 +177,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Flush the small files that decide about a build to the disk before the marker is written."""
+    """Flush the manifest and the tables to the disk before ``ready.json`` is written."""
     for path in (folder / "dataset" / MANIFEST, folder / "infoset", folder / "attribset"):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -188,10 +188,7 @@ def _sync_tree(folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class OldShard:
-    """One shard of every array of a group, as the published dataset has it.
-
-    `digest` is that of the block that made it.
-    """
+    """One published shard of every array of a group; `digest` is that of its block."""
 
     root: str
     digest: str
@@ -199,12 +196,12 @@ class OldShard:
 
 
 def block_name(group: str, index: int) -> str:
-    """What a block is called in the manifest."""
+    """The name of a block in the manifest."""
     return f"{group}/{index:06d}"
 
 
 def block_digest(block: Block, targets: Sequence[ArrayTarget], codes: Mapping[str, Mapping[str, int]]) -> str:
-    """Everything that a block's shard files depend on; the dataset's size is not among it."""
+    """A digest of everything that a block's shard files depend on, which excludes the size of the dataset."""
     digest = hashlib.blake2b(digest_size=16)
     forms = [(t.name, t.dtype, t.trailing, t.chunk_rows, t.shard_rows, t.fill, t.level) for t in targets]
     place = (block.group, block.start, block.stop)
@@ -219,7 +216,7 @@ def block_digest(block: Block, targets: Sequence[ArrayTarget], codes: Mapping[st
 
 
 def old_shard(manifest: Manifest, root: str, block: Block, targets: Sequence[ArrayTarget]) -> OldShard | None:
-    """The published shard at a block's place, None where there is none of these arrays."""
+    """The published shard of a block's index, None if it lacks one of the arrays."""
     digest = manifest.blocks.get(block_name(block.group, block.index))
     keys = [target.shard_key(block.index) for target in targets]
     if digest is None or any(key not in manifest.files for key in keys):
@@ -228,10 +225,10 @@ def old_shard(manifest: Manifest, root: str, block: Block, targets: Sequence[Arr
 
 
 def link_shard(old: OldShard, root: str) -> list[WrittenFile] | None:
-    """Link the old files into a new dataset; None, and perhaps some links, where one differs from its manifest.
+    """Link the old files into a new dataset; return None, perhaps after some links, if one differs from its manifest.
 
-    Files are linked after their checksum was verified, so a shard that rotted on the disk is written anew. A link
-    that is there already is a repeated task's.
+    Files are linked after their checksum was verified, so that a damaged shard is written anew. An existing link is
+    that of a repeated node.
     """
     for file in old.files:
         source = os.path.join(old.root, file.path)
@@ -241,6 +238,6 @@ def link_shard(old: OldShard, root: str) -> list[WrittenFile] | None:
             os.link(source, os.path.join(root, file.path))
         except FileExistsError:
             continue
-        except OSError:  # no hard links on this file system, or the file is gone: it is written instead
+        except OSError:  # no hard links on this file system, or the file is missing: it is written instead
             return None
     return list(old.files)

@@ -1,6 +1,6 @@
 """Write `.infoset` and `.attribset`, the Parquet tables beside a dataset.
 
-Equal content gives equal bytes: fixed column order, fixed row groups, no timings. Pages carry checksums. Rows are
+Equal content gives equal bytes: fixed column order, fixed row groups, no timings. Pages have checksums. Rows are
 written in groups, so that ten million samples need no more memory than their plan.
 """
 
@@ -21,6 +21,7 @@ from dflow.dataset.format.manifest import Manifest
 from dflow.dataset.format.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, label_name
 from dflow.dataset.merge.columns import FileColumn, Vocabulary
 from dflow.dataset.merge.plan import MergePlan
+from dflow.schema import Schema
 from dflow.schema.names import OPEN_NAMES
 from dflow.storage.sample import NOT_SET
 
@@ -30,9 +31,10 @@ _FLOW_NAME = [name for name, _ in INFOSET_COLUMNS].index("flow_name")
 
 
 def info_columns(columns: Sequence[FileColumn]) -> list[str]:
-    """The `.infoset` columns of file values: their names.
+    """Names of the `.infoset` columns of file values.
 
-    Storages refuse those of `INFOSET_COLUMNS`; what older versions saved gets ``_value`` behind.
+    Storages refuse the names of `INFOSET_COLUMNS`; values that older versions saved under them get the suffix
+    ``_value``.
     """
     own = {name for name, _ in INFOSET_COLUMNS}
     taken = own | {column.name for column in columns}
@@ -56,12 +58,11 @@ def write_infoset(
     manifest: Manifest | None = None,
     table_name: str = "file_info",
 ) -> None:
-    """Write one row per sample in id order: its identity, the paths of its pictures, and all its file values.
+    """Write one row per sample in id order: its identity, the paths of its previews, and all its file values.
 
-    `stream_cache` is listed once for the previews that exist; their paths are stored relative to its parent.
-    A categorical value takes two columns, the code under its name and its word under ``<name>_label``; a missing
-    value is null. A value ``flow_name`` of the samples takes the place of the flow's name. The metadata record what
-    the dataset of `manifest` was merged from (`with_memory`).
+    Paths of previews that exist in `stream_cache` are stored relative to its parent. A categorical value has two
+    columns, the code under its name and its word under ``<name>_label``; a missing value is null. A value ``flow_name``
+    of the samples replaces the flow's name. The table's metadata holds the digests of `manifest` (`with_memory`).
     """
     previews = set(os.listdir(stream_cache)) if stream_cache.is_dir() else set()
     columns = [column for column in plan.columns if not column.derived and column.name not in OPEN_NAMES]
@@ -130,7 +131,7 @@ def _value_arrays(column: FileColumn, rows: range) -> Iterator[pa.Array]:
 
 
 def _words(column: FileColumn, rows: range) -> list[str | None]:
-    """A column as text: itself, the words of its codes, or its numbers."""
+    """A column as text: its text, the words of its codes, or its numbers."""
     values = column.values[rows.start : rows.stop].tolist()
     if column.vocabulary is not None:
         words = {code: name for code, name, _ in column.vocabulary}
@@ -139,7 +140,7 @@ def _words(column: FileColumn, rows: range) -> list[str | None]:
 
 
 def _texts(values: Iterable[str | None]) -> pa.Array:
-    """A column of text. A name that is no UTF-8 holds lone surrogates in Python, which Parquet cannot: escaped."""
+    """A column of text. Lone surrogates, which stand for invalid UTF-8 in file names, are escaped for Parquet."""
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
@@ -148,23 +149,43 @@ def _texts(values: Iterable[str | None]) -> pa.Array:
 
 
 def attribute_tables(plan: MergePlan, words: Mapping[str, Sequence[str]]) -> dict[str, Vocabulary]:
-    """All tables of `.attribset`: description tables, categorical fields, and the vocabularies of text arrays.
+    """All tables of `.attribset`: description tables, and the vocabularies of categorical fields and of arrays.
 
-    A table that the samples describe themselves (``descriptions/category``) adds what a field's own vocabulary does
-    not have: names for ids, and descriptions. A text array's table bears its name, or ``group/name`` where that is
-    taken.
+    A description table of the samples (``descriptions/category``) adds names of ids and descriptions that the
+    vocabulary of the field or array lacks. The table of an array of text, or with declared classes, has the array's
+    name; or ``group/name`` if a field, or an array with another vocabulary, has that name.
     """
     tables: dict[str, Vocabulary] = dict(plan.tables)
+    fields = set()
     for column in plan.columns:
         if column.vocabulary is not None:
+            fields.add(column.name)
             tables[column.name] = _complete(column.vocabulary, plan.tables.get(column.name, ()))
-    for key, vocabulary in words.items():
+    arrays = {**_declared_classes(plan.schema), **{key: _words_table(plan.schema, key, w) for key, w in words.items()}}
+    for key, rows in arrays.items():
         name = key.partition("/")[2]
-        if name in tables or sum(other.endswith(f"/{name}") for other in words) > 1:
+        others = [vocabulary for other, vocabulary in arrays.items() if other.partition("/")[2] == name]
+        if name in fields or any(vocabulary != rows for vocabulary in others):
             name = key
-        rows = tuple((code, word, NOT_SET) for code, word in enumerate(vocabulary))
         tables[name] = _complete(rows, plan.tables.get(name, ()))
     return dict(sorted(tables.items()))
+
+
+def _declared_classes(schema: Schema) -> dict[str, Vocabulary]:
+    """The vocabularies of arrays of codes, by ``group/name``."""
+    return {
+        f"{group}/{name}": tuple(sorted((int(code), label, NOT_SET) for code, label in array.class_names.items()))
+        for group, spec in schema.groups.items()
+        for name, array in spec.arrays.items()
+        if array.class_names and array.dtype != "str"
+    }
+
+
+def _words_table(schema: Schema, key: str, words: Sequence[str]) -> Vocabulary:
+    array = schema.array(*key.split("/"))
+    labels = array.class_names if array is not None else {}
+    notes = [label if (label := labels.get(word, word)) != word else NOT_SET for word in words]
+    return tuple((code, word, note) for code, (word, note) in enumerate(zip(words, notes, strict=True)))
 
 
 def _complete(own: Vocabulary, described: Vocabulary) -> Vocabulary:

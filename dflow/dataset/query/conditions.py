@@ -1,9 +1,9 @@
-"""Which files satisfy a condition.
+"""Find the files that satisfy a condition.
 
 A condition is a function of a Dataset that returns booleans. It is run on an empty Dataset first, which shows its
-dimensions and the columns that it touches; only these are read then. A condition on file values alone is answered on
-the `file` dimension (files without rows count too); one that touches rows is answered per row, with the file values
-it uses gathered to the rows, and a file matches if any of its rows does.
+dimensions and the columns that it uses; only these are read. A condition on file values alone is evaluated on the
+`file` dimension (files without rows count too); one that uses rows is evaluated per row, with the file values that it
+uses repeated per row, and a file matches if any of its rows does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from dask.delayed import delayed
 from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
+from dflow.dataset.query.coded import CodedDataset
 from dflow.dataset.query.store import Column, DatasetStore
+from dflow.dataset.query.vocabulary import Vocabularies
 from dflow.dataset.query.xarrays import block_rows, column_data, dimension_names, gathered_data
 from dflow.errors import DflowError, QueryError
 from dflow.schema import FILE_GROUP
@@ -36,9 +38,9 @@ _HINT = "combine conditions with & and | (not `and`, `or`), and keep xarray's ow
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to answer a condition: on files (`row_group` is None), or on the rows of a group.
+    """The evaluation of a condition: on files (`row_group` is None), or on the rows of a group.
 
-    `row_dim` is the dimension that its result has, `names` are the variables that it touches.
+    `row_dim` is the dimension of its result, `names` are the variables that it uses.
     """
 
     row_group: str | None
@@ -48,14 +50,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A column as a condition sees it: under one name, with dimension names that fit the others."""
+    """A column in the Dataset of a condition, with dimension names that are consistent with the other columns."""
 
     column: Column
     dims: tuple[str, ...]
 
 
 class _Probe(BackendArray):
-    """An array of the right type and hardly any rows, which records that it was read."""
+    """An array of a column's type with few rows, which records that it was read."""
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], touched: set[str]) -> None:
         self.name, self.shape, self.dtype, self.touched = name, shape, dtype, touched
@@ -69,9 +71,7 @@ class _Probe(BackendArray):
 
 
 def visible(store: DatasetStore, group: str) -> dict[str, Variable]:
-    """Everything a condition on `group` may name: the group's arrays, then file values, then the other groups'
-    arrays.
-    """
+    """The variables of a condition on `group`: the group's arrays, then file values, then arrays of other groups."""
     sizes: dict[str, int] = {}
     found: dict[str, Variable] = {}
     owners: dict[str, str] = {}  # the group whose rows a dimension counts
@@ -87,17 +87,17 @@ def visible(store: DatasetStore, group: str) -> dict[str, Variable]:
     return found
 
 
-def plan(store: DatasetStore, group: str, where: Condition) -> Plan:
-    """Decide how to answer a condition.
+def plan(store: DatasetStore, group: str, where: Condition, vocabularies: Vocabularies) -> Plan:
+    """Plan the evaluation of a condition.
 
     Raises
     ------
     QueryError
-        If it fails on empty data, does not return booleans, or spans two row dimensions.
+        If it fails on empty data, compares with an unknown word, does not return booleans, or has two row dimensions.
     """
     variables = visible(store, group)
-    result, touched, n_rows = _try_out(variables, where)
-    _refuse_text(variables, where, n_rows)
+    result, touched, n_rows = _try_out(variables, where, vocabularies)
+    _refuse_text(variables, where, n_rows, vocabularies)
     dims = _checked(result).dims
     row_groups: dict[str, str] = {}
     for variable in variables.values():
@@ -105,13 +105,14 @@ def plan(store: DatasetStore, group: str, where: Condition) -> Plan:
     row_dims = [d for d in dims if d in row_groups and d != FILE_GROUP]
     if len(row_dims) > 1:
         raise QueryError(
-            f"the condition spans two row dimensions, {' and '.join(map(str, row_dims))}: "
-            "a row of the one has no partner in the other; pass one condition per group, "
+            f"the condition has two row dimensions, {' and '.join(map(str, row_dims))}, whose rows do not correspond; "
+            "pass one condition per group, "
             "get_file_list(where={'faces': …, 'edges': …})"
         )
     if not row_dims and FILE_GROUP not in dims:
         raise QueryError(
-            f"the condition has dimensions {dims}, neither files nor rows of {group!r}: it cannot select files"
+            f"the condition has dimensions {dims}, neither files nor rows of {group!r}: it cannot select files; "
+            "return one boolean per file or row"
         )
     row_group = _row_group(store, group, variables, touched, str(row_dims[0])) if row_dims else None
     for name in sorted(touched):
@@ -120,17 +121,17 @@ def plan(store: DatasetStore, group: str, where: Condition) -> Plan:
     return Plan(row_group, str(row_dims[0]) if row_dims else FILE_GROUP, frozenset(touched))
 
 
-def matching_files(store: DatasetStore, group: str, where: Condition) -> Array:
+def matching_files(store: DatasetStore, group: str, where: Condition, vocabularies: Vocabularies) -> Array:
     """Ids of the files that satisfy a condition, (n,) int64, ascending."""
-    decided = plan(store, group, where)
-    mask = _run(where, _touched_dataset(store, visible(store, group), decided))
+    decided = plan(store, group, where, vocabularies)
+    mask = _run(where, _touched_dataset(store, visible(store, group), decided, vocabularies))
     if decided.row_group is None:
         return np.flatnonzero(np.asarray(_flatten(mask, FILE_GROUP)))
     return _files_of_mask(store, decided.row_group, mask, decided.row_dim)
 
 
 def intersect(results: Iterable[Array]) -> Array:
-    """Ids that are in every one of several ascending results."""
+    """Ids that are in all of several ascending results."""
     found: Array | None = None
     for result in results:
         found = result if found is None else np.intersect1d(found, result, assume_unique=True)
@@ -138,23 +139,29 @@ def intersect(results: Iterable[Array]) -> Array:
 
 
 def _aligned(store: DatasetStore, a: str, b: str) -> bool:
-    """Whether every sample has the same number of rows in both groups, so that rows correspond."""
+    """Whether every sample has the same number of rows in both groups, so that their rows correspond."""
     return a == b or bool(np.array_equal(store.span(a).count, store.span(b).count))
 
 
 def _row_group(
     store: DatasetStore, group: str, variables: Mapping[str, Variable], touched: Iterable[str], row_dim: str
 ) -> str:
-    """The group whose row offsets fit the condition's rows: the requested one where its dimension is meant."""
+    """The group of the condition's rows: the requested one if its dimension is `row_dim`."""
     if row_dim == store.row_dimension(group) and group != FILE_GROUP:
         return group
     return next(variables[n].column.group for n in sorted(touched) if variables[n].dims[0] == row_dim)
 
 
-def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, set[str], int]:
+def _coded(data: Mapping[str, Any], variables: Mapping[str, Variable], vocabularies: Vocabularies) -> CodedDataset:
+    return CodedDataset.of(data, {name: variable.column.group for name, variable in variables.items()}, vocabularies)
+
+
+def _try_out(
+    variables: Mapping[str, Variable], where: Condition, vocabularies: Vocabularies
+) -> tuple[Any, set[str], int]:
     """Return the condition's result on no rows, the variables that it reads, and the number of rows.
 
-    Where it fails on no rows (a maximum of nothing), it is run on two rows of zeros.
+    If it fails on no rows (as a maximum does), it is run on two rows of zeros.
     """
     error: Exception | None = None
     for n_rows in (0, 2):
@@ -166,7 +173,7 @@ def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, 
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                result = where(xr.Dataset(data))
+                result = where(_coded(data, variables, vocabularies))
                 if isinstance(result, xr.DataArray):
                     result.load()
             return result, touched, n_rows
@@ -175,11 +182,11 @@ def _try_out(variables: Mapping[str, Variable], where: Condition) -> tuple[Any, 
         except Exception as caught:  # the user's own code: any exception is possible
             error = caught
     known = ", ".join(sorted(variables))
-    raise QueryError(f"the condition cannot be evaluated: {error}. {_HINT}. It may name: {known}") from error
+    raise QueryError(f"the condition cannot be evaluated: {error}. {_HINT}. It may use: {known}") from error
 
 
-def _refuse_text(variables: Mapping[str, Variable], where: Condition, n_rows: int) -> None:
-    """Run the condition over numbers that refuse to be compared with text, `n_rows` of zeros.
+def _refuse_text(variables: Mapping[str, Variable], where: Condition, n_rows: int, vocabularies: Vocabularies) -> None:
+    """Run the condition on `n_rows` zeros of a type that refuses to be compared with text.
 
     Raises
     ------
@@ -193,10 +200,10 @@ def _refuse_text(variables: Mapping[str, Variable], where: Condition, n_rows: in
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            where(xr.Dataset(data))
+            where(_coded(data, variables, vocabularies))
     except QueryError:
         raise
-    except Exception as error:  # it succeeded on plain arrays: numpy or the user's code does not accept the subclass
+    except Exception as error:  # numpy or the user's code does not accept the subclass
         logger.warning(
             "the condition could not be checked for comparisons of numbers with text (%s: %s); a number never equals "
             "a text, so compare codes with codes",
@@ -212,7 +219,7 @@ def _checked(result: Any) -> xr.DataArray:
         )
     if result.dtype != bool:
         raise QueryError(
-            f"the condition returned {result.dtype} values, booleans were expected; compare them with something"
+            f"the condition returned {result.dtype} values, booleans were expected; compare them, e.g. ds['x'] > 0"
         )
     return result
 
@@ -226,8 +233,10 @@ def _run(where: Condition, dataset: xr.Dataset) -> xr.DataArray:
         raise QueryError(f"the condition cannot be evaluated: {error}. {_HINT}") from error
 
 
-def _touched_dataset(store: DatasetStore, variables: Mapping[str, Variable], decided: Plan) -> xr.Dataset:
-    """The touched columns; for a condition on rows, file values are gathered to them."""
+def _touched_dataset(
+    store: DatasetStore, variables: Mapping[str, Variable], decided: Plan, vocabularies: Vocabularies
+) -> xr.Dataset:
+    """The columns that the condition uses; for a condition on rows, file values are repeated per row."""
     chosen = {n: variables[n] for n in sorted(decided.names)}
     rows = min((block_rows(v.column.row_bytes) for v in chosen.values()), default=1)
     data: dict[str, Any] = {}
@@ -239,11 +248,11 @@ def _touched_dataset(store: DatasetStore, variables: Mapping[str, Variable], dec
         else:
             gathered = gathered_data(store, decided.row_group, variable.column.name, rows=rows)
             data[name] = ((decided.row_dim, *variable.dims[1:]), gathered)
-    return xr.Dataset(data)
+    return _coded(data, chosen, vocabularies)
 
 
 def _flatten(mask: xr.DataArray, row_dim: str) -> Any:
-    """Any over all dimensions but the rows: numpy or dask, (n_rows,) bool."""
+    """Reduce all dimensions but the rows by ``any``: numpy or dask, (n_rows,) bool."""
     rest = [d for d in mask.dims if d != row_dim]
     return (mask.any(rest) if rest else mask).data
 
@@ -269,7 +278,7 @@ def _files_of_mask(store: DatasetStore, group: str, mask: xr.DataArray, row_dim:
 
 
 def _any_per_file(store: DatasetStore, group: str, mask: Array, start: int) -> tuple[int, Array]:
-    """First file of a block of rows, and whether each file from there on has a true row in it."""
+    """The first file of a block of rows, and whether each file from there on has a true row in the block."""
     first, counts = store.span(group).counts_within(start, start + len(mask))
     found = np.zeros(len(counts), bool)
     filled = counts > 0
@@ -280,7 +289,7 @@ def _any_per_file(store: DatasetStore, group: str, mask: Array, start: int) -> t
 
 
 class GuardedArray(np.ndarray[Any, np.dtype[Any]]):
-    """Numbers of the column `column` that refuse text, also as what became of them by arithmetic."""
+    """Numbers of a column, and results of arithmetic with them, that refuse operations with text."""
 
     column: str
 
@@ -301,9 +310,9 @@ class GuardedArray(np.ndarray[Any, np.dtype[Any]]):
             word = _first_word(operand)
             if word is not None:
                 raise QueryError(
-                    f"the condition compares {self.column!r}, which holds numbers, with the text {word!r}; compare "
-                    f"codes, which explorer.get_descriptions({self.column!r}) lists, or filter by the word: "
-                    f"explorer.filter_files_by_metadata({self.column}_label={word!r})"
+                    f"the condition compares numbers of {self.column!r} with the text {word!r}; where the column has "
+                    f"words for its codes, compare the column itself with a word: ds[{self.column!r}] == {word!r}, or "
+                    f"ds[{self.column!r}].isin([{word!r}]); compare other numbers with numbers"
                 )
 
 
@@ -319,7 +328,7 @@ def _plain(operand: Any) -> Any:
 
 
 def _first_word(operand: Any) -> str | None:
-    """The first text in an operand, None where it has none."""
+    """The first text in an operand, None if it has none."""
     if isinstance(operand, (str, bytes)):
         return str(operand)
     if isinstance(operand, np.ndarray) and operand.dtype.kind in "USTO":

@@ -1,6 +1,4 @@
-"""Histograms of a column, and which files fall into each bin: block by block, with one pass for the range and one for
-the counts.
-"""
+"""Histograms of a column and the files of each bin, block by block: one pass for the range, one for the counts."""
 
 from __future__ import annotations
 
@@ -21,10 +19,10 @@ from dflow.schema import FILE_GROUP
 logger = logging.getLogger(__name__)
 
 MAX_CATEGORIES = 1000
-"""Integers with at most this many different values are categories, whatever lies between them."""
+"""Integers with at most this many different values are categories."""
 
 MAX_CODE_BINS = 10_000
-"""A distribution with `bins=None` counts every integer from the lowest to the highest up to so many."""
+"""With `bins=None`, integers up to this range have one bin each."""
 
 _DENSE_CELLS = 2**25
 _LARGEST = np.iinfo(np.int64).max
@@ -35,7 +33,7 @@ Bins = int | Sequence[float] | Array | None
 
 @dataclass(frozen=True, slots=True)
 class Binning:
-    """How values become bin numbers: `edges` (n + 1,) float64; `categories` (n,) where each bin is one value."""
+    """The bins of a distribution: `edges` (n + 1,) float64; `categories` (n,) if each bin is one value."""
 
     edges: Array
     categories: Array | None = None
@@ -46,7 +44,7 @@ class Binning:
         return len(self.edges) - 1
 
     def index(self, values: Array) -> Array:
-        """(n,) int64 bin number of each value, `n_bins` where it is in none (NaN, or outside)."""
+        """(n,) int64: the bin number of each value, `n_bins` for a value in no bin (NaN, or outside)."""
         if self.categories is not None:
             return self._category_index(values)
         x = values.astype(np.float64, copy=False)
@@ -56,7 +54,7 @@ class Binning:
                 index = np.searchsorted(self.edges, x, side="right") - 1
             else:
                 scaled = (x - self.edges[0]) * (n / (self.edges[-1] - self.edges[0]))
-                index = np.clip(scaled, -1, n).astype(np.int64)  # NaN becomes some number, put right below
+                index = np.clip(scaled, -1, n).astype(np.int64)  # NaN becomes any number, corrected below
                 inside = np.clip(index, 0, n - 1)
                 index = inside - (x < self.edges[inside]) + ((x >= self.edges[inside + 1]) & (inside != n - 1))
             index[x == self.edges[-1]] = n - 1
@@ -77,7 +75,7 @@ class Binning:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Row counts a bin, and the ascending ids of the files that have a row in it. `n_missing` rows are in no bin."""
+    """Row counts per bin, and the ascending ids of the files with a row in it. `n_missing` rows are in no bin."""
 
     binning: Binning
     hist: Array
@@ -86,22 +84,23 @@ class Distribution:
 
 
 def distribution(store: DatasetStore, column: Column, bins: Bins = 10, *, parallel: bool = True) -> Distribution:
-    """The distribution of a column.
+    """Compute the distribution of a column.
 
     Parameters
     ----------
     bins
-        A number of equal bins between the smallest and the largest finite value; edges; or None: for categories,
-        booleans and integers a bin for each integer from the lowest to the highest, of width 1 and centred on it. Where
-        these would be more than `MAX_CODE_BINS`, a bin for each value that occurs, beginning at the value − 0.5, for
-        categories and for at most `MAX_CATEGORIES` values. Otherwise as many equal bins as Sturges' rule gives.
+        A number of equal bins between the smallest and the largest finite value; edges; or None. With None,
+        categories, booleans and integers have one bin per integer from the lowest to the highest, of width 1 and
+        centred on it; if these would be more than `MAX_CODE_BINS`, categories, and integers of at most
+        `MAX_CATEGORIES` values, have one bin per value that occurs, from the value − 0.5 on. Other values have as many
+        equal bins as Sturges' rule gives.
     parallel
-        Whether blocks may go to the active client or to threads.
+        Whether the active client or threads may compute blocks.
 
     Notes
     -----
-    Values that a sample does not have (fill rows, code −1 of a categorical) and NaN are counted in `n_missing` and
-    are in no bin. All entries of a row with several values count.
+    Missing values (fill rows, code −1 of a categorical value) and NaN are counted in `n_missing` and are in no bin. All
+    entries of a row with several values count.
     """
     scan = Scan(store, column, parallel=parallel)
     binning = choose_bins(scan, bins, fill=True)
@@ -118,7 +117,7 @@ def distribution(store: DatasetStore, column: Column, bins: Bins = 10, *, parall
 def membership(
     store: DatasetStore, column: Column, bins: Bins, *, binning: Binning | None = None, parallel: bool = True
 ) -> tuple[Array, Binning]:
-    """How many values of each bin (or of each of the given categories) every file has: (n_files, n_bins) int64."""
+    """Count the values of each file in each bin (or given category): (n_files, n_bins) int64."""
     scan = Scan(store, column, parallel=parallel)
     binning = choose_bins(scan, bins) if binning is None else binning
     counts = np.zeros((store.n_files, binning.n_bins), np.int64)
@@ -128,18 +127,18 @@ def membership(
 
 
 class Scan:
-    """The blocks of one column; small columns are kept in memory between passes."""
+    """The blocks of rows of one column."""
 
     def __init__(self, store: DatasetStore, column: Column, *, parallel: bool) -> None:
         if column.dtype.kind not in "iufb":
-            raise QueryError(f"{column.key} holds {column.dtype} values, numbers were expected")
+            raise QueryError(f"{column.key} holds {column.dtype} values; use a column of numbers")
         self.store, self.column = store, column
         self.ranges = blocks(column.n_rows, block_rows(column.row_bytes))
         self.parallel = parallel and column.n_bytes > EAGER_BYTES
         self.categorical = column.group == FILE_GROUP and column.name in store.categorical
 
     def map(self, function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
-        """`function(scan, first row, values, *arguments)` for every block, in order."""
+        """Yield `function(scan, first row, values, *arguments)` for every block, in order."""
         calls = [(self, low, high, function, arguments) for low, high in self.ranges]
         if not self.parallel:
             yield from (_apply(*call) for call in calls)
@@ -152,7 +151,7 @@ class Scan:
         return self.store.read(self.column.group, self.column.name, low, high)
 
     def valid(self, first_row: int, values: Array) -> Array | None:
-        """Which of the rows exist; None where all do."""
+        """(n_rows,) bool: which rows are of samples with the array, and not of code −1; None if all are."""
         mask: Array | None = None
         present = self.store.present(self.column.group, self.column.name)
         if present is not None:
@@ -166,7 +165,7 @@ class Scan:
 
 
 def choose_bins(scan: Scan, bins: Bins, *, fill: bool = False) -> Binning:
-    """Turn the requested bins into edges or categories; `fill` adds the integers between the categories."""
+    """The binning for the requested bins; `fill` adds the integers between the categories."""
     if bins is not None and not isinstance(bins, (int, np.integer)):
         return _given_edges(scan, bins)
     kind = scan.column.dtype.kind
@@ -183,15 +182,15 @@ def choose_bins(scan: Scan, bins: Bins, *, fill: bool = False) -> Binning:
     if not count:
         low, high = 0.0, 1.0
     elif low == high:
-        low, high = low - 0.5, high + 0.5  # numpy.histogram's own way out
+        low, high = low - 0.5, high + 0.5  # as in numpy.histogram
     n_bins = int(np.ceil(np.log2(max(count, 1)) + 1)) if bins is None else int(bins)
     if n_bins < 1:
-        raise QueryError(f"bins={bins!r}: at least one bin is needed")
+        raise QueryError(f"bins={bins!r}: use a number of at least 1, ascending edges, or None")
     return Binning(np.linspace(low, high, n_bins + 1), uniform=True)
 
 
 def category_bins(categories: Array) -> Binning:
-    """One bin a value, from the value − 0.5 on: ``int(edges[i] + 0.5)`` is the value wherever it is an integer."""
+    """One bin per value, from the value − 0.5 on: ``int(edges[i] + 0.5)`` is the value if it is an integer."""
     values = np.asarray(categories)
     x = values.astype(np.float64)
     if not len(x):
@@ -202,7 +201,7 @@ def category_bins(categories: Array) -> Binning:
 def _given_edges(scan: Scan, bins: Sequence[float] | Array) -> Binning:
     edges = np.asarray(bins, np.float64)
     if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
-        raise QueryError(f"bins of {scan.column.key}: ascending edges were expected, got {bins!r}")
+        raise QueryError(f"bins={bins!r} of {scan.column.key}: use ascending edges, a number of bins, or None")
     return Binning(edges)
 
 
@@ -248,7 +247,7 @@ def _bin_index(scan: Scan, first_row: int, values: Array, binning: Binning) -> A
 
 
 def _file_cells(scan: Scan, first_row: int, values: Array, binning: Binning) -> tuple[int, int, Array, Array]:
-    """First file, number of files, and for every value the number of its (file, bin) cell; also the bin numbers."""
+    """The first file, the number of files, and for every value the number of its (file, bin) cell and of its bin."""
     index = _bin_index(scan, first_row, values, binning)
     first, counts = scan.store.span(scan.column.group).counts_within(first_row, first_row + len(values))
     width = len(index) // max(len(values), 1)
@@ -278,6 +277,6 @@ def _count_block(scan: Scan, first_row: int, values: Array, binning: Binning) ->
 
 
 def _join(parts: list[Array]) -> Array:
-    """Ascending ids of consecutive blocks; a file that two blocks share is kept once."""
+    """Join ascending ids of consecutive blocks; a file in two blocks is kept once."""
     ids = np.concatenate(parts) if parts else np.empty(0, np.int64)
     return ids[np.concatenate([[True], ids[1:] != ids[:-1]])] if len(ids) else ids

@@ -1,4 +1,4 @@
-"""One value per file from the rows of a column, with a cache beside the dataset; and statistics of a whole column."""
+"""Reduce the rows of a column to one value per file, with a cache beside the dataset; statistics of a column."""
 
 from __future__ import annotations
 
@@ -21,24 +21,31 @@ logger = logging.getLogger(__name__)
 How = Literal["max", "min", "sum", "mean", "std", "count", "any", "all"]
 
 EXACT_QUANTILE_VALUES = 2**26
-"""Up to this many values (half a GiB) quantiles are exact; above, within 2⁻²⁰ of the range."""
+"""Up to this many values (half a GiB) quantiles are exact; of more values, within 2⁻²⁰ of the range."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def reduce_rows(store: DatasetStore, column: Column, how: str, *, cache: Path | None = None) -> Array:
-    """One value per file: (n_files, *trailing).
+    """Reduce the rows of each file to one value: (n_files, *trailing).
 
     NaN and the rows of samples that lack the array are left out. A file without rows gives NaN for max, min, mean and
-    std (which are float64), 0 for sum and count, False for any and True for all. `std` is the population's.
+    std (which are float64), 0 for sum and count, False for any and True for all. `std` is that of the population.
 
     Parameters
     ----------
+    how
+        One of `How`.
     cache
-        A folder for results; used when it can be written, ignored otherwise.
+        A folder for results; ignored if it cannot be written.
+
+    Raises
+    ------
+    QueryError
+        If `how` is no reduction, or the column does not hold numbers.
     """
     if how not in get_args(How):
-        raise QueryError(f"no reduction {how!r}; there are {', '.join(get_args(How))}")
+        raise QueryError(f"no reduction {how!r}; use one of {', '.join(get_args(How))}")
     entry = None if cache is None else cache / store.folder.token / f"{column.group}.{column.name}.{how}.npy"
     cached = None if entry is None else _load(entry, store.n_files)
     if cached is not None:
@@ -50,9 +57,7 @@ def reduce_rows(store: DatasetStore, column: Column, how: str, *, cache: Path | 
 
 
 def statistics(store: DatasetStore, column: Column) -> dict[str, float]:
-    """mean, std, min, max, median, q25 and q75 over all values of a column that exist and are finite; NaN where none
-    is.
-    """
+    """mean, std, min, max, median, q25 and q75 of all finite values of a column; NaN if there are none."""
     scan = Scan(store, column, parallel=True)
     parts = list(scan.map(_moments_block))
     count = sum(p[0] for p in parts)
@@ -77,7 +82,7 @@ def _moments_block(scan: Scan, first_row: int, values: Array) -> tuple[int, floa
 
 
 def finite_values(scan: Scan, first_row: int, values: Array) -> Array:
-    """The finite values of the rows that exist, flat."""
+    """The finite values of the valid rows, flat."""
     valid = scan.valid(first_row, values)
     kept = (values if valid is None else values[valid]).reshape(-1)
     return kept[np.isfinite(kept)] if kept.dtype.kind == "f" else kept
@@ -145,7 +150,7 @@ def _state_dtype(name: str, column: Column) -> Any:
 def _reduce_block(
     scan: Scan, first_row: int, values: Array, how: str, mean: Array | None
 ) -> tuple[int, dict[str, Array]]:
-    """Partial results for the files that have rows in a block; `mean` (n_files, …) is needed for squares."""
+    """Partial results for the files with rows in a block; `mean` (n_files, …) is needed for squares."""
     first, counts = scan.store.span(scan.column.group).counts_within(first_row, first_row + len(values))
     valid = scan.valid(first_row, values)
     missing = None if valid is None else ~valid.reshape(-1, *(1 for _ in values.shape[1:]))
@@ -164,8 +169,8 @@ def _reduce_block(
 
 
 def _prepared(name: str, values: Array, missing: Array | None, dtype: Any) -> Array:
-    """Rows whose reduction is the wanted one: what does not exist, and NaN, becomes neutral."""
-    if name in ("max", "min"):  # fmax and fmin pass over NaN
+    """Rows for the reduction `name`, with missing rows and NaN replaced by its neutral element."""
+    if name in ("max", "min"):  # fmax and fmin ignore NaN
         return values if missing is None else np.where(missing, np.nan, values)
     gone = missing
     if values.dtype.kind == "f":
@@ -181,12 +186,12 @@ def _load(entry: Path, n_files: int) -> Array | None:
     try:
         values: Array = np.load(entry, allow_pickle=False)
     except (OSError, ValueError, EOFError):
-        return None  # absent, unreadable or torn: computed again
+        return None  # missing, unreadable or incomplete: computed again
     return values if len(values) == n_files else None
 
 
 def _save(entry: Path, values: Array) -> None:
-    """Write by temporary name and rename, and drop what belongs to an earlier dataset of this name."""
+    """Write under a temporary name and rename, and remove results of an earlier dataset of this name."""
     temporary = entry.with_name(f".tmp-{entry.name}-{os.getpid()}")
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
@@ -12,6 +13,7 @@ import pandas as pd
 
 from dflow.dataset.query.reductions import How
 from dflow.dataset.query.store import ID_PREFIX, DatasetStore
+from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies, unknown_word
 from dflow.errors import QueryError
 from dflow.schema import FILE_GROUP
 
@@ -29,7 +31,9 @@ _CLOSED = {
 """DuckDB's settings without files, network, extensions and Python variables; a statement cannot change them."""
 
 
-def run_sql(statement: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def run_sql(
+    statement: str, tables: Mapping[str, pd.DataFrame], vocabularies: Vocabularies | None = None
+) -> pd.DataFrame:
     """Run one reading statement over named tables, in memory.
 
     A statement reads these tables and nothing else: no files, network, extensions, Python variables or settings.
@@ -37,8 +41,8 @@ def run_sql(statement: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Raises
     ------
     QueryError
-        If DuckDB is not installed, the text is not exactly one statement that reads, or DuckDB rejects it.
-
+        If DuckDB is not installed, the text is not exactly one statement that reads, it compares codes or their words
+        with an unknown word, or DuckDB rejects it.
     """
     try:
         duckdb = importlib.import_module("duckdb")
@@ -54,16 +58,40 @@ def run_sql(statement: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             )
         with duckdb.connect(":memory:", config=_CLOSED) as connection:
             connection.execute("SET lock_configuration = true")
+            if vocabularies is not None:
+                [(tree,)] = connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchall()
+                _check_words(json.loads(tree), vocabularies)
             for name, table in tables.items():
                 connection.register(name, table)
             result: pd.DataFrame = connection.execute(statement).df()
             return result
     except duckdb.Error as error:
-        raise QueryError(f"the SQL statement failed: {error}") from error
+        raise QueryError(f"the SQL statement failed: {error}; its tables are {', '.join(tables)}") from error
+
+
+def _check_words(node: Any, vocabularies: Vocabularies) -> None:
+    """Check the words that a statement's syntax tree compares columns of codes, or of their words, with."""
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _check_words(child, vocabularies)
+    if not isinstance(node, dict) or not str(node.get("type")).startswith("COMPARE_"):
+        return
+    operands = [node.get("left"), node.get("right"), *node.get("children", ())]
+    columns = [str(o["column_names"][-1]) for o in operands if o and o.get("class") == "COLUMN_REF"]
+    literals = [o["literal"] for o in operands if o and "literal" in o]
+    for column in columns:
+        for word in (literal["text"] for literal in literals if literal["kind"] == "STRING"):
+            coded = column.partition(LABEL_SUFFIX)[0]
+            words = vocabularies.words(coded)
+            if words and coded == column:
+                raise QueryError(
+                    f"{column} holds codes, found the text {word!r}; compare words with {column}{LABEL_SUFFIX}"
+                )
+            if words and word not in words:
+                raise QueryError(unknown_word(word, words, f"a word of {column!r}"))
 
 
 def mentioned_reductions(store: DatasetStore, statement: str) -> list[tuple[str, str, str, str]]:
-    """Column names of the form ``<group>_<array>_<how>`` in a statement: (name, group, array, how)."""
+    """The names ``<group>_<array>_<how>`` in a statement, as (name, group, array, how)."""
     words = set(re.findall(r"\w+", statement))
     candidates = [
         (f"{group}_{array}_{how}", group, array, how)
@@ -76,10 +104,20 @@ def mentioned_reductions(store: DatasetStore, statement: str) -> list[tuple[str,
 
 
 def files_table(
-    store: DatasetStore, infoset: pd.DataFrame, reductions: Iterable[tuple[str, str, str, str]], reduce: Reduce
+    store: DatasetStore,
+    infoset: pd.DataFrame,
+    reductions: Iterable[tuple[str, str, str, str]],
+    reduce: Reduce,
+    vocabularies: Vocabularies,
 ) -> pd.DataFrame:
-    """The `.infoset` with the file values that it lacks, row counts, and the requested reductions, as columns."""
-    extra: dict[str, Array] = {}
+    """The `.infoset` with the file values that it lacks, words of codes, row counts, and the requested reductions."""
+    extra: dict[str, Array | pd.Series] = {}
+    for name in store.file_values:
+        words = vocabularies.words(name)
+        label = f"{name}{LABEL_SUFFIX}"
+        if words and label not in infoset.columns and label not in store.file_values:
+            codes = {code: word for word, several in words.items() for code in several}
+            extra[label] = pd.Series(store.file_value(name), infoset.index).map(codes)
     for name, column in store.group(FILE_GROUP).items():
         if len(column.shape) == 1 and name not in infoset.columns and not name.startswith("row_start_"):
             extra[name] = store.file_value(name)

@@ -1,6 +1,6 @@
-"""A merged dataset opened for reading: its groups, its columns, and where each sample's rows lie.
+"""An open dataset: its groups, its columns, and the rows of each sample.
 
-Opening reads one metadata file. Works with numpy only, without xarray.
+Opening reads one metadata file, and needs numpy but not xarray.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class RowSpan:
-    """Where each sample's rows lie in one group.
+    """The rows of each sample in one group.
 
     start, count : (n_files,) int64, in id order, contiguous and ascending: ``start[i + 1] == start[i] + count[i]``.
     """
@@ -76,13 +76,13 @@ class RowSpan:
         return int(self.start[-1] + self.count[-1]) if len(self.start) else 0
 
     def files(self, first: int, last: int) -> tuple[int, int]:
-        """The half-open range of file ids that have rows among `first` to `last` (excluded)."""
+        """The half-open range of file ids with rows among `first` to `last` (excluded)."""
         low = int(np.searchsorted(self.start, first, side="right")) - 1
         high = int(np.searchsorted(self.start, last, side="left"))
         return max(low, 0), max(high, low, 0)
 
     def counts_within(self, first: int, last: int) -> tuple[int, Array]:
-        """First file id that has some of the rows, and how many of the rows each file has from there on."""
+        """The first file id with rows among `first` to `last`, and the number of these rows per file from there on."""
         low, high = self.files(first, last)
         begin = np.maximum(self.start[low:high], first)
         end = np.minimum(self.start[low:high] + self.count[low:high], last)
@@ -90,10 +90,7 @@ class RowSpan:
 
 
 class DatasetStore:
-    """An opened `.dataset`.
-
-    Threads may share it. It pickles as its path; the unpickled copy refuses a dataset that was replaced meanwhile.
-    """
+    """An open dataset. Threads may share it. Pickles as its path; unpickling refuses a dataset that was replaced."""
 
     def __init__(self, folder: OpenDataset, infoset: Path | None = None) -> None:
         self.folder = folder
@@ -113,19 +110,19 @@ class DatasetStore:
 
     @property
     def row_groups(self) -> tuple[str, ...]:
-        """Sorted names of the groups that have rows; `file` is not one of them."""
+        """Sorted names of the groups with rows, which excludes `file`."""
         return tuple(sorted(g for g in self.columns if g != FILE_GROUP))
 
     @functools.cached_property
     def file_values(self) -> Mapping[str, Column]:
-        """The values of group `file` that a user saved or the framework recorded, without row offsets and the like."""
+        """The values of group `file`, without those that the merge added, such as row offsets."""
         added = {name(group) for group in self.row_groups for name in (row_start, row_count)}
         added |= {has_array(group, name) for group, columns in self.columns.items() for name in columns}
         return MappingProxyType({n: c for n, c in self.columns[FILE_GROUP].items() if n not in added})
 
     @functools.cached_property
     def categorical(self) -> frozenset[str]:
-        """File values that hold codes of categories: by the schema, or because the table has words beside them."""
+        """File values that are codes: by the schema, or because `.infoset` has a column of their words."""
         metadata = self.schema.get("metadata", {})
         declared = metadata.get("metadata", metadata).get("categorical", {})  # HOOPS AI nests it twice
         worded = label_columns(self.infoset)
@@ -133,14 +130,12 @@ class DatasetStore:
 
     @functools.cached_property
     def index_arrays(self) -> Mapping[str, str]:
-        """The arrays ``group/array`` that hold row numbers within the sample, by the schema and the standard, and the
-        group whose rows they number.
-        """
+        """Keys ``group/array`` of standard and declared arrays of row numbers, and the groups that they refer to."""
         try:
             schema = parse_schema(self.schema)
-        except SchemaError as error:  # of another program: what it declares cannot be known
+        except SchemaError as error:  # another program wrote it
             logger.warning(
-                "%s: its schema is passed over, only standard arrays are indices: %s", self.folder.path, error
+                "%s: its schema is ignored, only standard arrays are row numbers: %s", self.folder.path, error
             )
             schema = Schema()
         return MappingProxyType(references(schema))
@@ -151,14 +146,20 @@ class DatasetStore:
         Raises
         ------
         UnknownKeyError
-            If there is no such group; the message lists those that exist.
+            If there is no such group; the message lists the groups.
         """
         if name not in self.columns:
             raise UnknownKeyError(f"no group {name!r}; the dataset has {', '.join([*self.row_groups, FILE_GROUP])}")
         return self.columns[name]
 
     def column(self, group: str, name: str) -> Column:
-        """One column; `UnknownKeyError` names what the group has."""
+        """One column of a group.
+
+        Raises
+        ------
+        UnknownKeyError
+            If there is no such group or column; the message lists those that exist.
+        """
         columns = self.group(group)
         if name not in columns:
             raise UnknownKeyError(
@@ -203,7 +204,7 @@ class DatasetStore:
         return value
 
     def span(self, group: str) -> RowSpan:
-        """Where the samples' rows lie in a group; kept after the first call."""
+        """The rows of each sample in a group; cached."""
         span = self._spans.get(group)
         if span is None:
             span = self._spans[group] = self._read_span(group)
@@ -217,16 +218,19 @@ class DatasetStore:
             span = RowSpan(self.file_value(row_start(group)), self.file_value(row_count(group)))
         except UnknownKeyError as error:
             message = (
-                f"{self.folder.path} does not state where the rows of {group!r} begin: it has no {row_start(group)}"
+                f"{self.folder.path} lacks {row_start(group)} or {row_count(group)}, the rows of each sample in "
+                f"{group!r}; run the merge again"
             )
             raise DamagedDatasetError(message) from error
         ends = span.start + span.count
         if len(span.start) != self.n_files or np.any(span.start[1:] != ends[:-1]) or np.any(span.count < 0):
-            raise DamagedDatasetError(f"{self.folder.path}: the row offsets of {group!r} contradict each other")
+            raise DamagedDatasetError(
+                f"{self.folder.path}: the row offsets of {group!r} contradict each other; run the merge again"
+            )
         return span
 
     def rows_of(self, group: str, file_id: int) -> tuple[int, int]:
-        """First row and row behind the last of one sample."""
+        """First and last row (excluded) of one sample."""
         if not 0 <= file_id < self.n_files:
             raise UnknownKeyError(f"no file id {file_id}; the dataset has ids 0 to {self.n_files - 1}")
         span = self.span(group)
@@ -234,12 +238,12 @@ class DatasetStore:
         return start, start + int(span.count[file_id])
 
     def present(self, group: str, name: str) -> Array | None:
-        """(n_files,) bool: which samples really have the array; None where all do."""
+        """(n_files,) bool: which samples have the array; None if all have it."""
         flag = has_array(group, name)
         return self.file_value(flag).astype(bool) if flag in self.columns[FILE_GROUP] else None
 
     def close(self) -> None:
-        """Drop what was cached and release the folder."""
+        """Clear the caches and release the folder."""
         self._readers.clear()
         self._file_values.clear()
         self._spans.clear()
@@ -247,15 +251,18 @@ class DatasetStore:
 
 
 def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
-    """Open a `.dataset` folder, or a `.dataset` that HOOPS AI wrote; its `.infoset` shows which file values became
-    codes without being declared so.
+    """Open a `.dataset` folder, or a `.dataset` that HOOPS AI wrote.
+
+    Parameters
+    ----------
+    infoset : path of its table, which shows the undeclared file values that are codes
 
     Raises
     ------
     DatasetNotFoundError
         If there is no such folder.
     DamagedDatasetError
-        If it is no dataset of dflow's, or its metadata contradicts itself.
+        If it is no dataset, or its metadata contradicts itself.
     """
     folder: OpenDataset = Zarr2Dataset(path, infoset) if is_zarr2(path) else DatasetFolder(path)
     try:
@@ -264,7 +271,9 @@ def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
         folder.close()
         if isinstance(error, DatasetError):
             raise
-        raise DamagedDatasetError(f"the metadata of {folder.path} is damaged: {error!r}") from error
+        raise DamagedDatasetError(
+            f"the metadata of {folder.path} is damaged: {error!r}; run the merge again"
+        ) from error
 
 
 def _columns(arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Column]]:
@@ -273,7 +282,7 @@ def _columns(arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Col
         metadata = arrays[key]
         group, name = key.split("/")
         if not isinstance(metadata["data_type"], str):
-            continue  # a string extension type: not ours
+            continue  # an extension type of another program
         shape = tuple(metadata["shape"])
         names = metadata.get("dimension_names") or [f"{name}_dim_{i}" for i in range(len(shape))]
         chunk_rows = metadata["chunk_grid"]["configuration"]["chunk_shape"][0] if shape else 1
@@ -285,10 +294,11 @@ def _columns(arrays: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Col
 
 
 LABELS = "labels"
+"""HOOPS AI's name of the file values."""
 
 
 def real_group(store: DatasetStore, group: str) -> str:
-    """The stored group behind a name: `labels` means the file values where no group has that name.
+    """The stored group of a name: `labels` means the file values if no group has that name.
 
     Raises
     ------
@@ -302,7 +312,7 @@ def real_group(store: DatasetStore, group: str) -> str:
 
 
 def find_column(store: DatasetStore, key: str, group: str | None) -> Column:
-    """The column `key`: in `group` where it is there, else in `file`, else in the other groups, with a log line.
+    """Find the column `key`: in `group`, else in `file`, else in another group, which is logged.
 
     Raises
     ------

@@ -1,7 +1,6 @@
-"""Columns as xarray: lazy, in blocks of rows, and file values gathered to rows without a (file × row) array.
+"""Columns as xarray: lazy, in blocks of rows, with file values repeated per row.
 
-Blocks are dask arrays, so that an active `distributed.Client` computes them, and threads do otherwise; nothing is
-started here.
+Blocks are those of dask arrays, which an active `distributed.Client` computes, else threads; nothing is started here.
 """
 
 from __future__ import annotations
@@ -20,27 +19,27 @@ from dflow.schema import FILE_GROUP
 BLOCK_BYTES = 64 * 1024**2
 BLOCK_ROWS = 2**19
 EAGER_BYTES = 8 * 1024**2
-"""Below this a column is read at once: a graph would cost more than the read."""
+"""Smaller columns, in bytes, are read at once: a graph would cost more than the read."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def block_rows(row_bytes: int) -> int:
-    """Rows of one block: a power of two, so that blocks and chunks fall together, of at most 64 MiB where possible."""
+    """Rows of one block: a power of two, as those of chunks, and at most 64 MiB unless 1,024 rows are more."""
     rows = BLOCK_BYTES // max(row_bytes, 1)
     return min(BLOCK_ROWS, 1 << max(10, rows.bit_length() - 1))
 
 
 def blocks(n_rows: int, size: int) -> list[tuple[int, int]]:
-    """Half-open row ranges that cover ``range(n_rows)``."""
+    """Half-open ranges of at most `size` rows that cover ``range(n_rows)``."""
     return [(low, min(low + size, n_rows)) for low in range(0, n_rows, size)]
 
 
 def dimension_names(column: Column, sizes: dict[str, int]) -> tuple[str, ...]:
-    """Names under which a column fits into a Dataset whose dimensions so far are `sizes`, which is extended.
+    """Dimension names of a column in a Dataset with the dimensions `sizes`, to which they are added.
 
-    ``component`` has 7 entries for faces and 6 for edges: a name that is taken with another size gets the array's
-    name behind it.
+    A name that has another size already gets the array's name as a suffix: ``component`` has 7 entries for faces and 6
+    for edges.
     """
     names = [column.dims[0]]
     for name, size in zip(column.dims[1:], column.shape[1:], strict=True):
@@ -51,31 +50,31 @@ def dimension_names(column: Column, sizes: dict[str, int]) -> tuple[str, ...]:
 
 
 def read_block(store: DatasetStore, group: str, name: str, start: int, stop: int) -> Array:
-    """Rows of a column: what a dask task runs."""
+    """Read rows of a column, in a task of Dask."""
     return store.read(group, name, start, stop)
 
 
 def gather_block(store: DatasetStore, group: str, name: str, start: int, stop: int) -> Array:
-    """A file value of the samples that rows `start` to `stop` of `group` belong to, one entry per row."""
+    """Read a file value of the samples of rows `start` to `stop` of `group`, one entry per row."""
     first, counts = store.span(group).counts_within(start, stop)
     return np.repeat(store.file_value(name)[first : first + len(counts)], counts, axis=0)
 
 
 def column_data(store: DatasetStore, column: Column, *, rows: int | None = None, eager_bytes: int = EAGER_BYTES) -> Any:
-    """A column's values: a numpy array where it is small, a dask array of blocks otherwise."""
+    """A column's values: a numpy array up to `eager_bytes`, else a dask array with blocks of `rows` rows."""
     shape = column.shape
     return _data(read_block, (store, column.group, column.name), shape, column.dtype, rows, eager_bytes)
 
 
 def gathered_data(store: DatasetStore, group: str, name: str, *, rows: int, eager_bytes: int = EAGER_BYTES) -> Any:
-    """A file value on the rows of `group`, in the same form as `column_data`."""
+    """A file value repeated for the rows of `group`, in the same form as `column_data`."""
     column = store.column(FILE_GROUP, name)
     shape = (store.n_rows(group), *column.shape[1:])
     return _data(gather_block, (store, group, name), shape, column.dtype, rows, eager_bytes)
 
 
 def group_dataset(store: DatasetStore, group: str, names: Iterable[str] | None = None) -> xr.Dataset:
-    """Columns of a group (all by default) as a lazy Dataset; attributes are those of the stored arrays."""
+    """Columns of a group (all by default) as a lazy Dataset, with the attributes of the stored arrays."""
     columns = store.group(group)
     sizes: dict[str, int] = {}
     variables = {}
@@ -87,7 +86,7 @@ def group_dataset(store: DatasetStore, group: str, names: Iterable[str] | None =
 
 
 def file_slice(store: DatasetStore, group: str, file_id: int, names: Iterable[str] | None = None) -> xr.Dataset:
-    """One sample's rows of a group, in memory: one read and one decode a column."""
+    """One sample's rows of a group, in memory: one read and one decode per column."""
     start, stop = store.rows_of(group, file_id)
     sizes: dict[str, int] = {}
     variables = {}
@@ -95,7 +94,7 @@ def file_slice(store: DatasetStore, group: str, file_id: int, names: Iterable[st
         column = store.column(group, name)
         dims = dimension_names(column, sizes)
         if name == f"{ID_PREFIX}{group}":
-            values = np.full(stop - start, file_id, column.dtype)  # the column's values, without reading them
+            values = np.full(stop - start, file_id, column.dtype)  # equals the stored column
         else:
             values = store.read(group, name, start, stop)
         variables[name] = xr.Variable(dims, values, fastpath=True)

@@ -1,1 +1,1 @@
-"""From a dataset to training: splits, order, batches, PyTorch."""
+"""Training on a dataset: splits, order, batches, PyTorch."""

@@ -1,8 +1,8 @@
-"""Batches from a loader worker to the process that trains, through shared memory that is used again and again.
+"""Batches from a loader worker to the process that trains, through reused shared memory.
 
-A batch has two dozen arrays. Sent one by one, each costs a file descriptor, and fresh pages cost more than filling
-them. Here a batch lies in one block, an arena; the receiver maps an arena once and marks it free when the last array
-that lies in it is dropped, and the worker fills it again.
+A batch has about two dozen arrays. Sent one by one, each costs a file descriptor and fresh pages, which cost more than
+filling them. Here a batch lies in one block, an arena. The receiver maps an arena once and marks it free when its last
+array is dropped; then the worker fills it again.
 """
 
 from __future__ import annotations
@@ -23,12 +23,10 @@ import numpy as np
 from dflow.errors import DatasetError
 
 AVAILABLE = hasattr(reduction, "DupFd") and reduction.HAVE_SEND_HANDLE
-"""Whether descriptors can be sent to another process here; not on Windows."""
+"""Whether this platform can send descriptors to another process; Windows cannot."""
 
 MAX_ARENAS = 16
-"""Arenas that a worker keeps. Whoever holds more batches than that at once gets the further ones in memory of their
-own.
-"""
+"""Arenas that a worker keeps. If the receiver holds more batches than that, each further one has memory of its own."""
 
 _ALIGNMENT = 64
 _BUSY, _KEPT = 0, 1
@@ -40,9 +38,9 @@ Place = tuple[int, int]
 
 
 class Arena:
-    """One block of shared memory from which the arrays of a batch are cut, one after the other.
+    """One block of shared memory that holds the arrays of a batch, one after the other.
 
-    The first bytes state whether a batch in it is still in use, and whether the receiver has kept it.
+    The first two bytes state whether a batch in it is still in use, and whether the receiver has kept the mapping.
     Belongs to one worker and thread; the receiver writes these two bytes only.
     """
 
@@ -59,21 +57,21 @@ class Arena:
 
     @property
     def n_bytes(self) -> int:
-        """Room for arrays."""
+        """Bytes for arrays."""
         return len(self.memory) - _HEADER_BYTES
 
     @property
     def busy(self) -> bool:
-        """Whether a batch in it is on its way, or held by the receiver."""
+        """Whether it holds a batch that is being sent or that the receiver uses."""
         return bool(self.memory[_BUSY])
 
     def reset(self) -> None:
-        """Begin a new batch."""
+        """Begin a new batch: mark the arena as busy and empty."""
         self.memory[_BUSY] = 1
         self._used = _HEADER_BYTES
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """An array in the block, or elsewhere when the block is full."""
+        """Allocate an array in the block, or in other memory if the block is full."""
         n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         end = self._used + n_bytes
         if end > len(self.memory):
@@ -83,13 +81,13 @@ class Arena:
         return array
 
     def offset(self, array: Array) -> int | None:
-        """Where in the block an array lies; None where it does not, or not in one piece."""
+        """The byte offset of an array in the block; None if it lies elsewhere, is not contiguous, or is empty."""
         offset = int(array.__array_interface__["data"][0]) - self._address
         inside = _HEADER_BYTES <= offset <= len(self.memory) - array.nbytes
         return offset if inside and array.flags.c_contiguous and array.nbytes else None
 
     def put(self, array: Array) -> Spot:
-        """How the receiver finds an array, which is copied into the block where it lies elsewhere."""
+        """Return the place of an array for the receiver; copy the array into the block if it lies elsewhere."""
         if not array.nbytes:
             return Spot(array.dtype.str, array.shape, _HEADER_BYTES)
         offset = self.offset(array)
@@ -102,21 +100,21 @@ class Arena:
         return Spot(array.dtype.str, array.shape, offset)
 
     def handle(self) -> Any:
-        """The descriptor in a form that pickles; None once the receiver has kept the arena."""
+        """The descriptor in a form that pickles; None once the receiver has kept the mapping."""
         kept = self.place is not None and self.memory[_KEPT]
         return None if kept else reduction.DupFd(self.descriptor)
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where an array lies in an arena; or the array itself, where the arena was full."""
+    """The place of an array in an arena, or the array itself if the arena was full."""
 
     dtype: str
     shape: tuple[int, ...]
     where: int | Array
 
     def open(self, block: Array) -> Array:
-        """The array, a view of the block where it lies there."""
+        """The array; a view of the block if it lies there."""
         if isinstance(self.where, np.ndarray):
             return self.where
         n_bytes = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
@@ -124,10 +122,10 @@ class Spot:
 
 
 class Channel:
-    """Both ends of one loader's way for batches; pickles as its name, and is found by it.
+    """One end of the channel that carries a loader's batches; pickles as the channel's name.
 
-    The workers' end gives out arenas; the receiving end keeps their mappings for as long as it lives and the workers
-    do. A fork or a pickle of a channel is another end of the same.
+    A worker's end hands out arenas; the receiver's end keeps their mappings while it and the worker exist. A forked or
+    unpickled channel is another end of the same channel.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -141,7 +139,7 @@ class Channel:
         return channel, (self.name,)
 
     def arena(self, n_bytes: int) -> Arena:
-        """A free arena with that much room. For workers."""
+        """Return a free arena of at least `n_bytes`; called by workers."""
         if self._owner != os.getpid():  # forked since
             self._owner, self._arenas = os.getpid(), []
         free = next((a for a in self._arenas if not a.busy), None)
@@ -155,7 +153,7 @@ class Channel:
         return free
 
     def keep(self, place: Place, memory: mmap.mmap) -> None:
-        """Hold on to an arena's mapping; those of workers that have ended are let go. For the receiver."""
+        """Keep an arena's mapping, and drop those of workers that have ended; called by the receiver."""
         alive = {os.getpid(), *(child.pid for child in multiprocessing.active_children())}
         for other in [p for p in self._kept if p[0] not in alive]:
             self._kept.pop(other, None)
@@ -165,7 +163,10 @@ class Channel:
     def kept(self, place: Place | None) -> mmap.mmap:
         """The mapping of an arena that was kept before."""
         if place not in self._kept:
-            raise DatasetError(f"a batch came from worker {place} whose memory is not known here")
+            raise DatasetError(
+                f"a batch lies in shared memory {place} that this process has not mapped; receive batches in the "
+                "process that iterates over their loader"
+            )
         return self._kept[place]
 
 
@@ -173,14 +174,14 @@ _channels: weakref.WeakValueDictionary[str, Channel] = weakref.WeakValueDictiona
 
 
 def channel(name: str) -> Channel:
-    """This process's end of a channel."""
+    """Return this process's end of a channel."""
     return _channels.get(name) or Channel(name)
 
 
 def receive(
     name: str, place: Place | None, handle: Any, layout: Mapping[str, Spot], wrap: Callable[[Array], Any]
 ) -> dict[str, Any]:
-    """The arrays of a batch, each wrapped. They share the arena, which is free again when the last is dropped."""
+    """Return the arrays of a batch, each passed through `wrap`. The arena is free again when the last is dropped."""
     end = _channels.get(name)
     if handle is not None:
         memory = _map(handle.detach())
@@ -194,7 +195,7 @@ def receive(
 
 
 def _release(memory: mmap.mmap, owner: int) -> None:
-    if os.getpid() == owner:  # a fork of the receiver drops its copies while the receiver reads on
+    if os.getpid() == owner:  # a fork of the receiver may drop its copies while the receiver still reads
         memory[_BUSY] = 0
 
 
@@ -206,7 +207,7 @@ def _map(descriptor: int) -> mmap.mmap:
 
 
 def _shared_file(n_bytes: int) -> int:
-    """The descriptor of memory that two processes can map; it has no name, so nothing is left behind."""
+    """Create memory that two processes can map; its file has no name, so none is left after a crash."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("dflow-batch", os.MFD_CLOEXEC)
     else:

@@ -16,8 +16,8 @@ from dflow.errors import DatasetError
 from dflow.schema import FILE_GROUP, Schema, references
 
 INDEX_ARRAYS: Mapping[str, str] = references(Schema())
-"""Standard arrays that hold row numbers within the sample, and the group whose rows they number. Negative entries
-mean "none" and stay.
+"""Standard arrays that hold row numbers within the sample, and the group that the numbers refer to. Negative entries
+mean "none" and are kept.
 """
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -25,13 +25,13 @@ Batch = dict[str, Array]
 
 
 def collate(items: Sequence[Item], index_arrays: Mapping[str, str] | None = None) -> Batch:
-    """One batch of several items.
+    """Join several items into one batch.
 
     Parameters
     ----------
     index_arrays
-        The arrays that hold row numbers and the groups that they number: what the items of a `CADDataset` state of
-        themselves, else the standard arrays, when left out.
+        The arrays that hold row numbers, and the groups that these refer to. By default the `index_arrays` of the
+        items of a `CADDataset`, else the standard arrays.
 
     Returns
     -------
@@ -39,30 +39,37 @@ def collate(items: Sequence[Item], index_arrays: Mapping[str, str] | None = None
         For every row array ``group/array`` the rows of all items; ``group/batch`` (n_rows,) int64, the item of each
         row; ``group/ptr`` (n_items + 1,) int64, where each item's rows begin; ``file/name`` (n_items, …); ``id``
         (n_items,) int64.
-    """
-    if not items:
-        raise DatasetError("an empty list cannot be collated")
-    return collate_samples(stack(items), index_arrays_of(items[0]) if index_arrays is None else index_arrays)
-
-
-def index_arrays_of(item: Item) -> Mapping[str, str]:
-    """The arrays of an item that hold row numbers: its own where it has them, else the standard ones."""
-    return item.index_arrays if isinstance(item, IndexedItem) else INDEX_ARRAYS
-
-
-def stack(items: Sequence[Item]) -> Samples:
-    """Items as one `Samples`.
 
     Raises
     ------
     DatasetError
-        If the items do not have the same columns, or an array of a group has another number of rows than its
-        neighbours.
+        If there are no items, their columns differ, or row numbers refer to a group that the items lack.
+    """
+    if not items:
+        raise DatasetError("an empty list cannot be collated; expected at least one item")
+    return collate_samples(stack(items), index_arrays_of(items[0]) if index_arrays is None else index_arrays)
+
+
+def index_arrays_of(item: Item) -> Mapping[str, str]:
+    """The arrays of an item that hold row numbers: its `index_arrays` if it has them, else the standard ones."""
+    return item.index_arrays if isinstance(item, IndexedItem) else INDEX_ARRAYS
+
+
+def stack(items: Sequence[Item]) -> Samples:
+    """Concatenate items to one `Samples`.
+
+    Raises
+    ------
+    DatasetError
+        If the items do not have the same columns, or the arrays of a group differ in their number of rows.
     """
     keys = list(items[0])
     for item in items:
         if list(item) != keys:
-            raise DatasetError(f"items with different columns cannot be collated: {sorted(set(keys) ^ set(item))}")
+            raise DatasetError(
+                f"items with different columns cannot be collated, only some have {sorted(set(keys) ^ set(item))}; "
+                "a transform has to give every item the same keys in the same order"
+            )
     counts: dict[str, Array] = {}
     rows: dict[str, Array] = {}
     for key in keys:
@@ -71,14 +78,17 @@ def stack(items: Sequence[Item]) -> Samples:
             continue
         lengths = np.array([len(item[key]) for item in items], np.int64)
         if not np.array_equal(counts.setdefault(group, lengths), lengths):
-            raise DatasetError(f"{key} has another number of rows than the other arrays of {group!r}")
+            raise DatasetError(
+                f"{key} has another number of rows than the other arrays of {group!r}; a transform has to change all "
+                "arrays of a group, or none"
+            )
         rows[key] = np.concatenate([item[key] for item in items])
     values = {k: np.stack([np.asarray(i[k]) for i in items]) for k in keys if k.startswith(f"{FILE_GROUP}/")}
     return Samples(np.array([i.get(ID, -1) for i in items], np.int64), rows, values, counts)
 
 
 def collate_samples(samples: Samples, index_arrays: Mapping[str, str] = INDEX_ARRAYS) -> Batch:
-    """The batch of concatenated samples: what `collate` gives for the same items."""
+    """Make the batch of concatenated samples, equal to that of `collate` for the same items."""
     batch: Batch = {}
     pointers = {g: np.concatenate([[0], np.cumsum(c)]) for g, c in samples.counts.items()}
     for key, array in samples.rows.items():
@@ -96,11 +106,11 @@ def collate_samples(samples: Samples, index_arrays: Mapping[str, str] = INDEX_AR
 
 
 def _shift(key: str, array: Array, counts: Array, pointer: Array | None) -> Array:
-    """Row numbers of a sample as row numbers of the batch."""
+    """Turn row numbers of each sample into row numbers of the batch."""
     if pointer is None:
         raise DatasetError(
-            f"{key} holds row numbers of a group of which the items have no array; choose a column of that group too, "
-            "or pass index_arrays={} to keep the numbers as they are"
+            f"{key} holds row numbers of a group of which the items have no array; add a column of that group to "
+            f"columns= of get_dataset(), or leave {key} out"
         )
     shift = np.repeat(pointer[:-1], counts).reshape(-1, *(1 for _ in array.shape[1:]))
     return np.where(array < 0, array, array + shift)

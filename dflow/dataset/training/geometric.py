@@ -1,4 +1,4 @@
-"""Samples as graphs of PyTorch Geometric. The only module that imports torch_geometric."""
+"""Samples as graphs of PyTorch Geometric; the only module that imports torch_geometric."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from dflow.errors import DatasetError
 
 
 class PartGraph(Data):
-    """A sample as `torch_geometric.data.Data` whose row numbers PyTorch Geometric's batches shift.
+    """A sample as `torch_geometric.data.Data`, whose row numbers PyTorch Geometric shifts in its batches.
 
-    `increments` states which attributes hold row numbers of which group, and how many rows the sample has of it (see
-    `dflow.dataset.training.graphs.graph_fields`). Attributes that are not listed there, the user's own, are batched as
-    PyTorch Geometric batches any.
+    `increments` lists the attributes that hold row numbers, with the group that these refer to and the sample's rows of
+    it (see `dflow.dataset.training.graphs.graph_fields`). Other attributes, set by the user, are batched as in `Data`.
     """
 
     def __cat_dim__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -28,7 +27,7 @@ class PartGraph(Data):
         listed = self._listed(key)
         if not listed:
             return super().__inc__(key, value, *args, **kwargs)
-        # A batch, which may be batched again, has an entry for every sample.
+        # A batch may be batched again; it has one entry per sample.
         target, counts = (
             (listed[0], listed[1:]) if isinstance(listed[0], str) else (listed[0][0], [n for _, n in listed])
         )
@@ -46,7 +45,7 @@ class PartGraph(Data):
 
 
 class _Shift(torch.Tensor):
-    """An increment: what it is added to or subtracted from keeps its negative entries, which mean "none"."""
+    """An increment of row numbers that leaves negative entries, which mean "none", as they are."""
 
     @staticmethod
     def __new__(cls, n_rows: int) -> _Shift:

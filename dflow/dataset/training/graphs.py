@@ -1,4 +1,4 @@
-"""A sample as the fields of a graph: faces are its nodes, the arcs of the face adjacency graph its edges."""
+"""The fields of a sample's graph: nodes are faces, edges the arcs of the face adjacency graph."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from dflow.dataset.training.samples import ID, Item
 def graph_fields(
     item: Item, index_arrays: Mapping[str, str] | None = None, absent: Set[str] = frozenset()
 ) -> dict[str, Any]:
-    """A sample as the fields of a graph.
+    """Return the fields of a sample's graph.
 
     Nodes are faces (`num_nodes`), `edge_index` is (2, n_arcs) int64; every other array is named ``<array>``, or
-    ``<group>_<array>`` where two groups have the name or the graph has a use for it. Row numbers are int64.
-    `increments` has for every field of row numbers the group that they number and how many rows of it the sample has
-    (-1 where the item has no array of the group): by so much the numbers of the next sample are shifted in a batch.
-    Other fields whose name PyTorch Geometric would take for that of row numbers have ``["", 0]``.
+    ``<group>_<array>`` if two groups have the name or the graph uses it itself. Row numbers are int64.
+    `increments` lists for every field of row numbers the group that they refer to and the sample's rows of it (-1 if
+    the item has no array of the group): the shift of the next sample's numbers in a batch. Other fields whose name
+    PyTorch Geometric would take for row numbers have ``["", 0]``.
 
     Parameters
     ----------
-    index_arrays : the arrays ``group/array`` that hold row numbers, and the groups that they number; what the item
-        states of itself, else the standard ones, when left out
-    absent : arrays that are left out; their rows count
+    index_arrays : the arrays ``group/array`` that hold row numbers, and the groups that these refer to; by default the
+        item's `index_arrays`, else the standard ones
+    absent : arrays that become no field; their rows still count for `increments` and `num_nodes`
     """
     counts = {key.partition("/")[0]: len(value) for key, value in item.items() if key != ID and np.ndim(value)}
     fields: dict[str, Any] = {}
@@ -58,7 +58,7 @@ _TAKEN = frozenset({"edge_index", "num_nodes", "increments", "batch", "ptr"})
 
 
 def _field_names(item: Item) -> dict[str, str]:
-    """The field's name for every key of an item."""
+    """The field name of every key of an item."""
     uses = Counter(key.rpartition("/")[2] for key in item)
     names = {}
     for key in item:

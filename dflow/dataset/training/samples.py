@@ -1,4 +1,4 @@
-"""Samples as dictionaries of arrays, read straight from a `.dataset`: one by one, or many neighbours at once."""
+"""Read samples of a `.dataset` as dictionaries of arrays: one by one, or many neighbours at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dflow.schema import FILE_GROUP
 ID = "id"
 
 CACHE_BYTES = 128 * 1024**2
-"""Decoded chunks of narrow columns that a reader keeps: many samples share one."""
+"""Size of the decoded chunks of narrow columns that a reader keeps, since many samples share a chunk."""
 
 _NARROW_ROW_BYTES = 64
 
@@ -29,20 +29,20 @@ Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Array]
 
 
 class IndexedItem(dict[str, Any]):
-    """A sample that states which of its arrays hold row numbers: `index_arrays` maps ``group/array`` to the group whose
-    rows are numbered.
-    """
+    """A sample with `index_arrays`: its arrays ``group/array`` that hold row numbers, and the group these refer to."""
 
     def __init__(self, values: Mapping[str, Any], index_arrays: Mapping[str, str]) -> None:
         super().__init__(values)
         self.index_arrays = dict(index_arrays)
 
 
-def choose_columns(store: DatasetStore, columns: Sequence[str] | None) -> tuple[Column, ...]:
-    """Columns by ``group/array`` or group name; all arrays and file values, face-pair arrays apart, by default.
+def choose_columns(store: DatasetStore, columns: str | Sequence[str] | None) -> tuple[Column, ...]:
+    """Choose columns by ``group/array`` or group name; by default all arrays and file values but face-pair arrays.
 
-    Face-pair arrays grow with the square of the faces, so they are read only where they are named.
+    Face-pair arrays grow with the square of the number of faces, so they are read only if they are named.
     """
+    if isinstance(columns, str):
+        columns = [columns]
     if columns is None:
         columns = [g for g in store.row_groups if g != "faceface"] + [FILE_GROUP]
     chosen: dict[str, Column] = {}
@@ -58,11 +58,11 @@ def choose_columns(store: DatasetStore, columns: Sequence[str] | None) -> tuple[
 
 @dataclass(slots=True)
 class Samples:
-    """Several samples' columns, concatenated.
+    """The columns of several samples, concatenated.
 
     ids : (n,) int64. rows : for every row column ``group/array`` the rows of all samples, in the order of `ids`.
-    values : for every file value ``file/name`` an (n, …) array. counts : for every group (n,) int64 rows of each
-    sample.
+    values : for every file value ``file/name`` an (n, …) array. counts : for every group the samples' numbers of rows,
+    (n,) int64.
     """
 
     ids: Array
@@ -74,7 +74,7 @@ class Samples:
         return len(self.ids)
 
     def select(self, positions: Array, allocate: Allocate = np.empty) -> Samples:
-        """The samples at `positions`, in that order (positions may repeat), in memory that `allocate` gives."""
+        """Copy the samples at `positions`, in that order (positions may repeat), into memory from `allocate`."""
         gathers = {g: _gather_index(c, positions) for g, c in self.counts.items()}
         rows = {}
         for key, array in self.rows.items():
@@ -86,12 +86,12 @@ class Samples:
         return Samples(self.ids[positions], rows, values, {g: c[positions] for g, c in self.counts.items()})
 
     def bytes_of(self, positions: Array) -> int:
-        """Bytes that `select` allocates for rows."""
+        """The bytes that `select` allocates for rows."""
         lengths = {g: int(c[positions].sum()) for g, c in self.counts.items()}
         return sum(lengths[k.partition("/")[0]] * (a[:1].nbytes or a.itemsize) for k, a in self.rows.items())
 
     def item(self, position: int) -> Item:
-        """One sample as a dictionary of views."""
+        """Return one sample as a dictionary of views."""
         item: Item = {ID: int(self.ids[position])}
         for key, array in self.rows.items():
             counts = self.counts[key.partition("/")[0]]
@@ -119,7 +119,7 @@ class SampleReader:
     Belongs to one thread (each loader worker has its own); pickles without its cache. Items hold fresh arrays.
     """
 
-    def __init__(self, store: DatasetStore, columns: Sequence[str] | None = None) -> None:
+    def __init__(self, store: DatasetStore, columns: str | Sequence[str] | None = None) -> None:
         self.store = store
         self.columns = choose_columns(store, columns)
         self._rows = [c for c in self.columns if c.group != FILE_GROUP]
@@ -131,7 +131,7 @@ class SampleReader:
         return SampleReader, (self.store, [c.key for c in self.columns])
 
     def read(self, file_id: int) -> Item:
-        """One sample: ``{"id", "group/array": rows, "file/name": value}``.
+        """Read one sample: ``{"id", "group/array": rows, "file/name": value}``.
 
         Raises
         ------
@@ -148,14 +148,19 @@ class SampleReader:
         return item
 
     def read_many(self, ids: Array, buffers: dict[str, Array] | None = None) -> Samples:
-        """Several samples, in ascending id order: neighbours are read together, what lies between is skipped over.
+        """Read several samples, in ascending id order; neighbours are read together, rows between them skipped.
 
         With `buffers` (an empty dictionary at first) the rows lie in memory that the next call with the same buffers
-        overwrites: fresh memory for tens of megabytes costs a good part of what decoding them does.
+        overwrites, since new memory for tens of megabytes takes a large part of the time of decoding them.
+
+        Raises
+        ------
+        UnknownKeyError
+            If the ids are not ascending, or one of them does not exist.
         """
         ids = np.asarray(ids, np.int64)
         if len(ids) and not (ids[0] >= 0 and ids[-1] < self.store.n_files and np.all(np.diff(ids) > 0)):
-            raise UnknownKeyError(f"ascending file ids below {self.store.n_files} were expected")
+            raise UnknownKeyError(f"expected ascending file ids of 0 to {self.store.n_files - 1}, found {ids[:8]}")
         counts, rows = {}, {}
         for group in self.groups:
             span = self.store.span(group)
@@ -169,7 +174,7 @@ class SampleReader:
         return Samples(ids, rows, values, counts)
 
     def _read_rows(self, column: Column, start: int, stop: int) -> Array:
-        """Rows of a column; of a narrow one a view of a kept chunk, where they lie in one."""
+        """Read rows of a column; of a narrow one a view of a kept chunk if they lie in one chunk."""
         reader = self.store.reader(column.group, column.name)
         if not _keeps_chunks(reader) or start == stop:
             return reader.read(start, stop)
@@ -197,7 +202,7 @@ class SampleReader:
                 np.take(reader.read(start, stop), keep, axis=0, out=target, mode="clip")
 
     def _chunk(self, reader: ArrayReader, number: int) -> Array:
-        """A whole inner chunk, kept."""
+        """Return a whole inner chunk, from the cache or read into it."""
         chunk = self._cache.get((reader.path, number))
         if chunk is None:
             step = _step(reader)
@@ -207,7 +212,7 @@ class SampleReader:
 
 
 def _keeps_chunks(reader: ArrayReader) -> bool:
-    """Whether decoded chunks of a column are worth keeping: many samples share one."""
+    """Whether a column's rows are so narrow that many samples share a chunk."""
     return reader.rows_per_chunk is not None and reader.row_bytes <= _NARROW_ROW_BYTES
 
 
@@ -217,7 +222,7 @@ def _step(reader: ArrayReader) -> int:
 
 
 def _buffer(column: Column, n_rows: int, buffers: dict[str, Array] | None) -> Array:
-    """Memory for rows of a column: new, or the beginning of a kept buffer, which grows when it must."""
+    """Memory for rows of a column: new, or the beginning of a kept buffer, which grows if it is too small."""
     if buffers is None:
         return np.empty((n_rows, *column.shape[1:]), column.dtype)
     kept = buffers.get(column.key)
@@ -257,7 +262,7 @@ class _Wanted:
 def _pieces(starts: Array, counts: Array) -> list[tuple[int, int, Array | None]]:
     """Ranges of rows to read, and which of their rows to keep (None: all).
 
-    Samples whose gap is no larger than what they hold themselves are read in one go.
+    Samples are read in one range while the gap between them is at most four times their mean number of rows, or 64.
     """
     filled = counts > 0
     starts, ends = starts[filled], (starts + counts)[filled]
@@ -276,7 +281,7 @@ def _pieces(starts: Array, counts: Array) -> list[tuple[int, int, Array | None]]
 
 
 class _ChunkCache:
-    """Least recently used decoded chunks, up to a number of bytes."""
+    """Decoded chunks up to a number of bytes; the least recently used are dropped first."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes

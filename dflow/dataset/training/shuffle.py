@@ -1,9 +1,9 @@
-"""Which samples come when, for reading in blocks: a pure plan from seed, epoch, rank and number of ranks.
+"""The order of samples that are read in blocks: a pure plan from seed, epoch, rank and number of ranks.
 
-Files that are neighbours in the dataset are neighbours on disk. Reading them at random touches every chunk again and
-again; reading blocks of neighbours in random order, several blocks at a time, and shuffling the samples of these
-together costs one sequential read each and mixes nearly as well (the fetch factor of scDataset, arXiv 2506.01883;
-annbatch does the same).
+Samples that are neighbours in the dataset are neighbours on disk. Reading them one by one in random order decodes
+every chunk many times. Reading blocks of neighbours in random order, several blocks at a time, and shuffling the
+samples of these blocks together costs one sequential read per block and mixes nearly as well (the fetch factor of
+scDataset, arXiv 2506.01883; annbatch does the same).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Epochs:
-    """Numbers passes over samples: each takes the number behind the last one's, or the one that was chosen since.
+    """Numbers the passes over samples: each gets the next number, or the one that was chosen since the last pass.
 
     Parameters
     ----------
-    leader : whose choices count here too
+    leader : another counter, whose chosen numbers apply here too
     """
 
     def __init__(self, leader: Epochs | None = None) -> None:
@@ -34,12 +34,12 @@ class Epochs:
         self._n_choices = 0
 
     def choose(self, epoch: int) -> None:
-        """Say which number the next pass takes."""
+        """Set the number of the next pass."""
         self._next = self._choice = epoch
         self._n_choices += 1
 
     def begin(self) -> int:
-        """The number of a pass that begins now."""
+        """Begin a pass and return its number."""
         leader = self._leader
         if leader is not None and leader._n_choices != self._n_choices:
             self._next, self._n_choices = leader._choice, leader._n_choices
@@ -49,11 +49,11 @@ class Epochs:
 
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
-    """How an epoch is read.
+    """The order in which an epoch is read.
 
     A fetch is `fetch_blocks` blocks of `block_size` neighbouring samples, rounded up to whole batches; its samples
     are shuffled together and cut into batches of `batch_size`. Fetches, and so batches, are the same for any number
-    of loader workers; only who reads them differs.
+    of loader workers; only the worker that reads them differs.
     """
 
     batch_size: int
@@ -65,7 +65,10 @@ class BlockPlan:
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.block_size, self.fetch_blocks) < 1:
-            raise DatasetError("batch_size, block_size and fetch_blocks are at least 1")
+            raise DatasetError(
+                f"batch_size={self.batch_size}, block_size={self.block_size}, fetch_blocks={self.fetch_blocks}: "
+                "expected whole numbers of at least 1"
+            )
 
     @property
     def fetch_size(self) -> int:
@@ -73,7 +76,7 @@ class BlockPlan:
         return -(-max(self.block_size * self.fetch_blocks, self.batch_size) // self.batch_size) * self.batch_size
 
     def order(self, ids: Array, epoch: int) -> Array:
-        """All ids, block after block; blocks in random order when shuffling."""
+        """Return all ids, block after block; with `shuffle` the blocks are in random order."""
         ids = np.sort(np.asarray(ids, np.int64))
         if not self.shuffle or not len(ids):
             return ids
@@ -82,23 +85,24 @@ class BlockPlan:
         return np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])
 
     def rank_ids(self, ids: Array, epoch: int, rank: int = 0, n_ranks: int = 1) -> Array:
-        """The ids of one rank, as many for each: like `torch.utils.data.DistributedSampler`, the list is filled up
-        from its beginning, or cut with `drop_last`, until it divides. Each rank takes a contiguous part, so that
-        blocks stay whole.
+        """Return the ids of one rank; every rank has as many.
+
+        As in `torch.utils.data.DistributedSampler` the list is padded from its beginning, or cut with `drop_last`,
+        to a multiple of the ranks. Each rank takes a contiguous part, so that blocks stay whole.
         """
         if not 0 <= rank < n_ranks:
-            raise DatasetError(f"rank {rank} of {n_ranks}")
+            raise DatasetError(f"rank={rank}: expected a whole number from 0 to {n_ranks - 1} (world_size - 1)")
         order = self.order(ids, epoch)
         size = len(order) // n_ranks if self.drop_last else -(-len(order) // n_ranks)
         return np.resize(order, size * n_ranks)[rank * size : (rank + 1) * size] if len(order) else order
 
     def fetches(self, ids: Array, epoch: int, rank: int = 0, n_ranks: int = 1) -> list[Array]:
-        """The ids of every fetch of one rank."""
+        """Return the ids of every fetch of one rank."""
         mine = self.rank_ids(ids, epoch, rank, n_ranks)
         return [mine[i : i + self.fetch_size] for i in range(0, len(mine), self.fetch_size)]
 
     def batches(self, fetch: Array, epoch: int, fetch_index: int) -> Iterator[Array]:
-        """Positions within a fetch, a batch at a time."""
+        """Yield the positions within a fetch, one batch at a time."""
         positions = np.arange(len(fetch))
         if self.shuffle:
             positions = np.random.default_rng([self.seed, epoch, fetch_index]).permutation(positions)
@@ -108,6 +112,6 @@ class BlockPlan:
                 yield batch
 
     def n_batches(self, n_ids: int, n_ranks: int = 1) -> int:
-        """Batches of one rank and epoch."""
+        """The number of batches of one rank in one epoch."""
         size = n_ids // n_ranks if self.drop_last else -(-n_ids // n_ranks)
         return size // self.batch_size if self.drop_last else -(-size // self.batch_size)

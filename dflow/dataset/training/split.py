@@ -1,10 +1,9 @@
-"""Dividing files into training, validation and test: pure functions over a membership matrix.
+"""Divide files into training, validation and test: pure functions of a membership matrix, and the stored split.
 
 Stratification follows Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data" (ECML PKDD 2011):
-the rarest label first, its files dealt to the subsets that still need most of it. Where the paper deals one file at a
-time, all files of a label are dealt at once here, ordered by the other labels they carry, so that equal files spread
-evenly; that takes one step per label instead of one per file. One label per file is the special case in which no later
-label is touched.
+the rarest label first, its files dealt to the subsets that still need most of it. The paper deals one file at a time;
+here all files of a label are dealt at once, ordered by the other labels they have, so that equal files spread evenly.
+That takes one step per label instead of one per file.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ class Fractions:
         try:
             shares = self.as_array()
         except (TypeError, ValueError) as error:
-            raise SplitError(f"train, validation and test are numbers: {error}") from error
+            raise SplitError(f"train, validation and test must be numbers that sum to 1: {error}") from error
         if not np.all(np.isfinite(shares)) or np.any(shares < 0) or self.train <= 0:
             raise SplitError(
-                f"train={self.train}, validation={self.validation}, test={self.test}: shares of 0 to 1 with a train "
-                "share above 0 were expected"
+                f"train={self.train}, validation={self.validation}, test={self.test}: expected shares of 0 to 1, and a "
+                "train share above 0"
             )
         if abs(float(shares.sum()) - 1) > 1e-6:
             raise SplitError(
@@ -63,8 +62,7 @@ class Fractions:
 
 
 def target_sizes(n_files: int, fractions: Fractions) -> Array:
-    """(3,) int64 sizes that sum to `n_files`, nearest to the shares; a share above 0 gets a file where there are
-    enough.
+    """Return (3,) int64 sizes that sum to `n_files`, nearest to the shares; at least 1 for a share above 0.
 
     Raises
     ------
@@ -74,7 +72,9 @@ def target_sizes(n_files: int, fractions: Fractions) -> Array:
     shares = fractions.as_array()
     wanted = int((shares > 0).sum())
     if n_files < wanted:
-        raise SplitError(f"{n_files} files cannot fill {wanted} subsets; set the share of some to 0")
+        raise SplitError(
+            f"{n_files} files cannot fill {wanted} subsets; set a share to 0 (validation=0 or test=0), or add files"
+        )
     sizes = apportion(n_files, shares)
     for subset in np.flatnonzero((sizes == 0) & (shares > 0)):
         sizes[int(np.argmax(sizes))] -= 1
@@ -83,9 +83,9 @@ def target_sizes(n_files: int, fractions: Fractions) -> Array:
 
 
 def apportion(total: int, weights: Array, debt: Array | None = None) -> Array:
-    """Whole numbers that sum to `total`, nearest to the weights' shares (largest remainder; ties to the first).
+    """Return whole numbers that sum to `total`, nearest to the weights' shares (largest remainder; ties to the first).
 
-    `debt` (n,) is what earlier roundings withheld from each: it decides who gets the remainders, and is updated.
+    `debt` (n,) sums what earlier roundings withheld from each entry; the remainders go to the largest. It is updated.
     """
     if total <= 0 or not weights.sum() > 0:
         return np.zeros(len(weights), np.int64)
@@ -106,12 +106,12 @@ def stratified_split(membership: Array, fractions: Fractions, *, seed: int, grou
     membership
         (n_files, n_labels) bool: which file has which label.
     groups
-        (n_files,) int codes; files of one code stay together. Then sizes are near the targets instead of equal to them.
+        (n_files,) int codes; files of one code stay in one subset, and sizes are near the targets instead of equal.
 
     Returns
     -------
     np.ndarray
-        (n_files,) int8: 0 train, 1 validation, 2 test. The same for the same arguments on any machine.
+        (n_files,) int8: 0 train, 1 validation, 2 test; equal for equal arguments on any machine.
     """
     n_files = len(membership)
     rng = np.random.default_rng(seed)
@@ -134,10 +134,10 @@ def stratified_split(membership: Array, fractions: Fractions, *, seed: int, grou
 
 @dataclass(slots=True)
 class _State:
-    """What is dealt and what is still to deal.
+    """The files dealt so far, and how many are still to deal.
 
-    assigned (n_files,) subset or −1; capacity (3,) files that fit still; wanted (n_labels, 3) files of each label,
-    still; debt (3,) what rounding has withheld, so that it does not add up over many rare labels.
+    assigned (n_files,) subset or −1; capacity (3,) files that still fit; wanted (n_labels, 3) files of each label
+    still to deal; debt (3,) the sum of rounding errors, so that they do not add up over many rare labels.
     """
 
     assigned: Array
@@ -164,7 +164,7 @@ def _spread(member: Array, rng: np.random.Generator, files: Array) -> Array:
 
 
 def _deal(state: _State, member: Array, files: Array, wanted: Array) -> None:
-    """Give ordered files to subsets: as many to each as is wanted and fits, evenly along the order."""
+    """Deal ordered files to subsets: to each as many as are wanted and fit, evenly along the order."""
     if not len(files):
         return
     room = np.maximum(state.capacity, 0)
@@ -221,12 +221,11 @@ _QUANTILES = 10
 
 
 def stratification_labels(store: DatasetStore, column: Column, categories: Sequence[Any] | None = None) -> Array:
-    """(n_files, n_labels) bool: which file has which label of a column.
+    """Return the (n_files, n_labels) bool matrix of which file has which label of a column.
 
     Codes, booleans and integers of at most 1,000 values are labels themselves; other numbers are cut at their deciles.
-    Files that have none (no rows, NaN, a missing category) share one more label where the column has one value
-    per file.
-    `categories` restricts the labels to these.
+    If the column has one value per file, files without one (NaN, a missing category) share one more label.
+    `categories` restricts the labels.
 
     Raises
     ------
@@ -237,16 +236,20 @@ def stratification_labels(store: DatasetStore, column: Column, categories: Seque
         wanted = np.unique(np.asarray(categories))
         if wanted.dtype.kind not in "biuf":
             raise SplitError(
-                f"categories={list(categories)!r} are no numbers, but {column.key} holds numbers: pass the codes; "
-                "DatasetExplorer.get_descriptions lists the code of each word"
+                f"categories={list(categories)!r} are not numbers, but {column.key} holds numbers; pass its values"
             )
         binning = category_bins(wanted)
     else:
         binning = _binning(Scan(store, column, parallel=True))
     if not binning.n_bins:
-        raise SplitError(f"{column.key} has no value at all to stratify by; use key='random'")
+        raise SplitError(f"{column.key} has no value to stratify by; choose another key, or key='random'")
     counts: Array = membership(store, column, None, binning=binning)[0]
     found: Array = counts.astype(bool)
+    if categories is not None and not found.any():
+        raise SplitError(
+            f"no file has one of categories={list(categories)!r} in {column.key}; pass values that occur, or leave "
+            "categories= out"
+        )
     none: Array = ~np.any(found, axis=1)
     if column.group == FILE_GROUP and none.any():
         found = np.concatenate([found, none[:, None]], axis=1)
@@ -265,13 +268,14 @@ def _binning(scan: Scan) -> Binning:
 
 
 def group_codes(store: DatasetStore, files: pd.DataFrame, group_by: str | Sequence[Any]) -> Array:
-    """(n_files,) int64: equal numbers for files that must stay together.
+    """Return (n_files,) int64 codes, equal for files that must stay in one subset.
 
     Parameters
     ----------
     group_by
         ``"content_hash"`` or any other column of the `.infoset`; ``"geometry"``, files of equal counts, areas and
-        volumes (to six digits), which a copy under another name, place or STEP header still has; or one value per file.
+        volumes (to six digits), such as a copy under another name, in another place or with another STEP header; or
+        one value per file.
 
     Raises
     ------
@@ -285,7 +289,10 @@ def group_codes(store: DatasetStore, files: pd.DataFrame, group_by: str | Sequen
     elif group_by == GEOMETRY:
         return _geometry_codes(store)
     else:
-        raise SplitError(f"group_by={group_by!r}: no such column in the .infoset ({', '.join(files.columns)})")
+        raise SplitError(
+            f"group_by={group_by!r}: no such column in the .infoset; expected 'geometry', one value per file, or one "
+            f"of {', '.join(files.columns)}"
+        )
     if len(values) != store.n_files:
         raise SplitError(f"group_by gives {len(values)} values for {store.n_files} files")
     codes = pd.factorize(values, use_na_sentinel=True)[0].astype(np.int64)
@@ -312,7 +319,7 @@ def _geometry_codes(store: DatasetStore) -> Array:
 
 
 def _rounded(values: Array) -> Array:
-    """Numbers to six significant digits."""
+    """Round numbers to six significant digits."""
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 10.0 ** (_SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values))))
         return np.where(values == 0, 0.0, np.round(values * scale) / scale)
@@ -326,7 +333,7 @@ class SplitMatch:
     """A stored split applied to samples.
 
     assigned : (n,) int8 subset numbers, −1 for none. unknown : names of the samples that the split does not list.
-    missing : names in the split of which there is no sample.
+    missing : names in the split that match no sample.
     """
 
     assigned: Array
@@ -336,8 +343,10 @@ class SplitMatch:
 
 @dataclass(frozen=True, slots=True)
 class StoredSplit:
-    """`subsets` maps train, validation and test to sample names; `contents` to what the samples were made of, in the
-    same order ("" where that is not known); `request` holds the arguments of the split.
+    """A split as it is stored.
+
+    `subsets` maps train, validation and test to sample names; `contents` maps them to the contents of the samples'
+    files, in the same order ("" if not recorded); `request` holds the arguments of the split.
     """
 
     subsets: Mapping[str, tuple[str, ...]]
@@ -348,8 +357,8 @@ class StoredSplit:
     def of(
         cls, names: Sequence[str], assigned: Array, request: Mapping[str, Any], contents: Sequence[str] = ()
     ) -> StoredSplit:
-        """The split of samples; `assigned` (n,) holds subset numbers, −1 for none; `contents` states what each was made
-        of, where that is known.
+        """Make the split of samples; `assigned` (n,) holds subset numbers, −1 for none; `contents` the content of each
+        sample's file, if recorded.
         """
         known = contents if len(contents) else [""] * len(names)
         rows = sorted(zip(assigned.tolist(), names, known, strict=True))
@@ -361,10 +370,10 @@ class StoredSplit:
         return sum(map(len, self.subsets.values()))
 
     def match(self, names: Sequence[str], contents: Sequence[str] = ()) -> SplitMatch:
-        """Find the samples of the split: by content, so that a file stays in its subset under any name, else by name.
+        """Assign samples by content, so that a renamed file stays in its subset, else by name.
 
-        Of equal files that the split divides, those that kept their name stay where they were; the others take the
-        places that are left, in turn.
+        If the split divides files of equal content, those that kept their name keep their subset; the others take the
+        remaining entries in turn.
         """
         by_name = self._by_name()
         by_content: dict[str, list[str]] = {}
@@ -396,7 +405,7 @@ class StoredSplit:
 
 
 def write_split(path: Path, split: StoredSplit) -> None:
-    """Write by temporary name and rename.
+    """Write a split file under a temporary name and rename it.
 
     Raises
     ------
@@ -437,10 +446,13 @@ def read_split(path: Path) -> StoredSplit:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, SplitError):
             raise
-        raise SplitError(f"{path} is no split file: {error!r}") from error
+        raise SplitError(f"{path} is not a split file, as save_split() writes them: {error!r}") from error
     n_names = sum(map(len, subsets.values()))
     if len(set().union(*subsets.values())) != n_names:
-        raise SplitError(f"{path} puts a sample into two subsets")
+        raise SplitError(f"{path} puts a sample into two subsets; make it again with split() and save_split()")
     if contents and any(len(contents.get(s, ())) != len(names) for s, names in subsets.items()):
-        raise SplitError(f"{path} is no split file: its contents are not as many as its samples")
+        raise SplitError(
+            f"{path} is not a split file: it has not as many contents as samples; make it again with split() and "
+            "save_split()"
+        )
     return StoredSplit(subsets, document.get("request", {}), contents)

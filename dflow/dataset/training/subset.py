@@ -1,4 +1,4 @@
-"""One subset of a dataset as a map-style sequence of samples, without torch."""
+"""A subset of a dataset as a map-style sequence of samples, without torch."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dflow.dataset.training.samples import Allocate, IndexedItem, Item, SampleRe
 from dflow.dataset.training.shuffle import BlockPlan, Epochs
 from dflow.dataset.training.transforms import Transform, at_epoch
 from dflow.errors import DamagedDatasetError, UnknownKeyError
+from dflow.notebook import object_html
 from dflow.storage.paths import Below
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ ItemLoader = Callable[[str, str, int], Any]
 
 @dataclass(frozen=True, slots=True)
 class FileItems:
-    """Items that a user's own function loads: ``loader(graph_file, label_file, data_id)``, HOOPS AI's signature."""
+    """Items that a user's function loads: ``loader(graph_file, label_file, data_id)``, HOOPS AI's signature."""
 
     loader: ItemLoader
     graph_files: tuple[str, ...]
     labels: tuple[str, ...]
 
     def read(self, file_id: int) -> Any:
-        """The item of one file."""
+        """Load the item of one file."""
         return self.loader(self.graph_files[file_id], self.labels[file_id] if self.labels else "", int(file_id))
 
 
@@ -42,7 +43,7 @@ class CADDataset:
     requires of a dataset.
 
     An item is a dictionary: ``id``, ``group/array`` with the sample's rows, ``file/name`` with its values. Belongs to
-    one process and one thread at a time; pickles small, so that loader workers may be forked or spawned.
+    one process and one thread at a time; its pickle holds no data, so that loader workers may be forked or spawned.
     """
 
     def __init__(
@@ -63,6 +64,16 @@ class CADDataset:
     def __repr__(self) -> str:
         return f"<CADDataset {self.name}: {len(self)} samples>"
 
+    def _repr_html_(self) -> str:
+        title = repr(self).strip("<>")
+        if not isinstance(self.source, SampleReader):
+            return object_html(title, [(file,) for file in self.data_files[:5]], head=("graph file",))
+        rows = [
+            (column.key, ", ".join(column.dims), " × ".join(map(str, ("n", *column.shape[1:]))), column.dtype)
+            for column in self.source.columns
+        ]
+        return object_html(title, rows, head=("key of an item", "dimensions", "shape", "type"))
+
     def __len__(self) -> int:
         return len(self._codes)
 
@@ -70,7 +81,7 @@ class CADDataset:
         return self.get_item(index)
 
     def __iter__(self) -> Iterator[Any]:
-        """The samples after the transforms; random ones draw anew in every pass."""
+        """Iterate over the samples after the transforms; random transforms differ in every pass."""
         epoch = self.epoch = self.epochs.begin()
         return (self.get_item(i, epoch) for i in range(len(self)))
 
@@ -81,7 +92,7 @@ class CADDataset:
 
     @property
     def index_arrays(self) -> Mapping[str, str]:
-        """The arrays ``group/array`` that hold row numbers within the sample, and the group whose rows they number."""
+        """The arrays ``group/array`` that hold row numbers within the sample, and the group that these refer to."""
         return self.source.store.index_arrays if isinstance(self.source, SampleReader) else INDEX_ARRAYS
 
     def get_file_codes(self) -> Array:
@@ -89,21 +100,23 @@ class CADDataset:
         return self._codes.copy()
 
     def get_raw_data(self, index: int) -> Any:
-        """The sample as it is stored, without transforms."""
+        """Read a sample as it is stored, without transforms."""
         return self.source.read(self._code(index))
 
     def get_item(self, index: int, epoch: int | None = None) -> Any:
-        """The sample after the transforms.
+        """Read a sample and apply the transforms.
 
         Parameters
         ----------
+        index
+            The position in this subset; negative from the end.
         epoch
-            Of random transforms: what `set_epoch` chose, or the last pass had, when left out.
+            Of random transforms; by default that of `set_epoch` or of the last pass.
 
         Raises
         ------
         IndexError
-            Behind the end, so that plain iteration ends.
+            If there is no such position.
         """
         item = self.get_raw_data(index)
         transform = at_epoch(self.transform, self.epoch if epoch is None else epoch)
@@ -114,8 +127,8 @@ class CADDataset:
         return item
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose which epoch's random augmentation items get, and with which the next pass of this dataset and of its
-        loaders begins; further passes count on from it.
+        """Set the epoch of random transforms for items, and for the next pass over this dataset and its loaders;
+        further passes count on from it.
         """
         self.epoch = epoch
         self.epochs.choose(epoch)
@@ -124,7 +137,8 @@ class CADDataset:
         """Load items with ``loader(graph_file, label_file, data_id)`` from now on."""
         if not isinstance(self.source, FileItems):
             raise UnknownKeyError(
-                "this dataset reads its items from the .dataset; pass graph_files to the DatasetLoader"
+                "this dataset reads its items from the .dataset; pass item_loader_func= and graph_files= to "
+                "DatasetLoader instead"
             )
         self.source = FileItems(loader, self.source.graph_files, self.source.labels)
 
@@ -141,18 +155,18 @@ class CADDataset:
         return [labels[i] for i in self._codes] if labels else []
 
     def remove_indices(self, indices: Sequence[int]) -> dict[int, int]:
-        """Drop samples by position; the result maps the old positions of those that stay to their new ones."""
+        """Remove samples by position; return the map from the old to the new positions of the others."""
         size = len(self)
-        gone = {self._position(i) for i in indices}
-        kept = [i for i in range(size) if i not in gone]
+        removed = {self._position(i) for i in indices}
+        kept = [i for i in range(size) if i not in removed]
         self._codes = self._codes[kept]
         return {old: new for new, old in enumerate(kept)}
 
     def get_items(self, indices: Sequence[int], epoch: int | None = None) -> Samples | list[Any]:
-        """Several samples at once, in the requested order, after the transforms (see `get_item`): cheaper than one by
-        one.
+        """Read several samples at once, in the requested order, and apply the transforms (see `get_item`).
 
-        A `Samples` where nothing has to happen to single items, else a list of items; `collate` takes both.
+        The result is a `Samples` without a transform, else a list of items; `collate` takes both. Cheaper than
+        reading them one by one.
         """
         transform = at_epoch(self.transform, self.epoch if epoch is None else epoch)
         if not isinstance(self.source, SampleReader) or not len(indices):
@@ -164,7 +178,7 @@ class CADDataset:
         return [transform(samples.item(i)) for i in range(len(samples))]
 
     def collate(self, items: Samples | Sequence[Item]) -> Batch:
-        """One ragged batch of items; see `dflow.dataset.training.collate.collate`."""
+        """Join items into one ragged batch; see `dflow.dataset.training.collate.collate`."""
         return collate_samples(items if isinstance(items, Samples) else stack(items), self.index_arrays)
 
     def iter_batches(
@@ -178,13 +192,16 @@ class CADDataset:
         n_workers: int = 1,
         allocator: Callable[[int], Allocate] | None = None,
     ) -> Iterator[Batch]:
-        """Ragged batches in the order of a block plan: this worker's fetches of this rank's samples.
+        """Yield ragged batches in the order of a block plan: this worker's fetches of this rank's samples.
 
-        `allocator` is called with the bytes of a batch's rows before they are gathered, and returns where
-        they go; it is not called for batches that a transform makes.
+        `allocator` is called with the bytes of a batch's rows before they are gathered, and returns the function
+        that allocates them; it is not called for batches that a transform makes.
         """
         if not isinstance(self.source, SampleReader):
-            raise UnknownKeyError("blocks are read from a .dataset; this loader has graph_files instead")
+            raise UnknownKeyError(
+                "blocks are read from a .dataset, but an item_loader_func loads these items; use "
+                "get_dataloader() instead of get_block_loader()"
+            )
         transform = at_epoch(self.transform, epoch)
         buffers: dict[str, Array] = {}
         for number, fetch in enumerate(plan.fetches(self._codes, epoch, rank, n_ranks)):
@@ -194,7 +211,7 @@ class CADDataset:
             samples = self.source.read_many(ids, buffers)
             for positions in plan.batches(fetch, epoch, number):
                 wanted = inverse[positions]
-                # What a transform makes anew would not fit in beside what it was made from.
+                # A transform's results would not fit into the memory beside its arguments.
                 for_rows = allocator if transform is None else None
                 allocate = np.empty if for_rows is None else for_rows(samples.bytes_of(wanted))
                 chosen = samples.select(wanted, allocate)
@@ -206,7 +223,7 @@ class CADDataset:
                     yield self.collate([transform(chosen.item(i)) for i in range(len(chosen))])
 
     def to_torch(self, collate_fn: Callable[..., Any] | None = None) -> TorchCADDataset:
-        """The same as a `torch.utils.data.Dataset` of tensors; imports torch.
+        """Wrap the subset as a `torch.utils.data.Dataset` of tensors; imports torch.
 
         Raises
         ------
@@ -223,7 +240,7 @@ class CADDataset:
     def _position(self, index: int) -> int:
         index = operator.index(index)
         if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
+            raise IndexError(f"no sample {index}: the subset has {len(self)}")
         return index % len(self)
 
 
@@ -238,5 +255,7 @@ def default_graph_files(root: str | os.PathLike[str], names: Sequence[str]) -> t
     below = Below(root)
     found = [(name, below.path(f"graph_data/{name}.pt")) for name in names]
     if outside := [name for name, path in found if path is None]:
-        raise DamagedDatasetError(f"the graph file of sample {outside[0]!r} lies outside of the flow's folder {root}")
+        raise DamagedDatasetError(
+            f"the graph file of sample {outside[0]!r} lies outside of the flow's folder {root}; pass graph_files="
+        )
     return tuple(path for _, path in found if path is not None)

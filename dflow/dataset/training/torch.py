@@ -1,4 +1,4 @@
-"""The adapter to PyTorch: tensors, datasets and loaders. The only module that imports torch."""
+"""The adapter to PyTorch: tensors, datasets and loaders; the only module that imports torch."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def to_tensors(value: Any) -> Any:
-    """Arrays and numbers of a dictionary as tensors; the memory is shared where it is writable. Other values are
-    kept.
+    """Convert the arrays and numbers of a dictionary to tensors, which share writable memory; keep other values.
 
     Parameters
     ----------
@@ -59,11 +58,11 @@ def to_tensors(value: Any) -> Any:
 
 
 class Collate:
-    """Turns samples into one ragged batch of tensors. Pickles, for spawned workers.
+    """Joins samples into one ragged batch of tensors. Pickles, for spawned workers.
 
     Parameters
     ----------
-    collate : makes a dictionary of arrays of samples, as `CADDataset.collate` does
+    collate : joins samples into a dictionary of arrays, as `CADDataset.collate` does
     """
 
     def __init__(self, collate: Callable[[Any], Mapping[str, Any]]) -> None:
@@ -77,9 +76,9 @@ class Collate:
 
 
 def send(batch: Mapping[str, Any], channel: Channel, arena: Arena | None = None) -> Any:
-    """A batch as tensors; in a loader worker as one parcel, which arrives as the same dictionary of tensors.
+    """Return a batch as tensors; in a loader worker as one `Parcel`, which unpickles as that dictionary of tensors.
 
-    `arena` is where the batch lies already, or most of it.
+    `arena` already holds the batch or most of it.
     """
     if get_worker_info() is None or not AVAILABLE or not all(isinstance(v, np.ndarray) for v in batch.values()):
         return to_tensors(batch)
@@ -90,7 +89,7 @@ def send(batch: Mapping[str, Any], channel: Channel, arena: Arena | None = None)
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A batch in an arena, on its way from a loader worker; unpickling gives the dictionary of tensors."""
+    """A batch in an arena that a loader worker sends; unpickling gives the dictionary of tensors."""
 
     channel: str
     arena: Arena
@@ -106,12 +105,11 @@ _ALIGNMENT = 64
 class TorchCADDataset(Dataset):
     """A map-style `torch.utils.data.Dataset` whose items are dictionaries of tensors.
 
-    `collate_fn` makes a batch of items in `get_dataloader`; by default the ragged one of
-    `dflow.dataset.training.collate`.
-
     Parameters
     ----------
-    dataset : the subset that it gives
+    dataset : the subset whose samples are the items
+    collate_fn : joins items into a batch in `get_dataloader`; by default into the ragged batch of
+        `dflow.dataset.training.collate`
     """
 
     def __init__(self, dataset: CADDataset, collate_fn: Callable[..., Any] | None = None) -> None:
@@ -128,7 +126,7 @@ class TorchCADDataset(Dataset):
         return map(to_tensors, self.dataset)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose which epoch's random augmentation the next pass has; see `CADDataset.set_epoch`.
+        """Set the epoch of random transforms for the next pass; see `CADDataset.set_epoch`.
 
         Parameters
         ----------
@@ -141,7 +139,7 @@ class TorchCADDataset(Dataset):
         return torch.from_numpy(self.dataset.get_file_codes())
 
     def remove_indices(self, indices: Sequence[int]) -> dict[int, int]:
-        """Drop samples by position; old positions to new ones.
+        """Remove samples by position; return the map from the old to the new positions of the others.
 
         Parameters
         ----------
@@ -158,22 +156,22 @@ class TorchCADDataset(Dataset):
         seed: int | None = None,
         **options: Any,
     ) -> Any:
-        """A `DataLoader` that reads samples one by one, in any order.
+        """Return a `DataLoader` that reads samples one by one, in any order.
 
-        Every pass through it is an epoch: random transforms draw anew, whether its workers live on or not.
+        Every pass through it is an epoch, in which random transforms differ, with or without persistent workers.
 
         Parameters
         ----------
         batch_size
             samples per batch
         shuffle
-            whether every epoch has an order of its own
+            whether every epoch has another random order
         num_workers
             processes that read; 0 reads in this one
         seed
-            Makes the order of a shuffled loader reproducible.
-        options
-            Further arguments of `torch.utils.data.DataLoader`, e.g. `sampler`, `multiprocessing_context`, `pin_memory`.
+            of the order of a shuffled loader; random by default
+        **options
+            further arguments of `torch.utils.data.DataLoader`, e.g. `sampler`, `multiprocessing_context`, `pin_memory`
         """
         if seed is not None:
             options["generator"] = torch.Generator().manual_seed(seed)
@@ -196,28 +194,28 @@ class TorchCADDataset(Dataset):
         world_size: int | None = None,
         **options: Any,
     ) -> Any:
-        """A `DataLoader` over ragged batches that are read in blocks of neighbouring samples: the fast way through an
-        epoch.
+        """Return a `DataLoader` over ragged batches that are read in blocks of neighbouring samples, which is faster
+        than `get_dataloader`.
 
-        Every pass through it is an epoch, with an order and random transforms of its own, whether its workers live on
-        or not; ``loader.dataset.set_epoch`` chooses which comes next.
+        Every pass through it is an epoch, in which order and random transforms differ, with or without persistent
+        workers; ``loader.dataset.set_epoch`` sets the next one.
 
         Parameters
         ----------
         batch_size
             samples per batch
         shuffle
-            whether every epoch has an order of its own
+            whether every epoch has another random order
         num_workers
             processes that read; 0 reads in this one
         drop_last
             leaves out a last batch that is not full
         seed
-            of the orders and the augmentation
+            of the order
         block_size, fetch_blocks
-            Neighbours read at once, and how many such blocks are mixed; see `dflow.dataset.training.shuffle.BlockPlan`.
+            neighbours read at once, and how many such blocks are mixed; see `dflow.dataset.training.shuffle.BlockPlan`
         rank, world_size
-            This process's part, as `DistributedSampler` takes them; those of `torch.distributed` by default.
+            the part of this process, as in `DistributedSampler`; those of `torch.distributed` by default
         **options
             further arguments of `torch.utils.data.DataLoader`
         """
@@ -227,7 +225,7 @@ class TorchCADDataset(Dataset):
 
 
 class _EpochLoader(DataLoader):
-    """A `DataLoader` of which every pass is an epoch of its own: what `get_dataloader` and `get_block_loader` give."""
+    """A `DataLoader` that begins another epoch in every pass; `get_dataloader` and `get_block_loader` return it."""
 
     def __iter__(self) -> Any:
         self.dataset.begin_pass(self)
@@ -235,17 +233,17 @@ class _EpochLoader(DataLoader):
 
 
 class _PassEpoch:
-    """The epoch of a loader's pass, as the loader's workers see it."""
+    """The epoch of a loader's pass, shared with the loader's workers."""
 
     def __init__(self) -> None:
-        # Shared memory, so that workers that outlive a pass (persistent_workers) see the next one's too.
+        # In shared memory, so that workers that outlive a pass (persistent_workers) read the next epoch too.
         self._cell = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def set(self, epoch: int, loader: DataLoader | None = None) -> None:
         """Begin a loader's pass; without one, set the epoch of workers that no pass has numbered."""
         if loader is None or loader.persistent_workers:
             self._cell[0] = epoch
-        else:  # its workers start now, with this; those of another pass that still runs keep theirs
+        else:  # the pass's workers start now and copy this; those of an unfinished earlier pass keep theirs
             self._cell = torch.tensor([epoch])
 
     def get(self) -> int:
@@ -253,7 +251,7 @@ class _PassEpoch:
 
 
 class _Source(TorchCADDataset):
-    """The same samples for one loader, whose passes it numbers."""
+    """The samples of one loader, with the number of its pass."""
 
     def __init__(self, dataset: CADDataset, collate_fn: Callable[..., Any]) -> None:
         super().__init__(dataset, collate_fn)
@@ -268,21 +266,21 @@ class _Source(TorchCADDataset):
 
 
 class _WholeBatches(_Source):
-    """The same samples for our own collate, which takes what was read together as it is."""
+    """The samples of a loader whose `collate_fn` is a `Collate`, which takes a whole `Samples`."""
 
     def __getitems__(self, indices: Sequence[int]) -> Any:
-        """A whole batch for a `DataLoader`, as arrays."""
+        """Read a whole batch for a `DataLoader`, as arrays."""
         return self.dataset.get_items(indices, self._pass.get())
 
 
 class BlockStream(IterableDataset):
-    """Ragged batches of tensors, read in blocks. Every pass has its own order; `set_epoch` chooses one.
+    """Ragged batches of tensors, read in blocks. Every pass has its own order; `set_epoch` sets it.
 
     Parameters
     ----------
-    dataset : the subset that it goes through
-    plan : how its samples become batches
-    rank, world_size : this process's part; those of `torch.distributed` by default
+    dataset : the subset
+    plan : the order of its samples and their batches
+    rank, world_size : the part of this process; those of `torch.distributed` by default
     """
 
     def __init__(
@@ -298,7 +296,7 @@ class BlockStream(IterableDataset):
         return self.plan.n_batches(len(self.dataset), self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the augmentation of the next pass; further passes count on from it.
+        """Set the epoch, hence order and random transforms, of the next pass; further passes count on from it.
 
         Parameters
         ----------
@@ -313,7 +311,7 @@ class BlockStream(IterableDataset):
             self._pass.set(self._epochs.begin(), loader)
 
     def __iter__(self) -> Iterator[Any]:
-        # Not with the first batch: another pass may have begun by then.
+        # Taken now, not with the first batch: another pass may have begun by then.
         return self._batches(self._epochs.begin() if get_worker_info() is None else self._pass.get())
 
     def _batches(self, epoch: int) -> Iterator[Any]:
@@ -339,7 +337,7 @@ class BlockStream(IterableDataset):
 
 
 _SLACK_BYTES = 64 * 1024
-"""Beside the rows: pointers, sample numbers of rows, file values, alignment."""
+"""Room in an arena beside the rows: pointers, sample numbers of rows, file values, alignment."""
 
 
 def _distributed(rank: int | None, world_size: int | None) -> tuple[int, int]:
@@ -352,16 +350,16 @@ def _distributed(rank: int | None, world_size: int | None) -> tuple[int, int]:
 
 
 def to_geometric(item: Item) -> Any:
-    """A sample as `torch_geometric.data.Data` (the `geometric` extra).
+    """Convert a sample to `torch_geometric.data.Data` (the `geometric` extra).
 
     Nodes are faces and `edge_index` (2, n_arcs) the arcs of the graph; every array is an attribute named ``<array>``,
     or ``<group>_<array>`` where two groups have the name. Row numbers are int64. The loader of PyTorch Geometric
-    batches such objects: rows of all samples one after the other, row numbers shifted with the rows that they number,
-    negative ones, which mean "none", kept.
+    batches such objects: rows of all samples one after the other, row numbers shifted with the rows that they refer
+    to, negative ones, which mean "none", kept.
 
     Parameters
     ----------
-    item : what an item of a `CADDataset` is, or what a file of ``dflow export --to pyg`` holds
+    item : an item of a `CADDataset`, or the content of a file of ``dflow export --to pyg``
         (``torch.load(path, weights_only=True)``)
 
     Raises
@@ -378,18 +376,18 @@ def to_geometric(item: Item) -> Any:
         return graph_class(**item)
     if not any("/" in key for key in item):
         raise DatasetError(
-            f"no sample and no exported graph: it has {', '.join(map(repr, item)) or 'nothing'}; pass an item of a "
-            "CADDataset (group/array), or what torch.load gives of a file that this version's `dflow export --to pyg` "
-            "wrote (an older one's does not state which arrays are row numbers: export again)"
+            f"neither a sample nor an exported graph: it has {', '.join(map(repr, item)) or 'nothing'}; pass an item "
+            "of a CADDataset (group/array), or what torch.load returns for a file that this version's "
+            "`dflow export --to pyg` wrote (an older one's does not list its row numbers: export again)"
         )
     return graph_class(**geometric_fields(graph_fields(item)))
 
 
 def geometric_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a graph (see `dflow.dataset.training.graphs.graph_fields`) with tensors for its arrays.
+    """Convert the arrays among the fields of a graph to tensors.
 
     Parameters
     ----------
-    fields : of one sample
+    fields : of one sample; see `dflow.dataset.training.graphs.graph_fields`
     """
     return {key: to_tensors(value) if isinstance(value, np.ndarray) else value for key, value in fields.items()}

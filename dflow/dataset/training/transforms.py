@@ -1,8 +1,7 @@
-"""What may happen to a sample between the store and the network: similarity transforms of its geometry, and
-standardisation.
+"""Transforms of samples before training: similarity transforms of the geometry, and standardisation.
 
 A transform is a function of an item (a dictionary of arrays) that returns an item. Those with ``elementwise = True``
-treat every row alone and are applied to whole batches at once where a loader reads many samples.
+treat every row separately and are applied to whole batches at once where a loader reads many samples.
 """
 
 from __future__ import annotations
@@ -34,16 +33,15 @@ DIRECTIONS: Mapping[str, slice] = {
     "edges/edge_u_grids": slice(3, 6),
 }
 POWERS: Mapping[str, int] = {"edges/edge_lengths": 1, "faces/face_areas": 2, "file/area": 2, "file/volume": 3}
-"""Measures, and the power of the scale that they grow with."""
+"""Measures, and the power of the scale that they are proportional to."""
 
 BOX = "file/bounding_box"
 
 
 def similarity(item: Item, *, scale: float = 1.0, rotation: Array | None = None, centre: Array | None = None) -> Item:
-    """The item moved, turned and scaled: ``p → scale · rotation · (p − centre)``; lengths, areas and volumes follow.
+    """Move, rotate and scale an item: ``p → scale · rotation · (p − centre)``; lengths, areas and volumes follow.
 
-    Arrays that are not geometry are kept as they are; types are kept. The bounding box becomes that of the turned
-    box's corners.
+    Other arrays, and all dtypes, are kept. The bounding box becomes that of the rotated box's corners.
     """
     turn = np.eye(3) if rotation is None else np.asarray(rotation, np.float64)
     origin = np.zeros(3) if centre is None else np.asarray(centre, np.float64)
@@ -101,9 +99,9 @@ def _bounds(item: Item) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class RandomRotation:
-    """Turn each sample about the origin, uniformly over all rotations, or about the z axis alone.
+    """Rotate each sample about the origin, uniformly over all rotations, or with ``axis="z"`` about the z axis.
 
-    The same for the same seed, epoch and sample, whatever the order of reading or the number of workers.
+    Equal for equal seed, epoch and sample, in any order of reading and with any number of workers.
     """
 
     seed: int = 0
@@ -115,12 +113,12 @@ class RandomRotation:
         return similarity(item, rotation=_about_z(rng) if self.axis == "z" else random_rotation(rng))
 
     def for_epoch(self, epoch: int) -> RandomRotation:
-        """The same augmentation with other rotations."""
+        """Return the same transform with the rotations of another epoch."""
         return RandomRotation(self.seed, self.axis, epoch)
 
 
 def random_rotation(rng: np.random.Generator) -> Array:
-    """(3, 3) rotation, uniform: a normalised Gaussian quaternion (Shoemake, Graphics Gems III, 1992)."""
+    """Draw a uniform (3, 3) rotation from a normalised Gaussian quaternion (Shoemake, Graphics Gems III, 1992)."""
     w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
     return np.array(
         [
@@ -139,9 +137,9 @@ def _about_z(rng: np.random.Generator) -> Array:
 
 @dataclass(frozen=True)
 class Standardise:
-    """Subtract the mean and divide by the standard deviation of the training split, column by column.
+    """Subtract the mean and divide by the standard deviation of the training subset, column by column.
 
-    `statistics` is what `DatasetLoader.statistics` returns: ``{"group/array": (mean, std)}``. Results are float32; a
+    `statistics` is the result of `DatasetLoader.statistics`: ``{"group/array": (mean, std)}``. Results are float32; a
     constant column becomes 0.
     """
 
@@ -152,7 +150,10 @@ class Standardise:
         result = dict(item)
         for key, (mean, std) in self.statistics.items():
             if key not in item:
-                raise UnknownKeyError(f"{key} is to be standardised, but is not among the columns {', '.join(item)}")
+                raise UnknownKeyError(
+                    f"Standardise has statistics of {key}, but the columns are {', '.join(item)}; add it to columns= "
+                    "of get_dataset(), or leave it out of the statistics"
+                )
             spread = np.where(np.asarray(std) > 0, std, 1.0)
             result[key] = ((item[key] - mean) / spread).astype(np.float32)
         return result
@@ -160,7 +161,7 @@ class Standardise:
 
 @dataclass(frozen=True, slots=True)
 class Compose:
-    """Transforms one after the other."""
+    """Apply transforms one after the other."""
 
     transforms: tuple[Transform, ...]
 
@@ -171,7 +172,7 @@ class Compose:
 
 
 def at_epoch(transform: Transform | None, epoch: int) -> Transform | None:
-    """The transform for an epoch: calls `for_epoch` where there is one, also inside `Compose`."""
+    """Return the transform of an epoch: calls `for_epoch` where there is one, also inside `Compose`."""
     if isinstance(transform, Compose):
         return Compose(tuple(at_epoch(t, epoch) or t for t in transform.transforms))
     for_epoch = getattr(transform, "for_epoch", None)
@@ -183,8 +184,8 @@ _SAMPLES = 512
 
 @dataclass(slots=True)
 class Moments:
-    """Of each component of the last dimension (a scalar for one-dimensional arrays): count, mean, sum of squared
-    deviations.
+    """Count, mean and sum of squared deviations of each component of the last dimension; scalars if there is one
+    dimension.
     """
 
     count: Array
@@ -193,7 +194,7 @@ class Moments:
 
     @classmethod
     def of(cls, values: Array) -> Moments:
-        """The moments of some rows; what is not finite is left out."""
+        """Compute the moments of rows; values that are not finite are left out."""
         x = values.astype(np.float64).reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
         finite = np.isfinite(x)
         count = finite.sum(axis=0)
@@ -203,7 +204,7 @@ class Moments:
         return cls(count.reshape(shape), mean.reshape(shape), squares.reshape(shape))
 
     def join(self, other: Moments) -> Moments:
-        """Moments of both together (Chan, Golub and LeVeque 1979)."""
+        """Combine two moments (Chan, Golub and LeVeque 1979)."""
         count = self.count + other.count
         shift = other.mean - self.mean
         share = other.count / np.maximum(count, 1)
@@ -217,7 +218,7 @@ class Moments:
 
 
 def column_moments(reader: SampleReader, ids: Array) -> dict[str, Moments]:
-    """Moments of every column of a reader over the samples `ids`, ascending."""
+    """Compute the moments of every column of a reader over the samples `ids`, ascending."""
     found: dict[str, Moments] = {}
     for start in range(0, len(ids), _SAMPLES):
         samples = reader.read_many(ids[start : start + _SAMPLES])

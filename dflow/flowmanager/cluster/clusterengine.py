@@ -18,21 +18,21 @@ from dflow.flowmanager.cluster.guard import Refused, guarded
 _LOGGER = logging.getLogger(__name__)
 
 WINDOW = 4
-"""Jobs outstanding for each worker thread: enough that no worker waits, few enough that the scheduler stays small."""
+"""Jobs outstanding per worker thread: enough that no worker waits, few enough that the scheduler stays small."""
 
 POLL_SECONDS = 0.5
 COUNT_SECONDS = 2.0
 LOST_SECONDS = 20.0
-"""How long the scheduler may be out of reach before the flow gives up."""
+"""How long the scheduler may be unreachable before the flow fails."""
 
 
 class ClusterEngine:
     """Runs jobs on a client's cluster; one flow, one thread at a time (`cancel` from any).
 
-    `retries` is how often a job's nodes that raised are run again: they never raise for a file's fault, so this is for
-    faults of the infrastructure. A worker that may not run them (`Refused`) has not tried; where only such workers are
-    left, the flow ends after `wait_seconds`. `on_wait` is called every `POLL_SECONDS` in which nothing ends, `warn` is
-    called with a text about workers. `has_dropped_jobs`: workers may still compute jobs whose results are dropped.
+    `retries` is how often a job's nodes that raised are run again: they never raise for a file's fault, only for faults
+    of the infrastructure. A worker that may not run them (`Refused`) does not count as a try; where only such workers
+    are left, the flow ends after `wait_seconds`. `on_wait` is called every `POLL_SECONDS` in which nothing ends, `warn`
+    with a text about workers. `has_dropped_jobs`: workers may still compute jobs whose results are dropped.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ClusterEngine:
                     if finished is not None:
                         del waiting[tag]
                         yield finished
-                    # Close the window before the caller's next job (a retry, a smaller batch) is pulled.
+                    # The caller settles this job before the next one (a retry, a smaller batch) is pulled.
                 if self.client.status == "running":
                     self._fill(source, waiting, done)
         finally:
@@ -94,7 +94,7 @@ class ClusterEngine:
         self._cancelled = True
 
     def close(self) -> None:
-        """Let the workers that were refused work for others."""
+        """Release the refused workers for other clients."""
         self._refused.give_back()
 
     def _fill(self, source: Iterator[Job | None], waiting: dict[int, _Running], done: Any) -> None:
@@ -105,17 +105,17 @@ class ClusterEngine:
             waiting[job.tag] = self._start(job, done)
 
     def _start(self, job: Job, done: Any) -> _Running:
-        """Hand a job to the scheduler, behind all before it.
+        """Submit a job to the scheduler, behind all before it.
 
-        Dask goes by the place in its own call first for calls within `fifo_timeout`. With the usual 60 s, or with
-        several jobs in one call, the later of two jobs waits for all single ones after it: a large batch for the end.
+        Dask orders calls within `fifo_timeout` by the position of a node in its call first. With the usual 60 s, or
+        with several jobs in one call, the second node of a call waits for the first nodes of all calls after it.
         """
         futures = self.client.compute(guarded(job.nodes), optimize_graph=False, fifo_timeout=0)
         _announce(futures, job.tag, done)
         return _Running(futures)
 
     def _ended(self, waiting: dict[int, _Running], done: Any) -> list[int]:
-        """Wait for nodes; the tags whose nodes have all ended, none where nothing ends within `POLL_SECONDS`."""
+        """Wait for nodes; return the tags whose nodes have all ended, none where nothing ends within `POLL_SECONDS`."""
         while True:
             if self._cancelled:
                 raise FlowCancelledError("The flow was cancelled; run it again to go on where it stopped.")
@@ -136,7 +136,7 @@ class ClusterEngine:
                 return ended
 
     def _collect(self, tag: int, running: _Running, done: Any) -> Finished | None:
-        """What a job came to; None where it has been started again."""
+        """Return a job's result; None where the job was started again."""
         finished = self._gathered(tag, running)
         if finished.error is not None and self._is_tried_again(finished.error, running):
             failed = [future for future in running.futures if future.status == "error"]
@@ -148,7 +148,7 @@ class ClusterEngine:
         return finished
 
     def _is_tried_again(self, error: BaseException, running: _Running) -> bool:
-        """Whether the job has tries left; what a refused worker returned untouched was none."""
+        """Whether the job has tries left; one that a refused worker returned does not count."""
         if isinstance(error, KilledWorker):
             return False
         if self._refused.caused([future.key for future in running.futures]):
@@ -167,11 +167,11 @@ class ClusterEngine:
             return Finished(tag, error=error)
 
     def _threads(self) -> dict[str, int]:
-        """Threads of each worker that may work."""
+        """Return the threads of each worker that is not refused."""
         return {a: n for a, n in self.client.nthreads().items() if a not in self._refused.reasons}
 
     def _check_workers(self) -> None:
-        """See that refused workers are not all there is."""
+        """Raise `ClusterError` where for too long only refused workers are left."""
         if not self._refused.reasons or self.client.status != "running" or self._threads():
             self._workerless_since = None
             return
@@ -179,10 +179,10 @@ class ClusterEngine:
         now = time.monotonic()
         if self._workerless_since is None:
             self._workerless_since = now
-            self._warn(f"No worker is left that may work; waiting {self._wait_seconds:.0f} s for one. {reasons}")
+            self._warn(f"No fit worker is left; waiting {self._wait_seconds:.0f} s for one. {reasons}")
         elif now - self._workerless_since > self._wait_seconds:
             raise ClusterError(
-                f"For {self._wait_seconds:.0f} s there was no worker that may work: {reasons}. Start workers with this "
+                f"For {self._wait_seconds:.0f} s there was no fit worker: {reasons}. Start workers with this "
                 "environment, and run the flow again to go on where it stopped."
             )
 

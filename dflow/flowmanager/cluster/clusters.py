@@ -1,9 +1,10 @@
-"""Which cluster a flow runs on: the caller's, the active one, a named profile's, or one of its own."""
+"""The cluster that a flow runs on: the caller's, the active one, a named profile's, or its own."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import multiprocessing.spawn
 import os
 import signal
@@ -35,7 +36,7 @@ DASHBOARD_PORT = 8787
 
 @dataclass(slots=True)
 class Connection:
-    """A client, what must be closed behind it (nothing that the user opened), and how long it may lack workers."""
+    """A client, what to close after it (nothing that the user opened), and how long it may lack workers."""
 
     client: Client
     owned: tuple[Any, ...] = ()
@@ -43,13 +44,13 @@ class Connection:
 
     def close(self) -> None:
         """Close what this flow opened."""
-        with ExitStack() as stack:  # each, also where closing another fails
+        with ExitStack() as stack:  # closes each, also where another fails
             for each in reversed(self.owned):
                 stack.callback(each.close)
 
 
 def active_client() -> Client | None:
-    """The client that the user has open in this process, if any."""
+    """Return the client that the user has open in this process, if any."""
     try:
         client = distributed.get_client()
     except ValueError:
@@ -58,25 +59,25 @@ def active_client() -> Client | None:
 
 
 def is_foreign(cluster: Any) -> bool:
-    """Whether the flow would use a cluster that this flow did not start: given, or active."""
+    """Whether a flow would use a cluster that it does not start itself: `cluster`, or the active one."""
     return cluster is not None or active_client() is not None
 
 
 def resolve(cluster: Any = None, *, max_workers: int | None = None) -> Connection:
-    """Connect to the cluster that `cluster` means.
+    """Connect to a cluster.
 
     Parameters
     ----------
     cluster
         A `distributed.Client`, a cluster object, a scheduler's address, a profile's name, or None: the active client,
-        else a local cluster of our own.
+        else a new local cluster.
     max_workers
         Worker processes of a local cluster, jobs of a queue; None for the machine's or the profile's number.
 
     Raises
     ------
     ClusterError
-        If there is no scheduler there, or it gets no worker.
+        If no scheduler answers, or it gets no worker.
     """
     if cluster is None:
         client = active_client()
@@ -92,8 +93,7 @@ def resolve(cluster: Any = None, *, max_workers: int | None = None) -> Connectio
         return _checked(Connection(client, (client,)))
     raise ClusterError(
         f"cluster={cluster!r} is {type(cluster).__name__}; expected a distributed Client, a cluster object, a "
-        f"scheduler's "
-        f"address or one of {list(queues.profile_names())}."
+        f"scheduler's address or one of {list(queues.profile_names())}."
     )
 
 
@@ -116,7 +116,7 @@ def _by_text(text: str, max_workers: int | None) -> Connection:
 
 
 def _check_address(address: str) -> None:
-    """Check that a Dask scheduler answers: `Client` would wait without end for the handshake of anything else.
+    """Check that a Dask scheduler answers: `Client` would wait for ever for the handshake of anything else.
 
     Raises
     ------
@@ -130,21 +130,24 @@ def _check_address(address: str) -> None:
         comm.abort()
 
     try:
-        with ThreadPoolExecutor(1) as own:  # a notebook's event loop is at work in this thread
+        with ThreadPoolExecutor(1) as own:  # in a notebook an event loop runs in this thread
             own.submit(asyncio.run, connected()).result()
     except (ValueError, TypeError) as error:
         raise ClusterError(f"cluster={address!r} is not a scheduler's address (tcp://host:8786): {error}") from error
-    except Exception as error:  # whatever unpacking bytes that are not a handshake raises
+    except Exception as error:  # unpacking bytes that are not a handshake may raise anything
         if isinstance(error, OSError) and not isinstance(error, (TimeoutError, CommClosedError)):
-            raise _silence(address, error) from error
+            raise _no_answer(address, error) from error
         raise ClusterError(
-            f"What listens at {address} is not a Dask scheduler, or it hangs. Is it the dashboard's port? The "
+            f"What listens at {address} is not a Dask scheduler, or it hangs (it may be the dashboard's port). The "
             "scheduler's address is in its log, usually tcp://host:8786."
         ) from error
 
 
-def _silence(name: str, error: Exception) -> ClusterError:
-    return ClusterError(f"No Dask scheduler answers at {name} within {CONNECT_SECONDS:.0f} s: {error}")
+def _no_answer(name: str, error: Exception) -> ClusterError:
+    return ClusterError(
+        f"No Dask scheduler answers at {name} within {CONNECT_SECONDS:.0f} s: {error}. Check the address, and that the "
+        "scheduler runs."
+    )
 
 
 def _connect(target: Any) -> Client:
@@ -152,13 +155,13 @@ def _connect(target: Any) -> Client:
         return Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
         name = target if isinstance(target, str) else type(target).__name__
-        raise _silence(name, error) from error
+        raise _no_answer(name, error) from error
 
 
 def _checked(connection: Connection, explain: Callable[[], str] = str) -> Connection:
-    """The connection, once it has a worker; `explain` adds the known reasons why it gets none.
+    """Return the connection once it has a worker; `explain` returns known reasons why it gets none.
 
-    An adaptive cluster starts workers for work only, so the wait is for the answer to a small task.
+    An adaptive cluster starts workers only for work, so this waits for the result of a small task.
     """
     client, wait_seconds = connection.client, connection.wait_seconds
     if client.nthreads():
@@ -173,22 +176,22 @@ def _checked(connection: Connection, explain: Callable[[], str] = str) -> Connec
         raise ClusterError(
             f"The scheduler at {scheduler} got no worker within {wait_seconds:.0f} s.{known and chr(10)}{known}"
         ) from error
-    except BaseException:  # Ctrl-C while a queue keeps us waiting
+    except BaseException:  # Ctrl-C while waiting for a queue
         connection.close()
         raise
     return connection
 
 
 _SETTINGS = {
-    # Users' code runs in the workers' children; Dask's profiler would only see workers that wait.
+    # Users' code runs in the workers' children; Dask's profiler would only measure workers that wait.
     "distributed.worker.profile.enabled": False,
     # Each event loop, of which a cluster of n workers has 2 n + 1 on one machine, by default
     # measures its own delay fifty times per second and its memory ten times (dflow watches the children's).
     "distributed.admin.tick.interval": "500ms",
     "distributed.worker.memory.monitor-interval": "500ms",
     "distributed.admin.system-monitor.interval": "1s",
-    # Dask has glibc return what is freed above 64 KiB at once, and any setting of this kind keeps glibc from learning
-    # what size of array is worth keeping: zstd's buffers and the grids are then new pages at every call.
+    # Dask makes glibc return freed memory above 64 KiB at once, and any such setting switches off glibc's adaptive
+    # threshold: zstd's buffers and the grids are then new pages at every call.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 * 1024**2,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 * 1024**2,
 }
@@ -197,20 +200,20 @@ encoder 1.1 times, for page faults. Children inherit the environment."""
 
 
 def _local(max_workers: int | None) -> Connection:
-    """A cluster of our own: one thread per process, the dashboard on the loopback interface, closed with the flow."""
+    """Start a local cluster: one thread per process, the dashboard on the loopback interface, closed with the flow."""
     offer_pages()
     with ExitStack() as opened:
-        without_main = opened.enter_context(closing(WorkersWithoutMain()))
+        start = opened.enter_context(closing(WorkerStart()))
         cluster = opened.enter_context(closing(_started_quietly(max_workers or default_workers())))
         client = Client(cluster, set_as_default=False)
         opened.pop_all()  # closed with the connection
-    return Connection(client, (client, cluster, without_main))
+    return Connection(client, (client, cluster, start))
 
 
 def _started_quietly(n_workers: int) -> LocalCluster:
     with warnings.catch_warnings(), dask.config.set(_SETTINGS):
-        # Another process may take the port after the check; distributed then takes another by itself, and leaves the
-        # socket that got none to the garbage collector.
+        # Another process may take the port after the check; distributed then takes another one, and leaves the socket
+        # that got none to the garbage collector.
         warnings.filterwarnings("ignore", message=r"\s*Port \d+ is already in use", category=UserWarning)
         warnings.filterwarnings("ignore", message=r"unclosed .*laddr=\('0\.0\.0\.0', 0\)>", category=ResourceWarning)
         return _started_or_closed(
@@ -224,10 +227,10 @@ def _started_quietly(n_workers: int) -> LocalCluster:
 
 
 class _LastingCluster(LocalCluster):
-    """A local cluster that never gives its workers up: each one's nanny starts it again.
+    """A local cluster that never gives up a worker: each one's nanny starts it again.
 
     Dask checks 15 s after a worker's end whether it is back, and closes its nanny for good where it is not: also where
-    it has come back meanwhile and ended again a moment ago. Files that end their workers then left a flow without any,
+    it came back meanwhile and has just ended again. Files that end their workers could then leave a flow without any,
     waiting for ever.
     """
 
@@ -236,11 +239,11 @@ class _LastingCluster(LocalCluster):
 
 
 def _started_or_closed(**arguments: Any) -> LocalCluster:
-    """A local cluster that Ctrl-C does not reach, and of which nothing is left when Ctrl-C comes while it starts.
+    """Start a local cluster that Ctrl-C does not reach, and that is closed when Ctrl-C comes while it starts.
 
-    It starts in a thread of its own: an interrupted constructor returns nothing that could be closed, and the workers
-    inherit the thread's signal mask. A terminal interrupts all processes of its session, but the flow ends its workers
-    in order.
+    It starts in another thread: an interrupted constructor returns nothing that could be closed, and the workers
+    inherit the thread's signal mask. A terminal interrupts all processes of its session, but the flow has to end its
+    workers in order.
     """
     with ThreadPoolExecutor(1) as pool:
         starting = pool.submit(_start_uninterrupted, arguments)
@@ -260,7 +263,7 @@ def _start_uninterrupted(arguments: dict[str, Any]) -> LocalCluster:
 
 
 def default_workers() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process may use."""
     try:
         return max(1, len(os.sched_getaffinity(0)))
     except AttributeError:  # not Linux
@@ -278,35 +281,53 @@ def free_port(port: int) -> int:
     return port
 
 
-class WorkersWithoutMain:
-    """Start Dask's workers without running the user's script again, until `close`.
+class WorkerStart:
+    """The changes to this process that starting Dask's workers takes, undone by `close`.
 
     ``spawn`` imports the parent's main module in each child, so that a script without the ``__main__`` guard would
-    start itself in every worker. dflow's workers never need it: tasks travel by value to the workers' own children.
-    Nannies also start workers while a flow runs, so this lasts as long as their cluster; the function of
-    `multiprocessing.spawn` is put back when the last of several clusters is closed. Other processes keep ``__main__``.
+    start itself in every worker. Workers do not need it: tasks travel by value to the workers' own children. A function
+    of `multiprocessing.spawn` is therefore replaced; processes other than workers keep ``__main__``. Dask sets
+    environment variables for its workers in this process, and ``spawn`` fixes the start method.
+
+    Nannies also start workers while a flow runs, so this lasts as long as their cluster; all is restored when the last
+    of several clusters is closed.
     """
 
     _lock = threading.Lock()
-    _open: ClassVar[list[WorkersWithoutMain]] = []
+    _open: ClassVar[list[WorkerStart]] = []
     _original: ClassVar[Any] = None
+    _environment: ClassVar[dict[str, str | None]] = {}
+    _start_method: ClassVar[str | None] = None
 
     def __init__(self) -> None:
         spawn: Any = multiprocessing.spawn
         with self._lock:
             if not self._open:
-                type(self)._original = staticmethod(spawn.get_preparation_data)
+                cls = type(self)
+                cls._original = staticmethod(spawn.get_preparation_data)
+                cls._environment = {name: os.environ.get(name) for name in _variables()}
+                cls._start_method = multiprocessing.get_start_method(allow_none=True)
                 spawn.get_preparation_data = self._without_main
             self._open.append(self)
 
     def close(self) -> None:
-        """Put the function back unless another cluster needs its replacement; a second call does nothing."""
-        spawn: Any = multiprocessing.spawn
+        """Restore the process unless another cluster needs the changes; a second call does nothing."""
         with self._lock:
             if self in self._open:
                 self._open.remove(self)
                 if not self._open:
-                    spawn.get_preparation_data = self._original
+                    self._restore()
+
+    def _restore(self) -> None:
+        spawn: Any = multiprocessing.spawn
+        spawn.get_preparation_data = self._original
+        for name, value in self._environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if self._start_method is None:
+            multiprocessing.set_start_method(None, force=True)
 
     @classmethod
     def _without_main(cls, name: str) -> dict[str, Any]:
@@ -315,3 +336,9 @@ class WorkersWithoutMain:
             data.pop("init_main_from_name", None)
             data.pop("init_main_from_path", None)
         return data
+
+
+def _variables() -> tuple[str, ...]:
+    """Return the environment variables that Dask sets in the process that starts workers."""
+    settings = (key.rpartition(".")[2] for key in _SETTINGS if "environ" in key)
+    return (*dask.config.get("distributed.nanny.pre-spawn-environ"), *settings, "PYTHONHASHSEED", "__DASK_PARENT_PID")

@@ -1,7 +1,7 @@
-"""Workers that died during a run, from the scheduler's own log of events: where, how often, and what is known of why.
+"""Workers that died during a run, from the scheduler's log of events: their hosts, numbers and known causes.
 
-A worker that dies costs nothing but time: its batch is done again elsewhere, and its nanny starts another. One that
-keeps dying eats the run, and nobody would see it.
+A worker that dies costs only time: its batch is done again elsewhere, and its nanny starts another. Workers that keep
+dying can take up a whole run unnoticed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dflow.records import ErrorRecord
 _LOGGER = logging.getLogger(__name__)
 
 MANY = 2
-"""Deaths on one host that make a case of it."""
+"""Deaths on one host from which on they are reported as an error."""
 
 KIND = "worker_lost"
 _TOPICS = ("all", "worker-restart-memory")
@@ -31,7 +31,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 @dataclass(frozen=True, slots=True)
 class WorkerDeath:
-    """One worker that was lost unasked: its address, its host, why, and the keys of the nodes that it was at."""
+    """One worker that was lost unexpectedly: its address, host, the cause, and the keys of the nodes that it held."""
 
     worker: str
     host: str
@@ -44,9 +44,9 @@ class WorkerDeath:
 
 
 class DeathWatch:
-    """Reads the scheduler's events; what was logged before it was made is not this run's. One thread.
+    """Reads the scheduler's events, from its own creation on. One thread.
 
-    `tasks` are the run's: nodes of others are not spoken of.
+    `tasks` are the run's: nodes of others are left out.
     """
 
     def __init__(self, client: Client, tasks: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ class DeathWatch:
         return found
 
     def _fresh(self, events: list[Any]) -> list[Any]:
-        """What comes after the last event that was seen; by the event itself, for the scheduler's clock may jump."""
+        """Return the events after the last known one, found by equality, for the scheduler's clock may jump."""
         known = next((n for n in range(len(events), 0, -1) if events[n - 1] == self._last), 0)
         if events:
             self._last = events[-1]
@@ -76,13 +76,13 @@ class DeathWatch:
             return {}
         try:
             return {topic: list(self._client.get_events(topic)) for topic in _TOPICS}
-        except Exception:  # the scheduler is gone: the engine raises that
+        except Exception:  # the scheduler is lost: the engine raises that
             _LOGGER.debug("the scheduler's events cannot be read", exc_info=True)
             return {}
 
 
 def as_errors(deaths: Iterable[WorkerDeath]) -> list[ErrorRecord]:
-    """An error for each host that lost `MANY` workers; it belongs to no file."""
+    """Return an error per host that lost at least `MANY` workers; it belongs to no file."""
     return [
         ErrorRecord(KIND, f"{count} workers on {host} were lost during the run: {causes}", "", "", -1, host=host)
         for host, count, causes in by_host(deaths)
@@ -91,7 +91,7 @@ def as_errors(deaths: Iterable[WorkerDeath]) -> list[ErrorRecord]:
 
 
 def by_host(deaths: Iterable[WorkerDeath]) -> list[tuple[str, int, str]]:
-    """Host, number of deaths, and the causes with how often each was seen; the host with most first."""
+    """Return host, number of deaths and counted causes, the host with most deaths first."""
     causes: dict[str, Counter[str]] = {}
     for death in deaths:
         causes.setdefault(death.host, Counter())[death.cause] += 1
@@ -109,19 +109,19 @@ def _is_death(event: Any) -> bool:
 def _death(event: Mapping[str, Any], causes: Mapping[str, str], tasks: Sequence[str]) -> WorkerDeath:
     worker = str(event.get("worker", ""))
     nodes = sorted(key for key in map(str, event.get("processing-tasks") or ()) if is_node_of(key, tasks))
-    return WorkerDeath(worker, _host(worker), causes.get(worker) or _guess(event), tuple(nodes))
+    return WorkerDeath(worker, _host(worker), causes.get(worker) or _described(event), tuple(nodes))
 
 
 def _memory(event: Mapping[str, Any]) -> str:
     return f"its memory passed the worker's limit ({int(event.get('rss', 0)) // 1024**2} MiB)"
 
 
-def _guess(event: Mapping[str, Any]) -> str:
+def _described(event: Mapping[str, Any]) -> str:
     """Return distributed's name of the event in plain words."""
     stimulus = str(event.get("stimulus_id", ""))
     if "ttl" in stimulus:
-        return "it was silent for too long"
-    return "its process ended, or its host is out of reach"
+        return "it sent no heartbeat for too long"
+    return "its process ended, or its host is unreachable"
 
 
 def _host(address: str) -> str:

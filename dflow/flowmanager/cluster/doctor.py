@@ -1,4 +1,4 @@
-"""Whether these hosts can run a flow: what is checked on them, and the check at a flow's start.
+"""The checks whether hosts can run a flow, for ``dflow doctor`` and for a flow's start.
 
 `check_cluster` queries every worker once (one ``Client.run``) before a flow uses a cluster that it did not start;
 `examine` checks more, for ``dflow doctor``. `dflow.flowmanager.cluster.findings` judges the facts.
@@ -47,27 +47,31 @@ from dflow.flowmanager.plan.items import looks_like_a_path
 from dflow.localpath import local_path
 
 MAX_SOURCES = 50
-"""Sources that are checked on each host: spread evenly over all, so that every mount is likely among them."""
+"""Most sources that are checked on each host, spread evenly over all, so that every mount is likely among them."""
 
 
 def check_cluster(
     client: Client, sources: Iterable[Any], folder: str | os.PathLike[str], *, kernel: bool = False
 ) -> None:
-    """See that every worker reads the sources, shares the flow's folder and runs the same versions.
+    """Check that every worker reads the sources, shares the flow's folder and runs the same versions.
 
     Parameters
     ----------
     sources
-        A flow's inputs; those that are no paths are left out.
+        A flow's inputs; those that are not paths are left out.
     folder
         The flow's folder, which exists on the client.
     kernel
-        Also see that the CAD kernel loads on each host; takes a second, once per worker that is queried.
+        Also check that the CAD kernel loads on each host; takes a second, once per worker that is queried.
 
     Raises
     ------
     ClusterError
-        Naming hosts, paths and what to do. Costs one round trip to the workers (some ms) and a file from each.
+        Naming hosts, paths and what to do.
+
+    Notes
+    -----
+    Takes one round trip to the workers (some ms), each of which writes one small file.
     """
     with _shared_folder_probe(os.fspath(folder)) as (token, fault):
         if fault:
@@ -87,10 +91,10 @@ def check_cluster(
 
 
 def unfit_workers(client: Client, addresses: Sequence[str]) -> dict[str, str]:
-    """Those of the workers that cannot run dflow or have other versions than this process, each with what is wrong."""
+    """Return the workers that cannot run dflow or have other versions than this process, each with the reason."""
     if not addresses:
         return {}
-    facts, broken = _ask_workers(client, Question(), addresses)
+    facts, broken = _query_workers(client, Question(), addresses)
     here = gather_facts(Question())
     findings = {address: list(judge_workers({address: error})) for address, error in broken.items()}
     findings.update({each.address: list(judge_versions(here, [each])) for each in facts})
@@ -107,12 +111,12 @@ def examine(
     *,
     kernel: bool = True,
 ) -> Report:
-    """Look at this host and, with a client, at every worker's.
+    """Examine this host and, with a client, every worker's.
 
     Parameters
     ----------
     folder
-        Where flows write; where it is not there yet, the nearest folder above it is checked.
+        Where flows write; where it does not exist yet, the nearest folder above it is checked.
     kernel
         Also load the CAD kernel on each host, which takes seconds.
     """
@@ -140,7 +144,7 @@ def examine(
 
 @contextmanager
 def _shared_folder_probe(folder: str) -> Iterator[tuple[str, str]]:
-    """A file in `folder` for the time of the question: its token, or "" and why there is none."""
+    """Keep a file in `folder` during the question: its token, or "" and why there is none."""
     token = uuid.uuid4().hex
     path = probe_path(folder, token)
     try:
@@ -158,7 +162,7 @@ def _shared_folder_probe(folder: str) -> Iterator[tuple[str, str]]:
 
 
 def _take_answers(question: Question, facts: Sequence[HostFacts]) -> set[str]:
-    """The workers' answers that are seen here; they are removed (another user's are left to the flow's sweep)."""
+    """Remove the workers' answers and return those found here (another user's are left to the flow's sweep)."""
     seen = set()
     for answer in (each.answer for each in facts if each.answer):
         path = Path(question.folder, os.path.basename(answer))
@@ -173,16 +177,16 @@ def _take_answers(question: Question, facts: Sequence[HostFacts]) -> set[str]:
 
 def _examine_workers(client: Client, question: Question, here: HostFacts) -> tuple[list[HostFacts], list[Finding]]:
     """Return each worker's facts, and the findings on files and versions."""
-    facts, broken = _ask_workers(client, question)
+    facts, broken = _query_workers(client, question)
     seen = _take_answers(question, facts)
     findings = [*judge_workers(broken), *judge_files(facts), *judge_answers(question, facts, seen)]
     return facts, [*findings, *judge_versions(here, facts)]
 
 
-def _ask_workers(
+def _query_workers(
     client: Client, question: Question, addresses: Sequence[str] | None = None
 ) -> tuple[list[HostFacts], dict[str, BaseException]]:
-    """The workers' facts in the order of addresses, and the errors of those that failed."""
+    """Return the workers' facts in the order of addresses, and the errors of those that failed."""
     try:
         answers = client.run(
             gather_facts_on_worker, question, workers=None if addresses is None else list(addresses), on_error="return"
@@ -194,7 +198,7 @@ def _ask_workers(
 
 
 def _kernels(client: Client | None, facts: Sequence[HostFacts]) -> list[KernelFacts]:
-    """The client's kernel and that of one worker on each further host."""
+    """Check the client's kernel and that of one worker on each further host."""
     kernels = [check_kernel()]
     one_each = {each.host: each.address for each in facts if each.host != kernels[0].host}
     if client is not None and one_each:
@@ -204,9 +208,7 @@ def _kernels(client: Client | None, facts: Sequence[HostFacts]) -> list[KernelFa
 
 
 def _loaded_kernels(client: Client, facts: Sequence[HostFacts]) -> list[KernelFacts]:
-    """Whether the kernel loads in each environment of each host, the client's own host included, where no worker of it
-    has said so.
-    """
+    """Load the kernel in each environment of each host, unless a worker there has loaded it before."""
     one_each = {_environment(each): each.address for each in facts}
     for each in facts:
         if each.kernel_loads:
@@ -222,13 +224,13 @@ def _environment(facts: HostFacts) -> tuple[str, str]:
 
 
 def _workers_of(client: Client) -> dict[str, int]:
-    """Memory limit of each worker in bytes, 0 where it has none."""
+    """Return the memory limit of each worker in bytes, 0 where it has none."""
     workers = client.scheduler_info(n_workers=-1).get("workers", {})
     return {address: int(state.get("memory_limit") or 0) for address, state in workers.items()}
 
 
 def _seen_here(sources: Iterable[Any]) -> tuple[tuple[str, SourceKind], ...]:
-    """Those of the sources that are paths and can be read here, thinned out evenly."""
+    """Return the sources that are paths and can be read here, at most about `MAX_SOURCES`, evenly chosen."""
     paths = _paths(sources)
     seen = []
     for path in paths[:: -(-len(paths) // MAX_SOURCES) or 1]:

@@ -1,4 +1,4 @@
-"""Where graphs are computed: one interface, the synchronous scheduler here and a Dask cluster in `clusterclient`."""
+"""Engines, which compute graphs: their interface, and the synchronous one (`clusterengine`: a Dask cluster's)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dask.delayed import Delayed
 from dflow.errors import FlowCancelledError
 
 FEW = 64
-"""Up to so many independent nodes go in two calls a worker: one for each takes client and scheduler 5 ms, a tenth of
-what a block of a small merge takes. A large merge has larger blocks, and they should not all wait at once."""
+"""Up to this many independent nodes are submitted in two jobs per worker: a job takes client and scheduler 5 ms, a
+tenth of the time of a small merge's block. A large merge has larger blocks, which are submitted one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Delayed nodes that are handed over together (a batch's chain); `tag` is the caller's number for it."""
+    """Delayed nodes that are submitted together (a batch's chain); `tag` is the caller's number for them."""
 
     tag: int
     nodes: tuple[Delayed, ...]
@@ -26,7 +26,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A job that ended: `results` of its nodes in their order, or the `error` that the infrastructure met."""
+    """A job that ended: `results` of its nodes in their order, or the `error` of the infrastructure."""
 
     tag: int
     results: tuple[Any, ...] = ()
@@ -36,22 +36,22 @@ class Finished:
 class Engine(Protocol):
     """Computes jobs. Pulls them from the iterable only as fast as it can use them; yields them as they finish.
 
-    A None among the jobs says that the next one depends on what is being computed: it is pulled later.
+    A None among the jobs means that the next one depends on what is being computed: it is pulled later.
     """
 
     @property
     def n_workers(self) -> int:
-        """How many batches are worked on at the same time."""
+        """The number of batches that run at the same time."""
 
     def run(self, jobs: Iterable[Job | None]) -> Iterator[Finished]:
-        """Compute jobs; closing the iterator drops what is still waiting."""
+        """Compute jobs; closing the iterator drops those that are waiting."""
 
     def cancel(self) -> None:
-        """Make `run` raise `FlowCancelledError` soon; callable from any thread."""
+        """Make `run` raise `FlowCancelledError` soon. Thread-safe."""
 
 
 class SynchronousEngine:
-    """The same graphs on Dask's synchronous scheduler, in this process and thread: ``pdb`` works."""
+    """Computes on Dask's synchronous scheduler, in this process and thread, where ``pdb`` works."""
 
     def __init__(self) -> None:
         self._cancelled = False
@@ -62,7 +62,7 @@ class SynchronousEngine:
         return 1
 
     def run(self, jobs: Iterable[Job | None]) -> Iterator[Finished]:
-        """Compute one job after the other; an error of a node's own is raised, not yielded."""
+        """Compute one job after the other; a node's error is raised, not yielded."""
         for job in jobs:
             if self._cancelled:
                 raise FlowCancelledError("The flow was cancelled; run it again to go on where it stopped.")
@@ -76,12 +76,12 @@ class SynchronousEngine:
 
 
 def compute_here(nodes: Sequence[Delayed]) -> tuple[Any, ...]:
-    """The results of some nodes, computed by the synchronous scheduler; what they raise is raised as it is."""
+    """Compute nodes by the synchronous scheduler and return their results; their errors are raised unchanged."""
     return tuple(compute(*nodes, scheduler="synchronous"))  # type: ignore[no-untyped-call]  # dask
 
 
 def compute_each(engine: Engine, nodes: Sequence[Delayed]) -> Iterator[Any]:
-    """The results of independent nodes as they finish; where they are few, those of neighbours together.
+    """Yield the results of independent nodes as they finish; where they are few, those of neighbours together.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the doctor finds: pure judgements of the facts of hosts (`HostFacts`, `KernelFacts`)."""
+"""The doctor's findings: pure functions of the facts of hosts (`HostFacts`, `KernelFacts`)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Level = Literal["ok", "warning", "problem"]
 
 MIN_FREE_BYTES = 2 * 1024**3
 MIN_WORKER_BYTES = 1024**3
-"""The CAD kernel takes 0.2 GiB for ordinary parts; the child and its worker share what there is."""
+"""The CAD kernel takes 0.2 GiB for ordinary parts; child and worker share the limit."""
 
 MIN_OPEN_FILES = 1024
 FILES_PER_WORKER = 10
-"""Descriptors that a client or scheduler needs for each worker, by Dask's own advice."""
+"""Descriptors that a client or scheduler needs per worker, by Dask's own advice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One result of a check: `check` names it, `advice` is what to do where it is not ok."""
+    """One result of a check: `check` is its name, `advice` what to do where it is not ok."""
 
     level: Level
     check: str
@@ -46,19 +46,19 @@ class Report:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """What would stop or spoil a flow."""
+        """The findings that would stop or spoil a flow."""
         return tuple(finding for finding in self.findings if finding.level == "problem")
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report as plain values for JSON."""
         return {"sound": not self.problems, "findings": [asdict(finding) for finding in self.findings]}
 
 
 def judge_workers(broken: Mapping[str, BaseException]) -> Iterator[Finding]:
-    """Workers that could not answer: without dflow, or gone."""
+    """Yield the workers that could not answer: without dflow, or gone."""
     for address, error in broken.items():
         reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, OSError):  # a connection that broke: the scheduler will notice, too
+        if isinstance(error, OSError):  # a connection that broke: the scheduler will notice as well
             yield Finding("warning", "worker", f"does not answer: {reason}", address)
         else:
             yield Finding(
@@ -71,10 +71,10 @@ def judge_workers(broken: Mapping[str, BaseException]) -> Iterator[Finding]:
 
 
 def judge_files(facts: Sequence[HostFacts]) -> Iterator[Finding]:
-    """Sources and the output folder as each worker sees them."""
+    """Yield file systems that hang and sources that a worker cannot read."""
     for each in facts:
         if each.hung:
-            advice = "see whether one of its mounts has lost its server"
+            advice = "check whether one of its mounts has lost its server"
             yield Finding(
                 "problem",
                 "files",
@@ -89,20 +89,20 @@ def judge_files(facts: Sequence[HostFacts]) -> Iterator[Finding]:
 
 
 def judge_answers(question: Question, facts: Sequence[HostFacts], seen: Collection[str]) -> Iterator[Finding]:
-    """Whether client and workers write to one and the same folder; `seen` are the answers that the client found."""
+    """Yield workers that do not write to the client's folder; `seen` are the answers that the client found."""
     if not question.token:
         return
     advice = "write to a file system that client and workers share, under the same path, and permit writing there"
     for each in facts:
         fault = each.folder_fault
         if not each.hung and not fault and each.answer not in seen:
-            fault = "is written there, but the client does not see it"
+            fault = "can be written there, but the client does not see the file"
         if fault:
             yield Finding("problem", "output", fault, each.host, question.folder, advice)
 
 
 def judge_versions(here: HostFacts, facts: Sequence[HostFacts]) -> Iterator[Finding]:
-    """Differences between the client's and the workers' Python and packages."""
+    """Yield differences between the client's and the workers' Python and packages."""
     for each in facts:
         if each.hung:
             continue
@@ -117,7 +117,7 @@ def judge_versions(here: HostFacts, facts: Sequence[HostFacts]) -> Iterator[Find
 
 
 def judge_resources(facts: HostFacts, n_workers: int = 0) -> Iterator[Finding]:
-    """Disk and file descriptors of one host; `n_workers` are those that it is connected to."""
+    """Yield shortages of disk and file descriptors on one host, which is connected to `n_workers` workers."""
     if facts.hung:
         return
     places = (
@@ -136,7 +136,7 @@ def judge_resources(facts: HostFacts, n_workers: int = 0) -> Iterator[Finding]:
 
 
 def judge_memory(workers: Mapping[str, int], facts: Sequence[HostFacts]) -> Iterator[Finding]:
-    """Whether workers have enough memory, and a host enough for its workers. `workers`: limits in bytes by address."""
+    """Yield workers with too little memory, and hosts with too little for theirs; `workers`: bytes by address."""
     by_host: dict[str, list[HostFacts]] = {}
     for each in facts:
         by_host.setdefault(each.host, []).append(each)
@@ -153,7 +153,7 @@ def judge_memory(workers: Mapping[str, int], facts: Sequence[HostFacts]) -> Iter
 
 
 def judge_kernels(kernels: Sequence[KernelFacts]) -> Iterator[Finding]:
-    """Whether the kernel loads."""
+    """Yield for each host whether the kernel loads."""
     for each in kernels:
         if each.fault:
             yield Finding("problem", "CAD kernel", " ".join(each.fault.split()), each.host)
@@ -167,7 +167,7 @@ def unique(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def summaries(findings: Sequence[Finding], question: Question, n_workers: int) -> Iterator[Finding]:
-    """One ok line for each check that found nothing wrong."""
+    """Yield one "ok" per check that found nothing wrong."""
     wrong = {finding.check for finding in findings if finding.level != "ok"}
     seers = f"the client and {n_workers} workers" if n_workers else "this host"
     if "sources" not in wrong and question.sources:

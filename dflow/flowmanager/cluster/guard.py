@@ -1,8 +1,8 @@
-"""Workers that join while a flow runs may be anything: nodes that only a worker with the client's versions begins.
+"""Guarded nodes, which only a worker with the client's versions begins: any worker may join while a flow runs.
 
-A node travels as bytes, since what a worker cannot unpickle ends it. Where the node runs, versions are compared before
-anything else is unpickled; a worker that differs, or cannot even do that, fails the node with nothing done. The client
-then queries that worker (`Refused.caused`), and the scheduler gives it no more work while the flow runs.
+A node travels as bytes, since a worker ends when it cannot unpickle a message. Where the node runs, versions are
+compared before anything else is unpickled; a worker that differs, or cannot even compare, fails the node with nothing
+done. The client then queries that worker (`Refused.caused`), and the scheduler gives it no more work during the flow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dflow.flowmanager.preload import call_verified, decisive_versions
 
 
 def guarded(nodes: Sequence[Delayed]) -> list[Delayed]:
-    """The same nodes under the same keys, for workers that have this process's versions."""
+    """Return the nodes under the same keys, for workers that have this process's versions."""
     graph: dict[Any, Any] = {}
     for node in nodes:
         graph.update(node.__dask_graph__())
@@ -32,7 +32,7 @@ def guarded(nodes: Sequence[Delayed]) -> list[Delayed]:
 
 
 def _sealed(task: Task) -> Task:
-    """A task of functions that every Dask worker has: unpickle `task`, then call it with what it depends on."""
+    """Return a task of functions that every Dask worker has: unpickle `task`, then call it with its dependencies."""
     packed = pickle.dumps(partial(call_verified, decisive_versions(), _pickled(task)), pickle.HIGHEST_PROTOCOL)
     values = Dict({key: TaskRef(key) for key in task.dependencies}) if task.dependencies else {}
     return Task(task.key, apply, Task(None, pickle.loads, packed), List(values))
@@ -41,12 +41,12 @@ def _sealed(task: Task) -> Task:
 def _pickled(task: Task) -> bytes:
     try:
         return pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
-    except Exception:  # a function without a name to find it by
+    except Exception:  # a function that cannot be found by its name
         return bytes(cloudpickle.dumps(task))
 
 
 class Refused:
-    """The workers that are given no work of a flow, each with the reason. One thread.
+    """The workers that get no work of a flow, each with the reason. One thread.
 
     `warn` is called once per worker.
     """
@@ -57,7 +57,7 @@ class Refused:
         self.reasons: dict[str, str] = {}
 
     def caused(self, keys: Iterable[str]) -> bool:
-        """Whether these nodes failed on a worker that may not work for the flow; it gets no more work."""
+        """Whether these nodes failed on an unfit worker; such a worker gets no more work."""
         if self._client.status != "running":
             return False
         failed_on = self._client.run_on_scheduler(_failed_on, keys=list(keys))
@@ -71,19 +71,19 @@ class Refused:
         return bool(refused)
 
     def give_back(self) -> None:
-        """Let the workers work again, for others."""
+        """Let the workers work again, for other clients."""
         if self.reasons and self._client.status == "running":
             self._client.run_on_scheduler(_give_back, client=self._client.id)
 
 
 def _failed_on(keys: Sequence[str], dask_scheduler: Any = None) -> list[str]:
-    """Runs on the scheduler: the workers on which the nodes failed."""
+    """Return the workers on which the nodes failed; runs on the scheduler."""
     tasks = (dask_scheduler.tasks.get(key) for key in keys)
     return sorted({address for task in tasks if task is not None for address in task.erred_on or ()})
 
 
 class _SetAside(SchedulerPlugin):
-    """Lives on the scheduler: the workers set aside for a client, until it gives them back or is gone."""
+    """The workers set aside for a client, until it gives them back or is gone; lives on the scheduler."""
 
     def __init__(self, client: str) -> None:
         self.name = _plugin_name(client)
@@ -110,7 +110,7 @@ def _plugin_name(client: str) -> str:
 
 
 def _set_aside(addresses: Sequence[str], client: str, dask_scheduler: Any = None) -> None:
-    """Runs on the scheduler: give the workers no tasks; those they have, they fail."""
+    """Give the workers no tasks, those that they hold fail; runs on the scheduler."""
     plugin = dask_scheduler.plugins.get(_plugin_name(client))
     if plugin is None:
         plugin = _SetAside(client)

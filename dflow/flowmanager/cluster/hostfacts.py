@@ -1,7 +1,7 @@
-"""Facts about one host and the files that it should see, gathered on each worker and on the client alike.
+"""Facts about one host and the files that it should see, gathered on workers and client alike.
 
-`gather_facts` reads the file system, so it runs in a thread with a time limit: a dead mount blocks without end.
-`dflow.flowmanager.cluster.findings` judges them.
+`gather_facts` reads the file system, so it runs in a thread with a time limit: a dead mount blocks for ever.
+`dflow.flowmanager.cluster.findings` derives findings from them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from dflow.flowmanager.preload import describe_worker
 from dflow.storage.paths import TEMPORARY_PREFIX
 
 GATHER_SECONDS = 30.0
-"""A file system that takes longer for a handful of names would stall a flow."""
+"""Time limit for the file system: one that takes longer for a handful of names would stall a flow."""
 
 SourceKind = Literal["file", "folder", "empty folder"]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is checked on a host: whether it sees `sources` (path and its kind on the client) and shares `folder`.
+    """What to check on a host: whether it sees `sources` (path and its kind on the client) and shares `folder`.
 
     `token` is the content of the file `probe_path` that the client left in `folder`; without one only the free space of
     `folder` is measured.
@@ -50,8 +50,8 @@ class HostFacts:
     `address` is the worker's, "" for the client; `unseen` pairs sources with what is wrong with them; `folder_fault`
     is why the folder is not the client's, "" where it is; `answer` names the file that was left there; the bytes are
     -1 where unknown; `open_files` is the soft limit of file descriptors; `hung` is true where the file system did not
-    answer in time (then the rest is unknown); `folder` is the question's; `kernel_loads` is true where
-    the CAD kernel has been loaded for this process before.
+    answer in time (then the rest is unknown); `folder` is the question's; `kernel_loads` is true where the kernel was
+    loaded for this process before.
     """
 
     host: str
@@ -79,12 +79,12 @@ class KernelFacts:
 
 
 def kind_of_source(path: str) -> SourceKind:
-    """What a source is here.
+    """Return the kind of a source on this host.
 
     Raises
     ------
     OSError
-        If it is not there, or cannot be read.
+        If it does not exist, or cannot be read.
     """
     if not os.path.isdir(path):
         with open(path, "rb", buffering=0) as file:
@@ -95,7 +95,7 @@ def kind_of_source(path: str) -> SourceKind:
 
 
 def probe_path(folder: str, token: str) -> str:
-    """The file that the client leaves in a folder for others to find."""
+    """Return the file that the client leaves in a folder for workers to find."""
     return os.path.join(folder, f"{TEMPORARY_PREFIX}probe-{token}")
 
 
@@ -131,17 +131,17 @@ async def gather_facts_on_worker(question: Question, dask_worker: Any = None) ->
 
 
 def check_kernel() -> KernelFacts:
-    """Load the kernel in a process of its own; takes seconds."""
+    """Load the kernel in a separate process; takes seconds."""
     return KernelFacts(socket.gethostname(), kernel_problem() or "")
 
 
 async def check_kernel_on_worker() -> KernelFacts:
-    """`check_kernel` for `Client.run`."""
+    """Run `check_kernel` in a thread of a worker, for `Client.run`."""
     return await asyncio.to_thread(check_kernel)
 
 
 async def load_kernel_on_worker() -> KernelFacts:
-    """Whether the kernel loads, for `Client.run`; a worker loads it once."""
+    """Check once per worker whether the kernel loads, for `Client.run`."""
     fault = ""
     try:
         await asyncio.to_thread(_load_kernel)
@@ -150,7 +150,7 @@ async def load_kernel_on_worker() -> KernelFacts:
     return KernelFacts(socket.gethostname(), fault)
 
 
-@functools.cache  # keeps what was returned, not what was raised: a kernel that is mended is found mended
+@functools.cache  # keeps no errors: a kernel that was repaired is found
 def _load_kernel() -> None:
     fault = kernel_problem()
     if fault:
@@ -158,7 +158,7 @@ def _load_kernel() -> None:
 
 
 def free_bytes(folder: str) -> int:
-    """Return the bytes that may still be written below `folder`, -1 where unknown."""
+    """Return the free bytes of the disk of `folder`, -1 where unknown."""
     try:
         return shutil.disk_usage(folder).free if folder else -1
     except OSError:
@@ -178,7 +178,7 @@ def _source_fault(path: str, expected: SourceKind) -> str:
 
 
 def _check_folder(question: Question) -> tuple[str, str]:
-    """What is wrong with the shared folder, and the name of the answer that was left in it."""
+    """Return what is wrong with the shared folder, and the name of the answer that was left in it."""
     if not os.path.isdir(question.folder):
         return "is not there", ""
     try:

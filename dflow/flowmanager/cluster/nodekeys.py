@@ -1,9 +1,9 @@
-"""Node keys that read like the flow: ``encode-000012``, one live flow a name and scheduler.
+"""Node keys that name the task: ``encode-000012``, unique among the flows on a scheduler.
 
-Two flows with equal keys on one scheduler would be given each other's results. A flow therefore registers its tasks'
-names on the scheduler, in one step of its event loop; where a name is taken by another flow, or by nodes that are still
-there, its keys take a suffix that the dashboard's grouping ignores (``encode-1f9a03c2-000012``). A flow that was
-stopped keeps its names: a worker may still be busy with one of its nodes.
+Two flows with equal keys on one scheduler would receive each other's results. A flow therefore registers its tasks'
+names on the scheduler, in one step of its event loop; where a name is taken by another flow, or by remaining nodes, its
+keys take a suffix that the dashboard's grouping ignores (``encode-1f9a03c2-000012``). A flow that was stopped keeps its
+names: a worker may still be busy with one of its nodes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _REGISTRY = "dflow-node-names"
 
 
 def node_key(task: str, number: int, suffix: str = "") -> str:
-    """The key of a task's node: grouped by the task's name on the dashboard."""
+    """Return the key of a task's node, which the dashboard groups by the task's name."""
     return f"{_prefix(task)}-{suffix}-{number:06d}" if suffix else f"{_prefix(task)}-{number:06d}"
 
 
 def renamed(node: Delayed, suffix: str) -> Delayed:
-    """The same node under a key with a suffix before its number; `node` depends on no other."""
+    """Return a node, which depends on no other, under a key with a suffix before its number."""
     if not suffix:
         return node
     head, _, number = str(node.key).rpartition("-")
@@ -34,7 +34,7 @@ def renamed(node: Delayed, suffix: str) -> Delayed:
 
 
 def is_node_of(key: str, tasks: Sequence[str]) -> bool:
-    """Whether a key is one that a flow with these tasks gives its nodes."""
+    """Whether a key is that of a node of one of these tasks."""
     return any(key.startswith(f"{_prefix(task)}-") for task in tasks)
 
 
@@ -50,11 +50,11 @@ class NodeNames:
         )
 
     def suffix(self, task: str) -> str:
-        """Return what the keys of `task` carry: "" where no other flow uses its name."""
+        """Return the suffix in the keys of `task`: "" where no other flow uses its name."""
         return self._token if _prefix(task) in self._taken else ""
 
     def release(self) -> None:
-        """Free the names; only when no worker can be busy with one of the nodes any more."""
+        """Free the names; only when no worker can still be busy with one of the nodes."""
         if self._client.status == "running":
             self._client.run_on_scheduler(_free, token=self._token)
 
@@ -64,7 +64,7 @@ def _prefix(task: str) -> str:
 
 
 def _claim(names: Sequence[str], token: str, dask_scheduler: Any = None) -> list[str]:
-    """Runs on the scheduler: hold the names, and return those that others use."""
+    """Hold the names, and return those that others use; runs on the scheduler."""
     held: dict[str, tuple[str, ...]] = dask_scheduler.extensions.setdefault(_REGISTRY, {})
     used = {name for theirs in held.values() for name in theirs}
     held[token] = tuple(names)

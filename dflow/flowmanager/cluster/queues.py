@@ -1,4 +1,4 @@
-"""Named clusters: ``cluster="slurm"`` and its like become a running cluster.
+"""Named clusters: what ``cluster="slurm"`` and its like start.
 
 The profiles are the files of ``cluster/`` (the wheel carries them as ``dflow/_cluster``). What the user has set in
 Dask's own configuration, ``~/.config/dask/jobqueue.yaml``, wins over them key by key.
@@ -34,7 +34,7 @@ LISTINGS: dict[str, list[str]] = {
     "lsf": ["bjobs", "-p"],
     "sge": ["qstat"],
 }
-"""What lists the user's jobs, with the reason why they wait where the queue gives one."""
+"""Commands that list the user's jobs, with the reason why they wait where the queue gives one."""
 
 DEFAULT_WAIT_SECONDS = 3600.0
 
@@ -43,17 +43,17 @@ OWN_KEYS = ("dflow-jobs", "dflow-adaptive", "dflow-wait")
 
 
 def profile_names() -> tuple[str, ...]:
-    """Return the names that `cluster=` takes."""
+    """Return the names that `cluster` accepts."""
     return ("local", *QUEUES)
 
 
 def profile_folder() -> Path:
-    """The folder of the profiles: inside the installed package, or beside it in a checkout.
+    """Return the folder of the profiles: inside the installed package, or beside it in a checkout.
 
     Raises
     ------
     ClusterError
-        If neither is there.
+        If neither exists.
     """
     package = Path(__file__).resolve().parents[2]
     for folder in (package / "_cluster", package.parent / "cluster"):
@@ -63,7 +63,7 @@ def profile_folder() -> Path:
 
 
 def read_profile(file_name: str) -> dict[str, Any]:
-    """One of the profile files as a dictionary."""
+    """Return one of the profile files as a dictionary."""
     with (profile_folder() / file_name).open(encoding="utf-8") as stream:
         content = yaml.safe_load(stream)
     if not isinstance(content, dict):
@@ -72,7 +72,7 @@ def read_profile(file_name: str) -> dict[str, Any]:
 
 
 def queue_options(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arguments for the queue's cluster class, and dflow's own keys, with the user's configuration applied."""
+    """Return arguments for the queue's cluster class, and dflow's own keys, with the user's configuration applied."""
     jobqueue_classes()  # registers dask-jobqueue's own defaults, which ours replace
     dask.config.update_defaults(read_profile("jobqueue.yaml"))
     settings = {str(k).replace("_", "-"): v for k, v in dask.config.get(f"jobqueue.{name}").items()}
@@ -81,7 +81,7 @@ def queue_options(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def wait_seconds(name: str) -> float:
-    """How long a flow waits for the first job of profile `name` to start."""
+    """Return how long a flow waits for the first job of profile `name`, in seconds."""
     _, own = queue_options(name)
     return float(own["dflow-wait"] or DEFAULT_WAIT_SECONDS)
 
@@ -99,7 +99,7 @@ def queue_status(name: str) -> str:
 
 
 def jobqueue_classes() -> Any:
-    """The module dask_jobqueue.
+    """Return the module dask_jobqueue.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def jobqueue_classes() -> Any:
 
 
 def queue_class(name: str) -> type[LastingJobs]:
-    """The cluster class of profile `name`, with jobs that are replaced when they end."""
+    """Return the cluster class of profile `name`, whose jobs are replaced when they end."""
     original = getattr(jobqueue_classes(), QUEUES[name])
     return type(original.__name__, (LastingJobs, original), {})
 
@@ -128,7 +128,7 @@ def queue_cluster(name: str, *, max_workers: int | None = None, overrides: Mappi
     max_workers
         Worker processes in all, None for the profile's ``dflow-jobs``.
     overrides
-        Arguments of the cluster class that win over profile and configuration.
+        Arguments of the cluster class that take precedence over profile and configuration.
 
     Raises
     ------
@@ -159,11 +159,11 @@ RESUBMIT_SECONDS = 30.0
 
 
 class LastingJobs(SpecCluster):
-    """Keeps as many jobs as were requested; a base to be named before a class of dask-jobqueue.
+    """Keeps as many jobs as were requested; a base class to put before a class of dask-jobqueue.
 
-    Dask replaces only a job that bears its worker's name: none of those with several workers, and with `scale` none at
-    all. Here a job has ended when none of its workers has been there for ``distributed.deploy.lost-worker-timeout``;
-    a nanny that starts its worker again does so well within that.
+    Dask replaces only a job that has its worker's name: none of those with several workers, and with `scale` none at
+    all. Here a job has ended when none of its workers was present for ``distributed.deploy.lost-worker-timeout``; a
+    nanny starts its worker again well within that.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -187,7 +187,7 @@ class LastingJobs(SpecCluster):
         return {f"{job}{suffix}" for suffix in group} if group else {job}
 
     def _replace_if_ended(self, job: Any, left_at: float) -> None:
-        """Submit the job again unless it is not needed any more, has a worker, or had one after `left_at`."""
+        """Submit the job again unless it is no longer needed, has a worker, or had one after `left_at`."""
         present = {worker["name"] for worker in self.scheduler_info["workers"].values()}
         is_wanted = job in self.workers and job in self.worker_spec and self._left_at[job] == left_at
         if is_wanted and not present & self._worker_names(job):
@@ -210,7 +210,7 @@ class LastingJobs(SpecCluster):
             )
 
     def _forget_unsubmitted(self) -> None:
-        """Dask counts a job as submitted also where that failed."""
+        """Remove jobs whose submission failed, which Dask counts as submitted."""
         for name, job in list(self.workers.items()):
             if job.status == Status.created:
                 job.status = Status.failed

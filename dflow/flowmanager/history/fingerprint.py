@@ -1,9 +1,9 @@
-"""What a pipeline is, as a hash: when it changes, samples made by the old one are made again.
+"""The hash of a pipeline: when it changes, samples that the old one made are made again.
 
 It covers the tasks' source text, the functions and constants that they reach in the user's own modules or notebook, and
 the parameters that shape a sample; a module of the user's that a function imports as it runs counts as a whole.
-Libraries count as their names; dflow and the CAD kernel as their versions. Worker count, batch size and machine do not
-take part. What cannot be read this way is listed in `Fingerprint.unknown`.
+Libraries count by their names; dflow and the CAD kernel by their versions. Worker count, batch size and machine do not
+count. What cannot be read this way is listed in `Fingerprint.unknown`.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Fingerprint:
     """A pipeline's hash and what it was made of.
 
     `digest` is 32 hexadecimal digits; `parts` maps what was read (``function cad_tasks.scale``) to its own hash, so
-    that two
-    fingerprints can be compared; `unknown` names what could not be read; `modules` are the user's modules reached.
+    that two fingerprints can be compared; `unknown` names what could not be read; `modules` are the user's modules
+    reached.
     """
 
     digest: str
@@ -59,13 +59,13 @@ class Fingerprint:
 
     @property
     def imports(self) -> str:
-        """The state of the user's modules that are imported as tasks run, as a hash; "" where there are none."""
+        """The hash of the user's modules that are imported as tasks run; "" where there are none."""
         parts = [part for part in self.parts if part[0].startswith(_MODULE)]
         return _digest(json.dumps(parts)) if parts else ""
 
 
 def fingerprint(functions: Iterable[Callable[..., Any]], parameters: Mapping[str, Any]) -> Fingerprint:
-    """The fingerprint of user functions together with JSON-able `parameters`."""
+    """Return the fingerprint of user functions together with `parameters`, which JSON can hold."""
     reader = _Reader()
     for function in functions:
         reader.visit(function, f"task {getattr(function, '_task_name', getattr(function, '__name__', '?'))}")
@@ -75,7 +75,7 @@ def fingerprint(functions: Iterable[Callable[..., Any]], parameters: Mapping[str
 
 
 def with_values(base: Fingerprint, values: Mapping[str, Any]) -> Fingerprint:
-    """A fingerprint that also covers what tasks are fed with besides their items, by input name."""
+    """Return `base` extended by the values that tasks take besides their items, by input name."""
     if not values:
         return base
     reader = _Reader()
@@ -88,21 +88,21 @@ def with_values(base: Fingerprint, values: Mapping[str, Any]) -> Fingerprint:
 
 
 def versions() -> dict[str, str]:
-    """Versions that shape a sample: dflow's and the CAD kernel's."""
+    """Return the versions that shape a sample: dflow's and the CAD kernel's."""
     return {"dflow": __version__, "cadquery-ocp": version_of("cadquery-ocp")}
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
-    """What differs between two fingerprints' parts, as phrases: ``constant cad_tasks.SCALE changed``."""
-    words = []
+    """Return what differs between two fingerprints' parts, as phrases: ``constant cad_tasks.SCALE changed``."""
+    phrases = []
     for name in sorted({*old, *new}):
         if name not in new:
-            words.append(f"{name} is gone")
+            phrases.append(f"{name} is gone")
         elif name not in old:
-            words.append(f"{name} is new")
+            phrases.append(f"{name} is new")
         elif old[name] != new[name]:
-            words.append(f"{name} changed")
-    return tuple(words)
+            phrases.append(f"{name} changed")
+    return tuple(phrases)
 
 
 _MODULE = "module "
@@ -117,16 +117,16 @@ class _Reader:
         self.unknown: set[str] = set()
         self.modules: set[str] = set()
         self._seen: set[int] = set()
-        self._kept: list[Any] = []  # keeps ids unique while we walk
+        self._kept: list[Any] = []  # keeps ids unique during the walk
 
     def fingerprint(self) -> Fingerprint:
-        """What was read so far."""
+        """Return the fingerprint of what was read so far."""
         parts = tuple(sorted(self.parts.items()))
         modules = tuple(sorted(self.modules - {"__main__"}))
         return Fingerprint(_digest(json.dumps(parts)), parts, tuple(sorted(self.unknown)), modules)
 
     def visit(self, value: Any, label: str) -> None:
-        """Add whatever `value` is to the parts."""
+        """Add `value`, of whatever type, to the parts."""
         if isinstance(value, types.MethodType):
             self.visit(value.__func__, label)
             self.visit(value.__self__, f"{label} (its object)")
@@ -177,7 +177,7 @@ class _Reader:
         self._reached(function.__code__, function.__globals__, str(module))
 
     def _import(self, statement: Import, package: str) -> None:
-        """What a function or a module imports, by the texts of all that are the user's own."""
+        """Add the text of each of the user's own modules that an import statement loads."""
         for name, file in own_modules(statement, package):
             label = f"{_MODULE}{name}"
             if label in self.parts:
@@ -223,7 +223,7 @@ class _Reader:
             self._import(statement, package)
 
     def _name(self, value: Any, label: str, attributes: set[str], above: tuple[types.ModuleType, ...] = ()) -> None:
-        """A global of that name, or, `above` being the modules that lead there, a module's member."""
+        """Add a global, or a module's member; `above` are the modules on the way to it."""
         if not isinstance(value, types.ModuleType):
             self.visit(value, f"constant {label}")
             return
@@ -244,7 +244,7 @@ class _Reader:
             self.unknown.add(f"{label}: {error}")
 
     def _encoded(self, value: Any, label: str) -> str:
-        """Canonical text of a constant; functions and classes inside it become parts of their own."""
+        """Return a constant's canonical text; functions and classes inside it become parts of their own."""
         if value is None or isinstance(value, (bool, int, float, complex, str, bytes, range, Enum)):
             return f"{type(value).__name__}:{value!r}"
         if isinstance(value, os.PathLike):
@@ -283,19 +283,19 @@ class _Reader:
 
 
 def _compiled_from(value: Any) -> types.FunctionType | None:
-    """The function that numba, or another compiler with its conventions, has made a callable object of."""
+    """Return the function that numba, or a compiler with its conventions, made a callable object from."""
     function = getattr(value, "py_func", None)
     return function if isinstance(function, types.FunctionType) else None
 
 
 def _variants(function: types.FunctionType) -> list[Any]:
-    """What `functools.singledispatch` chooses from."""
+    """Return the implementations that `functools.singledispatch` chooses from."""
     registry = getattr(function, "registry", None)
     return list(registry.values()) if isinstance(registry, types.MappingProxyType) else []
 
 
 def _names_in(code: types.CodeType) -> tuple[set[str], set[str], set[Import]]:
-    """Global names, attribute names and imports in a code object and those nested in it."""
+    """Return global names, attribute names and imports in a code object and those nested in it."""
     names: set[str] = set()
     attributes: set[str] = set()
     imports = imports_of(code)
@@ -314,16 +314,16 @@ def _names_in(code: types.CodeType) -> tuple[set[str], set[str], set[Import]]:
 
 
 def _source(function: types.FunctionType, code: types.CodeType) -> str:
-    if code.co_filename == "<string>":  # from Python 3.13 on, `inspect` may answer with lines of another program
+    if code.co_filename == "<string>":  # from Python 3.13 on, `inspect` may return lines of another program
         return code_text(code)
-    try:  # of a wrapper `inspect` would give what it wraps
+    try:  # for a wrapper, `inspect` would return the wrapped function
         return _normalised(inspect.getsource(code if hasattr(function, "__wrapped__") else function))
     except (OSError, TypeError):
         return code_text(code)
 
 
 def _normalised(source: str) -> str:
-    """Source text without comments and layout, where it parses by itself."""
+    """Return source text without comments and layout, where it parses by itself."""
     try:
         return ast.unparse(ast.parse(textwrap.dedent(source)))
     except SyntaxError:

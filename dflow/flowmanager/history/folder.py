@@ -35,12 +35,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def prepare(paths: FlowPaths) -> None:
-    """Make the flow's folder and see that it can be written.
+    """Make the flow's folder and check that it can be written.
 
     Raises
     ------
     OutputFolderError
-        Saying which folder and why not.
+        Naming the folder and the reason.
     """
     try:
         paths.state.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def prepare(paths: FlowPaths) -> None:
 
 
 def sweep(paths: FlowPaths) -> int:
-    """Remove what unfinished work left behind; the caller holds the folder's lock. Returns how much was removed."""
+    """Remove what unfinished work left and return the number of entries; the caller holds the folder's lock."""
     removed = 0
     for leftover in _leftovers(paths):
         _remove(leftover)
@@ -64,7 +64,7 @@ def sweep(paths: FlowPaths) -> int:
 
 
 def refuse_sources_inside(paths: FlowPaths, sources: Iterable[Any]) -> None:
-    """A clean start deletes all in the flow's folder, which must not be what the flow is to read.
+    """Refuse a clean start, which deletes all in the flow's folder, where it would delete the flow's sources.
 
     Raises
     ------
@@ -83,9 +83,9 @@ def refuse_sources_inside(paths: FlowPaths, sources: Iterable[Any]) -> None:
 
 
 def set_aside(paths: FlowPaths) -> None:
-    """Put away all that earlier runs of this flow left, except the lock that the caller holds.
+    """Move aside all that earlier runs of this flow left, except the lock that the caller holds.
 
-    Nothing is lost before there is something to replace it: `bring_back` undoes it, `drop_aside` makes it final.
+    Nothing is lost before there is something to replace it: `bring_back` undoes the move, `drop_aside` makes it final.
     """
     aside = _aside(paths)
     with writing(aside):
@@ -101,7 +101,7 @@ def set_aside(paths: FlowPaths) -> None:
 
 
 def bring_back(paths: FlowPaths) -> None:
-    """Undo `set_aside`, also that of a run that was killed; does nothing where nothing is put away.
+    """Undo `set_aside`, also that of a run that was killed; does nothing where nothing was moved aside.
 
     The log and the errors of the run that failed stay.
     """
@@ -119,12 +119,12 @@ def bring_back(paths: FlowPaths) -> None:
 
 
 def drop_aside(paths: FlowPaths) -> None:
-    """Delete what `set_aside` put away, if anything; from here on the new run's outputs count."""
+    """Delete what `set_aside` moved, if anything; from here on the new run's outputs count."""
     aside = _aside(paths)
     if aside.exists():
         dropped = paths.state / f"{TEMPORARY_PREFIX}{aside.name}"
         with writing(aside):
-            os.rename(aside, dropped)  # at once: half of what was there must never come back
+            os.rename(aside, dropped)  # in one step: `bring_back` must never find half of it
             _remove(dropped)
 
 

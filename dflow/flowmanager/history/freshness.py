@@ -1,7 +1,7 @@
-"""Whether an item must be done again: a pure judgement over its journal entry, its source and the pipeline.
+"""Whether an item must be done again: a pure decision from its journal entry, its source and the pipeline.
 
 `examine` reads the source's state (one ``stat``); `judge` decides; `content_hash` reads the bytes, and is only needed
-when size and time do not settle the matter.
+where size and time do not decide.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from dflow.storage.container import size_and_directory_crc
 from dflow.storage.paths import DATA_SUFFIX
 
 FRESH_SECONDS = 2.0
-"""A file modified so shortly before it was examined may change again without its time changing."""
+"""Age below which a file's modification time is not trusted: it may change again with the same time."""
 
 _READ_BYTES = 256 * 1024
-"""Taken at once: most CAD files in one piece that stays in the processor's cache."""
+"""Bytes read at once: most CAD files in one piece, which stays in the processor's cache."""
 
 LASTING_KINDS = frozenset({"unreadable", "no_geometry", "geometry", "kernel_error", "schema", "non_finite"})
 """Failures that the same file and the same pipeline repeat: not tried again."""
@@ -49,7 +49,7 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What this run requires of an item's entry. `retry_kinds`, where given, are the only failures to try again."""
+    """What this run requires of an entry to reuse it. `retry_kinds`, where given, are the only failures tried again."""
 
     fingerprint: str
     previews: bool
@@ -61,7 +61,7 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`reuse` the entry, do the item again (`redo`), or `hash` its source first; `reason` is why."""
+    """The decision: "reuse" the entry, do the item again ("redo"), or "hash" its source first; and the reason."""
 
     action: Literal["reuse", "redo", "hash"]
     reason: str = ""
@@ -117,14 +117,14 @@ def _judge_failure(entry: Entry, kind: str, required: Requirements) -> Verdict |
 
 
 def content_hash(item: Any, identity: str) -> str:
-    """BLAKE3 (its first 32 hexadecimal digits) of a file's bytes, a folder's listing, or the identity of anything else.
+    """Return BLAKE3 (32 hexadecimal digits) of a file's bytes, a folder's listing, or the identity of anything else.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     """
-    digest = blake3()  # a fifth of the time of hashlib's BLAKE2b, which is every file's
+    digest = blake3()  # a fifth of the time of hashlib's BLAKE2b
     path = os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
     if path is not None and os.path.isfile(path):
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -167,7 +167,7 @@ class Reuse:
 
 
 def stores_are_whole(entry: Entry, folder: str) -> bool:
-    """Whether every store that an entry names is in `folder`, of its size, with its directory's checksum."""
+    """Whether every store of an entry is in `folder`, with the recorded size and directory checksum."""
     for record in entry.records:
         for sample in record.samples:
             path = f"{folder}/{sample.name}{DATA_SUFFIX}"
@@ -177,7 +177,7 @@ def stores_are_whole(entry: Entry, folder: str) -> bool:
 
 
 def _what_changed(state: JournalState, current: Fingerprint) -> tuple[str, ...]:
-    """Against the pipeline that most entries come from."""
+    """Return the changes since the pipeline that most entries come from."""
     used = Counter(entry.fingerprint for entry in state.entries.values() if entry.fingerprint != current.digest)
     if not used:
         return ()

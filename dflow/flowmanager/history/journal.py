@@ -1,7 +1,7 @@
-"""What earlier runs finished: an append-only file of records, so that a run that was killed anywhere can be continued.
+"""The journal: an append-only file of what runs finished, from which a run that was killed anywhere continues.
 
-Each line is a CRC-32 in hexadecimal, a blank and JSON. A line that does not check (the torn tail of a killed run, or a
-damaged disk) is left out and counted; its items are simply done again. Layouts and pipelines are written once and
+Each line is a CRC-32 in hexadecimal, a blank and JSON. A line whose checksum differs (the torn tail of a killed run, or
+a damaged disk) is left out and counted, and its items are done again. Layouts and pipelines are written once and
 referred to by number or hash. No pickle: reading a journal executes nothing.
 """
 
@@ -24,8 +24,8 @@ from dflow.flowmanager.plan.batch import BodyValues, unpack_value
 from dflow.records import ArrayLayout, ErrorRecord, ItemRecord, SampleLayout, SampleRecord
 from dflow.storage.paths import TEMPORARY_PREFIX
 
-_PORTION = 500
-"""Lines that are read together."""
+_LINES_AT_ONCE = 500
+"""Lines that are parsed together."""
 
 FORMAT = 1
 JOURNAL_NAME = "journal.jsonl"
@@ -56,7 +56,7 @@ class Entry:
 
 @dataclass(slots=True)
 class JournalState:
-    """A journal as read: the latest entry of each (chain, item), the pipelines' parts, and what was left out."""
+    """A journal as read: the latest entry of each (chain, item), the pipelines' parts, and counts of its lines."""
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
     pipelines: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class JournalState:
 class Journal:
     """The open journal of one flow's folder. Used by one thread of the process that holds the folder's lock.
 
-    It is read by a thread of its own: meanwhile the flow connects to its cluster and lists its sources.
+    A thread reads the file while the flow connects to its cluster and lists its sources.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,23 +81,23 @@ class Journal:
     def _read(self) -> None:
         try:
             self._reading.set_result(read_journal(self.path))
-        except BaseException as error:  # for `state`
+        except BaseException as error:  # raised by `state`
             self._reading.set_exception(error)
 
     @property
     def state(self) -> JournalState:
-        """What the file held when the journal was opened, waited for; raises what reading it raised."""
+        """The contents when the journal was opened; waits until they are read, and raises what reading raised."""
         return self._reading.result()
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Write finished items; they survive this process from here on."""
+        """Write finished items; afterwards they survive the end of this process."""
         lines: list[bytes] = []
         for entry in entries:
             lines.extend(self._lines_of(entry))
         self._write(lines)
 
     def note_pipeline(self, digest: str, parts: dict[str, str]) -> None:
-        """Remember what a fingerprint was made of, once."""
+        """Write the parts of a fingerprint, once per digest."""
         if digest not in self.state.pipelines:
             self.state.pipelines[digest] = parts
             self._write([_line({"pipeline": digest, "parts": parts})])
@@ -108,7 +108,7 @@ class Journal:
         Raises
         ------
         OutputFolderError
-            As everything here that writes: the disk is full, or may not be written any more.
+            Like every method that writes: if the disk is full or no longer writable.
         """
         handle, self._handle = self._handle, None
         if handle is not None:
@@ -117,7 +117,7 @@ class Journal:
                 os.fsync(handle.fileno())
 
     def rewrite(self, entries: Iterable[Entry]) -> None:
-        """Replace the file by one that holds only `entries` and the pipelines they name (atomic)."""
+        """Replace the file, atomically, by one that holds only `entries` and their pipelines."""
         self.close()
         pipelines = self.state.pipelines
         self._layouts.clear()
@@ -144,12 +144,12 @@ class Journal:
                     yield _line({"layout": known, **_pack_layout(sample.layout)})
         try:
             yield _line(_pack_entry(entry, self._number))
-        except (ValueError, RecursionError):  # an integer of thousands of digits, or lists in lists in lists
+        except (ValueError, RecursionError):  # an integer of thousands of digits, or lists nested too deeply
             bare = tuple([replace(record, value=None) for record in entry.records])
             yield _line(_pack_entry(replace(entry, records=bare, value_lost=True), self._number))
 
     def _number(self, layout: SampleLayout) -> int:
-        """The number of a layout in this session's lines; a new one gets the next."""
+        """Return the number of a layout in this session's lines; a new layout takes the next."""
         found = self._numbers.get(id(layout))
         if found is None:
             found = layout, self._layouts.setdefault(layout, len(self._layouts))
@@ -161,7 +161,7 @@ class Journal:
             return
         with writing(self.path):
             if self._handle is None:
-                self._reading.exception()  # not before it is read
+                self._reading.exception()  # waits until the file is read
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 # A new session numbers its layouts afresh; the newline closes a torn last line.
                 lines = [b"\n", _line({"journal": FORMAT}), *lines]
@@ -179,20 +179,20 @@ def read_journal(path: Path) -> JournalState:
         return reader.state
     with handle:
         lines = (line for line in handle if line != b"\n")
-        while portion := list(itertools.islice(lines, _PORTION)):
-            reader.read(portion)
+        while some := list(itertools.islice(lines, _LINES_AT_ONCE)):
+            reader.read(some)
     return reader.state
 
 
 class _Reader:
-    """Puts the state together from lines in their order."""
+    """Builds the state from lines in their order."""
 
     def __init__(self) -> None:
         self.state = JournalState()
         self._layouts: dict[int, SampleLayout] = {}
 
     def read(self, lines: list[bytes]) -> None:
-        """Some lines; parsed in one go, for a call of the parser takes as long as a line."""
+        """Add some lines, parsed together: a call of the parser takes as long as a line."""
         texts = [text for line in lines if (text := _checked(line)) is not None]
         self.state.n_lines += len(lines)
         self.state.n_damaged += len(lines) - len(texts)
@@ -203,7 +203,7 @@ class _Reader:
         for content in contents:
             try:
                 self._add(content)
-            except (KeyError, IndexError, TypeError, ValueError):  # of another version: done again
+            except (KeyError, IndexError, TypeError, ValueError):  # written by another version: its item is done again
                 self.state.n_damaged += 1
 
     def _add(self, content: dict[str, Any]) -> None:
@@ -218,7 +218,7 @@ class _Reader:
             self.state.pipelines[content["pipeline"]] = content["parts"]
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode  # `json.dumps` makes one at every call
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode  # `json.dumps` makes a new one per call
 
 
 def _line(content: dict[str, Any]) -> bytes:
@@ -227,7 +227,7 @@ def _line(content: dict[str, Any]) -> bytes:
 
 
 def _checked(line: bytes) -> bytes | None:
-    """A line's JSON, None where the line is not whole."""
+    """Return a line's JSON, None where the line is damaged."""
     if len(line) < 12 or not line.endswith(b"\n"):
         return None
     try:
@@ -239,7 +239,7 @@ def _checked(line: bytes) -> bytes | None:
 
 
 def _parsed(text: bytes) -> Any:
-    """One line's content; {}, which nothing can be made of, where it is not JSON in spite of its checksum."""
+    """Return one line's content; {}, which `_add` refuses, where it is not JSON in spite of its checksum."""
     try:
         return json.loads(text)
     except ValueError:
@@ -266,7 +266,7 @@ def _pack_entry(entry: Entry, number: Callable[[SampleLayout], int]) -> dict[str
     for record in entry.records:
         try:
             value = _pack_value(record.value)
-        except Exception:  # no JSON, or the user's own class that cannot be unpickled, or a list that holds itself
+        except Exception:  # not JSON, a class that cannot be unpickled, or a list that holds itself
             value, lost = None, True
         records.append(_pack_record(record, value, number))
     return {
@@ -314,7 +314,7 @@ def _unpack_record(
     packed: list[Any], item: str, digest: str, content_hash: str, layouts: dict[int, SampleLayout]
 ) -> ItemRecord:
     status, value, samples, error, seconds, cpu_seconds, notes = packed
-    # By place: half the time of names, and a journal of a million records is read at every start.
+    # By position, in half the time of keywords: a journal of a million records is read at every start.
     return ItemRecord(
         -1,
         item,
@@ -335,18 +335,18 @@ def _unpack_sample(packed: list[Any], item: str, layouts: dict[int, SampleLayout
     name, source, body, layout, rows, values, n_bytes, crc = packed
     if "/" in name:
         raise ValueError(f"a sample is named {name!r}: its file would lie outside of the folder of samples")
-    source = item if source == item else source  # one text in place of two
+    source = item if source == item else source  # shares one string
     pairs = tuple([(key, value) for key, value in values])
     return SampleRecord(name, source, body, layouts[layout], tuple(rows), pairs, n_bytes, crc)
 
 
 def _pack_value(value: Any) -> Any:
-    """A returned value as JSON that comes back equal.
+    """Return a task's value as JSON from which `_unpack_value` makes an equal one.
 
     Raises
     ------
     TypeError
-        For values that JSON cannot bring back.
+        For values that JSON cannot hold.
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -378,4 +378,6 @@ def _unpack_value(packed: Any) -> Any:
         return {k: _unpack_value(v) for k, v in content.items()}
     if kind == "bodies":
         return BodyValues(tuple((body, _unpack_value(v)) for body, v in content))
-    return Path(content)
+    if kind == "path":
+        return Path(content)
+    raise ValueError(f"a value of the unknown kind {kind!r}")

@@ -36,8 +36,8 @@ WATCHED_BEATS = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a lock. `started` is when the process began, in seconds since the machine's boot (Linux), else since
-    the epoch as the kernel noted it; `space` names that boot and the space in which `pid` means something.
+    """The process that holds a lock. `started` is when it began, in seconds since the machine's boot (Linux), else
+    since the epoch; `space` names that boot and the namespace that `pid` belongs to.
     """
 
     pid: int
@@ -48,13 +48,13 @@ class Owner:
 
     @classmethod
     def here(cls) -> Owner:
-        """This process, with a token of its own."""
+        """Return this process as an owner, with a new token."""
         pid = os.getpid()
         return cls(pid, socket.gethostname(), _start_time(pid) or 0.0, secrets.token_hex(8), _process_space())
 
     @property
     def is_on_this_host(self) -> bool:
-        """Whether this process can find out if the owner's lives: hosts and containers may share a name."""
+        """Whether this process can look up the owner's: hosts and containers may share a name."""
         return self.host == socket.gethostname() and self.space == _process_space()
 
     def is_running_here(self) -> bool:
@@ -83,7 +83,7 @@ class FolderLock:
 
     @property
     def token(self) -> str:
-        """What distinguishes this run from an earlier one of the same process; "" when not held."""
+        """The text that distinguishes this run from an earlier one of the same process; "" when not held."""
         return self._owner.token if self._owner else ""
 
     def acquire(self) -> FolderLock:
@@ -94,9 +94,8 @@ class FolderLock:
             holder = self._holder()
             if holder is not None:
                 raise FlowBusyError(
-                    f"Process {holder.pid} on {holder.host} is writing to {self._file.parent.parent}; wait for "
-                    f"it to end, "
-                    "or give this flow another name or flows_outputdir."
+                    f"Process {holder.pid} on {holder.host} is writing to {self._file.parent.parent}; wait for it to "
+                    "end, or give this flow another name or flows_outputdir."
                 )
             temporary = self._file.with_name(f".tmp-lock-{owner.token}")
             with writing(self._file):
@@ -108,7 +107,7 @@ class FolderLock:
         return self
 
     def release(self) -> None:
-        """Give the lock back; nothing happens when it is not held, or was taken over."""
+        """Release the lock; does nothing when it is not held, or was taken over."""
         if self._owner is None:
             return
         self._stop.set()
@@ -134,7 +133,7 @@ class FolderLock:
         return owner if alive else None
 
     def _beats(self) -> bool:
-        """Whether an owner on another host still touches the file; takes some beats where the times do not decide."""
+        """Whether an owner on another host still touches the file; waits some beats where the times do not decide."""
         beat = self._last_beat()
         if beat is None:
             return False
@@ -165,7 +164,7 @@ class FolderLock:
 
 
 def _read(path: Path) -> Owner | None:
-    """The owner in a lock file; None when it is absent or unreadable, which no live owner leaves behind."""
+    """Return the owner in a lock file; None when it is absent or unreadable, which no live owner leaves."""
     try:
         return Owner(**json.loads(path.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -173,7 +172,7 @@ def _read(path: Path) -> Owner | None:
 
 
 def _start_time(pid: int) -> float | None:
-    """When a living process began; None for a dead one. What psutil gives on Linux moves with the system's clock."""
+    """Return when a living process began, None for a dead one. psutil's value moves with the clock on Linux."""
     if sys.platform == "linux":
         return _start_since_boot(pid)
     try:
@@ -184,7 +183,7 @@ def _start_time(pid: int) -> float | None:
 
 
 def _start_since_boot(pid: int) -> float | None:
-    """Seconds, from the fields ``state`` and ``starttime`` of proc(5)."""
+    """Return seconds, from the fields ``state`` and ``starttime`` of proc(5)."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as handle:
             fields = handle.read().rpartition(b")")[2].split()
@@ -194,7 +193,7 @@ def _start_since_boot(pid: int) -> float | None:
 
 
 def _process_space() -> str:
-    """What distinguishes this machine since its last boot, and this container in it, from others; "" where unknown."""
+    """Return the ids of this boot and of this process namespace (container), "" where they are unknown."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
             return f"{handle.read().strip()} {os.readlink('/proc/self/ns/pid')}"
@@ -204,7 +203,7 @@ def _process_space() -> str:
 
 @contextmanager
 def _guarded(path: Path) -> Iterator[None]:
-    """Only one process at a time between reading and replacing the lock file."""
+    """Let only one process at a time read and replace the lock file."""
     with writing(path):
         handle = path.open("a+b")
     with handle:

@@ -1,7 +1,7 @@
-"""The user's own modules that functions import as they run: their texts, found without running anything.
+"""The user's own modules that functions import as they run, found and read without running anything.
 
-What a function imports inside itself may not be loaded when its flow starts, nor be cheap or safe to load there. Such a
-module counts as a whole, and so do the modules that it imports.
+Such a module may not be loaded when its flow starts, and loading it then may be slow or unsafe. It counts as a whole,
+and so do the modules that it imports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Import:
 
 
 def imports_of(code: types.CodeType) -> set[Import]:
-    """The imports in a function, those of functions within it apart."""
+    """Return the imports in a function, without those of functions nested in it."""
     found: set[Import] = set()
     constants: list[object] = [0, ()]
     for instruction in dis.get_instructions(code):
@@ -45,10 +45,10 @@ def imports_of(code: types.CodeType) -> set[Import]:
 
 
 def own_modules(statement: Import, package: str) -> Iterator[tuple[str, str]]:
-    """Name and file of each of the user's modules that an import in `package` loads, packages around it included."""
+    """Yield name and file of each of the user's modules that an import in `package` loads, parent packages too."""
     try:
         absolute = importlib.util.resolve_name("." * statement.level + statement.name, package)
-    except ImportError:  # it would fail as it runs, too
+    except ImportError:  # it would also fail at run time
         return
     names = absolute.split(".")
     spec = _top_spec(names[0])
@@ -68,7 +68,7 @@ def own_modules(statement: Import, package: str) -> Iterator[tuple[str, str]]:
 
 
 def imports_in(text: str) -> set[Import]:
-    """The imports in a module's text, wherever they stand; none where it is not Python."""
+    """Return the imports anywhere in a module's text; none where it is not Python."""
     found: set[Import] = set()
     try:
         tree = ast.parse(text)
@@ -98,7 +98,7 @@ def _top_spec(name: str) -> ModuleSpec | None:
         return None
     try:
         return importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # a module that was made by hand
+    except (ImportError, ValueError):  # a module made at run time, without a specification
         return None
 
 
@@ -113,7 +113,7 @@ def _own_file(spec: ModuleSpec) -> Iterator[tuple[str, str]]:
 
 
 def is_edited(code: types.CodeType) -> bool:
-    """Whether the file of loaded code has other code by now. False where it has none that can be read."""
+    """Whether the file of loaded code now holds other code. False where there is no file that can be read."""
     if not os.path.isfile(code.co_filename):  # a cell of a notebook, or typed at a prompt
         return False
     linecache.checkcache(code.co_filename)
@@ -122,7 +122,7 @@ def is_edited(code: types.CodeType) -> bool:
 
 
 def members_of(cls: type) -> list[types.CodeType]:
-    """The code of a class's own functions."""
+    """Return the code of a class's own functions."""
     found = []
     for member in vars(cls).values():
         inner = inspect.unwrap(getattr(member, "__func__", getattr(member, "fget", None)) or member)
@@ -132,7 +132,7 @@ def members_of(cls: type) -> list[types.CodeType]:
 
 
 def code_text(code: types.CodeType) -> str:
-    """What code does, as text: its bytecode, with that of the functions within it."""
+    """Return code as text: its bytecode, with that of the functions nested in it."""
     constants = [code_text(c) if isinstance(c, types.CodeType) else _constant(c) for c in code.co_consts]
     return f"{code.co_code.hex()}|{constants}|{code.co_names}|{code.co_varnames}"
 
@@ -143,7 +143,7 @@ def _constant(value: object) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _codes_of(filename: str, text: str) -> dict[tuple[str, int], tuple[str, ...]] | None:
-    """The code in a file by name and first line, None where it cannot be compiled."""
+    """Return the code in a file by name and first line, None where it cannot be compiled."""
     try:
         waiting = [compile(text, filename, "exec", dont_inherit=True)]
     except (SyntaxError, ValueError):

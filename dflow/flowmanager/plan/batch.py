@@ -1,10 +1,10 @@
-"""The messages a batch is made of: what a Dask node is given, frozen, picklable and small.
+"""The messages that make up a batch: what a Dask node receives, frozen, picklable and small.
 
 `run_batch` of `dflow.flowmanager.worker.worker` takes a `Batch` and returns a `dflow.records.BatchResult`, one record
 per item in item order, and never raises for an item's fault.
 
 Values that users' functions return travel packed (`pack_value`, `unpack_value`), so that neither the worker nor the
-scheduler ever unpickles them: only the user's own code, in the child or in the client, meets the user's classes.
+scheduler ever unpickles them: the user's classes are loaded only in the child and in the client.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Feed:
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
 class TaskCall:
-    """One task's function and how it is to be called; the same for all batches of the task.
+    """One task's function and how to call it; the same for all batches of the task.
 
     `function` is cloudpickle's bytes of the user's function. `keep_value`: a later task, or the user, needs
     what it returns (otherwise the value is checked and dropped). `stage` counts the tasks that take `storage` before
     this one: 0 starts a fresh store, n reopens what stage n-1 left. `is_last_stage`: the samples are finished
-    after this call: the framework seals and describes them. A call that does not take `storage` never has it set.
+    after this call, so the framework seals and describes them; never set for a call that does not take `storage`.
     """
 
     task_name: str
@@ -72,7 +72,7 @@ class TaskCall:
 
     @property
     def digest(self) -> str:
-        """Return the function's name in a child that has loaded it before: 32 hexadecimal digits."""
+        """Return the hash by which a child finds a function that it has loaded before: 32 hexadecimal digits."""
         return hashlib.blake2b(self.function, digest_size=16).hexdigest()
 
 
@@ -82,10 +82,10 @@ class Item:
     """One thing to call the function with.
 
     `index` is its position among all items of the task; `identity` that of the item it descends from
-    (`dflow.storage.paths.item_identity` of the flow's original source), which names its samples; `value` is what the
-    parameter fed by "item" gets, packed or plain; `inputs` are further (key, value) pairs of this item, packed or
-    plain; `sample_names` are what an earlier stage left (empty at stage 0). `content_hash` is carried through to the
-    record untouched.
+    (`dflow.storage.paths.item_identity` of the flow's original source), which names its samples; `value` is the
+    argument of the parameter fed by "item", packed or plain; `inputs` are further (key, value) pairs of this item,
+    packed or plain; `sample_names` are those that an earlier stage left (empty at stage 0). `content_hash` is copied
+    to the record.
     """
 
     index: int
@@ -101,15 +101,15 @@ class Item:
 class Limits:
     """What one item may use, and how the child is kept healthy.
 
-    timeout_seconds : wall time of one item in the child, by the monotonic clock; previews apart.
-    memory_bytes : resident memory of worker and child together; None takes this machine's memory shared by its cores.
+    timeout_seconds : wall time of one item in the child, by the monotonic clock, previews not counted.
+    memory_bytes : resident memory of worker and child together; None: this machine's memory divided by its cores.
     max_retries : further tries, each alone in a fresh child with `retry_factor` times the allowance, after a crash, a
         timeout or too much memory. 0 for none.
     max_value_bytes : pickled size of one returned value; beyond it the item fails as "bad_return".
     max_log_bytes : how much of what an item prints is kept.
     max_files_per_child, max_growth_bytes : after so many items, or so much growth of its resident memory, the child is
         replaced, which takes 26 ms: the new one is forked, touches its pages and imports the user's modules.
-    preview_seconds : wall time of one preview; too slow a preview is a note, not a failure.
+    preview_seconds : wall time of one preview; a slower one leaves a note, not a failure.
     startup_seconds : wall time a child may take to start or to load the task's function.
     """
 
@@ -132,9 +132,9 @@ class Batch:
 
     `sample` "body" calls a transform once for every body of the item's file. `shared` are (key, value) pairs, packed or
     plain, that every call may be fed with. `isolation` "inline" runs in this process (`debug=True`). `monitor_run`
-    is the run's id on the scheduler's monitor, "" without one. `imports` stands for the state of the user's
-    modules that tasks import as they run ("" for none): a child that has served another state is not used.
-    `strict_geometry`: opening a shape with a defect fails.
+    is the run's id on the scheduler's monitor, "" without one. `imports` is a hash of the user's modules that tasks
+    import as they run ("" for none): a child that has loaded others is not used. With `strict_geometry`, opening a
+    shape with a defect fails.
     """
 
     index: int
@@ -186,7 +186,7 @@ class _BoundedBuffer(io.BytesIO):
 
 
 def pack_value(value: Any, limit: int = 64 * 1024**2) -> Any:
-    """`value` as it travels: itself if it is None, bool, int, float or str, a `PackedValue` otherwise.
+    """Return `value` as it travels: itself if it is None, bool, int, float or str, a `PackedValue` otherwise.
 
     Raises
     ------
@@ -205,5 +205,5 @@ def pack_value(value: Any, limit: int = 64 * 1024**2) -> Any:
 
 
 def unpack_value(value: Any) -> Any:
-    """The inverse of `pack_value`. Call it only where the user's code may run: the child, or the client."""
+    """Invert `pack_value`. Call it only where the user's code may run: the child, or the client."""
     return pickle.loads(value.data) if isinstance(value, PackedValue) else value

@@ -1,7 +1,7 @@
-"""How items are packed into batches: pure, from their sizes and the seconds measured so far.
+"""Batches of items, chosen by pure functions from the items' sizes and the seconds measured so far.
 
 Large items go first, so that no straggler is left for the end; batches shrink towards the end, so that all workers
-finish together; none is so small that the scheduler's few milliseconds a node count.
+finish together; none is so small that the scheduler's few milliseconds per node matter.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 TARGET_SECONDS = 4.0
-"""Work in a batch while there is plenty: hides the scheduler's cost, keeps the bars moving."""
+"""Work in a batch while much is left: hides the scheduler's cost, and progress is still reported often."""
 
 LEAST_SECONDS = 0.05
-"""A batch is never cut below this, even at the end: its own costs are some milliseconds."""
+"""Least work in a batch, even at the end: a batch itself costs some milliseconds."""
 
 NODE_SECONDS = 0.002
-"""What a node takes the scheduler; in the time of a batch it must be able to give every worker one."""
+"""Time that the scheduler spends on one node; while one batch runs it must be able to serve every worker."""
 
 SHARES = 2
-"""A batch is a worker's part of what is left, cut into so many: what the one takes longer than expected the other makes
-up for ("factoring": Hummel, Schonberg and Flynn, 1992). More of them would even out more, but each costs client,
-scheduler and worker 8 ms together.
+"""Batches that a worker's part of the remaining work is divided into, so that a later one makes up for one that took
+longer than expected ("factoring": Hummel, Schonberg and Flynn, 1992). More of them would even out more, but each costs
+client, scheduler and worker 8 ms together.
 """
 
 MOST_ITEMS = 512
-"""Keeps a node's message small."""
+"""Most items in a batch: keeps a node's message small."""
 
 ITEM_BYTES = 20_000
-"""What opening an item costs, expressed in bytes of its file, until seconds are measured."""
+"""Cost of opening an item, in bytes of its file, until seconds are measured."""
 
 FIRST_ITEMS = 8
-"""Batches hold at most so many items before anything is measured."""
+"""Most items in a batch before anything is measured."""
 
 FIRST_BATCHES = 2
-"""So many a worker are under way before anything is measured: one to do and one to go on with."""
+"""Batches under way per worker before anything is measured: one that runs and one that waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +69,15 @@ class Batcher:
         return len(self._queue)
 
     def observe(self, indices: Sequence[int], seconds: float) -> None:
-        """Take into account that these items took `seconds` of one worker's time together."""
+        """Record that these items together took `seconds` of one worker's time."""
         self._measured_weight += sum(self._weights.pop(index, 0) for index in indices)
         self._measured_seconds += seconds
 
     def take(self, n_running: int = 0) -> tuple[int, ...]:
-        """The next batch's item indices, () when all are handed out, or when it is better to wait for what the
-        `n_running` batches under way take.
+        """Return the next batch's item indices; () when all are handed out, or when the times of the `n_running`
+        batches under way should be measured first.
 
-        The largest comes last, so that no other file of the batch waits for a slow one; equals keep their order.
+        The largest comes last, so that no other file of the batch waits for a slow one; equal sizes keep their order.
         """
         must_wait = self._measured_seconds <= 0.0 and n_running >= FIRST_BATCHES * self._n_workers
         if not self._queue or must_wait:
@@ -107,7 +107,7 @@ class Batcher:
 
 
 def split(indices: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """A batch whose worker died, in two halves (one item cannot be split further)."""
+    """Return the two halves of a batch whose worker died (one item cannot be split further)."""
     if len(indices) < 2:
         return (tuple(indices),)
     middle = len(indices) // 2

@@ -1,28 +1,36 @@
-"""A flow's items: their identities, their values, and which of them are the same."""
+"""A flow's items: their identities and values, each once."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dflow.cadaccess.files.survey import suffix_of
+from dflow.config import CAD_SUFFIXES
 from dflow.errors import EmptySourceError, SourceNotFoundError, WiringError
 from dflow.flowmanager.plan.tasks import listed
 from dflow.storage.paths import item_identity
 
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\|\.{1,2}\\")
+"""Matches what begins with a drive, a server or a relative folder in Windows' notation."""
+
+_MAX_LISTED = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class FlowItem:
-    """One item: its `identity` names it in records and stores, `value` is what the task gets."""
+    """One item: `identity` names it in records and stores, `value` is the task's argument."""
 
     identity: str
     value: Any
 
 
 def flow_items(values: Iterable[Any], folder: str | os.PathLike[str], task: str) -> tuple[list[FlowItem], list[str]]:
-    """Items from plain values, each once; and the identities of those that came again.
+    """Return the items of plain values, each once, and the identities of those that were repeated.
 
     Raises
     ------
@@ -36,9 +44,8 @@ def flow_items(values: Iterable[Any], folder: str | os.PathLike[str], task: str)
             identity = item_identity(value, folder)
         except (TypeError, ValueError) as error:
             raise WiringError(
-                f"Item {position} for task {task!r} is {type(value).__name__}: items are paths, or values that "
-                f"JSON can "
-                f"hold ({error})."
+                f"Item {position} for task {task!r} is {type(value).__name__}: items are paths, or values that JSON "
+                f"can hold ({error})."
             ) from error
         if identity in items:
             repeated.append(identity)
@@ -50,7 +57,7 @@ def flow_items(values: Iterable[Any], folder: str | os.PathLike[str], task: str)
 def check_sources(sources: Any, *, are_folders: bool = False) -> None:
     """Refuse sources that can only be paths and do not exist, before anything starts.
 
-    With `are_folders`, where one of them is there, a bare name beside it is meant as a path as well.
+    With `are_folders`, where one source exists as a path, a bare name beside it counts as a path as well.
 
     Raises
     ------
@@ -65,7 +72,45 @@ def check_sources(sources: Any, *, are_folders: bool = False) -> None:
     are_paths = are_folders and any(_could_be_a_path(source) and _is_there(source) for source in sources)
     for source in sources:
         if (looks_like_a_path(source) or (are_paths and _could_be_a_path(source))) and not _is_there(source):
-            raise SourceNotFoundError(f"There is no file or folder {os.fspath(source)}; check the flow's inputs.")
+            raise SourceNotFoundError(f"There is no file or folder {os.fspath(source)}; {_path_advice(source)}.")
+
+
+def _path_advice(source: str | os.PathLike[str]) -> str:
+    if os.sep == "/" and _WINDOWS_PATH.match(os.fspath(source)):
+        return "a Windows path means nothing on this system: give the path under which this system has the folder"
+    return f"check the flow's inputs (relative paths begin at {os.getcwd()})"
+
+
+def contents_of(sources: Iterable[Any]) -> str:
+    """Return what lies in sources that are paths, as sentences for the error that nothing was found in them."""
+    sentences = []
+    for source in sources:
+        if not _could_be_a_path(source):
+            continue
+        path = os.path.abspath(os.path.expanduser(os.fspath(source)))
+        if os.path.isfile(path):
+            sentences.append(f"{path} is a file: the task must return the path itself, for nothing lies below a file.")
+        elif not os.path.isdir(path):
+            sentences.append(f"There is no file or folder {path}.")
+        else:
+            sentences.append(_listing(path))
+    return " ".join(sentences)
+
+
+def _listing(folder: str) -> str:
+    names = [name for _, _, names in os.walk(folder) for name in names][:_MAX_LISTED]
+    if not names:
+        return f"In {folder} lies no file."
+    kinds = Counter(suffix_of(name) or "without a suffix" for name in names)
+    most = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+    readable = sum(kinds[suffix] for suffix in CAD_SUFFIXES)
+    advice = (
+        f"{readable} of them are CAD files by their names: check the pattern that the task searches with"
+        if readable
+        else f"none is a CAD file that dflow reads ({', '.join(CAD_SUFFIXES)}): check the path"
+    )
+    more = " or more" if len(names) == _MAX_LISTED else ""
+    return f"In {folder} lie {len(names)}{more} files ({most}); {advice}."
 
 
 def _is_there(source: str | os.PathLike[str]) -> bool:
@@ -85,7 +130,9 @@ def looks_like_a_path(source: Any) -> bool:
         return True
     if not _could_be_a_path(source):
         return False
-    return os.path.isabs(source) or source.startswith(("./", "../", "~")) or (os.sep in source and " " not in source)
+    if os.path.isabs(source) or source.startswith(("./", "../", "~")) or _WINDOWS_PATH.match(source):
+        return True
+    return os.sep in source and " " not in source
 
 
 def sequence_identity(values: Sequence[Any], folder: str | os.PathLike[str]) -> str:

@@ -13,12 +13,12 @@ _REGISTERED: dict[str, Callable[..., Any]] = {}
 
 
 def register(function: Callable[..., Any]) -> None:
-    """Remember a decorated function under its task name; a later one of the same name (a re-run cell) replaces it."""
+    """Register a decorated function under its task name; a later one of the same name (a re-run cell) replaces it."""
     _REGISTERED[spec_of(function).name] = function
 
 
 def list_registered_tasks() -> dict[str, dict[str, Any]]:
-    """Name → kind, inputs, outputs, parallel and function of every task decorated in this process."""
+    """Return name → kind, inputs, outputs, parallel_execution, task_class and function of every task decorated here."""
     return {name: _describe(spec_of(function)) for name, function in _REGISTERED.items()}
 
 
@@ -27,12 +27,12 @@ def print_task_registry(tasks: Sequence[Callable[..., Any]] | None = None) -> No
     specs = [spec_of(function) for function in (_REGISTERED.values() if tasks is None else tasks)]
     for spec in specs:
         entry = _describe(spec)
-        places = "parallel" if spec.parallel else "sequential"
-        print(f"{spec.name:24} {spec.kind:10} {places:10} {entry['inputs']} -> {entry['outputs']}")
+        mode = "parallel" if spec.parallel else "sequential"
+        print(f"{spec.name:24} {spec.kind:10} {mode:10} {entry['inputs']} -> {entry['outputs']}")
 
 
 def validate_function_signature(function: Callable[..., Any]) -> list[str]:
-    """What is wrong with a decorated function's definition, as sentences; empty when nothing is.
+    """Return what is wrong with a decorated function's definition, as sentences; empty when nothing is.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def validate_function_signature(function: Callable[..., Any]) -> list[str]:
 
 
 def validate_tasks(tasks: Sequence[Callable[..., Any]]) -> list[str]:
-    """What is wrong with a list of tasks, as sentences: undecorated functions, duplicate names, bad signatures.
+    """Return what is wrong with a list of tasks, as sentences: undecorated functions, duplicate names, bad signatures.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from dflow.storage.paths import FlowPaths
 
 @dataclass(frozen=True, slots=True)
 class FlowSettings:
-    """What one flow is. `max_failures` is a count of files, a share of them below 1.0, or None for any."""
+    """The settings of one flow. `max_failures`: a count of files, a share of them below 1.0, None for no limit."""
 
     paths: FlowPaths
     tasks: tuple[TaskSpec, ...]
@@ -38,7 +38,7 @@ class FlowSettings:
     strict_geometry: bool = False
 
     def specifications(self) -> dict[str, Any]:
-        """``Flow Specifications`` of the ``.flow`` file."""
+        """Return the ``Flow Specifications`` of the ``.flow`` file."""
         return {
             "max_workers": self.max_workers,
             "sequential_mode": self.debug,
@@ -57,7 +57,7 @@ class FlowSettings:
 
 
 def checked_tasks(tasks: Sequence[Callable[..., Any]]) -> tuple[TaskSpec, ...]:
-    """The tasks' specifications.
+    """Return the tasks' specifications.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def checked_tasks(tasks: Sequence[Callable[..., Any]]) -> tuple[TaskSpec, ...]:
 
 
 def checked_paths(name: str, flows_outputdir: Any) -> FlowPaths:
-    """Where the flow writes.
+    """Return the paths that the flow writes to.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def checked_paths(name: str, flows_outputdir: Any) -> FlowPaths:
 
 
 def checked_storage(storage_type: str, export: bool) -> tuple[StorageKind, bool]:
-    """The kind of store, and whether a dataset can be exported from it."""
+    """Return the kind of store, and whether a dataset is exported from it."""
     kind: Any = getattr(storage_type, "value", storage_type)
     if kind not in get_args(StorageKind):
         raise SettingError(f"storage_type={storage_type!r}; expected one of {list(get_args(StorageKind))}.")
@@ -119,7 +119,7 @@ def checked_sample(sample: str) -> SampleKind:
 
 
 def checked_workers(max_workers: Any) -> int | None:
-    """A positive count, or None for as many as there are processors."""
+    """Return a positive count, or None for as many as there are processors."""
     if max_workers is None:
         return None
     if isinstance(max_workers, bool) or not isinstance(max_workers, int) or max_workers < 1:
@@ -128,7 +128,7 @@ def checked_workers(max_workers: Any) -> int | None:
 
 
 def checked_max_failures(max_failures: Any) -> float | None:
-    """A count, a share below 1.0, or None."""
+    """Return a count, a share below 1.0, or None."""
     if max_failures is None:
         return None
     if isinstance(max_failures, bool) or not isinstance(max_failures, (int, float)) or max_failures < 0:
@@ -142,7 +142,7 @@ def checked_limits(
     max_retries: int,
     options: Mapping[str, Any] | None,
 ) -> Limits:
-    """What one file may use; HOOPS AI's ``time_limit_overall`` counts where no `timeout_seconds` is given."""
+    """Return the limits of one file; without `timeout_seconds`, HOOPS AI's ``time_limit_overall`` counts."""
     if timeout_seconds is None:
         timeout_seconds = (options or {}).get("time_limit_overall", TIMEOUT_SECONDS)
     if not isinstance(timeout_seconds, (int, float)) or isinstance(timeout_seconds, bool) or not timeout_seconds > 0:

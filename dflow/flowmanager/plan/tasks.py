@@ -1,4 +1,7 @@
-"""A task as declared by its decorator, and what it returned as a list of items. Children import this: nothing heavy."""
+"""A task as its decorator declared it, and its result as a list of items.
+
+Children import this module, so it imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ def spec_of(function: Any) -> TaskSpec:
 
 
 def positional_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters that can be given by position, in order; ``*args`` is not one of them.
+    """Return the parameters that can be given by position, in order, without ``*args``.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def listed(value: Any) -> list[Any]:
 
 
 class Gathering:
-    """An extract function whose result is made a list where it runs, so that generators and arrays travel too."""
+    """An extract function whose result becomes a list in the process that runs it, so that generators travel too."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function

@@ -1,10 +1,11 @@
-"""Which task is fed by what: a pure plan from the tasks' declarations and the names of the flow's inputs.
+"""The wiring plan: what feeds each task, from the tasks' declarations and the names of the flow's inputs.
 
 Rules
 -----
-* A name that an earlier task gives out, or that the flow's inputs hold, is fed from there (the nearest earlier one).
+* A name that an earlier task outputs, or that is among the flow's inputs, is fed from there (the nearest earlier one).
 * A task's first input that nothing produces is fed from the nearest earlier task's output, the flow's input for the
   first.
+* Parameters are bound by name where they have an input's name, the others by position in the order of the inputs.
 * ``cad_loader`` and ``storage`` are injected: by name, or by position behind HOOPS AI's single input.
 * Any other unknown name is a `WiringError` that names the gap.
 """
@@ -42,8 +43,8 @@ class Step:
     """One task in its place.
 
     `item` is what its first input is fed from; `feeds` fill its parameters in order; `extras` are the sources of the
-    further named inputs. `whole` tasks get the list, others one item per call; `here` tasks run in the calling process.
-    `stage` counts the storage-taking steps before this one; `is_last_stage` marks the last of them.
+    further named inputs. `whole` tasks take the list, others one item per call; `here`: in the calling process. `stage`
+    counts the storage-taking steps before this one; `is_last_stage` marks the last of them.
     """
 
     index: int
@@ -58,7 +59,7 @@ class Step:
 
     @property
     def takes_storage(self) -> bool:
-        """Whether its samples' stores are injected."""
+        """Whether stores are injected."""
         return any(feed.kind == "storage" for feed in self.feeds)
 
     @property
@@ -80,13 +81,13 @@ class Chain:
 
     @property
     def source(self) -> Source:
-        """What the chain's items are."""
+        """Where the chain's items come from."""
         return self.steps[0].item
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole flow, decided."""
+    """The wiring of a whole flow."""
 
     steps: tuple[Step, ...]
     chains: tuple[Chain, ...]
@@ -94,7 +95,7 @@ class Plan:
 
     @property
     def writes_samples(self) -> bool:
-        """Whether any task gets a store."""
+        """Whether any task takes a store."""
         return any(step.takes_storage for step in self.steps)
 
 
@@ -106,8 +107,7 @@ def plan(tasks: Sequence[TaskSpec], input_keys: Iterable[str] | None = None) -> 
     tasks
         The flow's tasks, in order.
     input_keys
-        Names in ``process(inputs=…)``; None before they are known: then names that nothing produces are taken to be
-        inputs.
+        Names in ``process(inputs=…)``; None before they are known: then names that nothing produces count as inputs.
 
     Raises
     ------
@@ -122,6 +122,7 @@ def plan(tasks: Sequence[TaskSpec], input_keys: Iterable[str] | None = None) -> 
         steps.append(_wire(len(steps), task, steps, keys))
     steps = _number_stages(steps)
     found = keys if keys is not None else _assumed_keys(steps)
+    _check_order(steps)
     _check_all_inputs_used(steps, found)
     return Plan(tuple(steps), _chains(steps), found)
 
@@ -148,20 +149,18 @@ def _wire(index: int, task: TaskSpec, earlier: Sequence[Step], keys: tuple[str, 
 
 
 def _bind(task: TaskSpec) -> tuple[tuple[str, ...], list[Feed]]:
-    """The task's input names, and a feed for each parameter that gets one, in the order of the parameters."""
+    """Return the task's input names, and a feed for each parameter that is filled, in the order of the parameters."""
     parameters = positional_parameters(task.function)
     declared = task.inputs
     if declared is None:
         declared = tuple(p.name for p in parameters if p.default is inspect.Parameter.empty or p.name in INJECTED)
-    named = {} if set(declared) & set(INJECTED) else {p.name: p.name for p in parameters if p.name in INJECTED}
-    waiting = list(declared)
+    named = {p.name for p in parameters if p.name in declared or p.name in INJECTED}
+    waiting = [name for name in declared if name not in named]
     spare = [name for name in INJECTED if name not in declared and name not in named]
     feeds: list[Feed] = []
     skipped = False
     for parameter in parameters:
-        name = named.get(parameter.name) or (waiting.pop(0) if waiting else None)
-        if name is None and parameter.name in INJECTED:
-            name = parameter.name
+        name = parameter.name if parameter.name in named else waiting.pop(0) if waiting else None
         if name is None and parameter.default is not inspect.Parameter.empty:
             skipped = True
             continue
@@ -233,13 +232,36 @@ def _number_stages(steps: Sequence[Step]) -> list[Step]:
 
 
 def _assumed_keys(steps: Sequence[Step]) -> tuple[str, ...]:
-    asked = [
+    taken = [
         source.key
         for step in steps
         for source in (step.item, *(s for _, s in step.extras))
         if source.step == FLOW_INPUT
     ]
-    return tuple(dict.fromkeys(asked))
+    return tuple(dict.fromkeys(taken))
+
+
+def _check_order(steps: Sequence[Step]) -> None:
+    """Refuse an extract task behind a task that works on the same input, and a name that only a later task outputs."""
+    for step in steps:
+        for earlier in steps[: step.index]:
+            wanted = {*(earlier.task.inputs or ()), earlier.item.key} & set(step.task.outputs)
+            produced = {output for each in steps[: earlier.index] for output in each.task.outputs}
+            is_late_list = step.task.kind == "extract" and earlier.item == step.item and not _feeds_any(step, steps)
+            if (wanted - produced and earlier.item.step != step.index) or (
+                is_late_list and earlier.task.kind != "extract"
+            ):
+                order = [each.task.name for each in steps if each is not step]
+                order.insert(earlier.index, step.task.name)
+                raise WiringError(
+                    f"Task {step.task.name!r} outputs {list(step.task.outputs)}, but stands behind task "
+                    f"{earlier.task.name!r}, which takes {list(earlier.task.inputs or (earlier.item.key,))}: tasks run "
+                    f"in the order of the list. Give tasks in the order {order}."
+                )
+
+
+def _feeds_any(step: Step, steps: Sequence[Step]) -> bool:
+    return any(source.step == step.index for each in steps for source in (each.item, *(s for _, s in each.extras)))
 
 
 def _check_all_inputs_used(steps: Sequence[Step], keys: tuple[str, ...]) -> None:
@@ -293,10 +315,10 @@ _SINGLE_WORDS = frozenset({"str", "path", "purepath", "posixpath", "windowspath"
 
 
 def takes_whole_list(task: TaskSpec, input_key: str) -> bool:
-    """Whether `task` gets the list under `input_key` in one call.
+    """Whether `task` takes the list under `input_key` in one call.
 
     A transform never does; a custom task does when it is sequential; an extract task does when its first parameter is
-    annotated as a sequence or, without a telling annotation, bears the input's own name.
+    annotated as a sequence or, where the annotation leaves it open, has the input's own name.
     """
     if task.kind == "transform":
         return False
@@ -313,10 +335,10 @@ def takes_whole_list(task: TaskSpec, input_key: str) -> bool:
 
 
 def annotation_is_sequence(annotation: Any) -> bool | None:
-    """True for a sequence, False for one text or path, None where the annotation leaves it open.
+    """Return True for a sequence, False for one text or path, None where the annotation leaves it open.
 
-    Annotations given as text (``from __future__ import annotations``) are read by their words, so that names that
-    cannot be resolved here do no harm.
+    Annotations given as text (``from __future__ import annotations``) are read by their words: their names may not
+    resolve here.
     """
     if annotation is inspect.Parameter.empty or annotation is Any:
         return None
@@ -349,7 +371,7 @@ def _text_is_sequence(text: str) -> bool | None:
 
 
 def _alternatives(text: str) -> list[str]:
-    """The members of a union written as text: ``"Optional[list[str]]"``, ``"str | Path"``."""
+    """Return the members of a union written as text: ``"Optional[list[str]]"``, ``"str | Path"``."""
     text = text.strip().strip("'\"")
     wrapped = re.fullmatch(r"(?:typing\.|t\.)?(?:Optional|Union|Annotated)\[(.*)\]", text, re.DOTALL)
     if wrapped:

@@ -1,4 +1,4 @@
-"""Progress bars: rich in a terminal, a widget or HTML in a notebook. They only listen to progress events."""
+"""Progress bars and the final tables: rich in a terminal, a widget or HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Bars(Protocol):
         """Show an event."""
 
     def close(self) -> None:
-        """Leave the last state standing."""
+        """Stop; the last state stays visible."""
 
 
 def default_bars() -> Bars:
-    """A notebook's own, rich otherwise (which prints only the last state where the output is no terminal)."""
+    """Return a notebook's bars, or rich's (which print only the last state where the output is not a terminal)."""
     return notebook_bars() if is_notebook() else TerminalBars()
 
 
 class TerminalBars:
-    """One line a task: bar, done of total, rate, reused and failed."""
+    """One line per task: bar, done of total, rate, reused and failed."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._progress = Progress(
@@ -70,11 +70,11 @@ def is_notebook() -> bool:
 
 
 def notebook_bars(on_cancel: Callable[[], None] | None = None) -> NotebookBars:
-    """What shows a run in the cell that is being executed; with `on_cancel`, and widgets, there is a button for it."""
+    """Return bars in the cell that is being executed; with `on_cancel` and ipywidgets, they have a button for it."""
     from IPython.display import display
 
-    def show(thing: Any) -> Any:
-        return display(thing, display_id=True)
+    def show(content: Any) -> Any:
+        return display(content, display_id=True)
 
     try:
         import ipywidgets
@@ -86,8 +86,8 @@ def notebook_bars(on_cancel: Callable[[], None] | None = None) -> NotebookBars:
 class NotebookBars:
     """The tasks' bars as one table with a link to the dashboard, from the first event on until `close`.
 
-    Any thread may call it, one at a time. With widgets the table changes in place while it lives; what is left in the
-    end is plain HTML either way, which a saved notebook keeps.
+    Any thread may call it, one at a time. With widgets the table changes in place; at the end it is plain HTML either
+    way, which a saved notebook keeps.
     """
 
     def __init__(
@@ -103,13 +103,15 @@ class NotebookBars:
         if widgets is not None:
             self._table = shown = widgets.HTML()
             if on_cancel is not None:
-                button = widgets.Button(description="Cancel", icon="stop", tooltip="What is finished is kept")
+                button = widgets.Button(
+                    description="Cancel", icon="stop", tooltip="Stop the flow; what is finished is kept"
+                )
                 button.on_click(lambda _: on_cancel())
                 shown = widgets.VBox([self._table, button])
         self._handle = display(shown)
 
     def __call__(self, event: ProgressEvent) -> None:
-        """Draw all tasks anew."""
+        """Redraw all tasks."""
         self._events[event.task] = event
         if self._table is not None:
             self._table.value = self._html()
@@ -117,11 +119,11 @@ class NotebookBars:
             self._handle.update(_Html(self._html()))
 
     def note(self, text: str) -> None:
-        """Show a line below the bars."""
+        """Set a line below the bars."""
         self._note = text
 
     def close(self) -> None:
-        """Leave the last state standing."""
+        """Replace the widgets by the last state."""
         self._handle.update(_Html(self._html()))
 
     def _html(self) -> str:
@@ -130,7 +132,7 @@ class NotebookBars:
 
 
 def html_table(events: tuple[ProgressEvent, ...]) -> str:
-    """The tasks' bars as an HTML table; all text is escaped."""
+    """Return the tasks' bars as an HTML table; all text is escaped."""
     rows = []
     for event in events:
         full = event.phase == "finished"
@@ -147,7 +149,7 @@ def html_table(events: tuple[ProgressEvent, ...]) -> str:
 
 
 def _links(dashboard: str) -> str:
-    """The flow's page and Dask's own, which stand beside each other."""
+    """Return links to the flow's page and Dask's own, which have the same parent address."""
     if not dashboard:
         return ""
     pages = ((f"{dashboard.rsplit('/', 1)[0]}/dflow", "flow page"), (dashboard, "Dask dashboard"))
@@ -156,7 +158,7 @@ def _links(dashboard: str) -> str:
 
 
 class _Html:
-    """Text that a notebook shows as HTML."""
+    """HTML that a notebook displays."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -169,21 +171,24 @@ class _Html:
 
 
 def print_report(output: FlowOutput, console: Console | None = None) -> None:
-    """Print `output` for people, to the error stream by default."""
+    """Print the tables of a finished run, to the error stream by default."""
     console = console or Console(file=sys.stderr)
     console.print(_tasks_table(output))
     counts = output.counts
     share = f" ({100 * counts.failed / counts.submitted:.2f}%)" if counts.submitted else ""
     console.print(
         f"{counts.submitted} files: {counts.succeeded} succeeded, {counts.skipped} skipped, {counts.failed} "
-        f"failed{share}; "
-        f"{counts.reused} reused; {counts.samples} samples in {output.time_to_process:.1f} s",
+        f"failed{share}; {counts.reused} reused; {counts.samples} samples in {output.time_to_process:.1f} s",
         highlight=False,
     )
     if output.errors:
         console.print(_errors_table(output))
+    if any(output.summary_data.get(key) for key in _DECLARATIONS):
+        console.print(_declarations_table(output))
     if output.worker_deaths:
         console.print(_deaths_table(output))
+    if counts.verdict:
+        console.print(f"{counts.verdict} See error_summary.json in the flow's folder.", highlight=False)
 
 
 def _tasks_table(output: FlowOutput) -> Table:
@@ -207,6 +212,26 @@ def _errors_table(output: FlowOutput) -> Table:
     for reason, count in frequent_errors(output.errors):
         kind = reason[1 : reason.index("]")]
         table.add_row(str(count), escape(plain(reason)), ADVICE.get(kind, ""))
+    return table
+
+
+_DECLARATIONS = {
+    "declared_not_saved": "declared, but no file saved it: all its rows are fill values",
+    "saved_not_declared": "saved, but not declared",
+}
+_MOST_DECLARATIONS = 20
+
+
+def _declarations_table(output: FlowOutput) -> Table:
+    table = Table(title="Declared against saved", title_justify="left")
+    for column in ("array or metadata", "fault", "nearest name"):
+        table.add_column(column, overflow="fold")
+    for key, fault in _DECLARATIONS.items():
+        entries = output.summary_data.get(key, [])
+        for entry in entries[:_MOST_DECLARATIONS]:
+            table.add_row(escape(plain(entry["name"])), fault, escape(plain(entry["nearest"])))
+        if len(entries) > _MOST_DECLARATIONS:
+            table.add_row(f"{len(entries) - _MOST_DECLARATIONS} more in the .flow file", fault, "")
     return table
 
 

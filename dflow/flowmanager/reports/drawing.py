@@ -1,4 +1,4 @@
-"""A flow as a picture, drawn here: no Graphviz needed."""
+"""Drawings of a flow, made by matplotlib without Graphviz."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLOURS = {"extract": "#d6eaf8", "transform": "#d5f5e3", "custom": "#fdebd0", "
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A node of a drawing: its column (left to right), row, text and kind, which gives the colour."""
+    """A box of a drawing: its column (left to right), row, text and kind, which determines the colour."""
 
     column: int
     row: int
@@ -32,7 +32,7 @@ class Box:
 
 
 class FlowDrawing:
-    """A drawing of boxes and arrows. It shows itself in a notebook; `svg` is its text, `save` writes it to a file."""
+    """A drawing of boxes and arrows, which a notebook displays; `svg` is its text, `save` writes it to a file."""
 
     def __init__(self, boxes: Sequence[Box], arrows: Sequence[tuple[int, int]], title: str) -> None:
         self.boxes = tuple(boxes)
@@ -51,8 +51,8 @@ class FlowDrawing:
         self._write(local_path(filename), dpi=144)
 
     def _write(self, target: Any, **settings: Any) -> None:
-        # An SVG keeps its text as text, so that its viewer finds a font for names in any script; matplotlib's own has
-        # only some, and warns of each letter.
+        # An SVG keeps text as text, so that its viewer finds a font for names in any script; matplotlib's font lacks
+        # many letters, and each gives a warning.
         with rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
             self._figure().savefig(target, bbox_inches="tight", **settings)
@@ -81,7 +81,7 @@ class FlowDrawing:
 
 
 def draw_plan(plan: Plan) -> FlowDrawing:
-    """Inputs and tasks, an arrow for each value that is handed on."""
+    """Draw inputs and tasks, with an arrow per value that is handed on."""
     boxes = [Box(0, row, key, "data") for row, key in enumerate(plan.input_keys)]
     arrows: list[tuple[int, int]] = []
     first = len(boxes)
@@ -93,12 +93,12 @@ def draw_plan(plan: Plan) -> FlowDrawing:
     return FlowDrawing(boxes, arrows, " -> ".join(step.task.name for step in plan.steps))
 
 
-def draw_batches(plan: Plan, output: FlowOutput, most: int = 6) -> FlowDrawing:
-    """The nodes that Dask worked through: the first batches of every task, and how many more there were."""
+def draw_batches(output: FlowOutput, most: int = 6) -> FlowDrawing:
+    """Draw the nodes that Dask worked through: at most `most` batches of every task, and the number of the others."""
     boxes: list[Box] = []
     arrows: list[tuple[int, int]] = []
     earlier: list[int] = []
-    for column, (name, kind, labels) in enumerate(_columns(plan, output, most)):
+    for column, (kind, labels) in enumerate(_columns(output, most)):
         places = [len(boxes) + number for number in range(len(labels))]
         boxes += [Box(column, row, label, kind) for row, label in enumerate(labels)]
         chained = kind == "transform" and len(earlier) == len(places) and boxes[earlier[0]].kind == "transform"
@@ -107,18 +107,17 @@ def draw_batches(plan: Plan, output: FlowOutput, most: int = 6) -> FlowDrawing:
         else:
             arrows += [(begin, end) for begin in earlier for end in places]
         earlier = places
-        del name
     return FlowDrawing(boxes, arrows, f"{output.flow_name}: {output.counts.submitted} files")
 
 
-def _columns(plan: Plan, output: FlowOutput, most: int) -> list[tuple[str, str, list[str]]]:
+def _columns(output: FlowOutput, most: int) -> list[tuple[str, list[str]]]:
     columns = []
     for task in output.task_instances:
         count = task.n_nodes
         labels = [f"{task.name}-{number:06d}" for number in range(min(count, most))]
         if count > most:
             labels.append(f"... {count - most} more")
-        columns.append((task.name, task.kind, labels or [f"{task.name}\n(reused)"]))
+        columns.append((task.kind, labels or [f"{task.name}\n(reused)"]))
     return columns
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dflow.flowmanager.history.folder import writing
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS
+from dflow.flowmanager.reports.declarations import Declarations
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
 from dflow.records import ErrorRecord
 from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
@@ -18,31 +19,32 @@ from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
 ADVICE = {
     "timeout": "too slow: raise timeout_seconds, or leave the file out",
     "out_of_memory": "too big: raise memory_limit, or leave the file out",
-    "too_big": 'too big: its pair arrays would pass the limit: encode(…, too_big="leave_out"), or raise memory_limit',
-    "crash": "the CAD kernel died on it: repair or re-export the file",
+    "too_big": 'too big: its pair arrays would exceed the limit: encode(…, too_big="leave_out"), or raise memory_limit',
+    "crash": "the CAD kernel crashed on it: repair or re-export the file",
     "unreadable": "not a readable CAD file: check that it is complete",
     "no_geometry": "holds no shape: nothing to encode",
-    "geometry": "a shape that has no value of what was computed: repair or re-export the file",
+    "geometry": "the shape has no such value, or a defect that strict_geometry refuses: repair or re-export the file",
     "kernel_error": "the CAD kernel refused it: repair or re-export the file",
+    "kernel_missing": "the CAD kernel is not installed where the file was opened: see `dflow doctor`",
     "exception": "your task raised: see the traceback, and try the file alone with debug=True",
     "bad_return": "your task returned what cannot be handed on: return numbers, texts, lists or dictionaries",
     "schema": "contradicts the schema or the other files' arrays: see the message, and correct the task or the schema",
     "non_finite": "NaN or inf where the schema allows none: correct the task, or allow them for the array",
     "damaged_store": "its sample was damaged on disk: run the flow again",
     "infrastructure": "the cluster failed, not the file: run the flow again",
-    "worker_lost": "no file's fault: see the workers' own logs; fewer workers a host, or more memory for each",
+    "worker_lost": "not a file's fault: see the workers' logs; start fewer workers per host, or give each more memory",
     "vanished": "the file disappeared while the flow ran: put it back and run the flow again",
 }
 """What to do about a kind of failure."""
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all: temporary name, flush, rename.
+    """Write JSON completely or not at all: temporary name, flush, rename.
 
     Raises
     ------
     OutputFolderError
-        If the disk is full, or may not be written any more.
+        If the disk is full or no longer writable.
     """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
 
@@ -51,7 +53,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file like `write_json`."""
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     with writing(path):
-        # A name that is not UTF-8 has lone surrogates in Python: escaped, as JSON does it.
+        # A name that is not UTF-8 has lone surrogates in Python: they are escaped.
         with temporary.open("w", encoding="utf-8", errors="backslashreplace") as handle:
             handle.write(text)
             handle.flush()
@@ -60,7 +62,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def durations(tasks: Sequence[TaskOutcome], total: float) -> dict[str, float]:
-    """HOOPS AI's ``Duration [seconds]``: total, its wrapper classes' names, and the user's task names."""
+    """Return HOOPS AI's ``Duration [seconds]``: by total, wrapper class and task name."""
     seconds: dict[str, float] = {"total": round(total, 3)}
     for task in tasks:
         seconds[task.task_class] = round(seconds.get(task.task_class, 0.0) + task.seconds, 3)
@@ -75,6 +77,7 @@ def flow_summary(
     tasks: Sequence[TaskOutcome],
     counts: Counts,
     *,
+    declarations: Declarations,
     specifications: Mapping[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
@@ -92,12 +95,14 @@ def flow_summary(
         "failed": counts.failed,
         "samples": counts.samples,
         "error_distribution": dict(sorted(Counter(e.exception or e.kind for e in errors).items())),
+        "declared_not_saved": _pairs(declarations.not_saved),
+        "saved_not_declared": _pairs(declarations.not_declared),
         "Flow Specifications": dict(specifications),
     }
 
 
 def error_entries(errors: Sequence[ErrorRecord]) -> list[dict[str, Any]]:
-    """``error_summary.json``: the issue's keys first, HOOPS AI's behind."""
+    """Return the content of ``error_summary.json``, HOOPS AI's keys last."""
     return [
         {
             "file": error.file,
@@ -119,6 +124,10 @@ def error_entries(errors: Sequence[ErrorRecord]) -> list[dict[str, Any]]:
         }
         for error in errors
     ]
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"name": name, "nearest": nearest} for name, nearest in pairs]
 
 
 def _relative(paths: FlowPaths, path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""``flow_log.log``: what the flow did, one line a file."""
+"""``flow_log.log``: what the flow did, one line per item and task."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Level = Literal["INFO", "WARNING", "ERROR"]
 
 
 class FlowLog:
-    """Writes the log of one run from one thread; each call leaves whole lines on disk.
+    """Writes the log of one run; each call leaves complete lines on disk. One thread.
 
     A line that cannot be written (the disk is full) is lost without an error: the journal, which is written more often,
-    ends the flow where the disk cannot be written.
+    raises it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class FlowLog:
 
 
 def one_line(text: str) -> str:
-    """Text with its line breaks made visible, so that one event stays one line, and nothing that a terminal obeys."""
+    """Return text on one line: line breaks as " | ", control characters escaped."""
     return plain(text.replace("\r", "").replace("\n", " | "))
 
 
@@ -60,9 +60,9 @@ def _item_line(now: str, task: str, record: ItemRecord) -> str:
     if error is not None:
         what = f"{one_line(record.item)} [{error.kind}] {one_line(error.message)}"
         return f"{now} ERROR {task} failed {record.seconds:.3f}s {what}\n"
-    word = "reused" if record.reused else record.status
+    status = "reused" if record.reused else record.status
     notes = f" ({one_line('; '.join(record.notes))})" if record.notes else ""
-    return f"{now} INFO {task} {word} {record.seconds:.3f}s {one_line(record.item)}{notes}\n"
+    return f"{now} INFO {task} {status} {record.seconds:.3f}s {one_line(record.item)}{notes}\n"
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""What a finished flow hands back: its tasks' results and errors, and counts that add up."""
+"""The output of a finished flow: its tasks' results and errors, and counts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from dflow.records import ErrorRecord, ItemRecord, cause
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the submitted files: ``submitted = succeeded + skipped + failed``.
+    """The submitted files by result: ``submitted = succeeded + skipped + failed``.
 
-    `reused` are those of the succeeded, skipped and failed ones whose earlier result still held; `samples` are the
-    stores in the dataset (more than the files where bodies are samples).
+    `reused` counts those of them whose earlier result still held; `samples` the samples in the dataset (more than files
+    where bodies are samples).
     """
 
     submitted: int = 0
@@ -32,14 +32,21 @@ class Counts:
     reused: int = 0
     samples: int = 0
 
+    @property
+    def verdict(self) -> str:
+        """A sentence for a run in which no file succeeded, "" for any other."""
+        if self.succeeded or not self.submitted:
+            return ""
+        return f"No file succeeded: {self.failed} failed and {self.skipped} were skipped, so there is no new dataset."
+
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
     """One task of a finished flow.
 
-    `records` hold one record an item in item order; `value` is what a task in the calling process returned; `seconds`
-    is wall time (tasks of one chain share theirs in proportion to the work done in each); `n_nodes` is how many Dask
-    nodes it took.
+    `records` hold one record per item in item order; `value` is what a task in the calling process returned; `seconds`
+    is wall time (tasks of one chain share theirs in proportion to the work done in each); `n_nodes` is the
+    number of its Dask nodes.
     """
 
     name: str
@@ -53,7 +60,7 @@ class TaskOutcome:
 
     @property
     def results(self) -> list[Any]:
-        """What the function returned, in item order: without failed and skipped items, lists of an extract joined."""
+        """The function's values in item order, without failed and skipped items; lists of an extract are joined."""
         if not self.records:
             return listed(self.value)
         values: list[Any] = []
@@ -64,7 +71,7 @@ class TaskOutcome:
 
     @property
     def errors(self) -> list[ErrorRecord]:
-        """Why items failed, in item order."""
+        """The errors of failed items, in item order."""
         return [record.error for record in self.records if record.error is not None]
 
 
@@ -80,7 +87,7 @@ class FlowOutput:
     flow_name : the flow's
     counts : items submitted, succeeded, skipped, failed and reused, and samples
     summary_data : what ``Flow.process`` returns second
-    worker_deaths : Dask workers that were lost unasked, whose work others took over
+    worker_deaths : Dask workers that were lost unexpectedly, whose work others took over
     """
 
     flow_name: str
@@ -98,16 +105,16 @@ class FlowOutput:
 
     @property
     def too_slow(self) -> list[str]:
-        """The files that took longer than they were allowed; `Flow.retry` with more `timeout_seconds` takes them up."""
+        """The files that exceeded their time; `Flow.retry` with more `timeout_seconds` tries them again."""
         return [error.file for error in self.errors if error.kind == "timeout"]
 
     @property
     def too_big(self) -> list[str]:
-        """The files that needed more memory than they were allowed, or whose arrays would pass their limit."""
+        """The files that exceeded their memory, or whose arrays would exceed their limit."""
         return [error.file for error in self.errors if error.kind in ("out_of_memory", "too_big")]
 
     def summary(self) -> str:
-        """A few lines of text: counts, seconds a task, and the most frequent errors."""
+        """Return a few lines of text: counts, seconds per task, and the most frequent errors."""
         counts = self.counts
         lines = [
             f"Flow {self.flow_name!r}: {counts.submitted} files in {self.time_to_process:.1f} s: "
@@ -117,6 +124,13 @@ class FlowOutput:
         lines += [f"  {task.name:20} {task.seconds:8.2f} s  {len(task.errors)} errors" for task in self.task_instances]
         lines += [f"  {count} workers on {host} were lost: {why}" for host, count, why in by_host(self.worker_deaths)]
         lines += [f"  {count} x {reason}" for reason, count in frequent_errors(self.errors)]
+        for key, fault in (
+            ("declared_not_saved", "declared, not saved"),
+            ("saved_not_declared", "saved, not declared"),
+        ):
+            if entries := self.summary_data.get(key):
+                lines.append(f"  {fault}: {', '.join(entry['name'] for entry in entries)}")
+        lines += [counts.verdict] if counts.verdict else []
         return "\n".join(lines)
 
     def generate_flow_summary(self, file_path: str | os.PathLike[str]) -> None:
@@ -138,7 +152,7 @@ class FlowOutput:
 
 
 def record_values(record: ItemRecord, *, flatten: bool = False) -> list[Any]:
-    """The values behind a record: one, one per body, or a returned list's members; None is left out."""
+    """Return the values of a record: one, one per body, or the members of a returned list; without None."""
     value = unpack_value(record.value)
     if isinstance(value, BodyValues):
         values = [unpack_value(each) for _, each in value.values]
@@ -148,6 +162,6 @@ def record_values(record: ItemRecord, *, flatten: bool = False) -> list[Any]:
 
 
 def frequent_errors(errors: Sequence[ErrorRecord], most: int = 10) -> list[tuple[str, int]]:
-    """The most frequent reasons: ``[kind] first line of the message``, without the file's own path, and how often."""
+    """Return the most frequent reasons with their counts: ``[kind] first line of the message``, without the path."""
     reasons = Counter(f"[{error.kind}] {cause(error.message, error.file)}"[:160] for error in errors)
     return sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:most]

@@ -1,4 +1,4 @@
-"""Progress for the monitor on the scheduler: the page ``/dflow`` counts what it is sent."""
+"""Progress for the monitor on the scheduler, which the page ``/dflow`` shows."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from dflow.plaintext import plain
 _LOGGER = logging.getLogger(__name__)
 
 SEND_SECONDS = 1.0
-"""Between two messages of a run: the page is drawn once a second, so more would cost the scheduler and show nothing."""
+"""Least time between two messages of a run: the page is drawn once per second."""
 
 ANSWER_SECONDS = 5.0
-"""How long the flow waits for a scheduler that does not answer, before it goes on without telling."""
+"""Longest wait for a scheduler that does not answer; the flow then goes on without the message."""
 
 
 class MonitorFeed:
-    """A listener that passes a flow's progress on to its scheduler. A flow runs without it, too. One thread."""
+    """A listener that sends a flow's progress to the scheduler. A flow also runs without it. One thread."""
 
     def __init__(self, client: Client, flow: str, run: str) -> None:
         self._client = client
         self._run = run
-        self._news: dict[str, ProgressEvent] = {}
+        self._unsent: dict[str, ProgressEvent] = {}
         self._failures: dict[str, Counter[str]] = {}
         self._sent_at = time.monotonic()
         self._is_open = self._register()
         self._send(events.run_started(self._run, flow))
 
     def __call__(self, event: ProgressEvent) -> None:
-        """Note what is new, and send it where the last message is old enough."""
-        self._news[event.task] = event
-        if event.phase == "started":  # perhaps once more: a task whose stores were found damaged runs again
+        """Keep an event, and send what is new where the last message is old enough."""
+        self._unsent[event.task] = event
+        if event.phase == "started":  # also a second time: a task whose stores were found damaged runs again
             self._failures.pop(event.task, None)
         self._failures.setdefault(event.task, Counter()).update(error.kind for error in event.errors)
         self.flush()
 
     def flush(self, *, now: bool = False) -> None:
         """Send what is new, unless the last message is too young."""
-        if self._news and (now or time.monotonic() - self._sent_at >= SEND_SECONDS):
-            self._send(events.progress_made(self._run, *self._take_news()))
+        if self._unsent and (now or time.monotonic() - self._sent_at >= SEND_SECONDS):
+            self._send(events.progress_made(self._run, *self._take_unsent()))
 
     def close(self, status: str) -> None:
-        """The run is over: "finished", "failed" or "cancelled"."""
-        self._send(events.run_ended(self._run, status, *self._take_news()))
+        """Send the end of the run: "finished", "failed" or "cancelled"."""
+        self._send(events.run_ended(self._run, status, *self._take_unsent()))
 
-    def _take_news(self) -> tuple[list[events.TaskState], Counter[str]]:
-        states = [_state(event) for event in self._news.values()]
-        self._news.clear()
+    def _take_unsent(self) -> tuple[list[events.TaskState], Counter[str]]:
+        states = [_state(event) for event in self._unsent.values()]
+        self._unsent.clear()
         return states, sum(self._failures.values(), Counter[str]())
 
     def _register(self) -> bool:
@@ -71,7 +71,7 @@ class MonitorFeed:
         try:
             log_event = self._client.scheduler.log_event
             self._client.sync(log_event, topic=events.TOPIC, msg=event, callback_timeout=ANSWER_SECONDS)
-        except (OSError, TimeoutError) as error:  # the engine notices a scheduler that stays away
+        except (OSError, TimeoutError) as error:  # the engine notices a scheduler that stays unreachable
             _LOGGER.debug("the monitor was not reached: %s", error)
 
 

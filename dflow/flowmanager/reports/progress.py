@@ -1,4 +1,4 @@
-"""What happens in a flow, as typed events: the one source of bars, callbacks and the dashboard's page."""
+"""The events of a running flow, for bars, callbacks and the dashboard's page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dflow.records import ErrorRecord
 
 Phase = Literal["started", "advanced", "finished"]
 EMIT_SECONDS = 0.1
-"""Between two "advanced" events of one task."""
+"""Least time between two "advanced" events of one task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class ProgressEvent:
     Parameters
     ----------
     flow, task : their names
-    phase : "started", "running", "finished" or what ended the task
+    phase : "started", "advanced" or "finished"
     succeeded, skipped, failed : items so far
     """
 
@@ -46,17 +46,17 @@ class ProgressEvent:
 
     @property
     def done(self) -> int:
-        """Items that have ended one way or another."""
+        """Items that have ended: succeeded, skipped or failed."""
         return self.succeeded + self.skipped + self.failed
 
     @property
     def items_per_second(self) -> float:
-        """Items that needed work, each second so far."""
+        """Items that needed work, per second so far."""
         return (self.done - self.reused) / self.seconds if self.seconds > 0 else 0.0
 
 
 def describe(event: ProgressEvent) -> str:
-    """``412/5000 files, 83.1/s, 12 reused, 3 failed``."""
+    """Return a line such as ``412/5000 files, 83.1/s, 12 reused, 3 failed``."""
     total = f"/{event.total}" if event.total is not None else ""
     parts = [f"{event.done}{total} {event.unit}", f"{event.items_per_second:.1f}/s"]
     exceptions = ((event.reused, "reused"), (event.skipped, "skipped"), (event.failed, "failed"))
@@ -76,7 +76,7 @@ class TaskProgress:
         self._listeners = listeners
         self._total = total
         self._started = time.monotonic()
-        self._told = self._started
+        self._emitted_at = self._started
         self._counts = {"succeeded": 0, "skipped": 0, "failed": 0, "reused": 0, "n_bytes": 0}
         self._errors: list[ErrorRecord] = []
         self._has_news = False
@@ -105,24 +105,24 @@ class TaskProgress:
         self.flush()
 
     def flush(self) -> None:
-        """Pass on what is new, at most every `EMIT_SECONDS`."""
-        if self._has_news and time.monotonic() - self._told >= EMIT_SECONDS:
+        """Emit what is new, at most every `EMIT_SECONDS`."""
+        if self._has_news and time.monotonic() - self._emitted_at >= EMIT_SECONDS:
             self._emit("advanced")
 
     def finish(self) -> None:
-        """The task has ended."""
+        """Emit the end of the task."""
         self.is_finished = True
         self._emit("finished")
 
     def _emit(self, phase: Phase) -> None:
-        self._told, self._has_news = time.monotonic(), False
+        self._emitted_at, self._has_news = time.monotonic(), False
         event = ProgressEvent(
             flow=self._flow,
             task=self._task,
             phase=phase,
             total=self._total,
             unit=self._unit,
-            seconds=self._told - self._started,
+            seconds=self._emitted_at - self._started,
             errors=tuple(self._errors),
             dashboard=self._dashboard,
             **self._counts,
@@ -137,31 +137,31 @@ class Progress:
 
     def __init__(self, flow: str, listeners: Sequence[Listener]) -> None:
         self._flow = flow
-        self._listeners = [self._remember, *listeners]
+        self._listeners = [self._keep, *listeners]
         self._running: list[TaskProgress] = []
         self._latest: dict[str, ProgressEvent] = {}
         self._errors: dict[str, list[ErrorRecord]] = {}
         self.dashboard = ""
 
     def add(self, listener: Listener) -> None:
-        """Tell one more listener what has happened, and what happens from now on, in running tasks too."""
+        """Add a listener, also to running tasks; it first gets the latest event of each task."""
         for task, event in self._latest.items():
             listener(replace(event, errors=tuple(self._errors[task])))
         self._listeners.append(listener)
 
     def start(self, task: str, total: int | None, *, unit: str = "files") -> TaskProgress:
-        """Begin to count a task."""
+        """Return the counter of a task that begins."""
         counts = TaskProgress(self._flow, task, self._listeners, total=total, unit=unit, dashboard=self.dashboard)
         self._running = [each for each in self._running if not each.is_finished] + [counts]
         return counts
 
     def flush(self) -> None:
-        """Tell what is new in the running tasks; called while nothing ends, lest the last items stay untold."""
+        """Emit what is new in the running tasks; called while nothing ends, so that the last items are reported."""
         for task in self._running:
             if not task.is_finished:
                 task.flush()
 
-    def _remember(self, event: ProgressEvent) -> None:
+    def _keep(self, event: ProgressEvent) -> None:
         if event.phase == "started":
             self._errors[event.task] = []
         self._latest[event.task] = event

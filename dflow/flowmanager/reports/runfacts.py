@@ -1,4 +1,4 @@
-"""``run.json``: when a run was, where, with what, how long everything took, and what was slow."""
+"""``run.json``: a run's time, hosts, settings, versions, durations and slowest items."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("dask", "distributed", "zarr", "xarray", "numpy", "cadquery-ocp", "p
 SHARES = (50, 90, 99, 100)
 SLOWEST = 20
 HISTOGRAM_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-"""Upper limits of the bins in which a task's items are counted; a last bin holds what took longer."""
+"""Upper limits of the bins in which a task's items are counted, in seconds; one more bin holds longer times."""
 
 
 def run_facts(
@@ -37,7 +37,7 @@ def run_facts(
     fingerprint: Fingerprint,
     timeline: Timeline,
 ) -> dict[str, Any]:
-    """The content of ``run.json``; `seconds` is the run's wall time, which ends now; `error` what stopped it, or ""."""
+    """Return the content of ``run.json``; `seconds`: wall time until now; `error`: what stopped the run, or ""."""
     now = datetime.now(UTC)
     return {
         "flow": flow_name,
@@ -103,7 +103,7 @@ def _histogram(seconds: Sequence[float]) -> list[int]:
 
 
 def _slowest(tasks: Sequence[TaskOutcome]) -> list[dict[str, Any]]:
-    """The items that took longest, in all tasks."""
+    """Return the items that took longest, of all tasks."""
     worked = ((task.name, record) for task in tasks for record in task.records if not record.reused)
     longest = heapq.nlargest(SLOWEST, worked, key=lambda each: each[1].seconds)
     return [
@@ -130,7 +130,7 @@ def _worker_facts(worker: WorkerBusy) -> dict[str, Any]:
 
 
 def _hosts(workers: Sequence[WorkerBusy]) -> list[dict[str, Any]]:
-    """What each host's workers did together."""
+    """Return the sums of each host's workers."""
     hosts: dict[str, dict[str, Any]] = {}
     for worker in workers:
         facts = hosts.setdefault(worker.host, {"host": worker.host, "workers": 0, "items": 0, "seconds": 0.0})

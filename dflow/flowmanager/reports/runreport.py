@@ -1,7 +1,7 @@
 """``report.html``: a run's facts as one page to keep, send or attach to a bug report.
 
-Everything is in the one file: no script, nothing from another host (the page itself forbids the browser both), and
-names of files and tasks are text, whatever they hold.
+The page is one file without scripts or content from other hosts (its security policy forbids both), and names of files
+and tasks are escaped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dflow.flowmanager.reports.runfacts import HISTOGRAM_SECONDS, SHARES
 from dflow.plaintext import plain
 
 ROWS_SHOWN = 100
-"""In a table of hosts or workers; ``run.json`` has them all."""
+"""Most rows in a table of hosts or workers; ``run.json`` has them all."""
 
 STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; color: #222; max-width: 940px; margin: 24px auto; padding: 0 16px; }
@@ -29,7 +29,7 @@ svg { max-width: 100%; height: auto; font-size: 11px; } .note { color: #666; } .
 
 
 def report_page(facts: Mapping[str, Any]) -> str:
-    """The page for the content of ``run.json`` (`dflow.flowmanager.reports.runfacts.run_facts`)."""
+    """Return the page for the content of ``run.json`` (`dflow.flowmanager.reports.runfacts.run_facts`)."""
     title = f"Flow {shown(facts['flow'])}"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -46,7 +46,7 @@ def _parts(facts: Mapping[str, Any]) -> Iterable[str]:
     yield _headline(facts)
     yield _section("Tasks", _tasks(facts["tasks"]))
     if timeline["done"]:
-        note = "The share of each task's items that was through, by the run's wall time."
+        note = "The share of each task's items that had ended, by the run's wall time."
         yield _section("Progress", progress_chart(timeline["done"], seconds), note)
     if timeline["workers"]:
         note = f"The darker, the busier, in steps of {duration(timeline['bin_seconds'])}."
@@ -125,7 +125,7 @@ def _versions(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _section(title: str, content: str, note: str = "") -> str:
-    """`title` and `content` are HTML already; nothing at all where there is no content."""
+    """Return a section as HTML, "" without content; `title` and `content` are HTML already."""
     shown_note = f'<p class="note">{shown(note)}</p>' if note else ""
     return f"<h2>{title}</h2>{shown_note}{content}" if content else ""
 
@@ -136,7 +136,7 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Iterable[Any]], *, n_texts: int = 1) -> str:
-    """A table whose first `n_texts` columns are texts, "" without rows."""
+    """Return a table whose first `n_texts` columns are texts, "" without rows."""
     cells = [[shown("" if value is None else value) for value in row] for row in rows]
     if not cells:
         return ""
@@ -152,23 +152,23 @@ def _row(tag: str, cells: Sequence[str], n_texts: int) -> str:
 
 COLORS = ("#2a9d8f", "#457b9d", "#e76f51", "#8d6a9f", "#c9a227", "#6b705c")
 WIDTH, LEFT, RIGHT = 900, 150, 20
-"""Pixels: of the picture, and of its margins beside the plot."""
+"""Width of the picture and of its margins beside the plot, in pixels."""
 
 ROW = 16
 WORKERS_SHOWN = 48
-"""Rows that are shown: those that worked longest are shown."""
+"""Most rows of the workers' chart; those that worked longest are shown."""
 
 NAME_LENGTH = 22
 SHADES = 4
 
 
 def shown(text: object) -> str:
-    """Any text as HTML that shows it and does nothing else."""
+    """Return any text as HTML that only displays it."""
     return html.escape(plain(text), quote=True)
 
 
 def duration(seconds: float) -> str:
-    """``3.2 ms``, ``12.4 s``, ``2 h 05 min``."""
+    """Return seconds as ``3.2 ms``, ``12.4 s`` or ``2 h 05 min``."""
     if seconds < 0.1:
         return f"{1e3 * seconds:.1f} ms"
     if seconds < 120:
@@ -178,7 +178,7 @@ def duration(seconds: float) -> str:
 
 
 def progress_chart(done: Mapping[str, Sequence[Sequence[float]]], seconds: float) -> str:
-    """Each task's share of its own items that was through, by time; `done` holds (seconds, items) by task."""
+    """Draw the share of each task's items that had ended, by time; `done` holds (seconds, items) by task."""
     height = 170
     lines = [_time_axis(seconds, height)]
     for number, (task, points) in enumerate(done.items()):
@@ -193,7 +193,7 @@ def progress_chart(done: Mapping[str, Sequence[Sequence[float]]], seconds: float
 
 
 def worker_chart(workers: Sequence[Mapping[str, Any]], bin_seconds: float, seconds: float) -> str:
-    """A row a worker process: the darker, the busier."""
+    """Draw a row per worker process: the darker, the busier."""
     longest = sorted(workers, key=lambda worker: -worker["seconds"])[:WORKERS_SHOWN]
     height = ROW * max(1, len(longest))
     lines = [_time_axis(seconds, height)]
@@ -212,7 +212,7 @@ def worker_chart(workers: Sequence[Mapping[str, Any]], bin_seconds: float, secon
 
 
 def histogram_chart(counts: Sequence[int], limits: Sequence[float], color: str = COLORS[0]) -> str:
-    """How many items took how long; `counts` has one entry more than `limits`, for what took longer."""
+    """Draw the number of items by time; `counts` has one entry more than `limits`, for longer times."""
     held = [number for number, count in enumerate(counts) if count]
     first, last = (held[0], held[-1]) if held else (0, 0)
     width, most, height = min(110, (WIDTH - 40) // (last - first + 1)), max(counts, default=0) or 1, 70

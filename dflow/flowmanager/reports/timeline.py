@@ -1,4 +1,4 @@
-"""When a run did what: files that were through by time, and how busy each worker process was. Bounded in memory."""
+"""The timeline of a run: finished files by time, and how busy each worker process was. Bounded in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dflow.flowmanager.reports.progress import ProgressEvent
 from dflow.records import BatchResult
 
 N_BINS = 200
-"""Steps of time that a busy share is kept for; they double in width when the run grows longer."""
+"""Bins of time for busy seconds; their width doubles as the run grows longer."""
 
 MAX_POINTS = 400
 FIRST_BIN_SECONDS = 0.05
@@ -18,7 +18,7 @@ FIRST_BIN_SECONDS = 0.05
 
 @dataclass(slots=True)
 class WorkerBusy:
-    """One worker process: what it did, and its busy seconds in each bin of time."""
+    """The totals of one worker process, and its busy seconds in each bin of time."""
 
     host: str
     pid: int
@@ -31,9 +31,9 @@ class WorkerBusy:
 
 
 class Timeline:
-    """Fed by one thread: progress events as a listener, and batches as they come in.
+    """Takes progress events as a listener, and batches as their results arrive. One thread.
 
-    A batch is taken to have ended when it came in, which is late by the time that its answer travelled.
+    A batch counts as ended when its result arrives, which is late by the time that the result travelled.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Timeline:
         self._workers: dict[tuple[str, int], WorkerBusy] = {}
 
     def __call__(self, event: ProgressEvent) -> None:
-        """Note how far a task is; one that starts again (damaged stores) begins anew."""
+        """Add a task's progress; a task that starts again (damaged stores) begins anew."""
         if event.phase == "started":
             self.done[event.task] = []
         points = self.done.setdefault(event.task, [])
@@ -52,7 +52,7 @@ class Timeline:
             del points[1:-1:2]
 
     def note(self, results: Iterable[BatchResult]) -> None:
-        """Note what came in from the workers just now."""
+        """Add results that have just arrived from the workers."""
         now = self.seconds
         for result in results:
             key = result.host, result.worker_pid
@@ -66,12 +66,12 @@ class Timeline:
 
     @property
     def seconds(self) -> float:
-        """Since the run was opened."""
+        """Seconds since the run was opened."""
         return time.monotonic() - self._started
 
     @property
     def workers(self) -> list[WorkerBusy]:
-        """The worker processes that did anything, by host and process id."""
+        """The worker processes that ran batches, by host and process id."""
         return [self._workers[key] for key in sorted(self._workers)]
 
     def _fill(self, worker: WorkerBusy, begin: float, end: float) -> None:

@@ -1,4 +1,4 @@
-"""Python's garbage collector while a run goes on."""
+"""Python's garbage collector during a run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _RARE = 1000
 
 _lock = threading.Lock()
 _runs: list[tuple[int, int, int]] = []
-"""A row for every run that goes on in this process: the thresholds before the first of them."""
+"""One entry per run in this process: the thresholds before the first of them."""
 
 
 @contextmanager
 def rare_full_collections() -> Iterator[None]:
-    """Let the oldest generation be for the time of a run.
+    """Make collections of the oldest generation rare during a run.
 
     A run keeps records of all its files, none of them in a cycle. Full collections walk over all of them, again each
     time that they have grown by a quarter: a third of the client's time in a run of 5,000 files with nothing to do.
-    Young garbage is collected as always. The thresholds are the process's, and come back with the end of its last run.
+    Young garbage is collected as always. The process's thresholds are restored at the end of its last run.
     """
     with _lock:
         young, middle, old = before = _runs[0] if _runs else gc.get_threshold()

@@ -50,11 +50,11 @@ class Engines:
 
     @property
     def isolation(self) -> Isolation:
-        """Where user code runs: in a child of the worker or, for debugging, here."""
+        """Where user code runs: in a child of the worker or, for debugging, in this process."""
         return "inline" if self._settings.debug else "process"
 
     def suffix(self, task: str) -> str:
-        """What the keys of a task's nodes carry besides its name and their number."""
+        """Return what the keys of a task's nodes hold besides its name and their number."""
         return self._names.suffix(task) if self._names else ""
 
     @property
@@ -99,13 +99,13 @@ class Engines:
         return self._cluster
 
     def _flush(self) -> None:
-        """Pass on what has ended, while nothing else ends."""
+        """Report what has ended, while nothing else ends."""
         self._progress.flush()
         if self._feed is not None:
             self._feed.flush()
 
     def deaths(self) -> tuple[WorkerDeath, ...]:
-        """The workers that died in this run so far; each is logged once."""
+        """Return the workers that died in this run so far; each is logged once."""
         if self._watch is None:
             return ()
         for death in self._watch.new_deaths():
@@ -136,7 +136,7 @@ class Engines:
             self._connection = self._cluster = self._names = self._feed = None
 
     def describe(self, *, with_workers: bool = True) -> dict[str, Any]:
-        """Return the scheduler and, `with_workers`, its workers, for ``run.json``: the scheduler may be gone."""
+        """Return the scheduler and its workers for ``run.json``; the workers need a scheduler that still answers."""
         if self._connection is None:
             return {"scheduler": None, "workers": {}}
         if not with_workers:

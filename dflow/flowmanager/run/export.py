@@ -20,7 +20,7 @@ from dflow.records import ErrorRecord, ItemRecord, ShardRecord
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What the export did: its outcome, and the merge's own report (None when there was nothing to merge)."""
+    """The result of the export: its outcome, and the merge's report (None when there was nothing to merge)."""
 
     outcome: TaskOutcome
     report: MergeReport | None = None
@@ -44,9 +44,9 @@ def export_dataset(run: FlowRun, items: Sequence[ItemRecord]) -> Export:
         content_hashes={s.name: i.content_hash for i in items for s in i.samples if i.content_hash},
     )
     bar.finish()
-    word = "was up to date" if report.reused else "was written"
+    result = "was up to date" if report.reused else "was written"
     run.log.write(
-        f"merge: the dataset {word}: {report.n_samples} samples, {report.n_bytes} bytes, {report.seconds:.3f}s"
+        f"merge: the dataset {result}: {report.n_samples} samples, {report.n_bytes} bytes, {report.seconds:.3f}s"
     )
     value = [
         str(path) for path in (run.settings.paths.dataset, run.settings.paths.infoset, run.settings.paths.attribset)
@@ -56,14 +56,14 @@ def export_dataset(run: FlowRun, items: Sequence[ItemRecord]) -> Export:
 
 
 def rejected_items(items: Sequence[ItemRecord], report: MergeReport, task: str) -> list[ItemRecord]:
-    """The item records after the merge: those with a rejected or damaged sample are failed ones."""
+    """Return the item records after the merge: an item with a rejected or damaged sample has failed."""
     reasons: dict[str, tuple[str, str]] = {name: (kind, why) for name, kind, why in report.rejected}
     reasons.update({name: ("damaged_store", why) for name, why in report.damaged})
     return [_judged(item, reasons, task) for item in items]
 
 
 def damaged_identities(items: Sequence[ItemRecord], report: MergeReport) -> set[str]:
-    """The items whose stores the merge could not read."""
+    """Return the items whose stores the merge could not read."""
     damaged = {name for name, _ in report.damaged}
     return {item.item for item in items if any(sample.name in damaged for sample in item.samples)}
 

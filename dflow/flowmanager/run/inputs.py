@@ -15,7 +15,7 @@ INPUTS_NAME = "inputs.json"
 
 
 def remember_inputs(paths: FlowPaths, inputs: Mapping[str, Any]) -> None:
-    """Keep a run's inputs, paths made absolute; inputs that JSON cannot hold remove those of the run before."""
+    """Write a run's inputs, paths made absolute; inputs that JSON cannot hold remove those of the run before."""
     kept = {
         key: [_absolute(each) for each in value] if isinstance(value, list) else value for key, value in inputs.items()
     }

@@ -1,10 +1,10 @@
-"""A chain of steps that goes item by item: what is up to date is reused, the rest is done in batches on the engine."""
+"""A chain of per-item steps: what is up to date is reused, the rest is done in batches on the engine."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dflow.flowmanager.cluster.engine import Finished, Job
@@ -25,15 +25,14 @@ from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain
 from dflow.flowmanager.run.flowrun import FlowRun, StepResult
 from dflow.flowmanager.run.nodes import ChainTemplate, follows_of, make_job, task_call
-from dflow.records import BatchResult, ErrorRecord, ItemRecord, share_layouts
+from dflow.records import BatchResult, ErrorRecord, ItemRecord, SampleRecord, share_layouts
 from dflow.storage.paths import source_path
 
-UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished"})
-"""Failures that say nothing about the item: not written down, so that the next run does it again."""
-
+UNLASTING_KINDS = frozenset({"infrastructure", "cancelled", "vanished", "kernel_missing"})
+"""Failures without the item's fault: not in the journal, so that the next run does the item again."""
 
 HASHED_HERE_BYTES = 256 * 1024**2
-"""Touched sources up to this much in all are compared in this process: quicker than starting a cluster for it."""
+"""Touched sources up to this total are compared in this process, which is faster than starting a cluster."""
 
 
 class ItemChain:
@@ -61,7 +60,7 @@ class ItemChain:
         self._bars = [run.progress.start(step.task.name, len(items)) for step in chain.steps]
 
     def execute(self) -> None:
-        """Do what has to be done."""
+        """Run the chain."""
         pending = self._reuse_what_holds() if self._is_kept else list(range(len(self._items)))
         if pending:
             self._work(pending)
@@ -88,7 +87,7 @@ class ItemChain:
     # -- what earlier runs left ------------------------------------------------------------------------------------
 
     def _reuse_what_holds(self) -> list[int]:
-        """Take over items whose journal entry still holds; the indices of the others."""
+        """Take over items whose journal entry still holds; return the indices of the others."""
         run, pending = self._run, []
         held: list[ItemRecord] = []
         touched: list[Entry] = []
@@ -122,7 +121,8 @@ class ItemChain:
         self._reuse.n_reused = len(held)
         run.log.items(self._name, held)
         self._log_reuse()
-        run.count_failures(sum(record.status == "failed" for record in held))
+        run.count(held)
+        run.file_shapes.note(sample for record in held for sample in record.samples)
         return pending
 
     def _is_same(self, item: FlowItem, entry: Entry) -> bool:
@@ -130,7 +130,7 @@ class ItemChain:
         try:
             return content_hash(path, item.identity) == entry.content_hash
         except OSError:
-            return False  # the task itself will say what is wrong with the file
+            return False  # the task's own error names the fault of the file
 
     def _requirements(self) -> Requirements:
         limits = self._run.settings.limits
@@ -152,7 +152,7 @@ class ItemChain:
         )
 
     def _inputs(self) -> dict[str, object]:
-        """Return what the chain's tasks are fed with from outside it, besides their items."""
+        """Return the values that the chain's tasks take from outside it, besides their items."""
         own = {step.index for step in self._chain.steps}
         sources = {key: source for step in self._chain.steps for key, source in step.extras}
         return {key: self._run.value(source) for key, source in sources.items() if source.step not in own}
@@ -196,7 +196,7 @@ class ItemChain:
         return tuple(dict(pair for step in self._chain.steps for pair in self._run.shared(step)).items())
 
     def _offer(self, template: ChainTemplate, batcher: Batcher) -> Iterator[Job | None]:
-        """Yield the batches, those too that have to be done again; None while nothing can be done before one ends."""
+        """Yield the batches, also those to do again; None while nothing can be done before a batch ends."""
         while True:
             indices = self._next_indices(batcher)
             if not indices and not self._jobs:
@@ -204,7 +204,7 @@ class ItemChain:
             yield self._job(template, indices) if indices else None
 
     def _next_indices(self, batcher: Batcher) -> tuple[int, ...]:
-        """The items of the next batch; a suspect is a batch of its own when nothing else runs."""
+        """Return the items of the next batch; a suspect forms a batch alone, when nothing else runs."""
         indices = self._again.popleft() if self._again else batcher.take(len(self._jobs))
         if not indices and self._suspects and not self._jobs:
             indices = (self._suspects.popleft(),)
@@ -232,10 +232,17 @@ class ItemChain:
         if self._is_kept:
             self._run.journal.append(entries)
         self._log(finished.results)
-        self._run.count_failures(sum(self._last(index).status == "failed" for index in indices))
+        self._run.count([self._last(index) for index in indices])
+        self._run.file_shapes.note(self._samples(indices))
+
+    def _samples(self, indices: Iterable[int]) -> Iterator[SampleRecord]:
+        for index in indices:
+            for records in self._records:
+                if (record := records[index]) is not None and record.status == "succeeded":
+                    yield from record.samples
 
     def _settle_item(self, index: int, records: list[ItemRecord]) -> Entry | None:
-        """Keep an item's records; its journal entry, None where there is nothing to write down."""
+        """Keep an item's records; return its journal entry, None where there is none to write."""
         identity = self._items[index].identity
         earlier = self._run.journal.state.entries.get((self._name, identity))
         source = self._sources[index]
@@ -249,7 +256,7 @@ class ItemChain:
         error = records[-1].error
         if not self._is_kept or (error is not None and error.kind in UNLASTING_KINDS):
             return None
-        if not records[0].content_hash:  # nobody knows what was read: the next run does it again
+        if not records[0].content_hash:  # what was read is unknown: the next run does it again
             return None
         limits = self._run.settings.limits
         return Entry(
@@ -266,10 +273,10 @@ class ItemChain:
         )
 
     def _do_again_or_give_up(self, indices: tuple[int, ...], error: BaseException) -> None:
-        """A node was lost with its worker: halve the batch until the one file that kills workers is alone.
+        """Halve a batch that was lost with its worker, until the one file that kills workers is alone.
 
         Dask charges a worker's death to every node that it held. A single item is therefore tried once more when
-        nothing else runs, and only the one that is lost then has ended its workers itself.
+        nothing else runs, and only an item that is lost then has itself ended its workers.
         """
         deaths = self._run.engines.deaths()
         if len(indices) > 1:
@@ -296,7 +303,7 @@ class ItemChain:
         failed = ItemRecord(index, self._items[index].identity, "failed", error=record)
         self._store(index, [failed])
         self._run.log.items(task, [failed])
-        self._run.count_failures(1)
+        self._run.count([failed])
 
     # -- book-keeping ----------------------------------------------------------------------------------------------
 
@@ -317,14 +324,14 @@ class ItemChain:
 
 
 def _examine(item: FlowItem, folder: str) -> SourceState:
-    """The state of an item's source; what is plainly no path is not looked for."""
+    """Return the state of an item's source; a value that cannot be a path is not looked for."""
     if not isinstance(item.value, str) and isinstance(item.value, (int, float, Mapping, list, tuple)):
         return SourceState()
     return examine(source_path(item.identity, folder))
 
 
 def items_after(result: StepResult) -> list[FlowItem]:
-    """The items that a step hands to a later chain: those that succeeded, with what was returned for them."""
+    """Return the items that a step hands to a later chain: those that succeeded, with what was returned for them."""
     identities = {index: item.identity for index, item in enumerate(result.items)}
     items: list[FlowItem] = []
     for record in result.records:

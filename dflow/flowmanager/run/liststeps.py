@@ -1,4 +1,4 @@
-"""Steps over the list of items: extract tasks that make it, and tasks in the calling process that get all of it."""
+"""Steps over the list of items: extract tasks, which make it, and sequential tasks, which take all of it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from dflow.storage.paths import item_identity
 
 
 def run_here(run: FlowRun, step: Step) -> StepResult:
-    """Call a sequential task here, as a node of the synchronous scheduler. What it raises stops the flow."""
+    """Call a sequential task in this process, as a node of the synchronous scheduler. Its error stops the flow."""
     started = time.monotonic()
     bar = run.progress.start(step.task.name, 1, unit="calls")
     values = source_values(run, step.item)
     calls = [values] if step.whole else values
     extras = {key: run.value(source) for key, source in step.extras}
     returned = [_call_here(step, number, item, extras) for number, item in enumerate(calls)]
-    value = returned[0] if step.whole else [each for one in returned for each in listed(one)]
+    value = returned[0] if step.whole else [each for result in returned for each in listed(result)]
     bar.advance(succeeded=1)
     bar.finish()
     run.log.write(f"{step.task.name} ran over {len(values)} items in {time.monotonic() - started:.3f}s")
@@ -85,12 +85,12 @@ def _gather_items(run: FlowRun, step: Step, sources: list[Any]) -> list[FlowItem
 
 
 def _isolation(run: FlowRun, step: Step, engine: Engine) -> Isolation:
-    """Looking for files needs no child: where no cluster runs it happens right here, unless it opens CAD files."""
+    """Return "inline" where no cluster runs and the task opens no CAD files: listing files needs no child."""
     return "inline" if isinstance(engine, SynchronousEngine) and not step.opens_files else run.engines.isolation
 
 
 def _name(source: Any, folder: Any) -> str:
-    # A source may be anything: a query, a connection's address. A path is named like the items, relative to the flow.
+    # A source may be any object. A path is named like the items, relative to the flow.
     try:
         return item_identity(source, folder)
     except (TypeError, ValueError):
@@ -98,7 +98,7 @@ def _name(source: Any, folder: Any) -> str:
 
 
 def _call_here(step: Step, number: int, item: Any, extras: dict[str, Any]) -> Any:
-    """One call as a Dask node; its arguments are bound beforehand, so that Dask does not walk through them."""
+    """Make one call as a Dask node; its arguments are bound beforehand, so that Dask does not traverse them."""
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
     for feed in step.feeds:

@@ -23,7 +23,7 @@ from dflow.storage.paths import source_path
 
 @dataclass(frozen=True, slots=True)
 class ChainTemplate:
-    """What the nodes of one chain have in common.
+    """What the nodes of one chain share.
 
     `batch` is one without items and with the first call; `calls`, `follows`, `needs_values` and key `suffixes`
     have one entry per step; `hashing` is true where sources are read for their content hash.
@@ -38,7 +38,7 @@ class ChainTemplate:
 
 
 def task_call(step: Step, function: bytes) -> TaskCall:
-    """Return the message that names a step's function and how to feed it."""
+    """Return the call of a step: its function and how to fill its parameters."""
     return TaskCall(
         task_name=step.task.name,
         kind=step.task.kind,
@@ -88,7 +88,7 @@ def make_job(template: ChainTemplate, tag: int, flow_items: Mapping[int, FlowIte
 
 
 def gather_limits(limits: Limits) -> Limits:
-    """Return the limits of an extract task, which may return the list of all files and has more time to find them."""
+    """Return the limits of an extract task: it may return the list of all files, and has a day to find them."""
     return replace(
         limits, max_value_bytes=2 * 1024**3, timeout_seconds=max(limits.timeout_seconds, 24 * 3600.0), max_retries=0
     )
@@ -98,7 +98,7 @@ def _packed(value: Any) -> Any:
     return value if isinstance(value, PackedValue) else pack_value(value)
 
 
-# Messages travel as bytes: Dask would search every dataclass for nodes.
+# As bytes: Dask would search every dataclass for nodes.
 def _pack(*parts: Any) -> bytes:
     return pickle.dumps(parts, protocol=pickle.HIGHEST_PROTOCOL)
 
@@ -134,7 +134,7 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
 
     With `hashing`, an item's ``content_hash`` is that of an earlier run: where the source still has it, the item's
     record is marked "reused" and nothing is done; the other records carry the hash of what was read, "" where that is
-    not sure because the source cannot be read or was changed meanwhile.
+    unsure because the source cannot be read or was changed meanwhile.
     """
     if not hashing:
         return _trim(run_batch(batch), needs_value)
@@ -161,7 +161,7 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
 def run_next(batch: Batch, follow: Follow, *earlier: BatchResult, needs_value: bool) -> BatchResult:
     """Run a further task of a chain on what the `earlier` tasks left of the batch.
 
-    `batch` holds the chain's items as the first task had them. Items that were skipped, failed or reused go no further.
+    `batch` holds the chain's items as the first task took them. Skipped, failed and reused items are left out.
     """
     by_index = [{record.item_index: record for record in result.items} for result in earlier]
     items = []
@@ -183,12 +183,12 @@ def run_next(batch: Batch, follow: Follow, *earlier: BatchResult, needs_value: b
 
 
 def _parked(by_index: list[dict[int, ItemRecord]], index: int) -> tuple[str, ...]:
-    """What the latest task that left samples named them."""
+    """Return the names of the samples that the latest task left."""
     return next((records[index].parked for records in reversed(by_index) if records[index].parked), ())
 
 
 def _state(path: str) -> tuple[int, int, int] | None:
-    """What changes with a source's content; None for what is no file."""
+    """Return inode, size and modification time of a source; None where there is no file."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -210,7 +210,7 @@ def _joined(result: BatchResult, same: list[ItemRecord]) -> BatchResult:
 
 
 def _trim(result: BatchResult, needs_value: bool) -> BatchResult:
-    """Carry each layout once and drop large values that no later task takes: they would pile up on the client."""
+    """Keep each layout once and drop large values that no later task takes: they would fill the client's memory."""
     result = replace(result, items=share_layouts(result.items, {}))
     if needs_value or not any(_is_large(record) for record in result.items):
         return result

@@ -1,4 +1,4 @@
-"""One ``process`` call from lock to report: the order of its parts."""
+"""One ``process`` call from lock to report."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dflow.cadaccess.kernel.check import require_kernel
 from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
+from dflow.flowmanager.cluster.clusters import is_foreign
 from dflow.flowmanager.cluster.deaths import as_errors
 from dflow.flowmanager.history import folder
 from dflow.flowmanager.history.fingerprint import Fingerprint, fingerprint, versions
 from dflow.flowmanager.history.journal import Journal
 from dflow.flowmanager.history.lock import FolderLock
-from dflow.flowmanager.plan.items import FlowItem, flow_items
+from dflow.flowmanager.plan.items import FlowItem, contents_of, flow_items
 from dflow.flowmanager.plan.settings import FlowSettings
 from dflow.flowmanager.plan.tasks import EXPORT_TASK, listed
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Chain, Plan
 from dflow.flowmanager.reports.console import print_report
+from dflow.flowmanager.reports.declarations import compare_declarations
 from dflow.flowmanager.reports.flowfiles import error_entries, flow_summary, write_json, write_text
 from dflow.flowmanager.reports.flowlog import FlowLog
 from dflow.flowmanager.reports.flowoutput import Counts, FlowOutput, TaskOutcome
@@ -41,13 +44,13 @@ from dflow.storage.paths import FlowPaths
 
 @dataclass(frozen=True, slots=True)
 class FlowResult:
-    """What a finished run hands to `Flow.process`."""
+    """The result of a finished run."""
 
     output: FlowOutput
     summary: dict[str, Any]
 
     def print_report(self) -> None:
-        """The table of counts and errors."""
+        """Print the tables of counts and errors."""
         print_report(self.output)
 
 
@@ -61,8 +64,10 @@ def run_flow(
     announce: Callable[[Callable[[], None]], None],
     retry_kinds: frozenset[str] | None = None,
 ) -> FlowResult:
-    """Run a wired flow; `announce` is given what cancels it, `retry_kinds` limits which failures are tried again."""
+    """Run a wired flow; `announce` is called with what cancels it, `retry_kinds` are the only failures tried again."""
     started = time.monotonic()
+    if any(step.opens_files for step in plan.steps) and not is_foreign(settings.cluster):
+        require_kernel()  # on another cluster `check_cluster` does it, on the workers
     pipeline = pipeline_fingerprint(settings)
     for task in settings.tasks:
         if not settings.debug and task.kind != "extract" and task.parallel:
@@ -81,7 +86,7 @@ def run_flow(
 
 
 def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
-    """The fingerprint of the flow's transforms, of custom tasks before them, and of what shapes their samples."""
+    """Return the fingerprint of the flow's transforms, of custom tasks before them, and of the sample's settings."""
     last = max((number for number, task in enumerate(settings.tasks) if task.kind == "transform"), default=-1)
     parameters: dict[str, Any] = {
         "sample": settings.sample,
@@ -117,7 +122,7 @@ def _opened_run(
     pipeline: Fingerprint,
     listeners: Sequence[Listener],
 ) -> Iterator[FlowRun]:
-    """A run with its log, journal and engines; all are closed, and failures are written, however it ends."""
+    """Open a run with its log, journal and engines; all are closed, and failures are written, however it ends."""
     log = FlowLog(settings.paths.log)
     journal = Journal(settings.paths.state)
     timeline = Timeline()
@@ -144,7 +149,7 @@ def _opened_run(
 
 @dataclass(slots=True)
 class _Ended:
-    """What the chains and the export left: `items` hold one final record per item of the flow's samples."""
+    """The results of chains and export: `items` hold one final record per item of the flow's samples."""
 
     items: Sequence[ItemRecord]
     export: TaskOutcome | None
@@ -172,7 +177,7 @@ def _run_chains_and_export(run: FlowRun) -> _Ended:
 
 
 def _run_chains(run: FlowRun) -> None:
-    run.n_failed = 0
+    run.n_failed = run.n_untried = 0
     for chain in run.plan.chains:
         if chain.kind == "here":
             run.results[chain.steps[0].index] = run_here(run, chain.steps[0])
@@ -191,7 +196,7 @@ def _run_items(run: FlowRun, chain: Chain) -> None:
     work = ItemChain(run, chain, items)
     try:
         work.execute()
-    finally:  # failures before an early end are reported, too
+    finally:  # failures before an early end are reported as well
         run.results.update({result.step.index: result for result in work.results()})
 
 
@@ -214,14 +219,16 @@ def _why_empty(run: FlowRun, chain: Chain) -> str:
     given = ", ".join(f"{key}={str(value)[:200]}" for key, value in run.inputs.items())
     errors = _errors(run)
     cause = f" {len(errors)} calls failed, the first: {errors[0].message}" if errors else ""
-    return f"Nothing to do for task {chain.steps[0].task.name!r}: no items came from {given}.{cause}"
+    found = contents_of(each for value in run.inputs.values() for each in listed(value))
+    why = f"Nothing to do for task {chain.steps[0].task.name!r}: no items came from {given}.{cause}"
+    return f"{why} {found}".rstrip()
 
 
 def final_records(run: FlowRun) -> list[ItemRecord]:
     """Return one record per item of the flow's files: the last one of the chains that transform it, with its samples.
 
-    An item's samples are those its last store-taking task left; an item that a later task failed or skipped counts as
-    that.
+    An item's samples are those that its last task with a store left; an item that a later task failed or skipped counts
+    as failed or skipped.
     """
     counted = [chain for chain in run.plan.chains if chain.kind == "items" and chain.steps[0].task.kind == "transform"]
     if not counted:
@@ -245,7 +252,20 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
         rejected = [i for i in ended.items if i.error is not None and i.error.task == EXPORT_TASK]
         tasks.append(replace(ended.export, records=tuple(rejected)))
     seconds = time.monotonic() - started
-    summary = flow_summary(paths, tasks, counts, specifications=settings.specifications(), seconds=seconds)
+    declarations = compare_declarations([s for item in ended.items if item.status == "succeeded" for s in item.samples])
+    summary = flow_summary(
+        paths,
+        tasks,
+        counts,
+        declarations=declarations,
+        specifications=settings.specifications(),
+        seconds=seconds,
+    )
+    for name, near in declarations.not_saved:
+        hint = f"; nearest saved name: {near}" if near else ""
+        run.log.write(
+            f"The schema declares {name}, but no file saved it: all its rows are fill values{hint}", "WARNING"
+        )
     errors = [error for task in tasks for error in task.errors]
     deaths = run.engines.deaths()
     write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)]))
@@ -253,6 +273,8 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
     _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
     write_json(paths.flow_file, summary)
     run.log.write(f"Done in {seconds:.3f}s: {dataclasses.asdict(counts)}")
+    if counts.verdict:
+        run.log.write(counts.verdict, "WARNING")
     absolute = {
         key: str(paths.root / summary[key]) for key in ("flow_data", "flow_info", "flow_attributes") if summary[key]
     }
@@ -267,18 +289,19 @@ def _report_early_end(run: FlowRun, status: str, error: BaseException) -> None:
     results = [run.results[step.index] for step in run.plan.steps if step.index in run.results]
     message = f"{type(error).__name__}: {error}"
     counts = _counts(final_records(run), 0)
+    counts = replace(counts, submitted=counts.submitted + run.n_untried, skipped=counts.skipped + run.n_untried)
     tasks = [result.outcome() for result in results]
     facts = _facts(run, tasks, counts, seconds=run.timeline.seconds, status=status, error=message)
     _write_facts(run.settings.paths, facts, is_work=_did_work(tasks))
 
 
 def _did_work(tasks: Sequence[TaskOutcome]) -> bool:
-    """Whether anything was made; sources are listed in every run."""
+    """Whether anything was made; listing sources does not count."""
     return any(not record.reused for task in tasks if task.kind != "extract" for record in task.records)
 
 
 def _write_facts(paths: FlowPaths, facts: Mapping[str, Any], *, is_work: bool) -> None:
-    """Write ``run.json``, and the report unless it is of a run that did work and this one did none."""
+    """Write ``run.json``, and the report unless this run did no work and there is a report of one that did."""
     write_json(paths.run_file, facts)
     if is_work or not paths.report.exists():
         write_text(paths.report, report_page(facts))

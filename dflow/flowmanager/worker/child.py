@@ -1,7 +1,7 @@
 """The child process: runs users' functions on items, one at a time, and replies over its own socket.
 
-Nothing that user code or the kernel prints can reach that socket: descriptors 1 and 2 are a pipe that the worker keeps
-as the item's log.
+Nothing that user code or the kernel prints can reach that socket: descriptors 1 and 2 are a pipe, from which the worker
+keeps the item's log.
 
 The child leads its own process group, so that whatever the user's code starts is killed with it, ignores ``SIGINT``
 (Ctrl-C is handled by the worker), dies with its parent, and is the first choice of the kernel's out-of-memory killer.
@@ -31,8 +31,8 @@ from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, data_bytes
 
 PR_SET_PDEATHSIG = 1
 DUMP_SIGNAL = signal.SIGUSR2
-"""Makes the child write the Python stack of its threads to its log, even while native code holds the interpreter, and
-end as soon as that gives it back: the signal may have cut a native call short, whose result is not to be trusted.
+"""Makes the child write the Python stacks of its threads to its log, even while native code holds the interpreter, and
+end as soon as Python code runs again: the signal may have cut a native call short, whose result cannot be trusted.
 """
 
 _OOM_SCORE = b"500"
@@ -55,11 +55,11 @@ def run_child(connection_fd: int, log_fd: int, *, parent_pid: int) -> NoReturn:
         sys.excepthook(*sys.exc_info())
     finally:
         _flush_output()
-        os._exit(status)  # no destructors: the kernel's can hang or crash
+        os._exit(status)  # without destructors: the kernel's can hang or crash
 
 
 def _settle(parent_pid: int) -> None:
-    """Set up this process: its group, its end with the parent's, its signals."""
+    """Set up this process: its group, its end with the parent, its signals."""
     os.setpgid(0, 0)
     if sys.platform == "linux":
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -86,7 +86,7 @@ def _flush_output() -> None:
 
 
 class Surroundings:
-    """What an item finds in its process whatever the item before did: output, current folder, alarm, descriptors.
+    """The process state that every item starts with, whatever the item before did: output, folder, alarm, descriptors.
 
     Sends descriptors 1 and 2 to `log_fd`. Belongs to the process's main thread.
     """
@@ -125,18 +125,18 @@ class Surroundings:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether items have left so many descriptors open that one of the next could get none."""
+        """Whether items have left so many descriptors open that a later item might get none."""
         return self._lowest_free(default=sys.maxsize) > self._most_descriptors
 
     def _redirect(self) -> None:
         try:
             os.dup2(self._log_fd, 1)
             os.dup2(self._log_fd, 2)
-        except OSError:  # closed by user code: what is printed is lost
+        except OSError:  # closed by user code: what it prints is lost
             pass
 
     def _lowest_free(self, *, default: int) -> int:
-        """The number that the next descriptor gets: what is left open fills them from below."""
+        """Return the number of the next descriptor: descriptors that are left open fill the numbers from below."""
         try:
             descriptor = os.dup(self._log_fd)
         except OSError as error:
@@ -146,12 +146,12 @@ class Surroundings:
 
 
 def _text_stream(descriptor: int) -> io.TextIOWrapper:
-    """A new stream: the parent's may believe that it writes to a file, and seek."""
+    """Return a new stream: the parent's may be in the state of one that writes to a file, and seek."""
     return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 class _Child:
-    """The loop over requests, and the functions that have been sent so far."""
+    """The loop over requests, with the functions that were sent so far."""
 
     def __init__(self, connection: socket.socket, log_fd: int, surroundings: Surroundings) -> None:
         self._connection = connection
@@ -178,7 +178,7 @@ class _Child:
                 self._reply(self._prepare(request))
 
     def _run(self, request: wire.Run) -> None:
-        """Do an item. Where what items have left hinders the next ones, this process ends with it."""
+        """Run an item; the process ends afterwards where what items left open would hinder the next ones."""
         done = run_item(self._require_call(), request.item, request.skip, self._reply)
         self._surroundings.restore()
         if self._surroundings.is_used_up:
@@ -187,14 +187,14 @@ class _Child:
         self._reply(done)
 
     def _disconnect(self) -> None:
-        """In a copy of this process that user code has forked: close what would keep the child's end from showing."""
+        """In a copy of this process that user code has forked: close what would hide the end of the child."""
         self._is_copy = True
         self._connection.close()
         with contextlib.suppress(OSError):
             os.close(self._log_fd)
 
     def _reply(self, message: wire.Reply) -> None:
-        """Send a reply; that of a whole file without a preview goes with the item's own, which follows at once."""
+        """Send a reply; that of a whole file without a preview is sent with `ItemDone`, which follows at once."""
         if self._is_copy:  # the user's function has returned in both processes
             _flush_output()
             os._exit(0)
@@ -213,7 +213,7 @@ class _Child:
         self._call = None
         try:
             self._call = prepare_call(request.batch, self._functions[request.digest])
-        except BaseException as error:  # the user's module may raise anything, SystemExit too
+        except BaseException as error:  # the user's module may raise anything, also SystemExit
             return wire.Prepared(describe_exception(error))
         finally:
             self._surroundings.remember()
@@ -225,7 +225,7 @@ class _Child:
         return self._call
 
     def _limit_memory(self, memory_bytes: int) -> None:
-        """Refuse single allocations far beyond the allowance; the worker's polling is the fine measure.
+        """Refuse single allocations far beyond the allowance; the worker's polling measures more finely.
 
         ``RLIMIT_DATA`` counts private writable pages, touched or not, so it is set to twice the allowance.
         """

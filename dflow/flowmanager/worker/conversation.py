@@ -1,8 +1,8 @@
-"""`Supervisor`: sends items to a child process one at a time, and answers each whatever becomes of the child.
+"""`Supervisor`: sends items to a child process one at a time, and returns an answer whatever happens to the child.
 
 One request, one answer: the request is sent, the child is watched (its wall time, its memory, its life) until its last
-reply has arrived, and a child that fails at that is ended. Whose fault it was is certain: a request that the dead child
-had not read goes to another one.
+reply has arrived, and a child that exceeds its allowance is ended. The item at fault is certain: a request that the
+dead child had not read is sent to another one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,9 @@ from dflow.config import machine_share_bytes
 from dflow.flowmanager.plan.batch import Batch, Limits
 from dflow.flowmanager.worker import wire
 from dflow.flowmanager.worker.faults import Fault, describe_death, split_stack
-from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, descendants, resident_bytes
+from dflow.flowmanager.worker.limits import POLL_SECONDS, Allowance, Clock, Memory
+from dflow.flowmanager.worker.memory import resident_bytes
 from dflow.flowmanager.worker.processes import Child, ChildStartError, ForkServer
-
-POLL_SECONDS = 0.05
-"""How often a busy child's memory is read. Touching memory takes about 0.3 s per GiB: it overshoots by little."""
-
-TREE_SECONDS = 1.0
-"""How often the memory of the processes that a child has started is read: it takes a walk over the process table."""
 
 _START_ATTEMPTS = 3
 _LOAD_ATTEMPTS = 2
@@ -36,19 +31,10 @@ class CancelledError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
-    """Wall time of a request, wall time of each preview in it (not counted), memory of worker and child together."""
-
-    seconds: float
-    memory_bytes: int
-    preview_seconds: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request led to.
+    """The result of a request.
 
-    replies : the child's, in order; the last one is one of `wire.LAST` unless there is a fault
+    replies : the child's, in order; the last is one of `wire.LAST` unless there is a fault
     fault : why the child ended before its last reply
     output : the lines that were printed, without stacks
     seconds : wall time of the request
@@ -79,7 +65,7 @@ class Supervisor:
 
     @property
     def child_pid(self) -> int | None:
-        """The child's process id, None where there is no child now."""
+        """The child's process id, None while there is no child."""
         child = self._child
         return child.pid if child is not None and not child.has_ended else None
 
@@ -121,17 +107,19 @@ class Supervisor:
             child = self._living_child()
             if child.preparation is not self._preparation:
                 loading = self._load(child)
-                if loading.fault is not None:  # it could be loaded a moment ago
+                if loading.fault is not None:  # an earlier child could load it
                     message = f"while loading the task's function: {loading.fault.message}"
                     return replace(loading, fault=replace(loading.fault, message=message))
             child.n_items += 1
             answer = self._converse(child, request, allowance)
-            excused = not child.has_read_request and child.n_items > 1  # so that it ends where every child dies
+            excused = (
+                not child.has_read_request and child.n_items > 1
+            )  # a fresh child's fault counts: otherwise this would never end
             if answer.fault is None or not excused:
                 return answer
 
     def retire(self) -> None:
-        """End the child; the next item gets a fresh one."""
+        """End the child; the next item runs in a fresh one."""
         child, self._child = self._child, None
         if child is not None and not child.has_ended:
             child.end()
@@ -202,7 +190,7 @@ class Supervisor:
         return self._child
 
     def _is_worn(self, child: Child) -> bool:
-        """Whether it has had its share of items, or holds memory that it does not give back."""
+        """Whether it has run its number of items, or holds memory that it does not release."""
         limits = self._limits
         if child.n_items >= limits.max_files_per_child:
             return True
@@ -250,8 +238,8 @@ def _receive(
     allowance: Allowance,
     cancelled: threading.Event,
 ) -> Fault | None:
-    """Append replies to `replies` until the last one is there; the fault where an allowance is used up before."""
-    clock, memory = _Clock(allowance), _Memory(child, allowance.memory_bytes)
+    """Append replies to `replies` until the last has arrived; return the fault where an allowance is used up before."""
+    clock, memory = Clock(allowance), Memory(child, allowance.memory_bytes)
     while True:
         for reply in child.wait(min(POLL_SECONDS, clock.remaining())):
             clock.note(reply)
@@ -276,7 +264,7 @@ def _is_complete(replies: Sequence[wire.Reply]) -> bool:
 
 
 def _finish(child: Child, last: wire.Reply) -> None:
-    """Note what the child's last reply says of it, and end a child that cannot serve another request."""
+    """Note the child's peak memory from its last reply, and end a child that cannot serve another request."""
     leaving = False
     if isinstance(last, wire.ItemDone):
         child.peak_bytes = max(child.peak_bytes, last.peak_bytes)
@@ -286,63 +274,5 @@ def _finish(child: Child, last: wire.Reply) -> None:
 
 
 def _lines(printed: str) -> tuple[str, ...]:
-    """What a request printed, without stacks."""
+    """Return the lines that a request printed, without stacks."""
     return tuple(split_stack(printed)[0].strip().splitlines()) if printed else ()
-
-
-class _Clock:
-    """Counts a request's wall time down; stands still during previews, which have their own."""
-
-    def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
-        self._deadline = time.monotonic() + allowance.seconds
-        self._left: float | None = None
-
-    def remaining(self) -> float:
-        """Seconds until the time is up."""
-        return self._deadline - time.monotonic()
-
-    def note(self, reply: wire.Reply) -> None:
-        """Stop at the beginning of a preview and go on at its end."""
-        if isinstance(reply, wire.UnitDone) and reply.preview:
-            self._left = self.remaining()
-            self._deadline = time.monotonic() + self._allowance.preview_seconds
-        elif isinstance(reply, wire.PreviewDone) and self._left is not None:
-            self._deadline = time.monotonic() + self._left
-            self._left = None
-
-    def fault(self) -> Fault | None:
-        """The fault where the time is up."""
-        if self.remaining() > 0.0:
-            return None
-        limit = self._allowance.seconds if self._left is None else self._allowance.preview_seconds
-        return Fault("timeout", f"not finished within {limit:g} s")
-
-
-class _Memory:
-    """Compares what the child and its descendants hold with what the worker leaves of the budget."""
-
-    def __init__(self, child: Child, budget_bytes: int) -> None:
-        self._child = child
-        self._budget_bytes = budget_bytes
-        now = time.monotonic()
-        self._next_look = now + POLL_SECONDS
-        self._next_tree = now + TREE_SECONDS
-        self._descendants: list[int] = []
-
-    def fault(self) -> Fault | None:
-        """The fault where too much is in use; looks at most every `POLL_SECONDS`."""
-        now = time.monotonic()
-        if now < self._next_look:
-            return None
-        self._next_look = now + POLL_SECONDS
-        if now >= self._next_tree:
-            self._next_tree = now + TREE_SECONDS
-            self._descendants = descendants(self._child.pid)
-        used = sum(map(resident_bytes, (self._child.pid, *self._descendants)))
-        self._child.peak_bytes = max(self._child.peak_bytes, used)
-        allowed = max(self._budget_bytes - resident_bytes(), self._child.first_bytes + MIN_CHILD_BYTES)
-        if used <= allowed:
-            return None
-        mib = 1024**2
-        return Fault("out_of_memory", f"{used // mib} MiB in use, {allowed // mib} MiB allowed")

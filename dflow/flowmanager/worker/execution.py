@@ -1,4 +1,4 @@
-"""One item in this process: call the user's function with its arguments, seal its sample, draw its preview.
+"""The execution of one item in this process: call the user's function, seal the sample, draw its preview.
 
 The same code runs in the child and, for debugging, in the client. Every unit is emitted as it ends, so that a crash in
 the third body or in a preview does not undo what was finished before.
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 Emit = Callable[[Reply], None]
 
 COUNTS = ("face_count", "edge_count", "body_count")
-"""File values that the framework records of opened models: ``get_<name>`` of a model gives each."""
+"""File values that the framework records of opened models, each by the model's ``get_<name>``."""
 
 _DEBUGGING = (KeyboardInterrupt, bdb.BdbQuit)
-"""What passes through in the client's own process, where a user may be at the keyboard."""
+"""Exceptions that are raised in the client's own process, where a user may be at the keyboard."""
 
 _kept = threading.local()
 """The thread's loader, from one batch to the next."""
 
 
 class PreparedCall:
-    """A batch's function, loaded, with what its calls share. Belongs to one thread: the kernel's readers do."""
+    """A batch's loaded function and what its calls share. Belongs to one thread, like the kernel's readers."""
 
     def __init__(self, batch: Batch, function: Callable[..., Any], shared: dict[str, Any]) -> None:
         self.batch = batch
@@ -54,7 +54,7 @@ class PreparedCall:
 
     @property
     def loader(self) -> CadLoader:
-        """The one loader of this process and thread, made when it is first needed: it imports the kernel."""
+        """The loader of this thread, made on first use, which imports the kernel."""
         if not hasattr(_kept, "loader"):
             _kept.loader = dflow.cadaccess.CadLoader()
         loader: CadLoader = _kept.loader
@@ -75,7 +75,7 @@ def prepare_call(batch: Batch, function: bytes) -> PreparedCall:
     """Load a batch's function and what its previews need; raises whatever the user's modules raise."""
     make_folders(batch.paths)
     if batch.export_visualization and batch.call.takes_storage:
-        with contextlib.suppress(Exception):  # each preview's note will say what is wrong
+        with contextlib.suppress(Exception):  # each preview's note names the error
             load_previews()
     return PreparedCall(batch, pickle.loads(function), dict(batch.shared))
 
@@ -92,7 +92,7 @@ def load_previews() -> None:
 
 
 def run_item(call: PreparedCall, item: Item, skip: tuple[int, ...], emit: Emit) -> ItemDone:
-    """Do one item, body by body where the batch says so; the item's fault is never raised."""
+    """Run one item, body by body where the batch demands it; the item's fault is never raised."""
     return _ItemRun(call, item, emit).run(skip)
 
 
@@ -116,7 +116,7 @@ class _ItemRun:
                 self._run_unit(WHOLE_FILE, None)
         except self._call.passes_through:
             raise
-        except BaseException as failure:  # SystemExit is a user's way to fail, too
+        except BaseException as failure:  # also SystemExit, with which some user code fails
             error = self._describe(failure)
         return ItemDone(
             seconds=time.perf_counter() - started - self._preview_seconds,
@@ -130,7 +130,7 @@ class _ItemRun:
         return describe_exception(failure, value if isinstance(value, str) else None)
 
     def _run_bodies(self, skip: tuple[int, ...]) -> None:
-        """Each body of the item's file, which is read once; at a later stage each body that has a sample."""
+        """Run each body of the item's file, which is read once; at a later stage each body that has a sample."""
         if self._item.sample_names:
             source = BodySource(self._call.loader, str(resolve_identity(self._item.identity, self._batch.paths.root)))
             bodies = [body_of(name) for name in self._item.sample_names]
@@ -145,7 +145,7 @@ class _ItemRun:
                 self._run_unit(body, source)
 
     def _run_unit(self, body: int, source: BodySource | None) -> None:
-        """One call of the user's function and what follows from it."""
+        """Call the user's function once, finish its sample and draw its preview."""
         sample = None
         try:
             if self._batch.call.takes_storage:
@@ -161,15 +161,15 @@ class _ItemRun:
             unit, loader = UnitDone(body, "failed", error=self._describe(failure)), None
         finally:
             self._call.forget_models()
-        drawn = loader.opened[-1] if loader and loader.opened and self._wants_preview(unit) else None
-        self._emit(replace(unit, preview=drawn is not None))
-        if drawn is not None:
-            self._draw(drawn, sample_name(self._item.identity, body))
+        model = loader.opened[-1] if loader and loader.opened and self._wants_preview(unit) else None
+        self._emit(replace(unit, preview=model is not None))
+        if model is not None:
+            self._draw(model, sample_name(self._item.identity, body))
 
     def _loader(self, body: int, source: BodySource | None, sample: Sample | None) -> InjectedLoader | None:
-        """The loader for one call, if it takes one; what is known of the models it opens goes into the sample at once.
+        """Return the loader for one call, if it takes one; facts of the models it opens go into the sample at once.
 
-        At once, so that a store which the user compresses at the end of the function is written only once.
+        At once, so that a store that the user compresses at the end of the function is written only once.
         """
         if not any(feed.kind == "cad_loader" for feed in self._batch.call.feeds):
             return None
@@ -220,7 +220,7 @@ class _ItemRun:
         return self._batch.export_visualization and unit.status == "succeeded" and self._batch.call.takes_storage
 
     def _draw(self, model: CadModel, name: str) -> None:
-        """Draw a preview; whatever goes wrong with it is a note."""
+        """Draw a preview; an error leaves a note."""
         started, started_cpu = time.perf_counter(), time.process_time()
         note = ""
         try:
@@ -257,7 +257,7 @@ def _refuse_defects(model: CadModel) -> None:
 
 
 def _of_distinct_files(opened: list[CadModel]) -> list[CadModel]:
-    """The models without those whose file one before them was read from: a task may open its file again and again."""
+    """Return the models, one per file: a task may open its file again and again."""
     distinct: list[CadModel] = []
     for model in opened:
         if not any(model.is_of_same_file(known) for known in distinct):

@@ -1,4 +1,4 @@
-"""`Fault`: what went wrong, as one stable word with a message: an exception of user code, or the end of a child."""
+"""`Fault`: a failure as one stable word with a message, from an exception of user code or the end of a child."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_TRACEBACK_CHARACTERS = 4096
 MAX_MESSAGE_CHARACTERS = 2048
 
 RETRYABLE_KINDS = frozenset({"crash", "timeout", "out_of_memory"})
-"""The machine may be the cause of these as well as the file: they get another try, alone, with a larger allowance."""
+"""Kinds that the machine may cause as well as the file: tried again, alone, with a larger allowance."""
 
 _INFRASTRUCTURE_ERRNOS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENFILE, errno.EMFILE, errno.ENOLINK}
@@ -24,11 +24,11 @@ _INFRASTRUCTURE_ERRNOS = frozenset(
 _OWN_MODULES = frozenset(
     {"dflow.flowmanager.worker.execution", "dflow.flowmanager.worker.injection", "dflow.flowmanager.worker.samples"}
 )
-"""Their frames are around a user's, never in it."""
+"""Modules whose frames surround the user's function, and are left out of tracebacks."""
 
 _STACK_HEADS = ("Fatal Python error:", "Current thread 0x", "Thread 0x")
 _STACK_ENDS = ("\nExtension modules:", "/dflow/flowmanager/worker/execution.py")
-"""What follows these in a stack is dflow's own."""
+"""Texts in a stack after which only dflow's own frames follow."""
 
 
 class BadReturnError(Exception):
@@ -51,9 +51,9 @@ class Fault:
 
 
 def describe_exception(error: BaseException, source: str | None = None) -> Fault:
-    """The fault of an exception that user code did not catch.
+    """Return the fault of an exception that user code did not catch.
 
-    `source` is the path of the item's file, if it is one: an item whose file is not there any more has "vanished".
+    `source` is the path of the item's file, if it is one: an item whose file no longer exists has "vanished".
     """
     kind = error_kind(error)
     about_file = isinstance(error, (FileNotFoundError, UnreadableFileError))
@@ -63,7 +63,7 @@ def describe_exception(error: BaseException, source: str | None = None) -> Fault
 
 
 def error_kind(error: BaseException) -> str:
-    """The stable word for an exception (see `dflow.records.ErrorRecord.kind`)."""
+    """Return the stable word for an exception (see `dflow.records.ErrorRecord.kind`)."""
     if isinstance(error, DflowError):
         return error.kind
     if isinstance(error, BadReturnError):
@@ -76,9 +76,9 @@ def error_kind(error: BaseException) -> str:
 
 
 def describe_death(wait_status: int | None, output: str) -> Fault:
-    """The fault of a child that ended by itself, from its wait status (None if unknown) and what it printed last."""
+    """Return the fault of a child that ended by itself, by its wait status (None: unknown) and output."""
     if wait_status is None:
-        return Fault("crash", "the process has ended, and so has its parent, which would know how")
+        return Fault("crash", "the process has ended; how is unknown, for its parent has ended too")
     _printed, text = split_stack(output)
     if "std::bad_alloc" in output:
         return Fault("out_of_memory", "native code could not allocate memory and aborted", _signal(wait_status), text)
@@ -96,7 +96,7 @@ def _signal(wait_status: int) -> int:
 
 
 def split_stack(output: str) -> tuple[str, str]:
-    """What was printed, and the stack that `faulthandler` wrote after it ("" if none), without dflow's own frames."""
+    """Return what was printed, and `faulthandler`'s stack after it ("" if none) without dflow's own frames."""
     starts = [start for start in map(output.find, _STACK_HEADS) if start >= 0]
     if not starts:
         return output, ""
@@ -116,7 +116,7 @@ def _message(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """The traceback without dflow's own frames around the user's function, its end where it is too long."""
+    """Return the traceback without dflow's own frames; of a long one, the end."""
     stack = error.__traceback__
     while stack is not None and stack.tb_frame.f_globals.get("__name__") in _OWN_MODULES:
         stack = stack.tb_next

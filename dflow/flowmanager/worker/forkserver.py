@@ -1,13 +1,12 @@
 """The fork server: a process that imports the CAD kernel once and forks a warm child on demand.
 
-Importing the kernel takes seconds, a fork milliseconds: a folder full of files that kill their process costs little
-time. Started by the worker (see `dflow.flowmanager.worker.processes`); it has one thread, opens no file, and runs no
-user code.
+Importing the kernel takes seconds, a fork milliseconds: files that kill their process cost little time. Started by the
+worker (see `dflow.flowmanager.worker.processes`); it has one thread, opens no file, and runs no user code.
 
-Over the control socket (``SOCK_SEQPACKET``) it takes ``fork`` with two descriptors (the child's connection, and the end
-of the pipe that its output goes to) and answers the child's process id; ``reap <pid>`` waits for a child that has ended
-and answers its wait status. When the control socket closes because the worker has ended, in whatever way, it kills its
-children's process groups and ends. Children die with it (``PR_SET_PDEATHSIG``).
+Over the control socket (``SOCK_SEQPACKET``) it receives ``fork`` with two descriptors (the child's connection, and the
+end of the pipe for its output) and replies with the child's process id; on ``reap <pid>`` it waits for a child that has
+ended and replies with its wait status. When the control socket closes because the worker has ended, in whatever way, it
+kills its children's process groups and ends. Children die with it (``PR_SET_PDEATHSIG``).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ PREVIEWS = "previews"
 """The argument for a fork server whose children draw previews."""
 
 WARM_NAMES = (
-    ("numpy", "ma"),  # numpy imports it late
+    ("numpy", "ma"),  # numpy imports it on first use
     ("dflow.storage", "OptStorage"),
     ("dflow.cadaccess", "CadLoader"),
     ("dflow.cadencoder", "BrepEncoder"),
@@ -37,7 +36,7 @@ WARM_NAMES = (
 
 
 def warm_up() -> None:
-    """Import what children need. What cannot be imported is printed, and the item that needs it fails."""
+    """Import what children need; an import that fails is printed, and fails again in the item that needs it."""
     for module, name in WARM_NAMES:
         try:
             getattr(importlib.import_module(module), name)
@@ -46,7 +45,7 @@ def warm_up() -> None:
 
 
 def warm_up_previews() -> None:
-    """Import what tessellates parts and draws previews, which every child would have to do otherwise."""
+    """Import what tessellates parts and draws previews, so that not every child has to."""
     try:
         load_previews()
     except Exception:
@@ -79,7 +78,7 @@ def serve(control: socket.socket) -> None:
 
 
 def _fork(control: socket.socket, descriptors: list[int]) -> int:
-    """Fork one child; returns its process id here and never in the child."""
+    """Fork one child and return its process id; never returns in the child."""
     server_pid = os.getpid()
     pid = os.fork()
     if pid == 0:
@@ -87,7 +86,7 @@ def _fork(control: socket.socket, descriptors: list[int]) -> int:
         run_child(*descriptors, parent_pid=server_pid)
     for descriptor in descriptors:
         os.close(descriptor)
-    with contextlib.suppress(OSError):  # the child does the same: one of the two is first
+    with contextlib.suppress(OSError):  # the child does the same: either may come first
         os.setpgid(pid, pid)
     return pid
 

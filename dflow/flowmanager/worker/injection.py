@@ -1,6 +1,7 @@
-"""What a task's function is called with: the item, the injected loader and store, and other tasks' values.
+"""The arguments of a task's function: the item, the injected loader and store, and other tasks' values.
 
-A module of its own: a crash's stack is cut where `execution` called the user's function, and goes on through here.
+A separate module because the stack of a crash is cut where `execution` called the user's function, and the frames of
+the loader lie above that.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dflow.flowmanager.plan.batch import BodyValues, Feed, Item, unpack_value
+from dflow.storage import DataStorage
 
 if TYPE_CHECKING:
     from dflow.cadaccess import CadLoader, CadModel
 
 
 class BodySource:
-    """An item's own file, read once for all its bodies, when it is first opened."""
+    """An item's own file, read once for all its bodies, on first use."""
 
     def __init__(self, loader: CadLoader, path: str) -> None:
         self._loader = loader
@@ -24,7 +26,7 @@ class BodySource:
         self.path = path
 
     def model(self) -> CadModel:
-        """The whole file."""
+        """Return the model of the whole file."""
         if self._model is None:
             self._model = self._loader.create_from_file(self.path)
         return self._model
@@ -33,7 +35,7 @@ class BodySource:
 class InjectedLoader:
     """The `cad_loader` of a task: a `CadLoader` that keeps the models it has opened.
 
-    Body by body, opening the item's own file gives the body that is being encoded.
+    With ``sample="body"``, opening the item's own file gives the body that is being encoded.
     """
 
     def __init__(self, loader: CadLoader, on_open: Callable[[list[CadModel]], None]) -> None:
@@ -45,7 +47,7 @@ class InjectedLoader:
         self.opened: list[CadModel] = []
 
     def offer_body(self, source: BodySource, body: int) -> None:
-        """From now on, opening `source`'s file gives its body of that index."""
+        """Make opening `source`'s file give its body of that index."""
         self._source, self._body, self._view = source, body, None
 
     def create_from_file(self, path: str | os.PathLike[str], *arguments: Any, **keywords: Any) -> CadModel:
@@ -60,17 +62,29 @@ class InjectedLoader:
         return model
 
     def get_model(self) -> CadModel | None:
-        """The model opened last."""
+        """Return the model opened last."""
         return self.opened[-1] if self.opened else None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
+        try:
+            return getattr(self._loader, name)
+        except AttributeError:
+            hint = "a storage" if hasattr(DataStorage, name) else "a model" if name.startswith(("get_", "to_")) else ""
+            raise AttributeError(
+                f"the CAD loader has no {name!r}"
+                + (
+                    f", which is {hint}'s: the loader is injected as the parameter `cad_loader`, the storage as "
+                    "`storage`, and a model is what `cad_loader.create_from_file(path)` returns"
+                    if hint
+                    else "; see dflow.cadaccess.CadLoader"
+                )
+            ) from None
 
 
 def fill(
     feeds: tuple[Feed, ...], item: Item, body: int, injected: dict[str, Any], shared: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Positional and keyword arguments of one call. Values are unpacked afresh: a call may change what it is given."""
+    """Return positional and keyword arguments of one call, unpacked anew: a call may change its arguments."""
     positional: list[Any] = []
     by_keyword: dict[str, Any] = {}
     inputs = dict(item.inputs)

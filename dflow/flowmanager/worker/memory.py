@@ -1,6 +1,6 @@
-"""How much memory processes use, read from the operating system.
+"""The memory that processes use, read from the operating system.
 
-Only resident memory is compared with allowances: it is what the machine runs out of.
+Only resident memory is compared with allowances: a machine runs out of that.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dflow.config import SHARE_OF_MACHINE
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MIN_CHILD_BYTES = 256 * 1024**2
-"""What a child may hold above its memory at its start, however small the budget and however large the worker."""
+"""Memory that a child may always use above that at its start, however small the budget or large the worker."""
 
 
 def resident_bytes(pid: int | str = "self") -> int:
-    """Resident memory of one process, 0 if it is gone. Takes about 20 µs."""
+    """Return the resident memory of one process, 0 if it has ended. Takes about 20 µs."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * _PAGE_BYTES
@@ -27,19 +27,19 @@ def resident_bytes(pid: int | str = "self") -> int:
 
 
 def data_bytes() -> int:
-    """What ``RLIMIT_DATA`` counts of this process now."""
+    """Return the bytes of this process that ``RLIMIT_DATA`` counts."""
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[5]) * _PAGE_BYTES
 
 
 def descendants(pid: int) -> list[int]:
-    """Process ids below `pid`, those outside its process group too. Takes milliseconds: walks the process table."""
+    """Return process ids below `pid`, also outside its process group. Walks the process table, in milliseconds."""
     with contextlib.suppress(psutil.Error):
         return [process.pid for process in psutil.Process(pid).children(recursive=True)]
     return []
 
 
 def larger_allowance(memory_bytes: int, factor: float) -> int:
-    """`memory_bytes` times `factor`, but not more than the machine can give now, nor less than `memory_bytes`."""
+    """Return `memory_bytes` times `factor`, at most what the machine has available, at least `memory_bytes`."""
     available = int(SHARE_OF_MACHINE * psutil.virtual_memory().available)
     return max(memory_bytes, min(int(memory_bytes * factor), available))

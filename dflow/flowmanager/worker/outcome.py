@@ -1,8 +1,8 @@
-"""`ItemOutcome`: what becomes of one item, from the messages about it; bookkeeping without a process or a clock.
+"""`ItemOutcome`: how one item ends, from the messages about it, without a process or a clock.
 
-Events go in (`event`, `fault`), a decision comes out (`state`), and in the end a complete record (`record`). The rules:
-a deterministic failure is final; a crash, a timeout or too much memory is final only after `Limits.max_retries` further
-tries alone; a body that fails makes its file fail, but not the other bodies; a failed preview is a note.
+`event` and `fault` take messages, `state` is the decision, and `record` gives the complete record at the end. The
+rules: a deterministic failure is final; a crash, a timeout or too much memory is final only after `Limits.max_retries`
+further tries alone; a body that fails makes its file fail, but not the other bodies; a failed preview leaves a note.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from dflow.records import ErrorRecord, ItemRecord, Status
 State = Literal["open", "retry", "finished"]
 
 _OPENING = -2
-"""What is going on, body by body, before the first body: the file is being read."""
+"""The current body while the file is being read, before its first body."""
 
 
 class ItemOutcome:
-    """Collects what happens to one item and makes its record. One thread."""
+    """Collects the messages about one item and makes its record. One thread."""
 
     def __init__(self, batch: Batch, item: Item) -> None:
         self._batch = batch
@@ -51,14 +51,14 @@ class ItemOutcome:
         self.state: State = "open"
 
     def request(self, memory_bytes: int) -> Run:
-        """The next request to a child: the item without the bodies that are done."""
+        """Return the next request to a child: the item without the bodies that are done."""
         self._current = _OPENING if self._by_body else WHOLE_FILE
         self._in_preview = False
         self.state = "open"
         return Run(self._item, tuple(self._units), memory_bytes)
 
     def event(self, message: Reply) -> None:
-        """Take note of a message about this item."""
+        """Record a message about this item."""
         match message:
             case UnitStarted(body):
                 self._current = body
@@ -72,7 +72,7 @@ class ItemOutcome:
                 raise WireError(f"{type(message).__name__} does not answer a request for an item")
 
     def fault(self, fault: Fault, seconds: float) -> None:
-        """Note that the child ended with the item after `seconds`, and decide what follows."""
+        """Record that the child ended during the item, after `seconds`, and decide what follows."""
         self._seconds += seconds
         if self._current in self._units:  # after its sample was whole: in its preview, or on the way to the next body
             what = "no preview" if self._in_preview else "afterwards"
@@ -87,7 +87,7 @@ class ItemOutcome:
             self._units[self._current] = UnitDone(self._current, "failed", error=fault)
 
     def give_up(self, fault: Fault) -> None:
-        """Let the item as a whole fail, whatever was going on."""
+        """Make the whole item fail."""
         self._item_fault = fault
         self.state = "finished"
 
@@ -98,15 +98,15 @@ class ItemOutcome:
 
     @property
     def finished_bodies(self) -> tuple[int, ...]:
-        """Bodies (-1: the whole file) whose samples lie on disk whole."""
+        """Bodies (-1: the whole file) whose samples are complete on disk."""
         return tuple(body for body, unit in self._units.items() if unit.error is None)
 
     def log(self, lines: tuple[str, ...]) -> None:
-        """Keep what the item printed."""
+        """Keep the lines that the item printed."""
         self._logs = lines
 
     def record(self) -> ItemRecord:
-        """The finished item's record; call it in the process that supervised the item, which an error names."""
+        """Return the finished item's record; an error names this process and host, so call it where the item ran."""
         units = [self._units[body] for body in sorted(self._units)]
         fault = self._cause(units)
         error = self._error(fault, units) if fault is not None else None
@@ -153,7 +153,7 @@ class ItemOutcome:
             self.state = "finished"
 
     def _cause(self, units: list[UnitDone]) -> Fault | None:
-        """The item's own fault, else that of the first unit that failed."""
+        """Return the item's own fault, else that of the first unit that failed."""
         if self._item_fault is not None:
             return self._item_fault
         return next((unit.error for unit in units if unit.error is not None), None)

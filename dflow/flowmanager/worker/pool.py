@@ -1,4 +1,4 @@
-"""`Pool`: the supervisors of this process, leased to one batch at a time, and the files that they are working on.
+"""`Pool`: the supervisors of this process, each leased to one batch at a time, and the files under way.
 
 Several worker threads in one process each get a child of their own, and a child stays warm from batch to batch.
 Children end with the process, however it ends, or by `Pool.close`.
@@ -22,10 +22,10 @@ from dflow.monitor import events
 from dflow.plaintext import plain
 
 MAX_SHOWN = 300
-"""Characters of an item's name that are shown: the last ones, which distinguish it best."""
+"""Characters of an item's name that are shown: the last ones distinguish it best."""
 
 SHOWN_AFTER_SECONDS = 1.0
-"""A file that takes less is not shown."""
+"""Files that take less are not shown."""
 
 
 _POOLS: dict[int, Pool] = {}
@@ -33,10 +33,10 @@ _POOLS: dict[int, Pool] = {}
 
 
 def pool() -> Pool:
-    """The pool of this process; a forked copy of the process has another, and leaves the original's children alone."""
+    """Return the pool of this process; a forked copy of the process has its own."""
     pid = os.getpid()
     if pid not in _POOLS:
-        _POOLS.setdefault(pid, Pool())  # another thread may have been quicker
+        _POOLS.setdefault(pid, Pool())  # another thread may have come first
         atexit.register(_close, pid)
         os.register_at_fork(after_in_child=lambda: _POOLS.pop(pid, None))
     return _POOLS[pid]
@@ -48,7 +48,7 @@ def _close(pid: int) -> None:
 
 
 class Pool:
-    """Supervisors, the idle ones and those that are leased. Thread-safe."""
+    """Idle and leased supervisors. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -59,7 +59,7 @@ class Pool:
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[Supervisor]:
-        """A supervisor for one batch, an idle one if there is one."""
+        """Lend a supervisor for one batch, an idle one if there is one."""
         with self._lock:
             supervisor = self._idle.pop() if self._idle else Supervisor()
             self._leased.add(supervisor)
@@ -77,7 +77,7 @@ class Pool:
                 supervisor.close()
 
     def child_pids(self) -> list[int]:
-        """Process ids of all children."""
+        """Return the process ids of all children."""
         with self._lock:
             supervisors = [*self._idle, *self._leased]
         return [pid for each in supervisors if (pid := each.child_pid) is not None]
@@ -89,7 +89,7 @@ class Pool:
                 supervisor.cancel()
 
     def close(self) -> None:
-        """Cancel what is under way and end all children, the busy ones when their batches have returned."""
+        """Cancel what is under way and end all children, busy ones when their batches have returned."""
         self.cancel()
         with self._lock:
             idle, self._idle = self._idle, []
@@ -101,8 +101,8 @@ class Pool:
 class InFlight:
     """The files that this process's batches are working on, for the monitor. Thread-safe.
 
-    They are part of the Dask worker's heartbeats, which are sent anyway, and less often the more workers there are: the
-    cost for the scheduler does not depend on the files.
+    They travel with the Dask worker's heartbeats, which are rarer the more workers there are: the scheduler's cost does
+    not depend on the number of files.
     """
 
     def __init__(self, child_pids: Callable[[], Sequence[int]]) -> None:
@@ -111,15 +111,15 @@ class InFlight:
 
     @contextlib.contextmanager
     def entry(self, batch: Batch) -> Iterator[Callable[[str], None]]:
-        """A function that notes which item of `batch`, by its identity, begins; valid while the block lasts.
+        """Return a function to call with the identity of each item of `batch` that begins, while the block lasts.
 
-        It does nothing where no monitor watches the batch.
+        The function does nothing where no monitor watches the batch.
         """
         worker = _dask_worker() if batch.monitor_run else None
         if worker is None:
             yield lambda _: None
             return
-        if events.METRIC not in worker.metrics:  # replaced, not changed: the worker's loop may be iterating over it
+        if events.METRIC not in worker.metrics:  # replaced, not changed: the worker's loop may iterate over it
             worker.metrics = {**worker.metrics, events.METRIC: self._metric}
         token = object()
 
@@ -132,7 +132,7 @@ class InFlight:
             self._entries.pop(token, None)
 
     def _metric(self, worker: Any) -> events.WorkerMetric:
-        """The metric in `worker`'s next heartbeat; runs in its event loop, takes some 20 µs per child."""
+        """Return the metric for `worker`'s next heartbeat; runs in its event loop, in some 20 µs per child."""
         now = time.monotonic()
         in_flight: list[events.InFlight] = [
             {
@@ -149,7 +149,7 @@ class InFlight:
 
 
 def _shown(identity: str) -> str:
-    """An item's name as messages carry it: UTF-8, and of a length that can be read."""
+    """Return an item's name for messages: printable, and shortened."""
     return plain(identity if len(identity) <= MAX_SHOWN else f"…{identity[-MAX_SHOWN:]}")
 
 

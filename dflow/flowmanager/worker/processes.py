@@ -1,4 +1,4 @@
-"""The worker's handles of the processes below it, `ForkServer` and `Child`: start them, talk to them, end them.
+"""The worker's handles of the processes below it, `ForkServer` and `Child`: start, exchange messages, end.
 
 ::
 
@@ -28,12 +28,12 @@ from dflow.flowmanager.worker.forkserver import PREVIEWS
 from dflow.flowmanager.worker.memory import descendants, resident_bytes
 
 _STACK_SECONDS = 1.0
-"""How long a late child is given to write its stack; it takes milliseconds where a processor is free."""
+"""Longest wait for a child to write its stack; it takes milliseconds where a processor is free."""
 
 _ANSWER_SECONDS = 30.0
 _READ_BYTES = 1 << 16
 _MOST_READS = 16
-"""How many reads in a row: a flood of output cannot keep the worker from checking time and memory."""
+"""Most reads in a row, so that a flood of output does not keep the worker from checking time and memory."""
 
 _BOOT = """import sys
 sys.path.insert(0, sys.argv[1])
@@ -41,14 +41,14 @@ import dflow
 del sys.path[0]
 from dflow.flowmanager.worker import forkserver
 forkserver.main()"""
-"""Finds the worker's own dflow, wherever it was imported from, and adds nothing to the path or the environment."""
+"""Imports the worker's own dflow, wherever it lies, and leaves path and environment unchanged."""
 
 _FORK_SERVER = (sys.executable, "-P", "-c", _BOOT, str(Path(__file__).resolve().parents[3]))
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class ChildStartError(OSError):
-    """No child could be started: a fault of the machine, not of an item."""
+    """No child could be started: the machine is at fault, not an item."""
 
 
 class ForkServer:
@@ -77,7 +77,7 @@ class ForkServer:
         return self._process.pid
 
     def fork(self, connection: socket.socket, log_fd: int) -> int:
-        """The process id of a new child that serves `connection` and prints to `log_fd`; both stay open here.
+        """Return the process id of a new child that serves `connection` and prints to `log_fd`; both stay open here.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class ForkServer:
         return int(self._answer(_ANSWER_SECONDS))
 
     def reap(self, pid: int) -> int:
-        """The wait status of a child that has ended.
+        """Return the wait status of a child that has ended.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class ForkServer:
         return int(self._answer(_ANSWER_SECONDS))
 
     def close(self) -> None:
-        """End it, and with it all its children. A second call does nothing."""
+        """End the fork server and all its children. A second call does nothing."""
         self._control.close()
         try:
             self._process.wait(1.0)
@@ -122,13 +122,13 @@ class ForkServer:
         return answer
 
     def _lost(self, reason: str) -> ChildStartError:
-        """End it: a late answer would be taken for that to the next request."""
+        """End the fork server, whose late answer would be taken for that to the next request; return the error."""
         self.close()
         return ChildStartError(f"the fork server cannot be used: {reason}")
 
 
 def _environment() -> dict[str, str]:
-    """The worker's environment, with numerical libraries on one thread: a fork copies no other thread."""
+    """Return the worker's environment with numerical libraries on one thread: a fork copies no other thread."""
     environment = dict(os.environ)
     for name in _ONE_THREAD:
         environment.setdefault(name, "1")
@@ -136,7 +136,7 @@ def _environment() -> dict[str, str]:
 
 
 class LogTail:
-    """Keeps the first and the last `limit` / 2 bytes of what is fed to it."""
+    """Keeps the first and the last `limit` / 2 bytes of its input."""
 
     def __init__(self, limit: int) -> None:
         self._half = max(limit // 2, 1)
@@ -160,13 +160,13 @@ class LogTail:
             del self._tail[:excess]
 
     def text(self) -> str:
-        """What is kept, with a line that says how much was dropped."""
+        """Return what is kept, with a line that counts the dropped bytes."""
         gap = b"\n... %d bytes left out ...\n" % self._dropped if self._dropped else b""
         return (bytes(self._head) + gap + bytes(self._tail)).decode("utf-8", "backslashreplace")
 
 
 class Child:
-    """One child process, and the worker's ends of what connects them. One thread."""
+    """One child process, with the worker's ends of its connection and log. One thread."""
 
     def __init__(self, fork_server: ForkServer, log_bytes: int) -> None:
         self._fork_server = fork_server
@@ -200,7 +200,7 @@ class Child:
         self.first_bytes = self.peak_bytes = resident_bytes(self.pid)
 
     def send(self, data: bytes, seconds: float) -> None:
-        """Send a request; where the child does not take all of it within `seconds`, a part.
+        """Send a request; only a part of it where the child does not read all within `seconds`.
 
         Raises
         ------
@@ -219,10 +219,10 @@ class Child:
         self.has_read_request = True
 
     def wait(self, seconds: float) -> list[wire.Reply]:
-        """The replies that have arrived, none after `seconds`; output is read, too.
+        """Return the replies that have arrived, none after `seconds`; output is read as well.
 
-        The child prints before it replies, and the poll looks at the connection first: with a reply, all that was
-        printed before it has been read.
+        The child prints before it replies, and the poll checks the connection first: when a reply is returned, all
+        output before it has been read.
 
         Raises
         ------
@@ -235,7 +235,7 @@ class Child:
         if self._log_fd in ready:
             self._read_log()
         if self._connection_fd not in ready:
-            return self._inbox.feed(b"")  # nothing, or what is wrong behind the replies that were returned before
+            return self._inbox.feed(b"")  # nothing, or the error behind the replies that were returned before
         data = self._receive()
         if not data:
             raise EOFError("the child has ended")
@@ -243,23 +243,23 @@ class Child:
 
     @property
     def has_surplus(self) -> bool:
-        """Whether it sent something that is not, or not yet, a message."""
+        """Whether it sent bytes that are not, or not yet, a message."""
         return not self._inbox.is_empty
 
     @property
     def output(self) -> str:
-        """What was printed since `take_output`, bounded."""
+        """The bounded output since `take_output`."""
         return self._log.text()
 
     def take_output(self) -> str:
-        """What was printed since the last call, bounded."""
+        """Return the bounded output since the last call."""
         if not self._log.has_any:  # most items print nothing
             return ""
         text, self._log = self._log.text(), LogTail(self._log_bytes)
         return text
 
     def stack(self) -> str:
-        """The Python stack where the child is now, "" if it cannot write it. That ends the child: call `end` next."""
+        """Return the child's current Python stack, "" if it cannot write it. That ends the child: call `end` next."""
         self._outsiders = descendants(self.pid)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, DUMP_SIGNAL)
@@ -269,14 +269,14 @@ class Child:
             time.sleep(0.02)
             self._read_log()
             before, stack = stack, split_stack(self._log.text())[1]
-            if stack and stack == before:  # nothing more is coming
+            if stack and stack == before:  # complete
                 break
         return stack
 
     def end(self) -> int | None:
-        """Kill it with all it has started; its wait status, None if that cannot be found out.
+        """Kill the child and all processes that it started; return its wait status, None where that is unknown.
 
-        Afterwards `last_replies` gives what it sent before, and `has_read_request` says whether it had read the last
+        Afterwards `last_replies` returns what it sent before, and `has_read_request` is whether it had read the last
         request.
         """
         outsiders = self._outsiders or descendants(self.pid)
@@ -296,21 +296,21 @@ class Child:
             self._close()
 
     def last_replies(self) -> list[wire.Reply]:
-        """The replies that it sent before its `end` and `wait` has not returned.
+        """Return the replies that it sent before its `end` and that `wait` has not returned.
 
         Raises
         ------
         wire.WireError
-            When there is none, and it sent what is not a message.
+            When there are none, and it sent what is not a message.
         """
         data, self._unread = self._unread, b""
         return self._inbox.feed(data)
 
     def _receive(self) -> bytes:
-        """The next bytes, b"" at the end."""
+        """Return the next bytes, b"" at the end."""
         try:
             return self._connection.recv(_READ_BYTES)
-        except ConnectionResetError:  # Linux: the other end was closed with bytes in it that had not been read
+        except ConnectionResetError:  # Linux: the other end was closed with unread bytes
             self.has_read_request = False
             return b""
 
@@ -322,13 +322,13 @@ class Child:
         return b"".join(pieces)
 
     def _read_log(self) -> None:
-        """Read what has been printed; a bounded number of times, for a flood may go on for ever."""
+        """Read output, a bounded number of times: a flood may never end."""
         for _ in range(_MOST_READS):
             try:
                 data = os.read(self._log_fd, _READ_BYTES)
             except BlockingIOError:
                 return
-            if not data:  # its end is closed in the child and in all that it started
+            if not data:  # closed in the child and in all that it started
                 with contextlib.suppress(KeyError):
                     self._poll.unregister(self._log_fd)
                 return

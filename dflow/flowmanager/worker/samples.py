@@ -1,9 +1,9 @@
 """A sample's store through the stages of a flow: opened, extended, parked for the next stage or sealed.
 
-A sample's file is always ``encoded/<name>.data``, whatever the stage, so that paths which users' functions return stay
-true. What a stage leaves for a later one is kept beside as ``.dflow/work/<name>.<stage>.data`` (a hard link where the
+A sample's file is always ``encoded/<name>.data``, whatever the stage, so that paths that users' functions return stay
+valid. What a stage leaves for a later one is also kept as ``.dflow/work/<name>.<stage>.data`` (a hard link where the
 file system has them), so that a stage that is tried again starts from what its predecessor left, not from its own
-half.
+unfinished store.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from dflow.flowmanager.plan.batch import Batch
 from dflow.records import SampleRecord, Scalar
 from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage
 from dflow.storage.paths import DATA_SUFFIX, TEMPORARY_PREFIX, FlowPaths, sample_name
-from dflow.storage.sample import describe
+from dflow.storage.sample import check_required, describe
 
 ITEM_METADATA = "Item"
 FLOW_METADATA = "Flow name"
 
 
 def work_folder(paths: FlowPaths) -> Path:
-    """The folder of unfinished samples, which a later stage goes on with. The flow deletes it at its end."""
+    """Return the folder of the samples that a later stage continues. The flow deletes it at its end."""
     return paths.state / "work"
 
 
 def make_folders(paths: FlowPaths) -> None:
-    """Create the folders that samples go to."""
+    """Create the folders of samples, previews and unfinished samples."""
     for folder in (paths.encoded, paths.stream_cache, work_folder(paths)):
         os.makedirs(folder, exist_ok=True)
 
 
 def body_of(name: str) -> int:
-    """The body index in a sample's name; a whole file and its first body have the same."""
+    """Return the body index in a sample's name; a whole file and its first body have the same."""
     return int(name.rpartition("_")[2])
 
 
@@ -63,11 +63,11 @@ class Sample:
 
     @property
     def was_written(self) -> bool:
-        """Whether the user saved anything. A schema alone is nothing; compressing the store on purpose is something."""
+        """Whether the user saved anything: a schema alone does not count, compressing the store does."""
         return self.storage.n_writes > self._n_own_writes
 
     def save_default(self, key: str, value: Scalar) -> None:
-        """Save metadata of the framework's own, unless the user has saved something under that key."""
+        """Save the framework's own metadata, unless the user has saved something under that key."""
         known = self.storage.get_metadata().get(key)
         if self.storage.has_data(f"file/{key}"):
             return
@@ -79,6 +79,8 @@ class Sample:
     def seal(self) -> SampleRecord | None:
         """Write the sample's file and return its record; None for a memory storage, which writes none."""
         if self._kind == "memory":
+            if not _is_closed(self.storage):
+                check_required(self.storage.schema, self.storage.array_keys(), self.storage.get_metadata())
             self.storage.close()
             return None
         store = self._as_file()
@@ -114,7 +116,7 @@ class Sample:
         return store
 
     def _open(self) -> DataStorage:
-        """An empty store at stage 0, else one that holds what the stage before kept."""
+        """Return an empty store at stage 0, else one with what the stage before parked."""
         path = str(self._paths.encoded / self.name)
         earlier = _parked_file(self._paths, self.name, self._stage - 1) if self._stage else None
         if earlier is None:
@@ -133,7 +135,7 @@ class Sample:
 
 
 def _is_closed(storage: DataStorage) -> bool:
-    """Whether the user has closed the store, which is allowed: its contents are in its file."""
+    """Whether the user has closed the store, which is allowed: its contents are on disk."""
     try:
         storage.get_keys()
     except StorageError:
@@ -160,14 +162,14 @@ def _remove(path: Path) -> None:
         os.unlink(path)
     except FileNotFoundError:
         return
-    except (IsADirectoryError, PermissionError):  # a folder with a sample's name; on macOS the latter
+    except (IsADirectoryError, PermissionError):  # a folder with a sample's name; PermissionError on macOS
         if not path.is_dir():
             raise
         shutil.rmtree(path)
 
 
 def discard_files(paths: FlowPaths, name: str) -> None:
-    """Remove what a sample may have in the output folders."""
+    """Remove a sample's files from the output folders."""
     for path in (paths.data_file(name), paths.preview(name), paths.mesh(name)):
         _remove(path)
     folder = paths.encoded / name
@@ -176,9 +178,9 @@ def discard_files(paths: FlowPaths, name: str) -> None:
 
 
 def sweep_item(paths: FlowPaths, identity: str, keep_bodies: Iterable[int]) -> None:
-    """Remove what a child that died has written of an item, temporary files too, but not the finished bodies' samples.
+    """Remove what a dead child wrote of an item, temporary files too, but not the finished bodies' samples.
 
-    Reads the whole folders: half a second at a million samples, and only after a death.
+    Lists the whole folders: half a second at a million samples, and only after a death.
     """
     digest = sample_name(identity).rpartition("_")[0]
     keep = {sample_name(identity, body) for body in keep_bodies}

@@ -1,14 +1,14 @@
-"""The messages between a worker and its child, and their form: length-prefixed pickles over a socket of their own.
+"""The messages between a worker and its child: length-prefixed pickles over a socket.
 
 The worker sends `Prepare` (once per batch) and `Run` (once per item), one at a time. The child replies to `Prepare`
-with `Prepared`, and to `Run` with any number of unit messages and one `ItemDone`. A *unit* is what becomes one sample:
-the whole file (body -1) or one body.
+with `Prepared`, and to `Run` with any number of unit messages and one `ItemDone`. A *unit* becomes one sample: the
+whole file (body -1) or one body.
 
-The worker reads with an unpickler that admits only the few classes that replies are made of: a child whose memory a
-broken file has overwritten can send garbage, but cannot make the worker call anything else.
+The worker reads with an unpickler that admits only the few classes of replies: a child whose memory a broken file has
+overwritten can send garbage, but cannot make the worker call anything else.
 
-A sample's layout takes kilobytes and is nearly always that of the sample before: the child sends each layout once and
-then its number.
+A sample's layout takes kilobytes and is nearly always that of the sample before, so the child sends each layout once
+and afterwards its number.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _READ_BYTES = 32 * 1024
 
 
 class WireError(Exception):
-    """Bytes that are not a message, or a message where it does not belong."""
+    """Bytes that are not a message, or a message out of place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Get ready for `batch`, which comes without items and function; `function` is b"" if the child has it already."""
+    """Load the function of `batch`, which is sent without items; `function` is b"" if the child has it already."""
 
     digest: str
     function: bytes
@@ -58,7 +58,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Do one item; leave out the bodies in `skip`. `memory_bytes` is what the child may allocate."""
+    """Run one item without the bodies in `skip`. `memory_bytes` is what the child may allocate."""
 
     item: Item
     skip: tuple[int, ...] = ()
@@ -74,10 +74,10 @@ class UnitStarted:
 
 @dataclass(frozen=True, slots=True)
 class UnitDone:
-    """One unit is finished and its sample, if any, lies on disk whole.
+    """One unit is finished and its sample, if any, is complete on disk.
 
-    `value` is packed. `sample` is set when the sample is sealed, `parked` ("" otherwise) is its name when a later
-    stage goes on with it. `preview` says that a preview follows, which ends with `PreviewDone`.
+    `value` is packed. `sample` is set when the sample is sealed, `parked` is its name when a later stage continues it,
+    else "". `preview`: a preview follows, which ends with `PreviewDone`.
     """
 
     body: int
@@ -91,7 +91,7 @@ class UnitDone:
 
 @dataclass(frozen=True, slots=True)
 class PreviewDone:
-    """The last unit's preview has ended; it took `seconds`, and `note` says what went wrong, "" if nothing."""
+    """The last unit's preview has ended after `seconds`; `note` is its error, "" if there was none."""
 
     seconds: float
     note: str = ""
@@ -101,7 +101,7 @@ class PreviewDone:
 class ItemDone:
     """The item is finished; `error` if it failed before its first unit (a file that cannot be opened body by body).
 
-    `leaving` says that the child ends with this item, so that a fresh one does the next.
+    `leaving`: the child ends after this item, and a fresh one runs the next.
     """
 
     seconds: float
@@ -119,7 +119,7 @@ LAST = (Prepared, ItemDone)
 
 @dataclass(frozen=True, slots=True)
 class NewLayout:
-    """From now on `number` means `layout`."""
+    """Gives `layout` its number for the replies that follow."""
 
     number: int
     layout: SampleLayout
@@ -131,7 +131,7 @@ _REPLIES = {code: kind for code, kind in enumerate(_KINDS) if code not in _REQUE
 
 
 def _getter(kind: type) -> Callable[[Any], tuple[Any, ...]]:
-    """What gives the fields of such a value, in their order; it has none or several."""
+    """Return a function that returns the fields of such a value in their order."""
     names = [each.name for each in fields(kind)]
     if len(names) < 2:
         return lambda value: tuple([getattr(value, name) for name in names])
@@ -139,8 +139,8 @@ def _getter(kind: type) -> Callable[[Any], tuple[Any, ...]]:
 
 
 _CODES = {kind: (code, _getter(kind)) for code, kind in enumerate(_KINDS)}
-"""A message travels as a row, the code of its class and its fields: the class itself would be looked up by name at
-every message, on both sides, with nothing of that in the processor's cache after a file's work."""
+"""A message is pickled as a tuple of its class's code and its fields: pickle would look the class up by name in every
+message, on both sides, each time outside of the processor's cache."""
 
 _item_fields = _getter(Item)
 _behind_layout = attrgetter(*[each.name for each in fields(SampleRecord)][4:])
@@ -149,7 +149,7 @@ _CLASSES = {
     (known.__module__, known.__name__): known
     for known in (SampleRecord, SampleLayout, ArrayLayout, Fault, PackedValue, BodyValues)
 }
-"""All that a reply's fields may be made of, besides builtin values."""
+"""The classes of a reply's fields, besides builtin values."""
 
 
 def _row(message: Any) -> tuple[Any, ...]:
@@ -158,7 +158,7 @@ def _row(message: Any) -> tuple[Any, ...]:
 
 
 def packed(message: Request) -> bytes:
-    """A message to the child as bytes."""
+    """Return a message to the child as bytes."""
     row = _row(message)
     if isinstance(message, Run):
         row = (row[0], _item_fields(message.item), *row[2:])
@@ -170,13 +170,13 @@ def _framed(data: bytes) -> bytes:
 
 
 class Outbox:
-    """The child's side of its replies. Remembers which layouts it has sent. One thread."""
+    """Packs the child's replies, each layout once. One thread."""
 
     def __init__(self) -> None:
-        self._numbers: dict[int, tuple[int, SampleLayout]] = {}  # by id, which the kept reference keeps from recurring
+        self._numbers: dict[int, tuple[int, SampleLayout]] = {}  # by id, which stays unique while the reference is kept
 
     def pack(self, messages: Iterable[Reply]) -> bytes:
-        """Replies as bytes, which must be sent in this order."""
+        """Return replies as bytes, which must be sent in the order of the calls."""
         rows: list[tuple[Any, ...]] = []
         for message in messages:
             row = _row(message)
@@ -186,7 +186,7 @@ class Outbox:
         return _framed(pickle.dumps(tuple(rows), pickle.HIGHEST_PROTOCOL))
 
     def _light(self, sample: SampleRecord, rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """A sample's fields with its layout's number in the layout's place; a new layout is appended to `rows`."""
+        """Return a sample's fields with the layout replaced by its number; append a new layout to `rows`."""
         known = self._numbers.get(id(sample.layout))
         if known is None:
             known = self._numbers[id(sample.layout)] = len(self._numbers), sample.layout
@@ -195,7 +195,7 @@ class Outbox:
 
 
 class Requests:
-    """The child's side of its requests, which it trusts. One thread."""
+    """Reads requests in the child, which trusts its worker. One thread."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -203,12 +203,12 @@ class Requests:
         self._at = 0
 
     def take(self) -> Request:
-        """The next message; waits for it.
+        """Wait for the next message and return it.
 
         Raises
         ------
         EOFError
-            When the other side is gone.
+            When the worker has closed the connection.
         """
         length = _frame_length(self._read(_HEADER.size))
         ((code, *values),) = pickle.loads(self._read(length))
@@ -222,7 +222,7 @@ class Requests:
             missing = n_bytes - (len(self._buffer) - self._at)
             more = self._connection.recv(max(_READ_BYTES, missing))
             if not more:
-                raise EOFError("the worker is gone")
+                raise EOFError("the worker has closed the connection")
             self._buffer = self._buffer[self._at :] + more
             self._at = 0
         begin, self._at = self._at, self._at + n_bytes
@@ -237,7 +237,7 @@ def _frame_length(header: bytes) -> int:
 
 
 class Inbox:
-    """Makes replies of a child's bytes as they arrive, without blocking. One thread."""
+    """Unpacks replies from a child's bytes as they arrive, without blocking. One thread."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -245,12 +245,12 @@ class Inbox:
         self._problem: WireError | None = None
 
     def feed(self, data: bytes) -> list[Reply]:
-        """The messages that `data` completes.
+        """Return the messages that `data` completes.
 
         Raises
         ------
         WireError
-            If the bytes are not messages; where whole ones came before, at the next call, even with b"".
+            If the bytes are not messages; after whole ones in the same call, at the next call, even with b"".
         """
         if self._problem is not None:
             raise self._problem
@@ -266,7 +266,7 @@ class Inbox:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all that was fed were whole messages."""
+        """Whether the bytes so far are whole messages."""
         return not self._buffer and self._problem is None
 
     def _cut(self, messages: list[Reply]) -> None:
@@ -291,7 +291,7 @@ class Inbox:
         if kind is NewLayout:
             number, layout = values
             if type(number) is not int or type(layout) is not SampleLayout:
-                raise WireError("a message holds a layout that is none")
+                raise WireError("a message holds no valid layout")
             self._layouts[number] = layout
             return
         if kind is UnitDone and type(values[3]) is tuple:
@@ -301,7 +301,7 @@ class Inbox:
 
 
 class _ReplyUnpickler(pickle.Unpickler):
-    """Finds the classes that replies are made of, and no others."""
+    """Finds the classes of replies' fields, and no others."""
 
     def find_class(self, module: str, name: str, /) -> Any:
         found = _CLASSES.get((module, name))

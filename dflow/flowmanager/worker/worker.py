@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from dflow.config import machine_share_bytes
 from dflow.flowmanager.plan.batch import Batch
-from dflow.flowmanager.worker.conversation import Allowance, CancelledError, Supervisor
+from dflow.flowmanager.worker.conversation import CancelledError, Supervisor
 from dflow.flowmanager.worker.execution import prepare_call, run_item
 from dflow.flowmanager.worker.faults import Fault, describe_exception
+from dflow.flowmanager.worker.limits import Allowance
 from dflow.flowmanager.worker.memory import larger_allowance
 from dflow.flowmanager.worker.outcome import ItemOutcome
 from dflow.flowmanager.worker.pool import pool
@@ -22,9 +23,9 @@ from dflow.records import BatchResult
 
 
 def run_batch(batch: Batch) -> BatchResult:
-    """Call the batch's function for each item; one record per item says what became of it.
+    """Call the batch's function for each item and return one record per item.
 
-    Never raises for an item's fault. Where no child can be started, the items that are left fail as "infrastructure";
+    Never raises for an item's fault. Where no child can be started, the remaining items fail as "infrastructure";
     after `cancel` they fail as "cancelled". Inline, `KeyboardInterrupt` and the debugger's quit pass through.
     """
     started = time.monotonic()
@@ -49,7 +50,7 @@ def run_batch(batch: Batch) -> BatchResult:
 
 
 def prewarm(*, previews: bool = True) -> int:
-    """Start a child for this process's first batch and return its process id; takes seconds. For any thread."""
+    """Start a child for this process's first batch and return its process id; takes seconds. Thread-safe."""
     with pool().lease() as supervisor:
         supervisor.prewarm(previews=previews)
         pid = supervisor.child_pid
@@ -58,7 +59,7 @@ def prewarm(*, previews: bool = True) -> int:
 
 
 def cancel() -> None:
-    """Make every `run_batch` in this process return soon, its unfinished items "cancelled". For any thread."""
+    """Make every `run_batch` in this process return soon, its unfinished items "cancelled". Thread-safe."""
     pool().cancel()
 
 
@@ -81,7 +82,7 @@ def _run_inline(batch: Batch, outcomes: Sequence[ItemOutcome]) -> None:
 def _run_isolated(
     batch: Batch, outcomes: Sequence[ItemOutcome], supervisor: Supervisor, begin: Callable[[str], None]
 ) -> None:
-    """Run each item once, then each that deserves another try, alone in a fresh child with a larger allowance."""
+    """Run each item once, then each that is to be tried again, alone in a fresh child with a larger allowance."""
     try:
         loading = supervisor.prepare(batch)
         if loading.fault is not None:
@@ -104,7 +105,7 @@ def _run_isolated(
 
 
 def _run_item(batch: Batch, outcome: ItemOutcome, supervisor: Supervisor, allowance: Allowance) -> None:
-    """Ask until the item is finished, or is to be tried again alone; body by body that can take several children."""
+    """Run an item until it is finished, or is to be tried again alone; with bodies that can take several children."""
     while True:
         answer = supervisor.ask(outcome.request(allowance.memory_bytes), allowance)
         for reply in answer.replies:
@@ -129,7 +130,7 @@ def _larger(allowance: Allowance, factor: float) -> Allowance:
 
 
 def _give_up(outcomes: Sequence[ItemOutcome], fault: Fault, output: tuple[str, ...] = ()) -> None:
-    """Let every item fail that is not finished."""
+    """Make every unfinished item fail."""
     for outcome in outcomes:
         if outcome.state != "finished":
             if output:

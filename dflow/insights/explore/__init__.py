@@ -1,6 +1,6 @@
 """The explorer page: a merged dataset in the browser, served from this machine.
 
-* `serve`: serve until interrupted (what ``dflow explore`` does)
+* `serve`: serve until interrupted, as ``dflow explore`` does
 * `start_server`: serve in the background of this thread's event loop
 """
 

@@ -1,4 +1,4 @@
-"""Text from outside (file names, labels, messages) escaped for the place where it appears.
+"""Escape untrusted text (file names, labels, messages) for the place where it appears.
 
 BokehJS sets the text of a `Div` and the title of a table's column as HTML, and reads ``$$…$$`` in labels as formulas.
 """
@@ -19,7 +19,7 @@ def as_html(text: object) -> str:
 
 
 def html_block(text: str = "", **layout: Any) -> Div:
-    """Return a `Div` of trusted HTML. Formulas are off: MathJax would make links of a file's name (``\\href``)."""
+    """Return a `Div` of trusted HTML, without formulas: MathJax would turn ``\\href`` in a file's name into a link."""
     return Div(text=text, disable_math=True, **layout)
 
 

@@ -1,4 +1,4 @@
-"""Export of the selection: code that selects the same files, and a list of them to download."""
+"""Export the selection: code that selects the same files, and a list of them to download."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dflow.insights.explore.escaping import html_block, text_block
 from dflow.insights.explore.selection import Ids, RangeFilter, Selection
 from dflow.insights.explore.variables import RowVariable
 
-# The text comes as data and leaves as a file: it is never part of the page.
+# The text is data of the source and becomes a file; it is never part of the page.
 _DOWNLOAD = """
 const text = source.data.text[0];
 if (text) {
@@ -27,12 +27,12 @@ if (text) {
 
 
 class ExportPanel:
-    """Code on screen, the list of files on request.
+    """Shows the code, and sends the list of files on request.
 
     Parameters
     ----------
-    file_list : gives the list of the selected files as CSV
-    file_name : what the download is called
+    file_list : returns the list of the selected files as CSV
+    file_name : the name of the download
     """
 
     def __init__(self, *, file_list: Callable[[], str], file_name: str) -> None:
@@ -59,7 +59,7 @@ def file_list(ids: Ids, sources: Sequence[str]) -> str:
 def selection_code(selection: Selection, flow_file: str) -> str:
     """Return a program that finds the same files with `DatasetExplorer.get_file_list`.
 
-    Every text that comes from a file enters as a Python literal.
+    Text that comes from a file is inserted as a Python literal.
     """
     lines = ["import numpy as np", "from dflow.dataset import DatasetExplorer", ""]
     lines.append(f"explorer = DatasetExplorer({flow_file!r})")

@@ -32,7 +32,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """All failed items of a flow, in the order of the summary; `note` is the reason where there are none to show."""
+    """All failed items of a flow, in the order of the summary; without any, `note` is the reason."""
 
     items: tuple[Failure, ...] = ()
     note: str = ""
@@ -47,7 +47,7 @@ class Failures:
 
 
 def read_failures(path: Path) -> Failures:
-    """Read the failures of a flow. A missing or damaged summary raises nothing: `note` describes it."""
+    """Read the failures of a flow; for a missing or damaged summary the result has none and a `note`."""
     try:
         entries: Any = json.loads(read_regular(path))
     except FileNotFoundError:

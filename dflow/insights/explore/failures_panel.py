@@ -1,4 +1,4 @@
-"""The failed files, by cause."""
+"""The panel of failed files, by kind."""
 
 from __future__ import annotations
 
@@ -70,6 +70,6 @@ class FailuresPanel:
 
 
 def _detail(failure: Failure) -> str:
-    """Return what the table abbreviates: the whole name and message, and what to do."""
+    """Return the whole name and message, which the table shortens, and the advice."""
     lines = [failure.file, f"{failure.kind}: {failure.message}"]
     return "\n".join([*lines, f"what to do: {failure.advice}"] if failure.advice else lines)

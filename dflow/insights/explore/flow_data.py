@@ -1,4 +1,4 @@
-"""A flow's table, variables, previews and failures, shared by all pages."""
+"""The table, variables, previews and failures of a flow, shared by all pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pandas as pd
 
 from dflow.dataset import DatasetExplorer
 from dflow.dataset.format.layout import MANIFEST
-from dflow.errors import DatasetNotFoundError, DflowError, UnknownKeyError
+from dflow.dataset.format.tables import names_of_codes
+from dflow.errors import DatasetNotFoundError, DflowError
 from dflow.insights.catalog import PartCatalog, part_names
 from dflow.insights.explore.failures import Failures, read_failures
 from dflow.insights.explore.variables import (
@@ -25,6 +26,7 @@ from dflow.insights.explore.variables import (
     category_edges,
     row_edges,
 )
+from dflow.schema import FILE_GROUP
 
 How = Literal["max", "min", "sum", "mean", "std", "count"]
 _INTERNAL = "file_id_code_"
@@ -35,7 +37,7 @@ PREFERRED = ("face_count", "edge_count", "volume", "category", "file_label", "ar
 class FlowData:
     """A finished flow, opened for its pages.
 
-    Guarantees that variables are computed once and then shared; may be used from several threads.
+    Variables are computed once and then shared. May be used from several threads.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ class FlowData:
 
     @property
     def n_files(self) -> int:
-        """Samples of the dataset."""
+        """The number of samples."""
         return len(self.files)
 
     @property
@@ -86,7 +88,7 @@ class FlowData:
         return names
 
     def close(self) -> None:
-        """Release the dataset."""
+        """Close the dataset."""
         self.explorer.close()
 
     # Names
@@ -97,7 +99,7 @@ class FlowData:
         return sorted(names, key=lambda n: (PREFERRED.index(n) if n in PREFERRED else len(PREFERRED), n))
 
     def row_arrays(self) -> list[str]:
-        """``group/array`` of every array with one number per row."""
+        """Return ``group/array`` of every array with one number per row."""
         found = []
         for group in self.explorer.available_groups():
             if group == "file":
@@ -107,23 +109,23 @@ class FlowData:
         return found
 
     def reductions(self) -> list[str]:
-        """``how of group/array`` of every reduction to one number per file."""
+        """Return ``how of group/array`` of every reduction to one number per file."""
         return [f"{how} of {array}" for array in self.row_arrays() for how in get_args(How)]
 
     def table_columns(self) -> list[str]:
-        """Columns of the table of files, beyond id and name; those without any value are left out."""
+        """Return the columns of the table of files beside id and name; those without any value are left out."""
         labelled = [f"{v}_label" if f"{v}_label" in self.files else v for v in self.file_values()]
         return [c for c in labelled if c not in self.files or self.files[c].notna().any()]
 
     # Values
 
     def variable(self, key: str) -> FileVariable | RowVariable:
-        """The variable behind a key of `file_values`, `row_arrays` or `reductions`.
+        """Return the variable of a key from `file_values`, `row_arrays` or `reductions`.
 
         Raises
         ------
         UnknownKeyError
-            If there is none.
+            If there is no such key.
         """
         with self._lock:
             if key not in self._variables:
@@ -143,15 +145,15 @@ class FlowData:
             return values.to_numpy(np.float64, na_value=np.nan) if numeric else values.astype(str).to_numpy(object)
         return self.numbers(name)
 
-    def names_of_codes(self, table: str) -> dict[int, str]:
-        """Names of an array's codes from the `.attribset`, empty where it has none."""
+    def names_of_codes(self, key: str) -> dict[int, str]:
+        """Return the names by code of ``group/array`` or of a file value from the `.attribset`; empty without names."""
+        group, _, name = key.rpartition("/")
         try:
-            found = self.explorer.get_descriptions(table)
-        except (UnknownKeyError, DatasetNotFoundError):
+            return names_of_codes(self.explorer.attributes, group or FILE_GROUP, name)
+        except DatasetNotFoundError:
             return {}
-        return {int(i): str(n) for i, n in zip(found["id"], found["name"], strict=True)}
 
-    # Inside
+    # Internals
 
     def _previews(self, column: str) -> list[Any]:
         return self.files[column].tolist() if column in self.files else [None] * self.n_files
@@ -192,7 +194,7 @@ class FlowData:
         if kind in "iub":
             matrix, _, codes = self.explorer.build_membership_matrix(group, name, None, as_counts=True)
             if len(codes) <= MAX_CATEGORIES and np.asarray(codes).dtype.kind in "iub":
-                names = self.names_of_codes(name)
+                names = self.names_of_codes(key)
                 plain = [int(code) for code in codes]
                 labels = [names.get(code, str(code)) for code in plain]
                 return RowVariable(key, matrix.astype(np.int32), category_edges(plain), labels, tuple(plain))
@@ -203,9 +205,9 @@ class FlowData:
 
 
 class ReloadedFlow:
-    """The flow behind a server: opened anew when a run has replaced its dataset. For one thread.
+    """The flow of a server, opened again after a run has replaced its dataset. For one thread.
 
-    Pages that were opened before a run keep what they have read; where they need more, they show that the dataset was
+    Pages that were opened before the run keep what they have read; for further reads they show that the dataset was
     replaced. Arguments and errors as `FlowData`.
     """
 
@@ -215,19 +217,19 @@ class ReloadedFlow:
         self._stamp = _stamp(self._data)
 
     def current(self) -> FlowData:
-        """Return the flow, opened anew if its dataset or tables are no longer those that were opened."""
+        """Return the flow, opened again if its dataset or tables were replaced."""
         stamp = _stamp(self._data)
         if stamp != self._stamp:
             try:
                 data = FlowData(self._flow_file)
             except DflowError:
-                return self._data  # while it is replaced or missing, what was read can still be shown
+                return self._data  # while it is replaced or missing, its kept values can still be shown
             self._data.close()
             self._data, self._stamp = data, _stamp(data)
         return self._data
 
     def close(self) -> None:
-        """Release the dataset."""
+        """Close the dataset."""
         self._data.close()
 
 

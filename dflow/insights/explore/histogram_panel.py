@@ -1,4 +1,4 @@
-"""One histogram that can be brushed."""
+"""The panel of one histogram, which filters by a brushed range."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class HistogramPanel:
     ----------
     name : the panel's name among the filters
     options : keys that can be chosen, by heading
-    choose : gives the variable of a key
+    choose : returns the variable of a key
     on_filter : called with the panel's name and the new filter, None when it is removed
-    on_error : called when a variable cannot be read any more
+    on_error : called when a variable can no longer be read
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class HistogramPanel:
             self._on_error(error)
 
     def update(self, selection: Selection) -> None:
-        """Draw the counts anew."""
+        """Redraw the counts."""
         variable = self.variable
         total, chosen = variable.counts(), variable.counts(selection.mask)
         self._source.data = _bars(variable.edges, total, chosen, variable.labels)
@@ -105,7 +105,7 @@ class HistogramPanel:
 
     def _make_figure(self) -> Any:
         box = BoxSelectTool(dimensions="width", continuous=False)
-        # A range that follows the data would go back to its first ends whenever the bars change.
+        # A range that follows the data would be reset whenever the bars change.
         along = Range1d(0, 1)
         bars = figure(
             width=WIDTH,
@@ -126,7 +126,7 @@ class HistogramPanel:
         bars.y_range.start = 0
         bars.y_range.only_visible = True
         bars.xgrid.visible = False
-        bars.yaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)  # counts: no half, no label twice
+        bars.yaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)  # counts are whole: no half ticks
         bars.yaxis.formatter = NumeralTickFormatter(format="0,0")
         self._brush = BoxAnnotation(
             fill_color=BRUSH_COLOR, fill_alpha=0.22, line_color=BRUSH_COLOR, visible=False, level="underlay"
@@ -154,7 +154,7 @@ class HistogramPanel:
 
 
 def _places(edges: Floats) -> Floats:
-    """Return the positions of bin edges on the axis: logarithms where bins have equal ratio, for equal bars."""
+    """Return the positions of bin edges on the axis: their logarithms if bins have equal ratio, for equal bars."""
     return np.log10(edges) if is_logarithmic(edges) else edges
 
 

@@ -1,5 +1,5 @@
-"""Host names under which browsers may reach a server. A foreign page could point its own name at this machine (DNS
-rebinding), so requests that name any other host are refused.
+"""Host names under which browsers may reach a server; requests that name another host are refused, because a foreign
+page could point its own name at this machine (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _EVERYWHERE = ("", "0.0.0.0", "::")
 
 
 def is_local(address: str) -> bool:
-    """Whether only this machine reaches a server that listens there."""
+    """Whether a server that listens at `address` can be reached from this machine only."""
     if address == "localhost":
         return True
     try:
@@ -27,7 +27,7 @@ def is_local(address: str) -> bool:
 
 
 def known_names(address: str) -> set[str]:
-    """Return the names and numbers of a server that listens at `address`, as they stand in a URL."""
+    """Return the names and addresses of a server that listens at `address`, as written in a URL."""
     names = {"localhost", address or LOCAL}
     if is_local(address):
         names.add(LOCAL)
@@ -47,7 +47,7 @@ def best_name(address: str) -> str:
 
 
 def in_url(name: str) -> str:
-    """Return a name or number as a URL holds it: IPv6 in brackets."""
+    """Return a name or address as written in a URL: IPv6 in brackets."""
     return f"[{name}]" if ":" in name else name
 
 
@@ -61,7 +61,7 @@ class _Foreign(Matcher):
         self._hosts = hosts
 
     def match(self, request: Any) -> dict[str, Any] | None:
-        """Return None where the rule does not apply, as tornado expects."""
+        """Return None if the rule does not apply, as tornado expects."""
         return None if request.host in self._hosts else {}
 
 
@@ -71,6 +71,6 @@ class _RefusingHandler(RequestHandler):
         self.set_status(403, "Unknown host name")
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(
-            f"dflow explore does not answer to the name {self.request.host!r}. If it is yours, start it again with "
-            f"--allow-host and that name.\n"
+            f"dflow explore refuses requests to the host {self.request.host!r}. If it is this machine, start it again "
+            f"with --allow-host {self.request.host}\n"
         )

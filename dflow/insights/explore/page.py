@@ -21,14 +21,14 @@ from dflow.insights.explore.selection import RangeFilter, Selection
 
 N_HISTOGRAMS = 4
 MAX_NAMED, MAX_NAME_LENGTH = 4, 40
-"""Largest number of a filter's categories that are named, and of characters of a name."""
+"""The largest number of a filter's categories that are named, and of characters of a name."""
 FIRST_ARRAYS = ("faces/face_types", "faces/face_areas", "edges/edge_lengths")
 
 
 class ExplorePage:
-    """One visitor's page: a selection, and panels that show it.
+    """The page of one browser tab: a selection, and panels that show it.
 
-    Guarantees that every panel shows the same selection after each change. Lives in one bokeh document.
+    After each change every panel shows the same selection. Belongs to one bokeh document.
     """
 
     def __init__(self, data: FlowData) -> None:
@@ -62,9 +62,9 @@ class ExplorePage:
         self.refresh()
 
     def attach(self, document: Document) -> None:
-        """Put the page into a document."""
+        """Add the page to a document."""
         document.title = f"{self.data.name} – dflow"
-        come_back(document)
+        reload_when_lost(document)
         document.add_root(self.layout())
 
     def layout(self) -> Any:
@@ -127,7 +127,7 @@ class ExplorePage:
         self.refresh()
 
     def _show_error(self, error: DflowError) -> None:
-        self.status.text = f"{as_html(error)}; load this page anew to see what is there now"
+        self.status.text = f"{as_html(error)}; reload this page to see the present dataset"
 
     def _describe(self) -> str:
         head = f"<b>{self.selection.n_selected:,}</b> of {self.selection.n_files:,} parts selected"
@@ -146,7 +146,7 @@ def _described(chosen: RangeFilter) -> str:
 
 
 def _first_keys(values: list[str], arrays: list[str]) -> list[str]:
-    """Return what the histograms show at first: file values, then the faces' arrays."""
+    """Return the keys that the histograms show at first: file values, then arrays of faces."""
     keys = [*values[:2], *(a for a in FIRST_ARRAYS if a in arrays), *values[2:], *arrays]
     return list(dict.fromkeys(keys))[:N_HISTOGRAMS]
 
@@ -156,29 +156,29 @@ if (!window.dflowWaits) {
   window.dflowWaits = true;
   const banner = document.createElement("div");
   banner.id = "dflow-lost";
-  banner.textContent = "The server does not answer. This page loads anew, with all parts selected, when it does.";
+  banner.textContent = "The server does not answer. This page reloads, with all parts selected, when it does.";
   banner.style.cssText = "position:fixed;top:0;left:0;right:0;z-index:9999;padding:8px;text-align:center;" +
     "font:14px system-ui,sans-serif;color:#fff;background:#b3361e";
   document.body.append(banner);
-  const again = () => setTimeout(ask, 1000);
-  const ask = () => fetch("assets/part.css", {cache: "no-store"})
-    .then(answer => answer.ok ? location.reload() : again(), again);
-  ask();
+  const retry = () => setTimeout(attempt, 1000);
+  const attempt = () => fetch("assets/part.css", {cache: "no-store"})
+    .then(answer => answer.ok ? location.reload() : retry(), retry);
+  attempt();
 }
 """
 
-# A page that the browser took out of its cache (the back button) has lost its connection without an event.
+# A page that the browser restores from its cache (the back button) has lost its connection without an event.
 _CACHED = 'window.addEventListener("pageshow", event => { if (event.persisted) location.reload(); });'
 
 
-def come_back(document: Document) -> None:
-    """Have a document's page load anew after a lost connection.
+def reload_when_lost(document: Document) -> None:
+    """Make a document's page reload after a lost connection.
 
-    Bokeh would connect the page to a new session that does not know its models (the server was started again, or has
-    dropped the session of a machine that slept): it would look alive and answer nothing.
+    Bokeh would connect the page to a new session without its models (the server was restarted, or has dropped the
+    session of a machine that slept): the page would look intact and react to nothing.
     """
     document.js_on_event(ConnectionLost, CustomJS(code=_WAIT))
     document.js_on_event(DocumentReady, CustomJS(code=_CACHED))
-    if hasattr(document, "config"):  # from bokeh 3.8; older versions reconnect only once, without an event
+    if hasattr(document, "config"):  # from bokeh 3.8 on; older versions reconnect once, without an event
         document.config.reconnect_session = False
         document.config.notify_connection_status = False

@@ -21,7 +21,7 @@ SHADES = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 
 
 
 def part_data(data: FlowData, file_id: int) -> dict[str, Any]:
-    """Everything that a part's page shows, made of JSON's types.
+    """Return the content of a part's page as JSON-ready values.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _colorings(data: FlowData, faces: xr.Dataset) -> list[dict[str, Any]]:
         few = values.dtype.kind in "iub" and len(np.unique(values)) <= MAX_CATEGORIES
         if str(name) in ("face_indices", "file_id_code_faces"):
             continue
-        made = _categories(data.names_of_codes(str(name)), values) if few else _shades(values)
+        made = _categories(data.names_of_codes(f"faces/{name}"), values) if few else _shades(values)
         found.append({"name": str(name), **made})
     return sorted(found, key=lambda c: ("label" not in c["name"], c["name"] != "face_types", c["name"]))
 

@@ -1,4 +1,4 @@
-"""The selected files: a table, page by page, and their pictures."""
+"""The panel of the selected files: a table in pages, and their pictures."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ N_THUMBNAILS = 24
 MAX_COLUMNS = 7
 WIDTH = 640
 FILE = "description"
-"""The table shows a file's name without its folder, and sorts by what it shows."""
+"""The column of files; the table shows and sorts by the file's name without its folder."""
 # Only the id enters the template, and it is an integer.
 _LINK = '<a href="part?id=<%= value %>" target="_blank"><%= value %></a>'
 
 
 class PartsPanel:
-    """Sorting and paging happen here, on the server: the browser never holds more than one page.
+    """Sorts and pages on the server, so that the browser never holds more than one page.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Routes beside the bokeh page: pictures, meshes, parts' pages, scripts and styles."""
+"""Routes beside the bokeh page: pictures, meshes, pages of parts, scripts and styles."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PAGE_POLICY = (
 
 
 class PolicyHeaders(OutputTransform):
-    """Puts the content security policy on every answer."""
+    """Adds the content security policy to every response."""
 
     def transform_first_chunk(self, status_code: int, headers: Any, chunk: bytes, finishing: bool) -> Any:
         """Add the headers that the handler did not set itself."""
@@ -41,7 +41,7 @@ class PolicyHeaders(OutputTransform):
 
 
 class PartHandler(RequestHandler):
-    """Answers about one part, named by the query's integer ``id``."""
+    """Serves one part, named by the query's integer ``id``."""
 
     def initialize(self, flow: ReloadedFlow) -> None:
         """Called by tornado with the route's arguments."""
@@ -59,10 +59,10 @@ class PartHandler(RequestHandler):
 
 
 class PictureHandler(PartHandler):
-    """A part's preview."""
+    """Serves a part's preview."""
 
     def get(self) -> None:
-        """Answer with the PNG."""
+        """Send the PNG."""
         entry = self.entry()
         content = _content(entry.png, SIGNATURE)
         self.set_header("Content-Type", "image/png")
@@ -71,10 +71,10 @@ class PictureHandler(PartHandler):
 
 
 class MeshHandler(PartHandler):
-    """A part's mesh."""
+    """Serves a part's mesh."""
 
     def get(self) -> None:
-        """Answer with the binary glTF."""
+        """Send the binary glTF."""
         entry = self.entry()
         content = _content(entry.glb, MAGIC.to_bytes(4, "little"))
         self.set_header("Content-Type", "model/gltf-binary")
@@ -82,20 +82,20 @@ class MeshHandler(PartHandler):
 
 
 class PartPageHandler(PartHandler):
-    """A part's page."""
+    """Serves a part's page."""
 
     def get(self) -> None:
-        """Answer with the page, its data inside."""
+        """Send the page, with its data inside."""
         content = script_json(part_data(self.data, self.entry().file_id))
         self.set_header("Content-Security-Policy", PART_POLICY)
         self.finish(asset_text("part.html").replace("DATA", content, 1))
 
 
 class AssetHandler(RequestHandler):
-    """dflow's own scripts and styles."""
+    """Serves the scripts and styles among `ASSETS`."""
 
     def get(self, name: str) -> None:
-        """Answer with one of the known files."""
+        """Send one of the files."""
         if name not in ASSETS:
             raise HTTPError(404)
         self.set_header("Content-Type", ASSETS[name])
@@ -103,7 +103,7 @@ class AssetHandler(RequestHandler):
 
 
 def _content(path: Path | None, signature: bytes) -> bytes:
-    """Return a preview; 404 if it is not a regular file or does not begin like one: a table may name any file."""
+    """Read a preview; 404 if it is not a regular file or lacks the signature, since a table may name any file."""
     try:
         content = b"" if path is None else read_regular(path)
     except OSError as error:
@@ -114,12 +114,12 @@ def _content(path: Path | None, signature: bytes) -> bytes:
 
 
 def asset_text(name: str) -> str:
-    """A file of ``dflow/insights/static``."""
+    """Read a file of ``dflow/insights/static``."""
     return importlib.resources.files("dflow.insights").joinpath(f"static/{name}").read_text("utf-8")
 
 
 def routes(flow: ReloadedFlow) -> list[tuple[Any, ...]]:
-    """Tornado's routes of a flow."""
+    """Return tornado's routes of a flow."""
     arguments = {"flow": flow}
     return [
         (r"/thumb", PictureHandler, arguments),

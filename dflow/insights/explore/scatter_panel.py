@@ -1,4 +1,4 @@
-"""A scatter plot of two numbers per file: all files as density, the selected ones as points (a sample of them)."""
+"""The panel of a scatter plot of two numbers per file: all files as density, the selected ones as points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dflow.insights.explore.selection import RangeFilter, Selection
 from dflow.insights.explore.variables import FileVariable, Floats
 
 MAX_POINTS = 4000
-"""Largest number of points on screen; more slow the browser without showing more."""
+"""The largest number of points on screen; of more selected files a random subset is drawn, to spare the browser."""
 DENSITY_CELLS = 90
 WIDTH, HEIGHT = 500, 400
 
@@ -26,14 +26,16 @@ SetFilters = Callable[[dict[str, RangeFilter | None]], None]
 
 
 class ScatterPanel:
-    """Two per-file numbers against each other; dragging a box filters both.
+    """Plots two numbers per file against each other; dragging a box filters by both.
 
     Parameters
     ----------
     options : keys that can be chosen, by heading
-    numbers : gives one number a file, (n_files,) float64
-    names : what hovering says, one a file
-    on_error : called when a number cannot be read any more
+    keys : those of the x and the y axis at first
+    numbers : returns one number per file, (n_files,) float64
+    names : the text of each file's point
+    on_filter : called with the two new filters, None when they are removed
+    on_error : called when a number can no longer be read
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class ScatterPanel:
 
     def _make_figure(self) -> Any:
         box = BoxSelectTool(continuous=False)
-        # Ranges that follow the data would go back to their first ends whenever the points change.
+        # Ranges that follow the data would be reset whenever the points change.
         ranges = {"x_range": Range1d(0, 1), "y_range": Range1d(0, 1)}
         tools = [box, "wheel_zoom", "pan", "reset"]
         plot = figure(width=WIDTH, height=HEIGHT, tools=tools, active_drag=box, **ranges)
@@ -133,7 +135,7 @@ class ScatterPanel:
 
 
 def _axis_edges(values: Floats) -> Floats:
-    """Cells over the range of the values, with a little room."""
+    """Return the edges of cells over the range of the values, with a margin of 2 %."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     room = 0.02 * (high - low) or 0.5
     return np.linspace(low - room, high + room, DENSITY_CELLS + 1)

@@ -1,4 +1,4 @@
-"""The selected files, their order and pages of them. State only, without bokeh or IO."""
+"""The selected files, their order and their pages; without bokeh or IO."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class RangeFilter:
     high: float
 
     def files(self) -> Mask:
-        """The files that pass: (n_files,) bool."""
+        """Return which files lie in the range: (n_files,) bool."""
         return self.variable.files_within(self.low, self.high)
 
 
 class Selection:
     """Filters over the files of a dataset, combined with "and".
 
-    Guarantees that `mask` always fits the filters; changing one filter recomputes that one only.
+    `mask` (n_files,) bool always follows the filters; changing one filter recomputes that one only.
 
     Parameters
     ----------
-    names : what the text search looks in, one a file
+    names : the texts that are searched, one per file
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -50,12 +50,12 @@ class Selection:
 
     @property
     def n_files(self) -> int:
-        """All files."""
+        """The number of all files."""
         return len(self._names)
 
     @property
     def n_selected(self) -> int:
-        """Files that pass every filter."""
+        """The number of files that pass every filter."""
         return int(self.mask.sum())
 
     @property
@@ -77,7 +77,7 @@ class Selection:
         self._combine()
 
     def set_text(self, text: str) -> None:
-        """Keep files whose name holds the text, whatever its case; "" keeps all."""
+        """Keep files whose name contains the text, in upper or lower case; "" keeps all."""
         self._text = text.strip()
         self._masks.pop(" text", None)
         if self._text:
@@ -91,7 +91,7 @@ class Selection:
         self._combine()
 
     def ids(self) -> Ids:
-        """The selected files' ids, ascending."""
+        """Return the selected files' ids, ascending."""
         return np.flatnonzero(self.mask).astype(np.int64)
 
     def _combine(self) -> None:
@@ -100,7 +100,7 @@ class Selection:
 
 
 def sorted_ids(ids: Ids, column: npt.NDArray[Any], *, descending: bool) -> Ids:
-    """The ids in the order of a column's values, ties by id, missing values last."""
+    """Return the ids in the order of a column's values, ties by id, missing values last."""
     values = column[ids]
     if values.dtype == object:
         values = np.array([str(v).lower() for v in values])
@@ -113,7 +113,7 @@ def sorted_ids(ids: Ids, column: npt.NDArray[Any], *, descending: bool) -> Ids:
 
 
 def page_of(ids: Ids, page: int, size: int = PAGE_ROWS) -> tuple[Ids, int, int]:
-    """One page: its ids, its number from 0 (within bounds) and how many pages there are (at least 1)."""
+    """Return a page's ids, its number from 0 (moved within bounds) and the number of pages (at least 1)."""
     n_pages = max(1, -(-len(ids) // size))
     page = min(max(page, 0), n_pages - 1)
     return ids[page * size : (page + 1) * size], page, n_pages

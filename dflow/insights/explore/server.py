@@ -1,4 +1,4 @@
-"""The explorer page's server on this machine."""
+"""The server of the explorer page."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class ExploreServer(BaseServer):
 
     Parameters
     ----------
-    flow : the flow that pages show
-    port : 0 takes any free one; the attribute `port` is the one taken
+    flow : the flow to show
+    port : 0 takes any free one; the attribute `port` is the one in use
     address : where to listen
     allow_hosts : further ``name:port`` under which browsers may reach this server
 
     Raises
     ------
     OSError
-        If the port is in use or the address is not this machine's.
+        If the port is in use, or this machine does not have the address.
     """
 
     def __init__(self, flow: ReloadedFlow, port: int, *, address: str, allow_hosts: Collection[str]) -> None:
@@ -59,13 +59,13 @@ def start_server(
     address: str = LOCAL,
     allow_hosts: tuple[str, ...] = (),
 ) -> ExploreServer:
-    """Begin to serve; the caller runs the event loop (``server.io_loop.start()``) and stops the server.
+    """Start serving; the caller runs the event loop (``server.io_loop.start()``) and stops the server.
 
     Parameters
     ----------
     flow_file : the `.flow` file
     port : 0 takes any free one, which is then ``server.port``
-    address : where to listen; any other than the default admits other machines
+    address : where to listen; addresses other than the default admit other machines
     allow_hosts : further ``name:port`` under which browsers may reach this server, when `address` is not local
 
     Raises
@@ -73,7 +73,7 @@ def start_server(
     DflowError
         If the flow or its dataset is missing or damaged.
     ServerError
-        If the port is in use or the address is not this machine's.
+        If the port is in use, or this machine does not have the address.
     """
     flow = ReloadedFlow(flow_file)
     try:
@@ -114,7 +114,7 @@ def serve(
 
 
 def _stop_on_interrupt(server: ExploreServer) -> None:
-    """Let Ctrl-C stop the loop between two callbacks: as an exception it can be lost in a callback's clean-up."""
+    """Make Ctrl-C stop the loop between two callbacks; as an exception it can be lost in a callback's clean-up."""
     loop = server.io_loop
     try:
         loop.asyncio_loop.add_signal_handler(signal.SIGINT, loop.stop)
@@ -123,7 +123,7 @@ def _stop_on_interrupt(server: ExploreServer) -> None:
 
 
 def _try_port(address: str, port: int) -> None:
-    """Raise OSError where the port cannot be bound: `bind_sockets` would leave a socket open."""
+    """Raise OSError if the port cannot be bound, because `bind_sockets` would leave a socket open."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,7 +132,7 @@ def _try_port(address: str, port: int) -> None:
 
 
 def _application(flow: ReloadedFlow, hosts: Collection[str]) -> BokehTornado:
-    """The pages and routes, for requests that name one of `hosts` only."""
+    """Return the application of pages and routes, which refuses requests that name other hosts than `hosts`."""
 
     def open_page(document: Any) -> None:
         ExplorePage(flow.current()).attach(document)

@@ -1,4 +1,4 @@
-"""Tables of the pages: sorted and paged on the server, shown in the browser."""
+"""Tables of the page: sorted and paged on the server, shown in the browser."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 from bokeh.models import ColumnDataSource, CustomJS, DataTable, TableColumn
 
-# Bokeh 3.9 draws a table anew when the set of row numbers changes; rows that are replaced by as many others stay as
-# they were on screen.
+# Bokeh 3.9 redraws a table only when the set of row numbers changes, not when rows are replaced by as many others.
 _REDRAW = "table.view.change.emit()"
 
 
 def live_table(source: ColumnDataSource, columns: Sequence[TableColumn], *, width: int, height: int) -> DataTable:
-    """Return a table that shows what its source holds, also after rows were replaced by as many others."""
+    """Return a table that follows its source, also when rows are replaced by as many others."""
     table = DataTable(
         source=source,
         columns=list(columns),
-        sortable=False,  # in the browser it would sort what is on screen only
+        sortable=False,  # the browser would sort the rows on screen only
         reorderable=False,
         index_position=None,
         autosize_mode="none",

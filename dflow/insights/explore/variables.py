@@ -1,7 +1,7 @@
 """Variables that can be plotted and brushed: one value per file, or many rows per file.
 
-A variable knows its bins, how many entries fall into each (all files, or some), and which files a brushed range picks.
-Everything is bounded by files × bins, so that 162,000 parts with millions of faces answer within milliseconds.
+A variable has bins, counts the entries in each (of all files, or some), and finds the files of a brushed range. All
+work is bounded by files × bins, so that 162,000 parts with millions of faces take milliseconds.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Mask = npt.NDArray[np.bool_]
 
 N_BINS = 40
 MAX_CATEGORIES = 40
-"""Integers of at most this many distinct values get one bar per value; others are binned."""
+"""Integers with at most this many distinct values get one bar per value; others are binned."""
 SKEW = 30.0
-"""Positive numbers whose largest is this many times their median get bins of equal ratio: equal widths would put
-nearly all of them into one bar."""
+"""Positive numbers whose maximum is more than this many times the median get bins of equal ratio: bins of equal width
+would put nearly all of them into one bar."""
 
 
 class Variable(Protocol):
@@ -38,13 +38,13 @@ class Variable(Protocol):
     @property
     def unit(self) -> str: ...
     def counts(self, files: Mask | None = None) -> Counts:
-        """Entries in each bin, of all files or of those in the mask: (n,) int64."""
+        """Count the entries in each bin, of all files or of those in the mask: (n,) int64."""
 
     def snap(self, low: float, high: float) -> tuple[float, float] | None:
-        """The brushed range as this variable can apply it; None when it holds no bar."""
+        """Return the range to apply for a brushed one; None if it holds no bar."""
 
     def files_within(self, low: float, high: float) -> Mask:
-        """Which files have an entry in [low, high] (a range that `snap` gave): (n_files,) bool."""
+        """Return which files have an entry in [low, high] (a result of `snap`): (n_files,) bool."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class FileVariable:
 
     @cached_property
     def _bins(self) -> npt.NDArray[np.intp]:
-        """The bin of each file, n for none: (n_files,)."""
+        """The bin of each file, n for no bin: (n_files,)."""
         values = self.values
         if self.categories is not None:
             codes = np.array([code for code, _ in self.categories], np.float64)
@@ -114,7 +114,7 @@ class FileVariable:
 
 @dataclass(frozen=True)
 class RowVariable:
-    """Many numbers per file, kept as entries per file and bin.
+    """Many numbers per file, kept as counts per file and bin.
 
     `matrix` (n_files, n) int32; `edges` (n + 1,); `labels` for categories; `codes` (n,) the categories' codes.
     """
@@ -145,7 +145,9 @@ class RowVariable:
 
 
 def number_edges(values: Floats, n_bins: int = N_BINS) -> Floats:
-    """Equal bins over the finite values; whole numbers get bins of whole width, each value in the middle of its bin."""
+    """Return edges of equal bins over the finite values; of whole width for whole numbers, with the first value in the
+    middle of a bin of width 1.
+    """
     finite = values[np.isfinite(values)]
     if not len(finite):
         return np.array([0.0, 1.0])
@@ -158,7 +160,7 @@ def number_edges(values: Floats, n_bins: int = N_BINS) -> Floats:
 
 
 def row_edges(low: float, median: float, high: float, n_bins: int = N_BINS) -> Floats:
-    """Bins over numbers of which only these three are known (NaN where there are none)."""
+    """Return the edges of bins from minimum, median and maximum (NaN without values)."""
     if not (np.isfinite(low) and np.isfinite(high)):
         return np.array([0.0, 1.0])
     if high <= low:
@@ -180,19 +182,19 @@ def is_logarithmic(edges: Floats) -> bool:
 
 
 def category_edges(codes: Sequence[int]) -> Floats:
-    """Bars of width one round 0, 1, 2 …: categories stand side by side whatever their codes."""
+    """Return edges of bars of width 1 around 0, 1, 2 …: categories lie side by side, whatever their codes are."""
     return np.arange(len(codes) + 1, dtype=np.float64) - 0.5
 
 
 def bins_within(edges: Floats, low: float, high: float) -> Mask:
-    """The bins whose middle lies in [low, high]: (n,) bool."""
+    """Return which bins have their middle in [low, high]: (n,) bool."""
     middle = np.sqrt(edges[:-1] * edges[1:]) if is_logarithmic(edges) else (edges[:-1] + edges[1:]) / 2
     inside: Mask = (middle >= low) & (middle <= high)
     return inside
 
 
 def snap_to_bins(edges: Floats, low: float, high: float) -> tuple[float, float] | None:
-    """The range widened to whole bins that it touches by their middle, or else the one bin that holds it."""
+    """Return the range of the bins whose middle it holds, else that of the one bin that holds it; None without one."""
     chosen = np.flatnonzero(bins_within(edges, low, high))
     if not len(chosen):
         inside = np.flatnonzero((edges[:-1] <= low) & (high <= edges[1:]))

@@ -1,4 +1,4 @@
-// A part's page: fills itself from the data block. Text reaches the screen as text only.
+// A part's page, filled from the data block. Text is shown as text only.
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -57,10 +57,10 @@ function recolor() {
   }));
 }
 
-function choose(face, tellView) {
+function choose(face, updateView) {
   const chosen = coloring();
   at("face").textContent = face < 0 ? "" : "face " + face + (chosen ? ": " + chosen.texts[face] : "");
-  if (tellView && view) view.select(face < 0 ? [] : [face]);
+  if (updateView && view) view.select(face < 0 ? [] : [face]);
   for (const dot of at("graph").querySelectorAll("circle")) {
     dot.classList.toggle("chosen", Number(dot.dataset.face) === face);
   }

@@ -1,5 +1,5 @@
-// A part in 3D: reads the binary glTF that dflow writes, draws it with WebGL 2, turns, zooms, pans, picks faces.
-// Self-contained: it loads nothing, and puts text on the page only as text.
+// A part in 3D: reads the binary glTF that dflow writes, draws it with WebGL 2, rotates, zooms, pans, picks faces.
+// Self-contained: it loads nothing, and adds text to the page only as text.
 "use strict";
 
 class PartView {
@@ -19,7 +19,7 @@ class PartView {
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
-  // Show the part in an ArrayBuffer of binary glTF; throws when it is not one of ours.
+  // Show the part in an ArrayBuffer of binary glTF; throws if dflow did not write it.
   load(buffer) {
     this.mesh = parseGlb(buffer);
     this.selected.clear();
@@ -60,7 +60,7 @@ class PartView {
     this.draw();
   }
 
-  // So that the part's box, seen from here, just fits the canvas.
+  // The zoom at which the projection of the part's bounding box just fits the canvas.
   fittingZoom() {
     const [right, up] = this.axes(), {size, radius} = this.mesh;
     const {clientWidth: width, clientHeight: height} = this.canvas, tighter = Math.min(width, height) || 1;
@@ -69,7 +69,7 @@ class PartView {
     return Number.isFinite(zoom) ? 0.97 * zoom : 1;
   }
 
-  // Rows: right, up, towards the viewer.
+  // The rows right, up and towards the viewer.
   axes() {
     const a = this.azimuth, e = this.elevation;
     const toViewer = [Math.cos(e) * Math.cos(a), Math.cos(e) * Math.sin(a), Math.sin(e)];

@@ -1,1 +1,1 @@
-"""HOOPS AI's import path for the schema builder."""
+"""Import path of the schema builder in HOOPS AI."""

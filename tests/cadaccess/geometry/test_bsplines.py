@@ -10,7 +10,7 @@ from OCP.gp import gp_Pnt, gp_Vec
 
 from dflow.cadaccess.geometry import bsplines
 from dflow.cadaccess.kernel.bintools import Spline, SplineSurface
-from dflow.cadaccess.measure import bounds
+from dflow.cadaccess.measure import bounding_box
 
 
 def test_a_quarter_circle_as_a_rational_quadratic() -> None:
@@ -69,7 +69,7 @@ def test_box_of_a_part_is_that_of_its_points(seed: int, periodic: bool) -> None:
         low, high = high, low + (spline.knots[-1] - spline.knots[0])  # across the end of the period
     points, _ = bsplines.evaluate_curves([spline], np.array([20001]), np.linspace(low, high, 20001))
     nothing = np.array([[np.inf] * 3, [-np.inf] * 3])
-    box = bounds.extend_box(nothing, spline, low, high)
+    box = bounding_box.extend_box(nothing, spline, low, high)
     assert (box[0] <= points.min(axis=0) + 1e-13).all()
     assert (box[1] >= points.max(axis=0) - 1e-13).all()
     np.testing.assert_allclose(box, [points.min(axis=0), points.max(axis=0)], atol=1e-6)
@@ -81,9 +81,9 @@ def test_a_range_that_passes_the_knots_by_a_rounding_error_changes_no_box(first:
     knots = np.array([first] * 4 + [0.5, 0.75] + [last] * 4)
     nothing = np.stack([np.full(3, np.inf), np.full(3, -np.inf)])
     curve = Spline(3, poles, None, knots)
-    exact = bounds.extend_box(nothing, curve, first, last)
+    exact = bounding_box.extend_box(nothing, curve, first, last)
     for low, high in ((first, np.nextafter(last, 9)), (np.nextafter(first, -9), last), (last, np.nextafter(last, 9))):
-        box = bounds.extend_box(nothing, curve, low, high)
+        box = bounding_box.extend_box(nothing, curve, low, high)
         np.testing.assert_allclose(box, np.stack([poles[-1]] * 2) if low == last else exact, atol=1e-12)
 
 
@@ -91,7 +91,7 @@ def test_box_that_holds_a_spline_stays() -> None:
     spline, _ = _random_spline(np.random.default_rng(0), periodic=False)
     ends = bsplines.evaluate_curves([spline], np.array([2]), spline.knots[[0, -1]])[0]
     box = np.array([ends.min(axis=0) - 9.0, ends.max(axis=0) + 9.0])
-    np.testing.assert_array_equal(bounds.extend_box(box, spline, spline.knots[0], spline.knots[-1]), box)
+    np.testing.assert_array_equal(bounding_box.extend_box(box, spline, spline.knots[0], spline.knots[-1]), box)
 
 
 @pytest.mark.parametrize("periodic", [False, True])
@@ -109,11 +109,11 @@ def test_surface_lies_within_its_own_box_only(periodic: bool) -> None:
     u, v = np.linspace(knots_u[0], knots_u[-1], 801), np.linspace(0, 1, 801)
     points = bsplines.evaluate_grid(surface, u, v)[0].reshape(-1, 3)
     low, high = points.min(axis=0), points.max(axis=0)
-    assert bounds.lies_within(surface, low - 1e-4, high + 1e-4)
+    assert bounding_box.lies_within(surface, low - 1e-4, high + 1e-4)
     for axis in range(3):
         inward = 1e-3 * np.eye(3)[axis]
-        assert not bounds.lies_within(surface, low - 1e-4 + inward, high + 1e-4)
-        assert not bounds.lies_within(surface, low - 1e-4, high + 1e-4 - inward)
+        assert not bounding_box.lies_within(surface, low - 1e-4 + inward, high + 1e-4)
+        assert not bounding_box.lies_within(surface, low - 1e-4, high + 1e-4 - inward)
 
 
 def _random_spline(generator: np.random.Generator, *, periodic: bool) -> tuple[Spline, Geom_BSplineCurve]:

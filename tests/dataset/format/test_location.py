@@ -227,4 +227,4 @@ def test_a_sample_behind_a_link_is_damaged_not_merged(tmp_path):
     stolen.symlink_to(tmp_path / "stolen.data")
     result = merge(paths, records)
     assert [name for name, _ in result.damaged] == [records[1].name]
-    assert "leads out of the flow's folder" in result.damaged[0][1]
+    assert "is a link out of the flow's folder" in result.damaged[0][1]

@@ -79,7 +79,7 @@ def test_declared_codes_keep_their_numbers_and_names() -> None:
 def test_a_block_gets_the_codes_of_its_own_words_only() -> None:
     blocks = [{"faces/c": ("blue", "red")}, {"faces/c": ("green",)}]
     records = [ShardRecord("faces", i, 0, words=words) for i, words in enumerate(blocks)]
-    found = unite(["faces/c"], reversed(records))
+    found = unite({"faces/c": ()}, reversed(records))
     assert found.words == {"faces/c": ("blue", "green", "red")}
     assert found.codes("faces", 0) == {"faces/c": {"blue": 0, "red": 2}}
     assert found.codes("faces", 1) == {"faces/c": {"green": 1}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import random
 import shutil
 import tracemalloc
@@ -21,18 +20,17 @@ from dask.delayed import Delayed, delayed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dflow.dataset.format.layout import MergeSettings
 from dflow.dataset.merge.block_reader import InFolder
 from dflow.dataset.merge.merge import merge_dataset
-from dflow.dataset.merge.nodes import shard_nodes, word_nodes
 from dflow.dataset.merge.plan import plan_merge, predict_peak_bytes
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.validate import validate_dataset
 from dflow.errors import DatasetError
 from dflow.hoops.lazy_dataset import lazy_dataset
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import SchemaBuilder
 from dflow.storage.paths import FlowPaths
-from tests.dataset.samples import SMALL, backwards, grid, make_samples, merge, outputs, record_of, write_sample
+from tests.dataset.samples import SMALL, backwards, grid, make_samples, merge, outputs, write_sample
 
 SIZES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), min_size=0, max_size=12)
 
@@ -285,34 +283,6 @@ def test_a_reader_that_holds_the_old_folder_never_sees_the_new_one(paths: FlowPa
     finally:
         os.close(shard_file)
         os.close(folder)
-
-
-def test_jobs_and_records_cross_a_process_boundary(paths: FlowPaths) -> None:
-    plan = plan_merge(make_samples(paths, [(9, 3), (8, 5)]), SMALL)
-    nodes = word_nodes(plan, InFolder(str(paths.encoded)))
-    (task,) = dict(nodes[0].dask).values()
-    record = pickle.loads(pickle.dumps(task))()
-    assert record == ShardRecord("faces", 0, 0, seconds=record.seconds, words={"faces/colour": ("blue", "grün", "red")})
-    assert pickle.loads(pickle.dumps(record)) == record
-    assert [node.key for node in nodes[:1]] == ["words-faces-000000"]
-
-
-def test_one_node_writes_each_shard_and_bears_its_name(paths: FlowPaths) -> None:
-    plan = plan_merge(make_samples(paths, [(9, 3), (8, 5), (7, 2)]), SMALL)
-    nodes = shard_nodes(plan, "", InFolder(str(paths.encoded)))
-    keys = [node.key for node in nodes]
-    assert len(set(keys)) == len(keys) == plan.n_shards
-    assert "merge-faces-000001" in keys
-    assert all(len(dict(node.dask)) == 1 for node in nodes)
-
-
-def test_the_longest_node_comes_first_and_the_rest_of_a_group_last() -> None:
-    forms = {"faces/grid": ("float32", (10, 10, 7)), "graph/a": ("int32", ())}
-    rows = {"faces": 2, "graph": 1}
-    plan = plan_merge([record_of(f"{i:04d}.step", forms, rows) for i in range(9000)], MergeSettings())
-    keys = [node.key.removeprefix("merge-") for node in shard_nodes(plan, "", InFolder(""))]
-    # The graph's one block is few bytes of all samples: opening them takes longer than coding a block of grids.
-    assert keys == ["graph-000000", "faces-000000", "faces-000001", "faces-000002"]
 
 
 def test_the_lazy_datasets_blocks_are_the_shards_and_hold_the_same(paths: FlowPaths) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import random
@@ -21,11 +20,11 @@ import pytest
 import xarray as xr
 from dask.delayed import Delayed
 
-from dflow.dataset.format.layout import MergeSettings
 from dflow.dataset.merge.block_reader import InFolder
 from dflow.dataset.merge.nodes import shard_nodes
 from dflow.dataset.merge.plan import plan_merge
 from dflow.dataset.merge.publish import Outputs, recover
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.validate import validate_dataset
 from dflow.errors import DatasetError, OutputFolderError
 from dflow.records import ShardRecord
@@ -133,107 +132,6 @@ def test_a_merge_killed_in_any_shard_leaves_the_old_dataset_and_blocks_nothing(p
         assert validate_dataset(paths.dataset) == []
     assert merge(paths, records).n_samples == 4
     assert not list(paths.root.glob(".tmp-*"))
-
-
-@pytest.mark.parametrize("exchange", [True, False])
-def test_a_process_that_dies_while_publishing_loses_nothing(
-    paths: FlowPaths, monkeypatch: pytest.MonkeyPatch, exchange: bool
-) -> None:
-    """Every call that changes the folder is the last one once; the next merge finds whole data and the same bytes."""
-    records = make_samples(paths, [(9, 3), (8, 5), (7, 2)])
-    merge(paths, records)
-    new = outputs(paths)
-    shutil.rmtree(paths.dataset)
-    merge(paths, records[:2])
-    old = outputs(paths)
-    if not exchange:
-        monkeypatch.setattr("dflow.dataset.merge.publish._exchange", lambda first, second: False)
-    deaths, n = 0, 0
-    while True:
-        with monkeypatch.context() as patch:
-            countdown = _die_at(patch, n)
-            try:
-                merge(paths, records)
-            except Killed:
-                deaths += 1
-        recover(Outputs.of(paths))
-        found = outputs(paths)
-        assert found in (old, new)
-        assert not list(paths.root.glob(".tmp-*"))
-        assert validate_dataset(paths.dataset) == []
-        if not countdown.reached:
-            break
-        n += 1
-        shutil.rmtree(paths.dataset)
-        merge(paths, records[:2])
-    assert deaths > 5
-    assert found == new
-
-
-def test_a_damaged_old_dataset_never_blocks_a_death_while_publishing(
-    paths: FlowPaths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    records = make_samples(paths, [(9, 3), (8, 5)])
-    for n in range(9):
-        shutil.rmtree(paths.dataset, ignore_errors=True)
-        merge(paths, records[:1])
-        (paths.dataset / "manifest.json").unlink()
-        with monkeypatch.context() as patch:
-            _die_at(patch, n)
-            with contextlib.suppress(Killed):
-                merge(paths, records)
-        assert merge(paths, records).n_samples == 2
-        assert validate_dataset(paths.dataset) == []
-        assert not list(paths.root.glob(".tmp-*"))
-
-
-class _Countdown:
-    def __init__(self, n: int) -> None:
-        self.left, self.reached = n, False
-
-    def tick(self) -> None:
-        if self.left == 0:
-            self.reached = True
-            raise Killed
-        self.left -= 1
-
-
-def _die_at(patch: pytest.MonkeyPatch, n: int) -> _Countdown:
-    """Die before the n-th rename, exchange or removal of the publishing step."""
-    from dflow.dataset.merge import publish
-
-    countdown = _Countdown(n)
-
-    def dying(function: Any) -> Any:
-        def call(*arguments: Any, **options: Any) -> Any:
-            countdown.tick()
-            return function(*arguments, **options)
-
-        return call
-
-    class DyingOs:
-        def __getattr__(self, name: str) -> Any:
-            real = getattr(os, name)
-            return dying(real) if name in ("rename", "replace", "unlink") else real
-
-    class DyingShutil:
-        rmtree = staticmethod(dying(shutil.rmtree))
-
-    patch.setattr(publish, "os", DyingOs())
-    patch.setattr(publish, "shutil", DyingShutil())
-    patch.setattr(publish, "_exchange", dying(publish._exchange))
-    patch.setattr(publish.Build, "is_ready", dying(publish.Build.is_ready))
-    return countdown
-
-
-def test_shards_of_a_killed_merge_are_never_trusted(paths: FlowPaths) -> None:
-    records = make_samples(paths, [(9, 3), (8, 5)])
-    torn = paths.root / f".tmp-{paths.dataset.name}-0123" / "dataset" / "faces" / "face_areas"
-    torn.mkdir(parents=True)
-    (torn / "c.0").write_bytes(b"torn")
-    merge(paths, records)
-    assert validate_dataset(paths.dataset) == []
-    assert not torn.exists()
 
 
 def test_a_straggler_of_a_dead_merge_cannot_write(paths: FlowPaths) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dflow.dataset.format.layout import MergeSettings
 from dflow.dataset.merge.plan import (
     RUN_BYTES,
     RUN_SAMPLES,
@@ -20,6 +19,7 @@ from dflow.dataset.merge.plan import (
     predict_peak_bytes,
     run_rows,
 )
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.schema import SchemaBuilder, canonical_json, parse_schema
 from tests.dataset.samples import SMALL, record_of
 

@@ -14,8 +14,11 @@ import xarray as xr
 from dflow.dataset.explorer import DatasetExplorer
 from dflow.dataset.query.conditions import plan
 from dflow.dataset.query.store import open_store
+from dflow.dataset.query.vocabulary import Vocabularies
 from dflow.errors import QueryError, UnknownKeyError
 from tests.dataset.synthetic import Parts, random_parts, write_parts
+
+NO_WORDS = Vocabularies(None)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +160,7 @@ def test_an_array_of_another_group_is_found_with_a_log_line(
         (lambda ds: ds["face_areas"].max() > 3, "neither files nor rows"),
         (lambda ds: True, "returned bool"),
         (lambda ds: np.isin(ds["face_types"], [1, 2]), "returned ndarray.*isin"),
-        (lambda ds: ds["nope"] > 1, "cannot be evaluated.*nope.*It may name: .*face_areas"),
+        (lambda ds: ds["nope"] > 1, "cannot be evaluated.*nope.*It may use: .*face_areas"),
         (lambda ds: ds["face_areas"] > 1 and ds["face_count"] > 1, "use|&"),
         (lambda ds: 1 / 0, "division by zero"),
     ],
@@ -188,10 +191,10 @@ def test_groups_with_the_same_dimension_and_rows_can_be_combined(tmp_path: Path)
 
 
 def test_only_the_touched_columns_are_planned(explorer: DatasetExplorer) -> None:
-    decided = plan(explorer._store, "faces", lambda ds: (ds["face_areas"] > 1) & (ds["category"] == 1))
+    decided = plan(explorer._store, "faces", lambda ds: (ds["face_areas"] > 1) & (ds["category"] == 1), NO_WORDS)
     assert decided.names == {"face_areas", "category"}
     assert decided.row_group == "faces"
-    assert plan(explorer._store, "faces", lambda ds: ds.face_count > 1).row_group is None
+    assert plan(explorer._store, "faces", lambda ds: ds.face_count > 1, NO_WORDS).row_group is None
 
 
 def test_no_file_by_row_array_is_built_for_100_000_files(tmp_path: Path) -> None:
@@ -205,7 +208,7 @@ def test_no_file_by_row_array_is_built_for_100_000_files(tmp_path: Path) -> None
         values={"face_count": counts.astype(np.int32), "category": rng.integers(0, 9, n_files).astype(np.int32)},
         categories={"category": [str(i) for i in range(9)]},
     )
-    from dflow.dataset.format.layout import MergeSettings
+    from dflow.dataset.merge.settings import MergeSettings
 
     explorer = DatasetExplorer(write_parts(parts, tmp_path, settings=MergeSettings()).flow_file)
     tracemalloc.start()
@@ -248,10 +251,12 @@ def test_a_file_that_spans_blocks_is_found_once(tmp_path: Path, monkeypatch: pyt
         lambda ds: (ds["face_areas"] < ds["face_areas"].max()) & ds["face_types"].isin(["plane"]),
     ],
 )
-def test_numbers_compared_with_text_are_refused_and_the_way_to_ask_is_named(
+def test_an_unknown_word_or_text_beside_numbers_is_refused_with_what_to_do(
     explorer: DatasetExplorer, condition: Any
 ) -> None:
-    with pytest.raises(QueryError, match=r"'face_types', which holds numbers, with the text .*plane.*get_descriptions"):
+    with pytest.raises(
+        QueryError, match=r"'face_types'; is 'Plane' meant|numbers of 'face_types' with the text .*plane.* == "
+    ):
         explorer.get_file_list(group="faces", where=condition)
 
 
@@ -287,3 +292,17 @@ def test_a_condition_that_cannot_be_checked_for_text_is_answered_with_a_warning(
     found = explorer.get_file_list(group="faces", where=plain_arrays_only)
     np.testing.assert_array_equal(found, explorer.get_file_list(group="faces", where=lambda ds: ds["face_types"] > 1))
     assert "could not be checked for comparisons of numbers with text (TypeError: a plain array" in caplog.text
+
+
+@pytest.mark.usefixtures("blockwise")
+def test_words_of_the_vocabulary_select_what_their_codes_do(explorer: DatasetExplorer, parts: Parts) -> None:
+    rows = parts.rows["faces"]
+    found = explorer.get_file_list(group="faces", where=lambda ds: (ds["face_types"] == "Cone") & (ds.face_areas > 90))
+    np.testing.assert_array_equal(
+        found, files_with(parts, "faces", (rows["face_types"] == 2) & (rows["face_areas"] > 90))
+    )
+    found = explorer.get_file_list(where=lambda ds: ds["category"].isin(["bolt", "plate"]))
+    np.testing.assert_array_equal(found, np.flatnonzero(np.isin(parts.values["category"], [0, 2])))
+    found = explorer.get_file_list(group="faces", where=lambda ds: (ds["category"] == "nut") & (ds["face_types"] == 1))
+    of_row = parts.values["category"][parts.file_of_row("faces")]
+    np.testing.assert_array_equal(found, files_with(parts, "faces", (of_row == 1) & (rows["face_types"] == 1)))

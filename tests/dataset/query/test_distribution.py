@@ -147,7 +147,7 @@ def test_given_edges_and_what_lies_outside(explorer: DatasetExplorer, parts: Par
     assert found["n_missing"] == ((areas < 10) | (areas > 200)).sum()
     with pytest.raises(QueryError, match="ascending edges"):
         explorer.create_distribution("face_areas", bins=[3.0, 1.0])
-    with pytest.raises(QueryError, match="at least one bin"):
+    with pytest.raises(QueryError, match="number of at least 1"):
         explorer.create_distribution("face_areas", bins=0)
 
 

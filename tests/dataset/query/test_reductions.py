@@ -104,7 +104,7 @@ def test_rows_of_samples_without_the_array_are_left_out(tmp_path: Path) -> None:
 
 
 def test_an_unknown_reduction(explorer: DatasetExplorer) -> None:
-    with pytest.raises(QueryError, match="no reduction 'median'; there are max, min"):
+    with pytest.raises(QueryError, match="no reduction 'median'; use one of max, min"):
         explorer.reduce("faces", "face_areas", "median")  # type: ignore[arg-type]
 
 

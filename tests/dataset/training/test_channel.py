@@ -141,5 +141,5 @@ def test_a_channel_pickles_as_its_name() -> None:
 
 
 def test_an_unknown_arena_is_an_error() -> None:
-    with pytest.raises(DatasetError, match="not known"):
+    with pytest.raises(DatasetError, match="has not mapped"):
         receive("nobody", (1, 2), None, {}, lambda array: array)

@@ -12,10 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dflow.dataset.query.store import DatasetStore, open_store
-from dflow.dataset.training.collate import collate, collate_samples, stack
-from dflow.dataset.training.samples import CACHE_BYTES, SampleReader, Samples, _ChunkCache, choose_columns
-from dflow.dataset.training.transforms import column_moments
-from dflow.errors import DatasetError, UnknownKeyError
+from dflow.dataset.training.samples import CACHE_BYTES, SampleReader, _ChunkCache, choose_columns
+from dflow.errors import UnknownKeyError
 from tests.dataset.synthetic import Parts, random_parts, write_parts
 
 
@@ -111,82 +109,3 @@ def test_cached_chunks_are_bounded_and_items_never_share_memory(store: DatasetSt
     first[:] = -1
     assert np.all(reader.read(4)["faces/face_areas"] > 0)
     assert reader._cache.n_bytes <= CACHE_BYTES
-
-
-def test_a_batch_concatenates_rows_and_shifts_row_numbers(store: DatasetStore, parts: Parts) -> None:
-    reader = SampleReader(store)
-    ids = [4, 9, parts.n_files // 2, 1]  # the third has no rows at all
-    batch = collate([reader.read(i) for i in ids])
-    counts = parts.counts["faces"][ids]
-    assert batch["faces/ptr"].tolist() == [0, *np.cumsum(counts)]
-    assert batch["faces/batch"].tolist() == np.repeat(np.arange(4), counts).tolist()
-    assert batch["id"].tolist() == ids
-    np.testing.assert_array_equal(batch["file/bounding_box"], parts.values["bounding_box"][ids])
-    for position, file_id in enumerate(ids):
-        arcs = batch["graph/batch"] == position
-        source = batch["graph/edges_source"][arcs]
-        np.testing.assert_array_equal(
-            source - batch["faces/ptr"][position], parts.of_file("graph", "edges_source", file_id)
-        )
-        np.testing.assert_array_equal(
-            batch["graph/arc_edge"][arcs] - batch["edges/ptr"][position],
-            parts.of_file("graph", "arc_edge", file_id),
-        )
-        assert np.all(batch["faces/batch"][source] == position)  # an arc stays within its sample
-
-
-def test_missing_row_numbers_stay_missing() -> None:
-    items = [
-        {"id": i, "edges/e": np.zeros(3), "faceface/face_pair_edges_path": np.array([[0, 2], [1, -1]], np.int32)}
-        for i in range(2)
-    ]
-    found = collate(items)["faceface/face_pair_edges_path"]
-    assert found.tolist() == [[0, 2], [1, -1], [3, 5], [4, -1]]
-
-
-def test_row_numbers_of_a_group_that_is_not_there_are_refused(store: DatasetStore) -> None:
-    reader = SampleReader(store, ["graph"])
-    with pytest.raises(DatasetError, match="choose a column of that group too"):
-        collate([reader.read(0)])
-    assert len(collate([reader.read(0)], index_arrays={})["graph/ptr"]) == 2
-
-
-def test_items_that_do_not_fit_together() -> None:
-    with pytest.raises(DatasetError, match="different columns"):
-        collate([{"id": 0, "a/b": np.ones(1)}, {"id": 1}])
-    with pytest.raises(DatasetError, match="another number of rows"):
-        collate([{"id": 0, "a/b": np.ones(1), "a/c": np.ones(2)}])
-    with pytest.raises(DatasetError, match="empty list"):
-        collate([])
-
-
-def test_a_batch_falls_back_into_its_items(store: DatasetStore) -> None:
-    reader = SampleReader(store)
-    items = [reader.read(i) for i in (3, 8)]
-    batch = collate(items, index_arrays={})
-    for position, item in enumerate(items):
-        for key, array in item.items():
-            group = key.partition("/")[0]
-            rows = slice(*batch[f"{group}/ptr"][position : position + 2]) if f"{group}/ptr" in batch else position
-            np.testing.assert_array_equal(batch[key][rows], array)
-
-
-def test_stacking_inverts_taking_apart(store: DatasetStore) -> None:
-    samples = SampleReader(store).read_many(np.array([2, 5, 6]))
-    again = stack([samples.item(i) for i in range(3)])
-    assert isinstance(again, Samples)
-    for key, value in collate_samples(samples).items():
-        np.testing.assert_array_equal(collate_samples(again)[key], value, err_msg=key)
-
-
-def test_moments_over_blocks_equal_numpys(store: DatasetStore, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dflow.dataset.training.transforms._SAMPLES", 7)
-    ids = np.arange(0, parts.n_files, 2)
-    keys = ["faces/face_uv_grids", "edges/edge_dihedral_angles", "file/volume"]
-    found = column_moments(SampleReader(store, keys), ids)
-    grids = np.concatenate([parts.of_file("faces", "face_uv_grids", i) for i in ids]).astype(np.float64)
-    np.testing.assert_allclose(found["faces/face_uv_grids"].mean, grids.mean(axis=(0, 1, 2)), rtol=1e-9)
-    np.testing.assert_allclose(found["faces/face_uv_grids"].std, grids.std(axis=(0, 1, 2)), rtol=1e-9)
-    angles = np.concatenate([parts.of_file("edges", "edge_dihedral_angles", i) for i in ids]).astype(np.float64)
-    assert found["edges/edge_dihedral_angles"].std == pytest.approx(np.nanstd(angles))
-    assert found["file/volume"].mean == pytest.approx(parts.values["volume"][ids].mean())

@@ -202,16 +202,16 @@ def test_contents_survive_the_file(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "a.split").read_text())
     document["contents"]["train"].pop()
     (tmp_path / "a.split").write_text(json.dumps(document))
-    with pytest.raises(SplitError, match="its contents are not as many as its samples"):
+    with pytest.raises(SplitError, match="not as many contents as samples"):
         read_split(tmp_path / "a.split")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no split file"),
-        ('{"format": 1, "subsets": {"train": [], "validation": [], "test": []}, "contents": []}', "no split file"),
-        ("{}", "no split file"),
+        ("{", "not a split file"),
+        ('{"format": 1, "subsets": {"train": [], "validation": [], "test": []}, "contents": []}', "not a split file"),
+        ("{}", "not a split file"),
         ('{"format": 9, "subsets": {"train": [], "validation": [], "test": []}}', "format 9"),
         ('{"format": 1, "subsets": {"train": ["a"], "validation": [], "test": ["a"]}}', "into two subsets"),
         ('{"format": 1, "subsets": {"train": ["a", "a"], "validation": [], "test": []}}', "into two subsets"),

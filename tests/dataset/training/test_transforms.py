@@ -8,16 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dflow.dataset.query.store import DatasetStore, open_store
+from dflow.dataset.training.samples import SampleReader
 from dflow.dataset.training.transforms import (
     Compose,
     RandomRotation,
     Standardise,
     UnitBox,
     at_epoch,
+    column_moments,
     random_rotation,
     similarity,
 )
 from dflow.errors import DatasetError, UnknownKeyError
+from tests.dataset.synthetic import Parts, random_parts, write_parts
 
 
 def block(size: tuple[float, float, float] = (2.0, 4.0, 8.0), corner: tuple[float, float, float] = (1, 1, 1)) -> Any:
@@ -131,5 +135,28 @@ def test_standardise() -> None:
     np.testing.assert_array_equal(found["faces/a"], np.array([-0.5, 0.5], np.float32))
     np.testing.assert_array_equal(found["faces/b"], [[0, -1], [0, 1]])
     assert found["faces/a"].dtype == np.float32
-    with pytest.raises(UnknownKeyError, match="not among the columns"):
+    with pytest.raises(UnknownKeyError, match=r"but the columns are .*columns= of get_dataset"):
         transform({"id": 0, "faces/a": np.ones(1)})
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    return random_parts(60, seed=7)
+
+
+@pytest.fixture(scope="module")
+def store(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> DatasetStore:
+    return open_store(write_parts(parts, tmp_path_factory.mktemp("items")).dataset)
+
+
+def test_moments_over_blocks_equal_numpys(store: DatasetStore, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dflow.dataset.training.transforms._SAMPLES", 7)
+    ids = np.arange(0, parts.n_files, 2)
+    keys = ["faces/face_uv_grids", "edges/edge_dihedral_angles", "file/volume"]
+    found = column_moments(SampleReader(store, keys), ids)
+    grids = np.concatenate([parts.of_file("faces", "face_uv_grids", i) for i in ids]).astype(np.float64)
+    np.testing.assert_allclose(found["faces/face_uv_grids"].mean, grids.mean(axis=(0, 1, 2)), rtol=1e-9)
+    np.testing.assert_allclose(found["faces/face_uv_grids"].std, grids.std(axis=(0, 1, 2)), rtol=1e-9)
+    angles = np.concatenate([parts.of_file("edges", "edge_dihedral_angles", i) for i in ids]).astype(np.float64)
+    assert found["edges/edge_dihedral_angles"].std == pytest.approx(np.nanstd(angles))
+    assert found["file/volume"].mean == pytest.approx(parts.values["volume"][ids].mean())

@@ -18,7 +18,6 @@ import psutil
 import pytest
 import zarr
 from dask.delayed import delayed
-from dask.utils import key_split
 
 import dflow
 from dflow.errors import ClusterError, FlowCancelledError, TooManyFailuresError
@@ -26,7 +25,6 @@ from dflow.flowmanager import flowtask
 from dflow.flowmanager.cluster.clusterengine import ClusterEngine
 from dflow.flowmanager.cluster.clusters import free_port, resolve
 from dflow.flowmanager.cluster.engine import Job
-from dflow.flowmanager.cluster.nodekeys import NodeNames, node_key, renamed
 from dflow.flowmanager.history.journal import JOURNAL_NAME
 from tests.flowmanager.flowparts import hidden, tree_bytes
 
@@ -198,37 +196,6 @@ def test_retry_takes_up_only_the_kinds_it_is_told(tmp_path):
     output, _, _ = another.retry(progress=False)
     assert calls == [1]
     assert output.counts.failed == 0
-
-
-def test_equal_names_of_two_live_flows_do_not_mix(shared_client):
-    first = NodeNames(shared_client, ["twice"])
-    second = NodeNames(shared_client, ["twice", "once"])
-    assert first.suffix("twice") == second.suffix("once") == ""
-    suffix = second.suffix("twice")
-    assert suffix
-    assert key_split(node_key("encode", 12)) == key_split(node_key("encode", 12, suffix)) == "encode"
-    first.release()
-    second.release()
-    again = NodeNames(shared_client, ["twice"])
-    assert again.suffix("twice") == ""
-    again.release()
-
-
-def test_a_name_whose_nodes_are_still_there_gets_a_suffix(shared_client):
-    future = shared_client.submit(_maybe_fail, 1, key="still-000001")
-    assert future.result(30) == 1
-    names = NodeNames(shared_client, ["still"])
-    assert names.suffix("still")
-    names.release()
-    del future
-
-
-def test_a_renamed_node_computes_the_same():
-    node = delayed(_maybe_fail, pure=False)(5, dask_key_name="merge-faces-000003")
-    other = renamed(node, "abcd")
-    assert other.key == "merge-faces-abcd-000003"
-    assert other.compute(scheduler="synchronous") == 5
-    assert renamed(node, "") is node
 
 
 def test_two_flows_of_equal_names_run_on_one_scheduler_at_the_same_time(tmp_path, shared_client):

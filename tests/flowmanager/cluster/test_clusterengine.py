@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from dask.delayed import Delayed, delayed
+from dask.delayed import delayed
 from distributed import Client
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dflow.flowmanager.cluster.clusterengine import WINDOW, ClusterEngine
 from dflow.flowmanager.cluster.clusters import resolve
-from dflow.flowmanager.cluster.engine import FEW, Engine, Finished, Job, SynchronousEngine, compute_each
+from dflow.flowmanager.cluster.engine import Engine, Job, compute_each
+from tests.flowmanager.cluster.graphs import numbers
 
 
 @pytest.fixture(scope="module")
@@ -54,40 +53,6 @@ def test_a_job_goes_on_before_the_job_after_the_next_begins(one_worker):
     n_jobs = 3 * WINDOW
     place = {each: number for number, each in enumerate(done_in_order(one_worker, "chain", n_jobs, 2))}
     assert all(place[tag, 1] < place[tag + 2, 0] for tag in range(n_jobs - 2))
-
-
-class CountingEngine(SynchronousEngine):
-    """The synchronous engine as one of several workers; counts jobs."""
-
-    def __init__(self, n_workers: int) -> None:
-        super().__init__()
-        self._n_workers = n_workers
-        self.n_jobs = 0
-
-    @property
-    def n_workers(self) -> int:
-        return self._n_workers
-
-    def run(self, jobs: Iterable[Job]) -> Iterator[Finished]:
-        for finished in super().run(jobs):
-            self.n_jobs += 1
-            yield finished
-
-
-def numbers(n: int) -> list[Delayed]:
-    """Nodes that give 0, 1, … n - 1."""
-    return [delayed(int, pure=False)(number, dask_key_name=f"number-{number}") for number in range(n)]
-
-
-@given(n_nodes=st.integers(0, 100), n_workers=st.integers(1, 40))
-@settings(max_examples=40)
-def test_each_of_the_independent_nodes_is_done_once_in_calls_for_all_workers(n_nodes, n_workers):
-    engine = CountingEngine(n_workers)
-    assert list(compute_each(engine, numbers(n_nodes))) == list(range(n_nodes))
-    if n_nodes > FEW:
-        assert engine.n_jobs == n_nodes
-    else:
-        assert min(n_nodes, 2 * n_workers) <= engine.n_jobs < 4 * n_workers
 
 
 def test_independent_nodes_on_a_cluster_are_all_done(one_worker):

@@ -39,7 +39,7 @@ def test_only_deaths_of_this_run_are_found_each_once_whatever_the_clock_says() -
     events.status = "running"
     (death,) = watch.new_deaths()
     assert death == WorkerDeath(
-        "tcp://10.0.0.1:1", "10.0.0.1", "its process ended, or its host is out of reach", ("encode-000003",)
+        "tcp://10.0.0.1:1", "10.0.0.1", "its process ended, or its host is unreachable", ("encode-000003",)
     )
     assert watch.new_deaths() == []
     for port in range(3, 9):  # more than the scheduler keeps
@@ -57,8 +57,8 @@ def test_causes_are_told_apart_and_counted_by_host() -> None:
     events.removed("tcp://b:1")
     deaths = watch.new_deaths()
     assert by_host(deaths) == [
-        ("a", 2, "its memory passed the worker's limit (3072 MiB) (1x); it was silent for too long (1x)"),
-        ("b", 1, "its process ended, or its host is out of reach (1x)"),
+        ("a", 2, "its memory passed the worker's limit (3072 MiB) (1x); it sent no heartbeat for too long (1x)"),
+        ("b", 1, "its process ended, or its host is unreachable (1x)"),
     ]
     (error,) = as_errors(deaths)
     assert (error.kind, error.host, error.file) == ("worker_lost", "a", "")

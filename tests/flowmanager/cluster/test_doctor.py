@@ -19,7 +19,6 @@ from dflow.flowmanager import flowtask
 from dflow.flowmanager.cluster import doctor
 from dflow.flowmanager.cluster.doctor import check_cluster, examine
 from dflow.flowmanager.cluster.findings import Report
-from dflow.flowmanager.cluster.hostfacts import Question, gather_facts, kind_of_source
 from tests.flowmanager.flowparts import hidden
 
 
@@ -31,19 +30,6 @@ def test_problems_come_first_and_make_a_report_unsound(tmp_path):
     assert not (tmp_path / "not").exists()
     assert list(tmp_path.iterdir()) == []
     assert Report(()).to_dict() == {"sound": True, "findings": []}
-
-
-def test_sources_are_told_apart_by_what_they_are(tmp_path):
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "a.step").write_text("x")
-    (tmp_path / "empty").mkdir()
-    assert [kind_of_source(str(tmp_path / name)) for name in ("full", "empty", "full/a.step")] == [
-        "folder",
-        "empty folder",
-        "file",
-    ]
-    question = Question(((str(tmp_path / "empty"), "folder"), (str(tmp_path / "gone"), "file")))
-    assert [fault for _, fault in gather_facts(question).unseen] == ["is an empty folder", "is not there"]
 
 
 def test_many_sources_are_thinned_out_evenly(tmp_path):

@@ -99,5 +99,5 @@ def test_an_answer_that_the_client_does_not_see_is_a_problem():
     members = [replace(NODE, answer="seen"), replace(NODE, host="node8", answer="unseen")]
     (finding,) = findings.judge_answers(question, members, {"seen"})
     assert (finding.host, finding.path) == ("node8", "/out")
-    assert "the client does not see it" in finding.message
+    assert "the client does not see the file" in finding.message
     assert list(findings.judge_answers(Question((), "/out"), members, ())) == []  # nothing was asked

@@ -200,10 +200,10 @@ def test_flow_ends_where_only_refused_workers_are_left(
         workers.processes["sound"].kill()
 
     late = beside(join_then_stay_alone)
-    with pytest.raises(ClusterError, match=r"no worker that may work: tcp://\S+ .*No module named 'dflow'"):
+    with pytest.raises(ClusterError, match=r"no fit worker: tcp://\S+ .*No module named 'dflow'"):
         run_flow(tmp_path / "out", sources, cluster=client)
     late.join()
-    assert "WARNING FLOW No worker is left that may work; waiting 3 s" in log_of(tmp_path / "out")
+    assert "WARNING FLOW No fit worker is left; waiting 3 s" in log_of(tmp_path / "out")
 
 
 def test_node_is_not_begun_where_versions_differ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

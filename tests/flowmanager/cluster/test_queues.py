@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import yaml
 
 from dflow.errors import ClusterError
 from dflow.flowmanager.cluster import queues
-from dflow.flowmanager.preload import cap_threads, describe_worker
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -116,15 +114,3 @@ def test_dockerfile_copies_what_the_build_needs() -> None:
     assert {"pyproject.toml", "dflow", "cluster"} <= copied
     instructions = {line.split()[0] for line in lines if line and line[0].isupper()}
     assert instructions == {"FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "CMD"}
-
-
-def test_thread_caps_leave_the_user_s_choice_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    cap_threads()
-    assert os.environ["OMP_NUM_THREADS"] == "3"
-    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
-
-
-def test_worker_description_names_the_kernel_s_version() -> None:
-    assert describe_worker()["cadquery-ocp"][0].isdigit()

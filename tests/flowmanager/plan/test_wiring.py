@@ -7,9 +7,8 @@ from typing import Any, List, Optional, Union  # noqa: UP035 - the annotations u
 
 import pytest
 
-from dflow.errors import TaskDefinitionError, WiringError
+from dflow.errors import WiringError
 from dflow.flowmanager import flowtask
-from dflow.flowmanager.plan.registry import list_registered_tasks, print_task_registry, validate_tasks
 from dflow.flowmanager.plan.tasks import spec_of
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Source, annotation_is_sequence, plan, takes_whole_list
 
@@ -202,54 +201,3 @@ def test_an_annotation_beats_the_name(parameter, annotation, whole):
     exec(f"def f({parameter}{': ' + repr(annotation) if annotation else ''}): return []", namespace)
     task = spec_of(flowtask.extract(inputs=["sources"])(namespace["f"]))
     assert takes_whole_list(task, "sources") is whole
-
-
-def test_decorators_return_the_same_callable_with_attributes():
-    def plain(path):
-        return path + "!"
-
-    decorated = flowtask.transform(name="shout", outputs=["loud"])(plain)
-    assert decorated is plain
-    assert decorated("a") == "a!"
-    assert (decorated._task_type, decorated._task_name, decorated._task_outputs) == ("transform", "shout", ("loud",))
-    assert decorated._task_class == "EncodingTask"
-    assert list_registered_tasks()["shout"]["function"] is plain
-
-
-def test_the_registry_prints_one_line_a_task(capsys):
-    print_task_registry([gather, aggregate])
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert "sequential" in lines[1]
-
-
-def test_bad_definitions_are_told_apart():
-    async def later(path):
-        return path
-
-    def undecorated(path):
-        return path
-
-    def keyword(path, *, scale):
-        return path
-
-    problems = validate_tasks([gather, gather, undecorated, flowtask.transform(later), flowtask.transform(keyword), 3])
-    for part in ("both named 'gather'", "'undecorated' is not a task", "async", "keyword-only", "not a function"):
-        assert any(part in problem for problem in problems), part
-    assert validate_tasks([]) == ["`tasks` is empty; a flow needs at least one decorated function."]
-    assert validate_tasks([gather, encode]) == []
-
-
-def test_more_inputs_than_parameters_is_a_problem():
-    @flowtask.transform(inputs=["a", "b", "c"])
-    def one(path):
-        return path
-
-    assert "declares 3 inputs" in validate_tasks([one])[0]
-
-
-def test_wrong_names_are_refused_at_decoration():
-    with pytest.raises(TaskDefinitionError, match="name twice"):
-        flowtask.transform(inputs=["a", "a"])(lambda a: a)
-    with pytest.raises(TaskDefinitionError, match="is text"):
-        flowtask.transform(3)

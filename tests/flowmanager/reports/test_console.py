@@ -1,17 +1,22 @@
-"""Bars in a notebook: the table's HTML, the widget, and both in a real kernel whose event loop is running."""
+"""Bars in a terminal and in a notebook, also in a real kernel whose event loop is running, and the final tables."""
 
 from __future__ import annotations
 
+import io
 import types
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from typing import Any
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from rich.console import Console
 
-from dflow.flowmanager.reports.console import NotebookBars, html_table
+from dflow.flowmanager.cluster.deaths import WorkerDeath
+from dflow.flowmanager.reports.console import NotebookBars, TerminalBars, html_table, is_notebook, print_report
 from dflow.flowmanager.reports.progress import ProgressEvent
+from tests.flowmanager.reports.facts import output_with_errors
 
 
 def test_the_table_is_whole_html_and_escapes_what_it_shows() -> None:
@@ -64,6 +69,44 @@ def test_with_widgets_the_table_lives_and_plain_html_is_left() -> None:
     bars.close()
     assert "1/2 files" in handle.updates[-1]
     assert "&lt;stopped&gt;" in handle.updates[-1]
+
+
+def test_terminal_bars_show_counts() -> None:
+    stream = io.StringIO()
+    shown = TerminalBars(Console(file=stream, width=120))
+    shown(ProgressEvent("f", "encode", "started", 4))
+    shown(ProgressEvent("f", "encode", "finished", 4, succeeded=3, failed=1, seconds=2.0))
+    shown.close()
+    assert "4/4 files, 2.0/s, 1 failed" in stream.getvalue()
+
+
+def test_the_final_tables_name_counts_frequent_errors_and_what_to_do() -> None:
+    stream = io.StringIO()
+    print_report(output_with_errors(), Console(file=stream, width=160))
+    text = stream.getvalue()
+    assert "4 files: 1 succeeded, 0 skipped, 3 failed (75.00%)" in text
+    assert "[timeout] took <too> long" in text
+    assert "raise timeout_seconds" in text
+    assert "Workers that were lost" not in text
+
+
+def test_lost_workers_are_listed_by_host_with_advice_from_two_on() -> None:
+    stream = io.StringIO()
+    deaths = [WorkerDeath(f"tcp://{n}", host, "killed") for n, host in enumerate(["a", "a", "b"])]
+    print_report(replace(output_with_errors(), worker_deaths=tuple(deaths)), Console(file=stream, width=200))
+    rows = [line for line in stream.getvalue().splitlines() if "killed" in line]
+    assert ["killed (2x)" in rows[0], "killed (1x)" in rows[1]] == [True, True]
+    assert ["more memory" in row for row in rows] == [True, False]
+
+
+def test_a_finished_task_has_a_full_bar_whatever_its_total() -> None:
+    assert "width:100.0%" in html_table((ProgressEvent("f", "merge", "finished", None, succeeded=3),))
+    assert "width:0.0%" in html_table((ProgressEvent("f", "merge", "advanced", None, succeeded=3),))
+    assert "<a " not in html_table((ProgressEvent("f", "merge", "finished", None),))
+
+
+def test_this_process_is_no_notebook() -> None:
+    assert not is_notebook()
 
 
 CELLS = [

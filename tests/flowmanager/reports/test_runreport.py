@@ -8,50 +8,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import dflow
 from dflow.errors import FlowCancelledError, TooManyFailuresError
 from dflow.flowmanager import flowtask
-from dflow.flowmanager.history.fingerprint import Fingerprint
-from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
-from dflow.flowmanager.reports.progress import ProgressEvent
-from dflow.flowmanager.reports.runfacts import HISTOGRAM_SECONDS, run_facts
 from dflow.flowmanager.reports.runreport import duration, report_page
-from dflow.flowmanager.reports.timeline import MAX_POINTS, N_BINS, Timeline
-from dflow.records import BatchResult, ErrorRecord, ItemRecord
 from tests import browser
-from tests.clock import Clock
 from tests.flowmanager.flowparts import encode, gather, write_sources
+from tests.flowmanager.reports.facts import facts_with
 
 HOSTILE = (
     '日本\u202e"\'><script>document.title="run"</script><img src="http://elsewhere.invalid/x" onerror="alert(1)">&amp;'
 )
-
-
-def facts_with(name: str, *, n_items: int = 300) -> dict[str, Any]:
-    """A run in which every name that a user or a file gives is `name`."""
-    error = ErrorRecord("exception", name, name, name, 1)
-    records = [ItemRecord(n, f"{name}{n}", "succeeded", seconds=0.004 * n, cpu_seconds=0.001) for n in range(n_items)]
-    records[1] = ItemRecord(1, name, "failed", error=error, seconds=99.0)
-    timeline = Timeline()
-    timeline(ProgressEvent(name, name, "started", n_items))
-    timeline(ProgressEvent(name, name, "finished", n_items, succeeded=n_items))
-    timeline.note([BatchResult(name, 0, tuple(records), name, 7, seconds=0.01)])
-    task = TaskOutcome(name, "transform", name, 12.5, tuple(records), n_nodes=4)
-    return run_facts(
-        name,
-        [task],
-        Counts(n_items, n_items - 1, 0, 1, 0, n_items - 1),
-        status="failed",
-        error=name,
-        seconds=12.5,
-        configuration={"ml_task": name, "tasks": [name]},
-        cluster={"scheduler": name, "workers": {name: {"host": name, "threads": 1, "memory_limit": None}}},
-        fingerprint=Fingerprint("abc", {}, (name,)),
-        timeline=timeline,
-    )
 
 
 class Elements(HTMLParser):
@@ -90,20 +59,6 @@ def test_browser_shows_the_page_without_errors(tmp_path: Path) -> None:
         assert '<script>document.title="run"</script>' in text
         assert browser.console_errors(driver) == []
         assert browser.requested_hosts(driver) == set()
-
-
-def test_percentiles_and_histogram_are_those_of_the_records() -> None:
-    facts = facts_with("a", n_items=1000)
-    (task,) = facts["tasks"]
-    seconds = np.array([99.0 if n == 1 else 0.004 * n for n in range(1000)])
-    for share in (50, 90, 99):
-        expected = np.percentile(seconds, share, method="higher")
-        assert task["seconds_per_item"][f"p{share}"] == pytest.approx(expected, abs=0.0041)
-    assert task["seconds_per_item"]["p100"] == 99.0
-    counts, _ = np.histogram(seconds, [-1.0, *np.nextafter(HISTOGRAM_SECONDS, np.inf), np.inf])
-    assert task["histogram"] == counts.tolist()
-    assert facts["slowest"][0] == {"task": "a", "file": "a", "seconds": 99.0, "result": "exception"}
-    assert facts["failures"] == {"exception": 1}
 
 
 def test_a_flow_leaves_its_facts_and_a_run_without_work_leaves_the_report(tmp_path, engine_arguments) -> None:
@@ -176,22 +131,6 @@ def test_a_run_with_too_many_failures_says_why_it_ended(tmp_path) -> None:
     assert 1 < n_failed < 500
     assert (facts["status"], facts["failures"]) == ("failed", {"exception": n_failed})
     assert f"TooManyFailuresError: {n_failed} of 500 files failed" in flow.settings.paths.report.read_text()
-
-
-def test_a_long_run_stays_small(monkeypatch) -> None:
-    clock = Clock(0.0)
-    monkeypatch.setattr("dflow.flowmanager.reports.timeline.time", clock)
-    timeline = Timeline()
-    for number in range(20_000):
-        clock.now += 5.0
-        timeline.note([BatchResult("t", number, (), f"host{number % 3}", 1, seconds=3.0)])
-        timeline(ProgressEvent("f", "t", "advanced", 20_000, succeeded=number + 1))
-    assert len(timeline.done["t"]) <= MAX_POINTS
-    assert timeline.done["t"][0] == (5.0, 1)
-    assert timeline.done["t"][-1] == (100_000.0, 20_000)
-    for worker in timeline.workers:
-        assert len(worker.bins) <= N_BINS
-        assert sum(worker.bins) == pytest.approx(worker.seconds, rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import pytest
 
 from dflow.errors import TaskDefinitionError
 from dflow.flowmanager.history.fingerprint import fingerprint
-from dflow.flowmanager.plan.tasks import Gathering
 from dflow.flowmanager.run.functions import pack_function, pack_here
 
 
@@ -57,12 +56,6 @@ def test_here_the_function_itself_comes_back():
     assert pack_here(task) == pack_here(task)
 
 
-def test_gathered_results_are_lists():
-    assert Gathering(lambda: (n for n in range(3)))() == [0, 1, 2]
-    assert Gathering(lambda: "one")() == ["one"]
-    assert Gathering(lambda: None)() == []
-
-
 def test_tasks_of_a_main_module_run_on_the_cluster(tmp_path):
     script = tmp_path / "main.py"
     script.write_text(
@@ -85,9 +78,3 @@ def test_tasks_of_a_main_module_run_on_the_cluster(tmp_path):
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=200, check=False)
     assert done.stdout == "[6, 7]\n", done.stderr
-
-
-def test_a_child_imports_no_cluster_for_an_extract_task() -> None:
-    code = "import sys, dflow.flowmanager.plan.tasks; print('distributed' in sys.modules, 'dask' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split() == ["False", "False"]

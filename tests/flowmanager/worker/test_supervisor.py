@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from dflow.config import machine_share_bytes
-from dflow.flowmanager.plan.batch import Batch, Limits
+from dflow.flowmanager.plan.batch import Batch
 from dflow.flowmanager.worker import processes
-from dflow.flowmanager.worker.conversation import POLL_SECONDS, Allowance, Answer, CancelledError, Supervisor
+from dflow.flowmanager.worker.conversation import Answer, CancelledError, Supervisor
 from dflow.flowmanager.worker.faults import Fault
-from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, larger_allowance, resident_bytes
+from dflow.flowmanager.worker.limits import POLL_SECONDS, Allowance
 from dflow.flowmanager.worker.processes import LogTail
 from dflow.flowmanager.worker.wire import Inbox, ItemDone, Run, UnitDone
 from tests.flowmanager.batches import QUICK, is_running, make_batch, open_descriptors, wait_until
@@ -415,13 +415,3 @@ def test_closing_ends_everything(tmp_path):
     supervisor.close()
     assert not is_running(child)
     assert not is_running(fork_server)
-
-
-def test_limits_are_sound():
-    total = machine_share_bytes() * (os.cpu_count() or 1)
-    assert total > MIN_CHILD_BYTES
-    assert resident_bytes() > 10 * 1024**2
-    assert resident_bytes(2**22 + 1) == 0
-    assert larger_allowance(100, 3.0) == 300
-    assert larger_allowance(1 << 60, 3.0) == 1 << 60
-    assert Limits().max_retries == 1

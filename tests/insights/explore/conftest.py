@@ -6,6 +6,7 @@ import pytest
 
 from dflow.insights.explore.flow_data import FlowData
 from tests.insights.explore.flows import make_flow
+from tests.insights.explore.serving import running_server
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,10 @@ def data(explored_flow):
     opened = FlowData(explored_flow.flow_file)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def port(explored_flow):
+    """The port of a server of the flow."""
+    with running_server(explored_flow.flow_file) as found:
+        yield found

@@ -1,9 +1,10 @@
-"""A server in a thread of the test's process."""
+"""A server in a thread of the test's process, and requests to it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,3 +43,13 @@ def running_server(flow_file: Path, port: int = 0, **where: Any) -> Iterator[int
     finally:
         found["loop"].add_callback(found["loop"].stop)
         thread.join(30)
+
+
+def get(port: int, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and content of a request."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, dict(answer.getheaders()), content

@@ -34,12 +34,6 @@ _IDLE = "return Bokeh.documents[0].is_idle"
 _STATUS = "return Bokeh.documents[0].roots()[0].children[0].children[3].text"
 
 
-@pytest.fixture(scope="module")
-def port(explored_flow):
-    with running_server(explored_flow.flow_file) as found:
-        yield found
-
-
 @pytest.fixture
 def chromium():
     webdriver = pytest.importorskip("selenium.webdriver")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
-import io
-import json
 import re
 
 import numpy as np
@@ -16,14 +13,9 @@ from bokeh.core.json_encoder import serialize_json
 from bokeh.document import Document
 from bokeh.models.widgets.markups import Markup
 
-from dflow.dataset import DatasetExplorer
 from dflow.insights.explore.escaping import as_label
-from dflow.insights.explore.export_panel import file_list, selection_code
-from dflow.insights.explore.failures import read_failures
-from dflow.insights.explore.failures_panel import FailuresPanel
 from dflow.insights.explore.flow_data import FlowData
 from dflow.insights.explore.page import ExplorePage
-from dflow.insights.explore.part import part_data
 from tests.dataset.synthetic import random_parts, write_parts
 from tests.insights.explore.flows import FORMULA, HOSTILE, N_PARTS
 
@@ -175,89 +167,3 @@ def test_the_page_stays_small_however_many_parts_there_are(page):
     document = Document()
     page.attach(document)
     assert len(serialize_json(document.to_json())) < 600_000
-
-
-def test_failures_are_shown_by_kind_with_their_tracebacks(page):
-    panel = page.failures
-    assert len(panel._source.data["file"]) == 4
-    assert panel.kind.options[1] == ("timeout", "timeout (2)")
-    panel._source.selected.indices = [0]
-    assert panel.traceback.text == f"Traceback: {HOSTILE}"
-    assert panel.detail.text == f"{HOSTILE}.step\nunreadable: {HOSTILE}"
-    panel.kind.value = "timeout"
-    assert panel._source.data["file"] == ["b.step", "c.step"]
-    assert panel.traceback.text == ""
-
-
-def test_a_failures_row_begins_with_its_cause_and_its_detail_says_all(tmp_path):
-    message = "/data/deep/folder/a.step: the file is empty\nits size is 0"
-    entry = {"file": "../../folder/a.step", "kind": "unreadable", "message": message, "task": "encode",
-             "traceback": "", "advice": "check that it is complete"}  # fmt: skip
-    (tmp_path / "error_summary.json").write_text(json.dumps([entry]))
-    panel = FailuresPanel(read_failures(tmp_path / "error_summary.json"))
-    assert panel._source.data["message"] == ["the file is empty"]
-    panel._source.selected.indices = [0]
-    assert panel.detail.text == f"../../folder/a.step\nunreadable: {message}\nwhat to do: check that it is complete"
-    panel.kind.value = "unreadable"
-    assert panel.detail.text == ""
-
-
-@pytest.mark.parametrize(
-    ("content", "note"),
-    [(None, "no error summary"), ("[]", "Nothing failed"), ("{", "cannot be read"), ("{}", "not a list")],
-)
-def test_a_missing_or_damaged_summary_is_said(tmp_path, content, note):
-    if content is not None:
-        (tmp_path / "error_summary.json").write_text(content)
-    assert note in read_failures(tmp_path / "error_summary.json").note
-
-
-def test_the_exported_code_finds_the_same_files(page, data):
-    page.histograms[0].brush(2.5, 9.5)
-    page.histograms[3].brush(20.0, 90.0)
-    page.histograms[1].select.value = "category"
-    page.histograms[1].brush(0.6, 1.4)
-    page.scatter.selects[0].value = "max of faces/face_areas"
-    page.scatter.brush(100, 500, 0, 18)
-    page.search.value = "Part_0"
-    scope: dict = {}
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        exec(selection_code(page.selection, str(data.flow_file)), scope)
-    scope["explorer"].close()
-    assert isinstance(scope["explorer"], DatasetExplorer)
-    assert 0 < page.selection.n_selected < N_PARTS
-    assert scope["file_list"].tolist() == page.selection.ids().tolist()
-    assert out.getvalue() == f"{page.selection.n_selected} files\n"
-    assert page.export.code.text == selection_code(page.selection, str(data.flow_file))
-
-
-def test_hostile_text_stays_a_literal_in_the_exported_code(page, data):
-    page.search.value = '"""\'); raise SystemExit #'
-    scope: dict = {}
-    with contextlib.redirect_stdout(io.StringIO()):
-        exec(selection_code(page.selection, str(data.flow_file)), scope)
-    scope["explorer"].close()
-    assert len(scope["file_list"]) == 0
-
-
-def test_the_file_list_is_csv(data):
-    lines = file_list(np.array([0, 7]), data.sources).splitlines()
-    assert lines == ["id,file", f"0,../parts/{HOSTILE}.step", "7,../parts/part_000007.step"]
-
-
-def test_a_parts_page_says_everything_of_the_part(data):
-    part = part_data(data, 0)
-    assert (part["name"], part["hasMesh"], part["hasPicture"]) == (f"{HOSTILE}.step", True, True)
-    assert {tuple(row[:4]) for row in part["arrays"]} >= {
-        ("faces", "face_areas", "6", "float32"),
-        ("faces", "face_uv_grids", "6 × 3 × 3 × 7", "float32"),
-    }
-    assert [c["name"] for c in part["colorings"]] == ["face_labels", "face_types", "face_areas"]
-    for coloring in part["colorings"]:
-        assert len(coloring["colors"]) == len(coloring["texts"]) == 6
-    assert len(part["graph"]["places"]) == 6
-    source = data.explorer.file_dataset(0, "graph")["edges_source"].values
-    assert [arc[0] for arc in part["graph"]["arcs"]] == source.tolist()
-    assert [failure["message"] for failure in part["failures"]] == ["its second body"]
-    assert part_data(data, N_PARTS // 2)["colorings"] == []  # the part without faces

@@ -12,7 +12,7 @@ from OCP.TopoDS import TopoDS_Shape
 from dflow.cadaccess.geometry import curves
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import Curve
-from dflow.cadaccess.measure import bounds
+from dflow.cadaccess.measure import bounding_box
 from tests.cadaccess import solids
 
 AXIS = np.array([1.0, 2.0, 2.0]) / 3.0
@@ -23,7 +23,7 @@ ACROSS = np.sqrt(1.0 - AXIS**2)
 
 def _box(shape: TopoDS_Shape, folder: Path) -> np.ndarray:
     brep = solids.open_brep(shape, folder)
-    return bounds.bounding_box(brep.tables, brep.kernel, brep.chords, brep.face_uv_bounds())
+    return bounding_box.bounding_box(brep.tables, brep.kernel, brep.chords, brep.face_uv_bounds())
 
 
 def test_a_tilted_cylinder(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_tilted_half_ball_reaches_its_radius_on_one_side_only(tmp_path: Path) 
 
 def test_an_empty_shape_has_no_box(tmp_path: Path) -> None:
     brep = solids.open_brep(solids.box(), tmp_path)
-    np.testing.assert_array_equal(bounds._box_of(np.zeros((0, 3))), np.full(6, np.nan))
+    np.testing.assert_array_equal(bounding_box._box_of(np.zeros((0, 3))), np.full(6, np.nan))
     np.testing.assert_allclose(brep.bounding_box(), [0, 0, 0, 2, 3, 5], atol=1e-12)
 
 
@@ -52,12 +52,12 @@ def test_an_ellipse_has_its_extremes_within_its_range() -> None:
     x, y = np.array([0.6, 0.8, 0.0]), np.array([-0.8, 0.6, 0.0])
     ellipse = Curve(bintools.ELLIPSE, (1.0, 2.0, 3.0, 0.0, 0.0, 1.0, *x, *y, 5.0, 2.0))
     whole = curves.build_table([ellipse], np.array([0.0]), np.array([2 * np.pi]), 3)
-    points = bounds.arc_extremes(whole, np.zeros(1, int))[0]
+    points = bounding_box.arc_extremes(whole, np.zeros(1, int))[0]
     reach = np.hypot(5.0 * x, 2.0 * y)
     np.testing.assert_allclose(points.max(axis=0), np.array([1, 2, 3]) + reach, atol=1e-12)
     np.testing.assert_allclose(points.min(axis=0), np.array([1, 2, 3]) - reach, atol=1e-12)
     short = curves.build_table([ellipse], np.array([0.1]), np.array([0.2]), 3)
     ends = curves.evaluate(short, np.zeros(1, int), np.array([[0.1, 0.2]]))[0][0]
-    points = bounds.arc_extremes(short, np.zeros(1, int))[0]
+    points = bounding_box.arc_extremes(short, np.zeros(1, int))[0]
     assert (points >= ends.min(axis=0) - 1e-12).all()
     assert (points <= ends.max(axis=0) + 1e-12).all()

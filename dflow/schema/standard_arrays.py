@@ -1,7 +1,7 @@
-# ruff: noqa: E501 -- one row a standard array reads better than six lines
-"""The arrays that dflow's encoder makes: names, dimensions, dtypes, and where NaN is an answer.
+# ruff: noqa: E501 -- one line per standard array reads better than six
+"""The arrays that dflow's encoder makes: names, dimensions, dtypes, units, and where NaN is allowed.
 
-The definitions are the data dictionary's; names and codes are HOOPS AI's wherever it has the array.
+Names and codes are HOOPS AI's wherever it has the array.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ _ARRAYS: dict[str, tuple[_Row, ...]] = {
         ("face_centroids", ("face", "dim"), "float32", "centre of mass of the trimmed face, mm"),
         ("face_loops", ("face",), "int32", "boundary loops, holes included"),
         ("face_neighborscount", ("face",), "int32", "degree in the face adjacency graph"),
+        ("face_reversed", ("face",), "int8", "1 where the outward normal is against the surface's own, du x dv"),
+        ("face_rational", ("face",), "int8", "1 for a spline surface with weights"),
         ("face_discretization", ("face", "sample", "component"), "float32", "x, y, z, nx, ny, nz, inside; NaN normal at a singular point without a limit", "allow"),
         ("face_uv_grids", ("face", "uv_x", "uv_y", "component"), "float32", "x, y, z, nx, ny, nz, inside; NaN normal at a singular point without a limit", "allow"),
     ),
@@ -50,12 +52,16 @@ _ARRAYS: dict[str, tuple[_Row, ...]] = {
         ("edge_lengths", ("edge",), "float32", "mm"),
         ("edge_dihedral_angles", ("edge",), "float32", "radians, convex > 0; NaN where the edge has not exactly two faces", "allow"),
         ("edge_convexities", ("edge",), "int32", "1 convex, 2 concave, 3 smooth, 0 undefined"),
+        ("edge_rational", ("edge",), "int8", "1 for a spline curve with weights"),
+        ("edge_closed", ("edge",), "int8", "1 where the edge begins and ends at one vertex"),
         ("edge_u_grids", ("edge", "u", "component"), "float32", "x, y, z, unit tangent"),
     ),
     "graph": (
-        ("edges_source", ("arc",), "int32", "face on the one side, the lower index"),
+        ("edges_source", ("arc",), "int32", "face on the one side, the lower index unless arcs run both ways"),
         ("edges_destination", ("arc",), "int32", "face on the other side"),
         ("arc_edge", ("arc",), "int32", "the arc's row in edges"),
+        ("arc_coedge", ("arc",), "int32", "the coedge of the arc's edge in its source face"),
+        ("arc_u_grids", ("arc", "u", "component"), "float32", "x, y, z, unit tangent along the source face's coedge"),
     ),
     "faceface": (
         ("extended_adjacency", ("facepair",), "float32", "hops between faces, inf if unreachable", "allow"),
@@ -69,6 +75,9 @@ _ARRAYS: dict[str, tuple[_Row, ...]] = {
         ("face", ("coedge",), "int32", "the coedge's face"),
         ("edge", ("coedge",), "int32", "the coedge's edge"),
         ("reversed", ("coedge",), "int8", "1 where the coedge runs against its edge"),
+        ("coedge_grids", ("coedge", "u", "component"), "float32", "x, y, z, unit tangent, normals of the left and the right face; NaN on degenerate edges", "allow"),
+        ("coedge_frames", ("coedge", "matrix_row", "matrix_column"), "float32", "local to global coordinates at half the arc length; NaN on degenerate edges", "allow"),
+        ("coedge_scales", ("coedge",), "float32", "BRepNet's scale factor of a coedge's two faces"),
     ),
     "file": (
         ("face_count", (), "int32", "faces of the sample"),
@@ -93,6 +102,7 @@ _REFERENCES = {
     "graph/edges_source": "faces",
     "graph/edges_destination": "faces",
     "graph/arc_edge": "edges",
+    "graph/arc_coedge": "coedges",
     "faceface/face_pair_edges_path": "edges",
     "coedges/next": "coedges",
     "coedges/mate": "coedges",
@@ -109,7 +119,7 @@ def standard_groups() -> tuple[str, ...]:
 
 @cache
 def standard_group(name: str) -> GroupSpec | None:
-    """The standard group of that name with all its arrays, None where there is none.
+    """The standard group of that name with all its arrays, None if there is none.
 
     Parameters
     ----------
@@ -129,7 +139,7 @@ def standard_group(name: str) -> GroupSpec | None:
 
 
 def standard_array(group: str, name: str) -> ArraySpec | None:
-    """The standard array ``group/name``, None where there is none.
+    """The standard array ``group/name``, None if there is none.
 
     Parameters
     ----------
@@ -140,26 +150,25 @@ def standard_array(group: str, name: str) -> ArraySpec | None:
 
 
 def resolve_group(schema: Schema, group: str) -> GroupSpec | None:
-    """What is known of a group: the schema's declaration, else the standard one.
+    """The declaration of a group: the schema's, else the standard one; None if there is neither.
 
     Parameters
     ----------
-    schema : which may declare the group
+    schema : declares the group, or not
     group : its name
     """
     return schema.groups.get(group) or standard_group(group)
 
 
 def resolve_array(schema: Schema, group: str, name: str) -> ArraySpec | None:
-    """What is known of an array: the schema's declaration, else the standard one; None where there is neither.
+    """The declaration of an array: the schema's, else the standard one; None if there is neither.
 
-    A declaration without a NaN policy takes the standard array's policy, one of integers that says nothing
-    about what they refer to takes the standard array's group. A standard array in a group for which the schema
-    declares another row dimension takes that dimension.
+    A declaration without a NaN policy gets that of the standard array, and one of integers without `refers_to` its
+    `refers_to`. A standard array in a group for which the schema declares another row dimension gets that dimension.
 
     Parameters
     ----------
-    schema : which may declare the array
+    schema : declares the array, or not
     group, name : of the array
     """
     standard = standard_array(group, name)
@@ -180,11 +189,11 @@ def _completed(declared: ArraySpec, standard: ArraySpec) -> ArraySpec:
 
 
 def references(schema: Schema) -> dict[str, str]:
-    """The arrays ``group/array`` that hold row numbers, standard and declared, and the group whose rows they number.
+    """Keys ``group/array`` of standard and declared arrays of row numbers, with the group whose rows they number.
 
     Parameters
     ----------
-    schema : which may declare such arrays
+    schema : declares such arrays, or not
     """
     declared = [(group, name) for group, spec in schema.groups.items() for name in spec.arrays]
     keys = [*(tuple(key.split("/")) for key in _REFERENCES), *declared]
@@ -197,8 +206,8 @@ def value_nan_policy(schema: Schema, name: str) -> NanPolicy | None:
 
     Parameters
     ----------
-    schema : which may declare the field
-    name : the value's
+    schema : declares the field, or not
+    name : of the value
     """
     field = schema.field(name)
     if field is not None and field.nan_policy is not None:
@@ -208,11 +217,11 @@ def value_nan_policy(schema: Schema, name: str) -> NanPolicy | None:
 
 
 def row_dimension(schema: Schema, group: str) -> str:
-    """The name of a group's row dimension: declared, standard, or ``<group>_row``.
+    """The name of a group's row dimension: declared, else standard, else ``<group>_row``.
 
     Parameters
     ----------
-    schema : which may declare the group
+    schema : declares the group, or not
     group : its name
     """
     spec = resolve_group(schema, group)

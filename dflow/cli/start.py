@@ -1,0 +1,211 @@
+"""``dflow start``: from a folder of CAD files to a pipeline of one's own, a first dataset and the explorer."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shlex
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dflow.cli.main import EXIT_SOME_FAILED
+from dflow.cli.output import echo
+from dflow.cli.pipeline import DEFAULT_OUT, Overrides, load_flow
+
+if TYPE_CHECKING:
+    from dflow.cadaccess.files.survey import FolderSurvey
+
+N_SAMPLE = 20
+_MOST_NAMES = 6
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+_LABEL_SCHEMA = """builder = SchemaBuilder(domain="parts", version="1.0")
+builder.define_categorical_metadata("category", "str", "The folder that the file lies in")
+SCHEMA = builder.build()
+
+
+"""
+
+_PIPELINE = '''"""Build a dataset from CAD files.
+
+Run it:    dflow run {file} --sources {folder}
+On Slurm:  dflow run {file} --sources {folder} --cluster slurm
+"""
+
+{imports}
+{schema}@flowtask.transform(name="encode", inputs=["cad_file", "cad_loader", "storage"], outputs=["encoded"])
+def encode(cad_file, cad_loader, storage):
+    """Encode one file: attributes of faces and edges, their graph, and grids of points ("uvnet")."""
+    brep = cad_loader.create_from_file(cad_file).get_brep()
+{set_schema}    BrepEncoder(brep, storage).encode("uvnet")
+{save_label}    storage.compress_store()
+    return storage.get_file_path("")
+
+
+flow = create_flow(name={name}, tasks=[gather_cad_files, encode], flows_outputdir={out})
+'''
+
+
+@click.command(short_help="Look at a folder of CAD files and build a first dataset from it.")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--all", "take_all", is_flag=True, help=f"Work on all files; {N_SAMPLE} of them if not given.")
+@click.option(
+    "--pipeline", default="pipeline.py", show_default=True, help="The file to write; one that exists is kept."
+)
+@click.option("--out", default=DEFAULT_OUT, show_default=True, help="Write the outputs below this folder.")
+@click.option(
+    "--workers", default=None, type=click.IntRange(min=1), help="Worker processes; one per core if not given."
+)
+@click.option(
+    "--open/--no-open", "open_browser", default=None, help="Open the explorer at the end.  [default: on a terminal]"
+)
+@click.option("--port", default=5006, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free one.")
+@click.pass_context
+def start(
+    ctx: click.Context,
+    folder: Path,
+    take_all: bool,
+    pipeline: str,
+    out: str,
+    workers: int | None,
+    open_browser: bool | None,
+    port: int,
+) -> None:
+    """Look at a folder of CAD files, write a pipeline to keep and edit, run it on 20 of the files, open the explorer.
+
+    Says what lies in the folder: formats, sizes, copies, broken files, and subfolders that look like classes. The
+    pipeline is an ordinary Python file; `dflow run` runs it later, here or on a queue.
+
+    \b
+    Examples:
+      dflow start parts/
+      dflow start parts/ --all --workers 8
+      dflow start parts/ --pipeline mine.py --no-open
+    """
+    from dflow.cadaccess.files.survey import survey_folder
+
+    survey = survey_folder(folder)
+    _describe(survey)
+    if not survey.files:
+        raise click.UsageError(
+            f"{folder} holds no STEP, IGES or BREP file. Give the folder that they lie in, or see one work: dflow demo"
+        )
+    file = Path(pipeline)
+    if file.exists():
+        echo(f"{file} is there already and is used as it is; for a new one: --pipeline OTHER.py")
+    else:
+        file.write_text(pipeline_text(survey, file=pipeline, folder=str(folder), out=out), encoding="utf-8")
+        echo(f"{file} is written: the pipeline, yours to edit.")
+    sources = list(survey.files) if take_all else sample_files(survey.files)
+    flow = load_flow(str(file), Overrides(workers=workers))
+    echo(
+        f"It runs on {len(sources):,} of {len(survey.files):,} files; the first ones take longer, while workers start."
+    )
+    output, summary, flow_file = flow.process({"sources": sources})
+    _lead_on(flow_file, folder=str(folder), file=pipeline, samples=int(summary["samples"]), is_all=take_all)
+    failed = output.counts.failed
+    if failed:
+        _advise(f"{failed} files failed. Why, and what to do:", f"dflow errors {shlex.quote(flow_file)}")
+    if open_browser if open_browser is not None else sys.stdout.isatty():
+        from dflow.insights.explore import serve
+
+        serve(flow_file, port, open_browser=True)
+    else:
+        _advise("Look at it:", f"dflow explore {shlex.quote(flow_file)} --open")
+    ctx.exit(EXIT_SOME_FAILED if failed else 0)
+
+
+def _describe(survey: FolderSurvey) -> None:
+    """Print what lies in the folder."""
+    formats = ", ".join(f"{n:,} {kind.name.replace('_', ' ')}" for kind, n in survey.formats.items())
+    echo(f"{survey.folder}: {len(survey.files):,} CAD files{f' ({formats})' if formats else ''}")
+    if survey.files:
+        sizes = sorted(survey.n_bytes)
+        low, middle, high = (size_text(sizes[i]) for i in (0, len(sizes) // 2, -1))
+        echo(f"  sizes          {low} to {high}, half of them below {middle}; {size_text(sum(sizes))} in all")
+    if survey.labels:
+        echo(f"  subfolders     {_names(survey.labels)}: the pipeline keeps the folder's name as the label 'category'")
+    if survey.copies:
+        n = sum(len(paths) - 1 for paths in survey.copies)
+        first, second = (os.path.relpath(path, survey.folder) for path in survey.copies[0][:2])
+        echo(f"  copies         {n:,} files have the same bytes as another ({second} as {first});")
+        echo("                 keep them on one side of a split: loader.split(..., group_by='content_hash')")
+    if survey.broken:
+        path, reason = survey.broken[0]
+        echo(
+            f"  not readable   {len(survey.broken):,} files, such as {os.path.relpath(path, survey.folder)}: {reason};"
+        )
+        echo("                 with --all they are recorded as failed, and `dflow errors` lists them")
+    if survey.others:
+        echo(f"  other files    {_names(survey.others)}: left out")
+
+
+def _names(numbers: dict[str, int]) -> str:
+    """The first names of a count, ``a (3), b (2), …``."""
+    shown = [f"{name} ({n:,})" for name, n in list(numbers.items())[:_MOST_NAMES]]
+    return ", ".join(shown) + (f", … {len(numbers):,} in all" if len(numbers) > _MOST_NAMES else "")
+
+
+def size_text(n_bytes: int) -> str:
+    """Return a size for people: ``999 bytes``, ``1.2 MB``."""
+    size = float(n_bytes)
+    for unit in _UNITS:
+        if size < 1000 or unit == _UNITS[-1]:
+            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError(n_bytes)
+
+
+def pipeline_text(survey: FolderSurvey, *, file: str, folder: str, out: str) -> str:
+    """Return the pipeline's source, with a label where the folder has classes."""
+    labelled = bool(survey.labels)
+    names = ["BrepEncoder", *(["SchemaBuilder"] if labelled else []), "create_flow", "flowtask", "gather_cad_files"]
+    imports = f"from dflow import {', '.join(names)}\n"
+    if labelled:
+        imports = f"from pathlib import Path\n\n{imports}"
+    return _PIPELINE.format(
+        file=shlex.quote(file),
+        folder=shlex.quote(folder),
+        imports=imports,
+        schema=_LABEL_SCHEMA if labelled else "\n",
+        set_schema="    storage.set_schema(SCHEMA)\n" if labelled else "",
+        save_label='    storage.save_metadata("category", Path(cad_file).parent.name)\n' if labelled else "",
+        name=json.dumps(re.sub(r"\W+", "_", Path(survey.folder).name).strip("_") or "parts", ensure_ascii=False),
+        out=json.dumps(out, ensure_ascii=False),
+    )
+
+
+def sample_files(files: tuple[str, ...], n_files: int = N_SAMPLE) -> list[str]:
+    """Return up to `n_files` of the files, drawn from all folders in turn; the same ones each time."""
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for path in files:
+        by_folder[os.path.dirname(path)].append(path)
+    rng = random.Random(0)
+    for paths in by_folder.values():
+        rng.shuffle(paths)
+    turns = [(turn, folder, path) for folder, paths in by_folder.items() for turn, path in enumerate(paths)]
+    return sorted(path for _, _, path in sorted(turns)[:n_files])
+
+
+def _lead_on(flow_file: str, *, folder: str, file: str, samples: int, is_all: bool) -> None:
+    """Print what came of it and the next commands."""
+    quoted, source = shlex.quote(file), shlex.quote(folder)
+    _advise(f"{samples:,} samples are in the dataset. What it holds:", f"dflow info {shlex.quote(flow_file)}")
+    if not is_all:
+        _advise(
+            f"Edit {file}, then work on all files; what is done and unchanged is reused:",
+            f"dflow run {quoted} --sources {source}",
+        )
+    _advise("On a queue:", f"dflow run {quoted} --sources {source} --cluster slurm")
+
+
+def _advise(what: str, command: str) -> None:
+    """Print a sentence and the command that it leads to."""
+    echo(what)
+    echo(f"  {command}")
