@@ -4,8 +4,8 @@ brepgraph; where dflow and the kernel differ, `tests.benchmarks.arbiter` decides
 ``python -m tests.benchmarks.agreement`` takes some minutes for the real files beside the project (``--every 10`` takes
 each tenth file). ``python -m tests.benchmarks.agreement FOLDER`` compares all files in a folder with the kernel and
 lets the arbiter decide. A random part of a large folder is drawn with ``--sample N``: the files are sorted by path (as
-text with ``/``), those are left whose base name has an even CRC-32 (``zlib.crc32(name.encode()) % 2 == 0``; the others are held out for
-the day on which a change is judged), and ``random.Random(seed).sample`` draws N of them.
+text with ``/``), those are left whose base name has an even CRC-32 (``zlib.crc32(name.encode()) % 2 == 0``; the others
+are held out for the day on which a change is judged), and ``random.Random(seed).sample`` draws N of them.
 
 Every difference that is there by design carries one line of explanation.
 """
