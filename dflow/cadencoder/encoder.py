@@ -417,9 +417,9 @@ def network_arrays(brep: BrepAccess, network: str, **overrides: Any) -> dict[str
         * AAGNet: ``edges`` (2, A), ``num_nodes``, ``graph_face_attr`` (F, 10), ``graph_face_grid`` (F, 7, 5, 5),
           ``graph_edge_attr`` (A, 12), ``graph_edge_grid`` (A, 12, 5).
         * BrepMFR, a mapping of our own to the names of its loader: ``node_data`` (F, 5, 5, 7), ``face_area``,
-          ``face_type``, ``face_loop``, ``face_adj`` (F,), ``src``, ``dst`` (A,), ``edge_data`` (A, 5, 7), ``edge_type``, ``edge_len``,
-          ``edge_ang``, ``edge_conv`` (A,), ``edges_path`` (F, F, 16), ``spatial_pos`` (F, F), ``d2_distance`` and
-          ``angle_distance`` (F, F, 64); see `dflow.cadencoder.networks.NETWORKS`.
+          ``face_type``, ``face_loop``, ``face_adj`` (F,), ``src``, ``dst`` (A,), ``edge_data`` (A, 5, 7),
+          ``edge_type``, ``edge_len``, ``edge_ang``, ``edge_conv`` (A,), ``edges_path`` (F, F, 16), ``spatial_pos``
+          (F, F), ``d2_distance``, ``angle_distance`` (F, F, 64); see `dflow.cadencoder.networks.NETWORKS`.
 
     Raises
     ------
