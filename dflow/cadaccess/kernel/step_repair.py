@@ -60,7 +60,7 @@ _OPERATOR = re.compile(
 )
 
 _REFERENCE = re.compile(rb"#\d+")
-_MAP = re.compile(rb"#\d+=REPRESENTATION_MAP\(#(\d+)")
+_MAP = re.compile(rb"#\d+=REPRESENTATION_MAP\((#\d+)")
 _USES_OF_OPERATORS = (
     (b"MAPPED_ITEM", re.compile(rb"(MAPPED_ITEM\('(?:[^']|'')*',#\d+,)(#\d+)(\))")),
     (
@@ -326,7 +326,7 @@ def _invert_scales(text: _Text) -> None:
         return
     operators = set(text.gather(b"CARTESIAN_TRANSFORMATION_OPERATOR_3D"))
     for word, pattern in _USES_OF_OPERATORS:
-        for user in list(text.gather(word)):
+        for user in text.gather(word):
             found = pattern.fullmatch(text.bodies[user])
             if found is None or found.group(2) not in operators:
                 continue
@@ -348,12 +348,10 @@ def _is_mapped_from_origin(text: _Text, item: bytes) -> bool:
     """Return whether a mapped item's source has the origin with the axes of space as its own placement."""
     source = _REFERENCE.search(item)
     found = source and _MAP.match(text.content, text.find(source.group()))
-    place = found and _PLACEMENT.match(text.content, text.find(b"#" + found.group(1)))
+    place = found and _PLACEMENT.match(text.content, text.find(found.group(1)))
     if not place:
         return False
-    point, axis, across = (
-        [] if reference.strip() == b"$" else _numbers(text, reference.strip()) for reference in place.groups()
-    )
+    point, axis, across = ([] if reference == b"$" else _numbers(text, reference) for reference in place.groups())
     upright = not axis or (axis[:2] == [0.0, 0.0] and axis[2] > 0)
     return point == [0.0, 0.0, 0.0] and upright and (not across or (across[0] > 0 and across[1] == 0.0))
 
@@ -362,7 +360,7 @@ def _turn_shells(text: _Text) -> None:
     """Shells of surface models that are turned by their flag, which the kernel ignores: their faces are turned."""
     if b"SHELL_BASED_SURFACE_MODEL" not in text.content or b"ORIENTED_" not in text.content:
         return
-    models = list(text.gather(b"SHELL_BASED_SURFACE_MODEL"))
+    models = text.gather(b"SHELL_BASED_SURFACE_MODEL")
     shells = {shell for model in models for shell in _REFERENCE.findall(_STRING.sub(b"", text.bodies[model]))}
     for word in (b"ORIENTED_OPEN_SHELL", b"ORIENTED_CLOSED_SHELL"):
         for shell in shells & set(text.gather(word)):
