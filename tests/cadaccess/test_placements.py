@@ -431,6 +431,14 @@ def test_a_unit_that_is_missing_or_unknown_is_refused(kind: str, tmp_path: Path)
         CadLoader().create_from_file(path)
 
 
+@pytest.mark.parametrize("context", ["$", "*", "#999999"])
+def test_a_shape_without_a_context_is_refused(context: str, tmp_path: Path) -> None:
+    text = StepText()
+    path = one_part(text, context, text.placement(), text.box()).write(tmp_path / "part.step")
+    with pytest.raises(GeometryError, match=f"without units.*its context is {re.escape(context)}"):
+        CadLoader().create_from_file(path)
+
+
 def test_a_representation_of_points_needs_no_unit(tmp_path: Path) -> None:
     text = StepText()
     bare = text.add("GEOMETRIC_REPRESENTATION_CONTEXT('','3D',3)")
