@@ -248,10 +248,8 @@ def _check_order(steps: Sequence[Step], keys: tuple[str, ...]) -> None:
         for earlier in steps[: step.index]:
             wanted = {*(earlier.task.inputs or ()), earlier.item.key} & set(step.task.outputs)
             produced = {*keys, *(output for each in steps[: earlier.index] for output in each.task.outputs)}
-            is_late_list = step.task.kind == "extract" and earlier.item == step.item and not _feeds_any(step, steps)
-            if (wanted - produced and earlier.item.step != step.index) or (
-                is_late_list and earlier.task.kind != "extract"
-            ):
+            is_late_list = (step.task.kind, earlier.item) == ("extract", step.item) and earlier.task.kind != "extract"
+            if wanted - produced or (is_late_list and not _feeds_any(step, steps)):
                 order = [each.task.name for each in steps if each is not step]
                 order.insert(earlier.index, step.task.name)
                 raise WiringError(
