@@ -65,7 +65,7 @@ class Brep:
         self._kernel = kernel
         self._names = names
         self._stated = stated
-        self.n_bodies = n_bodies
+        self._n_bodies = n_bodies
         rows = np.arange(len(tables.edge_degenerate))
         self.kernel_edge_rows = rows if degenerate_edges else np.flatnonzero(~tables.edge_degenerate)
         self._memory: dict[tuple[object, ...], np.ndarray | tuple[np.ndarray, ...]] = {}
@@ -124,6 +124,11 @@ class Brep:
     def n_edges(self) -> int:
         """E, degenerate edges left out."""
         return len(self.kernel_edge_rows)
+
+    @property
+    def n_bodies(self) -> int:
+        """How many bodies: solids, and sheets that belong to none."""
+        return self._n_bodies
 
     @property
     def n_solids(self) -> int:

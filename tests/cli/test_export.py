@@ -7,8 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from dflow.cadencoder import BrepEncoder
 from dflow.cli.export import parse_ids
-from tests.cli.programs import invoke
+from dflow.dataset import DatasetLoader
+from dflow.storage.paths import FlowPaths
+from tests.cadencoder.polyhedra import box
+from tests.cli.programs import SUMMARY, invoke
+from tests.dataset.samples import merge, write_sample
 
 
 def test_an_export_says_what_it_wrote_and_does_not_overwrite(made, tmp_path):
@@ -26,6 +31,32 @@ def test_an_export_says_what_it_wrote_and_does_not_overwrite(made, tmp_path):
     unknown = invoke("export", made.flow_file, "--to", "npz", "--out", tmp_path / "b", "--columns", "x\x1b[2J")
     assert unknown.exit_code == 1
     assert "\x1b" not in unknown.stderr
+
+
+def test_a_network_gets_the_files_names_labels_and_the_stored_split(tmp_path):
+    paths = FlowPaths.of(tmp_path / "made", "numbers")
+    labelled = {**BrepEncoder(box(1, 2, 3)).encode(network="uvnet"), "faces/label": np.arange(6, dtype=np.int32)}
+    samples = [("a/one.step", -1), ("a/two.step", 0), ("a/two.step", 1)]
+    merge(paths, [write_sample(paths, source, labelled, body=body) for source, body in samples])
+    paths.flow_file.write_text(json.dumps(SUMMARY))
+    names = ["one", "two", "two_1"]
+    arguments = ("export", paths.flow_file, "--to", "uvnet", "--labels", "faces/label")
+    whole = invoke(*arguments, "--out", tmp_path / "whole")
+    assert whole.exit_code == 0, whole.stderr
+    assert "All samples are the test set: no split file" in whole.stderr
+    assert json.loads((tmp_path / "whole/split.json").read_text())["test"] == names
+    assert sorted(path.stem for path in (tmp_path / "whole/graph").iterdir()) == names
+    with DatasetLoader(paths.dataset, paths.infoset) as loader:
+        loader.split(key="random", train=1 / 3, validation=1 / 3, test=1 / 3)
+        wanted = {s: [names[i] for i in loader.get_dataset(s).file_codes] for s in ("train", "validation", "test")}
+    assert invoke(*arguments, "--out", tmp_path / "split").exit_code == 0
+    assert json.loads((tmp_path / "split/split.json").read_text()) == wanted
+    again = invoke(*arguments, "--out", tmp_path / "other", "--columns", "faces")
+    assert (again.exit_code, "arrays of its own" in again.stderr) == (2, True)
+    wrong = invoke("export", paths.flow_file, "--to", "npz", "--out", tmp_path / "other", "--labels", "faces/label")
+    assert (wrong.exit_code, "only uvnet, brepnet, aagnet have them" in wrong.stderr) == (2, True)
+    lacking = invoke("export", paths.flow_file, "--to", "brepnet", "--out", tmp_path / "other")
+    assert (lacking.exit_code, "face_types" in lacking.stderr) == (1, True)
 
 
 def test_ids_are_numbers_ranges_and_files(tmp_path):

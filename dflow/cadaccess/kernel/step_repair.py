@@ -321,11 +321,15 @@ def _named(*parts: bytes) -> bytes:
 
 
 def _invert_scales(text: _Text) -> None:
-    """Placements that scale: the kernel maps p to (R p + origin) / scale instead of scale R p + origin."""
+    """Placements that scale: the kernel maps p to (R p + origin) / scale instead of scale R p + origin.
+
+    It writes the parts of an assembly for that reading, too; what it wrote itself is left as it is.
+    """
     if b"CARTESIAN_TRANSFORMATION_OPERATOR_3D" not in text.content:
         return
     operators = set(text.gather(b"CARTESIAN_TRANSFORMATION_OPERATOR_3D"))
-    for word, pattern in _USES_OF_OPERATORS:
+    own = b"Open CASCADE" in text.content[: text.content.find(b"ENDSEC")]
+    for word, pattern in _USES_OF_OPERATORS[: 1 if own else 2]:
         for user in text.gather(word):
             found = pattern.fullmatch(text.bodies[user])
             if found is None or found.group(2) not in operators:

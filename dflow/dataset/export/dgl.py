@@ -15,7 +15,12 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _FILE, _HETEROGRAPH, _IMMUTABLE_GRAPH = 0xDD2E4FF046B4A13F, 0xDD589FBE35224ABF, 0xDD3C5FFE20046ABF
-_UNIT_GRAPH, _COO, _CSR, _ARRAY = 0xDD2E60F0F6B4A127, 0xDD61FFD305DFF127, 0xDD6CD31205DFF127, 0xDD5E40F096B4A13F
+_UNIT_GRAPH, _COORDINATES, _ROWS, _ARRAY = (
+    0xDD2E60F0F6B4A127,
+    0xDD61FFD305DFF127,
+    0xDD6CD31205DFF127,
+    0xDD5E40F096B4A13F,
+)
 _HEADER_BYTES = 4096
 _CODES = {"i": 0, "u": 1, "f": 2}
 
@@ -40,9 +45,9 @@ def graph_file(
         (
             _words(_HETEROGRAPH),
             one_node,
-            _words(1, _UNIT_GRAPH, 1 << 32 | 1, 1 << 32 | 7),  # saved as COO, every format allowed
+            _words(1, _UNIT_GRAPH, 1 << 32 | 1, 1 << 32 | 7),  # saved as coordinates, every format allowed
             one_node,
-            _words(_COO, n_nodes, n_nodes),
+            _words(_COORDINATES, n_nodes, n_nodes),
             *(_array(np.asarray(ends, np.int64)) for ends in (source, destination, ())),
             b"\0\0",  # neither end is sorted
             _words(1, n_nodes),
@@ -58,7 +63,7 @@ def graph_file(
 def _one_edge() -> bytes:
     """The graph of node and edge types: one node, one edge to itself."""
     arrays = b"".join(_array(np.array(values, np.int64)) for values in ([0, 1], [0], [0]))
-    return _words(_CSR, 1, 1) + arrays + b"\0"
+    return _words(_ROWS, 1, 1) + arrays + b"\0"
 
 
 def _named(data: Mapping[str, Array]) -> Iterable[bytes]:

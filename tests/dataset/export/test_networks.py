@@ -12,6 +12,7 @@ from dflow.cadencoder import NETWORKS, BrepEncoder, network_arrays
 from dflow.dataset.export.export import export_network
 from dflow.dataset.export.networks import Moments, NetworkInput, file_names
 from dflow.dataset.format.location import DatasetLocation, locate
+from dflow.dataset.merge.settings import MergeSettings
 from dflow.errors import DatasetError, UnknownKeyError
 from dflow.storage import MemoryStorage
 from dflow.storage.paths import FlowPaths
@@ -38,7 +39,7 @@ def _dataset(breps: list, network: str, folder: Path) -> DatasetLocation:
         arrays = BrepEncoder(brep, storage).encode(network=network)
         arrays["faces/label"] = np.arange(brep.n_faces, dtype=np.int32) % 3
         records.append(write_sample(paths, source, arrays))
-    merge(paths, records)
+    merge(paths, records, settings=MergeSettings())
     return locate(dataset=paths.dataset)
 
 

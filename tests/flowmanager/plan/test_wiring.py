@@ -242,3 +242,20 @@ def test_an_extract_task_may_follow_another_or_a_transform_that_feeds_it():
 def test_a_list_of_items_behind_what_works_on_them_is_a_wrong_order():
     with pytest.raises(WiringError, match=r"stands behind .*Give tasks in the order \['gather', 'encode'\]"):
         plan(specs(encode, gather), ["sources"])
+
+
+def test_a_later_task_may_output_a_name_that_the_flow_s_inputs_have():
+    @flowtask.custom(name="look", inputs=["parts"], outputs=["seen"])
+    def look(parts):
+        return parts
+
+    @flowtask.custom(name="choose", inputs=["parts"], outputs=["parts"])
+    def choose(parts):
+        return parts
+
+    steps = plan(specs(look, choose, look), ["parts"]).steps
+    assert [step.item for step in steps] == [
+        Source(FLOW_INPUT, "parts"),
+        Source(FLOW_INPUT, "parts"),
+        Source(1, "parts"),
+    ]
