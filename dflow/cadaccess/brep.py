@@ -312,11 +312,19 @@ class Brep:
         """
         key = ("coedge_samples", n, by_length)
         if key not in self._memory:
-            self._memory[key] = _frozen(
-                coedges.sample(
-                    self._tables, self._kernel, self._topology, self.kernel_edge_rows, n, by_length=by_length
-                )
+            found = self._topology
+            grid = coedges.sample(
+                self._tables,
+                self._kernel,
+                self.kernel_edge_rows,
+                n,
+                edge=found.coedge_edge,
+                left=found.coedge_use,
+                right=found.coedge_use[topology.coedge_mates(found.coedge_edge, n_edges=self.n_edges)],
+                backwards=found.coedge_reversed != 0,
+                by_length=by_length,
             )
+            self._memory[key] = _frozen(grid)
         return self._memory[key]  # type: ignore[return-value]
 
     def topology(self) -> Topology:

@@ -134,7 +134,7 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
                 defect = model.check()
             return model, defect
         model = _build_mended(path, content, cad_format, moved, "", started)
-        found = defects.find_defects(model.get_brep()) if moved.healing == "none" else {}
+        found = model.find_defects() if moved.healing == "none" else {}
         return model, next((found[name] for name in defects.BOUNDARY if name in found), "")
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):

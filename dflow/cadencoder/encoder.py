@@ -114,7 +114,9 @@ class BrepEncoder:
         return self._push("faces/face_discretization", point_samples=pointsamples)
 
     def push_facegrid(self, ugrid: int = 5, vgrid: int = 5) -> Array:
-        """``faces/face_uv_grids`` : (F, U, V, 7) float32: x, y, z, outward unit normal, inside (UV-Net's channels).
+        """``faces/face_uv_grids`` : (F, U, V, 7) float32: x, y, z, outward unit normal, 1 in or on the face (UV-Net's
+        channels). u and v run as the surface's own, so that ∂u × ∂v points inward on reversed faces; see the options
+        `orient_grids` and `face_mask` for what networks expect.
 
         Parameters
         ----------
@@ -172,14 +174,17 @@ class BrepEncoder:
             Nodes 0..F−1 and one arc per physical edge that two different faces share, with its row in the edges as
             attribute ``edge``. With a storage, the edges without an arc are counted as file value
             ``nonmanifold_edges``. A `MultiDiGraph`, because two faces may share several edges; with `collapse` a plain
-            `DiGraph` with one arc per pair of faces, as in UV-Net.
+            `DiGraph` with one arc per pair of faces, that of their lowest edge. (UV-Net's has an arc each way per
+            pair, that of the highest edge: options `both_directions` and `kept_edge` of `encode`.)
         """
         names = ("edges_source", "edges_destination", "arc_edge")
         self._push_many((f"graph/{name}" for name in names), collapse=collapse)
         return to_networkx(self._features.graph, collapse=collapse)
 
     def push_coedges(self) -> list[Array]:
-        """BRepNet's ``coedges/next``, ``mate``, ``face``, ``edge`` : (C,) int32 each, and ``reversed`` : (C,) int8."""
+        """BRepNet's incidence arrays ``coedges/next``, ``mate``, ``face``, ``edge`` : (C,) int32 each, and
+        ``reversed`` : (C,) int8; in stored order, without degenerate edges (BRepNet's own have both otherwise).
+        """
         return self._push_many(f"coedges/{name}" for name in ("next", "mate", "face", "edge", "reversed"))
 
     # Pairs of faces.
@@ -304,7 +309,7 @@ class BrepEncoder:
         recipe
             See `dflow.cadencoder.recipes.RECIPES`.
         network
-            "uvnet", "brepnet" or "aagnet", in place of a recipe: what `pack_network` takes; see
+            "uvnet", "brepnet", "aagnet" or "brepmfr", in place of a recipe: what `pack_network` takes; see
             `dflow.cadencoder.networks`.
         **overrides
             Any attribute of `dflow.cadencoder.options.EncodeOptions`, in place of the recipe's own.
@@ -394,7 +399,7 @@ def network_arrays(brep: BrepAccess, network: str, **overrides: Any) -> dict[str
     brep
         One solid.
     network
-        "uvnet", "brepnet" or "aagnet".
+        "uvnet", "brepnet", "aagnet" or "brepmfr".
     **overrides
         Any attribute of `dflow.cadencoder.options.EncodeOptions` in place of the network's own; ``unit_box=False``
         leaves the shape in mm.
@@ -411,6 +416,10 @@ def network_arrays(brep: BrepAccess, network: str, **overrides: Any) -> dict[str
           ``coedge_scale_factors``, ``coedge_reverse_flags``, ``next``, ``mate``, ``face``, ``edge`` (C,).
         * AAGNet: ``edges`` (2, A), ``num_nodes``, ``graph_face_attr`` (F, 10), ``graph_face_grid`` (F, 7, 5, 5),
           ``graph_edge_attr`` (A, 12), ``graph_edge_grid`` (A, 12, 5).
+        * BrepMFR, a mapping of our own to the names of its loader: ``node_data`` (F, 5, 5, 7), ``face_area``,
+          ``face_type``, ``face_loop``, ``face_adj`` (F,), ``src``, ``dst`` (A,), ``edge_data`` (A, 5, 7),
+          ``edge_type``, ``edge_len``, ``edge_ang``, ``edge_conv`` (A,), ``edges_path`` (F, F, 16), ``spatial_pos``
+          (F, F), ``d2_distance``, ``angle_distance`` (F, F, 64); see `dflow.cadencoder.networks.NETWORKS`.
 
     Raises
     ------

@@ -91,6 +91,55 @@ def _aagnet(arrays: Mapping[str, Array]) -> dict[str, Array]:
     }
 
 
+def _brepmfr(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    angles = arrays["edges/edge_dihedral_angles"][arrays["graph/arc_edge"]]
+    hops = arrays["faceface/extended_adjacency"]
+    grids = _zeroed(arrays["graph/arc_u_grids"])
+    n_faces = len(arrays["faces/face_types"])
+    return {
+        "src": arrays["graph/edges_source"],
+        "dst": arrays["graph/edges_destination"],
+        "node_data": _zeroed(arrays["faces/face_uv_grids"]),
+        "face_area": arrays["faces/face_areas"],
+        "face_type": _MFR_FACE_CODES[arrays["faces/face_types"]],
+        "face_loop": np.clip(arrays["faces/face_loops"], 1, 255),
+        "face_adj": np.clip(arrays["faces/face_neighborscount"], 1, 127),
+        "edge_data": np.concatenate([grids, np.ones((*grids.shape[:2], 1), grids.dtype)], axis=-1),
+        "edge_type": _MFR_EDGE_CODES[arrays["edges/edge_types"]][arrays["graph/arc_edge"]],
+        "edge_len": arrays["edges/edge_lengths"][arrays["graph/arc_edge"]],
+        "edge_ang": _zeroed(angles),
+        "edge_conv": np.where(angles < 0, 1, 2).astype(np.int32),
+        "edges_path": _arc_paths(arrays),
+        "spatial_pos": np.clip(hops, 0, 62).astype(np.int32).reshape(n_faces, n_faces),
+        "d2_distance": arrays["faceface/d2_distance"].reshape(n_faces, n_faces, -1),
+        "angle_distance": arrays["faceface/a3_distance"].reshape(n_faces, n_faces, -1),
+    }
+
+
+_MFR_FACE_CODES = np.full(17, 5, np.int32)
+_MFR_FACE_CODES[:4] = 1, 2, 3, 4
+
+_MFR_EDGE_CODES = np.full(9, 5, np.int32)
+_MFR_EDGE_CODES[[0, 1, 2, 5, 6]] = 1, 2, 3, 4, 4
+
+
+def _arc_paths(arrays: Mapping[str, Array]) -> Array:
+    """(F, F, M) int32: the arcs of a shortest path between two faces, −1 behind its end."""
+    source, destination = (arrays[key].astype(np.int64) for key in _ARCS)
+    n_faces = len(arrays["faces/face_types"])
+    edges = arrays["faceface/face_pair_edges_path"].reshape(n_faces, n_faces, -1)
+    paths = np.full(edges.shape, -1, np.int32)
+    key = arrays["graph/arc_edge"] * np.int64(n_faces) + source
+    order = np.argsort(key)
+    here = np.repeat(np.arange(n_faces)[:, None], n_faces, axis=1)
+    for step in range(edges.shape[2]):
+        going = edges[..., step] >= 0
+        arc = order[np.searchsorted(key[order], edges[going, step] * np.int64(n_faces) + here[going])]
+        paths[going, step] = arc
+        here[going] = destination[arc]
+    return paths
+
+
 def _face_features(arrays: Mapping[str, Array]) -> Array:
     """(F, 7) float32: plane, cylinder, cone, sphere, torus, area, rational spline."""
     kinds = arrays["faces/face_types"][:, None] == np.arange(5)
@@ -172,9 +221,51 @@ NETWORKS: Mapping[str, Network] = MappingProxyType(
             ),
             _aagnet,
         ),
+        "brepmfr": Network(
+            Recipe(
+                "brepmfr",
+                (
+                    "faces/face_types",
+                    "faces/face_areas",
+                    "faces/face_loops",
+                    "faces/face_neighborscount",
+                    "faces/face_uv_grids",
+                    "edges/edge_types",
+                    "edges/edge_lengths",
+                    "edges/edge_dihedral_angles",
+                    *_ARCS,
+                    "graph/arc_edge",
+                    "graph/arc_u_grids",
+                    "faceface/extended_adjacency",
+                    "faceface/face_pair_edges_path",
+                    "faceface/d2_distance",
+                    "faceface/a3_distance",
+                ),
+                EncodeOptions(
+                    orient_grids=True,
+                    face_grid=5,
+                    curve_grid=5,
+                    path_length=16,
+                    collapse=True,
+                    both_directions=True,
+                    unit_box=True,
+                ),
+            ),
+            _brepmfr,
+        ),
     }
 )
-"""UV-Net (Jayaraman et al. 2021), BRepNet (Lambourne et al. 2021) and AAGNet (Wu et al. 2024)."""
+"""UV-Net (Jayaraman et al. 2021), BRepNet (Lambourne et al. 2021), AAGNet (Wu et al. 2024): their authors' arrays; and
+BrepMFR (Zhang et al. 2024).
+
+The authors of BrepMFR published their network (repository zhangshuming0668/BrepMFR), not what makes its input, so that
+entry is dflow's own mapping to the network's tables: it can be trained on, but weights trained elsewhere need the data
+that they were trained on. Types are numbered from 1 on, as row 0 is for padding: faces 1 plane, 2 cylinder, 3 cone,
+4 sphere, 5 all others; edges 1 line, 2 circle, 3 ellipse, 4 spline, 5 all others; edges are 1 concave or 2 convex,
+smooth ones by the sign of their angle. Counts keep within their tables (loops 255, neighbours 127). Distances are whole
+hops, 62 where there is no path. Arcs run both ways, one a pair of faces; paths are rows of arcs. The seventh channel of
+the edges' grids is 1. Sizes are those of the unit box.
+"""
 
 
 def find_network(name: str) -> Network:
@@ -199,7 +290,7 @@ def pack_network(arrays: Mapping[str, Array], network: str) -> dict[str, Array]:
     arrays
         By their keys, of one sample.
     network
-        "uvnet", "brepnet" or "aagnet".
+        "uvnet", "brepnet", "aagnet" or "brepmfr".
 
     Returns
     -------

@@ -53,8 +53,14 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         )
     }
 )
-"""Arrays inspired by the inputs of UV-Net (Jayaraman et al. 2021), BrepMFR (Zhang et al. 2024) and BRepNet (Lambourne
-et al. 2021: attributes and coedges), not the exact inputs of any of them; and the attributes alone."""
+"""Arrays of the kinds that UV-Net (Jayaraman et al. 2021), BrepMFR (Zhang et al. 2024) and BRepNet (Lambourne et al.
+2021) read, and the attributes alone; all in dflow's own conventions, for networks that are trained on them. What the
+published networks themselves read is in `dflow.cadencoder.networks`.
+
+The conventions of all recipes: sizes in mm, where the file has them; face grids along the surface's own u and v, with
+outward normals, and 1 in or on the trimmed face; edge grids along the edge's curve; one arc per physical edge, from the
+lower face to the higher; convexity by the edge's middle, 0 on seams; coedges in stored order; no degenerate edges.
+"""
 
 
 def find_recipe(name: str) -> Recipe:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from dflow.cli.output import echo, echo_json
 from dflow.cli.target import Target, TargetPath, merged
 from dflow.plaintext import plain
 
+if TYPE_CHECKING:
+    from dflow.dataset.export.networks import NetworkInput
+    from dflow.dataset.format.location import DatasetLocation
+    from dflow.dataset.loader import DatasetLoader
 
-@click.command(short_help="Write a dataset as Parquet, npz, PyG or HDF5.")
+
+_FORMS = ("parquet", "npz", "pyg", "hdf5")
+_NETWORKS = ("uvnet", "brepnet", "aagnet")
+
+
+@click.command(short_help="Write a dataset as Parquet, npz, PyG, HDF5 or a network's files.")
 @click.argument("dataset", type=TargetPath())
-@click.option("--to", "form", required=True, type=click.Choice(["parquet", "npz", "pyg", "hdf5"]), help="The format.")
+@click.option("--to", "form", required=True, type=click.Choice([*_FORMS, *_NETWORKS]), help="The format.")
 @click.option("--out", required=True, type=click.Path(), help="The new folder, or for hdf5 the new file.")
 @click.option(
     "--columns",
     multiple=True,
     help="Groups and group/array names, commas or repeated.  [default: all but the face-pair arrays]",
 )
+@click.option("--labels", default=None, help="For networks: the array of the faces' classes, such as faces/label.")
 @click.option("--ids", default=None, help="Only these samples: ids and ranges such as 0,5,10-19, or @FILE with them.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing export of that name.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
@@ -26,6 +39,7 @@ def export(
     form: str,
     out: str,
     columns: tuple[str, ...],
+    labels: str | None,
     ids: str | None,
     overwrite: bool,
     as_json: bool,
@@ -41,23 +55,71 @@ def export(
     hdf5     one file: an HDF5 group per group, file ids and row offsets, the two tables
 
     \b
+    uvnet    a folder for the network's own loader: graph/<name>.bin, labels/<name>_ids.json, split.json
+    brepnet  <name>.npz, <name>.seg, dataset.json
+    aagnet   aag/graphs.json, aag/attr_stat.json, labels/<name>.json, train.txt, val.txt, test.txt
+
+    Networks need a dataset of files encoded with encode(network=...); its stored split is written, without one all
+    samples are the test set. With sample="body" the second solid of a file is <name>_1.
+
+    \b
     Examples:
       dflow export out/flows/parts --to parquet --out parts_parquet
       dflow export parts.flow --to pyg --out graphs --columns faces/face_uv_grids,edges/edge_u_grids,graph
       dflow export parts.flow --to hdf5 --out parts.h5 --ids 0-999
+      dflow export parts.flow --to aagnet --out aagnet_parts --labels faces/label
     """
-    from dflow.dataset.export.export import export_dataset
+    from dflow.dataset.export.export import export_dataset, export_network
     from dflow.dataset.format.location import locate
 
     location = locate(merged(dataset).flow_file, dataset=dataset.dataset)
     chosen = [name.strip() for text in columns for name in text.split(",") if name.strip()]
-    report = export_dataset(
-        location, out, form, columns=chosen or None, ids=None if ids is None else parse_ids(ids), overwrite=overwrite
-    )
+    some = None if ids is None else parse_ids(ids)
+    if form in _NETWORKS:
+        if chosen:
+            raise click.BadParameter(f"{form} has arrays of its own; leave it out.", param_hint="--columns")
+        report = export_network(location, out, _network_input(location, form, labels), ids=some, overwrite=overwrite)
+    elif labels is not None:
+        raise click.BadParameter(f"only {', '.join(_NETWORKS)} have them; choose --columns.", param_hint="--labels")
+    else:
+        report = export_dataset(location, out, form, columns=chosen or None, ids=some, overwrite=overwrite)
     if as_json:
         echo_json({"path": str(report.path), "n_samples": report.n_samples, "n_bytes": report.n_bytes})
     else:
         echo(f"{report.path}: {report.n_samples} samples, {report.n_bytes:,} bytes")
+
+
+def _network_input(location: DatasetLocation, name: str, labels: str | None) -> NetworkInput:
+    """What to write for a network: its arrays, the files' names, and the dataset's stored split."""
+    from dflow.cadencoder.networks import find_network
+    from dflow.dataset.export.networks import NetworkInput
+    from dflow.dataset.loader import DatasetLoader
+    from dflow.errors import SplitError
+
+    network = find_network(name)
+    with DatasetLoader(location.dataset, location.infoset) as loader:
+        try:
+            loader.load_split()
+        except SplitError as error:
+            click.echo(f"All samples are the test set: {error}", err=True)
+            subsets = {}
+        else:
+            key = network.recipe.keys[0]
+            subsets = {
+                "train": loader.get_dataset("train", columns=key).file_codes,
+                "validation": loader.get_dataset("validation", columns=key).file_codes,
+                "test": loader.get_dataset("test", columns=key).file_codes,
+            }
+        return NetworkInput(name, network.recipe.keys, network.pack, labels, _file_names(loader), subsets)
+
+
+def _file_names(loader: DatasetLoader) -> list[str]:
+    """By id, the file's name without suffix; of further bodies of a file with the body's number."""
+    files = loader.files
+    if not {"description", "body"} <= set(files.columns):
+        return loader.names
+    stems = [Path(str(source)).stem for source in files["description"]]
+    return [stem if body < 1 else f"{stem}_{body}" for stem, body in zip(stems, files["body"].tolist(), strict=True)]
 
 
 def parse_ids(text: str) -> list[range]:

@@ -248,6 +248,16 @@ def test_a_part_of_an_assembly_may_be_placed_by_an_operator(
     assert_box(text.write(tmp_path / "part.step"), 6 * size**3, low, high)
 
 
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_the_kernels_own_assemblies_scale_as_it_wrote_them(scale: float, tmp_path: Path) -> None:
+    """It states the scale of a part's placement as the inverse."""
+    placed = solids.box(1, 2, 3).Located(TopLoc_Location(_scaled(scale)), False)
+    path = solids.write_step(solids.compound(solids.box(1, 2, 3), placed), tmp_path / "part.step")
+    assert f",{1 / scale:g}" in path.read_text().split("CARTESIAN_TRANSFORMATION_OPERATOR_3D")[1]
+    for way, model in read_every_way(path):
+        assert model.get_brep().volume() == pytest.approx(6 * (1 + scale**3)), way
+
+
 def _mirroring(text: StepText, part: str, whole: str) -> str:
     return text.operator((0, 0, 0), "1.", ((1, 0, 0), (0, 1, 0), (0, 0, -1)))
 
@@ -428,6 +438,14 @@ def test_a_unit_that_is_missing_or_unknown_is_refused(kind: str, tmp_path: Path)
     context = ODD_UNITS[kind](text)
     path = one_part(text, context, text.placement(), text.box()).write(tmp_path / "part.step")
     with pytest.raises(GeometryError, match=f"unit.*its context is {context}"):
+        CadLoader().create_from_file(path)
+
+
+@pytest.mark.parametrize("context", ["$", "*", "#999999"])
+def test_a_shape_without_a_context_is_refused(context: str, tmp_path: Path) -> None:
+    text = StepText()
+    path = one_part(text, context, text.placement(), text.box()).write(tmp_path / "part.step")
+    with pytest.raises(GeometryError, match=f"without units.*its context is {re.escape(context)}"):
         CadLoader().create_from_file(path)
 
 

@@ -203,6 +203,40 @@ def test_a_cylinder_for_aagnet(tmp_path: Path) -> None:
     np.testing.assert_allclose(one[:, 6:9], other[:, 9:, ::-1], atol=1e-6)
 
 
+# BrepMFR: a mapping of our own to the published network's tables.
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_codes_for_brepmfr_fit_its_tables_and_none_is_for_padding(name: str, tmp_path: Path) -> None:
+    arrays = network_arrays(_brep(name, tmp_path), "brepmfr")
+    tables = {"face_type": 6, "face_loop": 256, "face_adj": 128, "edge_type": 6, "edge_conv": 3}
+    for key, n_rows in tables.items():
+        assert arrays[key].dtype == np.int32
+        assert ((arrays[key] >= 1) & (arrays[key] < n_rows)).all(), key
+    assert arrays["spatial_pos"].dtype == arrays["edges_path"].dtype == np.int32
+    assert ((arrays["spatial_pos"] + 1 >= 1) & (arrays["spatial_pos"] + 1 < 64)).all()
+    assert arrays["node_data"].shape[1:] == (5, 5, 7)
+    assert arrays["edge_data"].shape[1:] == (5, 7)
+    assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_paths_for_brepmfr_are_arcs_from_face_to_face(tmp_path: Path) -> None:
+    arrays = network_arrays(_brep("pocket", tmp_path), "brepmfr")
+    source, destination, paths = arrays["src"], arrays["dst"], arrays["edges_path"]
+    for one, row in enumerate(paths):
+        for other, path in enumerate(row):
+            arcs = path[path >= 0]
+            assert len(arcs) == arrays["spatial_pos"][one, other]
+            here = one
+            for arc in arcs:
+                assert source[arc] == here
+                here = destination[arc]
+            assert here == other
+    concave = arrays["edge_conv"] == 1
+    assert concave.sum() == 16  # eight edges, both ways
+    assert (arrays["edge_ang"][concave] < 0).all()
+
+
 # What holds for all.
 
 
@@ -257,8 +291,8 @@ def _first_face(shape: object) -> object:
 
 def test_unknown_networks_and_missing_arrays_say_what_there_is(tmp_path: Path) -> None:
     brep = _brep("box", tmp_path)
-    with pytest.raises(RecipeError, match="the networks are uvnet, brepnet, aagnet"):
-        network_arrays(brep, "brepmfr")
+    with pytest.raises(RecipeError, match="no network 'uv-net'; the networks are uvnet, brepnet, aagnet, brepmfr"):
+        network_arrays(brep, "uv-net")
     with pytest.raises(RecipeError, match="a recipe or network="):
         BrepEncoder(brep).encode("uvnet", network="uvnet")
     with pytest.raises(

@@ -50,7 +50,7 @@ _MEASURE = re.compile(
 )
 """The forms that the kernel supports, with empty strings."""
 
-_ITEMS = re.compile(rb"\(((?:#\d+,?)+)\),(#\d+)\)")
+_ITEMS = re.compile(rb"\(((?:#\d+,?)+)\),(#\d+|\$|\*)\)")
 _SHAPE = re.compile(
     rb"#\d+=(?:\(|[A-Z_]*(?:BREP|SOLID|SURFACE_MODEL|WIREFRAME|FACE|_SET|TESSELLATED|MAPPED_ITEM)[A-Z_]*\()"
 )
@@ -60,7 +60,7 @@ _OPERATOR = re.compile(
 )
 
 _REFERENCE = re.compile(rb"#\d+")
-_MAP = re.compile(rb"#\d+=REPRESENTATION_MAP\(#(\d+)")
+_MAP = re.compile(rb"#\d+=REPRESENTATION_MAP\((#\d+)")
 _USES_OF_OPERATORS = (
     (b"MAPPED_ITEM", re.compile(rb"(MAPPED_ITEM\('(?:[^']|'')*',#\d+,)(#\d+)(\))")),
     (
@@ -91,6 +91,7 @@ def prepare(path: Path, content: bytes) -> bytes:
         _invert_scales(text)
         _turn_cones(text)
         _turn_shells(text)
+        _refuse_whole_tori(text)
     except RefusedError as error:
         if b"END-ISO-10303-21" not in text.content[-4096:]:
             return content  # truncated: the reader raises the error
@@ -320,12 +321,16 @@ def _named(*parts: bytes) -> bytes:
 
 
 def _invert_scales(text: _Text) -> None:
-    """Placements that scale: the kernel maps p to (R p + origin) / scale instead of scale R p + origin."""
+    """Placements that scale: the kernel maps p to (R p + origin) / scale instead of scale R p + origin.
+
+    It writes the parts of an assembly for that reading, too; what it wrote itself is left as it is.
+    """
     if b"CARTESIAN_TRANSFORMATION_OPERATOR_3D" not in text.content:
         return
     operators = set(text.gather(b"CARTESIAN_TRANSFORMATION_OPERATOR_3D"))
-    for word, pattern in _USES_OF_OPERATORS:
-        for user in list(text.gather(word)):
+    own = b"Open CASCADE" in text.content[: text.content.find(b"ENDSEC")]
+    for word, pattern in _USES_OF_OPERATORS[: 1 if own else 2]:
+        for user in text.gather(word):
             found = pattern.fullmatch(text.bodies[user])
             if found is None or found.group(2) not in operators:
                 continue
@@ -347,12 +352,10 @@ def _is_mapped_from_origin(text: _Text, item: bytes) -> bool:
     """Return whether a mapped item's source has the origin with the axes of space as its own placement."""
     source = _REFERENCE.search(item)
     found = source and _MAP.match(text.content, text.find(source.group()))
-    place = found and re.compile(_PLACEMENT % found.group(1)).match(text.content, text.find(b"#" + found.group(1)))
+    place = found and _PLACEMENT.match(text.content, text.find(found.group(1)))
     if not place:
         return False
-    point, axis, across = (
-        [] if reference.strip() == b"$" else _numbers(text, reference.strip()) for reference in place.groups()
-    )
+    point, axis, across = ([] if reference == b"$" else _numbers(text, reference) for reference in place.groups())
     upright = not axis or (axis[:2] == [0.0, 0.0] and axis[2] > 0)
     return point == [0.0, 0.0, 0.0] and upright and (not across or (across[0] > 0 and across[1] == 0.0))
 
@@ -361,7 +364,7 @@ def _turn_shells(text: _Text) -> None:
     """Shells of surface models that are turned by their flag, which the kernel ignores: their faces are turned."""
     if b"SHELL_BASED_SURFACE_MODEL" not in text.content or b"ORIENTED_" not in text.content:
         return
-    models = list(text.gather(b"SHELL_BASED_SURFACE_MODEL"))
+    models = text.gather(b"SHELL_BASED_SURFACE_MODEL")
     shells = {shell for model in models for shell in _REFERENCE.findall(_STRING.sub(b"", text.bodies[model]))}
     for word in (b"ORIENTED_OPEN_SHELL", b"ORIENTED_CLOSED_SHELL"):
         for shell in shells & set(text.gather(word)):
@@ -371,6 +374,24 @@ def _turn_shells(text: _Text) -> None:
                     for turned in (face, *bounds):
                         text.references(turned)
                         text.changes[turned] = _toggled(text.bodies[turned])
+
+
+def _refuse_whole_tori(text: _Text) -> None:
+    """The kernel makes the whole torus of the part of a torus that meets itself, inner or outer, without an edge."""
+    surfaces = set(text.gather(b"DEGENERATE_TOROIDAL_SURFACE"))
+    if not surfaces:
+        return
+    for face in list(text.gather(b"ADVANCED_FACE")):
+        *bounds, surface = text.references(face)
+        if surface in surfaces:
+            for bound in bounds:
+                loop = text.references(bound)[0]
+                text.references(loop)
+                if text.bodies[loop].startswith(b"VERTEX_LOOP"):
+                    raise RefusedError(
+                        f"face {face.decode()} is a DEGENERATE_TOROIDAL_SURFACE bounded by a VERTEX_LOOP, which the "
+                        "kernel takes for the whole torus; export the face with a seam edge between its poles"
+                    )
 
 
 def _toggled(body: bytes) -> bytes:
@@ -469,12 +490,20 @@ def widen_slits(content: bytes) -> bytes:
     for face in found.values():
         if face.group(2) == b"ADVANCED_FACE":
             *bounds, surface = _NUMBER.findall(face.group(3))
-            if len(bounds) == 1 and surface in found and found[surface].group(2).endswith(b"_SURFACE"):
+            if len(bounds) == 1 and surface in found and _is_closed(found[surface]):
                 points.update(_point_of_slit(found, bounds[0]))
     for loop in sorted(points, key=lambda m: -m.start()):
         text = b"#%s=VERTEX_LOOP('',#%s);" % (loop.group(1), points[loop])
         content = content[: loop.start()] + text + content[loop.end() :]
     return content
+
+
+def _is_closed(statement: re.Match[bytes]) -> bool:
+    """Return whether a slit does not bound a surface: a sphere, or a torus that does not meet itself."""
+    if statement.group(2) == b"TOROIDAL_SURFACE":
+        _, major, minor = statement.group(3).rstrip().rstrip(b")").split(b",")
+        return float(minor) < float(major)
+    return statement.group(2) == b"SPHERICAL_SURFACE"
 
 
 def _point_of_slit(found: dict[bytes, re.Match[bytes]], bound: bytes) -> dict[re.Match[bytes], bytes]:

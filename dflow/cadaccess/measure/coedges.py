@@ -12,7 +12,6 @@ from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure import sampling
-from dflow.cadaccess.topology import Topology, coedge_mates
 
 _POLYLINE = 100
 """Points of the polyline that stands for an edge's arc length."""
@@ -21,23 +20,34 @@ _POLYLINE = 100
 def sample(
     tables: ShapeTables,
     kernel: KernelShape,
-    topology: Topology,
     edge_rows: np.ndarray,
     n: int,
     *,
+    edge: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+    backwards: np.ndarray,
     by_length: bool,
 ) -> np.ndarray:
-    """(C, n, 12) float64: point, unit tangent, left and right normal along each coedge; see `Brep.coedge_samples`."""
-    edge = topology.coedge_edge
+    """Point, unit tangent, left and right normal along each coedge; see `Brep.coedge_samples`.
+
+    Parameters
+    ----------
+    edge_rows : (E,) int, the kernel edges; edge : (C,) int, each coedge's place among them.
+    left, right : (C,) int, the uses of the edge in the coedge's face and in its mate's.
+    backwards : (C,) bool, against the edge's curve.
+    n, by_length : points along each coedge, and whether they are uniform in arc length.
+
+    Returns
+    -------
+    (C, n, 12) float64.
+    """
     along = _shares(tables, kernel, edge_rows, n) if by_length else np.tile(np.linspace(0, 1, n), (len(edge_rows), 1))
     out = np.empty((len(edge), n, 12))
     out[..., :6] = _edge_points(tables, kernel, edge_rows, along)[edge]
-    left = topology.coedge_use
-    right = left[coedge_mates(edge, n_edges=len(edge_rows))]
     right = np.where(tables.use_face[right] == tables.use_face[left], left, right)
     for side, use in enumerate((left, right)):
         out[..., 6 + 3 * side : 9 + 3 * side] = _normals(tables, kernel, use, along[edge])
-    backwards = topology.coedge_reversed != 0
     out[backwards] = out[backwards, ::-1]
     out[backwards, :, 3:6] *= -1
     out[tables.edge_degenerate[edge_rows[edge]]] = np.nan

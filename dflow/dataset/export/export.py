@@ -18,6 +18,7 @@ import numpy as np
 
 from dflow.dataset.export.forms import ArraysWriter, GraphWriter, ParquetWriter, Writer
 from dflow.dataset.export.hdf5 import Hdf5Writer
+from dflow.dataset.export.networks import WRITERS, NetworkInput
 from dflow.dataset.format.location import DatasetLocation
 from dflow.dataset.format.tables import read_infoset, read_table
 from dflow.dataset.query.store import DatasetStore, open_store
@@ -88,6 +89,57 @@ def export_dataset(
     """
     if form not in get_args(Form):
         raise DatasetError(f"no export format {form!r}; expected {', '.join(get_args(Form))}")
+    return _export(location, out, form, _WRITERS[form], columns=columns, ids=ids, overwrite=overwrite)
+
+
+def export_network(
+    location: DatasetLocation,
+    out: str | os.PathLike[str],
+    network: NetworkInput,
+    *,
+    ids: Sequence[int | range] | None = None,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write a dataset of encoded solids as the files that a published network's own loader reads.
+
+    Parameters
+    ----------
+    location
+        Of the dataset and its tables.
+    out
+        The folder to make.
+    network
+        Which, from which arrays, with which labels and subsets.
+    ids
+        File ids and ranges of them; all when omitted.
+    overwrite
+        Replace what is at `out`, if it is a folder without folders in it.
+
+    Raises
+    ------
+    DatasetError
+        If `out` exists or may not be replaced.
+    UnknownKeyError
+        If the dataset lacks an array that the network's input is made of, the labels, or an id.
+    """
+    columns = [*network.keys, *([] if network.labels is None else [network.labels])]
+
+    def make(path: Path, reader: SampleReader, chosen: Array) -> Writer:
+        return WRITERS[network.name](path, network, chosen)
+
+    return _export(location, out, network.name, make, columns=columns, ids=ids, overwrite=overwrite)
+
+
+def _export(
+    location: DatasetLocation,
+    out: str | os.PathLike[str],
+    form: str,
+    make: Callable[..., Writer],
+    *,
+    columns: Sequence[str] | None,
+    ids: Sequence[int | range] | None,
+    overwrite: bool,
+) -> ExportReport:
     store = open_store(location.dataset, location.infoset)
     try:
         reader = SampleReader(store, columns)
@@ -95,7 +147,7 @@ def export_dataset(
         path = Path(os.path.abspath(local_path(out)))
         _check_place(path, form, location, overwrite=overwrite)
         with _published(path) as unfinished:
-            writer = _WRITERS[form](unfinished, reader, chosen)
+            writer = make(unfinished, reader, chosen)
             try:
                 for block in _blocks(reader, chosen):
                     writer.write(reader.read_many(block))

@@ -189,6 +189,7 @@ for name in before:
 """
 
 
+@pytest.mark.slow
 def test_a_flow_leaves_the_process_as_it_found_it(tmp_path):
     command = [sys.executable, "-c", STATE, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
