@@ -12,6 +12,7 @@ number that one of them refers to. numba by itself checks only the function's ow
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from zlib import crc32
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
+from numba.core.sigutils import normalize_signature
 
 _log = logging.getLogger(__name__)
 
@@ -29,13 +31,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
-def compiled(signature: str | None = None) -> Callable[[F], F]:
+def record(fields: type[tuple[Any, ...]], notation: str) -> Any:
+    """Return numba's type of a NamedTuple, from its fields' types in numba's notation."""
+    return numba.types.NamedTuple(normalize_signature(f"void({notation})")[0], fields)
+
+
+def arguments(*types: Any) -> tuple[Any, ...]:
+    """Return the types of a function's arguments, given in numba's notation (several in one string) or as types."""
+    parts = (normalize_signature(f"void({each})")[0] if isinstance(each, str) else (each,) for each in types)
+    return tuple(itertools.chain.from_iterable(parts))
+
+
+def compiled(signature: str | tuple[Any, ...] | None = None) -> Callable[[F], F]:
     """Return a decorator that compiles a function when its module is imported.
 
     Parameters
     ----------
-    signature : numba's notation of the arguments' types, as ``"void(float64[:, ::1], int64)"``; other arguments raise
-        TypeError. None for a function that only compiled functions call.
+    signature : numba's notation of the arguments' types, as ``"void(float64[:, ::1], int64)"``, or the `arguments`;
+        others raise TypeError. None for a function that only compiled functions call.
 
     Notes
     -----

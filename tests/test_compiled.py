@@ -9,11 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
 
 import dflow
+from dflow.compiled import arguments, compiled, record
 
 ROOT = Path(dflow.__file__).parent
 
@@ -172,3 +175,25 @@ def test_no_kernel_leaves_its_arrays(tmp_path):
     done = subprocess.run(command, cwd=ROOT.parent, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     assert any(tmp_path.rglob("*.nbi"))  # they were compiled here, with the checks
+
+
+class Line(NamedTuple):
+    ends: np.ndarray
+    number: np.ndarray
+
+
+@compiled(arguments(record(Line, "float64[::1], int64[::1]"), "int64", "float64, boolean"))
+def _along(line, row, share, backwards):
+    share = 1.0 - share if backwards else share
+    return line.number[row] + line.ends[0] + share * (line.ends[1] - line.ends[0])
+
+
+def test_a_record_of_arrays_is_one_argument():
+    line = Line(np.array([2.0, 4.0]), np.array([100, 200]))
+    assert _along(line, 1, 0.25, False) == 202.5
+    assert _along(line, 0, 0.25, True) == 103.5
+
+
+def test_a_record_with_other_arrays_is_refused():
+    with pytest.raises(TypeError, match="No matching definition"):
+        _along(Line(np.array([2, 4]), np.array([100, 200])), 1, 0.25, False)

@@ -21,7 +21,7 @@ from dflow.flowmanager.reports.drawing import FlowDrawing
 from dflow.hoops.merger import DatasetInfo, DatasetMerger
 from dflow.insights.cad_viewer import CADViewer
 from dflow.insights.grid import save_figure
-from dflow.localpath import local_path
+from dflow.localpath import is_address, local_path
 from dflow.schema import SchemaBuilder
 from dflow.storage import JsonStorageHandler, OptStorage
 from tests.cli.programs import invoke
@@ -174,3 +174,22 @@ def test_every_command_refuses_an_address(
     assert "give the path" in done.output
     assert "Traceback" not in done.output
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("s3://bucket/a", True),
+        (Path("https://host/a"), True),
+        ("file:///data/a", True),
+        ("user@host:/data", True),
+        ("C:/data", False),
+        ("/data/s3://a", False),
+        ("a:b", False),
+        ("", False),
+        (None, False),
+        (5, False),
+    ],
+)
+def test_addresses_are_told_from_paths(path: Any, expected: bool) -> None:
+    assert is_address(path) is expected

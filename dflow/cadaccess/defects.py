@@ -31,8 +31,8 @@ _WIDE_GAP = 1e-3
 _STATED_ERROR = 1e-3
 """A relative error against the file's own volume or area; what the shape's own system computed is much closer."""
 
-BOUNDARY = ("curve missing", "loop open")
-"""Defects that leave a face without a whole boundary."""
+BOUNDARY = ("curve missing", "loop open", "outer loop off")
+"""Defects of a face's boundary, which leave its area undefined."""
 
 _HARMLESS = ("edges apart", "vertex not shared", "loops touch")
 """Defects that areas and volumes do not suffer from."""

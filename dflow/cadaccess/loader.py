@@ -102,8 +102,8 @@ def open_model(path: Path, started: float) -> CadModel:
     """Return the model of one file, its whole-file brep already built.
 
     A STEP file is read from its text where every statement is supported, else by the kernel with light healing. Where
-    that shape fails a check, and where a face of a BREP file has no whole boundary, it is healed fully, and the better
-    of the two is taken.
+    that shape fails a check, and where a BREP file's has a face without a whole boundary, it is healed fully, and the
+    better of the two is taken.
     """
     content = formats.read_bytes(path)
     cad_format = formats.sniff(path, content)
@@ -134,7 +134,7 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
                 defect = model.check()
             return model, defect
         model = _build_mended(path, content, cad_format, moved, "", started)
-        found = defects.find_defects(model.get_brep()) if moved.healing == "none" else {}
+        found = model.find_defects() if moved.healing == "none" else {}
         return model, next((found[name] for name in defects.BOUNDARY if name in found), "")
     except (NoGeometryError, ArithmeticError, ValueError, KernelError) as error:
         if moved.healing not in ("planar", "light"):
@@ -163,21 +163,22 @@ def _open_healed(
 def _is_better(full: CadModel, first: CadModel) -> bool:
     """Whether full healing left a better shape, or one that is as good but for what it changed besides.
 
-    A BREP file's shape is to have whole boundaries then, and its faces, which have no names, their rows.
+    A BREP file's is better where it has whole boundaries and other areas; its faces, which have no names, are to keep
+    their rows.
     """
     left, before = full.find_defects(), first.find_defects()
     if first.read_report.healing != "none":
         return defects.rank(left) <= defects.rank(before)
     whole = defects.rank(left) < defects.rank(before) and not any(name in left for name in defects.BOUNDARY)
-    return whole and _has_same_rows(full.get_brep(), first.get_brep())
+    return whole and _differs_in_few_rows(full.get_brep(), first.get_brep())
 
 
-def _has_same_rows(healed: Brep, stored: Brep) -> bool:
-    """Whether the faces have the same types, and all but a tenth, or one, the same areas."""
+def _differs_in_few_rows(healed: Brep, stored: Brep) -> bool:
+    """Whether the faces have the same types, and but for a few the same areas: for one at least, a tenth at most."""
     if not np.array_equal(healed.face_types(), stored.face_types()):
         return False
-    same = np.isclose(healed.face_areas(), stored.face_areas(), rtol=1e-3, atol=0.0)
-    return int((~same).sum()) <= max(1, stored.n_faces // 10)
+    same = np.isclose(healed.face_areas(), stored.face_areas(), rtol=1e-6, atol=0.0)
+    return 1 <= int((~same).sum()) <= max(1, stored.n_faces // 10)
 
 
 def _build_mended(

@@ -89,7 +89,7 @@ class CadModel:
         self._source = source
         self._breps = {} if breps is None else breps
         self._body_index = body_index
-        self._is_checked = is_checked
+        self._shape_defects: dict[str, str] | None = {} if is_checked else None
         self.read_report = read_report
 
     def __repr__(self) -> str:
@@ -178,18 +178,18 @@ class CadModel:
         Notes
         -----
         Reading has checked shapes that were read from their text or healed lightly, so that only the values that the
-        file states are compared; others are checked here.
+        file states are compared; others are checked here, once.
         """
-        brep = self.get_brep()
-        found = {} if self._is_checked else defects.find_defects(brep)
-        return {**found, **defects.find_stated_errors(brep)}
+        if self._shape_defects is None:
+            self._shape_defects = defects.find_defects(self.get_brep())
+        return {**self._shape_defects, **defects.find_stated_errors(self.get_brep())}
 
     def check(self) -> str:
         """Return a message about the first defect of a lightly healed shape; "" where it has none, which the model
         remembers.
         """
         defect = defects.find_defect(self.get_brep())
-        self._is_checked = not defect
+        self._shape_defects = None if defect else {}
         return defect
 
     def get_mesh(self, body_index: int | None = None) -> Mesh:
@@ -254,7 +254,7 @@ class CadModel:
             There is no body of that index.
         """
         self._check(body_index)
-        checked = self._is_checked
+        checked = self._shape_defects == {}
         return CadModel(self._source, self.read_report, body_index=body_index, breps=self._breps, is_checked=checked)
 
     def _whole(self) -> Brep:

@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
             raise
         except (DflowError, OSError) as error:
             notes = [note.rstrip() for note in getattr(error, "__notes__", ())]  # a task's traceback
-            raise Failure("\n".join([*notes, plain(" ".join(str(error).split("\n")))])) from error
+            raise Failure("\n".join([plain(" ".join(str(error).split("\n"))), *notes])) from error
         except Exception as error:
             raise Failure("".join(traceback.format_exception(error)).rstrip()) from error
 

@@ -20,7 +20,7 @@ from dflow.dataset.query.distribution import Bins, Distribution, category_bins, 
 from dflow.dataset.query.reductions import How, reduce_rows, statistics
 from dflow.dataset.query.sql import files_table, mentioned_reductions, run_sql
 from dflow.dataset.query.store import find_column, open_store, real_group
-from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies, rows_with, unknown_word
+from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies, rows_where, rows_with, unknown_word
 from dflow.dataset.query.xarrays import column_data, data_tree, dimension_names, file_slice, group_dataset
 from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
@@ -348,6 +348,8 @@ class DatasetExplorer:
         ------
         UnknownKeyError
             If there is no such column, or a text is neither in the column nor a word of its codes.
+        QueryError
+            If `where` fails, or does not return one boolean per row.
         """
         table = self.files
         keep = np.ones(len(table), bool)
@@ -355,7 +357,7 @@ class DatasetExplorer:
             self._refuse_rows(column, value)
             keep &= rows_with(table, column, value, self._vocabularies)
         if where is not None:
-            keep &= np.asarray(where(table), bool)
+            keep &= rows_where(table, where)
         return table["id"].to_numpy(np.int64)[keep]
 
     def sql(self, statement: str) -> pd.DataFrame:
@@ -477,6 +479,11 @@ class DatasetExplorer:
 
     def _distribution(self, key: str, bins: Bins, group: str | None, *, parallel: bool) -> dict[str, Any]:
         column = find_column(self._store, key, group)
+        if bins is not None and any(isinstance(bin_, str) for bin_ in np.ravel(np.asarray(bins, object))):
+            raise QueryError(
+                f"bins={bins!r} holds texts; expected a number of bins, ascending edges, or None: each "
+                "code gets a bin, and its word is in 'labels'"
+            )
         found: Distribution = distribution(self._store, column, bins, parallel=parallel)
         result: dict[str, Any] = {
             "bin_edges": found.binning.edges,

@@ -123,7 +123,7 @@ class DatasetLoader:
         self,
         key: str = RANDOM,
         group: str | None = None,
-        categories: Sequence[Any] | None = None,
+        categories: Any | Sequence[Any] | None = None,
         train: float = 0.7,
         validation: float = 0.15,
         test: float = 0.15,
@@ -142,7 +142,7 @@ class DatasetLoader:
         group
             The group that is searched first for `key`; then `file` and the other groups.
         categories
-            Only these values of `key` are labels: codes, or their words.
+            Only these values of `key`, or only this one, are labels: codes, or their words.
         train, validation, test
             Shares; they sum to 1. A share of 0 gives an empty subset.
         random_state
@@ -169,6 +169,8 @@ class DatasetLoader:
             If no group has `key`.
         """
         fractions = Fractions(train, validation, test)
+        if categories is not None and np.ndim(categories) == 0:
+            categories = [categories]
         if not isinstance(random_state, (int, np.integer)) or random_state < 0:
             raise SplitError(f"random_state={random_state!r}: expected a whole number of at least 0")
         request = _request(key, group, categories, fractions, random_state, group_by)

@@ -3,9 +3,9 @@ brepgraph; where dflow and the kernel differ, `tests.benchmarks.arbiter` decides
 
 ``python -m tests.benchmarks.agreement`` takes some minutes for the real files beside the project (``--every 10`` takes
 each tenth file). ``python -m tests.benchmarks.agreement FOLDER`` compares all files in a folder with the kernel and
-lets the arbiter decide. A random part of a large folder is drawn with ``--sample N``: the files are sorted by path,
-those are left whose base name has an even CRC-32 (``zlib.crc32(name.encode()) % 2 == 0``; the others are held out for
-the day on which a change is judged), and ``random.Random(seed).sample`` draws N of them.
+lets the arbiter decide. A random part of a large folder is drawn with ``--sample N``: the files are sorted by path (as
+text with ``/``), those are left whose base name has an even CRC-32 (``zlib.crc32(name.encode()) % 2 == 0``; the others
+are held out for the day on which a change is judged), and ``random.Random(seed).sample`` draws N of them.
 
 Every difference that is there by design carries one line of explanation.
 """
@@ -51,7 +51,8 @@ def corpus(name: str, every: int) -> list[Path]:
 
 def folder_files(folder: Path, n: int | None, seed: int) -> list[Path]:
     """The CAD files below a folder; of `n`, so many drawn from those whose base name has an even CRC-32."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    files = sorted(found, key=Path.as_posix)
     if n is None:
         return files
     even = [path for path in files if zlib.crc32(path.name.encode()) % 2 == 0]

@@ -62,7 +62,9 @@ def extrapolate(values: list[float]) -> Estimate:
     before = values[-2] + (values[-2] - values[-3]) / 3
     after = values[-1] + (values[-1] - values[-2]) / 3
     rounding = 1e-10 * max(map(abs, values))
-    return Estimate(after, abs(after - before) + 1e-3 * abs(values[-1] - values[-2]) + rounding)
+    first, second = abs(values[-2] - values[-3]), abs(values[-1] - values[-2])
+    falling = second <= max(0.5 * first, rounding)  # else the finest steps are still too coarse
+    return Estimate(after, abs(after - before) + (1e-3 if falling else 10.0) * second + rounding)
 
 
 # -- surfaces

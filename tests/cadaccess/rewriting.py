@@ -432,7 +432,10 @@ def unshare(file: StepFile, random: Random) -> None:
 def turn_axes(file: StepFile, random: Random) -> None:
     """Surfaces and circles with other frames for the same points, directions of other lengths and beside the normal."""
     drop_pcurves(file, random)
+    kept = _without_seam(file)
     for surface in _some(file.of("PLANE", "CYLINDRICAL_SURFACE", "SPHERICAL_SURFACE", "TOROIDAL_SURFACE"), random):
+        if f"#{surface}" in kept:
+            continue
         kind, values = file.keyword(surface), file.values(surface)
         at, z, x = file.frame(values[1])
         angle, y = random.uniform(-3, 3), np.cross(z, x)
@@ -450,6 +453,26 @@ def turn_axes(file: StepFile, random: Random) -> None:
         at, z, x = file.frame(file.values(circle)[1])
         angle = random.uniform(-3, 3)
         file.values(circle)[1] = file.place(at, z, np.cos(angle) * x + np.sin(angle) * np.cross(z, x))
+
+
+def _without_seam(file: StepFile) -> set[str]:
+    """Curved surfaces of faces with several loops and no seam: the kernel puts one where their axes are, and cuts the
+    loops there.
+    """
+    found = set()
+    for face in file.of("ADVANCED_FACE"):
+        _, bounds, surface, _ = file.values(face)
+        loops = [file.values(bound)[1] for bound in bounds]
+        if len(loops) > 1 and file.keyword(surface) != "PLANE":
+            edges = [
+                file.values(use)[3]
+                for loop in loops
+                if file.keyword(loop) == "EDGE_LOOP"
+                for use in file.values(loop)[1]
+            ]
+            if len(set(edges)) == len(edges):
+                found.add(surface)
+    return found
 
 
 def slide_lines(file: StepFile, random: Random) -> None:

@@ -143,14 +143,20 @@ def write_brep(shape: TopoDS_Shape, path: Path) -> Path:
     return path
 
 
-def write_step(shape: TopoDS_Shape, path: Path, unit: str = "MM", *, pcurves: bool = True) -> Path:
+def write_step(
+    shape: TopoDS_Shape, path: Path, unit: str = "MM", *, pcurves: bool = True, assembly: bool = True
+) -> Path:
+    """Write the shape; `assembly` : a compound as a product for each of its parts, else as one."""
     writer = STEPControl_Writer()
     Interface_Static.SetCVal_s("write.step.unit", unit)
     Interface_Static.SetIVal_s("write.surfacecurve.mode", int(pcurves))
+    default = Interface_Static.IVal_s("write.step.assembly")
+    Interface_Static.SetIVal_s("write.step.assembly", default if assembly else 0)
     writer.Transfer(shape, STEPControl_StepModelType.STEPControl_AsIs)
     writer.Write(str(path))
     Interface_Static.SetCVal_s("write.step.unit", "MM")
     Interface_Static.SetIVal_s("write.surfacecurve.mode", 1)
+    Interface_Static.SetIVal_s("write.step.assembly", default)
     return path
 
 

@@ -176,7 +176,8 @@ def test_a_face_without_boundary_or_end_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", DEFECTIVE)
-def test_each_defect_is_found_by_its_name(name: str, tmp_path: Path) -> None:
+def test_each_defect_is_found_by_its_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader.healing, "heal", lambda shape: shape)
     shape, message = DEFECTIVE[name]
     found = solids.open_model(solids.compound(shape), tmp_path).find_defects()
     assert found.keys() == {name} | FOLLOWS.get(name, set())
@@ -194,12 +195,11 @@ def test_a_cavity_that_cannot_be_turned_is_found(tmp_path: Path, monkeypatch: py
 def test_a_check_that_fails_is_a_defect_and_keeps_no_other_from_being_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = solids.open_model(solids.box().Reversed(), tmp_path)
-
     def fail(brep: Brep) -> bool:
         raise GeometryError("no shell can be followed")
 
     monkeypatch.setattr(Brep, "is_closed", fail)
+    model = solids.open_model(solids.box().Reversed(), tmp_path)
     assert model.find_defects() == {
         "unmeasurable": "no shell can be followed",
         "volume negative": "a solid has no positive volume",
@@ -259,8 +259,11 @@ def test_a_body_has_its_own_defects(tmp_path: Path) -> None:
     assert [model.for_body(i).find_defects().keys() for i in range(2)] == [set(), {"volume negative"}]
 
 
-def test_what_reading_has_checked_is_not_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    models = [solids.open_model(solids.box(), tmp_path, suffix) for suffix in (".step", ".brep")]
-    monkeypatch.setattr(defects, "find_defects", lambda brep: {"checked": ""})
-    assert [model.find_defects() for model in models] == [{}, {"checked": ""}]
-    assert models[0].for_body(0).find_defects() == {}
+def test_what_has_been_checked_is_not_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[Brep] = []
+    monkeypatch.setattr(defects, "find_defects", lambda brep: checked.append(brep) or {"found": ""})
+    model = solids.open_model(solids.box(), tmp_path, ".step")
+    assert (model.find_defects(), model.for_body(0).find_defects(), checked) == ({}, {}, [])
+    model = solids.open_model(solids.box(), tmp_path, ".brep")
+    assert model.find_defects() == model.find_defects() == {"found": ""}
+    assert len(checked) == 1

@@ -214,6 +214,14 @@ def test_a_brep_file_without_curves_on_surfaces_is_healed(tmp_path: Path) -> Non
     assert model.get_brep().volume() == pytest.approx(wanted.volume(), rel=1e-9)
 
 
+def test_a_hole_of_a_brep_file_that_runs_the_wrong_way_is_taken_off(tmp_path: Path) -> None:
+    hole = [(1, 1), (2, 1), (2, 2), (1, 2)]
+    model = solids.open_model(broken.flat_face(broken.SQUARE, hole), tmp_path)
+    assert (model.read_report.healing, model.read_report.fallback) == ("full", "face 0 has 2 outer loops")
+    assert model.find_defects() == {}
+    assert model.get_brep().area() == pytest.approx(15.0)
+
+
 def test_a_brep_file_keeps_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bare = _without_curves_on_surfaces(solids.cylinder(2.0, 7.0, 2.0))
     monkeypatch.setattr(reading.healing, "heal", lambda _: solids.box())

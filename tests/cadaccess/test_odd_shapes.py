@@ -154,6 +154,99 @@ def test_the_area_of_a_torus_that_meets_itself_counts_both_sides(major: float, m
         np.testing.assert_allclose(brep.face_centroids()[0], [1, 2, 3], atol=1e-5)
 
 
+MAJOR, MINOR = 2.0, 3.0
+POLE = np.arccos(-MAJOR / MINOR)
+"""The v in which the torus meets itself."""
+
+
+def _profile(low: float, high: float) -> tuple[float, float]:
+    """Area and volume of the part of the torus between two v."""
+    v = np.linspace(low, high, 200001)
+    radius = MAJOR + MINOR * np.cos(v)
+    area = 2 * np.pi * MINOR * np.trapezoid(np.abs(radius), v)
+    return float(area), float(abs(np.pi * np.trapezoid(radius**2 * MINOR * np.cos(v), v)))
+
+
+def _torus(made: Statements, keyword: str, part: str) -> str:
+    select = "" if keyword == "TOROIDAL_SURFACE" else ",.T." if part == "apple" else ",.F."
+    return made.add(f"{keyword}('',{made.place()},{MAJOR},{MINOR}{select})")
+
+
+@pytest.mark.parametrize("part", ["apple", "lemon"])
+@pytest.mark.parametrize("keyword", ["TOROIDAL_SURFACE", "DEGENERATE_TOROIDAL_SURFACE"])
+def test_a_meridian_bounds_the_outer_or_inner_part_of_a_torus(keyword: str, part: str, tmp_path: Path) -> None:
+    made = Statements()
+    torus, height = _torus(made, keyword, part), MINOR * np.sin(POLE)
+    ends = made.vertex((0, 0, -height)), made.vertex((0, 0, height))
+    ends = ends if part == "apple" else ends[::-1]
+    arc = made.edge(*ends, made.circle(MINOR, (MAJOR, 0, 0), (0, -1, 0)))
+    path = made.write(tmp_path / "part.step", made.solid(made.face(torus, [(arc, True), (arc, False)])))
+    area, volume = _profile(-POLE, POLE) if part == "apple" else _profile(POLE, 2 * np.pi - POLE)
+    for brep in _open_all(path, 2):
+        assert brep.area() == pytest.approx(area, rel=1e-6)
+        assert brep.volume() == pytest.approx(volume, rel=1e-6)
+
+
+@pytest.mark.parametrize("keyword", ["TOROIDAL_SURFACE", "DEGENERATE_TOROIDAL_SURFACE"])
+def test_half_of_the_outer_part_of_a_torus(keyword: str, tmp_path: Path) -> None:
+    made = Statements()
+    torus, wide = _torus(made, keyword, "apple"), MAJOR + MINOR
+    start, top = made.vertex((wide, 0, 0)), made.vertex((0, 0, MINOR * np.sin(POLE)))
+    rim = made.edge(start, start, made.circle(wide))
+    seam = made.edge(start, top, made.circle(MINOR, (MAJOR, 0, 0), (0, -1, 0)))
+    side = made.face(torus, [(rim, True), (seam, True), (seam, False)])
+    cap = made.disc(rim, onward=False, at=(0, 0, 0), z=(0, 0, -1))
+    area, volume = _profile(0.0, POLE)
+    for brep in _open_all(made.write(tmp_path / "part.step", made.solid(side, cap))):
+        np.testing.assert_allclose(brep.face_areas(), [area, np.pi * wide**2], rtol=1e-6)
+        assert brep.volume() == pytest.approx(volume, rel=1e-6)
+
+
+@pytest.mark.parametrize("part", ["apple", "lemon"])
+def test_a_part_of_a_torus_without_an_edge_is_refused(part: str, tmp_path: Path) -> None:
+    made = Statements()
+    torus = _torus(made, "DEGENERATE_TOROIDAL_SURFACE", part)
+    solid = made.solid(made.point_bound_face(torus, (0, 0, MINOR * np.sin(POLE))))
+    with pytest.raises(GeometryError, match=r"bounded by a VERTEX_LOOP.*export the face with a seam edge"):
+        CadLoader().create_from_file(made.write(tmp_path / "part.step", solid))
+
+
+@pytest.mark.parametrize("at", [-3.0, 0.0, 2.0, 4.0, 6.0])
+def test_a_cone_may_be_placed_anywhere_on_its_axis(at: float, tmp_path: Path) -> None:
+    """A cone of radius 3 and height 4, whose placement is below it, in it, in its apex or beyond."""
+    made = Statements()
+    beyond = at > 4.0
+    radius, angle = 3.0 * abs(4.0 - at) / 4.0, float(np.arctan(3.0 / 4.0))
+    axis = made.place((0, 0, at), (0, 0, 1 if beyond else -1))
+    cone = made.add(f"CONICAL_SURFACE('',{axis},{radius!r},{angle!r})")
+    start, apex = made.vertex((3, 0, 0)), made.vertex((0, 0, 4))
+    rim = made.edge(start, start, made.circle(3.0))
+    seam = made.edge(start, apex, made.line((3, 0, 0), (-0.6, 0, 0.8)))
+    side = made.face(cone, [(rim, True), (seam, True), (seam, False)])
+    cap = made.disc(rim, onward=False, at=(0, 0, 0), z=(0, 0, -1))
+    for brep in _open_all(made.write(tmp_path / "part.step", made.solid(side, cap)), 2):
+        np.testing.assert_allclose(brep.face_areas(), [15 * np.pi, 9 * np.pi])
+        assert brep.volume() == pytest.approx(12 * np.pi)
+        assert sorted(brep.edge_convexities().tolist()) == [0, 1]
+
+
+@pytest.mark.parametrize(("low", "high", "at"), [(-2.0, 4.0, 4.0), (-2.0, 4.0, 0.0), (-4.0, 2.0, 2.0)])
+def test_a_sheet_on_both_sides_of_the_apex_of_a_cone(low: float, high: float, at: float, tmp_path: Path) -> None:
+    made = Statements()
+    cone = made.add(f"CONICAL_SURFACE('',{made.place((0, 0, at))},{at / 2!r},{float(np.arctan(0.5))!r})")
+    ends = made.vertex((low / 2, 0, low)), made.vertex((high / 2, 0, high))
+    rims = [
+        made.edge(end, end, made.circle(abs(z) / 2, (0, 0, z), (0, 0, 1), (np.sign(z), 0, 0)))
+        for end, z in zip(ends, (low, high), strict=True)
+    ]
+    seam = made.edge(*ends, made.line((low / 2, 0, low), np.array([1.0, 0.0, 2.0]) / np.sqrt(5.0)))
+    face = made.face(cone, [(rims[0], True), (seam, True), (rims[1], False), (seam, False)])
+    shell = made.add(f"OPEN_SHELL('',({face}))")
+    path = made.write(tmp_path / "part.step", made.add(f"SHELL_BASED_SURFACE_MODEL('',({shell}))"))
+    for brep in _open_all(path, 2):
+        assert brep.area() == pytest.approx(np.pi * np.sqrt(5.0) / 4 * (low**2 + high**2), rel=1e-6)
+
+
 def _frustum(made: Statements, low: float, high: float, height: float, angle: float, upward: bool) -> str:
     """About a tilted axis; the cone's own axis runs up or down."""
     z = np.array([2.0, 1.0, 2.0]) / 3.0

@@ -221,6 +221,107 @@ def test_a_mirrored_mapped_item_is_refused(tmp_path: Path) -> None:
         CadLoader().create_from_file(text.write(tmp_path / "part.step"))
 
 
+AXES = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+TURNED = ((0, 1, 0), (-1, 0, 0), (0, 0, 1))
+
+
+@pytest.mark.parametrize("unit_of_whole", ["millimetre", "inch"])
+@pytest.mark.parametrize("scale", ["$", "1.", "2.", "0.25"])
+@pytest.mark.parametrize("axes", [AXES, TURNED], ids=["straight", "turned"])
+def test_a_part_of_an_assembly_may_be_placed_by_an_operator(
+    axes: tuple, scale: str, unit_of_whole: str, tmp_path: Path
+) -> None:
+    text = StepText()
+    mm, rad = text.add(MILLIMETRE), text.add(RADIAN)
+    metric, imperial = text.context(mm, rad), text.context(text.converted("INCH", INCH.format(mm)), rad)
+    part = text.shape(metric, text.placement(), text.box(1, 2, 3))
+    whole = text.shape(
+        metric if unit_of_whole == "millimetre" else imperial, text.placement(), kind="SHAPE_REPRESENTATION"
+    )
+    products = text.product("whole", whole), text.product("part", part)
+    text.use(*products, (part, whole), text.operator((10, 0, 0), scale, axes))
+    size = 1.0 if scale == "$" else float(scale)
+    at = 10.0 if unit_of_whole == "millimetre" else 254.0
+    low, high = (
+        ((at, 0, 0), (at + size, 2 * size, 3 * size)) if axes is AXES else ((at - 2 * size, 0, 0), (at, size, 3 * size))
+    )
+    assert_box(text.write(tmp_path / "part.step"), 6 * size**3, low, high)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_the_kernels_own_assemblies_scale_as_it_wrote_them(scale: float, tmp_path: Path) -> None:
+    """It states the scale of a part's placement as the inverse."""
+    placed = solids.box(1, 2, 3).Located(TopLoc_Location(_scaled(scale)), False)
+    path = solids.write_step(solids.compound(solids.box(1, 2, 3), placed), tmp_path / "part.step")
+    assert f",{1 / scale:g}" in path.read_text().split("CARTESIAN_TRANSFORMATION_OPERATOR_3D")[1]
+    for way, model in read_every_way(path):
+        assert model.get_brep().volume() == pytest.approx(6 * (1 + scale**3)), way
+
+
+def _mirroring(text: StepText, part: str, whole: str) -> str:
+    return text.operator((0, 0, 0), "1.", ((1, 0, 0), (0, 1, 0), (0, 0, -1)))
+
+
+def _to_operator(text: StepText, part: str, whole: str) -> str:
+    return text.add(f"ITEM_DEFINED_TRANSFORMATION('','',{text.placement()},{text.operator((10, 0, 0), '2.')})")
+
+
+@pytest.mark.parametrize(("operator", "message"), [(_mirroring, "mirrored"), (_to_operator, "from or to an operator")])
+def test_a_placement_that_the_kernel_misreads_is_refused(
+    operator: Callable[[StepText, str, str], str], message: str, tmp_path: Path
+) -> None:
+    text = StepText()
+    context = text.context()
+    part = text.shape(context, text.placement(), text.box())
+    whole = text.shape(context, text.placement(), kind="SHAPE_REPRESENTATION")
+    products = text.product("whole", whole), text.product("part", part)
+    text.use(*products, (part, whole), operator(text, part, whole))
+    with pytest.raises(GeometryError, match=f"{message}.*export the copies as solids"):
+        CadLoader().create_from_file(text.write(tmp_path / "part.step"))
+
+
+@pytest.mark.parametrize("target", ["placement", "operator"])
+@pytest.mark.parametrize("at", [(0, 0, 0), (1, 0, 0)])
+def test_a_mapped_item_goes_from_its_origin_to_its_target(at: tuple, target: str, tmp_path: Path) -> None:
+    """How an operator is to be used with another origin is not agreed upon, and the kernel ignores the origin."""
+    text = StepText()
+    context = text.context()
+    source = text.add(
+        f"REPRESENTATION_MAP({text.placement(at)},{text.shape(context, text.placement(), text.box(1, 2, 3))})"
+    )
+    to = text.placement((10, 0, 0)) if target == "placement" else text.operator((10, 0, 0), "1.")
+    item = text.add(f"MAPPED_ITEM('',{source},{to})")
+    text.product("p", text.shape(context, text.placement(), item, kind="SHAPE_REPRESENTATION"))
+    path = text.write(tmp_path / "part.step")
+    if target == "operator" and any(at):
+        with pytest.raises(GeometryError, match="maps from a placement that is not the origin"):
+            CadLoader().create_from_file(path)
+        return
+    assert_box(path, 6, (10 - at[0], 0, 0), (11 - at[0], 2, 3))
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_assemblies_of_assemblies_multiply_their_placements(depth: int, tmp_path: Path) -> None:
+    text = StepText()
+    context = text.context()
+    origin = text.placement()
+    shape = text.shape(context, origin, text.box(1, 2, 3))
+    part = text.product("p", shape)
+    corners = np.array([(x, y, z) for x in (0, 1) for y in (0, 2) for z in (0, 3)], float)
+    turn = np.array([(0, -1, 0), (1, 0, 0), (0, 0, 1)], float)
+    for level in range(depth):
+        places = text.placement((10, 0, 0), (0, 0, 1), (0, 1, 0)), text.placement((0, 0, 20))
+        own = text.placement()
+        whole = text.shape(context, own, *places, kind="SHAPE_REPRESENTATION")
+        product = text.product(f"whole {level}", whole)
+        for place in places:
+            text.use(product, part, (shape, whole), text.add(f"ITEM_DEFINED_TRANSFORMATION('','',{origin},{place})"))
+        corners = np.concatenate([corners @ turn.T + np.array([10, 0, 0]), corners + np.array([0, 0, 20])])
+        part, shape, origin = product, whole, own
+    low, high = tuple(corners.min(axis=0)), tuple(corners.max(axis=0))
+    assert_box(text.write(tmp_path / "part.step"), 6 * 2**depth, low, high, n_solids=2**depth)
+
+
 # -- units
 
 
@@ -337,6 +438,14 @@ def test_a_unit_that_is_missing_or_unknown_is_refused(kind: str, tmp_path: Path)
     context = ODD_UNITS[kind](text)
     path = one_part(text, context, text.placement(), text.box()).write(tmp_path / "part.step")
     with pytest.raises(GeometryError, match=f"unit.*its context is {context}"):
+        CadLoader().create_from_file(path)
+
+
+@pytest.mark.parametrize("context", ["$", "*", "#999999"])
+def test_a_shape_without_a_context_is_refused(context: str, tmp_path: Path) -> None:
+    text = StepText()
+    path = one_part(text, context, text.placement(), text.box()).write(tmp_path / "part.step")
+    with pytest.raises(GeometryError, match=f"without units.*its context is {re.escape(context)}"):
         CadLoader().create_from_file(path)
 
 

@@ -184,7 +184,7 @@ def rewrite(text: str, rewrites: Sequence[Rewrite], seed: int) -> str:
         before = rewriting.copy_of(file)
         try:
             change(file, random)
-        except NotApplicableError:
+        except (NotApplicableError, KeyError):  # a statement that is missing
             file = before
     return file.text()
 

@@ -1,4 +1,4 @@
-"""Cavities: shells stored either way round, in every way of reading; the material lies inside of every face."""
+"""Cavities whose shells are stored either way round, in every way of reading: each face has the material behind it."""
 
 from __future__ import annotations
 

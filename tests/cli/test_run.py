@@ -124,6 +124,23 @@ def test_an_error_in_a_users_sequential_task_shows_its_traceback(pipeline):
     assert r"RuntimeError: stopped \x1b[31mhere" in result.stderr
 
 
+def test_a_run_whose_first_files_fail_alike_stops_with_the_message_before_the_traceback(pipeline):
+    for name in "abc":
+        (parts_of(pipeline) / f"{name}.txt").unlink()
+    for number in range(25):
+        (parts_of(pipeline) / f"{number}.txt").write_text("word")
+    arguments = ("run", f"{pipeline}:flow", "--sources", parts_of(pipeline), "--quiet")
+    result = invoke(*arguments)
+    assert result.exit_code == 1
+    first, *rest = result.stderr.splitlines()
+    assert first.startswith("dflow: The first 20 files failed alike and none succeeded: ValueError: could not convert")
+    assert rest[0].startswith("Traceback")
+    assert "pipeline.py" in rest[1]
+    again = invoke(*arguments, "--max-failures", "99")
+    assert again.exit_code == 3
+    assert "No file succeeded: 25 failed" in again.stderr
+
+
 def test_too_many_failures_are_an_error(pipeline):
     (parts_of(pipeline) / "bad.txt").write_text("word")
     result = invoke("run", f"{pipeline}:flow", "--sources", parts_of(pipeline), "--max-failures", "0", "--quiet")

@@ -156,7 +156,7 @@ def test_where_is_about_files_or_about_any_of_their_rows(run, group, where, ids)
     [
         (lambda ds: (ds["areas"] > 1) & (ds["lengths"] > 1), "two row dimensions, face and edge"),
         (lambda ds: (ds["areas"] > 1) and (ds["face_count"] > 1), "not `and`"),
-        (lambda ds: ds["nowhere"] > 1, "may name: areas"),
+        (lambda ds: ds["nowhere"] > 1, "may use: areas"),
         (lambda ds: ds["areas"], "compare them"),
         (lambda ds: True, "returned bool"),
     ],

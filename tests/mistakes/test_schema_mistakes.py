@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from dflow import create_flow
 from dflow.errors import SchemaError
+from dflow.flowmanager import flowtask
 from dflow.flowmanager.reports.console import print_report
 from dflow.insights.coloring import color_faces
 from dflow.insights.explore.flow_data import FlowData
@@ -277,6 +279,16 @@ def test_a_single_file_of_another_length_is_rejected_with_the_group_to_name(tmp_
         "contradicts the majority of the samples: float64 of shape 4",
         "save it as 'scores_rows/scores' if its length differs from file to file",
     )
+
+
+def test_samples_that_are_not_merged_may_differ(tmp_path: Path) -> None:
+    def save(item: int, cad_loader: Any, storage: DataStorage) -> None:
+        storage.save_data("scores", np.ones(item + 1))
+
+    task = flowtask.transform(name="save", inputs=["item"])(save)
+    flow = create_flow("flow", [task], tmp_path, debug=True, export_visualization=False, auto_dataset_export=False)
+    output, _, _ = flow.process(inputs={"items": list(range(5))}, progress=False)
+    assert output.counts.succeeded == 5
 
 
 def test_two_lengths_and_rare_others_do_not_stop_a_run(tmp_path: Path) -> None:

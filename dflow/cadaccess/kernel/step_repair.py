@@ -1,9 +1,10 @@
 """A STEP file's text, rewritten where the kernel misreads it.
 
 The kernel misreads some valid STEP without a message: a unit that is defined by another converted unit, or whose
-statement has a form that it does not support, as mm (or it crashes); the scale of a mapped item as its inverse; a cone
-of a negative half angle as a cylinder; some white space and quotes as the end of a statement or string. The text is
-brought into a normal form first, and such statements are then rewritten in a form that the kernel supports, or refused.
+statement has a form that it does not support, as mm (or it crashes); the scale of a placement as its inverse; a shell
+of a surface model, turned by its flag, as it is without the flag; a cone of a negative half angle as a cylinder; some
+white space and quotes as the end of a statement or string. The text is brought into a normal form first, and such
+statements are then rewritten in a form that the kernel supports, or refused.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _MEASURE = re.compile(
 )
 """The forms that the kernel supports, with empty strings."""
 
-_ITEMS = re.compile(rb"\(((?:#\d+,?)+)\),(#\d+)\)")
+_ITEMS = re.compile(rb"\(((?:#\d+,?)+)\),(#\d+|\$|\*)\)")
 _SHAPE = re.compile(
     rb"#\d+=(?:\(|[A-Z_]*(?:BREP|SOLID|SURFACE_MODEL|WIREFRAME|FACE|_SET|TESSELLATED|MAPPED_ITEM)[A-Z_]*\()"
 )
@@ -57,6 +58,17 @@ _NUMBERS = re.compile(rb"#\d+=[A-Z_]+\('[^']*',\(([^()]*)\)")
 _OPERATOR = re.compile(
     rb"CARTESIAN_TRANSFORMATION_OPERATOR_3D\((?:(?:''|\$),)*?(\$|#\d+),(\$|#\d+),(#\d+),([^,]+),(\$|#\d+)\)"
 )
+
+_REFERENCE = re.compile(rb"#\d+")
+_MAP = re.compile(rb"#\d+=REPRESENTATION_MAP\((#\d+)")
+_USES_OF_OPERATORS = (
+    (b"MAPPED_ITEM", re.compile(rb"(MAPPED_ITEM\('(?:[^']|'')*',#\d+,)(#\d+)(\))")),
+    (
+        b"REPRESENTATION_RELATIONSHIP_WITH_TRANSFORMATION",
+        re.compile(rb"(.*REPRESENTATION_RELATIONSHIP_WITH_TRANSFORMATION\()(#\d+)(\).*)", re.DOTALL),
+    ),
+)
+_WAY_OUT = "export the copies as solids of their own"
 
 
 def prepare(path: Path, content: bytes) -> bytes:
@@ -78,6 +90,8 @@ def prepare(path: Path, content: bytes) -> bytes:
         _state_units(text)
         _invert_scales(text)
         _turn_cones(text)
+        _turn_shells(text)
+        _refuse_whole_tori(text)
     except RefusedError as error:
         if b"END-ISO-10303-21" not in text.content[-4096:]:
             return content  # truncated: the reader raises the error
@@ -205,6 +219,14 @@ class _Text:
         at = self.content.find(b";%s=" % number)
         return len(self.content) if at < 0 else at + 1
 
+    def references(self, number: bytes) -> list[bytes]:
+        """What an instance refers to."""
+        found = _STATEMENT.match(self.content, self.find(number))
+        if found is None:
+            raise RefusedError(f"{number.decode('ascii')} is missing")
+        self.bodies[number], self.places[number] = found.group(2), found.span(2)
+        return _REFERENCE.findall(_STRING.sub(b"", self.bodies[number]))
+
     def add(self, body: bytes) -> bytes:
         """The number of a new instance."""
         number = b"#%d" % next(self.numbers)
@@ -299,29 +321,95 @@ def _named(*parts: bytes) -> bytes:
 
 
 def _invert_scales(text: _Text) -> None:
-    """Mapped items that scale: the kernel maps p to (R p + origin) / scale instead of scale R p + origin."""
-    if b"MAPPED_ITEM" not in text.content or b"CARTESIAN_TRANSFORMATION_OPERATOR_3D" not in text.content:
+    """Placements that scale: the kernel maps p to (R p + origin) / scale instead of scale R p + origin.
+
+    It writes the parts of an assembly for that reading, too; what it wrote itself is left as it is.
+    """
+    if b"CARTESIAN_TRANSFORMATION_OPERATOR_3D" not in text.content:
         return
     operators = set(text.gather(b"CARTESIAN_TRANSFORMATION_OPERATOR_3D"))
-    for item in text.gather(b"MAPPED_ITEM"):
-        found = re.fullmatch(rb"(MAPPED_ITEM\('(?:[^']|'')*',#\d+,)(#\d+)\)", text.bodies[item])
-        if found is not None and found.group(2) in operators:
-            target = _inverted(text, item, found.group(2))
+    own = b"Open CASCADE" in text.content[: text.content.find(b"ENDSEC")]
+    for word, pattern in _USES_OF_OPERATORS[: 1 if own else 2]:
+        for user in text.gather(word):
+            found = pattern.fullmatch(text.bodies[user])
+            if found is None or found.group(2) not in operators:
+                continue
+            target = _inverted(text, user, found.group(2))
+            if word == b"MAPPED_ITEM" and not _is_mapped_from_origin(text, text.bodies[user]):
+                raise RefusedError(f"{_shown(user)} maps from a placement that is not the origin; {_WAY_OUT}")
             if target:
-                text.changes[item] = b"%s%s)" % (found.group(1), target)
+                text.changes[user] = found.group(1) + target + found.group(3)
+    for user in text.gather(b"ITEM_DEFINED_TRANSFORMATION"):
+        if operators & set(_REFERENCE.findall(text.bodies[user])):
+            raise RefusedError(f"{_shown(user)} goes from or to an operator, which the kernel ignores; {_WAY_OUT}")
+
+
+def _shown(user: bytes) -> str:
+    return f"the placement {user.decode('ascii')} of a part"
+
+
+def _is_mapped_from_origin(text: _Text, item: bytes) -> bool:
+    """Return whether a mapped item's source has the origin with the axes of space as its own placement."""
+    source = _REFERENCE.search(item)
+    found = source and _MAP.match(text.content, text.find(source.group()))
+    place = found and _PLACEMENT.match(text.content, text.find(found.group(1)))
+    if not place:
+        return False
+    point, axis, across = ([] if reference == b"$" else _numbers(text, reference) for reference in place.groups())
+    upright = not axis or (axis[:2] == [0.0, 0.0] and axis[2] > 0)
+    return point == [0.0, 0.0, 0.0] and upright and (not across or (across[0] > 0 and across[1] == 0.0))
+
+
+def _turn_shells(text: _Text) -> None:
+    """Shells of surface models that are turned by their flag, which the kernel ignores: their faces are turned."""
+    if b"SHELL_BASED_SURFACE_MODEL" not in text.content or b"ORIENTED_" not in text.content:
+        return
+    models = text.gather(b"SHELL_BASED_SURFACE_MODEL")
+    shells = {shell for model in models for shell in _REFERENCE.findall(_STRING.sub(b"", text.bodies[model]))}
+    for word in (b"ORIENTED_OPEN_SHELL", b"ORIENTED_CLOSED_SHELL"):
+        for shell in shells & set(text.gather(word)):
+            if text.bodies[shell].endswith(b",.F.)"):
+                for face in text.references(text.references(shell)[0]):
+                    *bounds, _ = text.references(face)
+                    for turned in (face, *bounds):
+                        text.references(turned)
+                        text.changes[turned] = _toggled(text.bodies[turned])
+
+
+def _refuse_whole_tori(text: _Text) -> None:
+    """The kernel makes the whole torus of the part of a torus that meets itself, inner or outer, without an edge."""
+    surfaces = set(text.gather(b"DEGENERATE_TOROIDAL_SURFACE"))
+    if not surfaces:
+        return
+    for face in list(text.gather(b"ADVANCED_FACE")):
+        *bounds, surface = text.references(face)
+        if surface in surfaces:
+            for bound in bounds:
+                loop = text.references(bound)[0]
+                text.references(loop)
+                if text.bodies[loop].startswith(b"VERTEX_LOOP"):
+                    raise RefusedError(
+                        f"face {face.decode()} is a DEGENERATE_TOROIDAL_SURFACE bounded by a VERTEX_LOOP, which the "
+                        "kernel takes for the whole torus; export the face with a seam edge between its poles"
+                    )
+
+
+def _toggled(body: bytes) -> bytes:
+    """A face or bound with its flag, which comes last, the other way."""
+    return body[:-4] + (b".F.)" if body.endswith(b".T.)") else b".T.)")
 
 
 def _inverted(text: _Text, item: bytes, operator: bytes) -> bytes:
     """The operator that makes the kernel apply `operator`; empty where `operator` itself does."""
     found = _OPERATOR.fullmatch(_STRING.sub(b"''", text.bodies[operator]))
-    shown = f"the mapped item {item.decode('ascii')}"
+    shown = _shown(item)
     if found is None:
-        raise RefusedError(f"{shown} has an operator that is not understood; export its copies as solids")
+        raise RefusedError(f"{shown} has an operator that is not understood; {_WAY_OUT}")
     first, second, origin, scale, third = found.groups()
     factor = 1.0 if scale == b"$" else float(scale)
     axes = [_numbers(text, axis) for axis in (first, second, third) if axis != b"$"]
     if not factor > 0 or (len(axes) == 3 and _volume(*axes) < 0):
-        raise RefusedError(f"{shown} is mirrored, which the kernel cannot read; export its copies as solids")
+        raise RefusedError(f"{shown} is mirrored, which the kernel cannot read; {_WAY_OUT}")
     if factor == 1.0:
         return b""
     point = text.add(b"CARTESIAN_POINT('',(%s))" % b",".join(_real(x / factor) for x in _numbers(text, origin)))
@@ -402,12 +490,20 @@ def widen_slits(content: bytes) -> bytes:
     for face in found.values():
         if face.group(2) == b"ADVANCED_FACE":
             *bounds, surface = _NUMBER.findall(face.group(3))
-            if len(bounds) == 1 and surface in found and found[surface].group(2).endswith(b"_SURFACE"):
+            if len(bounds) == 1 and surface in found and _is_closed(found[surface]):
                 points.update(_point_of_slit(found, bounds[0]))
     for loop in sorted(points, key=lambda m: -m.start()):
         text = b"#%s=VERTEX_LOOP('',#%s);" % (loop.group(1), points[loop])
         content = content[: loop.start()] + text + content[loop.end() :]
     return content
+
+
+def _is_closed(statement: re.Match[bytes]) -> bool:
+    """Return whether a slit does not bound a surface: a sphere, or a torus that does not meet itself."""
+    if statement.group(2) == b"TOROIDAL_SURFACE":
+        _, major, minor = statement.group(3).rstrip().rstrip(b")").split(b",")
+        return float(minor) < float(major)
+    return statement.group(2) == b"SPHERICAL_SURFACE"
 
 
 def _point_of_slit(found: dict[bytes, re.Match[bytes]], bound: bytes) -> dict[re.Match[bytes], bytes]:

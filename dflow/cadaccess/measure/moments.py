@@ -167,10 +167,8 @@ def _add_curved(
     """Add all other chords, by quadrature along their pieces of curve."""
     nodes, weights = rule
     table = tables.faces
-    half = 0.5 * (chords.t1[rows] - chords.t0[rows])
-    t = chords.t0[rows][:, None] + half[:, None] * (1.0 + nodes)
-    uv, slope = curves.evaluate(tables.use_curves, chords.use[rows], t)
-    weight = (sign[chords.use[rows]] * half)[:, None] * weights
+    uv, slope = _along(tables, chords, rows, nodes)
+    weight = sign[chords.use[rows]][:, None] * weights
     face = chords.face[rows]
     flat = table.kind[face] == bintools.PLANE
     if flat.any():
@@ -179,6 +177,23 @@ def _add_curved(
     if not flat.all():
         turn = ~flat
         _add_axial(table, face[turn], uv[turn], slope[turn, :, 0] * weight[turn], sums)
+
+
+def _along(tables: ShapeTables, chords: Chords, rows: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, m, 2) each: points at `nodes`, from -1 to 1, of the chords' pieces of curve, and the slopes by them.
+
+    A spline that runs straight is taken as its chord: its slope is no polynomial beyond its first knot.
+    """
+    half = 0.5 * (chords.t1[rows] - chords.t0[rows])
+    t = chords.t0[rows][:, None] + half[:, None] * (1.0 + nodes)
+    uv, slope = curves.evaluate(tables.use_curves, chords.use[rows], t)
+    slope = slope * half[:, None, None]
+    even = np.flatnonzero((chords.sagitta[rows] == 0) & (tables.use_curves.kind[chords.use[rows]] > bintools.ELLIPSE))
+    if len(even):
+        start, end = chords.start[rows[even]][:, None], chords.end[rows[even]][:, None]
+        slope[even] = 0.5 * (end - start)
+        uv[even] = start + 0.5 * (1.0 + nodes)[:, None] * (end - start)
+    return uv, slope
 
 
 def _add_plane_curves(
@@ -300,10 +315,8 @@ def cone_moments(tables: ShapeTables, chords: Chords, moments: Moments) -> np.nd
 
 def _add_axial_cones(tables: ShapeTables, chords: Chords, rows: np.ndarray, sign: np.ndarray, out: np.ndarray) -> None:
     table, (nodes, weights) = tables.faces, _LONG_RULE
-    half = 0.5 * (chords.t1[rows] - chords.t0[rows])
-    t = chords.t0[rows][:, None] + half[:, None] * (1.0 + nodes)
-    uv, slope = curves.evaluate(tables.use_curves, chords.use[rows], t)
-    step = slope[..., 0] * (sign * half)[:, None] * weights  # (n, m): du along the loop
+    uv, slope = _along(tables, chords, rows, nodes)
+    step = slope[..., 0] * sign[:, None] * weights  # (n, m): du along the loop
     moving = np.flatnonzero(np.abs(step).max(axis=1) > 0)
     if not len(moving):
         return

@@ -11,9 +11,18 @@ from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import CONE, PLANE, SPHERE, TORUS, SplineSurface
-from dflow.cadaccess.tessellation.splines import basis_functions, conic_terms, pack_splines
+from dflow.cadaccess.tessellation.splines import (
+    CONICS,
+    SPLINES,
+    Conics,
+    Splines,
+    basis_functions,
+    conic_terms,
+    pack_conics,
+    pack_splines,
+)
 from dflow.cadaccess.tessellation.triangulation import UVTriangles
-from dflow.compiled import compiled, inlined
+from dflow.compiled import arguments, compiled, inlined
 
 
 def evaluate_elementary(
@@ -74,6 +83,9 @@ def _evaluate_elementary(
     uv: np.ndarray,
     corners: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """See `evaluate_elementary`. The arrays are no record: its fields would have to be contiguous, which frames of
+    tables are not always.
+    """
     points, normals = np.empty((len(uv), 3), np.float32), np.empty((len(uv), 3), np.float32)
     turned, owners = np.empty((len(corners), 3), np.int32), np.empty(len(corners), np.int32)
     for row in range(len(kind)):
@@ -133,9 +145,8 @@ def _evaluate_spline(
         if not poles.shape[axis] > surface.degrees[axis] < len(knots[axis]) - poles.shape[axis]:
             return _fill_nan(points, normals)
     net = np.concatenate([poles * weights[..., None], weights[..., None]], axis=2)
-    return _fill_spline(
-        net, knots[0].copy(), knots[1].copy(), *surface.degrees, *surface.periodic, uv, side, points, normals
-    )
+    flat = knots[0].copy(), knots[1].copy()
+    return _fill_spline(net, flat, surface.degrees, surface.periodic, uv, side, points, normals)
 
 
 def _evaluate_sweep(
@@ -149,15 +160,11 @@ def _evaluate_sweep(
     normals: np.ndarray,
 ) -> np.ndarray:
     splines = pack_splines(curve)
-    frame = np.stack([origin, axis, curve.origin[0], curve.x[0], curve.y[0]])
-    net = np.column_stack([splines.poles * splines.weights[:, None], splines.weights])
-    degree, wrap = (int(splines.shapes[0, 4]), bool(splines.shapes[0, 5])) if len(splines.shapes) else (0, False)
-    big, small = curve.radii[0].tolist()
     if curve.splines and not len(splines.shapes):
         return _fill_nan(points, normals)
-    return _fill_sweep(
-        turning, frame, int(curve.kind[0]), big, small, net, splines.knots, degree, wrap, uv, side, points, normals
-    )
+    net = np.column_stack([splines.poles * splines.weights[:, None], splines.weights])
+    frame, homogeneous = np.stack([origin, axis]), splines._replace(poles=net)
+    return _fill_sweep(turning, frame, pack_conics(curve), homogeneous, uv, side, points, normals)
 
 
 def _fill_nan(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
@@ -221,17 +228,14 @@ def _sum_poles(
 
 
 @compiled(
-    "boolean[::1](float64[:, :, ::1], float64[::1], float64[::1], int64, int64, boolean, boolean, float64[:, ::1], "
-    "float64, float32[:, ::1], float32[:, ::1])"
+    "boolean[::1](float64[:, :, ::1], UniTuple(float64[::1], 2), UniTuple(int64, 2), UniTuple(boolean, 2), "
+    "float64[:, ::1], float64, float32[:, ::1], float32[:, ::1])"
 )
 def _fill_spline(
     net: np.ndarray,
-    knots_u: np.ndarray,
-    knots_v: np.ndarray,
-    degree_u: int,
-    degree_v: int,
-    wrap_u: bool,
-    wrap_v: bool,
+    knots: tuple[np.ndarray, np.ndarray],
+    degrees: tuple[int, int],
+    wraps: tuple[bool, bool],
     uv: np.ndarray,
     side: float,
     points: np.ndarray,
@@ -239,6 +243,7 @@ def _fill_spline(
 ) -> np.ndarray:
     """net : (n_u, n_v, 4), the poles times their weights, and these. Return (m,) bool, undefined normals."""
     du, dv, found = np.empty((len(uv), 3)), np.empty((len(uv), 3)), np.empty((3, 4))
+    (knots_u, knots_v), (degree_u, degree_v), (wrap_u, wrap_v) = knots, degrees, wraps
     values_u, values_v = np.empty((2, degree_u + 1)), np.empty((2, degree_v + 1))
     n_u, n_v = net.shape[0], net.shape[1]
     first_u = 0
@@ -269,29 +274,24 @@ def _rotate(vectors: np.ndarray, row: int, axis: np.ndarray, cos: float, sin: fl
 
 
 @compiled(
-    "boolean[::1](boolean, float64[:, ::1], int64, float64, float64, float64[:, ::1], float64[::1], int64, boolean, "
-    "float64[:, ::1], float64, float32[:, ::1], float32[:, ::1])"
+    arguments("boolean, float64[:, ::1]", CONICS, SPLINES, "float64[:, ::1], float64, float32[:, ::1], float32[:, ::1]")
 )
 def _fill_sweep(
     turning: bool,
     frame: np.ndarray,
-    kind: int,
-    big: float,
-    small: float,
-    net: np.ndarray,
-    knots: np.ndarray,
-    degree: int,
-    wrap: bool,
+    conics: Conics,
+    splines: Splines,
     uv: np.ndarray,
     side: float,
     points: np.ndarray,
     normals: np.ndarray,
 ) -> np.ndarray:
-    """frame : (5, 3), origin and axis of a revolution, or nothing and an extrusion's direction, then a conic's origin,
-    x and y; net : (n, 4), a spline's poles times their weights, and these. Return (m,) bool, where the normals are
-    undefined.
+    """frame : (2, 3), origin and axis of a revolution, or nothing and an extrusion's direction; conics and splines : of
+    the one curve, the poles (n, 4) times their weights, and these. Return (m,) bool, where the normals are undefined.
     """
-    axis = frame[1]
+    axis, net, knots, origin, x, y = frame[1], splines.poles, splines.knots, conics.origin, conics.x, conics.y
+    kind, big, small = conics.kind[0], conics.radii[0, 0], conics.radii[0, 1]
+    degree, wrap = (splines.shapes[0, 4], splines.shapes[0, 5] != 0) if len(net) > 0 else (0, False)
     arm, du, dv = np.empty((len(uv), 3)), np.empty((len(uv), 3)), np.empty((len(uv), 3))
     values, found = np.empty((2, degree + 1)), np.empty((2, 4))
     for i in range(len(uv)):
@@ -310,8 +310,8 @@ def _fill_sweep(
         else:
             a, b, da, db = conic_terms(kind, t, big, small)
             for c in range(3):
-                arm[i, c] = a * frame[3, c] + b * frame[4, c] + frame[2, c]
-                slope[i, c] = da * frame[3, c] + db * frame[4, c]
+                arm[i, c] = a * x[0, c] + b * y[0, c] + origin[0, c]
+                slope[i, c] = da * x[0, c] + db * y[0, c]
         if turning:
             cos, sin = math.cos(uv[i, 0]), math.sin(uv[i, 0])
             for c in range(3):

@@ -16,8 +16,8 @@ from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import CIRCLE, CONE, CYLINDER, ELLIPSE, LINE, SPHERE, TORUS
-from dflow.cadaccess.tessellation.splines import Splines
-from dflow.compiled import compiled, inlined
+from dflow.cadaccess.tessellation.splines import CONICS, SPLINES, Conics, Splines, pack_conics
+from dflow.compiled import arguments, compiled, inlined
 
 _ARC = math.pi / 4
 _DEFLECTION = 1e-3
@@ -31,17 +31,7 @@ def edge_pieces(tables: ShapeTables, splines: Splines) -> tuple[float, np.ndarra
     pieces each edge is cut.
     """
     edges = tables.edges
-    return _edge_pieces(
-        tables.points,
-        edges.kind,
-        edges.origin,
-        edges.radii,
-        edges.first,
-        edges.last,
-        splines.shapes,
-        splines.poles,
-        splines.spans,
-    )
+    return _edge_pieces(tables.points, pack_conics(edges), edges.first, edges.last, splines)
 
 
 def face_steps(tables: ShapeTables, low: np.ndarray, high: np.ndarray, size: float) -> np.ndarray:
@@ -175,22 +165,12 @@ def _extend(low: np.ndarray, high: np.ndarray, points: np.ndarray, row: int, rea
         low[c], high[c] = min(low[c], points[row, c] - reach), max(high[c], points[row, c] + reach)
 
 
-@compiled(
-    "Tuple((float64, int64[::1]))(float64[:, ::1], int8[::1], float64[:, ::1], float64[:, ::1], float64[::1], "
-    "float64[::1], int64[:, ::1], float64[:, ::1], float64[::1])"
-)
+@compiled(arguments("float64[:, ::1]", CONICS, "float64[::1], float64[::1]", SPLINES))
 def _edge_pieces(
-    points: np.ndarray,
-    kind: np.ndarray,
-    origin: np.ndarray,
-    radii: np.ndarray,
-    first: np.ndarray,
-    last: np.ndarray,
-    shapes: np.ndarray,
-    poles: np.ndarray,
-    spans: np.ndarray,
+    points: np.ndarray, conics: Conics, first: np.ndarray, last: np.ndarray, splines: Splines
 ) -> tuple[float, np.ndarray]:
-    size = _size(points, kind, origin, radii, poles)
+    kind, radii, shapes, poles = conics.kind, conics.radii, splines.shapes, splines.poles
+    size = _size(points, kind, conics.origin, radii, poles)
     count = np.empty(len(kind), np.int64)
     for row in range(len(kind)):
         count[row] = 1 if kind[row] == LINE else _OPEN_CONIC
@@ -201,7 +181,7 @@ def _edge_pieces(
         row, begin, stop = shapes[i, 0], shapes[i, 1], shapes[i, 1] + shapes[i, 2]
         again = max(shapes[i, 4] - 2, 0) * shapes[i, 5]  # of a period's poles; two of them close its polygon
         length, turn = _polygon(poles, begin, stop - again, 1)
-        step = _range_of_chord(length, turn, spans[i], size)
+        step = _range_of_chord(length, turn, splines.spans[i], size)
         count[row] = _clamp_to_int(np.ceil(abs(last[row] - first[row]) / step - 1e-6), 1.0, 1024.0)
     return size, count
 

@@ -6,6 +6,7 @@ Every boundary is cut as its edge is, so that both faces of an edge meet at its 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,13 +14,41 @@ from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel.bintools import BEZIER, BSPLINE, OFFSET_CURVE, PLANE, TORUS
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.measure.trimming import Chords
-from dflow.cadaccess.tessellation.splines import Splines, basis_functions, conic_terms, pack_splines
+from dflow.cadaccess.tessellation.splines import (
+    CONICS,
+    SPLINES,
+    Conics,
+    Splines,
+    basis_functions,
+    conic_terms,
+    pack_conics,
+    pack_splines,
+)
 from dflow.cadaccess.tessellation.triangulation import Outline
-from dflow.compiled import compiled, inlined
+from dflow.compiled import arguments, compiled, inlined, record
 from dflow.errors import CadError
 
 _FINEST = 16
 """A boundary has as many pieces as it has chords, up to that."""
+
+
+class _Chords(NamedTuple):
+    """The arrays of `Chords` by chord, and which faces close."""
+
+    face: np.ndarray
+    use: np.ndarray
+    t0: np.ndarray
+    t1: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    sagitta: np.ndarray
+    closed: np.ndarray
+
+
+_CHORDS = record(
+    _Chords,
+    "int32[::1], int64[::1], float64[::1], float64[::1], float64[:, ::1], float64[:, ::1], float64[::1], boolean[::1]",
+)
 
 
 def face_outlines(tables: ShapeTables, chords: Chords, n_pieces: np.ndarray) -> tuple[Outline, np.ndarray]:
@@ -31,33 +60,14 @@ def face_outlines(tables: ShapeTables, chords: Chords, n_pieces: np.ndarray) -> 
     n_pieces : (K,) int64, into how many pieces each edge is cut
     """
     curves, faces = tables.use_curves, tables.faces
-    splines = pack_splines(curves)
     free = np.zeros(len(faces.kind), np.bool_)
     if faces.splines or faces.sweeps:
         free |= faces.evaluable
+    cuts = _Chords(
+        chords.face, chords.use, chords.t0, chords.t1, chords.start, chords.end, chords.sagitta, chords.closed
+    )
     *outline, rest = _outlines(
-        chords.face,
-        chords.use,
-        chords.t0,
-        chords.t1,
-        chords.start,
-        chords.end,
-        chords.sagitta,
-        chords.closed,
-        free,
-        faces.kind,
-        tables.use_edge,
-        n_pieces,
-        curves.kind,
-        curves.origin,
-        curves.x,
-        curves.y,
-        curves.radii,
-        splines.number,
-        splines.shapes,
-        splines.poles,
-        splines.weights,
-        splines.knots,
+        cuts, free, faces.kind, tables.use_edge, n_pieces, pack_conics(curves), pack_splines(curves)
     )
     return Outline(*outline), rest
 
@@ -74,20 +84,7 @@ def edge_lines(
     """
     edges = tables.edges
     points, offsets, untabled = _edge_lines(
-        tables.edge_degenerate,
-        edges.first,
-        edges.last,
-        n_pieces,
-        edges.kind,
-        edges.origin,
-        edges.x,
-        edges.y,
-        edges.radii,
-        splines.number,
-        splines.shapes,
-        splines.poles,
-        splines.weights,
-        splines.knots,
+        tables.edge_degenerate, edges.first, edges.last, n_pieces, pack_conics(edges), splines
     )
     for place, row in untabled.tolist():
         own = slice(offsets[place], offsets[place + 1])
@@ -102,20 +99,9 @@ def edge_lines(
 
 
 @compiled()
-def _trace_conic(
-    row: int,
-    t0: float,
-    t1: float,
-    count: int,
-    kind: np.ndarray,
-    origin: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    radii: np.ndarray,
-    out: np.ndarray,
-    at: int,
-) -> None:
+def _trace_conic(conics: Conics, row: int, t0: float, t1: float, count: int, out: np.ndarray, at: int) -> None:
     """Write the count + 1 points that cut a line or conic evenly from t0 to t1."""
+    kind, origin, x, y, radii = conics.kind, conics.origin, conics.x, conics.y, conics.radii
     for k in range(count + 1):
         along = k / count
         a, b, _, _ = conic_terms(kind[row], t0 * (1 - along) + t1 * along, radii[row, 0], radii[row, 1])
@@ -125,21 +111,12 @@ def _trace_conic(
 
 @compiled()
 def _trace_spline(
-    one: int,
-    t0: float,
-    t1: float,
-    count: int,
-    shapes: np.ndarray,
-    poles: np.ndarray,
-    weights: np.ndarray,
-    knots: np.ndarray,
-    values: np.ndarray,
-    out: np.ndarray,
-    at: int,
+    splines: Splines, one: int, t0: float, t1: float, count: int, values: np.ndarray, out: np.ndarray, at: int
 ) -> None:
     """Write the count + 1 points that cut a spline evenly from t0 to t1; `values` is the work array of
     `basis_functions`.
     """
+    shapes, poles, weights, knots = splines.shapes, splines.poles, splines.weights, splines.knots
     n_poles, first_knot, degree, wrap = shapes[one, 2], shapes[one, 3], shapes[one, 4], shapes[one, 5] != 0
     for k in range(count + 1):
         along = k / count
@@ -218,63 +195,44 @@ def _known_faces(closed: np.ndarray, free: np.ndarray, surface: np.ndarray) -> t
     return known, rest[:n_rest]
 
 
-@compiled(
-    "Tuple((int32[::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], int64[::1]))"
-    "(int32[::1], int64[::1], float64[::1], float64[::1], float64[:, ::1], float64[:, ::1], float64[::1], "
-    "boolean[::1], boolean[::1], int8[::1], int32[:], int64[::1], int8[::1], float64[:, ::1], float64[:, ::1], "
-    "float64[:, ::1], float64[:, ::1], int32[::1], int64[:, ::1], float64[:, ::1], float64[::1], float64[::1])"
-)
+@compiled(arguments(_CHORDS, "boolean[::1], int8[::1], int32[:], int64[::1]", CONICS, SPLINES))
 def _outlines(
-    chord_face: np.ndarray,
-    use: np.ndarray,
-    t0: np.ndarray,
-    t1: np.ndarray,
-    chord_start: np.ndarray,
-    chord_end: np.ndarray,
-    sagitta: np.ndarray,
-    closed: np.ndarray,
+    chords: _Chords,
     free: np.ndarray,
     surface: np.ndarray,
     use_edge: np.ndarray,
     n_pieces: np.ndarray,
-    kind: np.ndarray,
-    origin: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    radii: np.ndarray,
-    number: np.ndarray,
-    shapes: np.ndarray,
-    poles: np.ndarray,
-    weights: np.ndarray,
-    knots: np.ndarray,
+    conics: Conics,
+    splines: Splines,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """`Outline`'s arrays, and the rows of the other faces."""
-    known, rest = _known_faces(closed, free, surface)
+    use, t0, t1 = chords.use, chords.t0, chords.t1
+    known, rest = _known_faces(chords.closed, free, surface)
     first, total = _first_chords(use, t0, t1), 0
     counts = np.empty(len(first) - 1, np.int64)
     for curve in range(len(counts)):
         begin, n_chords = first[curve], first[curve + 1] - first[curve]
-        row, wanted = chord_face[begin], max(n_pieces[use_edge[use[begin]]], 1)
-        count = _count_pieces(n_chords, wanted, sagitta[begin] > 0, surface[row] == PLANE)
+        row, wanted = chords.face[begin], max(n_pieces[use_edge[use[begin]]], 1)
+        count = _count_pieces(n_chords, wanted, chords.sagitta[begin] > 0, surface[row] == PLANE)
         counts[curve] = count if known[row] else 0
         total += counts[curve]
     face, start, end = np.empty(total, np.int32), np.empty((total, 2)), np.empty((total, 2))
     low, high = np.zeros((len(known), 2)), np.zeros((len(known), 2))
-    values, corners = _allocate_basis(shapes), np.empty((total + len(counts), 2))
+    values, corners = _allocate_basis(splines.shapes), np.empty((total + len(counts), 2))
     at, corner = 0, first[0]
     for curve in range(len(counts)):
         begin, last, count = first[curve], first[curve + 1] - 1, counts[curve]
-        row = chord_face[begin]
+        row = chords.face[begin]
         if count > 1:
-            one = _spline_of(use[begin], kind, number)
+            one = _spline_of(use[begin], conics.kind, splines.number)
             if one >= 0:
-                _trace_spline(one, t0[begin], t1[last], count, shapes, poles, weights, knots, values, corners, corner)
+                _trace_spline(splines, one, t0[begin], t1[last], count, values, corners, corner)
             elif one == -1:
-                _trace_conic(use[begin], t0[begin], t1[last], count, kind, origin, x, y, radii, corners, corner)
+                _trace_conic(conics, use[begin], t0[begin], t1[last], count, corners, corner)
             else:
                 _fill_nan(count, corners, corner)
         for c in range(2):
-            corners[corner, c], corners[corner + count, c] = chord_start[begin, c], chord_end[last, c]
+            corners[corner, c], corners[corner + count, c] = chords.start[begin, c], chords.end[last, c]
             if count > 0 and (at == 0 or face[at - 1] != row):
                 low[row, c] = high[row, c] = corners[corner, c]
         for k in range(corner, corner + count):
@@ -291,28 +249,17 @@ def _outlines(
 # -- edges
 
 
-@compiled(
-    "Tuple((float32[:, ::1], int32[::1], int64[:, ::1]))"
-    "(boolean[::1], float64[::1], float64[::1], int64[::1], int8[::1], float64[:, ::1], float64[:, ::1], "
-    "float64[:, ::1], float64[:, ::1], int32[::1], int64[:, ::1], float64[:, ::1], float64[::1], float64[::1])"
-)
+@compiled(arguments("boolean[::1], float64[::1], float64[::1], int64[::1]", CONICS, SPLINES))
 def _edge_lines(
     degenerate: np.ndarray,
     first: np.ndarray,
     last: np.ndarray,
     n_pieces: np.ndarray,
-    kind: np.ndarray,
-    origin: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    radii: np.ndarray,
-    number: np.ndarray,
-    shapes: np.ndarray,
-    poles: np.ndarray,
-    weights: np.ndarray,
-    knots: np.ndarray,
+    conics: Conics,
+    splines: Splines,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points and offsets; (k, 2) place and row of the edges that have no table."""
+    kind = conics.kind
     first_point, untabled = np.zeros(len(kind) + 1, np.int64), np.empty((len(kind), 2), np.int64)
     n_edges = n_odd = 0
     for row in range(len(kind)):
@@ -326,16 +273,16 @@ def _edge_lines(
         n_edges += 1
     n_points = first_point[-1]
     exact, points = np.empty((n_points, 3)), np.empty((n_points, 3), np.float32)
-    offsets, values = np.zeros(n_edges + 1, np.int32), _allocate_basis(shapes)
+    offsets, values = np.zeros(n_edges + 1, np.int32), _allocate_basis(splines.shapes)
     place = 0
     for row in range(len(kind)):
         if degenerate[row]:
             continue
-        at, count, one = first_point[row], n_pieces[row], _spline_of(row, kind, number)
+        at, count, one = first_point[row], n_pieces[row], _spline_of(row, kind, splines.number)
         if one >= 0:
-            _trace_spline(one, first[row], last[row], count, shapes, poles, weights, knots, values, exact, at)
+            _trace_spline(splines, one, first[row], last[row], count, values, exact, at)
         elif one == -1:
-            _trace_conic(row, first[row], last[row], count, kind, origin, x, y, radii, exact, at)
+            _trace_conic(conics, row, first[row], last[row], count, exact, at)
         else:
             _fill_nan(count, exact, at)
         place += 1

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from dflow.cadaccess.geometry import bsplines
 from dflow.cadaccess.geometry.curves import CurveTable
 from dflow.cadaccess.kernel.bintools import CIRCLE, ELLIPSE, HYPERBOLA, PARABOLA, Spline
-from dflow.compiled import compiled, inlined
+from dflow.compiled import compiled, inlined, record
 
 
-@dataclass(frozen=True, slots=True)
-class Splines:
+class Conics(NamedTuple):
+    """The lines and conics of a table with n rows, as in `CurveTable`; other rows have no meaning.
+
+    kind : (n,) int8; origin, x, y : (n, d) float64; radii : (n, 2) float64.
+    """
+
+    kind: np.ndarray
+    origin: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    radii: np.ndarray
+
+
+class Splines(NamedTuple):
     """The splines of a table with n rows, all as open ones (a periodic one over one period).
 
     Attributes
@@ -34,12 +46,21 @@ class Splines:
     spans: np.ndarray
 
 
+CONICS = record(Conics, "int8[::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1]")
+SPLINES = record(Splines, "int32[::1], int64[:, ::1], float64[:, ::1], float64[::1], float64[::1], float64[::1]")
+"""The types of these records as arguments of compiled functions."""
+
 _NONE = {
     d: Splines(
         np.empty(0, np.int32), np.empty((0, 6), np.int64), np.empty((0, d)), np.empty(0), np.empty(0), np.empty(0)
     )
     for d in (2, 3)
 }
+
+
+def pack_conics(table: CurveTable) -> Conics:
+    """Return the table's lines and conics."""
+    return Conics(table.kind, table.origin, table.x, table.y, table.radii)
 
 
 def pack_splines(table: CurveTable) -> Splines:

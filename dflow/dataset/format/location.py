@@ -85,6 +85,8 @@ def _by_suffix(flow_file: AnyPath | None, dataset: AnyPath | None) -> tuple[AnyP
     if part is None or (flow_file is not None and dataset is not None):
         return flow_file, dataset
     path = Path(part)
+    if (path / f"{path.name}{FLOW_SUFFIX}").is_file():
+        return path / f"{path.name}{FLOW_SUFFIX}", None
     if path.suffix in (INFOSET_SUFFIX, ATTRIBSET_SUFFIX):
         path = path.with_suffix(DATASET_SUFFIX)
     if path.suffix == FLOW_SUFFIX:

@@ -95,6 +95,11 @@ def plan(store: DatasetStore, group: str, where: Condition, vocabularies: Vocabu
     QueryError
         If it fails on empty data, compares with an unknown word, does not return booleans, or has two row dimensions.
     """
+    if not callable(where):
+        raise QueryError(
+            f"where={where!r} is not a function; expected one of an xarray.Dataset, such as where=lambda ds: "
+            "ds['face_areas'] > 3 (conditions as text: explorer.sql)"
+        )
     variables = visible(store, group)
     result, touched, n_rows = _try_out(variables, where, vocabularies)
     _refuse_text(variables, where, n_rows, vocabularies)

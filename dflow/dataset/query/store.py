@@ -18,6 +18,7 @@ import numpy as np
 
 from dflow.dataset.format.folder import ArrayReader, DatasetFolder, OpenDataset
 from dflow.dataset.format.tables import label_columns
+from dflow.dataset.query.vocabulary import meant, nearest
 from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
 from dflow.hoops.zarr2_dataset import Zarr2Dataset, is_zarr2
 from dflow.schema import FILE_GROUP, Schema, parse_schema, references
@@ -149,7 +150,8 @@ class DatasetStore:
             If there is no such group; the message lists the groups.
         """
         if name not in self.columns:
-            raise UnknownKeyError(f"no group {name!r}; the dataset has {', '.join([*self.row_groups, FILE_GROUP])}")
+            groups = [*self.row_groups, FILE_GROUP]
+            raise UnknownKeyError(f"no group {name!r}{meant(name, groups)} The dataset has {', '.join(groups)}")
         return self.columns[name]
 
     def column(self, group: str, name: str) -> Column:
@@ -163,7 +165,8 @@ class DatasetStore:
         columns = self.group(group)
         if name not in columns:
             raise UnknownKeyError(
-                f"no array {name!r} in group {group!r}; it has {', '.join(sorted(columns)) or 'none'}"
+                f"no array {name!r} in group {group!r}{meant(name, columns)} It has "
+                f"{', '.join(sorted(columns)) or 'none'}"
             )
         return columns[name]
 
@@ -325,5 +328,11 @@ def find_column(store: DatasetStore, key: str, group: str | None) -> Column:
             if wanted not in (None, candidate):
                 logger.info("%r is not in group %r; found in fallback group %r", key, group, candidate)
             return store.column(candidate, key)
-    known = "; ".join(f"{g}: {', '.join(sorted(store.group(g))) or 'none'}" for g in [*store.row_groups, FILE_GROUP])
-    raise UnknownKeyError(f"no array or file value {key!r} in any group ({known})")
+    groups = [*store.row_groups, FILE_GROUP]
+    near = nearest(key, {name: None for g in groups for name in store.group(g)})
+    owner = next((g for g in groups if near in store.group(g)), "")
+    suggestion = f"; is {near!r} of {owner!r} meant?" if near else ";"
+    raise UnknownKeyError(
+        f"no array or file value {key!r} in any group{suggestion} available_arrays(group) lists the names of a group: "
+        f"{', '.join(groups)}"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,16 +73,27 @@ class Vocabularies:
         return tables
 
 
+def nearest(word: str, known: Collection[str]) -> str:
+    """Return the known text that is most like `word`, upper and lower case being equal; "" if there is none."""
+    by_case = {other.casefold(): other for other in reversed(list(known))}
+    near = difflib.get_close_matches(word.casefold(), by_case, n=1, cutoff=0.0)
+    return by_case[near[0]] if near else ""
+
+
+def meant(word: str, known: Collection[str]) -> str:
+    """Return ``; is 'x' meant?`` with the nearest known text, for a message; ";" if there is none."""
+    near = nearest(word, known)
+    return f"; is {near!r} meant?" if near else ";"
+
+
 def unknown_word(word: str, known: Collection[str], what: str) -> str:
     """Return the message that a text is not `what`: the nearest known one, and the first of all."""
     listed = list(known)
     if not listed:
         return f"{word!r} is not {what}; there are none"
-    by_case = {other.casefold(): other for other in reversed(listed)}
-    near = difflib.get_close_matches(word.casefold(), by_case, n=1, cutoff=0.0)
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
     expected = f"{', '.join(map(repr, listed[:_SHOWN]))}{more}"
-    return f"{word!r} is not {what}; is {by_case[near[0]]!r} meant? Expected one of {expected}"
+    return f"{word!r} is not {what}{meant(word, listed)} Expected one of {expected}"
 
 
 def rows_with(table: pd.DataFrame, column: str, value: Any, vocabularies: Vocabularies) -> Array:
@@ -120,3 +131,29 @@ def _check_texts(column: str, wanted: Iterable[Any], values: pd.Series, vocabula
             raise UnknownKeyError(
                 f"the column {column!r} holds texts, found {word!r}; pass a text such as {next(iter(known), '')!r}"
             )
+
+
+def rows_where(table: pd.DataFrame, where: Callable[[pd.DataFrame], Any]) -> Array:
+    """Return which rows of the `.infoset` satisfy a function of the table: (n,) bool.
+
+    Raises
+    ------
+    QueryError
+        If it fails, or does not return one boolean per row.
+    """
+    try:
+        found = np.asarray(where(table))
+    except KeyError as error:
+        name = str(error.args[0]) if error.args else ""
+        raise QueryError(unknown_word(name, list(table.columns), "a column of the .infoset")) from error
+    except Exception as error:  # the user's own code
+        raise QueryError(
+            f"the condition on the .infoset failed with {type(error).__name__}: {error}; expected a function of the "
+            "table, such as lambda files: files['face_count'] > 3; combine conditions with & and |"
+        ) from error
+    if found.shape != (len(table),) or found.dtype != bool:
+        raise QueryError(
+            f"the condition on the .infoset returned {found.dtype} values of shape {found.shape}; expected one boolean "
+            f"per row, ({len(table)},), such as files['face_count'] > 3"
+        )
+    return found

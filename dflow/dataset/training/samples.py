@@ -51,6 +51,10 @@ def choose_columns(store: DatasetStore, columns: str | Sequence[str] | None) -> 
         if name:
             chosen[wanted] = store.column(group, name)
             continue
+        if owner := next((g for g in store.row_groups if group not in store.columns and group in store.group(g)), ""):
+            raise UnknownKeyError(
+                f"columns={wanted!r} names no group; expected a group, or an array with its group: '{owner}/{wanted}'"
+            )
         members = store.file_values if group == FILE_GROUP else store.group(group)
         chosen |= {c.key: c for n, c in members.items() if not n.startswith(ID_PREFIX)}
     return tuple(chosen.values())

@@ -48,13 +48,13 @@ class Fractions:
             raise SplitError(f"train, validation and test must be numbers that sum to 1: {error}") from error
         if not np.all(np.isfinite(shares)) or np.any(shares < 0) or self.train <= 0:
             raise SplitError(
-                f"train={self.train}, validation={self.validation}, test={self.test}: expected shares of 0 to 1, and a "
-                "train share above 0"
+                f"train={self.train}, validation={self.validation}, test={self.test}: expected shares of 0 to 1 with a "
+                "train share above 0, such as train=0.7, validation=0.15, test=0.15"
             )
         if abs(float(shares.sum()) - 1) > 1e-6:
             raise SplitError(
                 f"train={self.train}, validation={self.validation} and test={self.test} sum to {shares.sum():g}, "
-                "not to 1"
+                "not to 1; pass shares such as train=0.7, validation=0.15, test=0.15"
             )
 
     def as_array(self) -> Array:

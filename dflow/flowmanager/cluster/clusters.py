@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import multiprocessing.spawn
 import os
 import signal
@@ -202,11 +203,11 @@ def _local(max_workers: int | None) -> Connection:
     """Start a local cluster: one thread per process, the dashboard on the loopback interface, closed with the flow."""
     offer_pages()
     with ExitStack() as opened:
-        without_main = opened.enter_context(closing(WorkersWithoutMain()))
+        start = opened.enter_context(closing(WorkerStart()))
         cluster = opened.enter_context(closing(_started_quietly(max_workers or default_workers())))
         client = Client(cluster, set_as_default=False)
         opened.pop_all()  # closed with the connection
-    return Connection(client, (client, cluster, without_main))
+    return Connection(client, (client, cluster, start))
 
 
 def _started_quietly(n_workers: int) -> LocalCluster:
@@ -280,35 +281,53 @@ def free_port(port: int) -> int:
     return port
 
 
-class WorkersWithoutMain:
-    """Start Dask's workers without running the user's script again, until `close`.
+class WorkerStart:
+    """The changes to this process that starting Dask's workers takes, undone by `close`.
 
     ``spawn`` imports the parent's main module in each child, so that a script without the ``__main__`` guard would
-    start itself in every worker. Workers do not need it: tasks travel by value to the workers' own children. Nannies
-    also start workers while a flow runs, so this lasts as long as their cluster; the function of
-    `multiprocessing.spawn` is restored when the last of several clusters is closed. Other processes keep ``__main__``.
+    start itself in every worker. Workers do not need it: tasks travel by value to the workers' own children. A function
+    of `multiprocessing.spawn` is therefore replaced; processes other than workers keep ``__main__``. Dask sets
+    environment variables for its workers in this process, and ``spawn`` fixes the start method.
+
+    Nannies also start workers while a flow runs, so this lasts as long as their cluster; all is restored when the last
+    of several clusters is closed.
     """
 
     _lock = threading.Lock()
-    _open: ClassVar[list[WorkersWithoutMain]] = []
+    _open: ClassVar[list[WorkerStart]] = []
     _original: ClassVar[Any] = None
+    _environment: ClassVar[dict[str, str | None]] = {}
+    _start_method: ClassVar[str | None] = None
 
     def __init__(self) -> None:
         spawn: Any = multiprocessing.spawn
         with self._lock:
             if not self._open:
-                type(self)._original = staticmethod(spawn.get_preparation_data)
+                cls = type(self)
+                cls._original = staticmethod(spawn.get_preparation_data)
+                cls._environment = {name: os.environ.get(name) for name in _variables()}
+                cls._start_method = multiprocessing.get_start_method(allow_none=True)
                 spawn.get_preparation_data = self._without_main
             self._open.append(self)
 
     def close(self) -> None:
-        """Restore the function unless another cluster needs its replacement; a second call does nothing."""
-        spawn: Any = multiprocessing.spawn
+        """Restore the process unless another cluster needs the changes; a second call does nothing."""
         with self._lock:
             if self in self._open:
                 self._open.remove(self)
                 if not self._open:
-                    spawn.get_preparation_data = self._original
+                    self._restore()
+
+    def _restore(self) -> None:
+        spawn: Any = multiprocessing.spawn
+        spawn.get_preparation_data = self._original
+        for name, value in self._environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if self._start_method is None:
+            multiprocessing.set_start_method(None, force=True)
 
     @classmethod
     def _without_main(cls, name: str) -> dict[str, Any]:
@@ -317,3 +336,9 @@ class WorkersWithoutMain:
             data.pop("init_main_from_name", None)
             data.pop("init_main_from_path", None)
         return data
+
+
+def _variables() -> tuple[str, ...]:
+    """Return the environment variables that Dask sets in the process that starts workers."""
+    settings = (key.rpartition(".")[2] for key in _SETTINGS if "environ" in key)
+    return (*dask.config.get("distributed.nanny.pre-spawn-environ"), *settings, "PYTHONHASHSEED", "__DASK_PARENT_PID")

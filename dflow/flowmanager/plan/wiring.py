@@ -122,7 +122,8 @@ def plan(tasks: Sequence[TaskSpec], input_keys: Iterable[str] | None = None) -> 
         steps.append(_wire(len(steps), task, steps, keys))
     steps = _number_stages(steps)
     found = keys if keys is not None else _assumed_keys(steps)
-    _check_order(steps)
+    if keys is not None:
+        _check_order(steps, keys)
     _check_all_inputs_used(steps, found)
     return Plan(tuple(steps), _chains(steps), found)
 
@@ -241,16 +242,14 @@ def _assumed_keys(steps: Sequence[Step]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(taken))
 
 
-def _check_order(steps: Sequence[Step]) -> None:
+def _check_order(steps: Sequence[Step], keys: tuple[str, ...]) -> None:
     """Refuse an extract task behind a task that works on the same input, and a name that only a later task outputs."""
     for step in steps:
         for earlier in steps[: step.index]:
             wanted = {*(earlier.task.inputs or ()), earlier.item.key} & set(step.task.outputs)
-            produced = {output for each in steps[: earlier.index] for output in each.task.outputs}
-            is_late_list = step.task.kind == "extract" and earlier.item == step.item and not _feeds_any(step, steps)
-            if (wanted - produced and earlier.item.step != step.index) or (
-                is_late_list and earlier.task.kind != "extract"
-            ):
+            produced = {*keys, *(output for each in steps[: earlier.index] for output in each.task.outputs)}
+            is_late_list = (step.task.kind, earlier.item) == ("extract", step.item) and earlier.task.kind != "extract"
+            if wanted - produced or (is_late_list and not _feeds_any(step, steps)):
                 order = [each.task.name for each in steps if each is not step]
                 order.insert(earlier.index, step.task.name)
                 raise WiringError(

@@ -188,7 +188,7 @@ def print_report(output: FlowOutput, console: Console | None = None) -> None:
     if output.worker_deaths:
         console.print(_deaths_table(output))
     if counts.verdict:
-        console.print(f"{counts.verdict} See error_summary.json in the flow's folder.", highlight=False)
+        console.print(f"{counts.verdict} See error_summary.json in the flow's folder.", highlight=False, soft_wrap=True)
 
 
 def _tasks_table(output: FlowOutput) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from dflow.flowmanager.reports.timeline import Timeline
 from dflow.flowmanager.run.engines import Engines
 from dflow.flowmanager.run.fileshapes import FileShapes
 from dflow.flowmanager.run.functions import pack_function, pack_here
-from dflow.records import ErrorRecord, ItemRecord, SampleLayout, cause
+from dflow.records import ErrorRecord, ItemRecord, SampleLayout, SampleRecord, cause
 
 OWN_KINDS = frozenset({"exception", "schema"})
 """Failures that come from the user's own code, not from a file."""
@@ -175,6 +175,11 @@ class FlowRun:
         )
         stop.add_note(first[0].traceback)
         raise stop
+
+    def note_shapes(self, samples: Iterable[SampleRecord]) -> None:
+        """Count the shapes of samples that will be merged; see `FileShapes.note`."""
+        if self.settings.export:
+            self.file_shapes.note(samples)
 
     def _is_ready(self, source: Source) -> bool:
         return source.step == FLOW_INPUT or source.step in self.results

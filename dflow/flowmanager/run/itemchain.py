@@ -122,7 +122,7 @@ class ItemChain:
         run.log.items(self._name, held)
         self._log_reuse()
         run.count(held)
-        run.file_shapes.note(sample for record in held for sample in record.samples)
+        run.note_shapes(sample for record in held for sample in record.samples)
         return pending
 
     def _is_same(self, item: FlowItem, entry: Entry) -> bool:
@@ -233,7 +233,7 @@ class ItemChain:
             self._run.journal.append(entries)
         self._log(finished.results)
         self._run.count([self._last(index) for index in indices])
-        self._run.file_shapes.note(self._samples(indices))
+        self._run.note_shapes(self._samples(indices))
 
     def _samples(self, indices: Iterable[int]) -> Iterator[SampleRecord]:
         for index in indices:

@@ -76,7 +76,7 @@ class UnitStarted:
 class UnitDone:
     """One unit is finished and its sample, if any, is complete on disk.
 
-    `value` is packed. `sample` is set when the sample is sealed, `parked` is its name when a later stage continues it,
+    `value` is packed. `sample` is set when the sample is sealed, `parked` is its name when a later step continues it,
     else "". `preview`: a preview follows, which ends with `PreviewDone`.
     """
 

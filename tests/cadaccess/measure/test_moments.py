@@ -6,8 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from OCP.BRep import BRep_Builder
 from OCP.BRepPrimAPI import BRepPrimAPI_MakeSphere
-from OCP.TopoDS import TopoDS_Shape
+from OCP.collections import Array1_double, Array1_gp_Pnt2d, Array1_int
+from OCP.Geom2d import Geom2d_BSplineCurve
+from OCP.gp import gp_Pnt2d
+from OCP.TopAbs import TopAbs_EDGE, TopAbs_FACE
+from OCP.TopExp import TopExp_Explorer
+from OCP.TopoDS import TopoDS, TopoDS_Shape
 
 from dflow.cadaccess import Brep
 from dflow.cadaccess.geometry.surfaces import profile
@@ -133,3 +139,26 @@ def test_a_face_on_both_sides_of_a_cones_apex_is_not_known(tmp_path: Path) -> No
     assert moments.integrate(tables, chords).known[row]
     tables.faces.radii[row, 0] = 0.5 * tables.faces.radii[row, 0]  # the apex moves into the face
     assert not moments.integrate(tables, chords).known[row]
+
+
+def test_a_boundary_may_run_straight_at_any_speed(tmp_path: Path) -> None:
+    """A rim whose curve in (u, v) is a straight spline of four polynomials."""
+    shape, radius, height = solids.cylinder(), 2.0, 7.0
+    face = TopoDS.Face(TopExp_Explorer(shape, TopAbs_FACE).Current())
+    edge = TopoDS.Edge(TopExp_Explorer(face, TopAbs_EDGE).Current())
+    poles, knots = Array1_gp_Pnt2d(1, 7), Array1_double(1, 5)
+    multiplicities = Array1_int(1, 5)
+    for i, u in enumerate((0.0, 0.1, 0.9, 1.3, 4.0, 5.9, 2 * np.pi), 1):
+        poles.SetValue(i, gp_Pnt2d(u, height))
+    for i, (t, times) in enumerate(((0.0, 4), (0.9, 1), (2.0, 1), (5.0, 1), (2 * np.pi, 4)), 1):
+        knots.SetValue(i, t)
+        multiplicities.SetValue(i, times)
+    BRep_Builder().UpdateEdge(edge, Geom2d_BSplineCurve(poles, knots, multiplicities, 3), face, 1e-7)
+    brep = solids.open_brep(shape, tmp_path)
+    assert len(brep.tables.use_curves.splines) == 1
+    _, found = _outward(brep)
+    row = _row(brep, CYLINDER)
+    assert found.area[row] == pytest.approx(2 * np.pi * radius * height, rel=1e-12)
+    np.testing.assert_allclose(found.vector_area[row], 0, atol=1e-9)
+    assert brep.volume() == pytest.approx(np.pi * radius**2 * height, rel=1e-12)
+    np.testing.assert_allclose(brep.centroid(), [0, 0, height / 2], atol=1e-9)

@@ -11,6 +11,7 @@ import pytest
 
 from dflow.dataset.query.sql import files_table, mentioned_reductions, run_sql
 from dflow.dataset.query.store import open_store
+from dflow.dataset.query.vocabulary import Vocabularies
 from dflow.errors import QueryError
 from tests.dataset.synthetic import random_parts, write_parts
 
@@ -152,8 +153,63 @@ def test_the_table_of_files_has_missing_file_values_row_counts_and_the_reduction
     parts = random_parts(4)
     store = open_store(write_parts(parts, tmp_path).dataset)
     infoset = pd.DataFrame({"id": range(4), "volume": [9.0] * 4})
-    table = files_table(store, infoset, [("top", "faces", "face_areas", "max")], lambda *_: np.arange(4))
+    reductions = [("top", "faces", "face_areas", "max")]
+    table = files_table(store, infoset, reductions, lambda *_: np.arange(4), Vocabularies(None))
     assert table["volume"].tolist() == [9.0] * 4
     assert table["row_count_faces"].tolist() == parts.counts["faces"].tolist()
     assert table["top"].tolist() == [0, 1, 2, 3]
     assert not {"row_start_faces", "bounding_box"} & set(table.columns)
+
+
+@pytest.fixture
+def vocabularies(tmp_path: Path) -> Vocabularies:
+    rows = [("kind", 0, "bolt"), ("kind", 1, "nut")]
+    table = pd.DataFrame(rows, columns=["table_name", "id", "name"]).assign(description="")
+    table.to_parquet(tmp_path / "a.attribset")
+    return Vocabularies(tmp_path / "a.attribset")
+
+
+KINDS = pd.DataFrame(
+    {"id": range(3), "kind": [0, 1, 0], "kind_label": ["bolt", "nut", "bolt"], "name": ["x", "y", "z"]}
+)
+
+
+@pytest.mark.parametrize(
+    ("statement", "ids"),
+    [
+        ("select id from files where kind_label = 'bolt'", [0, 2]),
+        ("select id from files f where f.kind_label in ('nut', 'bolt') and name <> 'no word'", [0, 1, 2]),
+        ("select id from files where kind = 1 and 'nut' = kind_label", [1]),
+        ("with few as (select * from files where kind_label <> 'nut') select id from few", [0, 2]),
+        ("select id from files where kind_label like 'n%'", [1]),
+    ],
+)
+def test_words_of_the_vocabulary_select(vocabularies: Vocabularies, statement: str, ids: list[int]) -> None:
+    assert run_sql(statement, {"files": KINDS}, vocabularies)["id"].tolist() == ids
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("select id from files where kind_label = 'blot'", "'blot' is not a word of 'kind_label'; is 'bolt' meant"),
+        ("select count(*) filter ('NUT' = f.kind_label) from files f", "is 'nut' meant"),
+        (
+            "with few as (select * from files where kind_label not in ('a', 'nut')) select id from few",
+            "'a' is not a word",
+        ),
+        ("select case kind_label when 'bold' then 1 end from files", "is 'bolt' meant"),
+        ("select id from files where kind = 'bolt'", "kind holds codes, found the text 'bolt'.*with kind_label"),
+    ],
+)
+def test_an_unknown_word_anywhere_in_a_statement_is_an_error(
+    vocabularies: Vocabularies, statement: str, message: str
+) -> None:
+    with pytest.raises(QueryError, match=message):
+        run_sql(statement, {"files": KINDS}, vocabularies)
+
+
+def test_statements_that_have_no_syntax_tree_still_run(vocabularies: Vocabularies) -> None:
+    for statement in ("explain select * from files", "describe files", "summarize files", "show tables"):
+        assert len(run_sql(statement, {"files": KINDS}, vocabularies))
+    with pytest.raises(QueryError, match="SQL statement failed"):
+        run_sql("select nope from files where kind_label = 'bolt'", {"files": KINDS}, vocabularies)

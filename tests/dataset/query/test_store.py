@@ -63,11 +63,18 @@ def test_groups_columns_and_sizes(store: DatasetStore, parts: Parts) -> None:
 
 
 def test_unknown_groups_and_columns_are_refused_with_the_known_ones(store: DatasetStore) -> None:
-    with pytest.raises(UnknownKeyError, match="no group 'face'; the dataset has edges, faces, graph, file"):
+    with pytest.raises(
+        UnknownKeyError, match=r"no group 'face'; is 'faces' meant\? The dataset has edges, faces, graph, file"
+    ):
         store.group("face")
-    with pytest.raises(UnknownKeyError, match="no array 'areas' in group 'faces'; it has face_areas, face_centroids"):
+    with pytest.raises(
+        UnknownKeyError,
+        match=r"no array 'areas' in group 'faces'; is 'face_areas' meant\? It has face_areas, face_centroids",
+    ):
         store.column("faces", "areas")
-    with pytest.raises(UnknownKeyError, match=r"no array or file value 'areas' in any group \(edges: edge_dihedral"):
+    with pytest.raises(
+        UnknownKeyError, match=r"no array or file value 'areas' in any group; is 'face_areas' of 'faces' meant"
+    ):
         find_column(store, "areas", None)
 
 

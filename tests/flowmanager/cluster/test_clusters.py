@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import multiprocessing.spawn
 import os
 import platform
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -15,7 +17,7 @@ import dask
 import pytest
 
 from dflow.flowmanager.cluster import clusters
-from dflow.flowmanager.cluster.clusters import WorkersWithoutMain, resolve
+from dflow.flowmanager.cluster.clusters import WorkerStart, resolve
 
 
 def _faults_of_arrays() -> int:
@@ -78,8 +80,9 @@ WORKER = "Dask Worker process (from Nanny)"
 @pytest.fixture
 def script(monkeypatch, tmp_path):
     """A main module that is a file, as a user's script is: what ``spawn`` would run again. No cluster is open."""
-    original = WorkersWithoutMain._original or multiprocessing.spawn.get_preparation_data
-    monkeypatch.setattr(WorkersWithoutMain, "_open", [])
+    original = WorkerStart._original or multiprocessing.spawn.get_preparation_data
+    for name, value in (("_open", []), ("_environment", {}), ("_start_method", None)):
+        monkeypatch.setattr(WorkerStart, name, value)
     monkeypatch.setattr(multiprocessing.spawn, "get_preparation_data", original)
     main = sys.modules["__main__"]
     monkeypatch.setattr(main, "__spec__", None)
@@ -93,7 +96,7 @@ def _main_of(name: str) -> object:
 def test_only_workers_start_without_the_users_script_and_only_until_the_last_cluster_is_closed(script, tmp_path):
     path = str(tmp_path / "script.py")
     before = multiprocessing.spawn.get_preparation_data
-    first, second = WorkersWithoutMain(), WorkersWithoutMain()
+    first, second = WorkerStart(), WorkerStart()
     first.close()
     first.close()
     assert (_main_of(WORKER), _main_of("Process-1")) == (None, path)
@@ -121,3 +124,73 @@ def test_a_cluster_that_does_not_start_leaves_the_start_of_processes_as_it_was(s
     with pytest.raises(OSError, match="no process"):
         resolve("local", max_workers=1)
     assert multiprocessing.spawn.get_preparation_data is before
+
+
+def test_variables_and_start_method_are_restored_with_the_last_cluster(script, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    for name in ("PYTHONHASHSEED", "MALLOC_TRIM_THRESHOLD_"):
+        monkeypatch.delenv(name, raising=False)
+    method = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method(None, force=True)
+    try:
+        first, second = WorkerStart(), WorkerStart()
+        os.environ.update(OMP_NUM_THREADS="1", PYTHONHASHSEED="6640", MALLOC_TRIM_THRESHOLD_="65536")
+        assert multiprocessing.get_start_method()  # what `spawn` does, which fixes it
+        first.close()
+        assert os.environ["OMP_NUM_THREADS"] == "1"
+        second.close()
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+        assert not {"PYTHONHASHSEED", "MALLOC_TRIM_THRESHOLD_"} & set(os.environ)
+        assert multiprocessing.get_start_method(allow_none=True) is None
+    finally:
+        multiprocessing.set_start_method(method, force=True)
+
+
+STATE = """
+import gc, json, logging, multiprocessing, os, signal, sys, warnings
+import dask, dflow
+from dflow.flowmanager import flowtask
+
+
+@flowtask.transform(inputs=["part"])
+def same(part, storage):
+    storage.save_metadata("part", part)
+    return part
+
+
+def state():
+    root = logging.getLogger()
+    return {
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+        "path": list(sys.path),
+        "collector": gc.get_threshold(),
+        "signals": [str(signal.getsignal(each)) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)],
+        "mask": sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))),
+        "spawn": str(multiprocessing.spawn.get_preparation_data),
+        "start method": multiprocessing.get_start_method(allow_none=True),
+        "dask": json.dumps(dask.config.config, default=str, sort_keys=True),
+        "warnings": list(map(str, warnings.filters)),
+        "logging": [root.level, [handler.level for handler in root.handlers]],
+        "hooks": [str(sys.excepthook), str(sys.stdout), str(sys.stderr)],
+        "main": str(sys.modules["__main__"]),
+    }
+
+
+import dflow.flowmanager.run.session, distributed.dashboard.scheduler, multiprocessing.spawn
+
+logging.basicConfig(level=logging.INFO)
+before = state()
+flow = dflow.create_flow("kept", [same], sys.argv[1], max_workers=1, export_visualization=False)
+assert flow.process(inputs={"parts": [1, 2]}, progress=False)[0].counts.succeeded == 2
+after = state()
+for name in before:
+    assert before[name] == after[name], (name, before[name], after[name])
+"""
+
+
+@pytest.mark.slow
+def test_a_flow_leaves_the_process_as_it_found_it(tmp_path):
+    command = [sys.executable, "-c", STATE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -201,3 +201,61 @@ def test_an_annotation_beats_the_name(parameter, annotation, whole):
     exec(f"def f({parameter}{': ' + repr(annotation) if annotation else ''}): return []", namespace)
     task = spec_of(flowtask.extract(inputs=["sources"])(namespace["f"]))
     assert takes_whole_list(task, "sources") is whole
+
+
+def test_parameters_are_bound_by_name_and_the_others_by_position():
+    @flowtask.transform(inputs=["cad_file", "cad_loader", "storage", "scale"])
+    def mixed(storage, path, loader, scale=1.0):
+        return path
+
+    feeds = plan(specs(gather, mixed), ["sources", "scale"]).steps[1].feeds
+    assert [(feed.kind, feed.key) for feed in feeds] == [
+        ("storage", ""),
+        ("item", ""),
+        ("cad_loader", ""),
+        ("key", "scale"),
+    ]
+
+
+def test_an_input_with_a_parameter_s_name_does_not_fill_an_earlier_one():
+    @flowtask.custom(inputs=["part", "scale"], parallel_execution=False)
+    def scaled(part, offset=0.0, scale=1.0):
+        return part
+
+    feeds = plan(specs(scaled), ["part", "scale"]).steps[0].feeds
+    assert [(feed.kind, feed.key, feed.keyword) for feed in feeds] == [("item", "", ""), ("key", "scale", "scale")]
+
+
+def test_an_extract_task_may_follow_another_or_a_transform_that_feeds_it():
+    @flowtask.extract(name="unpack", inputs=["archives"], outputs=["folders"])
+    def unpack(archives):
+        return archives
+
+    @flowtask.extract(name="list_files", inputs=["encoded"], outputs=["parts"])
+    def list_files(encoded):
+        return encoded
+
+    assert [step.item.step for step in plan(specs(unpack, gather), ["archives"]).steps] == [FLOW_INPUT, 0]
+    assert plan(specs(gather, encode, list_files), ["sources"]).steps[2].item == Source(1, "encoded")
+
+
+def test_a_list_of_items_behind_what_works_on_them_is_a_wrong_order():
+    with pytest.raises(WiringError, match=r"stands behind .*Give tasks in the order \['gather', 'encode'\]"):
+        plan(specs(encode, gather), ["sources"])
+
+
+def test_a_later_task_may_output_a_name_that_the_flow_s_inputs_have():
+    @flowtask.custom(name="look", inputs=["parts"], outputs=["seen"])
+    def look(parts):
+        return parts
+
+    @flowtask.custom(name="choose", inputs=["parts"], outputs=["parts"])
+    def choose(parts):
+        return parts
+
+    steps = plan(specs(look, choose, look), ["parts"]).steps
+    assert [step.item for step in steps] == [
+        Source(FLOW_INPUT, "parts"),
+        Source(FLOW_INPUT, "parts"),
+        Source(1, "parts"),
+    ]

@@ -83,3 +83,17 @@ def test_only_the_most_frequent_reasons_are_kept_ties_by_name() -> None:
 def test_lost_workers_are_part_of_the_summary() -> None:
     output = FlowOutput("f", {}, [], 1.0, Counts(), worker_deaths=(WorkerDeath("tcp://a", "node7", "killed"),))
     assert "1 workers on node7 were lost: killed (1x)" in output.summary()
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict"),
+    [
+        (Counts(3, 0, 1, 2), "No file succeeded: 2 failed and 1 were skipped, so there is no new dataset."),
+        (Counts(3, 1, 0, 2), ""),
+        (Counts(), ""),
+    ],
+)
+def test_a_run_in_which_nothing_succeeded_says_so_last(counts: Counts, verdict: str) -> None:
+    output = FlowOutput("f", {}, [], 1.0, counts)
+    assert counts.verdict == verdict
+    assert output.summary().endswith(verdict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pickle
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import cloudpickle
 import pytest
 
+from dflow.cadaccess.kernel.check import require_kernel
 from dflow.errors import TaskDefinitionError
 from dflow.flowmanager.history.fingerprint import fingerprint
 from dflow.flowmanager.run.functions import pack_function, pack_here
@@ -44,6 +46,75 @@ def test_what_cannot_travel_is_an_error_that_says_what_to_do():
 
     with pytest.raises(TaskDefinitionError, match=r"Task 'task' uses something .*lock.*debug=True"):
         pack_function(task, (), "task")
+
+
+@functools.cache
+def cached(number):
+    return {"n": number}
+
+
+@functools.lru_cache(maxsize=7, typed=True)
+def fibonacci(n):
+    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+
+@functools.singledispatch
+def kind_of(value):
+    return "something"
+
+
+@kind_of.register
+def _(value: int):
+    return "a number"
+
+
+class Cached:
+    @functools.cached_property
+    def once(self):
+        return 5
+
+    @functools.cache  # noqa: B019 - users do it
+    def method(self):
+        return 6
+
+
+def unpacked_elsewhere(function, *arguments):
+    """What a function of this module returns in a process that cannot import the module."""
+    data = pack_function(function, [__name__], "task")
+    code = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1]))(*map(int, sys.argv[2:])))"
+    command = [sys.executable, "-P", "-c", code, data.hex(), *map(str, arguments)]
+    return subprocess.run(command, cwd="/", capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_cached_and_dispatched_functions_travel_with_the_module_they_are_defined_in():
+    cached(1)
+    assert unpacked_elsewhere(lambda n: (cached(n), cached.cache_info().currsize), 2) == "({'n': 2}, 1)"
+    assert unpacked_elsewhere(lambda n: (fibonacci(n), fibonacci.cache_parameters()), 30) == (
+        "(832040, {'maxsize': 7, 'typed': True})"
+    )
+    assert unpacked_elsewhere(lambda n: (kind_of(n), kind_of("n")), 1) == "('a number', 'something')"
+    assert unpacked_elsewhere(lambda n: (Cached().once, Cached().method()), 1) == "(5, 6)"
+
+
+def test_a_cached_function_of_a_library_stays_a_reference():
+    data = pack_function(lambda: require_kernel, (), "task")
+    assert pickle.loads(data)() is require_kernel
+
+
+class ByName:
+    """An object that is pickled as the name under which a function has it."""
+
+    def __init__(self):
+        self.__module__, self.__qualname__ = __name__, "define.<locals>.by_name"
+
+    def __reduce__(self):
+        return self.__qualname__
+
+
+def test_other_objects_that_are_pickled_by_name_are_refused_at_the_start():
+    by_name = ByName()
+    with pytest.raises(TaskDefinitionError, match=r"by_name' is pickled by its name only.*create it inside"):
+        pack_function(lambda: by_name, (), "task")
 
 
 def test_here_the_function_itself_comes_back():

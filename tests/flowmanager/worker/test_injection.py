@@ -52,6 +52,13 @@ def test_everything_else_is_the_loaders():
         loader.nonsense  # noqa: B018 - asking is the test
 
 
+@pytest.mark.parametrize(("name", "owner"), [("save_data", "a storage's"), ("get_brep", "a model's")])
+def test_what_is_another_object_s_is_named_as_that(name, owner):
+    loader, _ = injected(Loader())
+    with pytest.raises(AttributeError, match=f"the CAD loader has no '{name}', which is {owner}: .*`cad_loader`"):
+        getattr(loader, name)
+
+
 def test_body_by_body_the_file_is_read_once_and_each_gets_its_own(tmp_path):
     kernel, path = Loader(), str(tmp_path / "a.step")
     source = BodySource(kernel, path)  # type: ignore[arg-type]
