@@ -258,7 +258,7 @@ class Brep:
         Parameters
         ----------
         exact : else conics have the length that the kernel's ``BRepGProp::LinearProperties`` gives them, by a few
-            Gauss points over the whole edge: an ellipse of axes 10 : 1 is off by 1 %
+            Gauss points over the whole edge: a whole ellipse of axes 10 : 1 is more than 1 % off
         """
         if exact:
             return self._edge_lengths
