@@ -184,7 +184,6 @@ class Free(Patch):
             own[1] - own[0] if all(finite[:2]) and surface.IsUClosed() else 0.0,
             own[3] - own[2] if all(finite[2:]) and surface.IsVClosed() else 0.0,
         )
-        self.straight = _is_straight(adaptor)
         self.spans = (_n_spans(adaptor, "U"), _n_spans(adaptor, "V"))
         self.fit(np.array([[own[0], own[2]], [own[1], own[3]]]))
 
@@ -193,9 +192,9 @@ class Free(Patch):
         sizes = np.ptp(uv, axis=0).tolist()
         whole = [own[1] - own[0] for own in (self.u_limits, self.v_limits)]
         steps = [math.inf, math.inf]
-        for axis in range(2):
-            if self.straight[axis]:
-                continue
+        # Straight lines of a surface that twists are not enough: two triangles between two of them miss its area.
+        is_extrusion = self.adaptor.GetType() == SurfaceType.GeomAbs_SurfaceOfExtrusion
+        for axis in range(1 if is_extrusion else 2):
             parts = [size / _STEPS for size in (sizes[axis], whole[axis]) if 0 < size < 1e50]
             if self.spans[axis] > 1:
                 parts.append(whole[axis] / (2 * self.spans[axis]))
@@ -245,16 +244,6 @@ class Free(Patch):
             )
             lost = np.linalg.norm(self.points(aside, out[:, 1]) - points, axis=1) <= 1e-6 * np.ptp(points)
         return out, lost
-
-
-def _is_straight(adaptor: BRepAdaptor_Surface) -> tuple[bool, bool]:
-    """Whether all lines of constant v, and all of constant u, are straight and evenly divided."""
-    kind = adaptor.GetType()
-    if kind in (SurfaceType.GeomAbs_BSplineSurface, SurfaceType.GeomAbs_BezierSurface):
-        plain = not (adaptor.IsURational() or adaptor.IsVRational())
-        one = _n_spans(adaptor, "U") == 1, _n_spans(adaptor, "V") == 1
-        return plain and one[0] and adaptor.UDegree() == 1, plain and one[1] and adaptor.VDegree() == 1
-    return False, kind == SurfaceType.GeomAbs_SurfaceOfExtrusion
 
 
 def _n_spans(adaptor: BRepAdaptor_Surface, axis: str) -> int:

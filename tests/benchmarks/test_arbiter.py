@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from OCP.BRepAlgoAPI import BRepAlgoAPI_Common, BRepAlgoAPI_Cut
-from OCP.BRepBuilderAPI import BRepBuilderAPI_NurbsConvert
+from OCP.BRepBuilderAPI import BRepBuilderAPI_MakeEdge, BRepBuilderAPI_NurbsConvert
+from OCP.BRepFill import BRepFill
 from OCP.BRepPrimAPI import BRepPrimAPI_MakeBox, BRepPrimAPI_MakeSphere
 from OCP.gp import gp_Pnt
 from OCP.TopoDS import TopoDS_Shape
@@ -75,6 +76,18 @@ def test_trimmed_round_faces_and_free_forms(name: str) -> None:
     for found, wanted in ((_area(make()), area), (arbiter.volume(make()), volume)):
         assert found.allows(wanted)
         assert found.error < 1e-3 * wanted
+
+
+def test_a_ruled_face_that_twists() -> None:
+    """z = x y over the unit square: straight lines both ways."""
+    poles = gp_Pnt(0, 0, 0), gp_Pnt(1, 0, 0), gp_Pnt(1, 1, 1), gp_Pnt(0, 1, 0)
+    lines = (BRepBuilderAPI_MakeEdge(poles[i], poles[j]).Edge() for i, j in ((0, 1), (3, 2)))
+    found = _area(BRepFill.Face_s(*lines))
+    t, weights = np.polynomial.legendre.leggauss(20)
+    x = 0.5 * (t + 1)
+    wanted = 0.25 * weights @ np.sqrt(1 + x[:, None] ** 2 + x**2) @ weights
+    assert found.allows(wanted)
+    assert found.error < 1e-3 * wanted
 
 
 @pytest.mark.parametrize("turned", [False, True])
