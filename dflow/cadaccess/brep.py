@@ -252,9 +252,17 @@ class Brep:
         codes[self._at_apex] = 1
         return codes
 
-    def edge_lengths(self) -> np.ndarray:
-        """(E,) float64, mm."""
-        return self._edge_lengths
+    def edge_lengths(self, *, exact: bool = True) -> np.ndarray:
+        """(E,) float64, mm.
+
+        Parameters
+        ----------
+        exact : else conics have the length that the kernel's ``BRepGProp::LinearProperties`` gives them, by a few
+            Gauss points over the whole edge: a whole ellipse of axes 10 : 1 is more than 1 % off
+        """
+        if exact:
+            return self._edge_lengths
+        return properties.gauss_lengths(self._tables, self.kernel_edge_rows, self._edge_lengths)
 
     def edge_rational(self) -> np.ndarray:
         """(E,) bool: a B-spline or Bézier curve with weights."""

@@ -242,7 +242,7 @@ _ARRAYS: Mapping[str, Callable[[BrepFeatures, EncodeOptions], NDArray[Any]]] = M
         "faces/face_uv_grids": _face_grids,
         "edges/edge_indices": lambda f, o: np.arange(f.brep.n_edges, dtype=np.int32),
         "edges/edge_types": lambda f, o: f.brep.edge_types(),
-        "edges/edge_lengths": lambda f, o: f.brep.edge_lengths(),
+        "edges/edge_lengths": lambda f, o: f.brep.edge_lengths(exact=o.exact_lengths),
         "edges/edge_dihedral_angles": lambda f, o: f.brep.edge_dihedral_angles(),
         "edges/edge_convexities": _convexities,
         "edges/edge_rational": lambda f, o: f.brep.edge_rational(),

@@ -174,7 +174,7 @@ def _channels_first(grids: Array) -> Array:
 
 
 _GRAPH = {"collapse": True, "kept_edge": "highest", "both_directions": True}
-_SCALED = {"face_mask": "open", "convexity": "mean", "unit_box": True}
+_SCALED = {"face_mask": "open", "convexity": "mean", "exact_lengths": False, "unit_box": True}
 
 NETWORKS: Mapping[str, Network] = MappingProxyType(
     {

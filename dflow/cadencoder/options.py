@@ -74,6 +74,8 @@ class EncodeOptions:
         uniform in the parameter: smooth where the mean cosine of the angle between the normals is more than that of
         `smooth_degrees`, else by the sign of the sum of (left × right normal) · tangent; seams are smooth (BRepNet,
         AAGNet).
+    exact_lengths
+        Edge lengths are exact; else those of conics are the kernel's, by a few Gauss points (BRepNet, AAGNet).
     unit_box
         Points, lengths and areas of the shape moved and scaled into [−1, 1]³, its longest side from −1 to 1 (BRepNet,
         AAGNet). Computed in float64 before any cast. File attributes and histograms stay as they are.
@@ -110,6 +112,7 @@ class EncodeOptions:
     coedge_order: CoedgeOrder = "stored"
     coedge_grid: int = 10
     convexity: ConvexityRule = "middle"
+    exact_lengths: bool = True
     unit_box: bool = False
     path_length: int = 16
     bins: int = 64
@@ -131,7 +134,7 @@ class EncodeOptions:
         _check_integer("seed", self.seed, lowest=0)
         if self.max_pair_bytes is not None:
             _check_integer("max_pair_bytes", self.max_pair_bytes, lowest=0)
-        for name in ("collapse", "both_directions", "orient_grids", "degenerate_edges", "unit_box"):
+        for name in ("collapse", "both_directions", "orient_grids", "degenerate_edges", "exact_lengths", "unit_box"):
             if not isinstance(getattr(self, name), bool):
                 raise RecipeError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if isinstance(self.smooth_degrees, bool) or not isinstance(self.smooth_degrees, (int, float)):

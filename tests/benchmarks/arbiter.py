@@ -33,7 +33,9 @@ LEVELS = 3
 _ARC = math.pi / 16
 """Of a turn: the step of the coarsest triangulation."""
 _PIECES = 16
-"""Chords of a free-form curve at the coarsest level, at least; and steps across a free-form face."""
+"""Chords of a free-form curve at the coarsest level, at least."""
+_STEPS = 8
+"""Across a free-form face at the coarsest level, at least."""
 OPEN = 1e-2
 """Of a solid's area: a sum of its faces' areas as outward vectors that is larger tells of an open shell."""
 _MAX_CELLS = 3_000_000
@@ -182,29 +184,52 @@ class Free(Patch):
             own[1] - own[0] if all(finite[:2]) and surface.IsUClosed() else 0.0,
             own[3] - own[2] if all(finite[2:]) and surface.IsVClosed() else 0.0,
         )
+        self.straight = _is_straight(adaptor)
         self.spans = (_n_spans(adaptor, "U"), _n_spans(adaptor, "V"))
         self.fit(np.array([[own[0], own[2]], [own[1], own[3]]]))
 
     def fit(self, uv: np.ndarray) -> None:
         """Set the steps for a face whose boundary has points uv : (n, 2)."""
-        straight_v = self.adaptor.GetType() == SurfaceType.GeomAbs_SurfaceOfExtrusion
         sizes = np.ptp(uv, axis=0).tolist()
         whole = [own[1] - own[0] for own in (self.u_limits, self.v_limits)]
         steps = [math.inf, math.inf]
-        for axis in range(1 if straight_v else 2):
-            parts = [size / _PIECES for size in (sizes[axis], whole[axis]) if 0 < size < 1e50]
+        for axis in range(2):
+            if self.straight[axis]:
+                continue
+            parts = [size / _STEPS for size in (sizes[axis], whole[axis]) if 0 < size < 1e50]
             if self.spans[axis] > 1:
                 parts.append(whole[axis] / (2 * self.spans[axis]))
             steps[axis] = min(parts, default=math.inf)
         self.steps = (steps[0], steps[1])
 
     def points(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        kind = self.adaptor.GetType()
+        if kind == SurfaceType.GeomAbs_SurfaceOfExtrusion:
+            return self._on_basis(u) + v[:, None] * _xyz(self.adaptor.Direction())
+        if kind == SurfaceType.GeomAbs_SurfaceOfRevolution:
+            axis = self.adaptor.AxeOfRevolution()
+            origin, along = _xyz(axis.Location()), _xyz(axis.Direction())
+            arm = self._on_basis(v) - origin
+            up = (arm @ along)[:, None] * along
+            out, aside = arm - up, np.cross(along, arm)
+            return origin + up + np.cos(u)[:, None] * out + np.sin(u)[:, None] * aside
         at = gp_Pnt()
-        out = np.empty((len(u), 3))
-        for i, (a, b) in enumerate(zip(u.tolist(), v.tolist(), strict=True)):
-            self.adaptor.D0(a, b, at)
-            out[i] = at.X(), at.Y(), at.Z()
-        return out
+        both, place = np.unique(u + 1j * v, return_inverse=True)
+        found = np.empty((len(both), 3))
+        for i, pair in enumerate(both.tolist()):
+            self.adaptor.D0(pair.real, pair.imag, at)
+            found[i] = at.X(), at.Y(), at.Z()
+        return found[place]
+
+    def _on_basis(self, t: np.ndarray) -> np.ndarray:
+        """(n, 3) on the curve that the surface sweeps."""
+        curve, at = self.adaptor.BasisCurve(), gp_Pnt()
+        each, place = np.unique(t, return_inverse=True)
+        found = np.empty((len(each), 3))
+        for i, value in enumerate(each.tolist()):
+            curve.D0(value, at)
+            found[i] = at.X(), at.Y(), at.Z()
+        return found[place]
 
     def invert(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         out = np.empty((len(points), 2))
@@ -220,6 +245,16 @@ class Free(Patch):
             )
             lost = np.linalg.norm(self.points(aside, out[:, 1]) - points, axis=1) <= 1e-6 * np.ptp(points)
         return out, lost
+
+
+def _is_straight(adaptor: BRepAdaptor_Surface) -> tuple[bool, bool]:
+    """Whether all lines of constant v, and all of constant u, are straight and evenly divided."""
+    kind = adaptor.GetType()
+    if kind in (SurfaceType.GeomAbs_BSplineSurface, SurfaceType.GeomAbs_BezierSurface):
+        plain = not (adaptor.IsURational() or adaptor.IsVRational())
+        one = _n_spans(adaptor, "U") == 1, _n_spans(adaptor, "V") == 1
+        return plain and one[0] and adaptor.UDegree() == 1, plain and one[1] and adaptor.VDegree() == 1
+    return False, kind == SurfaceType.GeomAbs_SurfaceOfExtrusion
 
 
 def _n_spans(adaptor: BRepAdaptor_Surface, axis: str) -> int:

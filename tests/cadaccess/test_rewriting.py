@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from dflow.cadaccess import Brep
 from dflow.errors import CadError
-from tests.cadaccess import rewriting, solids, ways
-from tests.cadaccess.rewriting import NotApplicableError, StepFile
+from tests.cadaccess import restating, rewriting, solids, stepfile, ways
 from tests.cadaccess.stepboxes import StepText
+from tests.cadaccess.stepfile import NotApplicableError, StepFile
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 FORMS = {
@@ -43,8 +43,8 @@ def generated(form: str, how: str, pcurves: bool) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "part.step"
         if form == "written hollow":
-            file, centre = rewriting.parse(generated("written box", how, pcurves)), np.array([5.0, 10.0, 15.0])
-            rewriting.hollow(file, 0.5, centre)
+            file, centre = stepfile.parse(generated("written box", how, pcurves)), np.array([5.0, 10.0, 15.0])
+            restating.hollow(file, 0.5, centre)
             path.write_text(file.text())
         elif form == "written box":
             text = StepText()
@@ -178,10 +178,10 @@ EXACT_WAYS = ("text", "light", "full", "any")
 
 
 def rewrite(text: str, rewrites: Sequence[Rewrite], seed: int) -> str:
-    file, random = rewriting.parse(text), Random(seed)
+    file, random = stepfile.parse(text), Random(seed)
     file.seed = seed
     for change in rewrites:
-        before = rewriting.copy_of(file)
+        before = stepfile.copy_of(file)
         try:
             change(file, random)
         except (NotApplicableError, KeyError):  # a statement that is missing
@@ -191,7 +191,7 @@ def rewrite(text: str, rewrites: Sequence[Rewrite], seed: int) -> str:
 
 def check_same(text: str, rewrites: Sequence[Rewrite], seed: int) -> list[str]:
     """Read as it is and rewritten, in every way; the ways that took the rewritten one."""
-    plain, other = rewriting.parse(text).text(), rewrite(text, rewrites, seed)
+    plain, other = stepfile.parse(text).text(), rewrite(text, rewrites, seed)
     taken = []
     for way in EXACT_WAYS:
         want, got = _expected(plain, way), read(other, way)
@@ -212,7 +212,7 @@ def _expected(text: str, way: str) -> Figures | None:
     return read(text, way)
 
 
-ALL = (*rewriting.IN_TEXT, *rewriting.IN_SHAPE)
+ALL = (*rewriting.IN_TEXT, *rewriting.IN_SHAPE, *restating.IN_UNITS_AND_PLACES)
 
 
 LONG = settings(max_examples=2000, suppress_health_check=list(HealthCheck))
@@ -240,7 +240,7 @@ def test_many_rewrites_keep_the_arrays(text: str, rewrites: list[Rewrite], seed:
 def test_every_rewrite_changes_a_file(change: Rewrite) -> None:
     """Else it would prove nothing."""
     texts = [generated(form, "at_origin", True) for form in ("drilled", "cone", "written hollow")]
-    assert any(rewrite(text, [change], seed) != rewriting.parse(text).text() for text in texts for seed in range(5))
+    assert any(rewrite(text, [change], seed) != stepfile.parse(text).text() for text in texts for seed in range(5))
 
 
 def test_the_text_is_read_after_most_rewrites_of_a_shape() -> None:
@@ -268,7 +268,7 @@ real = pytest.mark.skipif(not REAL, reason="real CAD files are absent: ../shared
 def check_real(path: Path, rewrites: Sequence[Rewrite], seed: int) -> None:
     text = path.read_bytes().decode("latin-1")
     try:
-        plain = rewriting.parse(text).text()
+        plain = stepfile.parse(text).text()
         if _expected(plain, "any") is None or not _expected(plain, "full"):
             return
     except (CadError, AssertionError, LookupError, ValueError):
@@ -297,8 +297,8 @@ def test_many_rewrites_of_real_files_keep_their_arrays(path: Path, rewrites: lis
 
 def check_effect(text: str, change: Callable[[StepFile], None], want: Callable[[Figures], Figures], seed: int) -> None:
     """The change's effect in every way, with another rewrite on top."""
-    plain = rewriting.parse(text).text()
-    file = rewriting.parse(text)
+    plain = stepfile.parse(text).text()
+    file = stepfile.parse(text)
     try:
         change(file)
     except NotApplicableError:
@@ -339,24 +339,24 @@ def _carry(base: Figures, linear: np.ndarray, shift: np.ndarray, factor: float =
 def test_a_moved_scaled_or_mirrored_solid(text: str, effect: str, seed: int) -> None:
     random, still = Random(seed), np.zeros(3)
     if effect == "move":
-        turn, shift = rewriting.random_move(random)
-        check_effect(text, lambda f: rewriting.move(f, turn, shift), lambda base: _carry(base, turn, shift), seed)
+        turn, shift = restating.random_move(random)
+        check_effect(text, lambda f: restating.move(f, turn, shift), lambda base: _carry(base, turn, shift), seed)
     elif effect == "scale":
         s = random.choice((0.2, 3.0, 25.4))
-        check_effect(text, lambda f: rewriting.scale(f, s), lambda base: _carry(base, s * np.eye(3), still, s), seed)
+        check_effect(text, lambda f: restating.scale(f, s), lambda base: _carry(base, s * np.eye(3), still, s), seed)
     else:
         flip = np.diag([-1.0, 1.0, 1.0])
-        check_effect(text, rewriting.mirror, lambda base: _carry(base, flip, still), seed)
+        check_effect(text, restating.mirror, lambda base: _carry(base, flip, still), seed)
 
 
 @settings(max_examples=6)
 @given(st.sampled_from(CONVEX), st.sampled_from(("at_origin", "placed")), _rewrites(), st.integers(0, 2**32))
 def test_a_cavity_takes_its_volume_and_adds_its_area(form: str, how: str, rewrites: list[Rewrite], seed: int) -> None:
     text = generated(form, how, False)
-    base = _expected(rewriting.parse(text).text(), "any")
+    base = _expected(stepfile.parse(text).text(), "any")
     assert base is not None
-    file = rewriting.parse(text)
-    rewriting.hollow(file, 0.5, base.centroid)
+    file = stepfile.parse(text)
+    restating.hollow(file, 0.5, base.centroid)
     for way in EXACT_WAYS:
         got = read(rewrite(file.text(), rewrites, seed), way)
         if got is None:

@@ -12,14 +12,14 @@ from random import Random
 import pytest
 from OCP.TopoDS import TopoDS_Shape
 
-from tests.cadaccess import rewriting, solids
-from tests.cadaccess.rewriting import Entity, StepFile
+from tests.cadaccess import rewriting, solids, stepfile
 from tests.cadaccess.step.test_reader import FREE_CURVES, SHAPES, SPLINE_SURFACES
+from tests.cadaccess.stepfile import Entity, StepFile
 from tests.cadaccess.test_rewriting import Figures, assert_same, read
 
 
 class _Every(Random):
-    """Chooses every `step`-th of what could be changed: see `rewriting._some`."""
+    """Chooses every `step`-th of what could be changed: see `stepfile.some_of`."""
 
     def __init__(self, step: int) -> None:
         super().__init__(0)
@@ -68,7 +68,7 @@ PARTS: dict[str, Callable[[], TopoDS_Shape]] = {
 def _text(part: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = solids.write_step(PARTS[part](), Path(folder) / "part.step", pcurves=False, assembly=False)
-        return rewriting.parse(path.read_text(encoding="latin-1")).text()
+        return stepfile.parse(path.read_text(encoding="latin-1")).text()
 
 
 @cache
@@ -77,7 +77,7 @@ def _expected(part: str, way: str) -> Figures | None:
 
 
 def _check(part: str, names: Sequence[str], step: int) -> None:
-    file = rewriting.parse(_text(part))
+    file = stepfile.parse(_text(part))
     for name in names:
         before = file.text()
         FLAGS[name](file, _Every(step))
@@ -113,7 +113,7 @@ def test_every_combination_of_flags(part: str, names: tuple[str, ...], step: int
 @pytest.mark.parametrize("kind", ["OPEN", "CLOSED"])
 def test_a_shell_of_a_surface_model_is_turned_by_its_flag(kind: str, flag: str) -> None:
     """A sheet has no inside that would tell which way it faces."""
-    file = rewriting.parse(_text("simple"))
+    file = stepfile.parse(_text("simple"))
     for solid in file.solids():
         shell = file.values(solid)[1]
         file.instances[int(shell[1:])][0].keyword = f"{kind}_SHELL"
@@ -121,7 +121,7 @@ def test_a_shell_of_a_surface_model_is_turned_by_its_flag(kind: str, flag: str) 
             rewriting.turn_shell(file, int(shell[1:]))
         turned = file.add(f"ORIENTED_{kind}_SHELL", "''", "*", shell, flag)
         file.instances[solid] = [Entity("SHELL_BASED_SURFACE_MODEL", ["''", [turned]])]
-    plain, found = rewriting.parse(_text("simple")), [read(file.text(), way) for way in ("light", "full")]
+    plain, found = stepfile.parse(_text("simple")), [read(file.text(), way) for way in ("light", "full")]
     for solid in plain.solids():
         shell = plain.values(solid)[1]
         plain.instances[solid] = [Entity("SHELL_BASED_SURFACE_MODEL", ["''", [shell]])]

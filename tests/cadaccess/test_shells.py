@@ -16,8 +16,8 @@ from OCP.TopExp import TopExp_Explorer
 from OCP.TopoDS import TopoDS_Shape, TopoDS_Solid
 
 from dflow.cadaccess import Brep, CadLoader, CadModel
-from tests.cadaccess import rewriting, solids, ways
-from tests.cadaccess.rewriting import StepFile
+from tests.cadaccess import rewriting, solids, stepfile, ways
+from tests.cadaccess.stepfile import StepFile
 
 Points = np.ndarray
 
@@ -190,7 +190,7 @@ def test_shells_of_a_step_file(name: str, outer: str, cavity: str, tmp_path: Pat
     part = PARTS[name]
     shape = solids.compound(*(_solid(solid, [False] * len(solid)) for solid in part))
     path = solids.write_step(shape, tmp_path / "part.step", pcurves=False)
-    file, (turned, flag) = rewriting.parse(path.read_text()), CAVITIES[cavity]
+    file, (turned, flag) = stepfile.parse(path.read_text()), CAVITIES[cavity]
     for void in file.of("ORIENTED_CLOSED_SHELL"):
         values = file.values(void)
         assert values[3] == ".F."

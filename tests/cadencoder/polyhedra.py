@@ -109,7 +109,7 @@ class Polyhedron:
         pairs = np.array(self.edges, int).reshape(-1, 2)
         return self.corners[pairs[:, 0]], self.corners[pairs[:, 1]]
 
-    def edge_lengths(self) -> np.ndarray:
+    def edge_lengths(self, *, exact: bool = True) -> np.ndarray:
         start, end = self._ends()
         return np.linalg.norm(end - start, axis=1)
 

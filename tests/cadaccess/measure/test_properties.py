@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from OCP.BRepAlgoAPI import BRepAlgoAPI_Cut
-from OCP.gp import gp_Trsf, gp_Vec
+from OCP.BRepBuilderAPI import BRepBuilderAPI_MakeEdge, BRepBuilderAPI_MakeFace, BRepBuilderAPI_MakeWire
+from OCP.BRepPrimAPI import BRepPrimAPI_MakeBox, BRepPrimAPI_MakePrism
+from OCP.gp import gp_Ax2, gp_Dir, gp_Elips, gp_Pnt, gp_Trsf, gp_Vec
 from OCP.TopLoc import TopLoc_Location
 
 from dflow.cadaccess.geometry import curves
@@ -104,3 +106,21 @@ def _shift(by: float) -> gp_Trsf:
     move = gp_Trsf()
     move.SetTranslation(gp_Vec(by, by, by))
     return move
+
+
+def test_lengths_by_gauss_points_are_the_kernels(tmp_path: Path) -> None:
+    ellipse = gp_Elips(gp_Ax2(gp_Pnt(1, 2, 3), gp_Dir(0, 0, 1)), 10.0, 1.0)
+    disc = BRepBuilderAPI_MakeFace(BRepBuilderAPI_MakeWire(BRepBuilderAPI_MakeEdge(ellipse).Edge()).Wire()).Face()
+    prism = BRepPrimAPI_MakePrism(disc, gp_Vec(0, 0, 2)).Shape()
+    cut = BRepAlgoAPI_Cut(solids.cone(3.0, 1.0, 4.0), BRepPrimAPI_MakeBox(gp_Pnt(0.5, -9, -9), gp_Pnt(9, 9, 9)).Shape())
+    for shape, code in ((prism, 2), (cut.Shape(), 3)):
+        brep = solids.open_brep(shape, tmp_path)
+        lengths = brep.edge_lengths(exact=False)
+        kernels = [brep.kernel.edge_length(row) for row in brep.kernel_edge_rows.tolist()]
+        np.testing.assert_allclose(lengths, kernels, rtol=1e-7)
+        off = np.abs(lengths / brep.edge_lengths() - 1)
+        conic = brep.edge_types() == code
+        assert conic.any()
+        assert not off[~conic].any()
+        assert code != 2 or (off[conic] > 0.01).all()
+    assert (off[conic] < 1e-4).all()  # a hyperbola is nearly straight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -71,13 +72,13 @@ def test_a_text_with_unsupported_entities_is_left_to_the_kernel_without_a_defect
     assert text_model.open_text(PATH, content, 0.0) == (None, "")
 
 
-def test_a_text_whose_tables_fail_a_check_comes_with_the_defect() -> None:
-    text = _boxes().decode()
-    first = text.index("ORIENTED_EDGE")
-    flipped = text[:first] + text[first:].replace(".T.", ".F.", 1)
-    model, defect = text_model.open_text(PATH, flipped.encode(), 0.0)
+def test_a_shape_that_fails_a_check_comes_with_its_defect() -> None:
+    opened = re.sub(rb"(CLOSED_SHELL\('',\()#\d+,", rb"\1", _boxes())
+    model, defect = text_model.open_text(PATH, opened, 0.0)
     assert model is not None
-    assert "face" in defect or "shell" in defect or "edge" in defect
+    assert model.get_face_count() == 5
+    assert "shell" in defect
+    assert set(model.find_defects()) == {"shell open"}
 
 
 def test_each_bodys_faces_have_their_own_names(transfers: list[str | None]) -> None:

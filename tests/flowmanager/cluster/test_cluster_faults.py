@@ -144,7 +144,7 @@ def test_workers_that_keep_dying_are_reported(tmp_path, shared_client, capsys):
     assert (entry["file"], entry["host"]) == ("", host)
     assert entry["message"].startswith(f"{len(output.worker_deaths)} workers on {host} were lost")
     assert "process ended" in entry["message"]
-    assert "workers' own logs" in entry["advice"]
+    assert "workers' logs" in entry["advice"]
     assert "Workers that were lost" in capsys.readouterr().err
     quiet, _, _ = run(make(tmp_path / "next", work, cluster=shared_client), [0, 1])
     assert quiet.worker_deaths == ()

@@ -25,10 +25,9 @@ from hypothesis import strategies as st
 
 from dflow.flowmanager.plan.batch import Batch
 from dflow.flowmanager.worker import conversation, processes, wire, worker
-from dflow.flowmanager.worker.conversation import Allowance, Supervisor
+from dflow.flowmanager.worker.conversation import Supervisor
 from dflow.flowmanager.worker.outcome import ItemOutcome
 from dflow.records import ItemRecord
-from tests.clock import Clock
 from tests.flowmanager.batches import QUICK, double, make_batch
 
 LARGE = "y" * 400_000
@@ -264,43 +263,3 @@ def test_every_item_gets_its_own_record_and_is_done_once(tmp_path, behaviours, s
 def test_time_that_runs_out_is_the_right_items(tmp_path, max_retries):
     behaviours = ["fine", "hang", "large", "preview that hangs", "leave", "late", "fine"]
     check(behaviours, 5, max_retries, 2.0, tmp_path)
-
-
-@pytest.fixture
-def clock_time(monkeypatch) -> Clock:
-    """The time, to be moved by hand."""
-    found = Clock()
-    monkeypatch.setattr(conversation, "time", found)
-    return found
-
-
-def test_each_request_has_its_whole_time(clock_time):
-    clock = conversation._Clock(Allowance(5.0, 0))
-    clock_time.now += 4.0
-    assert clock.remaining() == pytest.approx(1.0)
-    clock = conversation._Clock(Allowance(5.0, 0))
-    assert clock.remaining() == pytest.approx(5.0)
-    assert clock.fault() is None
-    clock_time.now += 5.0
-    fault = clock.fault()
-    assert fault is not None
-    assert fault.kind == "timeout"
-
-
-def test_a_preview_has_its_own_time_and_leaves_the_items_alone(clock_time):
-    clock = conversation._Clock(Allowance(5.0, 0, preview_seconds=30.0))
-    clock_time.now += 3.0
-    clock.note(wire.UnitDone(-1, "succeeded", preview=True))
-    assert clock.remaining() == pytest.approx(30.0)
-    clock_time.now += 10.0
-    clock.note(wire.PreviewDone(10.0))
-    assert clock.remaining() == pytest.approx(2.0)
-
-
-def test_a_preview_that_takes_too_long_is_named_with_its_own_limit(clock_time):
-    clock = conversation._Clock(Allowance(5.0, 0, preview_seconds=30.0))
-    clock.note(wire.UnitDone(-1, "succeeded", preview=True))
-    clock_time.now += 30.0
-    fault = clock.fault()
-    assert fault is not None
-    assert (fault.kind, fault.message) == ("timeout", "not finished within 30 s")
