@@ -211,9 +211,13 @@ def test_a_part_of_a_torus_without_an_edge_is_refused(part: str, tmp_path: Path)
         CadLoader().create_from_file(made.write(tmp_path / "part.step", solid))
 
 
+@pytest.mark.parametrize("forward", [True, False])
 @pytest.mark.parametrize("at", [-3.0, 0.0, 2.0, 4.0, 6.0])
-def test_a_cone_may_be_placed_anywhere_on_its_axis(at: float, tmp_path: Path) -> None:
-    """A cone of radius 3 and height 4, whose placement is below it, in it, in its apex or beyond."""
+def test_a_cone_may_be_placed_anywhere_on_its_axis(at: float, forward: bool, tmp_path: Path) -> None:
+    """A cone of radius 3 and height 4, whose placement is below it, in it, in its apex or beyond.
+
+    With the face's flag against the sense of its loop, it is no other solid.
+    """
     made = Statements()
     beyond = at > 4.0
     radius, angle = 3.0 * abs(4.0 - at) / 4.0, float(np.arctan(3.0 / 4.0))
@@ -222,9 +226,11 @@ def test_a_cone_may_be_placed_anywhere_on_its_axis(at: float, tmp_path: Path) ->
     start, apex = made.vertex((3, 0, 0)), made.vertex((0, 0, 4))
     rim = made.edge(start, start, made.circle(3.0))
     seam = made.edge(start, apex, made.line((3, 0, 0), (-0.6, 0, 0.8)))
-    side = made.face(cone, [(rim, True), (seam, True), (seam, False)])
+    side = made.face(cone, [(rim, True), (seam, True), (seam, False)], forward=forward)
     cap = made.disc(rim, onward=False, at=(0, 0, 0), z=(0, 0, -1))
-    for brep in _open_all(made.write(tmp_path / "part.step", made.solid(side, cap)), 2):
+    for brep in _open_all(made.write(tmp_path / "part.step", made.solid(side, cap)), 3 if forward else 2):
+        points, normals = brep.surface_samples(20, 0)
+        assert (np.einsum("fni,fni->fn", points - np.array([0, 0, 1]), normals) > 0).all()
         np.testing.assert_allclose(brep.face_areas(), [15 * np.pi, 9 * np.pi])
         assert brep.volume() == pytest.approx(12 * np.pi)
         assert sorted(brep.edge_convexities().tolist()) == [0, 1]

@@ -96,6 +96,11 @@ def test_light_reading_that_fails_its_checks_is_read_again(shared_data: Path) ->
     assert _open(shared_data, "foxtrot/cuboid.step").read_report.healing == "text"
 
 
+def test_a_hole_that_the_kernel_leaves_a_turn_off_needs_no_full_healing(shared_data: Path) -> None:
+    report = _open(shared_data, "asitus_holes/260953.stp").read_report
+    assert (report.healing, report.fallback) == ("light", "")
+
+
 def test_edges_that_full_healing_cuts_where_loops_touch_are_counted_as_it_cuts_them(shared_data: Path) -> None:
     path = shared_data / "kicad" / "LED_THT" / "LED_D5.0mm_FlatTop.step"
     model = CadLoader().create_from_file(path)

@@ -47,7 +47,8 @@ class Moments:
 def integrate(tables: ShapeTables, chords: Chords) -> Moments:
     """The moments of the faces whose loops close and whose surface has no offset and does not cross its axis."""
     kind = tables.faces.kind
-    known = chords.closed & ((kind == bintools.PLANE) | axial(kind)) & ~_cross_their_axis(tables.faces, chords)
+    crossing, beyond = _beyond_their_axis(tables.faces, chords)
+    known = chords.closed & ((kind == bintools.PLANE) | axial(kind)) & ~crossing
     n = tables.n_faces
     sign = np.where(tables.use_forward, 1.0, -1.0)
     sums = np.zeros((n, 8))  # area, first moment (3), vector area (3), flux; the frame's origin is the reference
@@ -63,6 +64,7 @@ def integrate(tables: ShapeTables, chords: Chords) -> Moments:
     for rows, rule in ((rest[short], _SHORT_RULE), (rest[~short], _LONG_RULE)):
         if len(rows):
             _add_curved(tables, chords, rows, rule, sign, sums)
+    sums[beyond, :4] *= -1.0
     moments = _refer_to_world(tables.faces, known, sums)
     _add_patches(tables, chords, moments)
     free = np.flatnonzero(~moments.known & chords.closed & (kind > bintools.TORUS) & tables.faces.evaluable)
@@ -71,16 +73,17 @@ def integrate(tables: ShapeTables, chords: Chords) -> Moments:
     return moments
 
 
-def _cross_their_axis(table: SurfaceTable, chords: Chords) -> np.ndarray:
-    """(F,) bool: faces of a cone on both sides of its apex, or of a torus on both sides of where it meets itself.
+def _beyond_their_axis(table: SurfaceTable, chords: Chords) -> tuple[np.ndarray, np.ndarray]:
+    """(F,) bool each: faces of a cone on both sides of its apex, or of a torus on both sides of where it meets itself;
+    and faces wholly beyond.
 
-    The area of one side counts as negative in the closed forms.
+    The area beyond counts as negative in the closed forms.
     """
-    crossing = np.zeros(len(table.kind), bool)
+    crossing, beyond = np.zeros(len(table.kind), bool), np.zeros(len(table.kind), bool)
     rings = (table.kind == bintools.TORUS) & (table.radii[:, 1] > table.radii[:, 0])
     rows = np.flatnonzero((table.kind == bintools.CONE) | rings)
     if not len(rows) or not len(chords.face):
-        return crossing
+        return crossing, beyond
     low, high = np.full(len(table.kind), np.inf), np.full(len(table.kind), -np.inf)
     begins = run_starts(chords.face)
     low[chords.face[begins]] = np.minimum.reduceat(np.minimum(chords.start[:, 1], chords.end[:, 1]), begins)
@@ -92,7 +95,8 @@ def _cross_their_axis(table: SurfaceTable, chords: Chords) -> np.ndarray:
     rho = profile(table.kind[rows], table.radii[rows], v)[0]
     small = 1e-9 * np.abs(rho).max(axis=1)
     crossing[rows] = (rho.max(axis=1) > small) & (rho.min(axis=1) < -small)
-    return crossing
+    beyond[rows] = (rho.max(axis=1) <= small) & (rho.min(axis=1) < -small)
+    return crossing, beyond
 
 
 def _add_patches(tables: ShapeTables, chords: Chords, moments: Moments) -> None:
