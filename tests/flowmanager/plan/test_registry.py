@@ -8,6 +8,7 @@ import pytest
 
 from dflow.errors import TaskDefinitionError
 from dflow.flowmanager import flowtask
+from dflow.flowmanager.plan import registry
 from dflow.flowmanager.plan.registry import (
     list_registered_tasks,
     print_task_registry,
@@ -15,6 +16,12 @@ from dflow.flowmanager.plan.registry import (
     validate_tasks,
 )
 from tests.flowmanager.flowparts import encode, gather
+
+
+@pytest.fixture(autouse=True)
+def no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty registry: other tests of this process register tasks, some of them wrong on purpose."""
+    monkeypatch.setattr(registry, "_REGISTERED", {})
 
 
 def test_the_registry_prints_one_line_a_task(capsys):
