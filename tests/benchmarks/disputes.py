@@ -327,13 +327,18 @@ class _Comparison:
             return
         plain = _measurable_edges(self.plain)
         for ours, row, place in zip(lengths.tolist(), theirs, range(len(rows)), strict=True):
+            theirs_long = self.kernel.edge_length(row)
 
-            def estimate(levels: int, place: int = place) -> Estimate:
+            def estimate(
+                levels: int, place: int = place, lengths: tuple[float, float] = (ours, theirs_long)
+            ) -> Estimate:
                 if len(plain) != len(theirs):
                     return Estimate(math.nan, math.inf)
-                return arbiter.edge_length(self.plain.edge(plain[place]), levels)
+                found = arbiter.edge_length(self.plain.edge(plain[place]), levels)
+                other_edge = all(abs(found.value - length) > 0.1 * length for length in lengths)
+                return Estimate(found.value, math.inf) if other_edge else found
 
-            self.see("length", place, ours, self.kernel.edge_length(row), estimate, TINY * self.size)
+            self.see("length", place, ours, theirs_long, estimate, TINY * self.size)
 
     def _whole(self, every_face: bool) -> None:
         if self.kernel is None or not self.ours.n_faces:
