@@ -150,7 +150,7 @@ def _open_healed(
     try:
         moved = reading.transfer(path, content, cad_format, "full")
         full = _build_mended(path, content, cad_format, moved, defect, started)
-        if first is None or _is_better(full, first):
+        if first is None or _is_better(full, first, defect):
             return full
         logger.debug("%s: full healing makes it no better", path)
     except CadError as error:
@@ -160,14 +160,17 @@ def _open_healed(
     return first
 
 
-def _is_better(full: CadModel, first: CadModel) -> bool:
+def _is_better(full: CadModel, first: CadModel, defect: str) -> bool:
     """Whether full healing left a better shape, or one that is as good but for what it changed besides.
 
     A BREP file's is better where it has whole boundaries and other areas; its faces, which have no names, are to keep
-    their rows.
+    their rows. `first` is not checked again where `defect`, for which it was rejected, is all that is left.
     """
-    left, before = full.find_defects(), first.find_defects()
-    if first.read_report.healing != "none":
+    left, is_stored = full.find_defects(), first.read_report.healing == "none"
+    if not is_stored and "edges apart" not in left and set(left.values()) <= {defect}:
+        return True
+    before = first.find_defects()
+    if not is_stored:
         return defects.rank(left) <= defects.rank(before)
     whole = defects.rank(left) < defects.rank(before) and not any(name in left for name in defects.BOUNDARY)
     return whole and _differs_in_few_rows(full.get_brep(), first.get_brep())
