@@ -55,6 +55,11 @@ def network_input(name: str) -> NetworkInput:
     return NetworkInput(name, network.recipe.keys, network.pack)
 
 
+def another_file(path: Path) -> Path:
+    path.write_text("import dflow")
+    return path
+
+
 FACES, WHERE = "faces", "where=lambda"
 WORDS_OF_CATEGORY = "'bolt', 'nut', 'plate', 'shaft'"
 
@@ -76,6 +81,24 @@ MISTAKES: dict[str, Mistake] = {
     "no path at all": (
         lambda o: DatasetExplorer(),
         DatasetError, "pass flow_output_file=", "the .flow file", "merged_store_path=",
+    ),
+    "another file in place of the flow file": (
+        lambda o: DatasetExplorer(another_file(o.folder / "pipeline.py")),
+        FlowFileError, "pipeline.py is not a .flow file", "expected the .flow file of a finished flow",
+        "third value that Flow.process returns",
+    ),
+    "a CAD file in place of the dataset": (
+        lambda o: DatasetLoader(another_file(o.folder / "part.step")),
+        DatasetError, "part.step is not a dataset", "expected a merged .dataset", "pass the path of one of them",
+    ),
+    "the table in place of the dataset, and the reverse": (
+        lambda o: DatasetLoader(o.paths.infoset, o.paths.dataset),
+        DatasetError, "is passed as the .infoset table, but is a .dataset", "if the paths are swapped",
+        "pass the .dataset first",
+    ),
+    "all that a flow returns in place of its file": (
+        lambda o: DatasetExplorer((None, {}, str(o.paths.flow_file))),  # type: ignore[arg-type]
+        DatasetError, "found a tuple", "expected the path of a .flow file or .dataset", "the third value that",
     ),
     "a misspelt group": (
         lambda o: o.explorer.get_group_data("face"),
