@@ -233,6 +233,18 @@ MISTAKES: dict[str, Mistake] = {
         lambda o: o.loader.get_dataset("train", columns=["face_areas"]),
         UnknownKeyError, "columns='face_areas' names no group", "expected a group, or an array", "'faces/face_areas'",
     ),
+    "a misspelt column without its group": (
+        lambda o: o.loader.statistics("face_area"),
+        UnknownKeyError, "columns='face_area' names no group", "expected a group, or an array", "'faces/face_areas'",
+    ),
+    "a file value without its group": (
+        lambda o: o.loader.get_dataset("train", columns="categry"),
+        UnknownKeyError, "columns='categry' names no group", "expected a group, or an array", "'file/category'",
+    ),
+    "a misspelt group of labels": (
+        lambda o: DatasetLoader(o.paths.dataset).split("category", group="label"),
+        UnknownKeyError, "no group 'label'", "has edges, faces, graph, file, labels", "is 'labels' meant?",
+    ),
     "a misspelt column of a group": (
         lambda o: o.loader.statistics("faces/face_area"),
         UnknownKeyError, "no array 'face_area' in group 'faces'", "It has face_areas", "is 'face_areas' meant?",

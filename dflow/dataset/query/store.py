@@ -150,9 +150,13 @@ class DatasetStore:
             If there is no such group; the message lists the groups.
         """
         if name not in self.columns:
-            groups = [*self.row_groups, FILE_GROUP]
-            raise UnknownKeyError(f"no group {name!r}{meant(name, groups)} The dataset has {', '.join(groups)}")
+            raise self.unknown_group(name)
         return self.columns[name]
+
+    def unknown_group(self, name: str, *aliases: str) -> UnknownKeyError:
+        """Make the error that there is no such group; it lists the groups, and further names of groups."""
+        groups = list(dict.fromkeys([*self.row_groups, FILE_GROUP, *aliases]))
+        return UnknownKeyError(f"no group {name!r}{meant(name, groups)} The dataset has {', '.join(groups)}")
 
     def column(self, group: str, name: str) -> Column:
         """One column of a group.
@@ -310,7 +314,8 @@ def real_group(store: DatasetStore, group: str) -> str:
     """
     if group == LABELS and LABELS not in store.columns:
         return FILE_GROUP
-    store.group(group)
+    if group not in store.columns:
+        raise store.unknown_group(group, LABELS)
     return group
 
 
