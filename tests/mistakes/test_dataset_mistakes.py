@@ -117,6 +117,10 @@ MISTAKES: dict[str, Mistake] = {
         lambda o: o.explorer.get_file_list(FACES, lambda ds: ds["face_areas"] > 1 and ds["face_areas"] < 3),
         QueryError, "ambiguous", "not `and`, `or`", "combine conditions with & and |",
     ),
+    "comparisons without brackets": (
+        lambda o: o.explorer.get_file_list(FACES, lambda ds: ds["face_types"] == "Plane" & (ds["face_areas"] > 2)),
+        QueryError, "'bitwise_and' not supported", "put each comparison in brackets", "(ds['x'] > 1) & (ds['y'] < 2)",
+    ),
     "a condition on an array that is not there": (
         lambda o: o.explorer.get_file_list(FACES, lambda ds: ds["face_area"] > 1),
         QueryError, "No variable named 'face_area'", "It may use: ", "Did you mean",

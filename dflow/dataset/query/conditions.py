@@ -33,7 +33,10 @@ logger = logging.getLogger(__name__)
 Array = np.ndarray[Any, np.dtype[Any]]
 Condition = Callable[[xr.Dataset], xr.DataArray]
 
-_HINT = "combine conditions with & and | (not `and`, `or`), and keep xarray's own methods, e.g. ds['x'].isin([...])"
+_HINT = (
+    "combine conditions with & and | (not `and`, `or`), put each comparison in brackets, e.g. (ds['x'] > 1) & "
+    "(ds['y'] < 2), and keep xarray's own methods, e.g. ds['x'].isin([...])"
+)
 
 
 @dataclass(frozen=True, slots=True)
