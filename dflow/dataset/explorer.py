@@ -18,7 +18,7 @@ from dflow.dataset.format.tables import descriptions, names_of_codes, read_infos
 from dflow.dataset.query.conditions import Condition, intersect, matching_files
 from dflow.dataset.query.distribution import Bins, Distribution, category_bins, distribution, membership
 from dflow.dataset.query.reductions import How, reduce_rows, statistics
-from dflow.dataset.query.sql import files_table, mentioned_reductions, run_sql
+from dflow.dataset.query.sql import advice_on_rows, files_table, mentioned_reductions, run_sql
 from dflow.dataset.query.store import find_column, open_store, real_group
 from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies, rows_where, rows_with, unknown_word
 from dflow.dataset.query.xarrays import column_data, data_tree, dimension_names, file_slice, group_dataset
@@ -392,7 +392,7 @@ class DatasetExplorer:
         tables = {"files": files, "infoset": self.files}
         if self.location.attribset is not None:
             tables["attribset"] = self.attributes
-        return run_sql(statement, tables, self._vocabularies)
+        return run_sql(statement, tables, self._vocabularies, advice_on_rows(self._store, statement))
 
     # Tables, and names of codes
 

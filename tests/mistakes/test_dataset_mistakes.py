@@ -202,6 +202,14 @@ MISTAKES: dict[str, Mistake] = {
         lambda o: o.explorer.sql("select count(*) from files where 'bolt' = files.category"),
         QueryError, "found the text 'bolt'", "category holds codes", "compare words with category_label",
     ),
+    "an array of rows in SQL": (
+        lambda o: o.explorer.sql("select face_areas from files"),
+        QueryError, '"face_areas" not found', "their arrays no columns", "such as faces_face_areas_max; how is one of",
+    ),
+    "a group of rows in SQL": (
+        lambda o: o.explorer.sql("select * from edges"),
+        QueryError, "edges does not exist", "rows are no table", "such as edges_edge_dihedral_angles_max",
+    ),
     "a misspelt key of a split": (
         lambda o: DatasetLoader(o.paths.dataset).split("categry"),
         UnknownKeyError, "'categry'", "is 'category' of 'file' meant?", "available_arrays(group) lists",

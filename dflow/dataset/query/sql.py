@@ -32,11 +32,15 @@ _CLOSED = {
 
 
 def run_sql(
-    statement: str, tables: Mapping[str, pd.DataFrame], vocabularies: Vocabularies | None = None
+    statement: str, tables: Mapping[str, pd.DataFrame], vocabularies: Vocabularies | None = None, advice: str = ""
 ) -> pd.DataFrame:
     """Run one reading statement over named tables, in memory.
 
     A statement reads these tables and nothing else: no files, network, extensions, Python variables or settings.
+
+    Parameters
+    ----------
+    advice : what the message of a statement that DuckDB rejects ends in
 
     Raises
     ------
@@ -66,7 +70,7 @@ def run_sql(
             result: pd.DataFrame = connection.execute(statement).df()
             return result
     except duckdb.Error as error:
-        raise QueryError(f"the SQL statement failed: {error}; its tables are {', '.join(tables)}") from error
+        raise QueryError(f"the SQL statement failed: {error}; its tables are {', '.join(tables)}{advice}") from error
 
 
 def _check_words(node: Any, vocabularies: Vocabularies) -> None:
@@ -90,14 +94,33 @@ def _check_words(node: Any, vocabularies: Vocabularies) -> None:
                 raise QueryError(unknown_word(word, words, f"a word of {column!r}"))
 
 
+def advice_on_rows(store: DatasetStore, statement: str) -> str:
+    """What to write in place of the rows that a statement mentions by a group's or an array's name; "" if it does not.
+
+    Columns that the `files` table has are no rows.
+    """
+    words = set(re.findall(r"\w+", statement)) - set(store.group(FILE_GROUP))
+    reducible = [(group, array) for group in store.row_groups for array in _reducible(store, group)]
+    for group, array in sorted(reducible, key=lambda pair: pair[1] not in words):
+        if array in words or group in words:
+            return (
+                "; rows are no table, and their arrays no columns: select a reduction of them from files, named "
+                f"<group>_<array>_<how>, such as {group}_{array}_max; how is one of {', '.join(get_args(How))}"
+            )
+    return ""
+
+
+def _reducible(store: DatasetStore, group: str) -> list[str]:
+    return [a for a, c in store.group(group).items() if len(c.shape) == 1 and not a.startswith(ID_PREFIX)]
+
+
 def mentioned_reductions(store: DatasetStore, statement: str) -> list[tuple[str, str, str, str]]:
     """The names ``<group>_<array>_<how>`` in a statement, as (name, group, array, how)."""
     words = set(re.findall(r"\w+", statement))
     candidates = [
         (f"{group}_{array}_{how}", group, array, how)
         for group in store.row_groups
-        for array, column in store.group(group).items()
-        if len(column.shape) == 1 and not array.startswith(ID_PREFIX)
+        for array in _reducible(store, group)
         for how in get_args(How)
     ]
     return [c for c in candidates if c[0] in words]
