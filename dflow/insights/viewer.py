@@ -348,11 +348,11 @@ class DatasetViewer:
 
 def _as_ids(file_ids: Iterable[int] | int) -> list[int]:
     try:
-        return [int(file_ids)] if isinstance(file_ids, (int, np.integer)) else [int(i) for i in file_ids]
+        return [int(file_ids)] if isinstance(file_ids, (int, np.integer, str)) else [int(i) for i in file_ids]
     except (TypeError, ValueError) as error:
         raise UnknownKeyError(
-            f"found {reprlib.repr(file_ids)}, expected file ids, which are numbers: pass some such as [0, 1]; "
-            "explorer.filter_files_by_metadata(lambda files: files['name'].str.contains('…')) finds ids by name"
+            f"found {reprlib.repr(file_ids)}, expected file ids, which are numbers: look them up by the "
+            "parts' names in the table explorer.files"
         ) from error
 
 

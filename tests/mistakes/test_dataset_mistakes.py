@@ -293,15 +293,15 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "a name in place of a file id": (
         lambda o: o.explorer.decode_file_id_code("LED"),  # type: ignore[arg-type]
-        UnknownKeyError, "'LED' is not a file id", "expected a number, 0 to 39", "filter_files_by_metadata(lambda",
+        UnknownKeyError, "'LED' is not a file id", "expected a number, 0 to 39", "in the table explorer.files",
     ),
     "names in place of file ids": (
         lambda o: o.explorer.get_stream_cache_paths(["LED"]),  # type: ignore[list-item]
-        UnknownKeyError, "'LED' is not a file id", "expected a number, 0 to 39", "filter_files_by_metadata(lambda",
+        UnknownKeyError, "'LED' is not a file id", "expected a number, 0 to 39", "in the table explorer.files",
     ),
     "names of parts to show": (
         lambda o: o.viewer.show_preview_as_image(["LED"]),  # type: ignore[list-item]
-        UnknownKeyError, "found ['LED']", "expected file ids, which are numbers", "filter_files_by_metadata(lambda",
+        UnknownKeyError, "found ['LED']", "expected file ids, which are numbers", "in the table explorer.files",
     ),
     "a viewer of a path": (
         lambda o: DatasetViewer.from_explorer(str(o.paths.flow_file)),

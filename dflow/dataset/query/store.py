@@ -248,8 +248,8 @@ class DatasetStore:
             found = int(value)
         except (TypeError, ValueError, OverflowError) as error:
             raise UnknownKeyError(
-                f"{value!r} is not a file id; expected a number, 0 to {self.n_files - 1}. "
-                "explorer.filter_files_by_metadata(lambda files: files['name'].str.contains('…')) finds ids by name"
+                f"{value!r} is not a file id; expected a number, 0 to {self.n_files - 1}: look "
+                "it up by the sample's name in the table explorer.files"
             ) from error
         self.rows_of(FILE_GROUP, found)
         return found
