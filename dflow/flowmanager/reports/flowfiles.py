@@ -26,7 +26,8 @@ ADVICE = {
     "geometry": "the shape has no such value, or a defect that strict_geometry refuses: repair or re-export the file",
     "kernel_error": "the CAD kernel refused it: repair or re-export the file",
     "kernel_missing": "the CAD kernel is not installed where the file was opened: see `dflow doctor`",
-    "exception": "your task raised: see the traceback, and try the file alone with debug=True",
+    "exception": "your task raised: see the traceback (dflow errors --traceback), and try the file alone: debug=True, "
+    "auto_dataset_export=False",
     "bad_return": "your task returned what cannot be handed on: return numbers, texts, lists or dictionaries",
     "schema": "contradicts the schema or the other files' arrays: see the message, and correct the task or the schema",
     "non_finite": "NaN or inf where the schema allows none: correct the task, or allow them for the array",
