@@ -104,11 +104,10 @@ def _network_input(location: DatasetLocation, name: str, labels: str | None) -> 
             click.echo(f"All samples are the test set: {error}", err=True)
             subsets = {}
         else:
-            key = network.recipe.keys[0]
             subsets = {
-                "train": loader.get_dataset("train", columns=key).file_codes,
-                "validation": loader.get_dataset("validation", columns=key).file_codes,
-                "test": loader.get_dataset("test", columns=key).file_codes,
+                "train": loader.get_dataset("train").file_codes,
+                "validation": loader.get_dataset("validation").file_codes,
+                "test": loader.get_dataset("test").file_codes,
             }
         return NetworkInput(name, network.recipe.keys, network.pack, labels, _file_names(loader), subsets)
 

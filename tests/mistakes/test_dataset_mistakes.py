@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from dflow.cadencoder.networks import find_network
 from dflow.dataset import DatasetExplorer, DatasetLoader
-from dflow.dataset.export.export import export_dataset
+from dflow.dataset.export.export import export_dataset, export_network
+from dflow.dataset.export.networks import NetworkInput
 from dflow.dataset.format.location import locate
 from dflow.dataset.training.collate import collate
 from dflow.errors import DatasetError, FlowFileError, QueryError, SplitError, UnknownKeyError
@@ -46,6 +48,11 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     for name, content in flows.items():
         (folder / f"{name}.flow").write_text(json.dumps({"flow_name": name, **content}))
     return Opened(paths, explorer, loader, DatasetViewer.from_explorer(explorer), folder)
+
+
+def network_input(name: str) -> NetworkInput:
+    network = find_network(name)
+    return NetworkInput(name, network.recipe.keys, network.pack)
 
 
 FACES, WHERE = "faces", "where=lambda"
@@ -223,6 +230,10 @@ MISTAKES: dict[str, Mistake] = {
     "an unknown export format": (
         lambda o: export_dataset(locate(o.paths.flow_file), o.folder / "out", "csv"),
         DatasetError, "no export format 'csv'", "expected", "parquet, npz, pyg, hdf5",
+    ),
+    "an export for a network that the files were not encoded for": (
+        lambda o: export_network(locate(o.paths.flow_file), o.folder / "out", network_input("uvnet")),
+        UnknownKeyError, "not encoded for uvnet", "it lacks graph/arc_u_grids", 'encode(network="uvnet")',
     ),
     "something else to view": (
         lambda o: quick_view(3),  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -123,6 +123,8 @@ def export_network(
         If the dataset lacks an array that the network's input is made of, the labels, or an id.
     """
     columns = [*network.keys, *([] if network.labels is None else [network.labels])]
+    with closing(open_store(location.dataset, location.infoset)) as store:
+        _check_encoded(store, network)
 
     def make(path: Path, reader: SampleReader, chosen: Array) -> Writer:
         return WRITERS[network.name](path, network, chosen)
@@ -158,6 +160,18 @@ def _export(
     finally:
         store.close()
     return ExportReport(path, len(chosen), n_bytes)
+
+
+def _check_encoded(store: DatasetStore, network: NetworkInput) -> None:
+    """Refuse a dataset without the arrays that the network's input is made of."""
+    parts = (key.partition("/") for key in network.keys)
+    lacking = [f"{group}/{name}" for group, _, name in parts if name not in store.columns.get(group, {})]
+    if lacking:
+        raise UnknownKeyError(
+            f"the dataset was not encoded for {network.name}: it lacks {', '.join(lacking)}, of which "
+            "the network's input is made; encode the files by "
+            f'BrepEncoder(brep, storage).encode(network="{network.name}") in the task, and run the flow again'
+        )
 
 
 def _chosen_ids(store: DatasetStore, ids: Sequence[int | range] | None) -> Array:
