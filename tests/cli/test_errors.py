@@ -87,6 +87,15 @@ def test_kinds_and_patterns_choose(flow):
     assert invoke("errors", flow, "--match", "(").exit_code == 2
 
 
+def test_an_unknown_kind_is_a_usage_error_with_the_nearest_and_all(flow):
+    result = invoke("errors", flow, "--kind", "timeout,excepton")
+    assert result.exit_code == 2
+    for part in ("'excepton' is no kind of failure", "is 'exception' meant?", "3 timeout", "worker_lost"):
+        assert part in " ".join(result.stderr.split())
+    assert invoke("errors", flow, "--kind", "timeout,surrogate", "--files").output.split()[-1] == "s.step"
+    assert invoke("errors", flow, "--kind", "bad_key").exit_code == 0  # raised by dflow, though not here
+
+
 def test_files_that_are_still_there_are_absolute_paths(flow):
     (flow.parent / "part_1.step").write_text("")
     try:
