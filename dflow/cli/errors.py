@@ -156,13 +156,14 @@ def _show_kinds(entries: list[dict[str, Any]]) -> None:
 
 
 def _show_messages(entries: list[dict[str, Any]], limit: int, *, tracebacks: bool) -> None:
-    """Print messages grouped by their text without numbers: most differ only in a size or a line."""
+    """Print messages grouped by their text without numbers and file names: most differ only in a size or a line."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for entry in entries:
-        line = _cause(entry).replace(str(entry.get("file", "")) or "\0", "…")
+        file = str(entry.get("file", ""))
+        line = _reason(entry).replace(file or "\0", "…").replace(os.path.basename(file) or "\0", "…")
         groups.setdefault((str(entry.get("kind", "error")), re.sub(r"\d+", "#", line)), []).append(entry)
     ranked = sorted(groups.values(), key=lambda group: -len(group))
-    rows = [(len(g), g[0].get("kind"), _short(_cause(g[0])), g[0].get("file")) for g in ranked[:limit]]
+    rows = [(len(g), g[0].get("kind"), _short(_reason(g[0])), g[0].get("file")) for g in ranked[:limit]]
     echo_table(("files", "kind", "message", "for example"), rows, numbers=1)
     if len(ranked) > limit:
         echo(f"… and {len(ranked) - limit} more messages (--limit)")
@@ -192,10 +193,10 @@ def _seconds(entry: dict[str, Any]) -> float:
     return float(seconds) if isinstance(seconds, (int, float)) else 0.0
 
 
-def _cause(entry: dict[str, Any]) -> str:
-    from dflow.records import cause
+def _reason(entry: dict[str, Any]) -> str:
+    from dflow.records import reason
 
-    return cause(str(entry.get("message", "")), str(entry.get("file", "")))
+    return reason(*(str(entry.get(key) or "") for key in ("kind", "exception", "message", "file")))
 
 
 def _short(line: str) -> str:
