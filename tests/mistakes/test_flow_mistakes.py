@@ -26,6 +26,14 @@ async def later(part):
     return part
 
 
+def yielding(part):
+    yield part
+
+
+def streaming(part):
+    yield part
+
+
 def keyword(part, *, scale):
     return part
 
@@ -53,6 +61,16 @@ DEFINITIONS: list[tuple[str, Any, Parts]] = [
     ("no task", [], ("empty", "a flow needs", "at least one decorated function")),
     ("one task twice", [count, count], ("Tasks 0 and 1", "both named 'count'", "give one another name")),
     ("an async function", [flowtask.custom(later)], ("'later' is an async function", "tasks are", "plain functions")),
+    (
+        "a transform that yields",
+        [flowtask.transform(yielding)],
+        ("'yielding' is a generator function", "whose body would not run", "return the value instead of `yield`"),
+    ),
+    (
+        "a custom task that yields",
+        [flowtask.custom(streaming)],
+        ("'streaming' is a generator function", "whose body would not run", "return the value instead of `yield`"),
+    ),
     ("a keyword that nothing fills", [flowtask.custom(keyword)], ("'keyword'", "['scale']", "nothing provides")),
     (
         "a function without parameters",
@@ -77,6 +95,19 @@ def test_tasks_that_cannot_be_run_are_refused_when_the_flow_is_made(tmp_path: Pa
     with pytest.raises((TaskDefinitionError, WiringError)) as caught:
         dflow.create_flow("parts", tasks, tmp_path)
     says(caught.value, parts)
+
+
+def test_a_sequential_task_may_yield_and_its_body_runs(tmp_path: Path) -> None:
+    seen = []
+
+    @flowtask.custom(name="listing", inputs=["parts"], parallel_execution=False)
+    def listing(parts):
+        seen.extend(parts)
+        yield from parts
+
+    output = run(make(tmp_path, count, listing), parts=[1, 2])
+    assert seen == [1, 2]
+    assert output.task_instances[1].results == [1, 2]
 
 
 SETTINGS: list[tuple[dict[str, Any], Parts]] = [

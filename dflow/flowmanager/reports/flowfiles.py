@@ -30,6 +30,7 @@ ADVICE = {
     "auto_dataset_export=False",
     "bad_return": "your task returned what cannot be handed on: return numbers, texts, lists or dictionaries",
     "schema": "contradicts the schema or the other files' arrays: see the message, and correct the task or the schema",
+    "recipe": "your task names a recipe or an option that the encoder does not have: see the message, and correct it",
     "non_finite": "NaN or inf where the schema allows none: correct the task, or allow them for the array",
     "damaged_store": "its sample was damaged on disk: run the flow again",
     "infrastructure": "the cluster failed, not the file: run the flow again",

@@ -26,7 +26,7 @@ from dflow.flowmanager.run.fileshapes import FileShapes
 from dflow.flowmanager.run.functions import pack_function, pack_here
 from dflow.records import ErrorRecord, ItemRecord, SampleLayout, SampleRecord, cause
 
-OWN_KINDS = frozenset({"exception", "schema"})
+OWN_KINDS = frozenset({"exception", "schema", "recipe"})
 """Failures that come from the user's own code, not from a file."""
 
 MAX_ALIKE = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
@@ -109,7 +109,8 @@ def _call_here(step: Step, number: int, item: Any, extras: dict[str, Any]) -> An
             positional.append(value)
     bound: Callable[[], Any] = functools.partial(step.task.function, *positional, **keywords)
     node = delayed(_Bound(bound), pure=False)(dask_key_name=node_key(step.task.name, number))
-    return compute_here([node])[0]
+    result = compute_here([node])[0]
+    return list(result) if isinstance(result, Generator) else result  # else its body might never run
 
 
 class _Bound:
