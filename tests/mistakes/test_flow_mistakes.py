@@ -232,3 +232,17 @@ def test_a_single_file_is_a_source_of_the_built_in_gatherers(tmp_path: Path) -> 
     path = str(touch(tmp_path / "in", "a.step") / "a.step")
     assert run(make(tmp_path, gather_cad_files, measure), sources=path).counts.succeeded == 1
     assert LocalStorageProvider(path).list_files() == [path]
+
+
+def test_a_folder_among_the_items_is_named_with_what_finds_its_files(tmp_path: Path) -> None:
+    @flowtask.extract(name="folders", inputs=["sources"], outputs=["files"])
+    def folders(sources):
+        return list(sources)
+
+    @flowtask.transform(name="opened", inputs=["cad_file", "cad_loader"])
+    def opened(cad_file, cad_loader):
+        cad_loader.create_from_file(cad_file)
+
+    (error,) = run(make(tmp_path, folders, opened), sources=[str(touch(tmp_path / "in", "a.step"))]).errors
+    assert error.kind == "unreadable"
+    says(error.message, ("it is a folder", "give the paths of the files in it", "`gather_cad_files` as first task"))

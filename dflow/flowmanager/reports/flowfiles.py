@@ -21,7 +21,7 @@ ADVICE = {
     "out_of_memory": "too big: raise memory_limit, or leave the file out",
     "too_big": 'too big: its pair arrays would exceed the limit: encode(…, too_big="leave_out"), or raise memory_limit',
     "crash": "the CAD kernel crashed on it: repair or re-export the file",
-    "unreadable": "not a readable CAD file: check that it is complete",
+    "unreadable": "not a readable CAD file: see the message, and check that the file is complete",
     "no_geometry": "holds no shape: nothing to encode",
     "geometry": "the shape has no such value, or a defect that strict_geometry refuses: repair or re-export the file",
     "kernel_error": "the CAD kernel refused it: repair or re-export the file",
