@@ -34,7 +34,7 @@ ADVICE = {
     "damaged_store": "its sample was damaged on disk: run the flow again",
     "infrastructure": "the cluster failed, not the file: run the flow again",
     "worker_lost": "not a file's fault: see the workers' logs; start fewer workers per host, or give each more memory",
-    "vanished": "the file disappeared while the flow ran: put it back and run the flow again",
+    "vanished": "there is no such file (any more): put it back, or correct the path, and run the flow again",
 }
 """What to do about a kind of failure."""
 
