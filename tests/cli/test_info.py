@@ -78,5 +78,6 @@ def test_a_flow_that_stopped_early_says_so_with_its_counts_and_what_to_do(tmp_pa
     ):
         assert part in result.output
     assert f"dflow errors {root}" in result.output
+    assert invoke("info", tmp_path).output == result.output
     (root / "run.json").unlink()
     assert invoke("info", root).output.startswith("FLOW parts stopped before its end\nwhat failed")
