@@ -232,3 +232,47 @@ def test_a_single_file_is_a_source_of_the_built_in_gatherers(tmp_path: Path) -> 
     path = str(touch(tmp_path / "in", "a.step") / "a.step")
     assert run(make(tmp_path, gather_cad_files, measure), sources=path).counts.succeeded == 1
     assert LocalStorageProvider(path).list_files() == [path]
+
+
+def test_a_folder_among_the_items_is_named_with_what_finds_its_files(tmp_path: Path) -> None:
+    @flowtask.extract(name="folders", inputs=["sources"], outputs=["files"])
+    def folders(sources):
+        return list(sources)
+
+    @flowtask.transform(name="opened", inputs=["cad_file", "cad_loader"])
+    def opened(cad_file, cad_loader):
+        cad_loader.create_from_file(cad_file)
+
+    (error,) = run(make(tmp_path, folders, opened), sources=[str(touch(tmp_path / "in", "a.step"))]).errors
+    assert error.kind == "unreadable"
+    says(error.message, ("it is a folder", "give the paths of the files in it", "`gather_cad_files` as first task"))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["all sources", "each source"])
+@pytest.mark.parametrize("parallel", [True, False], ids=["parallel", "sequential"])
+def test_an_extract_task_without_return_is_named(tmp_path: Path, whole: bool, parallel: bool) -> None:
+    def forgetful(sources):
+        sorted(sources)
+
+    def forgetful_of_each(source: str):
+        source.upper()
+
+    decorate = flowtask.extract(name="found", inputs=["sources"], outputs=["files"], parallel_execution=parallel)
+    with pytest.raises(EmptySourceError) as caught:
+        run(make(tmp_path, decorate(forgetful if whole else forgetful_of_each), measure), sources=[str(tmp_path)])
+    says(caught.value, ("Task 'found' returned None", "expected a list of paths", "check that it ends with `return`"))
+
+
+def test_an_extract_task_that_returns_bare_names_is_told_where_they_begin(tmp_path: Path) -> None:
+    @flowtask.extract(name="names", inputs=["sources"], outputs=["files"])
+    def names(sources):
+        return [name for source in sources for name in os.listdir(source)]
+
+    @flowtask.transform(name="opened", inputs=["cad_file", "cad_loader"])
+    def opened(cad_file, cad_loader):
+        cad_loader.create_from_file(cad_file)
+
+    (error,) = run(make(tmp_path, names, opened), sources=[str(touch(tmp_path / "in", "a.step"))]).errors
+    assert error.kind == "vanished"
+    says(error.message, ("no such file", f"'a.step' is relative to {os.getcwd()}", "return absolute paths"))
+    assert "\n" not in error.message

@@ -30,7 +30,9 @@ def run_here(run: FlowRun, step: Step) -> StepResult:
     calls = [values] if step.whole else values
     extras = {key: run.value(source) for key, source in step.extras}
     returned = [_call_here(step, number, item, extras) for number, item in enumerate(calls)]
-    value = returned[0] if step.whole else [each for result in returned for each in listed(result)]
+    value: Any = returned[0] if step.whole else [each for result in returned for each in listed(result)]
+    if all(each is None for each in returned):
+        value = None  # as `Gathering` has it
     bar.advance(succeeded=1)
     bar.finish()
     run.log.write(f"{step.task.name} ran over {len(values)} items in {time.monotonic() - started:.3f}s")
