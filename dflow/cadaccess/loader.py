@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dflow.cadaccess.kernel.check import explain
-from dflow.errors import CadError, GeometryError, KernelError, KernelMissingError, NoGeometryError
+from dflow.errors import CadError, GeometryError, KernelError, KernelMissingError, NoGeometryError, UnreadableFileError
 
 try:
     from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading
@@ -76,6 +76,10 @@ class CadLoader:
             The kernel raised.
         """
         started = time.perf_counter()
+        if not isinstance(path, (str, os.PathLike)):
+            raise UnreadableFileError(
+                f"found {path!r}, expected the path of a CAD file: pass one as text or pathlib.Path"
+            )
         model = open_model(Path(path), started)
         self.opened.append(model)
         return model

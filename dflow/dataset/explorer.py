@@ -177,7 +177,7 @@ class DatasetExplorer:
         """
         real = real_group(self._store, group)
         chosen = self.available_arrays(group) if arrays is None and real != group else arrays
-        return file_slice(self._store, real, int(file_id_code), chosen)
+        return file_slice(self._store, real, self._store.file_id(file_id_code), chosen)
 
     def get_array_statistics(self, group: str, array: str) -> dict[str, float]:
         """Compute mean, std, min, max, median, q25 and q75 of an array's finite values.
@@ -234,6 +234,11 @@ class DatasetExplorer:
         QueryError
             If a condition fails, compares with an unknown word, gives no booleans, or spans two row dimensions.
         """
+        if callable(group) or isinstance(group, Mapping):
+            raise QueryError(
+                "found a condition as group=, expected the name of a group: pass it as get_file_list(where=…), or "
+                "after the group, get_file_list('faces', …)"
+            )
         if isinstance(where, Mapping):
             return intersect(self.get_file_list(g, condition) for g, condition in where.items())
         real = FILE_GROUP if group is None else real_group(self._store, group)
@@ -371,6 +376,11 @@ class DatasetExplorer:
         ----------
         statement : one DuckDB statement
         """
+        if not isinstance(statement, str):
+            raise QueryError(
+                f"found {statement!r}, expected one SQL statement as text: pass one such as explorer.sql('select * "
+                "from files limit 5')"
+            )
         wanted = mentioned_reductions(self._store, statement)
         files = files_table(
             self._store,
@@ -397,8 +407,7 @@ class DatasetExplorer:
         ----------
         file_id_code : 0 to ``len(explorer) - 1``
         """
-        self._store.rows_of(FILE_GROUP, int(file_id_code))
-        return self.files.iloc[[int(file_id_code)]].reset_index(drop=True)
+        return self.files.iloc[[self._store.file_id(file_id_code)]].reset_index(drop=True)
 
     def decode_file_id_code(self, file_id_code: int) -> str:
         """The sample's name, the stem of its files in `encoded/` and `stream_cache/`.
@@ -443,10 +452,8 @@ class DatasetExplorer:
         """
         table = self.files
         if file_id_code is not None:
-            ids = np.atleast_1d(np.asarray(file_id_code, np.int64))
-            for file_id in ids.tolist():
-                self._store.rows_of(FILE_GROUP, file_id)
-            table = table.iloc[ids]
+            ids = [self._store.file_id(i) for i in np.atleast_1d(np.asarray(file_id_code, object)).tolist()]
+            table = table.iloc[np.asarray(ids, np.int64)]
         result = table[["id", "name"]].copy()
         below = Below(self.location.root)
         for column in ("stream_cache_png", "stream_cache_3d"):

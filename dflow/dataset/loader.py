@@ -430,7 +430,7 @@ class DatasetLoader:
 
     def _find_coded(self, store: DatasetStore, key: str, group: str | None) -> Column:
         """The column of a key; ``<name>_label`` is another name of a column that has words for its codes."""
-        coded = key.removesuffix(LABEL_SUFFIX)
+        coded = str(key).removesuffix(LABEL_SUFFIX)  # what is no text is refused by find_column
         if coded != key and not _has_column(store, key) and self._vocabularies.words(coded):
             return find_column(store, coded, group)
         return find_column(store, key, group)

@@ -25,6 +25,7 @@ from dflow.hoops.zarr2 import STORAGE_SCHEMA, FolderReader, Zarr2Store, ZipFiles
 from dflow.schema import FILE_GROUP, Schema
 from dflow.schema.names import id_array, row_count, row_start
 from dflow.storage.keys import locate
+from dflow.storage.paths import DATASET_SUFFIX
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,11 @@ class Zarr2Dataset:
         except FileNotFoundError as error:
             raise DatasetNotFoundError(f"the dataset {self.path} does not exist") from error
         except (StorageError, KeyError, TypeError, ValueError) as error:
+            if self.path.suffix != DATASET_SUFFIX:
+                raise DamagedDatasetError(
+                    f"{self.path} is not a dataset; expected a merged .dataset, or a .flow file or table beside it: "
+                    f"pass the path of one of them ({error})"
+                ) from error
             raise DamagedDatasetError(f"{self.path} is not a dataset: {error}") from error
         schema = self._schema()
         self.attributes: Mapping[str, Any] = {"dflow": {"n_files": self.n_files}, "schema": schema}

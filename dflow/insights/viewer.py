@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from dflow.errors import UnknownKeyError
+from dflow.errors import DatasetError, UnknownKeyError
 from dflow.hoops.arguments import hoops_arguments
 from dflow.insights.cad_viewer import CADViewer, DisplayMode, show_together
 from dflow.insights.catalog import PartCatalog, PartEntry, part_names
@@ -63,7 +64,17 @@ class DatasetViewer:
         Parameters
         ----------
         explorer : an opened `DatasetExplorer`
+
+        Raises
+        ------
+        DatasetError
+            If it is something else.
         """
+        if not hasattr(explorer, "get_stream_cache_paths"):
+            raise DatasetError(
+                f"found a {type(explorer).__name__}, {explorer!r}; expected an opened dataset: pass "
+                "DatasetExplorer(path), which dflow.dataset has"
+            )
         paths = explorer.get_stream_cache_paths()
         names = part_names(explorer.get_file_info_all())
         pictures, meshes = paths["stream_cache_png"].tolist(), paths["stream_cache_3d"].tolist()
@@ -336,7 +347,13 @@ class DatasetViewer:
 
 
 def _as_ids(file_ids: Iterable[int] | int) -> list[int]:
-    return [int(file_ids)] if isinstance(file_ids, (int, np.integer)) else [int(i) for i in file_ids]
+    try:
+        return [int(file_ids)] if isinstance(file_ids, (int, np.integer)) else [int(i) for i in file_ids]
+    except (TypeError, ValueError) as error:
+        raise UnknownKeyError(
+            f"found {reprlib.repr(file_ids)}, expected file ids, which are numbers: pass some such as [0, 1]; "
+            "explorer.filter_files_by_metadata(lambda files: files['name'].str.contains('…')) finds ids by name"
+        ) from error
 
 
 def _first(ids: list[int], k: int) -> list[int]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from dflow.cadaccess import CadLoader
 from dflow.cadencoder.networks import find_network
 from dflow.dataset import DatasetExplorer, DatasetLoader
 from dflow.dataset.export.export import export_dataset, export_network
 from dflow.dataset.export.networks import NetworkInput
 from dflow.dataset.format.location import locate
 from dflow.dataset.training.collate import collate
-from dflow.errors import DatasetError, FlowFileError, QueryError, SplitError, UnknownKeyError
+from dflow.errors import DatasetError, FlowFileError, QueryError, SplitError, UnknownKeyError, UnreadableFileError
 from dflow.insights import DatasetViewer, quick_view
 from dflow.insights.coloring import color_faces
 from dflow.storage.paths import FlowPaths
@@ -55,6 +56,11 @@ def network_input(name: str) -> NetworkInput:
     return NetworkInput(name, network.recipe.keys, network.pack)
 
 
+def another_file(path: Path) -> Path:
+    path.write_text("import dflow")
+    return path
+
+
 FACES, WHERE = "faces", "where=lambda"
 WORDS_OF_CATEGORY = "'bolt', 'nut', 'plate', 'shaft'"
 
@@ -76,6 +82,24 @@ MISTAKES: dict[str, Mistake] = {
     "no path at all": (
         lambda o: DatasetExplorer(),
         DatasetError, "pass flow_output_file=", "the .flow file", "merged_store_path=",
+    ),
+    "another file in place of the flow file": (
+        lambda o: DatasetExplorer(another_file(o.folder / "pipeline.py")),
+        FlowFileError, "pipeline.py is not a .flow file", "expected the .flow file of a finished flow",
+        "third value that Flow.process returns",
+    ),
+    "a CAD file in place of the dataset": (
+        lambda o: DatasetLoader(another_file(o.folder / "part.step")),
+        DatasetError, "part.step is not a dataset", "expected a merged .dataset", "pass the path of one of them",
+    ),
+    "the table in place of the dataset, and the reverse": (
+        lambda o: DatasetLoader(o.paths.infoset, o.paths.dataset),
+        DatasetError, "is passed as the .infoset table, but is a .dataset", "if the paths are swapped",
+        "pass the .dataset first",
+    ),
+    "all that a flow returns in place of its file": (
+        lambda o: DatasetExplorer((None, {}, str(o.paths.flow_file))),  # type: ignore[arg-type]
+        DatasetError, "found a tuple", "expected the path of a .flow file or .dataset", "the third value that",
     ),
     "a misspelt group": (
         lambda o: o.explorer.get_group_data("face"),
@@ -210,6 +234,18 @@ MISTAKES: dict[str, Mistake] = {
         lambda o: o.loader.get_dataset("train", columns=["face_areas"]),
         UnknownKeyError, "columns='face_areas' names no group", "expected a group, or an array", "'faces/face_areas'",
     ),
+    "a misspelt column without its group": (
+        lambda o: o.loader.statistics("face_area"),
+        UnknownKeyError, "columns='face_area' names no group", "expected a group, or an array", "'faces/face_areas'",
+    ),
+    "a file value without its group": (
+        lambda o: o.loader.get_dataset("train", columns="categry"),
+        UnknownKeyError, "columns='categry' names no group", "expected a group, or an array", "'file/category'",
+    ),
+    "a misspelt group of labels": (
+        lambda o: DatasetLoader(o.paths.dataset).split("category", group="label"),
+        UnknownKeyError, "no group 'label'", "has edges, faces, graph, file, labels", "is 'labels' meant?",
+    ),
     "a misspelt column of a group": (
         lambda o: o.loader.statistics("faces/face_area"),
         UnknownKeyError, "no array 'face_area' in group 'faces'", "It has face_areas", "is 'face_areas' meant?",
@@ -234,6 +270,42 @@ MISTAKES: dict[str, Mistake] = {
     "an export for a network that the files were not encoded for": (
         lambda o: export_network(locate(o.paths.flow_file), o.folder / "out", network_input("uvnet")),
         UnknownKeyError, "not encoded for uvnet", "it lacks graph/arc_u_grids", 'encode(network="uvnet")',
+    ),
+    "a share as text": (
+        lambda o: DatasetLoader(o.paths.dataset).split(train="0.7"),  # type: ignore[arg-type]
+        SplitError, "found train='0.7'", "must be numbers that sum to 1", "pass train= without quotation marks",
+    ),
+    "several keys of a split": (
+        lambda o: DatasetLoader(o.paths.dataset).split(["category"]),  # type: ignore[arg-type]
+        UnknownKeyError, "found ['category']", "expected one name, as text", "pass it alone",
+    ),
+    "a name in place of a file id": (
+        lambda o: o.explorer.decode_file_id_code("LED"),  # type: ignore[arg-type]
+        UnknownKeyError, "'LED' is not a file id", "expected a number, 0 to 39", "filter_files_by_metadata(lambda",
+    ),
+    "names in place of file ids": (
+        lambda o: o.explorer.get_stream_cache_paths(["LED"]),  # type: ignore[list-item]
+        UnknownKeyError, "'LED' is not a file id", "expected a number, 0 to 39", "filter_files_by_metadata(lambda",
+    ),
+    "names of parts to show": (
+        lambda o: o.viewer.show_preview_as_image(["LED"]),  # type: ignore[list-item]
+        UnknownKeyError, "found ['LED']", "expected file ids, which are numbers", "filter_files_by_metadata(lambda",
+    ),
+    "a viewer of a path": (
+        lambda o: DatasetViewer.from_explorer(str(o.paths.flow_file)),
+        DatasetError, "found a str", "expected an opened dataset", "pass DatasetExplorer(path)",
+    ),
+    "a condition in the place of the group": (
+        lambda o: o.explorer.get_file_list(lambda ds: ds["face_areas"] > 1),  # type: ignore[arg-type]
+        QueryError, "found a condition as group=", "expected the name of a group", "get_file_list(where=…)",
+    ),
+    "a number as SQL": (
+        lambda o: o.explorer.sql(3),  # type: ignore[arg-type]
+        QueryError, "found 3", "expected one SQL statement as text", "select * from files",
+    ),
+    "no path of a CAD file": (
+        lambda _: CadLoader().create_from_file(None),  # type: ignore[arg-type]
+        UnreadableFileError, "found None", "expected the path of a CAD file", "pass one as text or pathlib.Path",
     ),
     "something else to view": (
         lambda o: quick_view(3),  # type: ignore[arg-type]

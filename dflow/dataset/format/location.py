@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def locate(
     Raises
     ------
     DatasetError
-        If neither a `.flow` file nor a dataset is passed.
+        If neither a `.flow` file nor a dataset is passed, what is passed is no path, or a table is another part.
     FlowFileError
         If the `.flow` file is missing or damaged.
     DatasetNotFoundError
@@ -57,6 +58,10 @@ def locate(
     DamagedDatasetError
         If a table is not a regular file.
     """
+    for part in (flow_file, dataset, infoset, attribset):
+        _refuse_no_path(part)
+    _refuse_other_part(infoset, INFOSET_SUFFIX)
+    _refuse_other_part(attribset, ATTRIBSET_SUFFIX)
     flow_file, dataset = _by_suffix(flow_file, dataset)
     if flow_file is None and dataset is None:
         raise DatasetError("pass flow_output_file= (the .flow file) or merged_store_path= (the .dataset folder)")
@@ -77,6 +82,23 @@ def locate(
     info = _table(_absolute(infoset) or named["flow_info"], data, INFOSET_SUFFIX)
     attributes = _table(_absolute(attribset) or named["flow_attributes"], data, ATTRIBSET_SUFFIX)
     return DatasetLocation(data, info, attributes, root, data.name.removesuffix(DATASET_SUFFIX))
+
+
+def _refuse_no_path(part: object) -> None:
+    if part is not None and not isinstance(part, (str, os.PathLike)):
+        raise DatasetError(
+            f"found a {type(part).__name__}, {reprlib.repr(part)}; expected the path of a .flow file or .dataset: pass "
+            "the path alone, which is the third value that Flow.process returns"
+        )
+
+
+def _refuse_other_part(table: AnyPath | None, suffix: str) -> None:
+    found = "" if table is None else Path(table).suffix
+    if found != suffix and found in (DATASET_SUFFIX, INFOSET_SUFFIX, ATTRIBSET_SUFFIX, FLOW_SUFFIX):
+        raise DatasetError(
+            f"{table} is passed as the {suffix} table, but is a {found}; if the paths are swapped, pass the .dataset "
+            "first, or one of them alone: the others are found beside it"
+        )
 
 
 def _by_suffix(flow_file: AnyPath | None, dataset: AnyPath | None) -> tuple[AnyPath | None, AnyPath | None]:
@@ -126,6 +148,11 @@ def read_flow_file(path: AnyPath) -> dict[str, Any]:
     except IsADirectoryError as error:
         raise FlowFileError(f"{path} is a folder; the .flow file lies inside it") from error
     except ValueError as error:
+        if path.suffix != FLOW_SUFFIX:
+            raise FlowFileError(
+                f"{path} is not a {FLOW_SUFFIX} file; expected the {FLOW_SUFFIX} file of a finished flow, which is the "
+                "third value that Flow.process returns, or the .dataset or a table beside it"
+            ) from error
         raise FlowFileError(f"the flow file {path} is damaged, it is not JSON: {error}; run the flow again") from error
     except OSError as error:
         raise FlowFileError(f"the flow file {path} cannot be read: {error}") from error

@@ -150,9 +150,13 @@ class DatasetStore:
             If there is no such group; the message lists the groups.
         """
         if name not in self.columns:
-            groups = [*self.row_groups, FILE_GROUP]
-            raise UnknownKeyError(f"no group {name!r}{meant(name, groups)} The dataset has {', '.join(groups)}")
+            raise self.unknown_group(name)
         return self.columns[name]
+
+    def unknown_group(self, name: str, *aliases: str) -> UnknownKeyError:
+        """Make the error that there is no such group; it lists the groups, and further names of groups."""
+        groups = list(dict.fromkeys([*self.row_groups, FILE_GROUP, *aliases]))
+        return UnknownKeyError(f"no group {name!r}{meant(name, groups)} The dataset has {', '.join(groups)}")
 
     def column(self, group: str, name: str) -> Column:
         """One column of a group.
@@ -232,6 +236,24 @@ class DatasetStore:
             )
         return span
 
+    def file_id(self, value: Any) -> int:
+        """Check that a value is the file id of a sample, and return it.
+
+        Raises
+        ------
+        UnknownKeyError
+            If it is no number, or no sample has it.
+        """
+        try:
+            found = int(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UnknownKeyError(
+                f"{value!r} is not a file id; expected a number, 0 to {self.n_files - 1}. "
+                "explorer.filter_files_by_metadata(lambda files: files['name'].str.contains('…')) finds ids by name"
+            ) from error
+        self.rows_of(FILE_GROUP, found)
+        return found
+
     def rows_of(self, group: str, file_id: int) -> tuple[int, int]:
         """First and last row (excluded) of one sample."""
         if not 0 <= file_id < self.n_files:
@@ -310,7 +332,8 @@ def real_group(store: DatasetStore, group: str) -> str:
     """
     if group == LABELS and LABELS not in store.columns:
         return FILE_GROUP
-    store.group(group)
+    if group not in store.columns:
+        raise store.unknown_group(group, LABELS)
     return group
 
 
@@ -322,6 +345,11 @@ def find_column(store: DatasetStore, key: str, group: str | None) -> Column:
     UnknownKeyError
         If no group has it.
     """
+    if not isinstance(key, str):
+        raise UnknownKeyError(
+            f"found {key!r} as the name of an array or file value; expected one name, as text: pass it alone, such as "
+            f"{next(iter(store.file_values), 'face_areas')!r}"
+        )
     wanted = None if group is None else real_group(store, group)
     for candidate in dict.fromkeys([*([wanted] if wanted else []), FILE_GROUP, *store.row_groups]):
         if key in store.group(candidate):

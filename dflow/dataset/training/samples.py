@@ -13,6 +13,7 @@ import numpy as np
 
 from dflow.dataset.format.folder import ArrayReader
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
+from dflow.dataset.query.vocabulary import nearest
 from dflow.errors import UnknownKeyError
 from dflow.schema import FILE_GROUP
 
@@ -51,13 +52,25 @@ def choose_columns(store: DatasetStore, columns: str | Sequence[str] | None) -> 
         if name:
             chosen[wanted] = store.column(group, name)
             continue
-        if owner := next((g for g in store.row_groups if group not in store.columns and group in store.group(g)), ""):
-            raise UnknownKeyError(
-                f"columns={wanted!r} names no group; expected a group, or an array with its group: '{owner}/{wanted}'"
-            )
+        if group not in store.columns:
+            raise _unknown_group(store, group)
         members = store.file_values if group == FILE_GROUP else store.group(group)
         chosen |= {c.key: c for n, c in members.items() if not n.startswith(ID_PREFIX)}
     return tuple(chosen.values())
+
+
+def _unknown_group(store: DatasetStore, name: str) -> UnknownKeyError:
+    """Make the error that a name is no group; it names the array or file value that is most like it, if none of the
+    groups is more so.
+    """
+    owners = dict.fromkeys(store.file_values, FILE_GROUP)
+    owners |= {array: group for group in reversed(store.row_groups) for array in store.group(group)}
+    near = nearest(name, [*store.columns, *owners])
+    if near in store.columns:
+        return store.unknown_group(name)
+    return UnknownKeyError(
+        f"columns={name!r} names no group; expected a group, or an array with its group: '{owners[near]}/{near}'"
+    )
 
 
 @dataclass(slots=True)

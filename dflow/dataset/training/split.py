@@ -42,6 +42,13 @@ class Fractions:
     test: float
 
     def __post_init__(self) -> None:
+        given = {"train": self.train, "validation": self.validation, "test": self.test}
+        for name, share in given.items():
+            if isinstance(share, (str, bytes)):
+                raise SplitError(
+                    f"found {name}={share!r}; train, validation and test must be numbers that sum to 1: pass {name}= "
+                    "without quotation marks"
+                )
         try:
             shares = self.as_array()
         except (TypeError, ValueError) as error:
