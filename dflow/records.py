@@ -151,6 +151,15 @@ def cause(message: str, file: str) -> str:
     return (rest if is_path else message).partition("\n")[0]
 
 
+def reason(kind: str, exception: str, message: str, file: str) -> str:
+    """Return the `cause` of a failure, led by the exception's type where the user's own code raised it.
+
+    Without its type ``KeyError: 'a.step'`` would read ``'a.step'``.
+    """
+    first = cause(message, file)
+    return f"{exception}: {first}" if kind == "exception" and exception and first != exception else first
+
+
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
 class ItemRecord:

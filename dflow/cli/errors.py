@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 from dflow.cli.main import EXIT_SOME_FAILED
 from dflow.cli.output import echo, echo_json, echo_table
 from dflow.cli.target import Target, TargetPath
+from dflow.plaintext import plain
 
 MESSAGE_LENGTH = 100
 
@@ -30,7 +32,7 @@ LISTS = (
 
 @click.command(short_help="What failed, why, and what to do about it.")
 @click.argument("flow", type=TargetPath())
-@click.option("--kind", "kinds", multiple=True, help="Only failures of this kind; may be repeated.")
+@click.option("--kind", "kinds", multiple=True, help="Only failures of these kinds; commas, or repeated.")
 @click.option("--match", default=None, help="Only failures whose file or message this regular expression finds.")
 @click.option("--files", is_flag=True, help="Print only the files, one per line.")
 @click.option("--traceback", "tracebacks", is_flag=True, help="Also print one traceback of each message.")
@@ -57,7 +59,9 @@ def errors(
       dflow errors parts.flow --kind timeout --kind crash --files > again.txt
       dflow errors parts.flow --json | jq '.[].file'
     """
-    found = [entry for entry in read_errors(flow.root) if _is_wanted(entry, kinds, _compiled(match))]
+    entries = read_errors(flow.root)
+    wanted = checked_kinds(kinds, entries, "--kind")
+    found = [entry for entry in entries if _is_wanted(entry, wanted, _compiled(match))]
     if as_json:
         echo_json(found)
     elif files:
@@ -98,6 +102,32 @@ def read_errors(root: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def checked_kinds(texts: Iterable[str], entries: Iterable[dict[str, Any]], option: str) -> list[str]:
+    """Return the kinds that an option's texts name, separated by commas.
+
+    Raises
+    ------
+    click.BadParameter
+        If one is neither a kind that dflow records nor that of an entry.
+    """
+    import dflow.errors
+    from dflow.flowmanager.reports.flowfiles import ADVICE
+    from dflow.schema.checks import nearest
+
+    wanted = [kind.strip() for text in texts for kind in text.split(",") if kind.strip()]
+    present = Counter(str(entry.get("kind", "")) for entry in entries)
+    raised = {each.kind for each in vars(dflow.errors).values() if hasattr(each, "kind")}
+    for kind in wanted:
+        if kind not in present.keys() | ADVICE.keys() | raised:
+            there = ", ".join(f"{count} {plain(name)}" for name, count in present.most_common()) or "no failure"
+            raise click.BadParameter(
+                f"{kind!r} is no kind of failure{nearest(kind, [*present, *ADVICE])}; the last run has: {there}; the "
+                f"kinds are {', '.join(sorted(ADVICE))}.",
+                param_hint=option,
+            )
+    return wanted
+
+
 def _path(file: str, root: Path) -> str:
     """Return the absolute path of a file that still exists, else the item as recorded."""
     path = os.path.normpath(os.path.join(root, file))
@@ -111,7 +141,7 @@ def _compiled(match: str | None) -> re.Pattern[str] | None:
         raise click.BadParameter(f"{error}", param_hint="--match") from error
 
 
-def _is_wanted(entry: dict[str, Any], kinds: tuple[str, ...], match: re.Pattern[str] | None) -> bool:
+def _is_wanted(entry: dict[str, Any], kinds: list[str], match: re.Pattern[str] | None) -> bool:
     if kinds and entry.get("kind") not in kinds:
         return False
     return match is None or bool(match.search(f"{entry.get('file')}\n{entry.get('message')}"))
@@ -126,13 +156,14 @@ def _show_kinds(entries: list[dict[str, Any]]) -> None:
 
 
 def _show_messages(entries: list[dict[str, Any]], limit: int, *, tracebacks: bool) -> None:
-    """Print messages grouped by their text without numbers: most differ only in a size or a line."""
+    """Print messages grouped by their text without numbers and file names: most differ only in a size or a line."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for entry in entries:
-        line = _cause(entry).replace(str(entry.get("file", "")) or "\0", "…")
+        file = str(entry.get("file", ""))
+        line = _reason(entry).replace(file or "\0", "…").replace(os.path.basename(file) or "\0", "…")
         groups.setdefault((str(entry.get("kind", "error")), re.sub(r"\d+", "#", line)), []).append(entry)
     ranked = sorted(groups.values(), key=lambda group: -len(group))
-    rows = [(len(g), g[0].get("kind"), _short(_cause(g[0])), g[0].get("file")) for g in ranked[:limit]]
+    rows = [(len(g), g[0].get("kind"), _short(_reason(g[0])), g[0].get("file")) for g in ranked[:limit]]
     echo_table(("files", "kind", "message", "for example"), rows, numbers=1)
     if len(ranked) > limit:
         echo(f"… and {len(ranked) - limit} more messages (--limit)")
@@ -162,10 +193,10 @@ def _seconds(entry: dict[str, Any]) -> float:
     return float(seconds) if isinstance(seconds, (int, float)) else 0.0
 
 
-def _cause(entry: dict[str, Any]) -> str:
-    from dflow.records import cause
+def _reason(entry: dict[str, Any]) -> str:
+    from dflow.records import reason
 
-    return cause(str(entry.get("message", "")), str(entry.get("file", "")))
+    return reason(*(str(entry.get(key) or "") for key in ("kind", "exception", "message", "file")))
 
 
 def _short(line: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ def info(flow: Target, as_json: bool) -> None:
     if not has_dataset:
         if as_json:
             echo_json({"flow": summary, "run": _run_facts(flow.root), "dataset": None})
+        elif summary is None:
+            _show_early_end(_run_facts(flow.root), flow.root)
         return
     location = locate(flow.flow_file, dataset=flow.dataset)
     store = open_store(location.dataset, location.infoset)
@@ -109,6 +112,20 @@ def _show_flow(summary: dict[str, Any], run: dict[str, Any]) -> None:
         echo()
         echo_table(("files", "failure"), sorted(((n, k) for k, n in failures.items()), reverse=True), numbers=1)
         echo("what to do about them: dflow errors")
+
+
+def _show_early_end(run: dict[str, Any], root: Path) -> None:
+    """Say of a flow that has never finished that it stopped, after how many files and by what."""
+    ended = " ".join(str(run[name]) for name in ("status", "finished") if run.get(name))
+    echo(f"FLOW {run.get('flow', root.name)} stopped before its end" + (f", {ended}" if ended else ""))
+    counts = run.get("counts")
+    if isinstance(counts, dict):
+        names = ("submitted", "succeeded", "skipped", "failed")
+        echo(f"  files: {', '.join(f'{counts[name]} {name}' for name in names if name in counts)}")
+    if run.get("error"):
+        echo(f"  {run['error']}")
+    echo(f"what failed, and what to do about it: dflow errors {shlex.quote(str(root))}")
+    echo("What has succeeded is kept: run the flow again to go on.")
 
 
 def _run_facts(root: Path) -> dict[str, Any]:

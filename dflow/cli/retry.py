@@ -6,7 +6,7 @@ from collections import Counter
 
 import click
 
-from dflow.cli.errors import read_errors
+from dflow.cli.errors import checked_kinds, read_errors
 from dflow.cli.output import echo
 from dflow.cli.pipeline import Overrides, flow_options, load_flow
 from dflow.cli.run import run_to_exit
@@ -33,8 +33,9 @@ def retry(
       dflow retry pipeline.py:flow --kinds crash,out_of_memory --memory-limit 8GB --workers 2
     """
     flow = load_flow(pipeline, overrides)
-    wanted = [kind.strip() for text in kinds for kind in text.split(",") if kind.strip()]
-    failed = Counter(str(entry.get("kind", "")) for entry in read_errors(flow.settings.paths.root))
+    entries = read_errors(flow.settings.paths.root)
+    wanted = checked_kinds(kinds, entries, "--kinds")
+    failed = Counter(str(entry.get("kind", "")) for entry in entries)
     if not (set(wanted) & set(failed) if wanted else failed):
         present = ", ".join(f"{count} {kind}" for kind, count in failed.most_common()) or "none"
         kinds_wanted = ", ".join(wanted) or "any kind"

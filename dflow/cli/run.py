@@ -56,7 +56,7 @@ def run(
     Examples:
       dflow run pipeline.py:flow --sources parts/ --out /data/out --workers 8
       dflow run pipeline.py:tasks --name parts --sources a/ --sources b/ --cluster slurm
-      dflow run pipeline.py --sources parts/odd.step --debug
+      dflow run pipeline.py --sources parts/odd.step --debug --no-export
     """
     flow = load_flow(pipeline, overrides)
     given = given_inputs(flow, sources, inputs)

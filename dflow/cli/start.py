@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -13,13 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from dflow.cli.main import EXIT_SOME_FAILED
 from dflow.cli.output import echo
 from dflow.cli.pipeline import DEFAULT_OUT, Overrides, load_flow
+from dflow.plaintext import plain
 
 if TYPE_CHECKING:
     from dflow.cadaccess.files.survey import FolderSurvey
+    from dflow.flowmanager.flow import Flow
 
 N_SAMPLE = 20
 _MOST_NAMES = 6
@@ -32,11 +36,10 @@ SCHEMA = builder.build()
 
 """
 
-_PIPELINE = '''"""Build a dataset from CAD files.
+_PIPELINE = '''"""Build a dataset from CAD files."""
 
-Run it:    dflow run {file} --sources {folder}
-On Slurm:  dflow run {file} --sources {folder} --cluster slurm
-"""
+# Run it:    dflow run {file} --sources {folder}
+# On Slurm:  dflow run {file} --sources {folder} --cluster slurm
 
 {imports}
 {schema}@flowtask.transform(name="encode", inputs=["cad_file", "cad_loader", "storage"], outputs=["encoded"])
@@ -53,7 +56,7 @@ flow = create_flow(name={name}, tasks=[gather_cad_files, encode], flows_outputdi
 
 
 @click.command(short_help="Look at a folder of CAD files and build a first dataset from it.")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--all", "take_all", is_flag=True, help=f"Work on all files; {N_SAMPLE} of them if not given.")
 @click.option(
     "--pipeline", default="pipeline.py", show_default=True, help="The file to write; one that exists is kept."
@@ -90,28 +93,39 @@ def start(
     """
     from dflow.cadaccess.files.survey import survey_folder
 
+    folder, file = folder.expanduser(), Path(pipeline).expanduser()
+    if folder.is_file():
+        raise click.UsageError(f"{plain(folder)} is a file; give the folder that it lies in: {plain(folder.parent)}")
+    if file.suffix != ".py" or not file.absolute().parent.is_dir():
+        message = f"{plain(file)}: give the name of a .py file in a folder that exists."
+        raise click.BadParameter(message, param_hint="--pipeline")
     survey = survey_folder(folder)
     _describe(survey)
     if not survey.files:
         raise click.UsageError(
             f"{folder} holds no STEP, IGES or BREP file. Give the folder that they lie in, or see one work: dflow demo"
         )
-    file = Path(pipeline)
-    if file.exists():
+    if not file.exists():
+        file.write_text(pipeline_text(survey, file=str(file), folder=str(folder), out=out), encoding="utf-8")
+        echo(f"{file} is written: the pipeline, yours to edit.")
+    elif "dflow" in file.read_text(encoding="utf-8", errors="replace"):
         echo(f"{file} is there already and is used as it is; for a new one: --pipeline OTHER.py")
     else:
-        file.write_text(pipeline_text(survey, file=pipeline, folder=str(folder), out=out), encoding="utf-8")
-        echo(f"{file} is written: the pipeline, yours to edit.")
+        raise click.UsageError(f"{plain(file)} is no pipeline of dflow; have another one written: --pipeline OTHER.py")
     sources = list(survey.files) if take_all else sample_files(survey.files)
-    flow = load_flow(str(file), Overrides(workers=workers))
+    own_out = ctx.get_parameter_source("out") is ParameterSource.COMMANDLINE
+    flow = load_flow(str(file), Overrides(workers=workers, out=out if own_out else None))
+    _refuse_other_sources(flow, survey.folder, str(file))
     echo(
         f"It runs on {len(sources):,} of {len(survey.files):,} files; the first ones take longer, while workers start."
     )
     output, summary, flow_file = flow.process({"sources": sources})
-    _lead_on(flow_file, folder=str(folder), file=pipeline, samples=int(summary["samples"]), is_all=take_all)
-    failed = output.counts.failed
+    failed, samples = output.counts.failed, int(summary["samples"])
+    _lead_on(flow_file, folder=str(folder), file=str(file), samples=samples, is_all=len(sources) == len(survey.files))
     if failed:
-        _advise(f"{failed} files failed. Why, and what to do:", f"dflow errors {shlex.quote(flow_file)}")
+        _advise(f"{_count(failed, 'file')} failed. Why, and what to do:", f"dflow errors {shlex.quote(flow_file)}")
+    if not samples:
+        ctx.exit(EXIT_SOME_FAILED)
     if open_browser if open_browser is not None else sys.stdout.isatty():
         from dflow.insights.explore import serve
 
@@ -121,10 +135,36 @@ def start(
     ctx.exit(EXIT_SOME_FAILED if failed else 0)
 
 
+def _refuse_other_sources(flow: Flow, folder: str, file: str) -> None:
+    """Refuse to replace the dataset that the same flow made of other folders.
+
+    Raises
+    ------
+    click.UsageError
+        If the flow was last run on files outside of `folder`.
+    """
+    from dflow.flowmanager.run.inputs import remembered_inputs
+
+    remembered = remembered_inputs(flow.settings.paths) or {}
+    sources = [source for value in remembered.values() for source in (value if isinstance(value, list) else [value])]
+    paths = [source for source in sources if isinstance(source, str) and os.path.isabs(source)]
+    others = [path for path in paths if not (_lies_in(path, folder) or _lies_in(folder, path))]
+    if others:
+        raise click.UsageError(
+            f"The flow {plain(flow.settings.paths.name)!r} of {plain(file)} was run on other files, such as "
+            f"{plain(others[0])}; their dataset would be replaced. Have a pipeline written for this folder: "
+            f"dflow start {plain(shlex.quote(folder))} --pipeline OTHER.py"
+        )
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
 def _describe(survey: FolderSurvey) -> None:
     """Print what lies in the folder."""
     formats = ", ".join(f"{n:,} {kind.name.replace('_', ' ')}" for kind, n in survey.formats.items())
-    echo(f"{survey.folder}: {len(survey.files):,} CAD files{f' ({formats})' if formats else ''}")
+    echo(f"{survey.folder}: {_count(len(survey.files), 'CAD file')}{f' ({formats})' if formats else ''}")
     if survey.files:
         sizes = sorted(survey.n_bytes)
         low, middle, high = (size_text(sizes[i]) for i in (0, len(sizes) // 2, -1))
@@ -134,16 +174,19 @@ def _describe(survey: FolderSurvey) -> None:
     if survey.copies:
         n = sum(len(paths) - 1 for paths in survey.copies)
         first, second = (os.path.relpath(path, survey.folder) for path in survey.copies[0][:2])
-        echo(f"  copies         {n:,} files have the same bytes as another ({second} as {first});")
+        echo(f"  copies         {_count(n, 'file')} with the same bytes as another ({second} as {first});")
         echo("                 keep them on one side of a split: loader.split(..., group_by='content_hash')")
     if survey.broken:
         path, reason = survey.broken[0]
-        echo(
-            f"  not readable   {len(survey.broken):,} files, such as {os.path.relpath(path, survey.folder)}: {reason};"
-        )
+        example = os.path.relpath(path, survey.folder)
+        echo(f"  not readable   {_count(len(survey.broken), 'file')}, such as {example}: {reason};")
         echo("                 with --all they are recorded as failed, and `dflow errors` lists them")
     if survey.others:
         echo(f"  other files    {_names(survey.others)}: left out")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _names(numbers: dict[str, int]) -> str:
@@ -170,15 +213,24 @@ def pipeline_text(survey: FolderSurvey, *, file: str, folder: str, out: str) -> 
     if labelled:
         imports = f"from pathlib import Path\n\n{imports}"
     return _PIPELINE.format(
-        file=shlex.quote(file),
-        folder=shlex.quote(folder),
+        file=shlex.quote(file).replace("\n", "?"),
+        folder=shlex.quote(folder).replace("\n", "?"),
         imports=imports,
         schema=_LABEL_SCHEMA if labelled else "\n",
         set_schema="    storage.set_schema(SCHEMA)\n" if labelled else "",
         save_label='    storage.save_metadata("category", Path(cad_file).parent.name)\n' if labelled else "",
-        name=json.dumps(re.sub(r"\W+", "_", Path(survey.folder).name).strip("_") or "parts", ensure_ascii=False),
+        name=json.dumps(_free_name(survey.folder, out), ensure_ascii=False),
         out=json.dumps(out, ensure_ascii=False),
     )
+
+
+def _free_name(folder: str, out: str) -> str:
+    """Return the folder's name as a flow's, with a number where a flow of that name has outputs already."""
+    from dflow.storage.paths import FlowPaths
+
+    name = re.sub(r"\W+", "_", Path(folder).name).strip("_") or "parts"
+    numbered = (name if number == 1 else f"{name}_{number}" for number in itertools.count(1))
+    return next(free for free in numbered if not FlowPaths.of(out, free).root.exists())
 
 
 def sample_files(files: tuple[str, ...], n_files: int = N_SAMPLE) -> list[str]:
@@ -196,7 +248,10 @@ def sample_files(files: tuple[str, ...], n_files: int = N_SAMPLE) -> list[str]:
 def _lead_on(flow_file: str, *, folder: str, file: str, samples: int, is_all: bool) -> None:
     """Print what came of it and the next commands."""
     quoted, source = shlex.quote(file), shlex.quote(folder)
-    _advise(f"{samples:,} samples are in the dataset. What it holds:", f"dflow info {shlex.quote(flow_file)}")
+    if not samples:
+        echo("No file came through, so there is no dataset.")
+        return
+    _advise(f"The dataset has {_count(samples, 'sample')}. What it holds:", f"dflow info {shlex.quote(flow_file)}")
     if not is_all:
         _advise(
             f"Edit {file}, then work on all files; what is done and unchanged is reused:",

@@ -68,8 +68,9 @@ class TargetPath(click.ParamType):  # type: ignore[type-arg]  # generic in click
         datasets = sorted(found for found in path.glob(f"*{DATASET_SUFFIX}") if found.is_dir())
         if len(datasets) == 1:
             return _of_dataset(datasets[0])
-        if (path / "error_summary.json").is_file():  # a flow that stopped early
-            return Target(path)
+        stopped = [root for root in roots if (root / "error_summary.json").is_file()]  # flows that stopped early
+        if len(stopped) == 1:
+            return Target(stopped[0])
         raise click.BadParameter(f"{plain(path)} holds no flow and no dataset.", ctx, param)
 
 

@@ -43,14 +43,14 @@ class FlowPaths:
 
     @classmethod
     def of(cls, flows_outputdir: str | os.PathLike[str], name: str) -> FlowPaths:
-        """The paths of flow `name` below `flows_outputdir`.
+        """The paths of flow `name` below `flows_outputdir`, in which ``~`` is the home folder.
 
         Raises
         ------
         OutputFolderError
             If `flows_outputdir` is a URL.
         """
-        return cls(Path(os.path.abspath(local_path(flows_outputdir))) / "flows" / name, name)
+        return cls(Path(os.path.abspath(os.path.expanduser(local_path(flows_outputdir)))) / "flows" / name, name)
 
     @property
     def flow_file(self) -> Path:

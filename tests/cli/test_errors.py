@@ -57,6 +57,23 @@ def test_the_cause_is_the_message_without_the_files_own_path(message, file, expe
     assert cause(message, file) == expected
 
 
+def test_an_exception_of_the_task_is_shown_with_its_type_and_once_for_all_files(tmp_path):
+    errors = [
+        ErrorRecord("exception", f"'{name}.step'", "encode", f"../{name}.step", n, "KeyError")
+        for n, name in enumerate(("bolt", "nut"))
+    ]
+    errors.append(ErrorRecord("exception", "KeyError", "encode", "../c.step", 2, "KeyError"))  # raised without a text
+    errors.append(ErrorRecord("unreadable", "it is odd", "encode", "../d.step", 3, "UnreadableFileError"))
+    (tmp_path / "error_summary.json").write_text(json.dumps(error_entries(errors)))
+    (tmp_path / "f.flow").write_text('{"flow_name": "f"}')
+    lines = [" ".join(line.split()) for line in invoke("errors", tmp_path).output.splitlines()]
+    assert lines[-3:] == [
+        "2 exception KeyError: 'bolt.step' ../bolt.step",
+        "1 exception KeyError ../c.step",
+        "1 unreadable it is odd ../d.step",
+    ]
+
+
 def test_a_long_path_leaves_room_for_the_cause(tmp_path):
     folder = "deep/" * 40
     errors = [ErrorRecord("unreadable", f"/{folder}a.step: the file is empty", "encode", f"../{folder}a.step", 0)]
@@ -85,6 +102,15 @@ def test_kinds_and_patterns_choose(flow):
     nothing = invoke("errors", flow, "--kind", "crash")
     assert (nothing.exit_code, nothing.output) == (0, "Nothing of that kind failed.\n")
     assert invoke("errors", flow, "--match", "(").exit_code == 2
+
+
+def test_an_unknown_kind_is_a_usage_error_with_the_nearest_and_all(flow):
+    result = invoke("errors", flow, "--kind", "timeout,excepton")
+    assert result.exit_code == 2
+    for part in ("'excepton' is no kind of failure", "is 'exception' meant?", "3 timeout", "worker_lost"):
+        assert part in " ".join(result.stderr.split())
+    assert invoke("errors", flow, "--kind", "timeout,surrogate", "--files").output.split()[-1] == "s.step"
+    assert invoke("errors", flow, "--kind", "bad_key").exit_code == 0  # raised by dflow, though not here
 
 
 def test_files_that_are_still_there_are_absolute_paths(flow):

@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
+
+import dflow
+from dflow.errors import TooManyFailuresError
+from dflow.flowmanager import flowtask
 from tests.cli.programs import SUMMARY, invoke
 
 
@@ -53,3 +58,26 @@ def test_failures_are_counted_with_the_command_that_explains_them(made):
     output = invoke("info", made.flow_file).output
     assert [line.split() for line in output.splitlines() if "ValueError" in line] == [["1", "ValueError"]]
     assert "dflow errors" in output
+
+
+def test_a_flow_that_stopped_early_says_so_with_its_counts_and_what_to_do(tmp_path):
+    @flowtask.transform(name="encode", inputs=["part"])
+    def encode(part):
+        raise KeyError(part)
+
+    flow = dflow.create_flow("parts", [encode], tmp_path, debug=True)
+    with pytest.raises(TooManyFailuresError):
+        flow.process(inputs={"parts": list(range(50))}, progress=False)
+    root = flow.settings.paths.root
+    result = invoke("info", root)
+    assert result.exit_code == 0
+    for part in (
+        "FLOW parts stopped before its end, failed 20",
+        " failed\n",
+        "TooManyFailuresError: The first 20 files",
+    ):
+        assert part in result.output
+    assert f"dflow errors {root}" in result.output
+    assert invoke("info", tmp_path).output == result.output
+    (root / "run.json").unlink()
+    assert invoke("info", root).output.startswith("FLOW parts stopped before its end\nwhat failed")

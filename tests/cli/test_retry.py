@@ -14,6 +14,9 @@ def test_retry_takes_up_a_kind_and_leaves_the_others(pipeline):
     result = invoke("retry", f"{pipeline}:flow", "--kinds", "timeout,crash")
     assert result.exit_code == 0
     assert "the last run has no failure of timeout, crash (it has: 1 exception)" in result.output
+    result = invoke("retry", f"{pipeline}:flow", "--kinds", "timeou")
+    assert result.exit_code == 2
+    assert "is 'timeout' meant?" in result.stderr
     assert invoke("retry", f"{pipeline}:flow", "--kinds", "exception", "--quiet").exit_code == 3
     bad.write_text("7")
     result = invoke("retry", f"{pipeline}:flow", "--kinds", "exception", "--quiet", "--json")

@@ -172,3 +172,16 @@ def test_an_interrupted_run_ends_clean_and_goes_on(pipeline, end):
     result = invoke("run", f"{pipeline}:flow", "--json")
     assert json.loads(result.stdout)["file_count"] == 4
     assert re.search(r"\b[1-3] reused", result.stderr)
+
+
+def test_a_run_on_fewer_files_says_that_it_replaces_the_larger_dataset(pipeline):
+    invoke("run", f"{pipeline}:flow", "--sources", parts_of(pipeline))
+    one = pipeline.parent / "one"
+    one.mkdir()
+    (one / "a.txt").write_text("1")
+    kept = invoke("run", f"{pipeline}:flow", "--sources", one, "--debug", "--no-export")
+    assert "is replaced" not in kept.stderr
+    result = invoke("run", f"{pipeline}:flow", "--sources", one)
+    assert "The dataset of 3 samples is replaced by one of 1: this run's sources hold no more" in result.stderr
+    assert "auto_dataset_export=False" in result.stderr
+    assert "is replaced" not in invoke("run", f"{pipeline}:flow", "--sources", parts_of(pipeline)).stderr

@@ -36,6 +36,7 @@ def parts(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     first.with_name("broken.step").write_bytes(b"")
     first.with_name("drawing.dwg").write_bytes(b"AC1032")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return folder
 
 
@@ -44,7 +45,7 @@ def test_it_leads_from_a_folder_to_a_dataset_and_on(parts: Path, tmp_path: Path)
     assert result.exit_code == 0, result.output
     said = result.stdout
     assert "25 CAD files (25 STEP)" in said
-    assert "1 files have the same bytes" in said
+    assert "1 file with the same bytes" in said
     assert "the file is empty" in said
     assert ".dwg (1): left out" in said
     flow_file = tmp_path / "dflow_output" / "flows" / "my_parts" / "my_parts.flow"
@@ -75,6 +76,69 @@ def test_a_folder_without_cad_files_is_an_error_that_leads_on(tmp_path: Path) ->
     assert result.exit_code == 2
     assert "holds no STEP, IGES or BREP file" in result.stderr
     assert "dflow demo" in result.stderr
+
+
+def test_another_folder_does_not_replace_a_dataset(parts: Path, generated: Path, tmp_path: Path) -> None:
+    assert invoke("start", parts, "--no-open", "--workers", "1").exit_code == 0
+    result = invoke("start", generated, "--no-open", "--workers", "1")
+    assert result.exit_code == 2
+    assert "was run on other files, such as" in result.stderr
+    assert "--pipeline OTHER.py" in result.stderr
+    other = tmp_path / "other" / "my parts"  # of the same name
+    shutil.copytree(generated, other)
+    text = pipeline_text(survey_folder(other), file="other.py", folder=str(other), out="dflow_output")
+    assert 'create_flow(name="my_parts_2"' in text
+    (tmp_path / "elsewhere.py").write_text(text)
+    elsewhere = invoke("start", other, "--pipeline", "elsewhere.py", "--out", "~/out", "--no-open", "--workers", "1")
+    assert elsewhere.exit_code == 0, elsewhere.output
+    assert (Path.home() / "out" / "flows" / "my_parts_2" / "my_parts_2.dataset").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["part.step"], "is a file; give the folder that it lies in"),
+        (["nowhere"], "is not a folder"),
+        (["folder", "--pipeline", "mine.txt"], "give the name of a .py file"),
+        (["folder", "--pipeline", "nowhere/mine.py"], "in a folder that exists"),
+        (["folder", "--pipeline", "pipeline.py:flow"], "give the name of a .py file"),
+        (
+            ["folder", "--pipeline", "script.py"],
+            "is no pipeline of dflow; have another one written: --pipeline OTHER.py",
+        ),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_written_or_run(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for name in ("part.step", "folder/part.step"):
+        (tmp_path / name).write_text("ISO-10303-21;")
+    (tmp_path / "script.py").write_text("raise SystemExit('run')")
+    before = sorted(tmp_path.rglob("*"))
+    result = invoke("start", *arguments, "--no-open")
+    assert result.exit_code in (1, 2)
+    assert message in " ".join(result.stderr.split())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_where_every_file_fails_there_is_nothing_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.step").write_text("ISO-10303-21;\nHEADER;\n")
+    result = invoke("start", "parts", "--no-open", "--workers", "1")
+    assert result.exit_code == 3
+    assert "No file came through" in result.stdout
+    assert "dflow errors" in result.stdout
+    assert "dflow explore" not in result.stdout
+
+
+def test_a_folder_of_any_name_makes_a_pipeline_that_can_be_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / 'C:\\new\\U1 """ it\'s\nhere'
+    folder.mkdir()
+    (folder / "a.step").write_text("ISO-10303-21;")
+    compile(pipeline_text(survey_folder(folder), file="p.py", folder=str(folder), out="out"), "p.py", "exec")
 
 
 def test_without_classes_there_is_no_label(generated: Path, tmp_path: Path) -> None:

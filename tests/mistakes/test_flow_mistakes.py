@@ -26,6 +26,14 @@ async def later(part):
     return part
 
 
+def yielding(part):
+    yield part
+
+
+def streaming(part):
+    yield part
+
+
 def keyword(part, *, scale):
     return part
 
@@ -53,6 +61,16 @@ DEFINITIONS: list[tuple[str, Any, Parts]] = [
     ("no task", [], ("empty", "a flow needs", "at least one decorated function")),
     ("one task twice", [count, count], ("Tasks 0 and 1", "both named 'count'", "give one another name")),
     ("an async function", [flowtask.custom(later)], ("'later' is an async function", "tasks are", "plain functions")),
+    (
+        "a transform that yields",
+        [flowtask.transform(yielding)],
+        ("'yielding' is a generator function", "whose body would not run", "return the value instead of `yield`"),
+    ),
+    (
+        "a custom task that yields",
+        [flowtask.custom(streaming)],
+        ("'streaming' is a generator function", "whose body would not run", "return the value instead of `yield`"),
+    ),
     ("a keyword that nothing fills", [flowtask.custom(keyword)], ("'keyword'", "['scale']", "nothing provides")),
     (
         "a function without parameters",
@@ -77,6 +95,19 @@ def test_tasks_that_cannot_be_run_are_refused_when_the_flow_is_made(tmp_path: Pa
     with pytest.raises((TaskDefinitionError, WiringError)) as caught:
         dflow.create_flow("parts", tasks, tmp_path)
     says(caught.value, parts)
+
+
+def test_a_sequential_task_may_yield_and_its_body_runs(tmp_path: Path) -> None:
+    seen = []
+
+    @flowtask.custom(name="listing", inputs=["parts"], parallel_execution=False)
+    def listing(parts):
+        seen.extend(parts)
+        yield from parts
+
+    output = run(make(tmp_path, count, listing), parts=[1, 2])
+    assert seen == [1, 2]
+    assert output.task_instances[1].results == [1, 2]
 
 
 SETTINGS: list[tuple[dict[str, Any], Parts]] = [
@@ -201,3 +232,47 @@ def test_a_single_file_is_a_source_of_the_built_in_gatherers(tmp_path: Path) -> 
     path = str(touch(tmp_path / "in", "a.step") / "a.step")
     assert run(make(tmp_path, gather_cad_files, measure), sources=path).counts.succeeded == 1
     assert LocalStorageProvider(path).list_files() == [path]
+
+
+def test_a_folder_among_the_items_is_named_with_what_finds_its_files(tmp_path: Path) -> None:
+    @flowtask.extract(name="folders", inputs=["sources"], outputs=["files"])
+    def folders(sources):
+        return list(sources)
+
+    @flowtask.transform(name="opened", inputs=["cad_file", "cad_loader"])
+    def opened(cad_file, cad_loader):
+        cad_loader.create_from_file(cad_file)
+
+    (error,) = run(make(tmp_path, folders, opened), sources=[str(touch(tmp_path / "in", "a.step"))]).errors
+    assert error.kind == "unreadable"
+    says(error.message, ("it is a folder", "give the paths of the files in it", "`gather_cad_files` as first task"))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["all sources", "each source"])
+@pytest.mark.parametrize("parallel", [True, False], ids=["parallel", "sequential"])
+def test_an_extract_task_without_return_is_named(tmp_path: Path, whole: bool, parallel: bool) -> None:
+    def forgetful(sources):
+        sorted(sources)
+
+    def forgetful_of_each(source: str):
+        source.upper()
+
+    decorate = flowtask.extract(name="found", inputs=["sources"], outputs=["files"], parallel_execution=parallel)
+    with pytest.raises(EmptySourceError) as caught:
+        run(make(tmp_path, decorate(forgetful if whole else forgetful_of_each), measure), sources=[str(tmp_path)])
+    says(caught.value, ("Task 'found' returned None", "expected a list of paths", "check that it ends with `return`"))
+
+
+def test_an_extract_task_that_returns_bare_names_is_told_where_they_begin(tmp_path: Path) -> None:
+    @flowtask.extract(name="names", inputs=["sources"], outputs=["files"])
+    def names(sources):
+        return [name for source in sources for name in os.listdir(source)]
+
+    @flowtask.transform(name="opened", inputs=["cad_file", "cad_loader"])
+    def opened(cad_file, cad_loader):
+        cad_loader.create_from_file(cad_file)
+
+    (error,) = run(make(tmp_path, names, opened), sources=[str(touch(tmp_path / "in", "a.step"))]).errors
+    assert error.kind == "vanished"
+    says(error.message, ("no such file", f"'a.step' is relative to {os.getcwd()}", "return absolute paths"))
+    assert "\n" not in error.message

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dflow.cadencoder.recipes import find_recipe
 from dflow.dataset import DatasetExplorer
 from dflow.errors import (
     FlowFileError,
@@ -43,6 +44,16 @@ def test_the_first_failures_that_are_alike_stop_the_run_with_their_traceback(tmp
     facts = (tmp_path / "out" / "flows" / "parts" / "run.json").read_text()
     assert '"submitted": 500' in facts
     assert "files were not tried" in facts
+
+
+def test_a_misspelt_recipe_stops_the_run(tmp_path: Path) -> None:
+    @flowtask.transform(name="encode", inputs=["part"])
+    def encode(part):
+        return find_recipe("uvnte")
+
+    with pytest.raises(TooManyFailuresError) as caught:
+        run(make(tmp_path, encode), parts=list(range(50)))
+    says(caught.value, ("RecipeError: there is no recipe 'uvnte'", "the recipes are", "Correct task 'encode'"))
 
 
 def test_an_explicit_limit_lets_the_run_go_on_and_its_last_line_says_that_nothing_succeeded(

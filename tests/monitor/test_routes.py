@@ -5,38 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 from dflow.monitor import events
-from dflow.monitor.counters import FlowCounters
 from dflow.monitor.plugin import DflowMonitor
 from dflow.monitor.routes import gauges, routes
-
-IDLE: events.TaskState = {
-    "task": "encode",
-    "unit": "files",
-    "total": 100,
-    "succeeded": 0,
-    "skipped": 0,
-    "failed": 0,
-    "reused": 0,
-    "bytes": 0,
-    "seconds": 0.0,
-    "finished": False,
-}
-
-
-def made(task: str = "encode", *, run: str = "r", failures: dict[str, int] | None = None, **state: Any) -> events.Event:
-    return events.progress_made(run, [{**IDLE, "task": task, **state}], failures)  # type: ignore[typeddict-item]
-
-
-def counted(*given: tuple[float, events.Event]) -> FlowCounters:
-    counters = FlowCounters()
-    for now, event in given:
-        counters.apply(event, now)
-    return counters
+from tests.monitor.progress import counted, made
 
 
 def test_snapshot_is_valid_json_and_becomes_gauges() -> None:

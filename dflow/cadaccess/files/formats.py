@@ -44,6 +44,11 @@ def read_bytes(path: Path) -> bytes:
                 "file, and give its path"
             ) from error
         raise UnreadableFileError(f"{path}: no such file; check the path") from error
+    except IsADirectoryError as error:
+        raise UnreadableFileError(
+            f"{path}: cannot be read, it is a folder ({error.strerror}): give the paths of the files in it; in a flow, "
+            "`gather_cad_files` as first task finds them"
+        ) from error
     except OSError as error:
         raise UnreadableFileError(f"{path}: cannot be read ({error.strerror or error})") from error
     if data[:2] == b"\x1f\x8b":

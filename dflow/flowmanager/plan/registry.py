@@ -55,6 +55,12 @@ def validate_function_signature(function: Callable[..., Any]) -> list[str]:
     spec = spec_of(function)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return [f"Task {spec.name!r} is an async function; tasks are plain functions."]
+    is_per_item = spec.kind == "transform" or (spec.kind == "custom" and spec.parallel)
+    if is_per_item and inspect.isgeneratorfunction(function):
+        return [
+            f"Task {spec.name!r} is a generator function, whose body would not run: return the value instead of "
+            "`yield` (extract tasks may yield their items)."
+        ]
     parameters = positional_parameters(function)
     takes_any = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in inspect.signature(function).parameters.values())
     problems = []

@@ -105,11 +105,15 @@ def listed(value: Any) -> list[Any]:
 
 
 class Gathering:
-    """An extract function whose result becomes a list in the process that runs it, so that generators travel too."""
+    """An extract function whose result becomes a list in the process that runs it, so that generators travel too.
+
+    None stays None: most often a ``return`` is missing, which the error that nothing came from it says.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
 
-    def __call__(self, *arguments: Any, **keywords: Any) -> list[Any]:
+    def __call__(self, *arguments: Any, **keywords: Any) -> list[Any] | None:
         """Call the user's function."""
-        return listed(self._function(*arguments, **keywords))
+        result = self._function(*arguments, **keywords)
+        return None if result is None else listed(result)

@@ -21,19 +21,21 @@ ADVICE = {
     "out_of_memory": "too big: raise memory_limit, or leave the file out",
     "too_big": 'too big: its pair arrays would exceed the limit: encode(…, too_big="leave_out"), or raise memory_limit',
     "crash": "the CAD kernel crashed on it: repair or re-export the file",
-    "unreadable": "not a readable CAD file: check that it is complete",
+    "unreadable": "not a readable CAD file: see the message, and check that the file is complete",
     "no_geometry": "holds no shape: nothing to encode",
     "geometry": "the shape has no such value, or a defect that strict_geometry refuses: repair or re-export the file",
     "kernel_error": "the CAD kernel refused it: repair or re-export the file",
     "kernel_missing": "the CAD kernel is not installed where the file was opened: see `dflow doctor`",
-    "exception": "your task raised: see the traceback, and try the file alone with debug=True",
+    "exception": "your task raised: see the traceback (dflow errors --traceback), and try the file alone: debug=True, "
+    "auto_dataset_export=False",
     "bad_return": "your task returned what cannot be handed on: return numbers, texts, lists or dictionaries",
     "schema": "contradicts the schema or the other files' arrays: see the message, and correct the task or the schema",
+    "recipe": "your task names a recipe or an option that the encoder does not have: see the message, and correct it",
     "non_finite": "NaN or inf where the schema allows none: correct the task, or allow them for the array",
     "damaged_store": "its sample was damaged on disk: run the flow again",
     "infrastructure": "the cluster failed, not the file: run the flow again",
     "worker_lost": "not a file's fault: see the workers' logs; start fewer workers per host, or give each more memory",
-    "vanished": "the file disappeared while the flow ran: put it back and run the flow again",
+    "vanished": "there is no such file (any more): put it back, or correct the path, and run the flow again",
 }
 """What to do about a kind of failure."""
 

@@ -14,7 +14,7 @@ from dflow.flowmanager.cluster.deaths import WorkerDeath, by_host
 from dflow.flowmanager.plan.batch import BodyValues, unpack_value
 from dflow.flowmanager.plan.tasks import listed
 from dflow.localpath import local_path
-from dflow.records import ErrorRecord, ItemRecord, cause
+from dflow.records import ErrorRecord, ItemRecord, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,5 +163,5 @@ def record_values(record: ItemRecord, *, flatten: bool = False) -> list[Any]:
 
 def frequent_errors(errors: Sequence[ErrorRecord], most: int = 10) -> list[tuple[str, int]]:
     """Return the most frequent reasons with their counts: ``[kind] first line of the message``, without the path."""
-    reasons = Counter(f"[{error.kind}] {cause(error.message, error.file)}"[:160] for error in errors)
+    reasons = Counter(f"[{e.kind}] {reason(e.kind, e.exception, e.message, e.file)}"[:160] for e in errors)
     return sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))[:most]

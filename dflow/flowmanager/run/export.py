@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from dask.delayed import Delayed
 
+from dflow.dataset.format.tables import table_rows
 from dflow.dataset.merge.merge import MergeReport, merge_dataset
 from dflow.flowmanager.cluster.engine import compute_each
 from dflow.flowmanager.cluster.nodekeys import renamed
@@ -34,6 +35,14 @@ def export_dataset(run: FlowRun, items: Sequence[ItemRecord]) -> Export:
         kept = " The one of an earlier run is kept." if run.settings.paths.dataset.exists() else ""
         run.log.write(f"No samples to merge: no dataset was written.{kept}", "WARNING")
         return Export(TaskOutcome(EXPORT_TASK, "export", EXPORT_CLASS, 0.0))
+    before = _published_samples(run)
+    if len(samples) < before:
+        run.log.write(
+            f"The dataset of {before} samples is replaced by one of {len(samples)}: this run's sources hold no more. "
+            "To have all of them again, run the flow on all sources; a part is better run under another name=, or with "
+            "auto_dataset_export=False.",
+            "WARNING",
+        )
     bar = run.progress.start(EXPORT_TASK, None, unit="shards")
     written: list[ShardRecord] = []
     report = merge_dataset(
@@ -53,6 +62,14 @@ def export_dataset(run: FlowRun, items: Sequence[ItemRecord]) -> Export:
     ]
     seconds = time.monotonic() - started
     return Export(TaskOutcome(EXPORT_TASK, "export", EXPORT_CLASS, seconds, value=value, n_nodes=len(written)), report)
+
+
+def _published_samples(run: FlowRun) -> int:
+    """Return the number of samples of the dataset that this run replaces; 0 without one."""
+    try:
+        return table_rows(run.settings.paths.infoset)
+    except (OSError, ValueError):  # ValueError: also pyarrow's, of a damaged table
+        return 0
 
 
 def rejected_items(items: Sequence[ItemRecord], report: MergeReport, task: str) -> list[ItemRecord]:

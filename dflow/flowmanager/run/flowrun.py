@@ -12,7 +12,7 @@ from dflow.errors import TooManyFailuresError, WiringError
 from dflow.flowmanager.history.fingerprint import Fingerprint
 from dflow.flowmanager.history.journal import Journal
 from dflow.flowmanager.history.usercode import is_installed
-from dflow.flowmanager.plan.batch import Batch, TaskCall, pack_value
+from dflow.flowmanager.plan.batch import Batch, TaskCall, pack_value, unpack_value
 from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.settings import FlowSettings
 from dflow.flowmanager.plan.tasks import TaskSpec, listed
@@ -26,7 +26,7 @@ from dflow.flowmanager.run.fileshapes import FileShapes
 from dflow.flowmanager.run.functions import pack_function, pack_here
 from dflow.records import ErrorRecord, ItemRecord, SampleLayout, SampleRecord, cause
 
-OWN_KINDS = frozenset({"exception", "schema"})
+OWN_KINDS = frozenset({"exception", "schema", "recipe"})
 """Failures that come from the user's own code, not from a file."""
 
 MAX_ALIKE = 20
@@ -59,6 +59,11 @@ class StepResult:
             flatten=task.kind == "extract",
             n_nodes=self.n_nodes,
         )
+
+    def returned_none(self) -> bool:
+        """Whether no call of the step returned anything."""
+        values = [unpack_value(record.value) for record in self.records] if self.records else [self.value]
+        return all(value is None for value in values)
 
 
 @dataclass(slots=True)

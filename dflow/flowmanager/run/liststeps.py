@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,9 @@ def run_here(run: FlowRun, step: Step) -> StepResult:
     calls = [values] if step.whole else values
     extras = {key: run.value(source) for key, source in step.extras}
     returned = [_call_here(step, number, item, extras) for number, item in enumerate(calls)]
-    value = returned[0] if step.whole else [each for result in returned for each in listed(result)]
+    value: Any = returned[0] if step.whole else [each for result in returned for each in listed(result)]
+    if all(each is None for each in returned):
+        value = None  # as `Gathering` has it
     bar.advance(succeeded=1)
     bar.finish()
     run.log.write(f"{step.task.name} ran over {len(values)} items in {time.monotonic() - started:.3f}s")
@@ -109,7 +111,8 @@ def _call_here(step: Step, number: int, item: Any, extras: dict[str, Any]) -> An
             positional.append(value)
     bound: Callable[[], Any] = functools.partial(step.task.function, *positional, **keywords)
     node = delayed(_Bound(bound), pure=False)(dask_key_name=node_key(step.task.name, number))
-    return compute_here([node])[0]
+    result = compute_here([node])[0]
+    return list(result) if isinstance(result, Generator) else result  # else its body might never run
 
 
 class _Bound:

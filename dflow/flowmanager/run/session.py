@@ -221,6 +221,9 @@ def _why_empty(run: FlowRun, chain: Chain) -> str:
     cause = f" {len(errors)} calls failed, the first: {errors[0].message}" if errors else ""
     found = contents_of(each for value in run.inputs.values() for each in listed(value))
     why = f"Nothing to do for task {chain.steps[0].task.name!r}: no items came from {given}.{cause}"
+    if chain.source.step != FLOW_INPUT and not errors and run.results[chain.source.step].returned_none():
+        name = run.results[chain.source.step].step.task.name
+        return f"{why} Task {name!r} returned None, expected a list of paths: check that it ends with `return`."
     return f"{why} {found}".rstrip()
 
 

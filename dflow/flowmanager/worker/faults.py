@@ -9,6 +9,7 @@ import traceback
 from dataclasses import dataclass
 
 from dflow.errors import DflowError, UnreadableFileError
+from dflow.localpath import is_address
 
 MAX_TRACEBACK_CHARACTERS = 4096
 MAX_MESSAGE_CHARACTERS = 2048
@@ -55,11 +56,14 @@ def describe_exception(error: BaseException, source: str | None = None) -> Fault
 
     `source` is the path of the item's file, if it is one: an item whose file no longer exists has "vanished".
     """
-    kind = error_kind(error)
+    kind, message = error_kind(error), _message(error)
     about_file = isinstance(error, (FileNotFoundError, UnreadableFileError))
     if about_file and source is not None and not os.path.lexists(source):
         kind = "vanished"
-    return Fault(kind, _message(error), traceback=_traceback(error), exception=type(error).__name__)
+        if not os.path.isabs(source) and not is_address(source):
+            advice = f"; {source!r:.200} is relative to {os.getcwd()}: let the extract task return absolute paths"
+            message = _bounded(message, MAX_MESSAGE_CHARACTERS - len(advice)) + advice
+    return Fault(kind, message, traceback=_traceback(error), exception=type(error).__name__)
 
 
 def error_kind(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dflow.records import cause
+from dflow.records import reason
 from dflow.storage.paths import read_regular
 
 
@@ -23,11 +23,12 @@ class Failure:
     seconds: float
     traceback: str
     advice: str = ""
+    exception: str = ""
 
     @property
-    def cause(self) -> str:
-        """The message's first line, without the file's own path."""
-        return cause(self.message, self.file)
+    def reason(self) -> str:
+        """The message's first line, without the file's own path, with the type of an exception of the user's own."""
+        return reason(self.kind, self.exception, self.message, self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +71,5 @@ def _read_entry(entry: dict[str, Any]) -> Failure:
         seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0,
         traceback=str(entry.get("traceback", "")),
         advice=str(entry.get("advice", "")),
+        exception=str(entry.get("exception", "")),
     )

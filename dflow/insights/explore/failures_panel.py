@@ -57,7 +57,7 @@ class FailuresPanel:
             "file": [item.file for item in self._shown],
             "kind": [item.kind for item in self._shown],
             "task": [item.task for item in self._shown],
-            "message": [item.cause for item in self._shown],
+            "message": [item.reason for item in self._shown],
             "seconds": [item.seconds for item in self._shown],
         }
         if len(found) > MAX_ROWS:

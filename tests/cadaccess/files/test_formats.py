@@ -104,7 +104,7 @@ def test_the_limit_of_expansion_holds_for_all_members_together(tmp_path: Path, m
 def test_what_is_no_file_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError, match="no such file; check the path"):
         read_bytes(tmp_path / "nothing.step")
-    with pytest.raises(UnreadableFileError, match="cannot be read"):
+    with pytest.raises(UnreadableFileError, match="cannot be read, it is a folder"):
         read_bytes(tmp_path)
     os.mkfifo(tmp_path / "pipe.step")
     with pytest.raises(UnreadableFileError, match="a pipe, socket or device"):

@@ -13,23 +13,11 @@ from dflow.dataset.export.export import export_dataset
 from dflow.dataset.training.collate import collate
 from dflow.dataset.training.subset import CADDataset
 from dflow.errors import DatasetError
-from tests.dataset.synthetic import Parts, random_parts, write_parts
+from tests.dataset.synthetic import Parts, write_parts
 from tests.extras import Extra
 
 torch = Extra("torch")
 adapter = Extra("dflow.dataset.training.torch", package="torch")
-
-
-@pytest.fixture(scope="module")
-def parts() -> Parts:
-    return random_parts(80, seed=6)
-
-
-@pytest.fixture(scope="module")
-def train(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> CADDataset:
-    loader = DatasetLoader(write_parts(parts, tmp_path_factory.mktemp("torch")).dataset)
-    loader.split("category")
-    return loader.get_dataset("train")
 
 
 def recipe_parts(n_files: int, seed: int = 0) -> Parts:

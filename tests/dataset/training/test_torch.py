@@ -20,18 +20,6 @@ torch = Extra("torch")
 adapter = Extra("dflow.dataset.training.torch", package="torch")
 
 
-@pytest.fixture(scope="module")
-def parts() -> Parts:
-    return random_parts(80, seed=6)
-
-
-@pytest.fixture(scope="module")
-def train(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> CADDataset:
-    loader = DatasetLoader(write_parts(parts, tmp_path_factory.mktemp("torch")).dataset)
-    loader.split("category")
-    return loader.get_dataset("train")
-
-
 def test_items_are_dictionaries_of_tensors(train: CADDataset, parts: Parts) -> None:
     dataset = train.to_torch()
     assert isinstance(dataset, torch.utils.data.Dataset)

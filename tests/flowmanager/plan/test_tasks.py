@@ -26,7 +26,7 @@ def test_values_as_lists(value, expected):
 def test_gathered_results_are_lists():
     assert Gathering(lambda: (n for n in range(3)))() == [0, 1, 2]
     assert Gathering(lambda: "one")() == ["one"]
-    assert Gathering(lambda: None)() == []
+    assert Gathering(lambda: None)() is None
 
 
 def test_a_child_imports_no_cluster_for_an_extract_task() -> None:

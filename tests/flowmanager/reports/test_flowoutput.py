@@ -26,6 +26,11 @@ def test_reasons_are_grouped_by_kind_and_first_line():
     ]
 
 
+def test_an_exception_of_the_task_is_named_by_its_type() -> None:
+    error = ErrorRecord("exception", "'a.step'", "encode", "../a.step", 0, "KeyError")
+    assert frequent_errors([error]) == [("[exception] KeyError: 'a.step'", 1)]
+
+
 def test_the_summary_has_counts_tasks_and_reasons(tmp_path: Path) -> None:
     output = output_with_errors()
     first, *rest = output.summary().splitlines()

@@ -35,3 +35,14 @@ def test_kinds_are_counted_the_most_frequent_first(data):
     assert data.failures.by_kind()[0] == ("timeout", 2)
     assert [failure.message for failure in data.failures.of("b.step")] == ["too late"]
     assert data.failures.of("none.step") == []
+
+
+def test_an_exception_of_the_task_is_named_by_its_type(tmp_path):
+    entries = [
+        {"file": "../a.step", "kind": "exception", "exception": "KeyError", "message": "'a.step'"},
+        {"file": "../b.step", "kind": "unreadable", "exception": "UnreadableFileError", "message": "/b.step: odd"},
+        {"file": "../c.step", "kind": "exception", "message": "of an earlier version"},
+    ]
+    (tmp_path / "error_summary.json").write_text(json.dumps(entries))
+    found = read_failures(tmp_path / "error_summary.json")
+    assert [f.reason for f in found.items] == ["KeyError: 'a.step'", "odd", "of an earlier version"]
