@@ -23,7 +23,6 @@ ELSEWHERE = {
     "exclude_keys=",  # of the DataLoader of PyTorch Geometric
     "isin(",  # of an xarray.DataArray
     "to_csv(",  # of a pandas.DataFrame
-    "contains(",  # of a pandas.Series
     "astype(",  # of numpy arrays
     "filled(",
     "json_serialize_sql(",  # DuckDB's
