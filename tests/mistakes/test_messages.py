@@ -6,6 +6,7 @@ import ast
 import builtins
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,14 +72,23 @@ def _text(node: ast.AST) -> str:
     return ""
 
 
-SOURCES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in sorted(ROOT.rglob("*.py"))}
-TEXTS = [text for place, source in SOURCES.items() if place not in PROGRAMS for text in texts_of(source, place)]
+@cache
+def sources() -> dict[str, str]:
+    """The modules' sources by path."""
+    return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in sorted(ROOT.rglob("*.py"))}
 
 
-def _definitions() -> tuple[set[str], set[str], dict[str, set[str]]]:
+@cache
+def texts() -> list[Text]:
+    """All texts that may be messages."""
+    return [text for place, source in sources().items() if place not in PROGRAMS for text in texts_of(source, place)]
+
+
+@cache
+def definitions() -> tuple[set[str], set[str], dict[str, set[str]]]:
     """The names of functions, methods and classes; those of arguments; the members of each class."""
     callables, arguments, members = set(dir(builtins)), set(), {}
-    for source in SOURCES.values():
+    for source in sources().values():
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 callables.add(node.name)
@@ -92,43 +102,45 @@ def _definitions() -> tuple[set[str], set[str], dict[str, set[str]]]:
     return callables, arguments, members
 
 
-CALLABLES, ARGUMENTS, MEMBERS = _definitions()
-
-
-def _commands() -> dict[str, click.Command]:
+@cache
+def all_commands() -> dict[str, click.Command]:
     context = click.Context(cli)
     found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
     return {name: command for name, command in found.items() if command is not None}
 
 
-COMMANDS = _commands()
-OPTIONS = {option for command in (cli, *COMMANDS.values()) for each in command.params for option in each.opts}
+@cache
+def all_options() -> set[str]:
+    return {opt for command in (cli, *all_commands().values()) for each in command.params for opt in each.opts}
 
 
 def options(text: str) -> list[str]:
     """``--options`` that no command has."""
-    return [name for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text) if name not in OPTIONS]
+    return [name for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text) if name not in all_options()]
 
 
 def arguments(text: str) -> list[str]:
     """``argument=`` that no function has."""
-    return [f"{n}=" for n in re.findall(r"(?<![\w.{}\"'=<&?%/-])([a-z_]\w+)=(?![=>])", text) if n not in ARGUMENTS]
+    return [
+        f"{n}=" for n in re.findall(r"(?<![\w.{}\"'=<&?%/-])([a-z_]\w+)=(?![=>])", text) if n not in definitions()[1]
+    ]
 
 
 def calls(text: str) -> list[str]:
     """``function(``, ``Class.method(`` and ``name.method(`` that are not there."""
-    return [f"{name}(" for name in re.findall(r"(?:\b\w+\.)*([A-Za-z_]\w*)\(", text) if name not in CALLABLES]
+    return [f"{name}(" for name in re.findall(r"(?:\b\w+\.)*([A-Za-z_]\w*)\(", text) if name not in definitions()[0]]
 
 
 def methods(text: str) -> list[str]:
     """``Class.member`` of dflow's classes that are not there."""
     pairs = re.findall(r"\b([A-Z]\w+)\.([a-z_]\w+)", text)
-    return [f"{c}.{m}" for c, m in pairs if c in MEMBERS and m not in MEMBERS[c] | MEMBERS.get("DataStorage", set())]
+    members = definitions()[2]
+    return [f"{c}.{m}" for c, m in pairs if c in members and m not in members[c] | members.get("DataStorage", set())]
 
 
 def commands(text: str) -> list[str]:
     """```dflow command``` that is not there."""
-    return [f"dflow {name}" for name in re.findall(r"`dflow ([a-z]\w*)", text) if name not in COMMANDS]
+    return [f"dflow {name}" for name in re.findall(r"`dflow ([a-z]\w*)", text) if name not in all_commands()]
 
 
 CHECKS: list[Callable[[str], list[str]]] = [options, arguments, calls, methods, commands]
@@ -136,7 +148,7 @@ CHECKS: list[Callable[[str], list[str]]] = [options, arguments, calls, methods, 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_what_a_message_names_is_there(check: Callable[[str], list[str]]) -> None:
-    wrong = [f"{place}: {name} in {text!r}" for place, text in TEXTS for name in check(text) if name not in ELSEWHERE]
+    wrong = [f"{place}: {name} in {text!r}" for place, text in texts() for name in check(text) if name not in ELSEWHERE]
     assert not wrong, "\n".join(wrong)
 
 
@@ -156,4 +168,4 @@ def test_the_check_finds_what_is_not_there() -> None:
 def test_messages_are_collected_with_what_they_fill_in_and_nothing_else() -> None:
     source = '"""Not this one."""\nx = f"pass {a}= or {b!r} of c="\ny = "word"\nz = "<p> </p>"\n'
     assert [text for _, text in texts_of(source, "x.py")] == ["pass {}= or {} of c="]
-    assert len(TEXTS) > 1000
+    assert len(texts()) > 1000
