@@ -105,13 +105,7 @@ def start(
         raise click.UsageError(
             f"{folder} holds no STEP, IGES or BREP file. Give the folder that they lie in, or see one work: dflow demo"
         )
-    if not file.exists():
-        file.write_text(pipeline_text(survey, file=str(file), folder=str(folder), out=out), encoding="utf-8")
-        echo(f"{file} is written: the pipeline, yours to edit.")
-    elif "dflow" in file.read_text(encoding="utf-8", errors="replace"):
-        echo(f"{file} is there already and is used as it is; for a new one: --pipeline OTHER.py")
-    else:
-        raise click.UsageError(f"{plain(file)} is no pipeline of dflow; have another one written: --pipeline OTHER.py")
+    _provide_pipeline(file, survey, folder=str(folder), out=out)
     sources = list(survey.files) if take_all else sample_files(survey.files)
     own_out = ctx.get_parameter_source("out") is ParameterSource.COMMANDLINE
     flow = load_flow(str(file), Overrides(workers=workers, out=out if own_out else None))
@@ -133,6 +127,23 @@ def start(
     else:
         _advise("Look at it:", f"dflow explore {shlex.quote(flow_file)} --open")
     ctx.exit(EXIT_SOME_FAILED if failed else 0)
+
+
+def _provide_pipeline(file: Path, survey: FolderSurvey, *, folder: str, out: str) -> None:
+    """Write the pipeline where there is none.
+
+    Raises
+    ------
+    click.UsageError
+        If the file is there and has nothing to do with dflow.
+    """
+    if not file.exists():
+        file.write_text(pipeline_text(survey, file=str(file), folder=folder, out=out), encoding="utf-8")
+        echo(f"{file} is written: the pipeline, yours to edit.")
+    elif "dflow" in file.read_text(encoding="utf-8", errors="replace"):
+        echo(f"{file} is there already and is used as it is; for a new one: --pipeline OTHER.py")
+    else:
+        raise click.UsageError(f"{plain(file)} is no pipeline of dflow; have another one written: --pipeline OTHER.py")
 
 
 def _refuse_other_sources(flow: Flow, folder: str, file: str) -> None:

@@ -113,3 +113,11 @@ def make_samples(paths: FlowPaths, sizes: Sequence[tuple[int, int]]) -> list[Sam
             arrays["faces/colour"] = np.array([("red", "blue", "grün")[j % 3] for j in range(n_faces)], dtype="U4")
         records.append(write_sample(paths, f"cad/{i:03d}.step", arrays, {"face_count": n_faces, "family": f"f{i % 2}"}))
     return records
+
+
+def merge_three(folder: Path) -> FlowPaths:
+    """Merge three samples of twenty faces below a folder; the paths of their dataset."""
+    paths = FlowPaths.of(folder, "parts")
+    records = [write_sample(paths, f"{i}", {"faces/areas": np.arange(20, dtype="f4")}, {"mass": i}) for i in range(3)]
+    merge(paths, records)
+    return paths

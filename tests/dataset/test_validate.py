@@ -14,15 +14,12 @@ import zarr
 
 from dflow.dataset.validate import validate_dataset
 from dflow.storage.paths import FlowPaths
-from tests.dataset.samples import merge, write_sample
+from tests.dataset.samples import merge, merge_three, write_sample
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> FlowPaths:
-    paths = FlowPaths.of(tmp_path, "parts")
-    records = [write_sample(paths, f"{i}", {"faces/areas": np.arange(20, dtype="f4")}, {"mass": i}) for i in range(3)]
-    merge(paths, records)
-    return paths
+    return merge_three(tmp_path)
 
 
 def _truncate(path: Path) -> None:

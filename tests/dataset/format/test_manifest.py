@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dflow.dataset.format.manifest import Manifest, missing_files, read_manifest
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
 from dflow.storage.paths import FlowPaths
-from tests.dataset.samples import merge, write_sample
+from tests.dataset.samples import merge_three
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> FlowPaths:
-    paths = FlowPaths.of(tmp_path, "parts")
-    records = [write_sample(paths, f"{i}", {"faces/areas": np.arange(20, dtype="f4")}, {"mass": i}) for i in range(3)]
-    merge(paths, records)
-    return paths
+    return merge_three(tmp_path)
 
 
 def test_manifest_lists_every_file_with_its_size(paths: FlowPaths) -> None:
