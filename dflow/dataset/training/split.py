@@ -9,7 +9,6 @@ That takes one step per label instead of one per file.
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from dflow.dataset.query.reductions import finite_values, reduce_rows
 from dflow.dataset.query.store import Column, DatasetStore
 from dflow.errors import SplitError
 from dflow.schema import FILE_GROUP
+from dflow.storage.atomic import write_whole
 from dflow.storage.paths import read_regular
 
 SUBSETS = ("train", "validation", "test")
@@ -412,7 +412,7 @@ class StoredSplit:
 
 
 def write_split(path: Path, split: StoredSplit) -> None:
-    """Write a split file under a temporary name and rename it.
+    """Write a split file under a temporary name, flush it to the disk and rename it.
 
     Raises
     ------
@@ -426,12 +426,7 @@ def write_split(path: Path, split: StoredSplit) -> None:
     }
     if split.contents:
         document["contents"] = {k: list(v) for k, v in split.contents.items()}
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(document, indent=0, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, [json.dumps(document, indent=0, sort_keys=True).encode(), b"\n"], synced=True)
 
 
 def read_split(path: Path) -> StoredSplit:

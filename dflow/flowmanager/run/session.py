@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dflow.cadaccess.kernel.check import require_kernel
+from dflow.dataset.merge.publish import Outputs, recover
 from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
 from dflow.flowmanager.cluster.clusters import is_foreign
 from dflow.flowmanager.cluster.deaths import as_errors
@@ -103,6 +104,7 @@ def _owned_folder(paths: FlowPaths, *, clean: bool) -> Iterator[None]:
     folder.prepare(paths)
     with FolderLock(paths.state):
         folder.bring_back(paths)
+        recover(Outputs.of(paths))
         if clean:
             folder.set_aside(paths)
         folder.sweep(paths)
@@ -111,6 +113,7 @@ def _owned_folder(paths: FlowPaths, *, clean: bool) -> Iterator[None]:
         finally:
             with folder.writing(paths.root):
                 folder.bring_back(paths)
+                recover(Outputs.of(paths))  # a finished dataset that an exception kept from its name
                 folder.sweep(paths)
 
 
