@@ -58,7 +58,7 @@ def create_flow(
     cluster: Any = None,
     timeout_seconds: float | None = None,
     memory_limit: int | float | str | None = None,
-    max_retries: int = 1,
+    max_retries: int | None = None,
     max_failures: float | None = None,
     strict_geometry: bool = False,
 ) -> Flow:
@@ -93,11 +93,13 @@ def create_flow(
         A `distributed.Client`, a cluster object, a scheduler's address or a profile's name. Omitted: the active
         client, else a local cluster during the run.
     timeout_seconds
-        Wall time that one file may take in a task, 120 s unless `parallel_task_kwargs` has another.
+        Wall time that one file may take in a task, 120 s unless `parallel_task_kwargs` has another; finding out what
+        the file is counts.
     memory_limit
         Memory that one file may need, as bytes or "2GB"; omitted: the machine's, divided by its processors.
     max_retries
-        Further tries after a crash, a timeout or too much memory, each alone and with a larger allowance.
+        Further tries after a crash, a timeout or too much memory, each alone and with a larger allowance. Omitted: one,
+        but none after a timeout, which `retry` takes up again.
     max_failures
         Stop when more files fail: a count, or a share of the submitted ones when below 1. Omitted: stop only when the
         first 20 failures of the tasks' own code have one type and one line and nothing has succeeded.
@@ -251,7 +253,7 @@ class Flow:
         if inputs is None:
             raise WiringError(f"{self.settings.paths.root} has no inputs of an earlier run: pass `inputs`.")
         limits = self.settings.limits
-        wanted = checked_limits(timeout_seconds or limits.timeout_seconds, memory_limit, limits.max_retries, None)
+        wanted = checked_limits(timeout_seconds or limits.timeout_seconds, memory_limit, limits.asked_retries, None)
         if memory_limit is None:
             wanted = replace(wanted, memory_bytes=limits.memory_bytes)
         retried = frozenset(kinds) if kinds is not None else frozenset(RETRIED_KINDS)

@@ -6,6 +6,8 @@ where size and time do not decide.
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import stat
 import time
@@ -116,14 +118,17 @@ def _judge_failure(entry: Entry, kind: str, required: Requirements) -> Verdict |
     return Verdict("redo", "it failed before with a smaller allowance") if more_time or more_memory else None
 
 
-def content_hash(item: Any, identity: str) -> str:
+def content_hash(item: Any, identity: str, *, seconds: float = math.inf) -> str:
     """Return BLAKE3 (32 hexadecimal digits) of a file's bytes, a folder's listing, or the identity of anything else.
 
     Raises
     ------
+    TimeoutError
+        If that takes more than `seconds`.
     OSError
         If the file cannot be read.
     """
+    deadline = time.monotonic() + seconds
     digest = blake3()  # a fifth of the time of hashlib's BLAKE2b
     path = os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
     if path is not None and os.path.isfile(path):
@@ -131,15 +136,28 @@ def content_hash(item: Any, identity: str) -> str:
         try:
             while block := os.read(handle, _READ_BYTES):
                 digest.update(block)
+                _check(deadline)
         finally:
             os.close(handle)
     elif path is not None and os.path.isdir(path):
         for found in sorted(Path(path).rglob("*")):
             state = found.stat()
             digest.update(f"{found.relative_to(path)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+            _check(deadline)
     else:
         digest.update(identity.encode("utf-8", "surrogatepass"))
     return digest.hexdigest(length=16)
+
+
+def unread_hash(item: Any) -> str:
+    """Return what stands for the `content_hash` of a source that could not be read in time: its size and time."""
+    found = os.stat(item)
+    return f"unread-{found.st_size:x}-{found.st_mtime_ns:x}"
+
+
+def _check(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(errno.ETIMEDOUT, "its content could not be read in time")
 
 
 @dataclass(slots=True)

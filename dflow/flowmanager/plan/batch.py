@@ -85,7 +85,7 @@ class Item:
     (`dflow.storage.paths.item_identity` of the flow's original source), which names its samples; `value` is the
     argument of the parameter fed by "item", packed or plain; `inputs` are further (key, value) pairs of this item,
     packed or plain; `sample_names` are those that an earlier stage left (empty at stage 0). `content_hash` is copied
-    to the record.
+    to the record. `spent_seconds` of its time limit were spent on reading its source before the call.
     """
 
     index: int
@@ -94,6 +94,7 @@ class Item:
     inputs: tuple[tuple[str, Any], ...] = ()
     sample_names: tuple[str, ...] = ()
     content_hash: str = ""
+    spent_seconds: float = 0.0
 
 
 @pickled_by_place
@@ -101,10 +102,11 @@ class Item:
 class Limits:
     """What one item may use, and how the child is kept healthy.
 
-    timeout_seconds : wall time of one item in the child, by the monotonic clock, previews not counted.
+    timeout_seconds : wall time of one item, by the monotonic clock: hashing its source and the call; previews not
+        counted.
     memory_bytes : resident memory of worker and child together; None: this machine's memory divided by its cores.
-    max_retries : further tries, each alone in a fresh child with `retry_factor` times the allowance, after a crash, a
-        timeout or too much memory. 0 for none.
+    max_retries : further tries, each alone in a fresh child with `retry_factor` times the allowance, after a crash or
+        too much memory, and with `retry_timeouts` after a timeout. 0 for none.
     max_value_bytes : pickled size of one returned value; beyond it the item fails as "bad_return".
     max_log_bytes : how much of what an item prints is kept.
     max_files_per_child, max_growth_bytes : after so many items, or so much growth of its resident memory, the child is
@@ -116,6 +118,7 @@ class Limits:
     timeout_seconds: float = TIMEOUT_SECONDS
     memory_bytes: int | None = None
     max_retries: int = 1
+    retry_timeouts: bool = False
     retry_factor: float = 2.0
     max_value_bytes: int = 64 * 1024**2
     max_log_bytes: int = 4096
@@ -123,6 +126,11 @@ class Limits:
     max_growth_bytes: int = 1024**3
     preview_seconds: float = 30.0
     startup_seconds: float = 120.0
+
+    @property
+    def asked_retries(self) -> int | None:
+        """`max_retries` where the user gave it."""
+        return self.max_retries if self.retry_timeouts else None
 
 
 @pickled_by_place

@@ -91,7 +91,7 @@ def _run_isolated(
         normal = _allowance(batch)
         for outcome in outcomes:
             begin(outcome.identity)
-            _run_item(batch, outcome, supervisor, normal)
+            _run_item(batch, outcome, supervisor, replace(normal, spent_seconds=outcome.spent_seconds))
         for outcome in outcomes:
             while outcome.state == "retry":
                 supervisor.retire()
