@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +31,7 @@ from dflow.flowmanager.run.inputs import remembered_inputs
 from dflow.flowmanager.run.session import run_flow
 from dflow.flowmanager.runningflow import RunningFlow
 from dflow.hoops.arguments import hoops_arguments
+from dflow.plaintext import get_logger
 
 if TYPE_CHECKING:
     from dflow.flowmanager.reports.drawing import FlowDrawing
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 RETRIED_KINDS = LASTING_KINDS | LIMIT_KINDS | {"exception", "bad_return", "damaged_store"}
 """The kinds that `Flow.retry` tries again by default; lost and cancelled items are always done again."""
 
-_LOGGER = logging.getLogger("dflow.flow")
+_LOGGER = get_logger("dflow.flow")
 
 
 def create_flow(

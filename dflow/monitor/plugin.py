@@ -8,7 +8,6 @@ parts of distributed are not a public interface; where they are missing, events 
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Mapping
 from heapq import nlargest
@@ -18,8 +17,9 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from dflow.monitor.counters import FlowCounters, run_snapshot
 from dflow.monitor.events import METRIC, TOPIC, WorkerMetric
+from dflow.plaintext import get_logger
 
-LOGGER = logging.getLogger(__name__)
+LOGGER = get_logger(__name__)
 
 PLUGIN_NAME = "dflow-monitor"
 WORKERS_SHOWN = 40

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from dflow.errors import BadKeyError, KeyNotFoundError, SchemaError, StorageError
 from dflow.notebook import object_html
+from dflow.plaintext import get_logger
 from dflow.schema import (
     FILE_GROUP,
     NanPolicy,
@@ -33,7 +33,7 @@ from dflow.storage.keys import DESCRIPTIONS, group_of_name, locate
 from dflow.storage.tree import MetadataTree
 from dflow.storage.values import check_length, storable_array
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 FILE_SIZES = "file_sizes_KB"
 """The metadata branch that holds the size of each array; it is computed, not stored."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import zlib
 from collections import Counter, defaultdict
@@ -14,11 +13,12 @@ from pathlib import Path
 from dflow.cadaccess.files.formats import HEAD_BYTES, CadFormat, sniff
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import SourceNotFoundError, UnreadableFileError
+from dflow.plaintext import get_logger, plain
 
 _BLOCK_BYTES = 1024**2
 _MAX_COMPARED_BYTES = 1024**3
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def suffix_of(name: str) -> str:
@@ -97,7 +97,7 @@ def survey_folder(folder: str | os.PathLike[str]) -> FolderSurvey:
             formats[_format_of(path)] += 1
             files[path] = os.path.getsize(path)
         except UnreadableFileError as error:
-            broken.append((path, str(error).removeprefix(f"{path}: ")))
+            broken.append((path, str(error).removeprefix(f"{plain(path)}: ")))
         except OSError as error:
             broken.append((path, error.strerror or str(error)))
     return FolderSurvey(

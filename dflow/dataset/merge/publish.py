@@ -19,7 +19,6 @@ import ctypes
 import errno
 import hashlib
 import json
-import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -32,10 +31,11 @@ from dflow.dataset.format.manifest import Manifest, file_crc, read_manifest
 from dflow.dataset.format.shards import WrittenFile
 from dflow.dataset.merge.plan import Block
 from dflow.errors import DatasetError
+from dflow.plaintext import get_logger
 from dflow.storage.atomic import sync, sync_tree, write_whole
 from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

@@ -16,6 +16,7 @@ from dflow.dataset.training.shuffle import BlockPlan, Epochs
 from dflow.dataset.training.transforms import Transform, at_epoch
 from dflow.errors import DamagedDatasetError, UnknownKeyError
 from dflow.notebook import object_html
+from dflow.plaintext import plain
 from dflow.storage.paths import Below
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class CADDataset:
         self._codes = np.asarray(file_codes, np.int64)
 
     def __repr__(self) -> str:
-        return f"<CADDataset {self.name}: {len(self)} samples>"
+        return plain(f"<CADDataset {self.name}: {len(self)} samples>")
 
     def _repr_html_(self) -> str:
         title = repr(self).strip("<>")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +13,9 @@ from distributed import Client, KilledWorker
 from dflow.errors import ClusterError, FlowCancelledError
 from dflow.flowmanager.cluster.engine import Finished, Job
 from dflow.flowmanager.cluster.guard import Refused, guarded
+from dflow.plaintext import get_logger
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 WINDOW = 4
 """Jobs outstanding per worker thread: enough that no worker waits, few enough that the scheduler stays small."""

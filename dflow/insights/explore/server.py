@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -22,8 +21,9 @@ from dflow.insights.explore.flow_data import ReloadedFlow
 from dflow.insights.explore.hosts import LOCAL, best_name, in_url, is_local, known_names, refuse_foreign
 from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.routes import PolicyHeaders, routes
+from dflow.plaintext import get_logger
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class ExploreServer(BaseServer):
