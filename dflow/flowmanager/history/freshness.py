@@ -26,6 +26,9 @@ from dflow.storage.paths import DATA_SUFFIX
 FRESH_SECONDS = 2.0
 """Age below which a file's modification time is not trusted: it may change again with the same time."""
 
+MAX_HASHED_BYTES = 4 * 1024**3
+"""The largest file whose bytes are hashed: no part is larger (`dflow.cadaccess.files.formats`)."""
+
 _READ_BYTES = 256 * 1024
 """Bytes read at once: most CAD files in one piece, which stays in the processor's cache."""
 
@@ -121,6 +124,8 @@ def _judge_failure(entry: Entry, kind: str, required: Requirements) -> Verdict |
 def content_hash(item: Any, identity: str, *, seconds: float = math.inf) -> str:
     """Return BLAKE3 (32 hexadecimal digits) of a file's bytes, a folder's listing, or the identity of anything else.
 
+    A file beyond `MAX_HASHED_BYTES` is known by its size and time, `unread_hash`.
+
     Raises
     ------
     TimeoutError
@@ -132,6 +137,8 @@ def content_hash(item: Any, identity: str, *, seconds: float = math.inf) -> str:
     digest = blake3()  # a fifth of the time of hashlib's BLAKE2b
     path = os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
     if path is not None and os.path.isfile(path):
+        if os.path.getsize(path) > MAX_HASHED_BYTES:
+            return unread_hash(path)
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
             while block := os.read(handle, _READ_BYTES):
@@ -150,7 +157,7 @@ def content_hash(item: Any, identity: str, *, seconds: float = math.inf) -> str:
 
 
 def unread_hash(item: Any) -> str:
-    """Return what stands for the `content_hash` of a source that could not be read in time: its size and time."""
+    """Return what stands for the hash of a source that is too large, or could not be read in time: size and time."""
     found = os.stat(item)
     return f"unread-{found.st_size:x}-{found.st_mtime_ns:x}"
 

@@ -234,7 +234,9 @@ def _too_slow(batch: Batch, item: Item, path: str) -> ItemRecord:
     size = os.stat(path).st_size
     outcome = ItemOutcome(batch, replace(item, content_hash=unread_hash(path)))
     outcome.give_up(Fault("timeout", f"not finished within {limit:g} s: reading its {size:,} bytes takes longer"))
-    return replace(outcome.record(), seconds=limit)
+    record = outcome.record()
+    assert record.error is not None
+    return replace(record, seconds=limit, error=replace(record.error, seconds=limit))
 
 
 def _joined(result: BatchResult, others: list[ItemRecord]) -> BatchResult:

@@ -108,6 +108,8 @@ def test_a_hash_that_takes_too_long_is_given_up_and_stands_for_size_and_time(tmp
     assert before == unread_hash(str(path))
     os.utime(path, (0, 0))
     assert unread_hash(path) != before
+    os.truncate(path, 20_000_000_000)  # sparse; beyond the limit, at once
+    assert content_hash(path, "a") == unread_hash(path)
 
 
 def test_a_folder_is_its_listing_and_anything_else_its_name(tmp_path):
