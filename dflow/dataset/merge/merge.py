@@ -31,6 +31,7 @@ from dflow._version import __version__
 from dflow.dataset.format.layout import FORMAT, MANIFEST, metadata_files
 from dflow.dataset.format.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
 from dflow.dataset.format.shards import WrittenFile, write_whole
+from dflow.dataset.format.stored_split import SPLIT_SUFFIX, StoredSplit, read_split
 from dflow.dataset.format.tables import table_build, table_rows, with_memory
 from dflow.dataset.merge.block_reader import InFolder, Locator
 from dflow.dataset.merge.columns import Vocabularies, unite
@@ -39,7 +40,7 @@ from dflow.dataset.merge.plan import MergePlan, plan_merge
 from dflow.dataset.merge.publish import Build, Outputs, block_name, recover
 from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.merge.table_writer import attribute_tables, write_attribset, write_infoset
-from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError
+from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError, SplitError
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import schema_to_dict
 from dflow.storage.paths import FlowPaths
@@ -220,6 +221,7 @@ class Merger:
                 stream_cache=self.stream_cache,
                 content_hashes=content_hashes,
                 manifest=manifest,
+                split=_kept_split(self.outputs.dataset.with_suffix(SPLIT_SUFFIX)),
             )
             write_attribset(build.attribset, attribute_tables(plan, vocabularies.words), build=manifest.build)
             build.publish()
@@ -277,6 +279,17 @@ class _Damaged(Exception):
 def _suffix(damaged: Mapping[str, str]) -> str:
     """A suffix for the keys of nodes of another attempt, because a cluster may still hold results of the first."""
     return f"-without-{len(damaged)}" if damaged else ""
+
+
+def _kept_split(path: Path) -> StoredSplit | None:
+    """The split of the dataset that will be replaced; None without one, or where it cannot be read."""
+    if not path.exists():
+        return None
+    try:
+        return read_split(path)
+    except SplitError as error:
+        logger.warning("the new .infoset has no subsets: %s", error)
+        return None
 
 
 def _refuse_total_loss(damaged: Mapping[str, str], records: Sequence[SampleRecord]) -> None:
