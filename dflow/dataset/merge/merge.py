@@ -33,8 +33,9 @@ from dflow.dataset.format.manifest import Manifest, make_manifest, missing_files
 from dflow.dataset.format.shards import WrittenFile, write_whole
 from dflow.dataset.format.stored_split import SPLIT_SUFFIX, StoredSplit, read_split
 from dflow.dataset.format.tables import table_build, table_rows, with_memory
+from dflow.dataset.merge.attributes import with_flags
 from dflow.dataset.merge.block_reader import InFolder, Locator
-from dflow.dataset.merge.columns import Vocabularies, unite
+from dflow.dataset.merge.columns import Vocabularies, Vocabulary, unite
 from dflow.dataset.merge.nodes import Nodes, Published, shard_nodes, word_nodes
 from dflow.dataset.merge.plan import MergePlan, plan_merge
 from dflow.dataset.merge.publish import Build, Outputs, block_name, recover
@@ -202,8 +203,10 @@ class Merger:
             make_folders(root, plan)
             files: list[WrittenFile] = []
 
+            tables = attribute_tables(plan, vocabularies.words)
+
             def meanwhile() -> None:
-                files.extend(write_client_files(root, plan))
+                files.extend(write_client_files(root, plan, tables))
                 inputs()
 
             nodes = shard_nodes(
@@ -223,7 +226,7 @@ class Merger:
                 manifest=manifest,
                 split=_kept_split(self.outputs.dataset.with_suffix(SPLIT_SUFFIX)),
             )
-            write_attribset(build.attribset, attribute_tables(plan, vocabularies.words), build=manifest.build)
+            write_attribset(build.attribset, tables, build=manifest.build)
             build.publish()
             return manifest
         finally:
@@ -311,9 +314,9 @@ def make_folders(root: str, plan: MergePlan) -> None:
         os.makedirs(os.path.join(root, group), exist_ok=True)
 
 
-def write_client_files(root: str, plan: MergePlan) -> list[WrittenFile]:
-    """Write all Zarr metadata and the columns of the plan."""
-    targets = plan.targets()
+def write_client_files(root: str, plan: MergePlan, tables: Mapping[str, Vocabulary]) -> list[WrittenFile]:
+    """Write all Zarr metadata, with the classes of `tables`, and the columns of the plan."""
+    targets = {group: [with_flags(target, tables) for target in found] for group, found in plan.targets().items()}
     metadata = metadata_files(targets, root_attributes(plan), _group_attributes(plan))
     files = [write_file(root, path, content) for path, content in metadata.items()]
     columns = {column.name: column for column in plan.columns}
