@@ -36,9 +36,10 @@ class Hdf5Writer:
 
     The tables are ``/file_info`` and ``/labels``, one dataset per column; ``/schema`` is JSON. Every dimension has a
     scale in its group, called ``<name>@dimension`` where an array has its name, ``<name>@<array>`` where another
-    dimension has. Arrays have the dataset's attributes (``long_name``, ``units``, ``flag_values``, …), and ``_FillValue`` where some
-    sample lacks them. Types that netCDF-4 has not are cast: float16 to float32, bool to int8 with the attribute
-    ``dtype="bool"`` (by which xarray makes it bool again), complex numbers to a last dimension ``re_im``.
+    dimension has. Arrays have the dataset's attributes (``long_name``, ``units``, ``flag_values``, …), and
+    ``_FillValue`` where some sample lacks them. Types that netCDF-4 has not are cast: float16 to float32, bool to int8
+    with the attribute ``dtype="bool"`` (by which xarray makes it bool again), complex numbers to a last dimension
+    ``re_im``.
     """
 
     def __init__(self, path: Path, reader: SampleReader, ids: Array) -> None:
