@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch_geometric.data import Data
+from torch_geometric.data import Data, Dataset
+from torch_geometric.loader import DataLoader
 
+from dflow.dataset.query.store import Column, DatasetStore
+from dflow.dataset.training.graphs import ENDS, GraphForm, with_masks
+from dflow.dataset.training.samples import IndexedItem, Item, SampleReader, Samples
+from dflow.dataset.training.shuffle import Epochs
+from dflow.dataset.training.torch import PassEpoch, geometric_fields, options_of_loader
 from dflow.errors import DatasetError
+
+if TYPE_CHECKING:
+    from dflow.dataset.training.subset import CADDataset
 
 
 class PartGraph(Data):
@@ -62,3 +72,144 @@ class _Shift(torch.Tensor):
 
 
 _SUMS = (torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.sub, torch.Tensor.__sub__)
+
+
+class GraphDataset(Dataset):
+    """A subset as a dataset of PyTorch Geometric, whose items are `PartGraph`; `CADDataset.to_geometric` makes it.
+
+    PyTorch Geometric's `DataLoader`, `DynamicBatchSampler` and `Batch` take it and its items as they are. Every pass
+    over it, and over the loader of `get_dataloader`, is an epoch of random transforms; for other loaders `set_epoch`
+    sets it before a pass. Belongs to one process and one thread at a time; its pickle holds no data.
+
+    Parameters
+    ----------
+    dataset : the subset
+    form : how its arrays become fields
+    """
+
+    def __init__(self, dataset: CADDataset, form: GraphForm) -> None:
+        super().__init__()
+        reader = dataset.reader("graphs are made")
+        self.form = form
+        self._keep: list[str] | None = None
+        if form.joins:
+            used = {*form.x, form.y, *form.edge_attr}
+            named = [column.key for column in reader.columns] if reader.named else []
+            self._keep = [key for key in named if key not in used]
+            reader = _wider(
+                reader, form, whole=dataset.transform is not None or reader.named, strict=not dataset.transform
+            )
+        self.dataset = dataset.read_by(reader)
+        self._lacking = [c for c in reader.columns if reader.store.present(c.group, c.name) is not None]
+        self._epochs, self._pass = Epochs(dataset.epochs), PassEpoch()
+
+    def len(self) -> int:
+        """The number of samples."""
+        return len(self.dataset)
+
+    def get(self, idx: int) -> PartGraph:
+        """The graph of the sample at a position."""
+        return self._graph(self.dataset.get_item(idx, self._pass.get()), idx)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """The graphs of a batch, read at once, for a `DataLoader`."""
+        known = self.indices()
+        positions = [known[i] for i in indices]
+        samples = self.dataset.get_items(positions, self._pass.get())
+        items = [samples.item(i) for i in range(len(samples))] if isinstance(samples, Samples) else samples
+        graphs = [self._graph(item, position) for item, position in zip(items, positions, strict=True)]
+        return graphs if self.transform is None else [self.transform(graph) for graph in graphs]
+
+    def __iter__(self) -> Iterator[Any]:
+        self._pass.set(self._epochs.begin())
+        return super().__iter__()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch of random transforms for items and the next pass; further passes count on from it.
+
+        Parameters
+        ----------
+        epoch : 0 or more
+        """
+        self.dataset.set_epoch(epoch)
+        self._pass.set(epoch)
+
+    def begin_pass(self, loader: Any) -> None:
+        """Number a pass, in this process or in the workers of `loader`."""
+        self._pass.set(self._epochs.begin(), loader)
+
+    def epoch_of_pass(self) -> int:
+        """The number of the pass that has begun."""
+        return self._pass.get()
+
+    def next_epoch(self) -> int:
+        """The number that the next pass gets."""
+        return self._epochs.upcoming
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes of `y` in the whole dataset; see `CADDataset.classes`."""
+        group, _, name = self.form.y.partition("/")
+        column = self.dataset.reader("classes are counted").store.columns.get(group, {}).get(name)
+        return (
+            super().num_classes if column is None or column.dtype.kind == "f" else len(self.dataset.classes(column.key))
+        )
+
+    def get_dataloader(
+        self,
+        batch_size: int | None = 64,
+        shuffle: bool = False,
+        num_workers: int = 0,
+        *,
+        seed: int | None = None,
+        max_rows: Mapping[str, int] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Return a `torch_geometric.loader.DataLoader`, each of whose passes is an epoch.
+
+        Parameters
+        ----------
+        batch_size, shuffle, num_workers, seed, max_rows
+            as in `TorchCADDataset.get_dataloader`
+        **options
+            further arguments of `torch_geometric.loader.DataLoader`, e.g. `follow_batch`, `exclude_keys`, `sampler`
+        """
+        bounds = options_of_loader(self, self.dataset, batch_size, shuffle, seed, max_rows, options)
+        return _GraphLoader(self, num_workers=num_workers, **bounds)
+
+    def _graph(self, item: Item, position: int) -> PartGraph:
+        file_id = self.dataset.file_codes[position]
+        store = self.dataset.reader("graphs are made").store
+        has = {c.key: bool(_present(store, c)[file_id]) for c in self._lacking}
+        masked = with_masks(IndexedItem(item, self.dataset.index_arrays), has)
+        return PartGraph(**geometric_fields(self.form.fields(masked, self._keep)))
+
+
+class _GraphLoader(DataLoader):
+    """A loader that begins another epoch in every pass."""
+
+    def __iter__(self) -> Any:
+        self.dataset.begin_pass(self)
+        return super().__iter__()
+
+
+def _present(store: DatasetStore, column: Column) -> np.ndarray[Any, Any]:
+    present = store.present(column.group, column.name)
+    assert present is not None
+    return present
+
+
+def _wider(reader: SampleReader, form: GraphForm, *, whole: bool, strict: bool) -> SampleReader:
+    """A reader of the columns that a form is made of; of all columns of `reader` too, if `whole`.
+
+    Without `strict`, a transform may make columns that are not in the dataset.
+    """
+    store = reader.store
+    there = [f"{group}/{name}" for group, columns in store.columns.items() for name in columns]
+    form.check(store.index_arrays, there)
+    keys = [column.key for column in reader.columns] if whole else []
+    keys += [key for key in ENDS if key in there]
+    keys += [pointer for key in form.edge_attr if (pointer := form.pointer(key, store.index_arrays, there))]
+    made = (*form.x, *form.edge_attr, *filter(None, [form.y]))
+    keys += [key for key in made if strict or key in there]
+    return SampleReader(store, list(dict.fromkeys(keys)), [column.key for column in reader.labels])

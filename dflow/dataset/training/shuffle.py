@@ -38,12 +38,17 @@ class Epochs:
         self._next = self._choice = epoch
         self._n_choices += 1
 
-    def begin(self) -> int:
-        """Begin a pass and return its number."""
+    @property
+    def upcoming(self) -> int:
+        """The number of the next pass."""
         leader = self._leader
         if leader is not None and leader._n_choices != self._n_choices:
             self._next, self._n_choices = leader._choice, leader._n_choices
-        self._next += 1
+        return self._next
+
+    def begin(self) -> int:
+        """Begin a pass and return its number."""
+        self._next = self.upcoming + 1
         return self._next - 1
 
 
@@ -115,3 +120,29 @@ class BlockPlan:
         """The number of batches of one rank in one epoch."""
         size = n_ids // n_ranks if self.drop_last else -(-n_ids // n_ranks)
         return size // self.batch_size if self.drop_last else -(-size // self.batch_size)
+
+
+def cut(rows: Array, limits: Array, n_parts: int = 1) -> list[int]:
+    """Cut samples in their order into parts that stay below limits, and return the end of each part.
+
+    A part ends before the sample that would exceed a limit; a sample that alone exceeds one is a part of its own.
+
+    Parameters
+    ----------
+    rows : (n_limits, n) int64, what each sample adds
+    limits : (n_limits,) int64
+    n_parts : parts are halved, those of most samples first, until there are so many
+    """
+    totals = np.cumsum(rows, axis=1)
+    ends: list[int] = []
+    start = 0
+    while start < rows.shape[1]:
+        room = limits + (totals[:, start - 1] if start else 0)
+        stops = [int(np.searchsorted(total, most, side="right")) for total, most in zip(totals, room, strict=True)]
+        start = max(min(stops), start + 1)
+        ends.append(start)
+    while len(ends) < min(n_parts, rows.shape[1]):
+        sizes = np.diff([0, *ends])
+        longest = int(np.argmax(sizes))
+        ends.insert(longest, ends[longest] - int(sizes[longest]) // 2)
+    return ends

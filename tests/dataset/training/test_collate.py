@@ -55,7 +55,7 @@ def test_missing_row_numbers_stay_missing() -> None:
 
 def test_row_numbers_of_a_group_that_is_not_there_are_refused(store: DatasetStore) -> None:
     reader = SampleReader(store, ["graph"])
-    with pytest.raises(DatasetError, match=r"add a column of that group to columns= of get_dataset\(\)"):
+    with pytest.raises(DatasetError, match=r"'edges'.* add a column of 'edges' to columns= of get_dataset\(\)"):
         collate([reader.read(0)])
     assert len(collate([reader.read(0)], index_arrays={})["graph/ptr"]) == 2
 
