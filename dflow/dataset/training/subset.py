@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 
 from dflow.dataset.training.collate import INDEX_ARRAYS, Batch, collate_samples, stack
 from dflow.dataset.training.samples import Allocate, IndexedItem, Item, SampleReader, Samples
-from dflow.dataset.training.shuffle import BlockPlan, Epochs
+from dflow.dataset.training.shuffle import BlockPlan, Epochs, Pass
 from dflow.dataset.training.transforms import Transform, at_epoch
 from dflow.errors import DamagedDatasetError, UnknownKeyError
 from dflow.notebook import object_html
@@ -197,30 +198,57 @@ class CADDataset:
         `allocator` is called with the bytes of a batch's rows before they are gathered, and returns the function
         that allocates them; it is not called for batches that a transform makes.
         """
+        this = Pass(epoch, rank, n_ranks)
+        return itertools.chain.from_iterable(self.iter_fetches(plan, this, worker, n_workers, allocator))
+
+    def iter_fetches(
+        self,
+        plan: BlockPlan,
+        this: Pass,
+        worker: int = 0,
+        n_workers: int = 1,
+        allocator: Callable[[int], Allocate] | None = None,
+    ) -> Iterator[Iterator[Batch]]:
+        """Yield this worker's fetches of a pass, each as its batches, which are taken before the next fetch.
+
+        Every n-th fetch is a worker's; so in turns of the workers, fetch by fetch, batches have the order of the plan.
+        """
         if not isinstance(self.source, SampleReader):
             raise UnknownKeyError(
                 "blocks are read from a .dataset, but an item_loader_func loads these items; use "
                 "get_dataloader() instead of get_block_loader()"
             )
-        transform = at_epoch(self.transform, epoch)
         buffers: dict[str, Array] = {}
-        for number, fetch in enumerate(plan.fetches(self._codes, epoch, rank, n_ranks)):
-            if number % n_workers != worker:
-                continue
-            ids, inverse = np.unique(fetch, return_inverse=True)
-            samples = self.source.read_many(ids, buffers)
-            for positions in plan.batches(fetch, epoch, number):
-                wanted = inverse[positions]
-                # A transform's results would not fit into the memory beside its arguments.
-                for_rows = allocator if transform is None else None
-                allocate = np.empty if for_rows is None else for_rows(samples.bytes_of(wanted))
-                chosen = samples.select(wanted, allocate)
-                if transform is None:
-                    yield collate_samples(chosen, self.index_arrays)
-                elif getattr(transform, "elementwise", False):
-                    yield transform(collate_samples(chosen, self.index_arrays))
-                else:
-                    yield self.collate([transform(chosen.item(i)) for i in range(len(chosen))])
+        first, skipped = divmod(this.start, plan.fetch_size // plan.batch_size)
+        for number, fetch in enumerate(plan.fetches(self._codes, this)[first:]):
+            if number % n_workers == worker:
+                batches = itertools.islice(plan.batches(fetch), 0 if number else skipped, None)
+                yield self._read_fetch(fetch, batches, this.epoch, buffers, allocator)
+
+    def _read_fetch(
+        self,
+        fetch: Array,
+        batches: Iterator[Array],
+        epoch: int,
+        buffers: dict[str, Array],
+        allocator: Callable[[int], Allocate] | None,
+    ) -> Iterator[Batch]:
+        assert isinstance(self.source, SampleReader)
+        transform = at_epoch(self.transform, epoch)
+        ids = np.unique(fetch)
+        samples = self.source.read_many(ids, buffers)
+        for batch in batches:
+            wanted = np.searchsorted(ids, batch)
+            # A transform's results would not fit into the memory beside its arguments.
+            for_rows = allocator if transform is None else None
+            allocate = np.empty if for_rows is None else for_rows(samples.bytes_of(wanted))
+            chosen = samples.select(wanted, allocate)
+            if transform is None:
+                yield collate_samples(chosen, self.index_arrays)
+            elif getattr(transform, "elementwise", False):
+                yield transform(collate_samples(chosen, self.index_arrays))
+            else:
+                yield self.collate([transform(chosen.item(i)) for i in range(len(chosen))])
 
     def to_torch(self, collate_fn: Callable[..., Any] | None = None) -> TorchCADDataset:
         """Wrap the subset as a `torch.utils.data.Dataset` of tensors; imports torch.
