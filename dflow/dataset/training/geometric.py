@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch_geometric.data import Data, Dataset
-from torch_geometric.loader import DataLoader
+from torch_geometric.loader.dataloader import Collater
 
 from dflow.dataset.query.store import Column, DatasetStore
 from dflow.dataset.training.graphs import ENDS, GraphForm, with_masks
 from dflow.dataset.training.samples import IndexedItem, Item, SampleReader, Samples
-from dflow.dataset.training.shuffle import Epochs
-from dflow.dataset.training.torch import PassEpoch, geometric_fields, options_of_loader
+from dflow.dataset.training.shuffle import SamplePlan
+from dflow.dataset.training.torch import EpochLoader, Passes, epoch_loader, geometric_fields
 from dflow.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class GraphDataset(Dataset):
             )
         self.dataset = dataset.read_by(reader)
         self._lacking = [c for c in reader.columns if reader.store.present(c.group, c.name) is not None]
-        self._epochs, self._pass = Epochs(dataset.epochs), PassEpoch()
+        self.passes = Passes(SamplePlan(1, shuffle=False), self.dataset, 0, 1)
 
     def len(self) -> int:
         """The number of samples."""
@@ -109,19 +110,19 @@ class GraphDataset(Dataset):
 
     def get(self, idx: int) -> PartGraph:
         """The graph of the sample at a position."""
-        return self._graph(self.dataset.get_item(idx, self._pass.get()), idx)
+        return self._graph(self.dataset.get_item(idx, self.passes.epoch), idx)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """The graphs of a batch, read at once, for a `DataLoader`."""
         known = self.indices()
         positions = [known[i] for i in indices]
-        samples = self.dataset.get_items(positions, self._pass.get())
+        samples = self.dataset.get_items(positions, self.passes.epoch)
         items = [samples.item(i) for i in range(len(samples))] if isinstance(samples, Samples) else samples
         graphs = [self._graph(item, position) for item, position in zip(items, positions, strict=True)]
         return graphs if self.transform is None else [self.transform(graph) for graph in graphs]
 
     def __iter__(self) -> Iterator[Any]:
-        self._pass.set(self._epochs.begin())
+        self.passes.begin(self.passes.plan)
         return super().__iter__()
 
     def set_epoch(self, epoch: int) -> None:
@@ -132,19 +133,7 @@ class GraphDataset(Dataset):
         epoch : 0 or more
         """
         self.dataset.set_epoch(epoch)
-        self._pass.set(epoch)
-
-    def begin_pass(self, loader: Any) -> None:
-        """Number a pass, in this process or in the workers of `loader`."""
-        self._pass.set(self._epochs.begin(), loader)
-
-    def epoch_of_pass(self) -> int:
-        """The number of the pass that has begun."""
-        return self._pass.get()
-
-    def next_epoch(self) -> int:
-        """The number that the next pass gets."""
-        return self._epochs.upcoming
+        self.passes.go_to(epoch)
 
     @property
     def num_classes(self) -> int:
@@ -161,21 +150,41 @@ class GraphDataset(Dataset):
         shuffle: bool = False,
         num_workers: int = 0,
         *,
+        drop_last: bool = False,
         seed: int | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
         max_rows: Mapping[str, int] | None = None,
+        follow_batch: list[str] | None = None,
+        exclude_keys: list[str] | None = None,
         **options: Any,
-    ) -> Any:
-        """Return a `torch_geometric.loader.DataLoader`, each of whose passes is an epoch.
+    ) -> EpochLoader:
+        """Return a loader of `torch_geometric.data.Batch`, each of whose passes is an epoch; it continues in the middle
+        of one (see `EpochLoader`).
 
         Parameters
         ----------
-        batch_size, shuffle, num_workers, seed, max_rows
+        batch_size, shuffle, num_workers, drop_last, seed, rank, world_size, max_rows
             as in `TorchCADDataset.get_dataloader`
+        follow_batch, exclude_keys
+            as in `torch_geometric.loader.DataLoader`
         **options
-            further arguments of `torch_geometric.loader.DataLoader`, e.g. `follow_batch`, `exclude_keys`, `sampler`
+            further arguments of `torch.utils.data.DataLoader`
         """
-        bounds = options_of_loader(self, self.dataset, batch_size, shuffle, seed, max_rows, options)
-        return _GraphLoader(self, num_workers=num_workers, **bounds)
+        source = copy.copy(self)
+        single = batch_size is None and not max_rows and options.get("batch_sampler") is None
+        options.setdefault("collate_fn", _itself if single else Collater(self, follow_batch, exclude_keys))
+        return epoch_loader(
+            source,
+            batch_size,
+            options,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            seed=seed,
+            ranks=(rank, world_size),
+            max_rows=max_rows,
+            num_workers=num_workers,
+        )
 
     def _graph(self, item: Item, position: int) -> PartGraph:
         file_id = self.dataset.file_codes[position]
@@ -185,12 +194,8 @@ class GraphDataset(Dataset):
         return PartGraph(**geometric_fields(self.form.fields(masked, self._keep)))
 
 
-class _GraphLoader(DataLoader):
-    """A loader that begins another epoch in every pass."""
-
-    def __iter__(self) -> Any:
-        self.dataset.begin_pass(self)
-        return super().__iter__()
+def _itself(graph: Any) -> Any:
+    return graph
 
 
 def _present(store: DatasetStore, column: Column) -> np.ndarray[Any, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from dflow.dataset.training.classes import Classes, count_classes
 from dflow.dataset.training.collate import INDEX_ARRAYS, Batch, collate_samples, stack
 from dflow.dataset.training.graphs import graph_form
 from dflow.dataset.training.samples import Allocate, IndexedItem, Item, SampleReader, Samples
-from dflow.dataset.training.shuffle import BlockPlan, Epochs, cut
+from dflow.dataset.training.shuffle import BlockPlan, Bounds, Epochs, Pass
 from dflow.dataset.training.transforms import Statistics, Transform, at_epoch, column_moments
 from dflow.errors import DamagedDatasetError, DatasetError, UnknownKeyError
 from dflow.notebook import object_html
@@ -24,6 +26,8 @@ from dflow.storage.paths import Below
 if TYPE_CHECKING:
     from dflow.dataset.training.geometric import GraphDataset
     from dflow.dataset.training.torch import TorchCADDataset
+
+logger = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ItemLoader = Callable[[str, str, int], Any]
@@ -197,72 +201,68 @@ class CADDataset:
         worker: int = 0,
         n_workers: int = 1,
         allocator: Callable[[int], Allocate] | None = None,
-        max_rows: Mapping[str, int] | None = None,
-        join: Callable[[list[Item]], Any] | None = None,
-    ) -> Iterator[Any]:
+    ) -> Iterator[Batch]:
         """Yield ragged batches in the order of a block plan: this worker's fetches of this rank's samples.
 
         `allocator` is called with the bytes of a batch's rows before they are gathered, and returns the function
-        that allocates them; it is not called for batches that a transform makes. With `max_rows` the plan's batches
-        are cut where they have more rows of a group, on all ranks into equally many parts. `join` makes the batch of
-        a list of items, in place of `collate`.
+        that allocates them; it is not called for batches that a transform makes.
+        """
+        this = Pass(epoch, rank, n_ranks)
+        return itertools.chain.from_iterable(self.iter_fetches(plan, this, worker, n_workers, allocator))
+
+    def iter_fetches(
+        self,
+        plan: BlockPlan,
+        this: Pass,
+        worker: int = 0,
+        n_workers: int = 1,
+        allocator: Callable[[int], Allocate] | None = None,
+        join: Callable[[list[Item]], Any] | None = None,
+    ) -> Iterator[Iterator[Any]]:
+        """Yield this worker's fetches of a pass, each as its batches, which are taken before the next fetch.
+
+        Every n-th fetch is a worker's; so in turns of the workers, fetch by fetch, batches have the order of the plan.
+        `join` makes the batch of a list of items, in place of `collate`.
         """
         if not isinstance(self.source, SampleReader):
             raise UnknownKeyError(
                 "blocks are read from a .dataset, but an item_loader_func loads these items; use "
                 "get_dataloader() instead of get_block_loader()"
             )
-        transform = at_epoch(self.transform, epoch)
         buffers: dict[str, Array] = {}
-        cuts = self._cuts(plan, epoch, rank, n_ranks, max_rows) if max_rows else None
-        for number, fetch in enumerate(plan.fetches(self._codes, epoch, rank, n_ranks)):
-            if number % n_workers != worker:
-                continue
-            ids, inverse = np.unique(fetch, return_inverse=True)
-            samples = self.source.read_many(ids, buffers)
-            batches = plan.batches(fetch, epoch, number)
-            for positions in batches if cuts is None else cuts(number, batches):
-                wanted = inverse[positions]
-                # A transform's results would not fit into the memory beside its arguments.
-                for_rows = allocator if transform is None and join is None else None
-                allocate = np.empty if for_rows is None else for_rows(samples.bytes_of(wanted))
-                chosen = samples.select(wanted, allocate)
-                if join is not None:
-                    items = [chosen.item(i) for i in range(len(chosen))]
-                    items = items if transform is None else [transform(item) for item in items]
-                    yield join([IndexedItem(item, self.index_arrays) for item in items])
-                elif transform is None:
-                    yield collate_samples(chosen, self.index_arrays)
-                elif getattr(transform, "elementwise", False):
-                    yield transform(collate_samples(chosen, self.index_arrays))
-                else:
-                    yield self.collate([transform(chosen.item(i)) for i in range(len(chosen))])
+        for number, (fetch, batches) in enumerate(plan.fetches(self._codes, this)):
+            if number % n_workers == worker:
+                yield self._read_fetch(fetch, batches, this.epoch, buffers, allocator, join)
 
-    def _cuts(
-        self, plan: BlockPlan, epoch: int, rank: int, n_ranks: int, max_rows: Mapping[str, int]
-    ) -> Callable[[int, Iterable[Array]], Iterator[Array]]:
-        """What cuts the batches of a fetch. All ranks cut a batch into equally many parts, so that none waits."""
-        rows, limits = self.rows_of_samples(max_rows)
-        order = np.argsort(self._codes)
-        fetches = [plan.fetches(self._codes, epoch, r, n_ranks) for r in range(n_ranks)]
-
-        def cuts(number: int, batches: Iterable[Array]) -> Iterator[Array]:
-            samples = [order[np.searchsorted(self._codes, f[number], sorter=order)] for f in fetches]
-            for positions in batches:
-                parts = [cut(rows[:, mine[positions]], limits) for mine in samples]
-                most = max(map(len, parts))
-                ends = cut(rows[:, samples[rank][positions]], limits, most)
-                yield from np.split(positions, ends[:-1])
-
-        return cuts
-
-    def n_batches(self, plan: BlockPlan, *, epoch: int, n_ranks: int, max_rows: Mapping[str, int] | None) -> int:
-        """The number of batches of one rank in an epoch."""
-        if not max_rows:
-            return plan.n_batches(len(self), n_ranks)
-        cuts = self._cuts(plan, epoch, 0, n_ranks, max_rows)
-        fetches = enumerate(plan.fetches(self._codes, epoch, 0, n_ranks))
-        return sum(1 for number, fetch in fetches for _ in cuts(number, plan.batches(fetch, epoch, number)))
+    def _read_fetch(
+        self,
+        fetch: Array,
+        batches: Sequence[Array],
+        epoch: int,
+        buffers: dict[str, Array],
+        allocator: Callable[[int], Allocate] | None,
+        join: Callable[[list[Item]], Any] | None,
+    ) -> Iterator[Any]:
+        assert isinstance(self.source, SampleReader)
+        transform = at_epoch(self.transform, epoch)
+        ids = np.unique(fetch)
+        samples = self.source.read_many(ids, buffers)
+        for batch in batches:
+            wanted = np.searchsorted(ids, batch)
+            # A transform's results would not fit into the memory beside its arguments.
+            for_rows = allocator if transform is None and join is None else None
+            allocate = np.empty if for_rows is None else for_rows(samples.bytes_of(wanted))
+            chosen = samples.select(wanted, allocate)
+            if join is not None:
+                items = [chosen.item(i) for i in range(len(chosen))]
+                items = items if transform is None else [transform(item) for item in items]
+                yield join([IndexedItem(item, self.index_arrays) for item in items])
+            elif transform is None:
+                yield collate_samples(chosen, self.index_arrays)
+            elif getattr(transform, "elementwise", False):
+                yield transform(collate_samples(chosen, self.index_arrays))
+            else:
+                yield self.collate([transform(chosen.item(i)) for i in range(len(chosen))])
 
     def to_torch(self, collate_fn: Callable[..., Any] | None = None) -> TorchCADDataset:
         """Wrap the subset as a `torch.utils.data.Dataset` of tensors; imports torch.
@@ -382,12 +382,14 @@ class CADDataset:
         other.epoch, other.epochs = self.epoch, self.epochs
         return other
 
-    def rows_of_samples(self, max_rows: Mapping[str, int]) -> tuple[Array, Array]:
-        """How many rows each sample adds to a batch, (n_limits, n), and the limits, (n_limits,) int64.
+    def bounds(self, max_rows: Mapping[str, int], ids: Array, *, sized: bool) -> Bounds:
+        """Return the limits of rows in a batch; with a warning if samples exceed one alone.
 
         Parameters
         ----------
         max_rows : groups, and the most rows of each in a batch
+        ids : (n,) the samples as a plan numbers them
+        sized : whether batches have a number of samples too
 
         Raises
         ------
@@ -402,9 +404,16 @@ class CADDataset:
                 raise DatasetError(f"max_rows={{{group!r}: {most!r}}}: expected a whole number of at least 1")
             if group not in store.row_groups:
                 raise store.unknown_group(group)
-        counts = [store.span(group).count[self._codes] for group in max_rows]
-        rows, limits = np.array(counts, np.int64).reshape(len(max_rows), len(self)), np.array([*max_rows.values()])
-        return rows, limits
+        limits = {group: int(most) for group, most in max_rows.items()}
+        rows = np.array([store.span(group).count[self._codes] for group in limits], np.int64)
+        if n_large := int(np.any(rows > np.array([*limits.values()])[:, None], axis=0).sum()):
+            logger.warning(
+                "%d of %d samples have more rows than max_rows=%s; each is a batch of its own",
+                n_large,
+                len(self),
+                limits,
+            )
+        return Bounds(limits, ids, rows, sized)
 
     def reader(self, done: str) -> SampleReader:
         """The reader of the `.dataset`.

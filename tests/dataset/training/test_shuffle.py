@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from dflow.dataset.query.store import open_store
 from dflow.dataset.training.collate import collate
 from dflow.dataset.training.samples import SampleReader
-from dflow.dataset.training.shuffle import BlockPlan
+from dflow.dataset.training.shuffle import BlockPlan, Pass, Plan, SamplePlan, Segment
 from dflow.dataset.training.subset import CADDataset
 from dflow.dataset.training.transforms import Compose, RandomRotation, Standardise, UnitBox
 from dflow.errors import DatasetError
@@ -29,9 +30,63 @@ PLANS = st.builds(
 )
 
 
-def epoch_of(plan: BlockPlan, ids: np.ndarray, epoch: int, rank: int = 0, n_ranks: int = 1) -> list[list[int]]:
-    fetches = plan.fetches(ids, epoch, rank, n_ranks)
-    return [fetch[p].tolist() for i, fetch in enumerate(fetches) for p in plan.batches(fetch, epoch, i)]
+SAMPLE_PLANS = st.builds(
+    SamplePlan, batch_size=st.integers(1, 9), shuffle=st.booleans(), drop_last=st.booleans(), seed=st.integers(0, 9)
+)
+STRETCHES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(0, 5)), max_size=3)
+
+
+def epoch_of(plan: Plan, ids: np.ndarray, epoch: int, rank: int = 0, n_ranks: int = 1) -> list[list[int]]:
+    return [batch.tolist() for batch in plan.rank_batches(ids, Pass(epoch, rank, n_ranks))]
+
+
+@settings(max_examples=300)
+@given(plan=PLANS | SAMPLE_PLANS, n=st.integers(0, 120), stretches=STRETCHES, n_ranks=st.integers(1, 5))
+def test_an_epoch_that_is_continued_has_every_sample_and_few_twice(
+    plan: BlockPlan | SamplePlan, n: int, stretches: list[Segment], n_ranks: int
+) -> None:
+    """With other ranks and batches each time; ranks take as many steps, and only the last one repeats samples."""
+    ids = np.random.default_rng(n).permutation(500)[:n]
+    seen: list[int] = []
+    done: list[Segment] = []
+    for ranks, batch_size, n_steps in stretches:
+        steps = steps_of(replace(plan, batch_size=batch_size), ids, ranks, tuple(done))[:n_steps]
+        done.append((ranks, batch_size, n_steps))
+        if len(steps) < n_steps:  # the epoch is at its end
+            return
+        seen += [i for step in steps for i in step]
+        if len(set(seen)) < len(seen):  # its last step
+            assert set(seen) == set(ids.tolist())
+            assert len(seen) - n < ranks
+            return
+    steps = steps_of(plan, ids, n_ranks, tuple(done))
+    before_last = seen + [i for step in steps[:-1] for i in step]
+    everything = seen + [i for step in steps for i in step]
+    assert len(set(before_last)) == len(before_last)
+    if plan.drop_last:
+        assert len(set(everything)) == len(everything) > n - n_ranks * plan.batch_size
+    else:
+        assert set(everything) == set(ids.tolist())
+        assert len(everything) - n < n_ranks
+    n_left = len(plan.left(ids, 2, tuple(done)))
+    assert n_left == n - len(seen)
+    assert len(steps) == plan.n_batches(n_left, n_ranks)
+
+
+def steps_of(plan: Plan, ids: np.ndarray, n_ranks: int, done: tuple[Segment, ...]) -> list[list[int]]:
+    """The samples of all ranks, step by step."""
+    ranks = [list(plan.rank_batches(ids, Pass(2, rank, n_ranks, done))) for rank in range(n_ranks)]
+    return [np.concatenate(step).tolist() for step in zip(*ranks, strict=True)]
+
+
+@settings(max_examples=50)
+@given(plan=PLANS | SAMPLE_PLANS, n=st.integers(0, 120), start=st.integers(0, 8), n_ranks=st.integers(1, 3))
+def test_a_pass_goes_on_as_it_would_have(plan: BlockPlan | SamplePlan, n: int, start: int, n_ranks: int) -> None:
+    for rank in range(n_ranks):
+        whole = epoch_of(plan, np.arange(n), 1, rank, n_ranks)
+        assert [b.tolist() for b in plan.rank_batches(np.arange(n), Pass(1, rank, n_ranks, start=start))] == whole[
+            start:
+        ]
 
 
 @settings(max_examples=150)
