@@ -86,3 +86,17 @@ def test_stacking_inverts_taking_apart(store: DatasetStore) -> None:
     assert isinstance(again, Samples)
     for key, value in collate_samples(samples).items():
         np.testing.assert_array_equal(collate_samples(again)[key], value, err_msg=key)
+
+
+def test_row_numbers_beyond_the_rows_are_refused() -> None:
+    """They would be rows of the next sample."""
+    items = [
+        {"id": i, "faces/a": np.ones(n), "labels/of_face": np.array(numbers, np.int32)}
+        for i, (n, numbers) in enumerate([(3, [0, 2, -1]), (2, [1, 2]), (4, [3])])
+    ]
+    with pytest.raises(
+        DatasetError, match="labels/of_face of the batch's sample 1 holds numbers beyond its rows of 'faces'"
+    ):
+        collate(items, {"labels/of_face": "faces"})
+    items[1]["labels/of_face"][1] = 0
+    assert collate(items, {"labels/of_face": "faces"})["labels/of_face"].tolist() == [0, 2, -1, 4, 3, 8]
