@@ -178,6 +178,27 @@ def _areas(brep: Brep) -> Defects:
     odd = odd | (simple & ~properties.has_area(tables, brep.chords, areas))
     if odd.any():
         yield "area off", f"face {odd.argmax()} has area {areas[odd.argmax()]:g}"
+    backwards = _run_backwards(tables, brep.chords, np.flatnonzero(~closed_form.known & brep.chords.closed))
+    if len(backwards):
+        yield "area off", f"face {backwards[0]} has loops that run the wrong way round"
+
+
+def _run_backwards(tables: ShapeTables, chords: Chords, rows: np.ndarray) -> np.ndarray:
+    """Which faces of `rows` : (n,) lie to the right of their loops in (u, v), so that their area counts as negative.
+
+    The kernel's areas, which are taken where there is no closed form, have no sign.
+    """
+    if not len(rows):
+        return rows
+    mine = np.isin(chords.face, rows)
+    face, start, end = chords.face[mine], chords.start[mine], chords.end[mine]
+    corner = chords.start[chords.first[face]]
+    a, b = start - corner, end - corner
+    sign = np.where(tables.use_forward[chords.use[mine]], 0.5, -0.5)
+    area = np.bincount(face, sign * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]), tables.n_faces)
+    doubt = np.bincount(face, chords.sagitta[mine] * np.hypot(*(end - start).T), tables.n_faces)
+    found: np.ndarray = rows[area[rows] < -doubt[rows]]
+    return found
 
 
 def _open_solids(brep: Brep) -> Defects:

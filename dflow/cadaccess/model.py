@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dflow.cadaccess import defects, writing
+from dflow.cadaccess import complements, defects, writing
 from dflow.cadaccess.bodies import Bodies
 from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.files.validation_properties import StatedProperties
@@ -90,6 +90,7 @@ class CadModel:
         self._breps = {} if breps is None else breps
         self._body_index = body_index
         self._shape_defects: dict[str, str] | None = {} if is_checked else None
+        self._noted: dict[str, str] = {}
         self.read_report = read_report
 
     def __repr__(self) -> str:
@@ -172,6 +173,7 @@ class CadModel:
         cavity turned         a cavity faces the way of its solid's outer shell
         stated volume off     the volume differs by more than 0.1 % from that which the file states of its one body
         stated area off       the same of the area
+        face complemented     healing took the rest of a closed surface for a face, against its edges' directions
         unmeasurable          a check could not be made
         ====================  =========================================================================================
 
@@ -182,7 +184,7 @@ class CadModel:
         """
         if self._shape_defects is None:
             self._shape_defects = defects.find_defects(self.get_brep())
-        return {**self._shape_defects, **defects.find_stated_errors(self.get_brep())}
+        return {**self._shape_defects, **self._noted, **defects.find_stated_errors(self.get_brep())}
 
     def check(self) -> str:
         """Return a message about the first defect of a lightly healed shape; "" where it has none, which the model
@@ -191,6 +193,21 @@ class CadModel:
         defect = defects.find_defect(self.get_brep())
         self._shape_defects = None if defect else {}
         return defect
+
+    def compare_sides(self, stated: CadModel) -> None:
+        """Note it as a defect where a face of this fully healed shape is the rest of its surface
+        (`dflow.cadaccess.complements`).
+
+        Parameters
+        ----------
+        stated : the same file as read before, whose loops run as the file states them
+        """
+        before = stated.find_defects()
+        if "volume negative" in before and "area off" not in before:
+            return  # what the file states encloses nothing
+        found = complements.find_complement(self.get_brep(), stated.get_brep())
+        if found:
+            self._noted["face complemented"] = found
 
     def get_mesh(self, body_index: int | None = None) -> Mesh:
         """Compute the triangles of the whole file or of one body; the shape is not changed.
@@ -255,7 +272,9 @@ class CadModel:
         """
         self._check(body_index)
         checked = self._shape_defects == {}
-        return CadModel(self._source, self.read_report, body_index=body_index, breps=self._breps, is_checked=checked)
+        view = CadModel(self._source, self.read_report, body_index=body_index, breps=self._breps, is_checked=checked)
+        view._noted = self._noted
+        return view
 
     def _whole(self) -> Brep:
         if None not in self._breps:
