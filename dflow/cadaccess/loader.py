@@ -155,7 +155,7 @@ def _open_healed(
         moved = reading.transfer(path, content, cad_format, "full")
         full = _build_mended(path, content, cad_format, moved, defect, started)
         if first is not None and cad_format is CadFormat.STEP:
-            full.compare_sides(first)
+            full.compare_with(first)
         if first is None or _is_better(full, first, defect):
             return full
         logger.debug("%s: full healing makes it no better", path)

@@ -165,7 +165,7 @@ class CadModel:
         edges apart           ends of neighbouring edges of a plane lie more than 0.001 mm apart
         vertex not shared     neighbouring edges have no vertex in common
         bounds beyond a turn  a face spans more than a full turn of its surface
-        loops touch           two loops of a face touch or cross
+        loops cross           two loops of a face cross, so that its area counts what lies outside of it
         outer loop off        a plane has no outer loop, or several
         area off              a face's area is not positive, or does not fit its boundary
         shell open            a solid's shell has a free edge, or one that is used twice the same way
@@ -194,15 +194,16 @@ class CadModel:
         self._shape_defects = None if defect else {}
         return defect
 
-    def compare_sides(self, stated: CadModel) -> None:
-        """Note it as a defect where a face of this fully healed shape is the rest of its surface
-        (`dflow.cadaccess.complements`).
+    def compare_with(self, stated: CadModel) -> None:
+        """Note what full healing hid: a face that is the rest of its surface (`dflow.cadaccess.complements`), and
+        loops that crossed.
 
         Parameters
         ----------
         stated : the same file as read before, whose loops run as the file states them
         """
         before = stated.find_defects()
+        self._noted |= {name: before[name] for name in ("loops cross",) if name in before}
         if "volume negative" in before and "area off" not in before:
             return  # what the file states encloses nothing
         found = complements.find_complement(self.get_brep(), stated.get_brep())
