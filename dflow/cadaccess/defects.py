@@ -64,7 +64,9 @@ def _as_data(check: Check) -> Check:
     """What takes the place of a check of a light reading in the defects of a sample: full healing changes more than
     what makes values wrong.
     """
-    return {_gaps: partial(_gaps, gap=_WIDE_GAP), _touching_loops: _crossing_loops}.get(check, check)
+    if check is _touching_loops:
+        return _crossing_loops
+    return partial(_gaps, gap=_WIDE_GAP) if check is _gaps else check
 
 
 def rank(found: Collection[str]) -> tuple[int, int]:
