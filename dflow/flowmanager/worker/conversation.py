@@ -127,7 +127,7 @@ class Supervisor:
         finds what it would leave itself.
         """
         done = answer.replies[-1] if answer.replies else None
-        if not isinstance(done, wire.ItemDone) or self._preparation is None:
+        if not isinstance(done, wire.ItemDone) or not done.left or self._preparation is None:
             return answer
         causes = {(self._preparation.digest, cause) for cause in done.left}
         causes -= self._habits

@@ -42,7 +42,6 @@ CLOSED = "closed files or sockets that were not its own"
 _THREAD_SECONDS = 0.05
 """How long a thread may take to end after its item has."""
 
-_TIMERS = (_signal.ITIMER_REAL, _signal.ITIMER_PROF)
 _SIGNALS = tuple(n for n in range(1, 32) if n not in (signal.SIGKILL, signal.SIGSTOP))
 _LIMITS = tuple(
     getattr(resource, f"RLIMIT_{name}") for name in ("AS", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")
@@ -76,6 +75,8 @@ def _set_signals(wanted: tuple[Any, ...]) -> None:
     for number, handler in zip(_SIGNALS, wanted, strict=True):
         if _signal.getsignal(number) != handler:
             signal.signal(number, handler)
+    for timer in (signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+        signal.setitimer(timer, 0.0)
     listen_for_dump()
 
 
@@ -157,8 +158,7 @@ class Surroundings:
 
     def restore(self) -> tuple[str, ...]:
         """Restore the state after an item, in a few microseconds; return what cannot be restored."""
-        for timer in _TIMERS:
-            _signal.setitimer(timer, 0.0)
+        _signal.setitimer(_signal.ITIMER_REAL, 0.0)
         self._redirect()
         stdout, stderr = self._streams
         if getattr(stdout, "closed", True) or getattr(stderr, "closed", True):

@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
 import dask
 import pytest
@@ -237,6 +239,10 @@ def test_another_account_of_the_machine_reaches_no_process_of_a_local_cluster():
         (worker,) = connection.client.scheduler_info()["workers"].values()
         guarded = [connection.client.scheduler.address, worker["nanny"], *connection.client.nthreads()]
         assert {address.partition("://")[0] for address in guarded} == {"tls"}
+        for path in ("/", "/metrics", "/health"):
+            with pytest.raises(urllib.error.HTTPError, match="404") as nothing:
+                urllib.request.urlopen(f"http://127.0.0.1:{worker['services']['dashboard']}{path}", timeout=60)
+            nothing.value.close()
         with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as open_to_all:
             addresses = [address.partition("://")[2] for address in (*guarded, open_to_all.scheduler_address)]
             command = [sys.executable, "-c", OTHER_ACCOUNT, *addresses]

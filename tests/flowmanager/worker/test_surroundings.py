@@ -59,8 +59,9 @@ def change(what):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         case "timers":
-            signal.setitimer(signal.ITIMER_PROF, 0.01)
-            signal.alarm(1)
+            signal.signal(signal.SIGPROF, lambda *_: None)
+            signal.setitimer(signal.ITIMER_PROF, 600.0)
+            signal.alarm(600)
         case "faulthandler":
             faulthandler.disable()
         case "soft limits":
