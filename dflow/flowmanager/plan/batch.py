@@ -85,7 +85,8 @@ class Item:
     (`dflow.storage.paths.item_identity` of the flow's original source), which names its samples; `value` is the
     argument of the parameter fed by "item", packed or plain; `inputs` are further (key, value) pairs of this item,
     packed or plain; `sample_names` are those that an earlier stage left (empty at stage 0). `content_hash` is copied
-    to the record.
+    to the record; `source_state` is inode, size and modification time of the source when it was hashed.
+    `may_be_finished`: a run that ended early may have left the item's samples (`worker.samples.finished_samples`).
     """
 
     index: int
@@ -94,6 +95,8 @@ class Item:
     inputs: tuple[tuple[str, Any], ...] = ()
     sample_names: tuple[str, ...] = ()
     content_hash: str = ""
+    source_state: tuple[int, int, int] | None = None
+    may_be_finished: bool = False
 
 
 @pickled_by_place
@@ -134,7 +137,7 @@ class Batch:
     plain, that every call may be fed with. `isolation` "inline" runs in this process (`debug=True`). `monitor_run`
     is the run's id on the scheduler's monitor, "" without one. `imports` is a hash of the user's modules that tasks
     import as they run ("" for none): a child that has loaded others is not used. With `strict_geometry`, opening a
-    shape with a defect fails.
+    shape with a defect fails. `pipeline` is the fingerprint's digest, which samples are marked with ("" for none).
     """
 
     index: int
@@ -150,6 +153,7 @@ class Batch:
     monitor_run: str = ""
     imports: str = ""
     strict_geometry: bool = False
+    pipeline: str = ""
 
 
 @pickled_by_place

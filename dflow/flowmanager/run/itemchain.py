@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,11 +53,12 @@ class ItemChain:
         folder = str(run.settings.paths.root)
         self._sources = [_examine(item, folder) for item in items]
         self._reuse = Reuse()
+        self._perhaps_finished: set[int] = set()
         self._jobs: dict[int, tuple[int, ...]] = {}
         self._again: deque[tuple[int, ...]] = deque()
         self._suspects: deque[int] = deque()
         self._tried_alone: set[int] = set()
-        self._next_tag = 0
+        self._next_tag = self._n_found = 0
         self._bars = [run.progress.start(step.task.name, len(items)) for step in chain.steps]
 
     def execute(self) -> None:
@@ -64,6 +66,8 @@ class ItemChain:
         pending = self._reuse_what_holds() if self._is_kept else list(range(len(self._items)))
         if pending:
             self._work(pending)
+        if self._n_found:
+            self._run.log.write(f"{self._name}: {self._n_found} items were found finished by a run that ended early")
         for bar in self._bars:
             bar.finish()
 
@@ -93,12 +97,15 @@ class ItemChain:
         touched: list[Entry] = []
         required, budget = self._requirements(), HASHED_HERE_BYTES
         encoded, entries = str(run.settings.paths.encoded), run.journal.state.entries
+        looks_for_samples = self._may_find_samples(required)
         for index, item in enumerate(self._items):
             entry = entries.get((self._name, item.identity))
             if item.identity in run.distrusted:
                 entry = None
             verdict = judge(entry, self._sources[index], required)
             reason = verdict.reason
+            if verdict.action == "redo" and looks_for_samples and item.identity not in run.distrusted:
+                self._perhaps_finished.add(index)
             if verdict.action != "redo" and entry is not None and not stores_are_whole(entry, encoded):
                 verdict, reason = replace(verdict, action="redo"), "its .data file is missing or damaged"
             source = self._sources[index]
@@ -124,6 +131,13 @@ class ItemChain:
         run.count(held)
         run.note_shapes(sample for record in held for sample in record.samples)
         return pending
+
+    def _may_find_samples(self, required: Requirements) -> bool:
+        """Whether a run that ended early may have left finished samples of this chain, which its journal lacks."""
+        if required.needs_value or not self._chain.steps[-1].is_last_stage:
+            return False
+        with os.scandir(self._run.settings.paths.encoded) as entries:
+            return next(entries, None) is not None
 
     def _is_same(self, item: FlowItem, entry: Entry) -> bool:
         path = source_path(item.identity, str(self._run.settings.paths.root))
@@ -174,7 +188,11 @@ class ItemChain:
         engine = run.engines.heavy()
         calls = tuple(task_call(step, data) for step, data in zip(self._chain.steps, functions, strict=True))
         template = ChainTemplate(
-            batch=replace(run.template(self._chain.steps[0], calls[0]), shared=self._shared()),
+            batch=replace(
+                run.template(self._chain.steps[0], calls[0]),
+                shared=self._shared(),
+                pipeline=self._fingerprint.digest if self._is_kept else "",
+            ),
             calls=calls,
             follows=follows_of(self._chain),
             needs_values=tuple(run.needs_value(step) for step in self._chain.steps),
@@ -214,7 +232,8 @@ class ItemChain:
     def _job(self, template: ChainTemplate, indices: tuple[int, ...]) -> Job:
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._jobs[tag] = indices
-        return make_job(template, tag, {index: self._items[index] for index in indices}, self._reuse.hashes)
+        items = {index: self._items[index] for index in indices}
+        return make_job(template, tag, items, self._reuse.hashes, self._perhaps_finished)
 
     def _settle(self, finished: Finished, batcher: Batcher) -> None:
         indices = self._jobs.pop(finished.tag)
@@ -246,12 +265,18 @@ class ItemChain:
         identity = self._items[index].identity
         earlier = self._run.journal.state.entries.get((self._name, identity))
         source = self._sources[index]
-        if records[0].reused and earlier is not None:
+        is_found = records[0].reused and bool(records[0].samples)
+        if records[0].reused and not is_found and earlier is not None:
             self._run.log.items(self._name, [self._take_over(index, earlier)])
             self._reuse.n_reused += 1
             return replace(earlier, n_bytes=source.n_bytes, mtime_ns=source.mtime_ns)
         if index in self._reuse.hashes:
             self._reuse.count("the source changed")
+        if is_found:
+            self._n_found += 1
+            bare = replace(records[0], samples=())
+            records = [*[bare] * (len(self._chain.steps) - 1), records[0]]
+            self._run.log.items(self._name, records[-1:])
         self._store(index, records)
         error = records[-1].error
         if not self._is_kept or (error is not None and error.kind in UNLASTING_KINDS):
@@ -270,6 +295,7 @@ class ItemChain:
             timeout_seconds=limits.timeout_seconds,
             memory_bytes=limits.memory_bytes or 0,
             records=tuple(records),
+            value_lost=is_found,
         )
 
     def _do_again_or_give_up(self, indices: tuple[int, ...], error: BaseException) -> None:
