@@ -36,6 +36,7 @@ class FlowSettings:
     max_failures: float | None = None
     task_options: Mapping[str, Any] | None = None
     strict_geometry: bool = False
+    no_worker_timeout: float | None = None
 
     def specifications(self) -> dict[str, Any]:
         """Return the ``Flow Specifications`` of the ``.flow`` file."""
@@ -125,6 +126,15 @@ def checked_workers(max_workers: Any) -> int | None:
     if isinstance(max_workers, bool) or not isinstance(max_workers, int) or max_workers < 1:
         raise SettingError(f"max_workers={max_workers!r}; expected a whole number from 1, or None.")
     return max_workers
+
+
+def checked_no_worker_timeout(seconds: Any) -> float | None:
+    """Return a positive number of seconds, or None."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise SettingError(f"no_worker_timeout={seconds!r}; expected a positive number of seconds, or None.")
+    return float(seconds)
 
 
 def checked_max_failures(max_failures: Any) -> float | None:

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from dflow.flowmanager.cluster.engine import Finished, Job
+from dflow.errors import ClusterError, OutputFolderError
+from dflow.flowmanager.cluster.engine import Engine, Finished, Job
 from dflow.flowmanager.history.fingerprint import with_values
 from dflow.flowmanager.history.freshness import (
     Requirements,
@@ -24,8 +25,10 @@ from dflow.flowmanager.plan.batch import BodyValues
 from dflow.flowmanager.plan.batching import Batcher, Sized, split
 from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain
+from dflow.flowmanager.run.elsewhere import DOUBTFUL_KINDS, Elsewhere, Trial
 from dflow.flowmanager.run.flowrun import FlowRun, StepResult
 from dflow.flowmanager.run.nodes import ChainTemplate, follows_of, make_job, task_call
+from dflow.flowmanager.worker.hostfaults import host_fault
 from dflow.records import BatchResult, ErrorRecord, ItemRecord, SampleRecord, share_layouts
 from dflow.storage.paths import source_path
 
@@ -55,6 +58,9 @@ class ItemChain:
         self._reuse = Reuse()
         self._perhaps_finished: set[int] = set()
         self._jobs: dict[int, tuple[int, ...]] = {}
+        self._begun: dict[int, float] = {}
+        self._engine: Engine | None = None
+        self._elsewhere = Elsewhere(self._blame)
         self._again: deque[tuple[int, ...]] = deque()
         self._suspects: deque[int] = deque()
         self._tried_alone: set[int] = set()
@@ -185,7 +191,7 @@ class ItemChain:
     def _work(self, pending: Sequence[int]) -> None:
         run = self._run
         functions = [run.packed(step.task) for step in self._chain.steps]
-        engine = run.engines.heavy()
+        self._engine = engine = run.engines.heavy()
         calls = tuple(task_call(step, data) for step, data in zip(self._chain.steps, functions, strict=True))
         template = ChainTemplate(
             batch=replace(
@@ -232,11 +238,13 @@ class ItemChain:
     def _job(self, template: ChainTemplate, indices: tuple[int, ...]) -> Job:
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._jobs[tag] = indices
+        self._begun[tag] = time.monotonic()
+        avoid = frozenset[str]().union(*(self._elsewhere.tried(index) for index in indices))
         items = {index: self._items[index] for index in indices}
-        return make_job(template, tag, items, self._reuse.hashes, self._perhaps_finished)
+        return replace(make_job(template, tag, items, self._reuse.hashes, self._perhaps_finished), avoid=avoid)
 
     def _settle(self, finished: Finished, batcher: Batcher) -> None:
-        indices = self._jobs.pop(finished.tag)
+        indices, begun = self._jobs.pop(finished.tag), self._begun.pop(finished.tag)
         if finished.error is not None:
             self._do_again_or_give_up(indices, finished.error)
             return
@@ -244,15 +252,60 @@ class ItemChain:
         known = self._run.layouts
         by_step = [{r.item_index: r for r in share_layouts(result.items, known)} for result in finished.results]
         entries = []
-        for index in indices:
-            entry = self._settle_item(index, [records[index] for records in by_step if index in records])
-            if entry is not None:
-                entries.append(entry)
-        if self._is_kept:
-            self._run.journal.append(entries)
-        self._log(finished.results)
-        self._run.count([self._last(index) for index in indices])
-        self._run.note_shapes(self._samples(indices))
+        again: list[int] = []
+        settled: list[int] = []
+        try:
+            for result in finished.results:
+                if result.host_fault:
+                    self._blame(Trial(result.worker, result.host, result.host_fault, begun))
+            for index in indices:
+                records = [records[index] for records in by_step if index in records]
+                last = finished.results[len(records) - 1]
+                if self._is_tried_elsewhere(records[-1], last, begun):
+                    again.append(index)
+                    continue
+                settled.append(index)
+                entry = self._settle_item(index, [*records[:-1], self._elsewhere.final(records[-1], last)])
+                if entry is not None:
+                    entries.append(entry)
+        finally:  # what is done is kept, also where no host is left
+            if self._is_kept:
+                self._run.journal.append(entries)
+        self._again.extend([tuple(again)] if again else [])
+        self._log(finished.results, settled)
+        self._run.count([self._last(index) for index in settled])
+        self._run.note_shapes(self._samples(settled))
+
+    def _is_tried_elsewhere(self, record: ItemRecord, result: BatchResult, begun: float) -> bool:
+        if record.error is None and not self._elsewhere.has_trials:
+            return False
+        assert self._engine is not None
+        doubtful = record.error is not None and record.error.kind in DOUBTFUL_KINDS
+        hosts = self._engine.hosts() if doubtful else frozenset[str]()
+        source = source_path(record.item, str(self._run.settings.paths.root))
+        return self._elsewhere.judge(record, result, source, hosts, begun) == "again"
+
+    def _blame(self, trial: Trial) -> None:
+        """Count a host's fault.
+
+        Raises
+        ------
+        OutputFolderError
+            Where no host is left, and this process cannot write the flow's folders either.
+        ClusterError
+            Where no host is left.
+        """
+        assert self._engine is not None
+        try:
+            self._engine.blame(trial.worker, trial.name, trial.reason, trial.begun)
+        except ClusterError as error:
+            paths = self._run.settings.paths
+            if fault := host_fault(paths):
+                raise OutputFolderError(
+                    f"This host {fault}. What is finished is kept: make room or permit writing there, and run the flow "
+                    "again."
+                ) from error
+            raise
 
     def _samples(self, indices: Iterable[int]) -> Iterator[SampleRecord]:
         for index in indices:
@@ -343,10 +396,11 @@ class ItemChain:
     def _last(self, index: int) -> ItemRecord:
         return next(records[index] for records in reversed(self._records) if records[index] is not None)  # type: ignore[return-value]  # filtered
 
-    def _log(self, results: Sequence[BatchResult]) -> None:
+    def _log(self, results: Sequence[BatchResult], settled: Sequence[int]) -> None:
         self._run.timeline.note(results)
-        for step, result in zip(self._chain.steps, results, strict=True):
-            self._run.log.items(step.task.name, [record for record in result.items if not record.reused])
+        for step, records in zip(self._chain.steps, self._records, strict=True):
+            ended = [record for index in settled if (record := records[index]) is not None]
+            self._run.log.items(step.task.name, [record for record in ended if not record.reused])
 
 
 def _examine(item: FlowItem, folder: str) -> SourceState:

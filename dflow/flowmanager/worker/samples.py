@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from dflow.errors import StorageError
@@ -31,9 +32,17 @@ def work_folder(paths: FlowPaths) -> Path:
 
 
 def make_folders(paths: FlowPaths) -> None:
-    """Create the folders of samples, previews and unfinished samples."""
-    for folder in (paths.encoded, paths.stream_cache, work_folder(paths)):
-        os.makedirs(folder, exist_ok=True)
+    """Create the folders of samples, previews and unfinished samples in the flow's folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder: this host lacks the mount, and what it would write elsewhere would be lost.
+    """
+    for folder in (paths.encoded, paths.stream_cache, paths.state, work_folder(paths)):
+        if not os.path.isdir(folder):
+            with suppress(FileExistsError):
+                os.mkdir(folder)
 
 
 def body_of(name: str) -> int:
