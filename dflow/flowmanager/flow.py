@@ -96,7 +96,8 @@ def create_flow(
         with `scheduler_address` and, if it has it, `security`); a scheduler's address; the path of a scheduler file; or
         a profile's name. Omitted: the active client, else a local cluster during the run.
     timeout_seconds
-        Wall time that one file may take in a task, 120 s unless `parallel_task_kwargs` has another.
+        Wall time that one file may take in a task. Omitted: that of `parallel_task_kwargs`, else 60 s and 4 s more for
+        each megabyte of the file. What took more than half of it is reported (`FlowOutput.near_limit`, ``run.json``).
     memory_limit
         Memory that one file may need, as bytes or "2GB"; omitted: the machine's, divided by its processors.
     max_retries
@@ -259,7 +260,9 @@ class Flow:
         if inputs is None:
             raise WiringError(f"{self.settings.paths.root} has no inputs of an earlier run: pass `inputs`.")
         limits = self.settings.limits
-        wanted = checked_limits(timeout_seconds or limits.timeout_seconds, memory_limit, limits.max_retries, None)
+        wanted = checked_limits(timeout_seconds, memory_limit, limits.max_retries, None)
+        if timeout_seconds is None:
+            wanted = replace(wanted, timeout_seconds=limits.timeout_seconds, seconds_per_byte=limits.seconds_per_byte)
         if memory_limit is None:
             wanted = replace(wanted, memory_bytes=limits.memory_bytes)
         retried = frozenset(kinds) if kinds is not None else frozenset(RETRIED_KINDS)

@@ -94,6 +94,15 @@ class ClusterEngine:
             if not self._threads:
                 raise self._faults.none_left()
 
+    def keep_to_sound_hosts(self) -> None:
+        """Give no more work to hosts that have failed once, if there are others."""
+        suspects = self._faults.suspects
+        if suspects and self.hosts() - set(suspects):
+            with self._asking():
+                for host, reason in suspects.items():
+                    self._refused.refuse([each for each in self._threads if host_of(each) == host], reason)
+            self._count()
+
     def run(self, jobs: Iterable[Job | None]) -> Iterator[Finished]:
         """Keep `WINDOW` jobs per worker outstanding and yield each when all its nodes have ended.
 

@@ -66,6 +66,9 @@ class Engine(Protocol):
             Where no host is left that can do the work.
         """
 
+    def keep_to_sound_hosts(self) -> None:
+        """Give no more work to hosts that have failed once, if there are others: what follows reads all samples."""
+
     def cancel(self) -> None:
         """Make `run` raise `FlowCancelledError` soon. Thread-safe."""
 
@@ -85,6 +88,9 @@ class SynchronousEngine:
     def hosts(self) -> frozenset[str]:
         """Return this process's."""
         return frozenset(("",))
+
+    def keep_to_sound_hosts(self) -> None:
+        """Do nothing: there is one host."""
 
     def blame(self, worker: str, name: str, reason: str, begun: float) -> None:
         """Count a fault; the third ends the flow."""

@@ -54,6 +54,13 @@ class HostFaults:
         self._warn(f"Host {shown} does no more work for this flow, it failed {len(faults)} times: {reason}")
         return True
 
+    @property
+    def suspects(self) -> dict[str, str]:
+        """Return the hosts that have failed, but are not shunned, each with the reason to name."""
+        return {
+            host: "it failed before" for host, faults in self._faults.items() if faults and host not in self.shunned
+        }
+
     def none_left(self) -> ClusterError:
         """Return the error of a flow whose hosts are all shunned."""
         return ClusterError(

@@ -104,7 +104,8 @@ class Item:
 class Limits:
     """What one item may use, and how the child is kept healthy.
 
-    timeout_seconds : wall time of one item in the child, by the monotonic clock, previews not counted.
+    timeout_seconds, seconds_per_byte : wall time of one item in the child, and more of it for each byte of its file, by
+        the monotonic clock, previews not counted.
     memory_bytes : resident memory of worker and child together; None: this machine's memory divided by its cores.
     max_retries : further tries, each alone in a fresh child with `retry_factor` times the allowance, after a crash, a
         timeout or too much memory. 0 for none.
@@ -126,6 +127,11 @@ class Limits:
     max_growth_bytes: int = 1024**3
     preview_seconds: float = 30.0
     startup_seconds: float = 120.0
+    seconds_per_byte: float = 0.0
+
+    def seconds_for(self, n_bytes: int) -> float:
+        """Return the wall time of an item whose file has `n_bytes` (negative: there is none)."""
+        return self.timeout_seconds + self.seconds_per_byte * max(0, n_bytes)
 
 
 @pickled_by_place

@@ -14,6 +14,9 @@ from dflow.records import BatchResult, ErrorRecord, ItemRecord
 DOUBTFUL_KINDS = frozenset({"infrastructure", "vanished", "kernel_missing"})
 """Failures that a host may cause."""
 
+MOST_TRIALS = 5
+"""Tries of one item without a host's known fault: the scheduler may hand it to the same host again."""
+
 MOST_ALIKE = 20
 """Files in a row that failed on a second host as on the first; the next ones are not tried a second time."""
 
@@ -63,7 +66,8 @@ class Elsewhere:
             return self._blamed(replace(trial, reason=what))
         trials = self._trials.setdefault(record.item_index, [])
         trials.append(trial)
-        if error.kind == "vanished" or self._n_alike >= MOST_ALIKE or not hosts - self.tried(record.item_index):
+        is_enough = self._n_alike >= MOST_ALIKE or len(trials) >= MOST_TRIALS
+        if error.kind == "vanished" or is_enough or not hosts - self.tried(record.item_index):
             self._n_alike += len(trials) > 1
             return "final"
         return "again"

@@ -25,6 +25,7 @@ from dflow.flowmanager.plan.batch import BodyValues
 from dflow.flowmanager.plan.batching import Batcher, Sized, split
 from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain
+from dflow.flowmanager.reports.flowoutput import NEAR, NearLimit
 from dflow.flowmanager.run.elsewhere import DOUBTFUL_KINDS, Elsewhere, Trial
 from dflow.flowmanager.run.flowrun import FlowRun, StepResult
 from dflow.flowmanager.run.nodes import ChainTemplate, follows_of, make_job, task_call
@@ -74,8 +75,21 @@ class ItemChain:
             self._work(pending)
         if self._n_found:
             self._run.log.write(f"{self._name}: {self._n_found} items were found finished by a run that ended early")
+        self._run.near_limit += self._near_limit()
         for bar in self._bars:
             bar.finish()
+
+    def _near_limit(self) -> list[NearLimit]:
+        """Return the items that took more than `NEAR` of their time limit in a task, and did not fail."""
+        limits = self._run.settings.limits
+        least = NEAR * limits.timeout_seconds
+        return [
+            NearLimit(step.task.name, record.item, record.seconds, limit)
+            for step, records in zip(self._chain.steps, self._records, strict=True)
+            for index, record in enumerate(records)
+            if record is not None and record.seconds >= least and not record.reused and record.error is None
+            if record.seconds >= NEAR * (limit := limits.seconds_for(self._sources[index].n_bytes))
+        ]
 
     def results(self) -> list[StepResult]:
         """Return one result per step, of what has ended so far."""
@@ -169,6 +183,7 @@ class ItemChain:
             memory_bytes=limits.memory_bytes or 0,
             needs_value=any(source.step in own for source in sources),
             retry_kinds=self._run.retry_kinds,
+            seconds_per_byte=limits.seconds_per_byte,
         )
 
     def _inputs(self) -> dict[str, object]:
@@ -345,7 +360,7 @@ class ItemChain:
             mtime_ns=source.mtime_ns,
             fingerprint=self._fingerprint.digest,
             previews=self._run.settings.previews,
-            timeout_seconds=limits.timeout_seconds,
+            timeout_seconds=limits.seconds_for(source.n_bytes),
             memory_bytes=limits.memory_bytes or 0,
             records=tuple(records),
             value_lost=is_found,

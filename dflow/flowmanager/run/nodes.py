@@ -153,13 +153,14 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
     records carry the hash of what was read, "" where that is unsure because the source cannot be read or was changed
     meanwhile.
     """
-    if not hashing:
-        return _trim(run_batch(batch), needs_value)
-    same: list[ItemRecord] = []
-    changed: list[Item] = []
     root = str(batch.paths.root)
     sources = {item.index: source_path(item.identity, root) for item in batch.items}
     before = {index: state_of(path) for index, path in sources.items()}
+    if not hashing:
+        stated = tuple(replace(item, source_state=before[item.index]) for item in batch.items)
+        return _trim(run_batch(replace(batch, items=stated)), needs_value)
+    same: list[ItemRecord] = []
+    changed: list[Item] = []
     for item in batch.items:
         found = _hash(sources[item.index], item.identity)
         if found and found == item.content_hash:
@@ -200,7 +201,7 @@ def run_next(batch: Batch, follow: Follow, *earlier: BatchResult, needs_value: b
                 inputs=item.inputs + extras,
                 sample_names=_parked(by_index, item.index),
                 content_hash=last.content_hash,
-                source_state=state_of(source_path(item.identity, root)) if last.content_hash else None,
+                source_state=state_of(source_path(item.identity, root)),
             )
         )
     return _trim(run_batch(replace(batch, items=tuple(items))), needs_value)

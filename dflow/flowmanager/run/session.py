@@ -289,7 +289,8 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
         key: str(paths.root / summary[key]) for key in ("flow_data", "flow_info", "flow_attributes") if summary[key]
     }
     summary = {**summary, **absolute}
-    output = FlowOutput(paths.name, settings.specifications(), tasks, seconds, counts, summary, deaths)
+    slow = tuple(run.near_limit)
+    output = FlowOutput(paths.name, settings.specifications(), tasks, seconds, counts, summary, deaths, slow)
     _compact(run)
     return FlowResult(output, summary)
 
@@ -337,6 +338,7 @@ def _facts(
         cluster=run.engines.describe(with_workers=status == "finished"),
         fingerprint=run.fingerprint,
         timeline=run.timeline,
+        near_limit=run.near_limit,
     )
 
 

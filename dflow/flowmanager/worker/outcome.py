@@ -97,6 +97,11 @@ class ItemOutcome:
         return self._item.identity
 
     @property
+    def n_bytes(self) -> int:
+        """The size of the item's file when it was hashed, 0 where it has none."""
+        return self._item.source_state[1] if self._item.source_state else 0
+
+    @property
     def finished_bodies(self) -> tuple[int, ...]:
         """Bodies (-1: the whole file) whose samples are complete on disk."""
         return tuple(body for body, unit in self._units.items() if unit.error is None)

@@ -130,16 +130,16 @@ def _run_isolated(
         if loading.fault is not None:
             _give_up(outcomes, loading.fault, loading.output)
             return _host_fault(batch, outcomes[:1], outcomes)
-        normal = _allowance(batch)
         for outcome in outcomes:
             begin(outcome.identity)
-            _run_item(batch, outcome, supervisor, normal)
+            _run_item(batch, outcome, supervisor, _allowance(batch, outcome.n_bytes))
             if fault := _host_fault(batch, (outcome,), outcomes):
                 return fault
         for outcome in outcomes:
             while outcome.state == "retry":
                 supervisor.retire()
                 begin(outcome.identity)
+                normal = _allowance(batch, outcome.n_bytes)
                 _run_item(batch, outcome, supervisor, _larger(normal, batch.limits.retry_factor))
                 supervisor.retire()
                 if fault := _host_fault(batch, (outcome,), outcomes):
@@ -167,9 +167,9 @@ def _run_item(batch: Batch, outcome: ItemOutcome, supervisor: Supervisor, allowa
             return
 
 
-def _allowance(batch: Batch) -> Allowance:
+def _allowance(batch: Batch, n_bytes: int) -> Allowance:
     limits = batch.limits
-    return Allowance(limits.timeout_seconds, limits.memory_bytes or machine_share_bytes(), limits.preview_seconds)
+    return Allowance(limits.seconds_for(n_bytes), limits.memory_bytes or machine_share_bytes(), limits.preview_seconds)
 
 
 def _larger(allowance: Allowance, factor: float) -> Allowance:
