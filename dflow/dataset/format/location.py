@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dflow.dataset.format.manifest import read_manifest
+from dflow.dataset.format.stored_split import SPLIT_SUFFIX
 from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, FlowFileError
 from dflow.localpath import is_address
 from dflow.storage.paths import (
@@ -47,7 +48,7 @@ class DatasetLocation:
     @property
     def split_file(self) -> Path:
         """The file of the split."""
-        return self.dataset.with_suffix(".split")
+        return self.dataset.with_suffix(SPLIT_SUFFIX)
 
 
 def locate(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dask.delayed import Delayed, delayed
 
+from dflow.errors import DflowError
 from dflow.flowmanager.cluster.engine import Job
 from dflow.flowmanager.cluster.nodekeys import node_key
 from dflow.flowmanager.history.freshness import content_hash, unread_hash
@@ -19,8 +20,9 @@ from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain, Step
 from dflow.flowmanager.worker.faults import Fault
 from dflow.flowmanager.worker.outcome import ItemOutcome
+from dflow.flowmanager.worker.samples import finished_samples, state_of
 from dflow.flowmanager.worker.worker import run_batch
-from dflow.records import BatchResult, ItemRecord, share_layouts
+from dflow.records import BatchResult, ItemRecord, SampleRecord, share_layouts
 from dflow.storage.paths import source_path
 
 
@@ -64,10 +66,25 @@ def follows_of(chain: Chain) -> tuple[Follow, ...]:
     )
 
 
-def make_job(template: ChainTemplate, tag: int, flow_items: Mapping[int, FlowItem], hashes: Mapping[int, str]) -> Job:
-    """Return the nodes for one batch of items, by their index; `hashes` are the content hashes of earlier runs."""
+def make_job(
+    template: ChainTemplate,
+    tag: int,
+    flow_items: Mapping[int, FlowItem],
+    hashes: Mapping[int, str],
+    found: Collection[int] = (),
+) -> Job:
+    """Return the nodes for one batch of items, by their index; `hashes` are the content hashes of earlier runs.
+
+    Those in `found` may be finished: a run that ended early left samples.
+    """
     items = tuple(
-        Item(index, each.identity, _packed(each.value), content_hash=hashes.get(index, ""))
+        Item(
+            index,
+            each.identity,
+            _packed(each.value),
+            content_hash=hashes.get(index, ""),
+            may_be_finished=index in found,
+        )
         for index, each in flow_items.items()
     )
     nodes: list[Delayed] = []
@@ -136,17 +153,18 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
     """Run the first task of a chain on a batch.
 
     With `hashing`, an item's ``content_hash`` is that of an earlier run: where the source still has it, the item's
-    record is marked "reused" and nothing is done; the other records carry the hash of what was read, "" where that is
-    unsure because the source cannot be read or was changed meanwhile. Hashing counts as part of the item's time; an
-    item whose time it uses up fails as "timeout".
+    record is marked "reused" and nothing is done. So it is, with samples, where they were found finished. The other
+    records carry the hash of what was read, "" where that is unsure because the source cannot be read or was changed
+    meanwhile. Hashing counts as part of the item's time; an item whose time it uses up fails as "timeout".
     """
-    if not hashing:
-        return _trim(run_batch(batch), needs_value)
-    done: list[ItemRecord] = []
-    changed: list[Item] = []
     root = str(batch.paths.root)
     sources = {item.index: source_path(item.identity, root) for item in batch.items}
-    before = {index: _state(path) for index, path in sources.items()}
+    before = {index: state_of(path) for index, path in sources.items()}
+    if not hashing:
+        stated = tuple(replace(item, source_state=before[item.index]) for item in batch.items)
+        return _trim(run_batch(replace(batch, items=stated)), needs_value)
+    done: list[ItemRecord] = []
+    changed: list[Item] = []
     for item in batch.items:
         started = time.monotonic()
         try:
@@ -156,11 +174,16 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
             continue
         if found and found == item.content_hash:
             done.append(ItemRecord(item.index, item.identity, "succeeded", reused=True, content_hash=found))
+            continue
+        spent = time.monotonic() - started
+        item = replace(item, content_hash=found, source_state=before[item.index], spent_seconds=spent)
+        samples = _finished(batch, item) if item.may_be_finished and found else ()
+        if samples:
+            done.append(ItemRecord(item.index, item.identity, "succeeded", samples, reused=True, content_hash=found))
         else:
-            spent = time.monotonic() - started
-            changed.append(replace(item, content_hash=found, spent_seconds=spent))
+            changed.append(item)
     result = run_batch(replace(batch, items=tuple(changed)))
-    touched = [item for item in changed if _state(sources[item.index]) != before[item.index]]
+    touched = [item for item in changed if state_of(sources[item.index]) != before[item.index]]
     unsure = {item.index for item in touched if not _is_unchanged(sources[item.index], item, batch.limits)}
     if unsure:
         items = tuple(replace(r, content_hash="") if r.item_index in unsure else r for r in result.items)
@@ -174,6 +197,7 @@ def run_next(batch: Batch, follow: Follow, *earlier: BatchResult, needs_value: b
     `batch` holds the chain's items as the first task took them. Skipped, failed and reused items are left out.
     """
     by_index = [{record.item_index: record for record in result.items} for result in earlier]
+    root = str(batch.paths.root)
     items = []
     for item in batch.items:
         last = by_index[-1].get(item.index)
@@ -187,6 +211,7 @@ def run_next(batch: Batch, follow: Follow, *earlier: BatchResult, needs_value: b
                 inputs=item.inputs + extras,
                 sample_names=_parked(by_index, item.index),
                 content_hash=last.content_hash,
+                source_state=state_of(source_path(item.identity, root)),
             )
         )
     return _trim(run_batch(replace(batch, items=tuple(items))), needs_value)
@@ -197,13 +222,11 @@ def _parked(by_index: list[dict[int, ItemRecord]], index: int) -> tuple[str, ...
     return next((records[index].parked for records in reversed(by_index) if records[index].parked), ())
 
 
-def _state(path: str) -> tuple[int, int, int] | None:
-    """Return inode, size and modification time of a source; None where there is no file."""
+def _finished(batch: Batch, item: Item) -> tuple[SampleRecord, ...]:
     try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+        return finished_samples(batch, item)
+    except (OSError, ValueError, TypeError, DflowError):  # damaged, or of another version: it is made again
+        return ()
 
 
 def _hash(path: str, item: Item, limits: Limits) -> str:
@@ -214,7 +237,7 @@ def _hash(path: str, item: Item, limits: Limits) -> str:
     try:
         if item.content_hash and item.content_hash == unread_hash(path):
             return item.content_hash
-        return content_hash(path, item.identity, seconds=limits.timeout_seconds)
+        return content_hash(path, item.identity, seconds=limits.seconds_for(os.path.getsize(path)))
     except TimeoutError:
         raise
     except (OSError, ValueError):
@@ -230,8 +253,8 @@ def _is_unchanged(path: str, item: Item, limits: Limits) -> bool:
 
 def _too_slow(batch: Batch, item: Item, path: str) -> ItemRecord:
     """Return the record of an item whose source cannot be read within the item's time."""
-    limit = batch.limits.timeout_seconds
     size = os.stat(path).st_size
+    limit = batch.limits.seconds_for(size)
     outcome = ItemOutcome(batch, replace(item, content_hash=unread_hash(path)))
     outcome.give_up(Fault("timeout", f"not finished within {limit:g} s: reading its {size:,} bytes takes longer"))
     record = outcome.record()
