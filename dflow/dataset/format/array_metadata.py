@@ -70,7 +70,7 @@ def check_array(node: Mapping[str, Any]) -> None:
     if len(chunk) != len(shape):
         raise ValueError(f"chunks of shape {list(chunk)} for shape {list(shape)}")
     encoding = node["chunk_key_encoding"]
-    separator = (encoding.get("configuration") or {}).get("separator", "/")
+    separator = _configuration(encoding).get("separator", "/")
     if encoding["name"] not in ("default", "v2") or separator not in ("/", "."):
         raise ValueError(f"chunk keys {encoding['name']!r} with the separator {separator!r}")
     if node.get("storage_transformers"):
@@ -94,6 +94,8 @@ def _check_codecs(codecs: Sequence[Any], chunk: tuple[int, ...], itemsize: int, 
         raise ValueError(f"the codec {min(unknown)!r}, which is not read; known ones are {', '.join(sorted(_CODECS))}")
     if names.count("bytes") + names.count("sharding_indexed") != 1 or names.count("transpose") > 1:
         raise ValueError(f"the codecs {', '.join(names)}")
+    for codec in codecs:
+        _configuration(codec)
     n_bytes = math.prod(chunk) * itemsize
     if "sharding_indexed" not in names:
         if n_bytes > MAX_CHUNK_BYTES:
@@ -108,6 +110,13 @@ def _check_codecs(codecs: Sequence[Any], chunk: tuple[int, ...], itemsize: int, 
     if [codec["name"] for codec in settings["index_codecs"]] not in (["bytes"], ["bytes", "crc32c"]):
         raise ValueError("an index that is compressed")
     _check_codecs(settings["codecs"], inner, itemsize, depth=depth + 1)
+
+
+def _configuration(named: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = named.get("configuration", {})
+    if not isinstance(found, dict):
+        raise TypeError(f"the configuration {str(found)[:80]} of {named['name']!r}")
+    return found
 
 
 def _check_fill(fill: Any, dtype: np.dtype[Any]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Callable
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,39 @@ def test_a_dataset_with_hostile_metadata_is_damaged_at_once(
     damage(paths.dataset)
     with pytest.raises(DamagedDatasetError, match=message):
         open_store(paths.dataset).read("faces", "areas")
+
+
+def test_any_changed_value_of_the_metadata_is_read_or_damage(tmp_path: Path) -> None:
+    """Never another exception, and never the memory of a stated size."""
+    paths, rng = merge_three(tmp_path), random.Random(0)
+    content = (paths.dataset / "zarr.json").read_bytes()
+    values: list[Any] = [None, -1, 0, 10**12, 2**70, 1.5, "", [], {}, "x", True, [0], "NaN", [{"name": "gzip"}], "/"]
+    places = [place for place in _places(json.loads(content)["consolidated_metadata"], ()) if place]
+    outcomes = Counter[str]()
+    for _ in range(150):
+        root = json.loads(content)
+        part = root["consolidated_metadata"]
+        *path, last = rng.choice(places)
+        for step in path:
+            part = part[step]
+        part[last] = rng.choice(values)
+        (paths.dataset / "zarr.json").write_text(json.dumps(root))
+        try:
+            store = open_store(paths.dataset)
+            for group, columns in store.columns.items():
+                for name in columns:
+                    store.read(group, name)
+            outcomes["read"] += 1
+        except DamagedDatasetError:
+            outcomes["damaged"] += 1
+    assert outcomes["damaged"] > outcomes["read"] > 0
+
+
+def _places(value: Any, place: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    yield place
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield from _places(member, (*place, key))
 
 
 def _fifo(path: Path) -> None:
