@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from dflow.errors import StorageError
 from dflow.flowmanager.plan.batch import Batch
 from dflow.records import SampleRecord, Scalar
 from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage
@@ -79,7 +78,7 @@ class Sample:
     def seal(self) -> SampleRecord | None:
         """Write the sample's file and return its record; None for a memory storage, which writes none."""
         if self._kind == "memory":
-            if not _is_closed(self.storage):
+            if not self.storage.is_closed:
                 check_required(self.storage.schema, self.storage.array_keys(), self.storage.get_metadata())
             self.storage.close()
             return None
@@ -105,12 +104,12 @@ class Sample:
         """Write the store to one ``.data`` file and return it, still open."""
         path = str(self._paths.encoded / self.name)
         if isinstance(self.storage, OptStorage):
-            store = OptStorage(path) if _is_closed(self.storage) else self.storage
+            store = OptStorage(path) if self.storage.is_closed else self.storage
             store.compress_store()
             return store
         _remove(self._paths.data_file(self.name))
         store = OptStorage(path)
-        convert_storage(path if self._kind == "json" and _is_closed(self.storage) else self.storage, store)
+        convert_storage(path if self._kind == "json" and self.storage.is_closed else self.storage, store)
         self.storage.close()
         store.compress_store()
         return store
@@ -132,15 +131,6 @@ class Sample:
             convert_storage(store, storage)
             store.close()
         return storage
-
-
-def _is_closed(storage: DataStorage) -> bool:
-    """Whether the user has closed the store, which is allowed: its contents are on disk."""
-    try:
-        storage.get_keys()
-    except StorageError:
-        return True
-    return False
 
 
 def _link(source: Path, target: Path) -> None:
