@@ -6,10 +6,10 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from dflow.dataset.format.manifest import Manifest
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
 
 logger = logging.getLogger(__name__)
+
+Rows = TypeVar("Rows")
 
 INFOSET_COLUMNS = (
     ("id", pa.int64()),
@@ -188,6 +190,11 @@ def names_of_codes(table: pd.DataFrame, group: str, name: str) -> dict[int, str]
         if len(rows):
             return {int(code): str(word) for code, word in zip(rows["id"], rows["name"], strict=True)}
     return {}
+
+
+def table_of(tables: Mapping[str, Rows], group: str, name: str) -> Rows | None:
+    """The table of an array among all tables by name: see `names_of_codes`."""
+    return tables.get(f"{group}/{name}") or tables.get(name)
 
 
 def label_columns(path: Path | None) -> frozenset[str]:
