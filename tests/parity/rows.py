@@ -448,7 +448,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "N8",
         "encoder",
-        "`BrepEncoder(brep_access=, storage_handler=)`, `encode_cad_data(specifications, cad_file, cad_loader, storage)`",
+        "`BrepEncoder(brep_access=, storage_handler=)`, `encode_cad_data(specifications, file, loader, storage)`",
         "P1",
         "done",
     ),
