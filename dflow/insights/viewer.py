@@ -77,7 +77,7 @@ class DatasetViewer:
                 "DatasetExplorer(path), which dflow.dataset has"
             )
         paths = explorer.get_stream_cache_paths()
-        names = part_names(explorer.files)
+        names = part_names(explorer.get_file_info_all())
         pictures, meshes = paths["stream_cache_png"].tolist(), paths["stream_cache_3d"].tolist()
         return cls(paths["id"].tolist(), pictures, meshes, names, source=explorer)
 
