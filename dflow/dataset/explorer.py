@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import html
-<<<<<<< HEAD
-=======
-import logging
 import os
->>>>>>> main
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
@@ -29,11 +25,8 @@ from dflow.dataset.query.xarrays import column_data, data_tree, dimension_names,
 from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
 from dflow.hoops.arguments import hoops_arguments
-<<<<<<< HEAD
-from dflow.plaintext import get_logger, plain
-=======
 from dflow.hoops.sets import Names
->>>>>>> main
+from dflow.plaintext import get_logger, plain
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import Below, source_path
 
