@@ -13,7 +13,16 @@ from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import Spline, SplineSurface
 from dflow.cadaccess.kernel.shape import KernelShape
-from dflow.cadaccess.measure import area_sampling, bounding_box, coedges, moments, properties, sampling, trimming
+from dflow.cadaccess.measure import (
+    area_sampling,
+    bounding_box,
+    coedges,
+    contacts,
+    moments,
+    properties,
+    sampling,
+    trimming,
+)
 from dflow.cadaccess.measure.area_sampling import Trapezoids
 from dflow.cadaccess.measure.moments import Moments
 from dflow.cadaccess.measure.trimming import Chords
@@ -416,6 +425,11 @@ class Brep:
     def chords(self) -> Chords:
         """The faces' boundaries as chords in (u, v)."""
         return trimming.build_chords(self._tables)
+
+    @cached_property
+    def touching_faces(self) -> np.ndarray:
+        """(n,) int: the faces two of whose loops touch or cross."""
+        return contacts.find_contacts(self._tables, self.chords)
 
     @cached_property
     def _trapezoids(self) -> Trapezoids:

@@ -15,7 +15,7 @@ from dflow.cadaccess.kernel.check import explain
 from dflow.errors import CadError, GeometryError, KernelError, KernelMissingError, NoGeometryError, UnreadableFileError
 
 try:
-    from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading
+    from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading, turns
 except ImportError as error:
     raise KernelMissingError(explain(str(error))) from error
 
@@ -134,7 +134,7 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
         if moved.healing in ("planar", "light"):
             model = _build_model(path, content, cad_format, moved, "", started)
             defect = model.check()
-            if defect and healing.align_turns(moved.shape):
+            if defect and turns.align_turns(moved.shape):
                 model = _build_model(path, content, cad_format, moved, "", started)
                 defect = model.check()
             return model, defect
@@ -155,6 +155,8 @@ def _open_healed(
     try:
         moved = reading.transfer(path, content, cad_format, "full")
         full = _build_mended(path, content, cad_format, moved, defect, started)
+        if first is not None and cad_format is CadFormat.STEP:
+            full.compare_with(first)
         if first is None or _is_better(full, first, defect):
             return full
         logger.debug("%s: full healing makes it no better", path)

@@ -27,11 +27,12 @@ from dflow.dataset.format.tables import read_infoset, rewrite_column
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore, find_column, open_store, real_group
 from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies
 from dflow.dataset.report import split_to_html
-from dflow.dataset.training.samples import SampleReader
+from dflow.dataset.training.classes import Classes, count_classes
+from dflow.dataset.training.samples import SampleReader, with_targets
 from dflow.dataset.training.split import Fractions, group_codes, stratification_labels, stratified_split
 from dflow.dataset.training.split_lists import ListedSplit, Listing, column_lists, find_listed, read_lists
 from dflow.dataset.training.subset import CADDataset, FileItems, ItemLoader, default_graph_files
-from dflow.dataset.training.transforms import Moments, Transform, column_moments
+from dflow.dataset.training.transforms import Statistics, Transform
 from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
 from dflow.localpath import local_path
 from dflow.schema import FILE_GROUP
@@ -260,7 +261,12 @@ class DatasetLoader:
         return report
 
     def get_dataset(
-        self, subset: Subset, *, columns: str | Sequence[str] | None = None, transform: Transform | None = None
+        self,
+        subset: Subset,
+        *,
+        columns: str | Sequence[str] | None = None,
+        labels: str | Sequence[str] = (),
+        transform: Transform | None = None,
     ) -> CADDataset:
         """Return one subset as a map-style dataset; torch is not imported.
 
@@ -270,6 +276,8 @@ class DatasetLoader:
             ``"train"``, ``"validation"`` or ``"test"``.
         columns
             ``group/array``, ``file/name`` or whole groups; all but the face-pair arrays by default.
+        labels
+            Further columns, of classes: they come as int64, with −1 (``ignore_index``) for files that lack them.
         transform
             Applied to every item; see `dflow.dataset.training.transforms`.
 
@@ -277,11 +285,11 @@ class DatasetLoader:
         ------
         SplitError
             If there is no such subset, or no split was made or stored.
+        DatasetError
+            If a column holds row numbers of a group of which no column is chosen, or labels are no whole numbers.
         """
-        if subset not in SUBSETS:
-            raise SplitError(f"no subset {subset!r}; expected {', '.join(SUBSETS)}")
-        codes = np.flatnonzero(self._split() == SUBSETS.index(subset)) + self._first_code
-        return CADDataset(self._source(columns), codes, transform=transform, name=subset)
+        chosen = self._chosen(subset)
+        return self._subset(subset, chosen, self._source(columns, labels), transform)
 
     def save_split(self, path: AnyPath) -> None:
         """Write the split to a file, for `load_split` elsewhere.
@@ -343,36 +351,50 @@ class DatasetLoader:
         if clear_history:
             self.split_history.clear()
 
-    def statistics(self, columns: str | Sequence[str], subset: Subset = "train") -> dict[str, tuple[Array, Array]]:
+    def statistics(
+        self, columns: str | Sequence[str], subset: Subset = "train", *, transform: Transform | None = None
+    ) -> Statistics:
         """Compute mean and standard deviation of columns over one subset, for `Standardise`.
 
-        One value per component of the last dimension, one for an array without further dimensions. NaN and infinities
-        are left out.
+        For a dataset with other columns and a transform, `CADDataset.statistics` computes those of what it delivers.
 
         Parameters
         ----------
-        columns : keys ``group/array``
+        columns : keys ``group/array`` or groups
         subset : the samples to compute them from
+        transform : applied to the items of these columns before
 
         Raises
         ------
         DatasetError
-            If a column has no finite value, or the items are not read from a `.dataset`.
+            If a column has no finite value or holds no numbers, or the items are not read from a `.dataset`.
         """
-        dataset = self.get_dataset(subset, columns=columns)
-        if not isinstance(dataset.source, SampleReader):
-            raise DatasetError(
-                "statistics are computed from a .dataset, but an item_loader_func loads these items; make another "
-                "DatasetLoader of the .dataset without item_loader_func for them"
-            )
-        moments: dict[str, Moments] = column_moments(dataset.source, dataset.file_codes)
-        empty = [key for key, moment in moments.items() if not np.all(moment.count)]
-        if empty:
-            raise DatasetError(
-                f"{', '.join(empty)} has no finite value in the {subset} subset to compute statistics from; leave it "
-                "out of columns="
-            )
-        return {key: (moment.mean, moment.std) for key, moment in moments.items()}
+        chosen = self._chosen(subset)
+        source = FileItems(self.item_loader_func, (), ()) if self.item_loader_func else self._reader(columns)
+        return self._subset(subset, chosen, source, transform).statistics()
+
+    def classes(self, key: str, subset: Subset | None = "train") -> Classes:
+        """Count the classes of a column of codes: their number, names and weights for a loss.
+
+        Parameters
+        ----------
+        key : ``group/array``, ``file/name``, or the name alone
+        subset : the samples to count in; None for all
+
+        Raises
+        ------
+        SplitError
+            If no split was made or stored; pass ``subset=None``.
+        DatasetError
+            If the column holds no codes.
+        UnknownKeyError
+            If there is no such column.
+        """
+        store = self._dataset()
+        group, _, name = key.rpartition("/")
+        column = find_column(store, name, group or None)
+        ids = np.arange(store.n_files) if subset is None else np.flatnonzero(self._chosen(subset))
+        return count_classes(store, self._vocabularies, column, ids)
 
     # Contents and checks
 
@@ -676,17 +698,35 @@ class DatasetLoader:
         assert self.location is not None
         return default_graph_files(self.location.root, self.names)
 
-    def _source(self, columns: str | Sequence[str] | None) -> SampleReader | FileItems:
-        if self.item_loader_func is not None:
-            start = self.file_code_start
-            return FileItems(
-                self.item_loader_func,
-                ("",) * start + self._item_files(),
-                ("",) * start + self._labels if self._labels else (),
-            )
+    def _chosen(self, subset: Subset) -> Array:
+        """(n_files,) bool, which files are in a subset."""
+        if subset not in SUBSETS:
+            raise SplitError(f"no subset {subset!r}; expected {', '.join(SUBSETS)}")
+        found: Array = self._split() == SUBSETS.index(subset)
+        return found
+
+    def _subset(
+        self, name: str, chosen: Array, source: SampleReader | FileItems, transform: Transform | None
+    ) -> CADDataset:
+        codes = np.flatnonzero(chosen) + self._first_code
+        return CADDataset(source, codes, transform=transform, name=name, vocabularies=self._vocabularies)
+
+    def _source(
+        self, columns: str | Sequence[str] | None, labels: str | Sequence[str] = ()
+    ) -> SampleReader | FileItems:
+        if self.item_loader_func is None:
+            return with_targets(self._reader(columns, labels))
+        start = self.file_code_start
+        return FileItems(
+            self.item_loader_func,
+            ("",) * start + self._item_files(),
+            ("",) * start + self._labels if self._labels else (),
+        )
+
+    def _reader(self, columns: str | Sequence[str] | None, labels: str | Sequence[str] = ()) -> SampleReader:
         if self._store is None:
             raise DatasetError("graph_files need an item_loader_func=f(graph_file, label_file, data_id)")
-        return SampleReader(self._store, columns)
+        return SampleReader(self._store, columns, labels)
 
 
 def _has_column(store: DatasetStore, key: str) -> bool:

@@ -25,7 +25,7 @@ from OCP.TopLoc import TopLoc_Location
 from OCP.TopoDS import TopoDS_Shape
 
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.kernel import healing, missing_faces, step_repair
+from dflow.cadaccess.kernel import healing, missing_faces, step_repair, turns
 from dflow.cadaccess.kernel.healing import Healing
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError, UnreadableFileError
@@ -88,9 +88,9 @@ def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
     if level == "full":
         text = step_repair.widen_slits(text)
     moved = _transfer_text(path, content, text, level)
-    if level == "full" and healing.exceeds_turn(moved.shape):
+    if level == "full" and turns.exceeds_turn(moved.shape):
         again = _transfer_text(path, content, text, level, bridged=False)
-        if healing.align_turns(again.shape) and not healing.exceeds_turn(again.shape):
+        if turns.align_turns(again.shape) and not turns.exceeds_turn(again.shape):
             return again
     return moved
 

@@ -271,7 +271,7 @@ class DatasetStore:
     def present(self, group: str, name: str) -> Array | None:
         """(n_files,) bool: which samples have the array; None if all have it."""
         flag = has_array(group, name)
-        return self.file_value(flag).astype(bool) if flag in self.columns[FILE_GROUP] else None
+        return self.file_value(flag).astype(bool, copy=False) if flag in self.columns[FILE_GROUP] else None
 
     def close(self) -> None:
         """Clear the caches and release the folder."""

@@ -112,7 +112,7 @@ def _depth_of_attributes(path: ast.AST, above: Mapping[ast.AST, ast.AST]) -> int
     return None
 
 
-class Elsewhere:
+class Moved:
     """The entries of a chain whose items this run does not have, by content.
 
     Parameters
