@@ -118,17 +118,19 @@ class ItemChain:
         held: list[ItemRecord] = []
         touched: list[Entry] = []
         required, budget = self._requirements(), HASHED_HERE_BYTES
-        moved = self._moved(required)
+        moved: Moved | None = None
         encoded, entries = str(run.settings.paths.encoded), run.journal.state.entries
         looks_for_samples = self._may_find_samples(required)
         for index, item in enumerate(self._items):
             entry = entries.get((self._name, item.identity))
             if item.identity in run.distrusted:
                 entry = None
-            if entry is None and (found := self._take_from(moved, index)) is not None:
-                touched.append(found)
-                held.append(self._take_over(index, found))
-                continue
+            if entry is None:
+                moved = moved or self._moved(required)
+                if (found := self._take_from(moved, index)) is not None:
+                    touched.append(found)
+                    held.append(self._take_over(index, found))
+                    continue
             verdict = judge(entry, self._sources[index], required)
             reason = verdict.reason
             if verdict.action == "redo" and looks_for_samples and item.identity not in run.distrusted:
