@@ -23,6 +23,8 @@ _FINER = 3
 """Times that curved chords are cut into `_PARTS` where loops are examined for crossing."""
 _STATIONS = 64
 """Points along a straight chord there."""
+_MOST_PIECES = 1024
+"""In a loop; of a longer one fewer points are examined."""
 _CLEAR = 20.0
 """In `ON_TOLERANCE`: a point that is farther from a loop lies on one of its sides."""
 _MAX_CELLS = 500_000
@@ -60,41 +62,55 @@ class _Pieces:
 
 
 def find_contacts(tables: ShapeTables, chords: Chords) -> np.ndarray:
-    """Return the faces two of whose loops come within `ON_TOLERANCE` of each other in (u, v): (n,) int, sorted."""
+    """Return the pairs of loops of one face that come within `ON_TOLERANCE` of each other in (u, v): (n, 3) int, the
+    face's row and the two loops', sorted.
+    """
     if not (tables.face_loops > 1).any() or not len(chords.use):
-        return np.zeros(0, np.intp)
+        return np.zeros((0, 3), np.int64)
     one, other = _neighbours(tables, chords)
     near = ~_circles_apart(tables.use_curves, chords.use[one], chords.use[other])
     one, other = one[near], other[near]
-    face = chords.face[one]
+    loop = tables.use_loop[chords.use].astype(np.int64)
+    n_loops = int(loop.max()) + 1
+    key = loop[one] * n_loops + loop[other]
     every = _Pieces(chords.use, chords.t0, chords.t1, chords.start, chords.end, chords.sagitta)
     left, right = every.take(one), every.take(other)
-    found = np.zeros(0, np.intp)
+    met = np.zeros(0, np.int64)
     for _ in range(_ROUNDS):
-        close = _distance(left, right) <= left.sagitta + right.sagitta + ON_TOLERANCE
+        close = np.flatnonzero(_distance(left, right) <= left.sagitta + right.sagitta + ON_TOLERANCE)
+        key, left, right = key[close], left.take(close), right.take(close)
+        if not len(key) or len(key) > _MAX_PAIRS:
+            break
         final = np.maximum(left.sagitta, right.sagitta) <= 2 * ON_TOLERANCE
-        if np.count_nonzero(close) > _MAX_PAIRS:
-            return np.union1d(found, face[close])
-        found = np.union1d(found, face[close & final])
-        open_ = np.flatnonzero(close & ~np.isin(face, found))
-        if not len(open_):
-            return found
-        face = np.repeat(face[open_], _PARTS**2)
-        a, b = left.take(open_).cut(tables.use_curves), right.take(open_).cut(tables.use_curves)
-        pair, i, j = (x.ravel() for x in np.indices((len(open_), _PARTS, _PARTS)))
-        left, right = a.take(pair * _PARTS + i), b.take(pair * _PARTS + j)
-    return np.union1d(found, face)
+        if final.any():
+            met = np.union1d(met, key[final])
+            open_ = np.flatnonzero(~np.isin(key, met))
+            key, left, right = key[open_], left.take(open_), right.take(open_)
+        which, i, j = (x.ravel() for x in np.indices((len(key), _PARTS, _PARTS)))
+        a, b = left.cut(tables.use_curves), right.cut(tables.use_curves)
+        key, left, right = key[which], a.take(which * _PARTS + i), b.take(which * _PARTS + j)
+    both = np.stack(np.divmod(np.union1d(met, key), n_loops), axis=1)
+    owner = np.zeros(n_loops, np.int64)
+    owner[loop] = chords.face
+    return np.column_stack([owner[both[:, 0]], both])
 
 
-def find_crossing(tables: ShapeTables, chords: Chords, faces: np.ndarray) -> int:
-    """Return the first of `faces` : (n,) two of whose loops cross: one lies partly within the other and partly outside
-    of it, by more than loops that touch may. -1 where there is none.
+def find_crossing(tables: ShapeTables, chords: Chords, pairs: np.ndarray) -> int:
+    """Return the first face two of whose loops cross: one lies partly within the other and partly outside of it, by
+    more than loops that touch may. -1 where there is none.
+
+    Parameters
+    ----------
+    pairs : (n, 3) int, those of `find_contacts`.
     """
-    for face in faces.tolist():
-        rows = np.arange(chords.first[face], chords.first[face + 1])
-        loop = tables.use_loop[chords.use[rows]]
-        outlines = [_Outline.of(tables, chords, rows[loop == each]) for each in np.unique(loop).tolist()]
-        if any(_is_on_both_sides(one, other) for one in outlines for other in outlines if one is not other):
+    loop = tables.use_loop[chords.use]
+    outlines: dict[int, _Outline] = {}
+    for face, *both in pairs.tolist():
+        for each in both:
+            if each not in outlines:
+                outlines[each] = _Outline.of(tables, chords, np.flatnonzero(loop == each))
+        one, other = (outlines[each] for each in both)
+        if _is_on_both_sides(one, other) or _is_on_both_sides(other, one):
             return int(face)
     return -1
 
@@ -114,9 +130,10 @@ class _Outline:
         pieces = _Pieces(*(column[rows] for column in columns))
         curved = pieces.take(np.flatnonzero(pieces.sagitta > 0))
         for _ in range(_FINER):
-            curved = curved.cut(tables.use_curves)
+            curved = curved.cut(tables.use_curves) if len(curved.use) * _PARTS <= _MOST_PIECES else curved
         straight = pieces.take(np.flatnonzero(pieces.sagitta == 0))
-        share = np.linspace(0.0, 1.0, _STATIONS, endpoint=False)[:, None]
+        stations = min(_STATIONS, 1 + _MOST_PIECES // (1 + len(straight.use)))
+        share = np.linspace(0.0, 1.0, stations, endpoint=False)[:, None]
         along = straight.start[:, None] + share * (straight.end - straight.start)[:, None]
         return cls(
             start=np.concatenate([straight.start, curved.start]),

@@ -83,12 +83,12 @@ def _face(outer: TopoDS_Wire, hole: TopoDS_Wire) -> TopoDS_Face:
 
 def _contacts(shape: TopoDS_Shape, folder: Path) -> list[int]:
     brep = solids.open_brep(shape, folder)
-    return contacts.find_contacts(brep.tables, brep.chords).tolist()
+    return contacts.find_contacts(brep.tables, brep.chords)[:, 0].tolist()
 
 
 def _crossing(shape: TopoDS_Shape, folder: Path) -> int:
     brep = solids.open_brep(shape, folder)
-    return contacts.find_crossing(brep.tables, brep.chords, np.arange(brep.n_faces))
+    return contacts.find_crossing(brep.tables, brep.chords, brep.touching_loops)
 
 
 @pytest.mark.parametrize("hole", HOLES.values(), ids=HOLES)
