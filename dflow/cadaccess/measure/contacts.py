@@ -65,11 +65,14 @@ def find_contacts(tables: ShapeTables, chords: Chords) -> np.ndarray:
     """Return the pairs of loops of one face that come within `ON_TOLERANCE` of each other in (u, v): (n, 3) int, the
     face's row and the two loops', sorted.
     """
+    none = np.zeros((0, 3), np.int64)
     if not (tables.face_loops > 1).any() or not len(chords.use):
-        return np.zeros((0, 3), np.int64)
+        return none
     one, other = _neighbours(tables, chords)
     near = ~_circles_apart(tables.use_curves, chords.use[one], chords.use[other])
     one, other = one[near], other[near]
+    if not len(one):
+        return none
     loop = tables.use_loop[chords.use].astype(np.int64)
     n_loops = int(loop.max()) + 1
     key = loop[one] * n_loops + loop[other]
@@ -78,6 +81,8 @@ def find_contacts(tables: ShapeTables, chords: Chords) -> np.ndarray:
     met = np.zeros(0, np.int64)
     for _ in range(_ROUNDS):
         close = np.flatnonzero(_distance(left, right) <= left.sagitta + right.sagitta + ON_TOLERANCE)
+        if not len(close) and not len(met):
+            return none
         key, left, right = key[close], left.take(close), right.take(close)
         if not len(key) or len(key) > _MAX_PAIRS:
             break
