@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dflow.cadaccess import complements, defects, writing
 from dflow.cadaccess.bodies import Bodies
 from dflow.cadaccess.brep import Brep
@@ -47,7 +49,7 @@ class ReadReport:
 class Source:
     """Where a model came from, and what can still be read from its file.
 
-    `content` is the file's, unpacked; `names` returns the names of the faces of one body, or of the whole file;
+    `content` is the file's, unpacked; `names` and `colors` return those of the faces of one body, or of the whole file;
     `stated` returns the file's geometric validation properties.
 
     The content is kept for as long as the model: names, stated values and the kernel's shape of a STEP file are read
@@ -60,6 +62,7 @@ class Source:
     bodies: Bodies
     names: Callable[[KernelShape, int | None], list[str]]
     stated: Callable[[], StatedProperties]
+    colors: Callable[[KernelShape, int | None], np.ndarray]
 
 
 class CadModel:
@@ -303,7 +306,7 @@ class CadModel:
         return whole if body_index is None else KernelShape(lambda: whole.bodies[body_index])
 
     def _build(self, body_index: int | None) -> Brep:
-        bodies, names = self._source.bodies, self._source.names
+        bodies, names, colors = self._source.bodies, self._source.names, self._source.colors
         whole = body_index is None
         return Brep(
             bodies.tables(body_index),
@@ -311,4 +314,5 @@ class CadModel:
             n_bodies=bodies.count if whole else 1,
             names=lambda kernel: names(kernel, body_index),
             stated=self._source.stated if whole or bodies.count == 1 else None,
+            colors=lambda kernel: colors(kernel, body_index),
         )
