@@ -101,8 +101,8 @@ def find_contacts(tables: ShapeTables, chords: Chords) -> np.ndarray:
 
 
 def find_crossing(tables: ShapeTables, chords: Chords, pairs: np.ndarray) -> int:
-    """Return the first face two of whose loops cross: one lies partly within the other and partly outside of it, by
-    more than loops that touch may. -1 where there is none.
+    """Return the first face two of whose loops cross, -1 where there is none: one lies partly within the other and
+    partly outside of it, by more than loops that touch may; or a hole lies outside of the outer loop, or in a hole.
 
     Parameters
     ----------
@@ -114,20 +114,23 @@ def find_crossing(tables: ShapeTables, chords: Chords, pairs: np.ndarray) -> int
         for each in both:
             if each not in outlines:
                 outlines[each] = _Outline.of(tables, chords, np.flatnonzero(loop == each))
-        one, other = (outlines[each] for each in both)
-        if _is_on_both_sides(one, other) or _is_on_both_sides(other, one):
+        if not _are_apart(*(outlines[each] for each in both)):
             return int(face)
     return -1
 
 
 @dataclass(frozen=True, slots=True)
 class _Outline:
-    """A loop as n short chords, `start`, `end` : (n, 2), `sagitta` : (n,); and `points` : (m, 2) on its curves."""
+    """A loop as n short chords, `start`, `end` : (n, 2), `sagitta` : (n,); and `points` : (m, 2) on its curves.
+
+    `area` : in (u, v), negative where it runs clockwise.
+    """
 
     start: np.ndarray
     end: np.ndarray
     sagitta: np.ndarray
     points: np.ndarray
+    area: float
 
     @classmethod
     def of(cls, tables: ShapeTables, chords: Chords, rows: np.ndarray) -> _Outline:
@@ -139,17 +142,29 @@ class _Outline:
         straight = pieces.take(np.flatnonzero(pieces.sagitta == 0))
         stations = min(_STATIONS, 1 + _MOST_PIECES // (1 + len(straight.use)))
         share = np.linspace(0.0, 1.0, stations, endpoint=False)[:, None]
+        a, b = pieces.start - pieces.start[0], pieces.end - pieces.start[0]
         along = straight.start[:, None] + share * (straight.end - straight.start)[:, None]
         return cls(
             start=np.concatenate([straight.start, curved.start]),
             end=np.concatenate([straight.end, curved.end]),
             sagitta=np.concatenate([straight.sagitta, curved.sagitta]),
             points=np.concatenate([along.reshape(-1, 2), curved.start]),
+            area=float(np.where(tables.use_forward[pieces.use], 0.5, -0.5) @ (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])),
         )
 
 
-def _is_on_both_sides(one: _Outline, other: _Outline) -> bool:
-    """Whether the loop `one` has points within `other` and points outside of it."""
+def _are_apart(one: _Outline, other: _Outline) -> bool:
+    """Whether two loops of a face lie as loops should: holes side by side, or a hole within an outer loop."""
+    hole, outer = sorted((one, other), key=lambda outline: outline.area)
+    within, without = _sides(hole, outer)
+    contains, leaves = _sides(outer, hole)
+    if (within and without) or (contains and leaves):
+        return False
+    return not (without if hole.area < 0 < outer.area else within or contains)
+
+
+def _sides(one: _Outline, other: _Outline) -> tuple[bool, bool]:
+    """Whether the loop `one` has points within `other`, and whether it has points outside of it."""
     low, high = np.minimum(other.start, other.end).min(axis=0), np.maximum(other.start, other.end).max(axis=0)
     clear = _CLEAR * ON_TOLERANCE
     reach = clear + float(other.sagitta.max(initial=0.0))
@@ -168,7 +183,7 @@ def _is_on_both_sides(one: _Outline, other: _Outline) -> bool:
         inside = np.count_nonzero(above & (crossing > part[:, :1]), axis=1) % 2 == 1
         sure = away.min(axis=1) > clear
         within, without = within or bool((inside & sure).any()), without or bool((~inside & sure).any())
-    return within and without
+    return within, without
 
 
 def _neighbours(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.ndarray]:

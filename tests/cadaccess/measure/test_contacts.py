@@ -137,6 +137,20 @@ def test_circles_cross_in_two_points_alone(off: float, crosses: bool, turn: floa
     assert (_crossing(_face(_wire(gp_Circ(_axes(0, 0), 3.0)), inner), tmp_path) >= 0) is crosses
 
 
+@pytest.mark.parametrize(
+    ("holes", "crosses"),
+    [
+        ([[(0, 2), (1, 3), (2, 2), (1, 1)]], False),
+        ([[(0, 2), (-1, 1), (-2, 2), (-1, 3)]], True),
+        ([[(0, 2), (1, 3), (2, 2), (1, 1)], [(2, 2), (3, 3), (4, 2), (3, 1)]], False),
+        ([[(0, 2), (1, 3), (2, 2), (1, 1)], [(0, 2), (0.5, 2.2), (1, 2), (0.5, 1.8)]], True),
+    ],
+    ids=["hole", "hole outside", "holes side by side", "hole in a hole"],
+)
+def test_holes_that_touch_lie_within_and_side_by_side(holes: list, crosses: bool, tmp_path: Path) -> None:
+    assert (_crossing(flat_face(SQUARE, *holes), tmp_path) >= 0) is crosses
+
+
 def test_loops_along_each_other_do_not_cross(tmp_path: Path) -> None:
     half = flat_face(SQUARE, [(0, 0), (0, 4), (2, 4), (2, 0)])
     assert (_contacts(half, tmp_path), _crossing(half, tmp_path)) == ([0], -1)
