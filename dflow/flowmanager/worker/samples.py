@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from dflow.errors import StorageError
 from dflow.flowmanager.plan.batch import Batch, Item
 from dflow.records import SampleRecord, Scalar
 from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage
@@ -100,7 +99,7 @@ class Sample:
         it was hashed: which contents were read is then unknown.
         """
         if self._kind == "memory":
-            if not _is_closed(self.storage):
+            if not self.storage.is_closed:
                 check_required(self.storage.schema, self.storage.array_keys(), self.storage.get_metadata())
             self.storage.close()
             return None
@@ -128,12 +127,12 @@ class Sample:
         """Write the store to one ``.data`` file and return it, still open."""
         path = str(self._paths.encoded / self.name)
         if isinstance(self.storage, OptStorage):
-            store = OptStorage(path) if _is_closed(self.storage) else self.storage
+            store = OptStorage(path) if self.storage.is_closed else self.storage
             store.compress_store()
             return store
         _remove(self._paths.data_file(self.name))
         store = OptStorage(path)
-        convert_storage(path if self._kind == "json" and _is_closed(self.storage) else self.storage, store)
+        convert_storage(path if self._kind == "json" and self.storage.is_closed else self.storage, store)
         self.storage.close()
         store.compress_store()
         return store
@@ -204,15 +203,6 @@ def _finished_metadata(batch: Batch, item: Item, body: int) -> dict[str, Scalar]
         return None
     metadata = read_metadata(path)
     return {key: metadata[key] for key in ORIGIN if key in metadata}
-
-
-def _is_closed(storage: DataStorage) -> bool:
-    """Whether the user has closed the store, which is allowed: its contents are on disk."""
-    try:
-        storage.get_keys()
-    except StorageError:
-        return True
-    return False
 
 
 def _link(source: Path, target: Path) -> None:
