@@ -264,7 +264,7 @@ class EpochLoader(DataLoader):
     Lightning's `Trainer` saves and restores the state by itself.
     """
 
-    _running: _Batches | None = None
+    _running: _Progress | None = None  # of the pass that began last; its iterator and workers belong to the loop
 
     def __iter__(self) -> _Batches:
         passes: _Passes = self.dataset.passes
@@ -276,8 +276,8 @@ class EpochLoader(DataLoader):
             passes.handed_over = False
         if self.num_workers and isinstance(self.dataset, BlockStream):
             batches = _one_by_one(batches)
-        self._running = _Batches(batches, this, passes)
-        return self._running
+        self._running = _Progress(this)
+        return _Batches(batches, self._running, passes)
 
     def __len__(self) -> int:
         """The number of batches of an epoch on this rank; in one that was continued with those before it."""
@@ -402,14 +402,20 @@ class _From:
         return islice(iter(self._sampler), self._start, None)
 
 
-class _Batches:
-    """A pass: its batches, and the number of those that were taken."""
+@dataclass(slots=True)
+class _Progress:
+    """How far a pass is."""
 
-    def __init__(self, batches: Iterator[Any], this: Pass, passes: _Passes) -> None:
-        self.this = this
-        self.n_yielded = 0
-        self.ended = False
-        self._batches, self._passes, self._cell = batches, passes, passes.cell
+    this: Pass
+    n_yielded: int = 0
+    ended: bool = False
+
+
+class _Batches:
+    """The batches of a pass, which notes how far it is."""
+
+    def __init__(self, batches: Iterator[Any], progress: _Progress, passes: _Passes) -> None:
+        self._batches, self._progress, self._passes, self._cell = batches, progress, passes, passes.cell
 
     def __iter__(self) -> _Batches:
         return self
@@ -419,9 +425,9 @@ class _Batches:
         try:
             batch = next(self._batches)
         except StopIteration:
-            self.ended = True
+            self._progress.ended = True
             raise
-        self.n_yielded += 1
+        self._progress.n_yielded += 1
         return batch
 
 

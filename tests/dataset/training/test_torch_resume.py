@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 from importlib.util import find_spec
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,17 @@ def test_a_state_is_that_of_the_loop_also_after_it_was_loaded(train: CADDataset,
     loader.load_state_dict(state)
     assert first + second + ids_of(loader) == whole
     assert ids_of(loader) != whole
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loop_that_is_left_leaves_no_worker(train: CADDataset, kind: str) -> None:
+    loader = make(train, kind, num_workers=1)
+    before = set(active_children())
+    for _ in loader:
+        break
+    assert not set(active_children()) - before
+    assert loader.state_dict()["steps"] == [[1, 5, 1]]
+    pickle.loads(pickle.dumps(loader))  # as a launcher of processes does
 
 
 @pytest.mark.parametrize("kind", KINDS)
