@@ -115,4 +115,5 @@ def main(folder, epochs=40):
 # %%
 if __name__ == "__main__":
     share, n_faces, curve = main(sys.argv[1], *map(int, sys.argv[2:]))
-    print(f"{share:.2%} of {n_faces} faces of parts never seen; validation by epoch {np.round(curve, 3)}")
+    print("validation by epoch:", *(f"{share:.3f}" for share in curve))
+    print(f"{share:.2%} of {n_faces} faces of parts never seen")

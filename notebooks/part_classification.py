@@ -116,4 +116,5 @@ def main(folder, epochs=60):
 # %%
 if __name__ == "__main__":
     share, n_parts, curve = main(sys.argv[1], *map(int, sys.argv[2:]))
-    print(f"{share:.1%} of {n_parts} parts never seen; validation by epoch {[round(c, 2) for c in curve]}")
+    print("validation by epoch:", *(f"{share:.2f}" for share in curve))
+    print(f"{share:.1%} of {n_parts} parts never seen")

@@ -78,10 +78,10 @@ def some_of_mfcad(shared_data: Path, folder: Path, n_parts: int) -> None:
 
 
 def some_of_kicad(shared_data: Path, folder: Path) -> None:
-    """Four small parts of each of three classes, as ``kicad`` in a folder."""
+    """Five small parts of each of three classes, as ``kicad`` in a folder."""
     for category in ("Diode_THT", "Mounting_Wuerth", "Resistor_THT"):
         files = sorted((shared_data / "kicad" / category).glob("*.step"), key=lambda path: path.stat().st_size)
-        link(files[:4], folder / "kicad" / category)
+        link(files[:5], folder / "kicad" / category)
 
 
 def link(files: Iterable[Path], folder: Path) -> None:

@@ -421,7 +421,8 @@ class _Batches:
         return self
 
     def __next__(self) -> Any:
-        self._passes.cell = self._cell  # without workers, another pass may have begun since
+        # Without workers, another pass may have begun since.
+        self._passes.cell, self._passes.this = self._cell, self._progress.this
         try:
             batch = next(self._batches)
         except StopIteration:
