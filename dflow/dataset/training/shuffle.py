@@ -9,8 +9,8 @@ scDataset, arXiv 2506.01883; annbatch does the same).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from typing import Any
 
@@ -77,6 +77,38 @@ class Pass:
     start: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """The most rows in a batch, of one group or several.
+
+    Parameters
+    ----------
+    max_rows : by group
+    ids : (n,) int64, samples as the plan numbers them
+    rows : (n_groups, n) int64, what each sample adds
+    sized : whether batches have a number of samples too
+    """
+
+    max_rows: dict[str, int]
+    ids: Array
+    rows: Array
+    sized: bool = True
+
+    def parts(self, step: Sequence[Array], rank: int) -> list[Array]:
+        """Cut the batch of a rank so that no part exceeds the rows; all ranks' batches of a step into as many parts.
+
+        Parameters
+        ----------
+        step : every rank's ids
+        rank : whose parts are returned
+        """
+        order = np.argsort(self.ids)
+        limits = np.array(list(self.max_rows.values()))
+        rows = [self.rows[:, order[np.searchsorted(self.ids, ids, sorter=order)]] for ids in step]
+        n_parts = max(len(cut(added, limits)) for added in rows)
+        return np.split(step[rank], cut(rows[rank], limits, n_parts)[:-1]) if len(step[rank]) else []
+
+
 class Plan(ABC):
     """The order of an epoch, how ranks share it, and how it is cut into batches."""
 
@@ -84,6 +116,7 @@ class Plan(ABC):
     shuffle: bool
     drop_last: bool
     seed: int
+    bounds: Bounds | None
 
     @abstractmethod
     def order(self, ids: Array, epoch: int) -> Array:
@@ -97,12 +130,16 @@ class Plan(ABC):
     def _batches(self, mine: Array, repeats: int, epoch: int) -> Iterator[Array]:
         """Cut a rank's ids, of which the last `repeats` are another rank's too, into batches; these stay the last."""
 
+    def settings(self) -> dict[str, Any]:
+        """The plan's fields by name."""
+        return {name.name: getattr(self, name.name) for name in fields(self)}  # type: ignore[arg-type]
+
     def left(self, ids: Array, epoch: int, done: tuple[Segment, ...] = ()) -> Array:
         """Return the ids of an epoch that no rank has taken in the stretches `done`, in their order."""
         order = self.order(ids, epoch)
         for n_ranks, batch_size, n_batches in done:
             plan = replace(self, batch_size=batch_size)  # type: ignore[type-var]
-            parts = (plan._batches(*plan._share(order, rank, n_ranks), epoch) for rank in range(n_ranks))
+            parts = (plan._steps(order, epoch, rank, n_ranks) for rank in range(n_ranks))
             taken = [batch for part in parts for batch in islice(part, n_batches)]
             order = order[~np.isin(order, np.concatenate(taken))] if taken else order
         return order
@@ -131,16 +168,31 @@ class Plan(ABC):
 
     def rank_batches(self, ids: Array, this: Pass) -> Iterator[Array]:
         """Yield the ids of every batch of a pass."""
-        mine = self._share(self.left(ids, this.epoch, this.done), this.rank, this.n_ranks)
-        return islice(self._batches(*mine, this.epoch), this.start, None)
+        steps = self._steps(self.left(ids, this.epoch, this.done), this.epoch, this.rank, this.n_ranks)
+        return islice(steps, this.start, None)
+
+    def _steps(self, order: Array, epoch: int, rank: int, n_ranks: int) -> Iterator[Array]:
+        """Yield a rank's batches of ids in their order."""
+        bounds = self.bounds
+        if bounds is None:
+            return self._batches(*self._share(order, rank, n_ranks), epoch)
+        steps = zip(*(self._batches(*self._share(order, r, n_ranks), epoch) for r in range(n_ranks)), strict=True)
+        return (part for step in steps for part in bounds.parts(step, rank))
+
+    def n_left(self, ids: Array, epoch: int, n_ranks: int, done: tuple[Segment, ...] = ()) -> int:
+        """The number of batches that each rank has left of an epoch."""
+        if self.bounds is None:
+            return self.n_batches(len(self.left(ids, epoch, done)) if done else len(ids), n_ranks)
+        return sum(1 for _ in self._steps(self.left(ids, epoch, done), epoch, 0, n_ranks))
 
     def n_batches(self, n_ids: int, n_ranks: int = 1) -> int:
-        """The number of batches of one rank, of `n_ids` ids in all."""
+        """The number of batches of one rank, of `n_ids` ids in all, without limits of rows."""
         size = n_ids // n_ranks if self.drop_last else -(-n_ids // n_ranks)
         return size // self.batch_size if self.drop_last else -(-size // self.batch_size)
 
     def _cut(self, mine: Array) -> Iterator[Array]:
-        stop = len(mine) - len(mine) % self.batch_size if self.drop_last else len(mine)
+        whole = self.drop_last and (self.bounds is None or self.bounds.sized)
+        stop = len(mine) - len(mine) % self.batch_size if whole else len(mine)
         return (mine[start : start + self.batch_size] for start in range(0, stop, self.batch_size))
 
 
@@ -155,6 +207,7 @@ class SamplePlan(Plan):
     shuffle: bool = True
     drop_last: bool = False
     seed: int = 0
+    bounds: Bounds | None = None
 
     def order(self, ids: Array, epoch: int) -> Array:
         """Return all ids; with `shuffle` in random order."""
@@ -182,6 +235,7 @@ class BlockPlan(Plan):
     shuffle: bool = True
     drop_last: bool = False
     seed: int = 0
+    bounds: Bounds | None = None
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.block_size, self.fetch_blocks) < 1:
@@ -213,10 +267,21 @@ class BlockPlan(Plan):
     def _batches(self, mine: Array, repeats: int, epoch: int) -> Iterator[Array]:
         return (batch for fetch in self._fetches(mine, repeats, epoch) for batch in self.batches(fetch))
 
-    def fetches(self, ids: Array, this: Pass) -> list[Array]:
-        """Return the ids of every fetch of a pass and of the batches before its start, in the order of the batches."""
-        mine = self._share(self.left(ids, this.epoch, this.done), this.rank, this.n_ranks)
-        return self._fetches(*mine, this.epoch)
+    def fetches(self, ids: Array, this: Pass) -> Iterator[tuple[Array, list[Array]]]:
+        """Yield the ids of every fetch of a pass, and its batches from the pass's start on."""
+        order = self.left(ids, this.epoch, this.done)
+        ranks = [this.rank] if self.bounds is None else range(this.n_ranks)
+        fetches = [self._fetches(*self._share(order, rank, this.n_ranks), this.epoch) for rank in ranks]
+        skipped = this.start
+        for step in zip(*fetches, strict=True):
+            fetch = step[0] if self.bounds is None else step[this.rank]
+            batches = list(self.batches(fetch))
+            if self.bounds is not None:
+                together = zip(*map(self.batches, step), strict=True)
+                batches = [part for batch in together for part in self.bounds.parts(batch, this.rank)]
+            if skipped < len(batches):
+                yield fetch, batches[skipped:]
+            skipped = max(skipped - len(batches), 0)
 
     def _fetches(self, mine: Array, repeats: int, epoch: int) -> list[Array]:
         fetches = [mine[i : i + self.fetch_size] for i in range(0, len(mine), self.fetch_size)]
@@ -231,3 +296,29 @@ class BlockPlan(Plan):
     def batches(self, fetch: Array) -> Iterator[Array]:
         """Cut a fetch into batches."""
         return self._cut(fetch)
+
+
+def cut(rows: Array, limits: Array, n_parts: int = 1) -> list[int]:
+    """Cut samples in their order into parts that stay below limits, and return the end of each part.
+
+    A part ends before the sample that would exceed a limit; a sample that alone exceeds one is a part of its own.
+
+    Parameters
+    ----------
+    rows : (n_limits, n) int64, what each sample adds
+    limits : (n_limits,) int64
+    n_parts : parts are halved, those of most samples first, until there are so many
+    """
+    totals = np.cumsum(rows, axis=1)
+    ends: list[int] = []
+    start = 0
+    while start < rows.shape[1]:
+        room = limits + (totals[:, start - 1] if start else 0)
+        stops = [int(np.searchsorted(total, most, side="right")) for total, most in zip(totals, room, strict=True)]
+        start = max(min(stops), start + 1)
+        ends.append(start)
+    while len(ends) < min(n_parts, rows.shape[1]):
+        sizes = np.diff([0, *ends])
+        longest = int(np.argmax(sizes))
+        ends.insert(longest, ends[longest] - int(sizes[longest]) // 2)
+    return ends

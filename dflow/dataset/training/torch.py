@@ -6,21 +6,22 @@ import importlib
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dflow.dataset.training.channel import AVAILABLE, Arena, Channel, Spot, receive
-from dflow.dataset.training.graphs import graph_fields
+from dflow.dataset.training.collate import index_arrays_of
+from dflow.dataset.training.graphs import exported_item, graph_form
 from dflow.dataset.training.samples import Allocate, IndexedItem, Item, Samples
 from dflow.dataset.training.shuffle import BlockPlan, Epochs, Pass, Plan, SamplePlan, Segment
 from dflow.errors import DatasetError
 
 try:
     import torch
-    from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
+    from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Sampler, get_worker_info
 except ImportError as error:
     raise ImportError(
         "this needs PyTorch: pip install 'dflow-cad[torch]', or torch as pytorch.org describes"
@@ -36,6 +37,7 @@ __all__ = [
     "EpochLoader",
     "Collate",
     "to_tensors",
+    "cross_entropy",
     "to_geometric",
     "geometric_fields",
 ]
@@ -152,7 +154,7 @@ class TorchCADDataset(Dataset):
 
     def get_dataloader(
         self,
-        batch_size: int = 64,
+        batch_size: int | None = 64,
         shuffle: bool = False,
         num_workers: int = 0,
         *,
@@ -160,6 +162,7 @@ class TorchCADDataset(Dataset):
         seed: int | None = None,
         rank: int | None = None,
         world_size: int | None = None,
+        max_rows: Mapping[str, int] | None = None,
         **options: Any,
     ) -> EpochLoader:
         """Return a `DataLoader` that reads samples one by one, in any order.
@@ -170,7 +173,7 @@ class TorchCADDataset(Dataset):
         Parameters
         ----------
         batch_size
-            samples per batch
+            samples per batch; None delivers items one by one, or with `max_rows` batches of any number of samples
         shuffle
             whether every epoch has another random order
         num_workers
@@ -181,29 +184,39 @@ class TorchCADDataset(Dataset):
             of the order of a shuffled loader; by default random, and 0 where there are several ranks
         rank, world_size
             the part of this process, as in `DistributedSampler`; those of `torch.distributed` by default
+        max_rows
+            the most rows of a group in a batch, e.g. ``{"faces": 4096}``; a sample that alone has more is a batch of
+            its own. All ranks get equally many batches
         **options
-            further arguments of `torch.utils.data.DataLoader`, e.g. `sampler`, `multiprocessing_context`, `pin_memory`;
-            with a `sampler` or `batch_sampler` of your own, order and ranks are that one's
+            further arguments of `torch.utils.data.DataLoader`, e.g. `collate_fn` (of a list of items), `sampler`,
+            `multiprocessing_context`, `pin_memory`; with a `sampler` or `batch_sampler` of your own, order and ranks
+            are that one's
+
+        Raises
+        ------
+        DatasetError
+            If options contradict each other.
         """
-        options.setdefault("collate_fn", self.collate_fn)
-        ours = isinstance(options["collate_fn"], Collate)
-        plan = SamplePlan(batch_size or 1, shuffle, drop_last, 0 if seed is None else seed)
-        passes = _Passes(plan, self.dataset, rank, world_size)
-        source = (_WholeBatches if ours else _Source)(self.dataset, self.collate_fn, passes)
-        if seed is not None:  # of what the workers draw by themselves
-            options.setdefault("generator", torch.Generator().manual_seed(seed))
-        if options.get("batch_sampler") is None:
-            options |= {"batch_size": batch_size, "drop_last": drop_last}
-        if options.get("batch_sampler") is None and options.get("sampler") is None:
-            options["sampler"] = _PassSampler(source)
-            passes.draws_seed = shuffle and seed is None
-        else:
-            options["shuffle"] = shuffle  # which PyTorch refuses beside a sampler
-        return EpochLoader(source, num_workers=num_workers, **options)
+        collate_fn = options.pop("collate_fn", None) or self.collate_fn
+        ours = isinstance(collate_fn, Collate)
+        source = (_WholeBatches if ours else _Source)(self.dataset, collate_fn)
+        single = batch_size is None and not max_rows and options.get("batch_sampler") is None
+        options["collate_fn"] = _as_it_is if single and ours else collate_fn
+        return epoch_loader(
+            source,
+            batch_size,
+            options,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            seed=seed,
+            ranks=(rank, world_size),
+            max_rows=max_rows,
+            num_workers=num_workers,
+        )
 
     def get_block_loader(
         self,
-        batch_size: int = 64,
+        batch_size: int | None = 64,
         shuffle: bool = True,
         num_workers: int = 0,
         *,
@@ -213,6 +226,7 @@ class TorchCADDataset(Dataset):
         seed: int = 0,
         rank: int | None = None,
         world_size: int | None = None,
+        max_rows: Mapping[str, int] | None = None,
         **options: Any,
     ) -> EpochLoader:
         """Return a `DataLoader` over ragged batches that are read in blocks of neighbouring samples, which is faster
@@ -225,7 +239,7 @@ class TorchCADDataset(Dataset):
         Parameters
         ----------
         batch_size
-            samples per batch
+            samples per batch; None delivers items one by one, or with `max_rows` batches of any number of samples
         shuffle
             whether every epoch has another random order
         num_workers
@@ -238,15 +252,98 @@ class TorchCADDataset(Dataset):
             neighbours read at once, and how many such blocks are mixed; see `dflow.dataset.training.shuffle.BlockPlan`
         rank, world_size
             the part of this process, as in `DistributedSampler`; those of `torch.distributed` by default
+        max_rows
+            the most rows of a group in a batch, e.g. ``{"faces": 4096}``; a sample that alone has more is a batch of
+            its own. All ranks get equally many batches
         **options
-            further arguments of `torch.utils.data.DataLoader`; `prefetch_factor` counts fetches, 1 by default
+            further arguments of `torch.utils.data.DataLoader`, e.g. `collate_fn` (of a list of items);
+            `prefetch_factor` counts fetches, 1 by default
+
+        Raises
+        ------
+        DatasetError
+            If a sampler is passed, since blocks have an order of their own.
         """
-        plan = BlockPlan(batch_size, block_size, fetch_blocks, shuffle, drop_last, seed)
-        stream = BlockStream(self.dataset, plan, rank=rank, world_size=world_size)
+        if given := sorted({"batch_sampler", "sampler"} & options.keys()):
+            raise DatasetError(
+                f"{given[0]}= chooses the order, which get_block_loader() does itself, by blocks of neighbours; use "
+                f"get_dataloader({given[0]}=...), or leave it out"
+            )
+        join = options.pop("collate_fn", None) or (None if isinstance(self.collate_fn, Collate) else self.collate_fn)
+        if batch_size is None and not max_rows:
+            join = _OfFirst(_as_it_is if join is None else join)
+        sized = batch_size is not None or not max_rows
+        bounds = self.dataset.bounds(max_rows, self.dataset.file_codes, sized=sized) if max_rows else None
+        size = batch_size if batch_size is not None else 1 if sized else block_size * fetch_blocks
+        plan = BlockPlan(size, block_size, fetch_blocks, shuffle, drop_last, seed, bounds)
+        stream = BlockStream(self.dataset, plan, rank=rank, world_size=world_size, join=join)
         if num_workers:
             options.setdefault("prefetch_factor", 1)
-        options.setdefault("collate_fn", _as_it_is)
-        return EpochLoader(stream, batch_size=None, num_workers=num_workers, **options)
+        return EpochLoader(stream, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is, **options)
+
+
+def epoch_loader(
+    source: Any,
+    batch_size: int | None,
+    options: Mapping[str, Any],
+    *,
+    shuffle: bool,
+    drop_last: bool,
+    seed: int | None,
+    ranks: tuple[int | None, int | None],
+    max_rows: Mapping[str, int] | None,
+    num_workers: int,
+) -> EpochLoader:
+    """Return the loader of `TorchCADDataset.get_dataloader` over any map-style source.
+
+    Parameters
+    ----------
+    source : of samples by position; `dataset` is its subset, and its `passes` become the loader's
+    options : further ones of `torch.utils.data.DataLoader`, with the `collate_fn`
+
+    Raises
+    ------
+    DatasetError
+        If options contradict each other.
+    """
+    found = dict(options)
+    batch_sampler, sampler = found.pop("batch_sampler", None), found.pop("sampler", None)
+    if batch_sampler is not None and (shuffle or max_rows or sampler is not None or drop_last):
+        raise DatasetError(
+            "batch_sampler= decides which samples are in each batch, so that shuffle=, sampler=, drop_last= and "
+            "max_rows= have no meaning beside it; leave them out, or leave out batch_sampler="
+        )
+    if sampler is not None and shuffle:
+        raise DatasetError("sampler= decides the order, so that shuffle=True has no meaning; leave out one of them")
+    dataset: CADDataset = source.dataset
+    sized = batch_size is not None or not max_rows
+    bounds = dataset.bounds(max_rows, np.arange(len(dataset)), sized=sized) if max_rows else None
+    size = batch_size if batch_size is not None else 1 if sized else max(len(dataset), 1)
+    plan = SamplePlan(size, shuffle, drop_last, 0 if seed is None else seed, bounds)
+    source.passes = passes = Passes(plan, dataset, *ranks)
+    if seed is not None:  # of what the workers draw by themselves
+        found.setdefault("generator", torch.Generator().manual_seed(seed))
+    if batch_sampler is not None:
+        found["batch_sampler"] = batch_sampler
+    elif bounds is not None and sampler is not None:
+        found["batch_sampler"] = _SamplersBatches(sampler, plan)
+    elif bounds is not None:
+        found["batch_sampler"] = _PassBatches(_PassSampler(source))
+    else:
+        sampler = _PassSampler(source) if sampler is None else sampler
+        found |= {"batch_size": batch_size, "drop_last": drop_last and batch_size is not None, "sampler": sampler}
+    passes.draws_seed = shuffle and seed is None
+    return EpochLoader(source, num_workers=num_workers, **found)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfFirst:
+    """Applies a function to the only item of a batch, as torch does with ``batch_size=None``."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, items: Sequence[Any]) -> Any:
+        return self.function(items[0])
 
 
 class EpochLoader(DataLoader):
@@ -267,7 +364,7 @@ class EpochLoader(DataLoader):
     _running: _Progress | None = None  # of the pass that began last; its iterator and workers belong to the loop
 
     def __iter__(self) -> _Batches:
-        passes: _Passes = self.dataset.passes
+        passes: Passes = self.dataset.passes
         this = passes.begin(self._plan, self)
         passes.handed_over = True
         try:
@@ -286,9 +383,7 @@ class EpochLoader(DataLoader):
         running = self._running
         this = self._next() if running is None or running.ended else running.this
         n_before = sum(n_batches for *_, n_batches in this.done)
-        ids = self.dataset.passes.ids
-        n_left = len(self._plan.left(ids, this.epoch, this.done)) if this.done else len(ids)
-        return n_before + self._plan.n_batches(n_left, this.n_ranks)
+        return n_before + self._plan.n_left(self.dataset.passes.ids, this.epoch, this.n_ranks, this.done)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, hence order and random transforms, of the next pass; further passes count on from it.
@@ -348,7 +443,7 @@ class EpochLoader(DataLoader):
                     f"the state is of a loader with {key}={state.get(key)!r}, this one has {value!r}; make a loader "
                     "like that one, or begin an epoch anew with set_epoch()"
                 )
-        passes: _Passes = self.dataset.passes
+        passes: Passes = self.dataset.passes
         self._running = self._iterator = None  # workers that live on would not learn of it
         passes.stop_at(state["epoch"], tuple((n, size, k) for n, size, k in state["steps"]), state["finished"])
         if state["seed"] is not None:
@@ -366,18 +461,20 @@ class EpochLoader(DataLoader):
         return 0 if self._plan is None else self._plan.batch_size
 
     def _next(self) -> Pass:
-        passes: _Passes = self.dataset.passes
+        passes: Passes = self.dataset.passes
         return passes.next(self._plan)
 
     def _order(self) -> dict[str, Any]:
         """What must be equal where a state is loaded, and the seed."""
-        passes: _Passes = self.dataset.passes
+        passes: Passes = self.dataset.passes
         if self._plan is not None:
             passes.draw_seed(self.generator)
         plan = self._plan
-        order = {"seed": None} if plan is None else {k: v for k, v in asdict(plan).items() if k != "batch_size"}  # type: ignore[call-overload]
+        order = {"seed": None} if plan is None else {k: v for k, v in plan.settings().items() if k != "batch_size"}
         ids = passes.ids
+        bounds = order.pop("bounds", None)
         return {
+            "max_rows": None if bounds is None else bounds.max_rows,
             "order": "sampler" if plan is None else type(plan).__name__,
             "n_samples": len(ids),
             "samples": zlib.crc32(np.ascontiguousarray(ids).tobytes()),
@@ -414,7 +511,7 @@ class _Progress:
 class _Batches:
     """The batches of a pass, which notes how far it is."""
 
-    def __init__(self, batches: Iterator[Any], progress: _Progress, passes: _Passes) -> None:
+    def __init__(self, batches: Iterator[Any], progress: _Progress, passes: Passes) -> None:
         self._batches, self._progress, self._passes, self._cell = batches, progress, passes, passes.cell
 
     def __iter__(self) -> _Batches:
@@ -445,7 +542,7 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-class _Passes:
+class Passes:
     """The passes of one loader: their epochs and ranks, and where one that was stopped goes on. Workers have a copy.
 
     Parameters
@@ -542,9 +639,7 @@ class _Passes:
 class _Source(TorchCADDataset):
     """The samples of one loader, with its passes."""
 
-    def __init__(self, dataset: CADDataset, collate_fn: Callable[..., Any], passes: _Passes) -> None:
-        super().__init__(dataset, collate_fn)
-        self.passes = passes
+    passes: Passes
 
     def __getitem__(self, index: int) -> Any:
         return to_tensors(self.dataset.get_item(index, self.passes.epoch))
@@ -579,6 +674,35 @@ class _PassSampler(DistributedSampler):
         self.source.passes.go_to(epoch)
 
 
+class _PassBatches(Sampler[list[int]]):
+    """The positions of this rank's batches in a pass, where their rows are limited."""
+
+    def __init__(self, sampler: _PassSampler) -> None:
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[list[int]]:
+        passes = self.sampler.source.passes
+        this = passes.this if passes.this is not None else passes.next(passes.plan)
+        return (batch.tolist() for batch in passes.plan.rank_batches(passes.ids, this))
+
+
+class _SamplersBatches(Sampler[list[int]]):
+    """The positions of a sampler of the user's in batches, where their rows are limited."""
+
+    def __init__(self, sampler: Any, plan: SamplePlan) -> None:
+        if getattr(sampler, "num_replicas", 1) > 1:
+            raise DatasetError(
+                "max_rows= with a sampler of several ranks gives each rank another number of batches, so that ranks "
+                "would wait for ever; leave out the sampler, so that all get the same"
+            )
+        self._sampler, self._plan = sampler, plan
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.fromiter(self._sampler, np.int64)
+        plan = replace(self._plan, shuffle=False)
+        return (batch.tolist() for batch in plan.rank_batches(order, Pass()))
+
+
 class BlockStream(IterableDataset):
     """Ragged batches of tensors, read in blocks. Every pass has its own order; `set_epoch` sets it.
 
@@ -587,18 +711,27 @@ class BlockStream(IterableDataset):
     dataset : the subset
     plan : the order of its samples and their batches
     rank, world_size : the part of this process; those of `torch.distributed` by default
+    join : makes a batch of a list of items of tensors, in place of the ragged batch
     """
 
     def __init__(
-        self, dataset: CADDataset, plan: BlockPlan, *, rank: int | None = None, world_size: int | None = None
+        self,
+        dataset: CADDataset,
+        plan: BlockPlan,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
+        join: Callable[[list[Any]], Any] | None = None,
     ) -> None:
         self.dataset = dataset
-        self.passes = _Passes(plan, dataset, rank, world_size)
+        self.join = join
+        self.passes = Passes(plan, dataset, rank, world_size)
         self._channel = Channel()
 
     def __len__(self) -> int:
         plan = self.passes.plan
-        return plan.n_batches(len(self.dataset), self.passes.next(plan).n_ranks)
+        this = self.passes.next(plan)
+        return plan.n_left(self.passes.ids, this.epoch, this.n_ranks)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, hence order and random transforms, of the next pass; further passes count on from it.
@@ -632,8 +765,16 @@ class BlockStream(IterableDataset):
         plan = self.passes.plan
         assert isinstance(plan, BlockPlan)
         to_arena = None if worker is None or not AVAILABLE else allocator
-        for fetch in self.dataset.iter_fetches(plan, this, number, n_workers, to_arena):
-            yield (send(batch, self._channel, arenas.pop() if arenas else None) for batch in fetch)
+        join = None if self.join is None else self._joined
+        for fetch in self.dataset.iter_fetches(plan, this, number, n_workers, to_arena, join):
+            if join is not None:
+                yield fetch
+            else:
+                yield (send(batch, self._channel, arenas.pop() if arenas else None) for batch in fetch)
+
+    def _joined(self, items: list[Item]) -> Any:
+        assert self.join is not None
+        return self.join([to_tensors(item) for item in items])
 
 
 _SLACK_BYTES = 64 * 1024
@@ -651,38 +792,76 @@ def _distributed(rank: int | None, world_size: int | None) -> tuple[int, int]:
     return 0, 1
 
 
-def to_geometric(item: Item) -> Any:
+def cross_entropy(scores: Any, labels: Any, weight: Any = None) -> Any:
+    """The mean cross entropy of the rows that have a label; 0 where none has, for which torch gives NaN.
+
+    Parameters
+    ----------
+    scores : (n, n_classes) tensor of floats
+    labels : (n,) tensor of integers of any type; negative ones are left out
+    weight : (n_classes,) of each class, e.g. `Classes.weights`; None for equal ones
+    """
+    known = labels >= 0
+    chosen = None if weight is None else torch.as_tensor(weight, dtype=scores.dtype, device=scores.device)
+    labels, scores = labels[known].long(), scores[known]
+    share = torch.tensor(float(len(labels))) if chosen is None else chosen[labels].sum()
+    total = torch.nn.functional.cross_entropy(scores, labels, weight=chosen, reduction="sum")
+    return total / share.clamp(min=torch.finfo(scores.dtype).tiny).to(scores.device)
+
+
+def to_geometric(
+    item: Mapping[str, Any],
+    *,
+    x: str | Sequence[str] = (),
+    y: str = "",
+    edge_attr: str | Sequence[str] = (),
+    undirected: bool = False,
+    one_hot: Mapping[str, int] | None = None,
+    nan: float | None = 0.0,
+) -> Any:
     """Convert a sample to `torch_geometric.data.Data` (the `geometric` extra).
 
     Nodes are faces and `edge_index` (2, n_arcs) the arcs of the graph; every array is an attribute named ``<array>``,
-    or ``<group>_<array>`` where two groups have the name. Row numbers are int64. The loader of PyTorch Geometric
-    batches such objects: rows of all samples one after the other, row numbers shifted with the rows that they refer
-    to, negative ones, which mean "none", kept.
+    or ``<group>_<array>`` where two groups have the name, unless it is part of `x`, `y` or `edge_attr`. Row numbers are
+    int64. The loader of PyTorch Geometric batches such objects: rows of all samples one after the other, row numbers
+    shifted with the rows that they refer to, negative ones, which mean "none", kept. With the same arguments an
+    exported file gives the same object as an item of `CADDataset.to_geometric` of the same columns.
 
     Parameters
     ----------
     item : an item of a `CADDataset`, or the content of a file of ``dflow export --to pyg``
         (``torch.load(path, weights_only=True)``)
+    x, y, edge_attr, undirected, nan : as in `CADDataset.to_geometric`
+    one_hot : arrays of codes among the features, and the number of columns of each
 
     Raises
     ------
     DatasetError
-        If it is neither.
+        If it is neither, or an array is none of the faces, edges or arcs.
+    UnknownKeyError
+        If it lacks an array.
+    """
+    graph_class = geometric_module().PartGraph
+    form = graph_form(x=x, y=y, edge_attr=edge_attr, undirected=undirected, one_hot=one_hot, nan=nan)
+    own = any("/" in key for key in item)
+    sample = IndexedItem(item, index_arrays_of(item)) if own else exported_item(item)
+    form.check(index_arrays_of(sample), list(sample))
+    return graph_class(**geometric_fields(form.fields(sample)))
+
+
+def geometric_module() -> Any:
+    """The adapter to PyTorch Geometric.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; the message names the extra.
     """
     try:
         importlib.import_module("torch_geometric.data")
-        graph_class = importlib.import_module("dflow.dataset.training.geometric").PartGraph
+        return importlib.import_module("dflow.dataset.training.geometric")
     except ImportError as error:
         raise ImportError("this needs PyTorch Geometric: pip install 'dflow-cad[geometric]'") from error
-    if "increments" in item:
-        return graph_class(**item)
-    if not any("/" in key for key in item):
-        raise DatasetError(
-            f"neither a sample nor an exported graph: it has {', '.join(map(repr, item)) or 'nothing'}; pass an item "
-            "of a CADDataset (group/array), or what torch.load returns for a file that this version's "
-            "`dflow export --to pyg` wrote (an older one's does not list its row numbers: export again)"
-        )
-    return graph_class(**geometric_fields(graph_fields(item)))
 
 
 def geometric_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  #
 KINDS = ["map", "block"]
 
 
-def make(train: CADDataset, kind: str, batch_size: int = 5, **options: Any) -> Any:
+def make(train: CADDataset, kind: str, batch_size: int | None = 5, **options: Any) -> Any:
     dataset = CADDataset(train.source, train.get_file_codes()).to_torch()
     if kind == "map":
         return dataset.get_dataloader(batch_size, **{"shuffle": True, "seed": 3, **options})
@@ -65,6 +65,19 @@ def test_what_was_yielded_counts_and_not_what_was_read_ahead(
         assert len(other) == len(whole[1])
         assert taken + ids_of(other) == whole[1]
         assert ids_of(other) == whole[2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", [{"max_rows": {"faces": 25}}, {"max_rows": {"faces": 25}, "batch_size": None}])
+def test_batches_with_limited_rows_go_on_too(train: CADDataset, kind: str, options: dict[str, Any]) -> None:
+    whole = ids_of(make(train, kind, **options))
+    taken, state = stop_after(make(train, kind, **options), 5)
+    other = make(train, kind, **options)
+    other.load_state_dict(state)
+    assert len(other) == len(whole)
+    assert taken + ids_of(other) == whole
+    with pytest.raises(DatasetError, match=r"max_rows=\{'faces': 25\}, this one has None"):
+        make(train, kind).load_state_dict(state)
 
 
 @pytest.mark.parametrize("kind", KINDS)
