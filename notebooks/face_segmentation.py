@@ -6,23 +6,23 @@ A part is a graph: its faces are nodes, and an arc joins two faces that share an
 """
 
 # %%
-import json
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GINEConv
 
-from dflow import BrepEncoder, DatasetLoader, SchemaBuilder, create_flow, flowtask, gather_cad_files
-from dflow.dataset.training.torch import to_geometric
+from dflow import BrepEncoder, DatasetLoader, SchemaBuilder, create_flow, flowtask, gather_cad_files, labels
 from dflow.dataset.training.transforms import UnitBox
 
 N_CLASSES = 16  # 15 kinds of features, and what is left of the stock
+CODES = ["faces/face_types", "edges/edge_types", "edges/edge_convexities"]
+FACES = ["faces/face_uv_grids", "faces/face_areas", "faces/face_loops", *CODES[:1]]
+EDGES = ["edges/edge_lengths", "edges/edge_dihedral_angles", *CODES[1:]]
 
 # %% From STEP files to a dataset
 builder = SchemaBuilder(domain="mfcad", version="1.0")
@@ -36,25 +36,9 @@ def encode(cad_file, cad_loader, storage):
     brep = cad_loader.create_from_file(cad_file).get_brep()
     storage.set_schema(schema)
     BrepEncoder(brep, storage).encode("uvnet")
-    by_name = json.loads((path.parent.parent / "face_labels.json").read_text())[path.name]
-    storage.save_data("faces/label", np.array([by_name[int(name)] for name in brep.face_names()], "int32"))
+    classes = labels.join(brep, path.parent.parent / "face_labels.json", by="name", field=path.name)
+    storage.save_data("faces/label", classes.labels)
     return storage.get_file_path("")
-
-
-# %% From the dataset to graphs
-def to_graph(item):
-    """A `Data` of one part: x (faces, 86), edge_index and edge_attr of both directions, y (faces,)."""
-    graph = to_geometric(item)
-    grids = graph.face_uv_grids[:, ::3, ::3].flatten(1)  # points and normals on the face, and whether they are inside
-    scalars = torch.stack([torch.log1p(100 * graph.face_areas), graph.face_loops], 1)
-    graph.x = torch.cat([grids, scalars, one_hot(graph.face_types.long(), 17)], 1).nan_to_num().float()
-    edges = torch.stack([graph.edge_lengths, graph.edge_dihedral_angles], 1)
-    kinds = one_hot(graph.edge_types.long(), 9), one_hot(graph.edge_convexities.long(), 4)
-    arcs = torch.cat([edges, *kinds], 1)[graph.arc_edge].nan_to_num().float()
-    graph.edge_attr = torch.cat([arcs, arcs])
-    graph.edge_index = torch.cat([graph.edge_index, graph.edge_index.flip(0)], 1)
-    graph.y = graph.label.long()
-    return graph
 
 
 # %% The network: each face hears four times from its neighbours
@@ -90,10 +74,13 @@ def main(folder, epochs=40):
         _, summary, _ = flow.process(inputs={"sources": [folder]})
         with DatasetLoader(summary["flow_data"]) as loader:
             loader.split("label", "faces", train=0.7, validation=0.15, test=0.15)
-            subsets = {k: loader.get_dataset(k, transform=UnitBox()) for k in ("train", "validation", "test")}
-            graphs = {k: [to_graph(item) for item in subset] for k, subset in subsets.items()}
-    train, validation, test = (DataLoader(graphs[k], 16, shuffle=k == "train") for k in graphs)
-    model = Network(graphs["train"][0].x.shape[1], graphs["train"][0].edge_attr.shape[1])
+            subsets = [loader.get_dataset(s, transform=UnitBox()) for s in ("train", "validation", "test")]
+            graphs = [
+                list(subset.to_geometric(x=FACES, y="faces/label", edge_attr=EDGES, undirected=True, one_hot=CODES))
+                for subset in subsets
+            ]
+    train, validation, test = (DataLoader(part, 16, shuffle=part is graphs[0]) for part in graphs)
+    model = Network(graphs[0][0].num_features, graphs[0][0].num_edge_features)
     optimiser = torch.optim.AdamW(model.parameters(), weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=epochs * len(train))
     curve, best = [], {}
@@ -109,7 +96,7 @@ def main(folder, epochs=40):
         if curve[-1] == max(curve):
             best = {k: v.clone() for k, v in model.state_dict().items()}
     model.load_state_dict(best)
-    return accuracy(model, test), sum(len(graph.y) for graph in graphs["test"]), curve
+    return accuracy(model, test), sum(len(graph.y) for graph in graphs[2]), curve
 
 
 # %%

@@ -19,18 +19,17 @@ from torch.nn.functional import cross_entropy
 from dflow import BrepEncoder, DatasetLoader, SchemaBuilder, create_flow, flowtask, gather_cad_files
 from dflow.dataset.training.transforms import UnitBox
 
-SUBSETS = ["train", "validation", "test"]
+SUBSETS = "train", "validation", "test"
 COLUMNS = ["faces/face_uv_grids", "edges/edge_u_grids", "graph", "file/category"]
 
 # %% From STEP files to a dataset
 builder = SchemaBuilder(domain="components", version="1.0")
 builder.define_categorical_metadata("category", "str", "The folder that the file lies in")
-schema = builder.build()
 
 
 @flowtask.transform(name="encode", inputs=["cad_file", "cad_loader", "storage"], outputs=["encoded"])
 def encode(cad_file, cad_loader, storage):
-    storage.set_schema(schema)
+    storage.set_schema(builder.build())
     BrepEncoder(cad_loader.create_from_file(cad_file).get_brep(), storage).encode("uvnet")
     storage.save_metadata("category", Path(cad_file).parent.name)
     return storage.get_file_path("")
@@ -93,8 +92,8 @@ def main(folder, epochs=60):
             loader.split("category", train=0.6, validation=0.1, test=0.3)
             subsets = [loader.get_dataset(s, columns=COLUMNS, transform=UnitBox()).to_torch() for s in SUBSETS]
             validation, test = (list(subset.get_dataloader(16)) for subset in subsets[1:])
-            model = UVNet(len(loader.files["category"].unique()))
             train = subsets[0].get_dataloader(8, shuffle=True, seed=0, drop_last=True)
+            model = UVNet(len(subsets[0].dataset.classes("file/category")))
             optimiser = torch.optim.AdamW(model.parameters(), weight_decay=1e-2)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=epochs * len(train))
             curve = []

@@ -18,6 +18,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "train.md"
 
 @pytest.mark.slow
 def test_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
     for path in write_parts(tmp_path / "parts", n_parts=18):
         n_faces = CadLoader().create_from_file(path).get_face_count()
         path.with_suffix(".seg").write_text("".join(f"{row % 3}\n" for row in range(n_faces)))
