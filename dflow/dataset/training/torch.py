@@ -404,7 +404,7 @@ class EpochLoader(DataLoader):
         DatasetError
             If batches come in any order (``in_order=False``), so that their number says nothing.
         """
-        if not self.in_order and self.num_workers and not isinstance(self.dataset, BlockStream):
+        if not getattr(self, "in_order", True) and self.num_workers and not isinstance(self.dataset, BlockStream):
             raise DatasetError(
                 "with in_order=False a number of batches does not say which ones; make the loader without it"
             )
