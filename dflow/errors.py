@@ -30,6 +30,7 @@
     │   ├── QueryError (ValueError)                a condition that cannot be evaluated
     │   └── SplitError (ValueError)
     ├── ServerError (OSError)                      a page that cannot be served: the port is in use
+    ├── VendorOnlyError (NotImplementedError)      what only HOOPS AI's closed parts can do
     └── CadError
         ├── UnreadableFileError (ValueError)       empty, truncated, or not CAD
         ├── NoGeometryError (ValueError)           readable, but holds no shape
@@ -224,6 +225,14 @@ class ServerError(DflowError, OSError):
     """A page that cannot be served: the port is in use, or the address is not this machine's."""
 
     kind = "server"
+
+
+class VendorOnlyError(DflowError, NotImplementedError):
+    """What only HOOPS AI's closed parts can do: readers of native formats, feature trees, trained weights. The message
+    names the open way.
+    """
+
+    kind = "vendor_only"
 
 
 class CadError(DflowError):
