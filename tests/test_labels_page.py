@@ -1,4 +1,4 @@
-"""The page "Train" is a program that runs, from a folder of parts with labels to what the exports hold."""
+"""The page on labels, splits and exports is a program that runs, from parts with labels to what the exports hold."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from dflow.cadaccess import CadLoader
 from dflow.cli import main
 from dflow.demo.parts import write_parts
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "train.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "labels_splits_exports.md"
 
 
 @pytest.mark.slow
 def test_the_page_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
     for path in write_parts(tmp_path / "parts", n_parts=18):
         n_faces = CadLoader().create_from_file(path).get_face_count()
         path.with_suffix(".seg").write_text("".join(f"{row % 3}\n" for row in range(n_faces)))
