@@ -37,6 +37,7 @@
         ├── KernelMissingError (ImportError)       the kernel, or a library that it needs, is not installed
         ├── GeometryError (ValueError)             a value not defined for the shape, or a defect in a strict flow
         ├── RecipeError (ValueError)               no such recipe or option of the encoder
+        ├── LabelError (ValueError)                labels that do not fit the faces
         └── TooBigError (MemoryError)              refused before allocating
 
 `kind` is the stable word in ``error_summary.json``.
@@ -267,6 +268,12 @@ class RecipeError(CadError, ValueError):
     """No such recipe or option of the encoder, or an invalid value of an option."""
 
     kind = "recipe"
+
+
+class LabelError(CadError, ValueError):
+    """Labels that do not fit the faces of their part, or that cannot be read (`dflow.labels.join`)."""
+
+    kind = "labels"
 
 
 class TooBigError(CadError, MemoryError):

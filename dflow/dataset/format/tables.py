@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 
 from dflow.dataset.format.manifest import Manifest
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError, UnknownKeyError
+
+Rows = TypeVar("Rows")
 
 INFOSET_COLUMNS = (
     ("id", pa.int64()),
@@ -188,6 +190,11 @@ def names_of_codes(table: pd.DataFrame, group: str, name: str) -> dict[int, str]
         if len(rows):
             return {int(code): str(word) for code, word in zip(rows["id"], rows["name"], strict=True)}
     return {}
+
+
+def table_of(tables: Mapping[str, Rows], group: str, name: str) -> Rows | None:
+    """The table of an array among all tables by name: see `names_of_codes`."""
+    return tables.get(f"{group}/{name}") or tables.get(name)
 
 
 def label_columns(path: Path | None) -> frozenset[str]:

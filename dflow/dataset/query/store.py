@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.format.folder import ArrayReader, DatasetFolder, OpenDataset
+from dflow.dataset.format.row_reader import fill_value
 from dflow.dataset.format.tables import label_columns
 from dflow.dataset.query.vocabulary import meant, nearest
 from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
@@ -262,10 +263,15 @@ class DatasetStore:
         start = int(span.start[file_id])
         return start, start + int(span.count[file_id])
 
+    def fill(self, group: str, name: str) -> Any:
+        """The value of a column in the rows of samples that lack it."""
+        column = self.column(group, name)
+        return fill_value(self.folder.arrays[column.key].get("fill_value", 0), column.dtype)
+
     def present(self, group: str, name: str) -> Array | None:
         """(n_files,) bool: which samples have the array; None if all have it."""
         flag = has_array(group, name)
-        return self.file_value(flag).astype(bool) if flag in self.columns[FILE_GROUP] else None
+        return self.file_value(flag).astype(bool, copy=False) if flag in self.columns[FILE_GROUP] else None
 
     def close(self) -> None:
         """Clear the caches and release the folder."""

@@ -33,7 +33,7 @@ ADVICE = {
     "recipe": "your task names a recipe or an option that the encoder does not have: see the message, and correct it",
     "non_finite": "NaN or inf where the schema allows none: correct the task, or allow them for the array",
     "damaged_store": "its sample was damaged on disk: run the flow again",
-    "infrastructure": "the cluster failed, not the file: run the flow again",
+    "infrastructure": "the cluster or the host's disk failed, not the file: see the message, and run the flow again",
     "worker_lost": "not a file's fault: see the workers' logs; start fewer workers per host, or give each more memory",
     "vanished": "there is no such file (any more): put it back, or correct the path, and run the flow again",
 }
