@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from dflow.cadaccess.measure.moments import Moments
 from dflow.cadaccess.measure.trimming import Chords
 from dflow.cadaccess.topology import Topology
 from dflow.errors import CadError, GeometryError
+from dflow.hoops.names import hoops_names
 from dflow.notebook import object_html
 
 DRAWN_FACES = 5000
@@ -81,6 +83,9 @@ class Brep:
         rows = np.arange(len(tables.edge_degenerate))
         self.kernel_edge_rows = rows if degenerate_edges else np.flatnonzero(~tables.edge_degenerate)
         self._memory: dict[tuple[object, ...], np.ndarray | tuple[np.ndarray, ...]] = {}
+
+    if not TYPE_CHECKING:  # for a type checker a missing attribute stays an error
+        __getattr__ = hoops_names("dflow.hoops.cad:BrepNames")
 
     def __repr__(self) -> str:
         return f"Brep(n_faces={self.n_faces}, n_edges={self.n_edges}, n_bodies={self.n_bodies})"

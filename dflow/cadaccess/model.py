@@ -16,6 +16,7 @@ from dflow.cadaccess.files.validation_properties import StatedProperties
 from dflow.cadaccess.kernel.healing import Healing
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.errors import CadError
+from dflow.hoops.names import hoops_names
 from dflow.notebook import object_html
 
 if TYPE_CHECKING:
@@ -95,6 +96,9 @@ class CadModel:
         self._shape_defects: dict[str, str] | None = {} if is_checked else None
         self._noted: dict[str, str] = {}
         self.read_report = read_report
+
+    if not TYPE_CHECKING:  # for a type checker a missing attribute stays an error
+        __getattr__ = hoops_names("dflow.hoops.cad:ModelNames")
 
     def __repr__(self) -> str:
         body = "" if self._body_index is None else f", body={self._body_index}"

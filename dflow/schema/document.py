@@ -173,6 +173,8 @@ def _parse_array(group: str, dimension: str, special: str | None, name: Any, doc
         dims = (dimension, *dims[2:])
     if group == FILE_GROUP:
         dims = dims[1:] if dims[:1] == (dimension,) else dims
+    elif group == "graph" and dims[:1] == ("edge",):  # HOOPS AI's guides declare its arrays so
+        dims = (dimension, *dims[1:])
     elif dims[:1] != (dimension,):
         raise SchemaError(
             f"{where}: its dimensions {list(dims)} do not begin with {dimension!r}, its group's primary dimension; "

@@ -16,7 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dflow.dataset.format.manifest import Manifest
-from dflow.errors import DamagedDatasetError, DatasetNotFoundError, UnknownKeyError
+from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.plaintext import get_logger
+
+logger = get_logger(__name__)
 
 Rows = TypeVar("Rows")
 
@@ -162,16 +165,13 @@ def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None,
     key_id : an id, or the name of the rows; None for all rows
     use_wildcard : whether ``*`` and ``?`` in both names are wildcards; the case of letters is then ignored
 
-    Raises
-    ------
-    UnknownKeyError
-        If there is no such table.
+    Without such a table there are no rows, and a warning is logged.
     """
     names = table["table_name"].astype(str)
     chosen = names.str.fullmatch(_pattern(table_name), case=False) if use_wildcard else names == table_name
     if not chosen.any():
         known = ", ".join(sorted(names.unique())) or "none"
-        raise UnknownKeyError(f"there is no description table {table_name!r}; the .attribset has {known}")
+        logger.warning("there is no description table %r; the .attribset has %s", table_name, known)
     if isinstance(key_id, str):
         labels = table["name"].astype(str)
         chosen &= labels.str.fullmatch(_pattern(key_id), case=False) if use_wildcard else labels == key_id

@@ -12,6 +12,7 @@ from typing import Any
 from distributed.comm import CommClosedError
 
 from dflow.cadaccess.kernel.check import require_kernel
+from dflow.dataset.merge.publish import Outputs, recover
 from dflow.errors import ClusterError, EmptySourceError, FlowCancelledError, OutputFolderError
 from dflow.flowmanager.cluster.clusters import is_foreign
 from dflow.flowmanager.cluster.deaths import as_errors
@@ -110,6 +111,7 @@ def _owned_folder(paths: FlowPaths, *, clean: bool) -> Iterator[None]:
     folder.prepare(paths)
     with FolderLock(paths.state):
         folder.bring_back(paths)
+        recover(Outputs.of(paths))
         if clean:
             folder.set_aside(paths)
         folder.sweep(paths)
@@ -118,6 +120,7 @@ def _owned_folder(paths: FlowPaths, *, clean: bool) -> Iterator[None]:
         finally:
             with folder.writing(paths.root):
                 folder.bring_back(paths)
+                recover(Outputs.of(paths))  # a finished dataset that an exception kept from its name
                 folder.sweep(paths)
 
 
@@ -146,7 +149,10 @@ def _opened_run(
         status = "cancelled" if isinstance(error, (FlowCancelledError, KeyboardInterrupt)) else "failed"
         log.write(f"Stopped by {type(error).__name__}: {error}", "ERROR")
         with suppress(OutputFolderError):  # it may be what stopped the flow
-            write_json(settings.paths.error_summary, error_entries([*_errors(run), *as_errors(engines.deaths())]))
+            write_json(
+                settings.paths.error_summary,
+                error_entries([*_errors(run), *as_errors(engines.deaths())], settings.paths.root),
+            )
             _report_early_end(run, status, error)
         raise
     finally:
@@ -278,7 +284,7 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
         )
     errors = [error for task in tasks for error in task.errors]
     deaths = run.engines.deaths()
-    write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)]))
+    write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)], paths.root))
     facts = _facts(run, tasks, counts, seconds=seconds)
     _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
     write_json(paths.flow_file, summary)

@@ -12,9 +12,9 @@ import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from dflow.errors import StorageError
 from dflow.flowmanager.plan.batch import Batch, Item
 from dflow.records import SampleRecord, Scalar
 from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage
@@ -100,7 +100,7 @@ class Sample:
         it was hashed: which contents were read is then unknown.
         """
         if self._kind == "memory":
-            if not _is_closed(self.storage):
+            if not self.storage.is_closed:
                 check_required(self.storage.schema, self.storage.array_keys(), self.storage.get_metadata())
             self.storage.close()
             return None
@@ -128,12 +128,12 @@ class Sample:
         """Write the store to one ``.data`` file and return it, still open."""
         path = str(self._paths.encoded / self.name)
         if isinstance(self.storage, OptStorage):
-            store = OptStorage(path) if _is_closed(self.storage) else self.storage
+            store = OptStorage(path) if self.storage.is_closed else self.storage
             store.compress_store()
             return store
         _remove(self._paths.data_file(self.name))
         store = OptStorage(path)
-        convert_storage(path if self._kind == "json" and _is_closed(self.storage) else self.storage, store)
+        convert_storage(path if self._kind == "json" and self.storage.is_closed else self.storage, store)
         self.storage.close()
         store.compress_store()
         return store
@@ -206,15 +206,6 @@ def _finished_metadata(batch: Batch, item: Item, body: int) -> dict[str, Scalar]
     return {key: metadata[key] for key in ORIGIN if key in metadata}
 
 
-def _is_closed(storage: DataStorage) -> bool:
-    """Whether the user has closed the store, which is allowed: its contents are on disk."""
-    try:
-        storage.get_keys()
-    except StorageError:
-        return True
-    return False
-
-
 def _link(source: Path, target: Path) -> None:
     """Make `target` a link to `source` or a copy of it, atomically."""
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{target.name}")
@@ -247,6 +238,34 @@ def discard_files(paths: FlowPaths, name: str) -> None:
     folder = paths.encoded / name
     if folder.is_dir():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_sample(paths: FlowPaths, record: SampleRecord, source: str) -> SampleRecord:
+    """Make a finished sample that of another source of equal content, and return its record.
+
+    The files are those that encoding the other source would leave: a sample holds nothing of its source but the name.
+
+    Raises
+    ------
+    OSError, StorageError
+        If the sample's file cannot be read or copied.
+    """
+    name = sample_name(source, record.body)
+    discard_files(paths, name)
+    shutil.copyfile(paths.data_file(record.name), paths.data_file(name))
+    store = OptStorage(str(paths.encoded / name))
+    try:
+        store.save_metadata(ITEM_METADATA, source)
+        store.compress_store()
+        copied = describe(store, name, source, record.body)
+    finally:
+        store.close()
+    if is_sealed(paths.data_file(record.name)):
+        seal(paths.data_file(name))
+    for place in (paths.preview, paths.mesh):
+        if place(record.name).exists():
+            _link(place(record.name), place(name))
+    return replace(copied, layout=record.layout) if copied.layout == record.layout else copied
 
 
 def sweep_item(paths: FlowPaths, identity: str, keep_bodies: Iterable[int]) -> None:

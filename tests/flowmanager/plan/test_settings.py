@@ -11,6 +11,7 @@ import dflow
 from dflow.errors import FlowError, OutputFolderError, SettingError, TaskDefinitionError, WiringError
 from dflow.flowmanager import flowtask
 from dflow.flowmanager.plan.batch import SampleKind, StorageKind
+from dflow.flowmanager.plan.settings import checked_limits
 
 
 @flowtask.transform(inputs=["item"])
@@ -82,3 +83,10 @@ def test_the_licence_calls_answer():
 def test_the_signature_names_the_values_that_are_accepted(argument, kinds):
     assert typing.get_type_hints(dflow.create_flow)[argument] == kinds
     assert all(repr(kind) in str(inspect.signature(dflow.create_flow)) for kind in typing.get_args(kinds))
+
+
+def test_a_timeout_is_tried_again_only_where_a_number_of_tries_was_given():
+    limits = checked_limits(None, None, None, None)
+    assert (limits.max_retries, limits.retry_timeouts, limits.asked_retries) == (1, False, None)
+    asked = checked_limits(5.0, None, 1, None)
+    assert (asked.max_retries, asked.retry_timeouts, asked.asked_retries) == (1, True, 1)
