@@ -14,6 +14,8 @@ import pandas as pd
 
 from dflow.dataset.format.location import AnyPath, locate
 from dflow.dataset.format.tables import read_infoset, rewrite_column
+from dflow.dataset.merge.publish import Outputs
+from dflow.dataset.merge.published import note_tables
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore, find_column, open_store, real_group
 from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies
 from dflow.dataset.report import split_to_html
@@ -509,6 +511,7 @@ class DatasetLoader:
             words = [SUBSETS[i] if i >= 0 else "N/A" for i in self._assigned.tolist()]
             if rewrite_column(self.location.infoset, "subset", words):
                 self.__dict__.pop("files", None)
+                note_tables(Outputs.beside(self.location.dataset))
 
     def _item_files(self) -> tuple[str, ...]:
         if self._graph_files is not None:

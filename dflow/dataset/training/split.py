@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dflow.checksums import BLANK, MEMBER, parse_document, seal
 from dflow.dataset.query.distribution import MAX_CATEGORIES, Binning, Scan, category_bins, choose_bins, membership
 from dflow.dataset.query.reductions import finite_values, reduce_rows
 from dflow.dataset.query.store import Column, DatasetStore
@@ -419,7 +420,8 @@ def write_split(path: Path, split: StoredSplit) -> None:
     OSError
         If the folder cannot be written.
     """
-    document = {
+    document: dict[str, Any] = {
+        MEMBER: BLANK,
         "format": FORMAT,
         "request": dict(split.request),
         "subsets": {k: list(v) for k, v in split.subsets.items()},
@@ -428,7 +430,7 @@ def write_split(path: Path, split: StoredSplit) -> None:
         document["contents"] = {k: list(v) for k, v in split.contents.items()}
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(document, indent=0, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_bytes(seal((json.dumps(document, indent=0, sort_keys=True) + "\n").encode()))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -443,7 +445,7 @@ def read_split(path: Path) -> StoredSplit:
         If it is missing, not a split file, or puts a sample into two subsets.
     """
     try:
-        document = json.loads(read_regular(path))
+        document = parse_document(read_regular(path))
         subsets = {s: tuple(map(str, document["subsets"][s])) for s in SUBSETS}
         contents = {s: tuple(map(str, names)) for s, names in document.get("contents", {}).items()}
         if document["format"] != FORMAT:
@@ -453,7 +455,9 @@ def read_split(path: Path) -> StoredSplit:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, SplitError):
             raise
-        raise SplitError(f"{path} is not a split file, as save_split() writes them: {error!r}") from error
+        raise SplitError(
+            f"{path} is damaged, or not a split file as save_split() writes them: {error}; make it again with split()"
+        ) from error
     n_names = sum(map(len, subsets.values()))
     if len(set().union(*subsets.values())) != n_names:
         raise SplitError(f"{path} puts a sample into two subsets; make it again with split() and save_split()")
