@@ -70,6 +70,7 @@ def validate_dataset(
     *,
     infoset: str | os.PathLike[str] | None = None,
     attribset: str | os.PathLike[str] | None = None,
+    beside: bool = True,
 ) -> list[str]:
     """List every problem of a dataset, one sentence each; the list is empty if there is none.
 
@@ -81,8 +82,10 @@ def validate_dataset(
     ----------
     path : the `.dataset`
     infoset, attribset : its tables; searched for beside it if omitted, where a missing one is no problem
+    beside : whether to check the other files of the flow's folder too
     """
-    return [str(fault) for fault in examine(path, infoset=infoset, attribset=attribset).faults]
+    faults = examine(path, infoset=infoset, attribset=attribset).faults
+    return [str(fault) for fault in faults if beside or fault.kind in ("dataset", "table")]
 
 
 def examine(
