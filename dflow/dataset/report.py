@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dflow.dataset.format.stored_split import SUBSETS
 from dflow.dataset.format.tables import read_table, table_columns
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
-from dflow.dataset.training.split import SUBSETS
 from dflow.schema import FILE_GROUP
 
 

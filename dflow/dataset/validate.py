@@ -17,10 +17,10 @@ from dflow.checksums import MEMBER, is_sealed, line_content, parse_document
 from dflow.dataset.format.layout import MANIFEST
 from dflow.dataset.format.location import read_flow_file
 from dflow.dataset.format.manifest import Manifest, file_crc, missing_files, read_manifest
+from dflow.dataset.format.stored_split import read_split
 from dflow.dataset.format.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, read_table, table_build, table_metadata
 from dflow.dataset.merge.publish import Outputs
 from dflow.dataset.merge.published import note_file, read_note
-from dflow.dataset.training.split import read_split
 from dflow.errors import DatasetError, DatasetNotFoundError, DflowError
 from dflow.render.glb import read_glb
 from dflow.render.png import is_whole_png
@@ -296,12 +296,17 @@ def _examine_flow_folder(path: Path, manifest: Manifest | None, faults: list[Fau
     if paths.flow_file.exists():
         _guarded("flow", paths.flow_file.name, faults, lambda: _check_flow_file(paths.flow_file))
         if not _is_covered(paths.flow_file):
-            uncovered.append(paths.flow_file.name)
+            if (paths.state / paths.flow_file.name).exists():  # its copy, which has one
+                faults.append(Fault("flow", paths.flow_file.name, "has lost its checksum"))
+            else:
+                uncovered.append(paths.flow_file.name)
     elif (paths.state / "journal.jsonl").exists() and covered:
         faults.append(Fault("flow", f"{paths.name}{FLOW_SUFFIX}", "is missing"))
     split = path.with_suffix(".split")
     if split.exists():
         _guarded("split", split.name, faults, lambda: _check_split(split))
+        if not _is_covered(split):
+            uncovered.append(split.name)
     note = note_file(Outputs.beside(path))
     if note.exists() and read_note(Outputs.beside(path)) is None:
         faults.append(Fault("note", f".dflow/{note.name}", "is damaged; the next run makes it anew"))

@@ -99,7 +99,7 @@ class ArrayTarget:
     shard_rows: int
     fill: Any
     level: int = 3
-    attributes: tuple[tuple[str, str], ...] = ()
+    attributes: tuple[tuple[str, Any], ...] = ()
 
     @property
     def path(self) -> str:

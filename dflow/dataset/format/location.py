@@ -10,6 +10,7 @@ from typing import Any
 
 from dflow.checksums import parse_document
 from dflow.dataset.format.layout import how_to_mend
+from dflow.dataset.format.stored_split import SPLIT_SUFFIX
 from dflow.errors import (
     DamagedDatasetError,
     DamagedFlowFileError,
@@ -41,7 +42,7 @@ class DatasetLocation:
     @property
     def split_file(self) -> Path:
         """The file of the split."""
-        return self.dataset.with_suffix(".split")
+        return self.dataset.with_suffix(SPLIT_SUFFIX)
 
 
 def locate(

@@ -8,12 +8,13 @@ Parquet has none for the rest. A table without a checksum, of an older version o
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -32,8 +33,12 @@ from dflow.dataset.format.manifest import (
     table_sum,
     table_sums,
 )
-from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, UnknownKeyError
+from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError
 from dflow.storage.paths import DATASET_SUFFIX, open_regular, read_regular
+
+logger = logging.getLogger(__name__)
+
+Rows = TypeVar("Rows")
 
 INFOSET_COLUMNS = (
     ("id", pa.int64()),
@@ -271,16 +276,13 @@ def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None,
     key_id : an id, or the name of the rows; None for all rows
     use_wildcard : whether ``*`` and ``?`` in both names are wildcards; the case of letters is then ignored
 
-    Raises
-    ------
-    UnknownKeyError
-        If there is no such table.
+    Without such a table there are no rows, and a warning is logged.
     """
     names = table["table_name"].astype(str)
     chosen = names.str.fullmatch(_pattern(table_name), case=False) if use_wildcard else names == table_name
     if not chosen.any():
         known = ", ".join(sorted(names.unique())) or "none"
-        raise UnknownKeyError(f"there is no description table {table_name!r}; the .attribset has {known}")
+        logger.warning("there is no description table %r; the .attribset has %s", table_name, known)
     if isinstance(key_id, str):
         labels = table["name"].astype(str)
         chosen &= labels.str.fullmatch(_pattern(key_id), case=False) if use_wildcard else labels == key_id
@@ -299,6 +301,11 @@ def names_of_codes(table: pd.DataFrame, group: str, name: str) -> dict[int, str]
         if len(rows):
             return {int(code): str(word) for code, word in zip(rows["id"], rows["name"], strict=True)}
     return {}
+
+
+def table_of(tables: Mapping[str, Rows], group: str, name: str) -> Rows | None:
+    """The table of an array among all tables by name: see `names_of_codes`."""
+    return tables.get(f"{group}/{name}") or tables.get(name)
 
 
 def label_columns(path: Path | None) -> frozenset[str]:
