@@ -29,6 +29,7 @@ from dflow.cadaccess.kernel.reading import Transfer
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.step import text_model
+from dflow.localpath import home_path
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class CadLoader:
             raise UnreadableFileError(
                 f"found {path!r}, expected the path of a CAD file: pass one as text or pathlib.Path"
             )
-        model = open_model(Path(path), started)
+        model = open_model(Path(home_path(path)), started)
         self.opened.append(model)
         return model
 

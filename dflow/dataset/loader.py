@@ -34,7 +34,7 @@ from dflow.dataset.training.split import (
 from dflow.dataset.training.subset import CADDataset, FileItems, ItemLoader, default_graph_files
 from dflow.dataset.training.transforms import Statistics, Transform
 from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
-from dflow.localpath import local_path
+from dflow.localpath import home_path, local_path
 from dflow.schema import FILE_GROUP
 
 logger = logging.getLogger(__name__)
@@ -87,8 +87,8 @@ class DatasetLoader:
             None if merged_store_path is None else locate(dataset=merged_store_path, infoset=parquet_file_path)
         )
         self._store = None if self.location is None else open_store(self.location.dataset, self.location.infoset)
-        self._graph_files = None if graph_files is None else tuple(map(str, graph_files))
-        self._labels = () if labels is None else tuple(map(str, labels))
+        self._graph_files = None if graph_files is None else tuple(home_path(str(file)) for file in graph_files)
+        self._labels = () if labels is None else tuple(home_path(str(file)) for file in labels)
         if self._labels and len(self._labels) != len(self._graph_files or self._labels):
             raise DatasetError(f"{len(self._labels)} labels for {len(self._graph_files or ())} graph files")
         self._vocabularies = Vocabularies(None if self.location is None else self.location.attribset)
@@ -245,7 +245,7 @@ class DatasetLoader:
         SplitError
             If there is no such file, or it lists none of the samples.
         """
-        file = self._split_file() if path is None else Path(path)
+        file = self._split_file() if path is None else Path(home_path(path))
         stored = read_split(file)
         found = self._matched(file, stored)
         self._assigned, self.split_request = found.assigned, dict(stored.request)

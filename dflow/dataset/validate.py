@@ -17,6 +17,7 @@ from dflow.dataset.format.layout import MANIFEST
 from dflow.dataset.format.manifest import Manifest, file_crc, missing_files, read_manifest
 from dflow.dataset.format.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, table_build
 from dflow.errors import DatasetError
+from dflow.localpath import home_path
 from dflow.schema import FILE_GROUP
 from dflow.schema.names import id_array, row_count, row_start
 from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX, Below
@@ -40,7 +41,7 @@ def validate_dataset(
     path : the `.dataset`
     infoset, attribset : its tables; searched for beside it if omitted, where a missing one is no problem
     """
-    path = Path(path)
+    path = Path(home_path(path))
     try:
         manifest = read_manifest(path)
     except DatasetError as error:
@@ -65,7 +66,7 @@ def validate_dataset(
         (infoset, INFOSET_SUFFIX, _check_infoset),
         (attribset, ATTRIBSET_SUFFIX, _check_attribset),
     ):
-        file = Path(table) if table is not None else path.with_suffix(suffix)
+        file = Path(home_path(table)) if table is not None else path.with_suffix(suffix)
         if file.exists() and not file.is_file():
             problems.append(f"{file.name}: is not a regular file")
         elif table is not None or file.exists():

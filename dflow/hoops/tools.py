@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dflow.cadaccess.model import CadModel
+from dflow.localpath import home_path
 
 
 class HOOPSTools:
@@ -67,6 +68,6 @@ class HOOPSTools:
         FileExistsError
             If the file exists and `overwrite` is False.
         """
-        if not overwrite and Path(path).exists():
+        if not overwrite and Path(home_path(path)).exists():
             raise FileExistsError(f"{path} exists; exportSTEP(model, path, overwrite=True) replaces it")
         return model.export_step(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, FlowFileError
-from dflow.localpath import is_address
+from dflow.localpath import home_path, is_address
 from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, FLOW_SUFFIX, INFOSET_SUFFIX, Below, read_regular
 
 AnyPath = str | os.PathLike[str]
@@ -60,6 +60,9 @@ def locate(
     """
     for part in (flow_file, dataset, infoset, attribset):
         _refuse_no_path(part)
+    flow_file, dataset, infoset, attribset = (
+        None if part is None else home_path(part) for part in (flow_file, dataset, infoset, attribset)
+    )
     _refuse_other_part(infoset, INFOSET_SUFFIX)
     _refuse_other_part(attribset, ATTRIBSET_SUFFIX)
     flow_file, dataset = _by_suffix(flow_file, dataset)
