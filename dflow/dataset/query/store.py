@@ -18,11 +18,11 @@ import numpy as np
 
 from dflow.dataset.format.folder import ArrayReader, DatasetFolder, OpenDataset
 from dflow.dataset.format.tables import label_columns
-from dflow.dataset.query.vocabulary import meant, nearest
+from dflow.dataset.query.vocabulary import meant
 from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
 from dflow.hoops.zarr2_dataset import Zarr2Dataset, is_zarr2
 from dflow.schema import FILE_GROUP, Schema, parse_schema, references
-from dflow.schema.names import has_array, row_count, row_start
+from dflow.schema.names import has_array, nearest, row_count, row_start
 
 logger = logging.getLogger(__name__)
 
