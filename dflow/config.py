@@ -7,8 +7,13 @@ import os
 CAD_SUFFIXES: tuple[str, ...] = (".step", ".stp", ".iges", ".igs", ".brep", ".brp")
 """Suffixes of files that folder scans find, in either case and also with ``.gz``; readers go by content."""
 
-TIMEOUT_SECONDS: float = 120.0
-"""Wall time that one file may take in a task before its child is ended: HOOPS AI's default."""
+TIMEOUT_SECONDS: float = 60.0
+TIMEOUT_SECONDS_PER_BYTE: float = 4e-6
+"""Wall time that one file may take in a task before its child is ended: 60 s, and 4 s for each megabyte of the file.
+
+1 kB have 60 s, 15 MB 120 s (HOOPS AI's limit for all), 300 MB 21 minutes. A file that is too slow is tried once more,
+alone, with twice the time.
+"""
 
 MAX_STORE_BYTES: int = 4 * 1024**3
 """Most bytes that one sample's `.data` may expand to; more is refused."""

@@ -192,7 +192,11 @@ class ItemRecord:
 @pickled_by_place
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """The result of one Dask node: the records of its items, in item order, and where they were made."""
+    """The result of one Dask node: the records of its items, in item order, and where they were made.
+
+    `worker` is the Dask worker's address, "" without one; `host_fault` is why the host cannot work on the flow, ""
+    where it can; `unread` are the indices of failed items whose sources the host cannot read.
+    """
 
     task: str
     batch_index: int
@@ -202,6 +206,9 @@ class BatchResult:
     seconds: float = 0.0
     child_restarts: int = 0
     peak_child_bytes: int = 0
+    worker: str = ""
+    host_fault: str = ""
+    unread: tuple[int, ...] = ()
 
 
 @pickled_by_place

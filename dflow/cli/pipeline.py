@@ -232,14 +232,15 @@ def adjusted_settings(settings: FlowSettings, overrides: Overrides) -> FlowSetti
         _, changes["export"] = checked_storage(settings.storage_type, overrides.export)
     limits = settings.limits
     wanted = checked_limits(
-        overrides.timeout_seconds or limits.timeout_seconds,
+        overrides.timeout_seconds,
         overrides.memory_limit if overrides.memory_limit is not None else limits.memory_bytes,
         limits.max_retries if overrides.max_retries is None else overrides.max_retries,
         None,
     )
+    if overrides.timeout_seconds is not None:
+        limits = replace(limits, timeout_seconds=wanted.timeout_seconds, seconds_per_byte=0.0)
     limits = replace(
         limits,
-        timeout_seconds=wanted.timeout_seconds,
         memory_bytes=wanted.memory_bytes,
         max_retries=wanted.max_retries,
     )

@@ -16,6 +16,7 @@ from dflow.flowmanager.plan.settings import (
     FlowSettings,
     checked_limits,
     checked_max_failures,
+    checked_no_worker_timeout,
     checked_paths,
     checked_sample,
     checked_storage,
@@ -61,6 +62,7 @@ def create_flow(
     max_retries: int = 1,
     max_failures: float | None = None,
     strict_geometry: bool = False,
+    no_worker_timeout: float | None = None,
 ) -> Flow:
     """Make a flow from decorated functions; nothing runs yet.
 
@@ -90,10 +92,12 @@ def create_flow(
     sample
         "file": a sample is a file; "body": a transform is called once for each body of a file.
     cluster
-        A `distributed.Client`, a cluster object, a scheduler's address or a profile's name. Omitted: the active
-        client, else a local cluster during the run.
+        A `distributed.Client`; a cluster object (`SSHCluster`, `LocalCluster`, one of Gateway or Kubernetes: anything
+        with `scheduler_address` and, if it has it, `security`); a scheduler's address; the path of a scheduler file; or
+        a profile's name. Omitted: the active client, else a local cluster during the run.
     timeout_seconds
-        Wall time that one file may take in a task, 120 s unless `parallel_task_kwargs` has another.
+        Wall time that one file may take in a task. Omitted: that of `parallel_task_kwargs`, else 60 s and 4 s more for
+        each megabyte of the file. What took more than half of it is reported (`FlowOutput.near_limit`, ``run.json``).
     memory_limit
         Memory that one file may need, as bytes or "2GB"; omitted: the machine's, divided by its processors.
     max_retries
@@ -105,6 +109,10 @@ def create_flow(
         A file with a defect (body by body: with a body that has one) fails, of kind "geometry". Without, its sample
         says so in file values: `read_path` ("text", "planar", "light" or "full": how a file was read; "none": a shape
         as it was stored), `n_defects` and `defect_names`, those of `CadModel.find_defects`.
+    no_worker_timeout
+        Seconds without a worker after which the flow ends in a `ClusterError`; run again, it goes on. A line says so
+        from 15 s on, at growing intervals, with what the queue says. Omitted: 60 s at the start (a profile's
+        ``dflow-wait`` on a queue), an hour later.
 
     Raises
     ------
@@ -127,6 +135,7 @@ def create_flow(
         max_failures=checked_max_failures(max_failures),
         task_options=dict(parallel_task_kwargs or {}),
         strict_geometry=bool(strict_geometry),
+        no_worker_timeout=checked_no_worker_timeout(no_worker_timeout),
     )
     return Flow(settings)
 
@@ -251,7 +260,9 @@ class Flow:
         if inputs is None:
             raise WiringError(f"{self.settings.paths.root} has no inputs of an earlier run: pass `inputs`.")
         limits = self.settings.limits
-        wanted = checked_limits(timeout_seconds or limits.timeout_seconds, memory_limit, limits.max_retries, None)
+        wanted = checked_limits(timeout_seconds, memory_limit, limits.max_retries, None)
+        if timeout_seconds is None:
+            wanted = replace(wanted, timeout_seconds=limits.timeout_seconds, seconds_per_byte=limits.seconds_per_byte)
         if memory_limit is None:
             wanted = replace(wanted, memory_bytes=limits.memory_bytes)
         retried = frozenset(kinds) if kinds is not None else frozenset(RETRIED_KINDS)

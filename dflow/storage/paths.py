@@ -94,7 +94,8 @@ class FlowPaths:
 
     @property
     def state(self) -> Path:
-        """The folder of the journal and the lock; after deleting it the next run encodes all files again."""
+        """The folder of the journal and the lock; after deleting it the next run compares
+        each file's content with what its sample was made from."""
         return self.root / ".dflow"
 
     def data_file(self, sample: str) -> Path:

@@ -22,7 +22,7 @@ class DaskCluster:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         self._log = (folder / "log").open("wb")
-        port = _unused_port()
+        port = unused_port()
         self.address = f"tcp://127.0.0.1:{port}"
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
         self.nannies = [
@@ -101,7 +101,8 @@ def _is_gone(process: psutil.Process) -> bool:
         return True
 
 
-def _unused_port() -> int:
+def unused_port() -> int:
+    """A port that nobody listens at now."""
     for port in range(18_786 + os.getpid() % 1000, 30_000):
         if free_port(port):
             return port

@@ -15,7 +15,15 @@ from isal import isal_zlib
 
 from dflow.errors import DamagedStoreError, StoreLimitError
 from dflow.storage import OptStorage, read_arrays, read_zip_store
-from dflow.storage.container import END_BYTES, ZipReader, directory_place, pack_members, size_and_directory_crc
+from dflow.storage.container import (
+    END_BYTES,
+    ZipReader,
+    directory_place,
+    is_sealed,
+    pack_members,
+    seal,
+    size_and_directory_crc,
+)
 from tests.storage.stores import rezip
 
 MEMBERS = [("zarr.json", b"{}"), ("größe/c/0", bytes(300)), ("empty", b"")]
@@ -153,3 +161,22 @@ def test_a_member_that_lies_about_its_size_is_stopped_at_what_it_says(tmp_path: 
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 10_000_000
+
+
+def test_a_seal_is_in_the_file_alone_and_goes_when_it_is_written_again(tmp_path: Path) -> None:
+    store = OptStorage(tmp_path / "s")
+    store.save_data("faces/areas", np.ones(3, np.float32))
+    store.compress_store()
+    path, before = tmp_path / "s.data", size_and_directory_crc(tmp_path / "s.data")
+    assert not is_sealed(path)
+    seal(path)
+    assert is_sealed(path)
+    assert size_and_directory_crc(path) == before
+    assert read_arrays(path, ["faces/areas"])["faces/areas"].tolist() == [1, 1, 1]
+    with zipfile.ZipFile(path) as file:
+        assert file.testzip() is None
+    store.save_metadata("more", 1)
+    store.close()
+    assert not is_sealed(path)
+    assert not is_sealed(tmp_path)
+    assert not is_sealed(tmp_path / "absent.data")

@@ -10,7 +10,7 @@ import io
 import zipfile
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -120,15 +120,8 @@ class ArraysWriter:
         """Do nothing: each file was closed when it was written."""
 
     def _write_item(self, path: Path, item: Item, absent: Set[str]) -> None:
-        with zipfile.ZipFile(path, "x") as archive:
-            for key, value in item.items():
-                if key in absent:
-                    continue
-                member = zipfile.ZipInfo(f"{key}.npy", ZIP_DATE)
-                member.compress_type = zipfile.ZIP_DEFLATED
-                content = io.BytesIO()
-                np.lib.format.write_array(content, np.asarray(value), allow_pickle=False)
-                archive.writestr(member, content.getvalue(), compresslevel=1)
+        with path.open("xb") as file:
+            pack_arrays(file, {key: value for key, value in item.items() if key not in absent})
 
 
 class GraphWriter(ArraysWriter):
@@ -156,6 +149,17 @@ class GraphWriter(ArraysWriter):
         fields = exported_fields(with_masks(IndexedItem(item, self._reader.store.index_arrays), has))
         self._adapter.torch.save(self._adapter.geometric_fields(fields), content)
         path.write_bytes(content.getvalue())
+
+
+def pack_arrays(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
+    """Write arrays as an ``.npz``, whose bytes depend on nothing else."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for key, value in arrays.items():
+            member = zipfile.ZipInfo(f"{key}.npy", ZIP_DATE)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.asarray(value), allow_pickle=False)
+            archive.writestr(member, content.getvalue(), compresslevel=1)
 
 
 def presence(reader: SampleReader, ids: Array) -> dict[str, Array]:

@@ -20,6 +20,7 @@ from dflow.dataset.training.samples import Allocate, IndexedItem, Item, SampleRe
 from dflow.dataset.training.shuffle import BlockPlan, Bounds, Epochs, Pass
 from dflow.dataset.training.transforms import Statistics, Transform, at_epoch, column_moments
 from dflow.errors import DamagedDatasetError, DatasetError, UnknownKeyError
+from dflow.hoops.names import hoops_names
 from dflow.notebook import object_html
 from dflow.storage.paths import Below
 
@@ -70,6 +71,9 @@ class CADDataset:
         self.epoch = 0
         self.epochs = Epochs()
         self._codes = np.asarray(file_codes, np.int64)
+
+    if not TYPE_CHECKING:  # for a type checker a missing attribute stays an error
+        __getattr__ = hoops_names("dflow.hoops.training:SubsetNames")
 
     def __repr__(self) -> str:
         return f"<CADDataset {self.name}: {len(self)} samples>"

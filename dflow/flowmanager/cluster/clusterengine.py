@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from typing import Any
 
 from distributed import Client, KilledWorker
+from distributed.comm import CommClosedError
 
 from dflow.errors import ClusterError, FlowCancelledError
 from dflow.flowmanager.cluster.engine import Finished, Job
 from dflow.flowmanager.cluster.guard import Refused, guarded
+from dflow.flowmanager.cluster.hosts import HostFaults, WorkerWait, host_of
+from dflow.flowmanager.worker.faults import error_kind
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -22,6 +26,9 @@ WINDOW = 4
 
 POLL_SECONDS = 0.5
 COUNT_SECONDS = 2.0
+NO_WORKER_SECONDS = 3600.0
+"""How long a flow waits for a worker in the middle of its work, where `no_worker_timeout` is not given."""
+
 LOST_SECONDS = 20.0
 """How long the scheduler may be unreachable before the flow fails."""
 
@@ -30,9 +37,11 @@ class ClusterEngine:
     """Runs jobs on a client's cluster; one flow, one thread at a time (`cancel` from any).
 
     `retries` is how often a job's nodes that raised are run again: they never raise for a file's fault, only for faults
-    of the infrastructure. A worker that may not run them (`Refused`) does not count as a try; where only such workers
-    are left, the flow ends after `wait_seconds`. `on_wait` is called every `POLL_SECONDS` in which nothing ends, `warn`
-    with a text about workers. `has_dropped_jobs`: workers may still compute jobs whose results are dropped.
+    of the infrastructure. A worker that may not run them (`Refused`) does not count as a try. A host that fails thrice
+    gets no more work. `wait` says that there are no workers, and ends the flow in time. `on_wait` is called every
+    `POLL_SECONDS` in which nothing ends, `warn` with a text about workers. `examine` returns those of workers that
+    joined late that are unfit, with reasons; the `known` ones have been examined. `has_dropped_jobs`: workers may still
+    compute jobs whose results are dropped.
     """
 
     def __init__(
@@ -40,31 +49,59 @@ class ClusterEngine:
         client: Client,
         *,
         retries: int = 1,
-        wait_seconds: float = 60.0,
+        wait: WorkerWait | None = None,
         on_wait: Callable[[], None] = lambda: None,
         warn: Callable[[str], None] = _LOGGER.warning,
+        examine: Callable[[Sequence[str]], dict[str, str]] | None = None,
+        known: Iterable[str] = (),
     ) -> None:
         self.client = client
         self._retries = retries
-        self._wait_seconds = wait_seconds
+        self._wait = wait or WorkerWait(str(client), NO_WORKER_SECONDS, warn)
         self._on_wait = on_wait
-        self._warn = warn
-        self._refused = Refused(client, warn)
-        self._workerless_since: float | None = None
+        self._refused = Refused(client, warn, examine)
+        self._faults = HostFaults(warn)
+        self._examines = examine is not None
+        self._known = set(known)
+        self._threads: dict[str, int] = {}
         self._cancelled = False
         self.has_dropped_jobs = False
-        self._n_workers = 0
         self._counted_at = -COUNT_SECONDS
         self._unreachable_since: float | None = None
 
     @property
     def n_workers(self) -> int:
         """Worker threads of the cluster, counted every few seconds; at least 1."""
-        now = time.monotonic()
-        if now - self._counted_at > COUNT_SECONDS:
-            self._counted_at = now
-            self._n_workers = sum(self._threads().values())
-        return max(1, self._n_workers)
+        return max(1, self.n_present)
+
+    @property
+    def n_present(self) -> int:
+        """Worker threads of the cluster, counted every few seconds; 0 where there are none."""
+        if time.monotonic() - self._counted_at > COUNT_SECONDS:
+            self._count()
+        return sum(self._threads.values())
+
+    def hosts(self) -> frozenset[str]:
+        """Return the hosts of the workers that get work, counted every few seconds."""
+        if time.monotonic() - self._counted_at > COUNT_SECONDS:
+            self._count()
+        return frozenset(map(host_of, self._threads))
+
+    def blame(self, worker: str, name: str, reason: str, begun: float) -> None:
+        """Count a fault; a host's third ends its work, and the flow where it was the last host."""
+        if self._faults.note(host_of(worker), name, reason, begun):
+            self._count()
+            if not self._threads:
+                raise self._faults.none_left()
+
+    def keep_to_sound_hosts(self) -> None:
+        """Give no more work to hosts that have failed once, if there are others."""
+        suspects = self._faults.suspects
+        if suspects and self.hosts() - set(suspects):
+            with self._asking():
+                for host, reason in suspects.items():
+                    self._refused.refuse([each for each in self._threads if host_of(each) == host], reason)
+            self._count()
 
     def run(self, jobs: Iterable[Job | None]) -> Iterator[Finished]:
         """Keep `WINDOW` jobs per worker outstanding and yield each when all its nodes have ended.
@@ -110,9 +147,12 @@ class ClusterEngine:
         Dask orders calls within `fifo_timeout` by the position of a node in its call first. With the usual 60 s, or
         with several jobs in one call, the second node of a call waits for the first nodes of all calls after it.
         """
-        futures = self.client.compute(guarded(job.nodes), optimize_graph=False, fifo_timeout=0)
+        others = [each for each in self._threads if host_of(each) not in job.avoid] if job.avoid else []
+        places = {"workers": others, "allow_other_workers": True} if others else {}
+        with self._asking():
+            futures = self.client.compute(guarded(job.nodes), optimize_graph=False, fifo_timeout=0, **places)
         _announce(futures, job.tag, done)
-        return _Running(futures)
+        return _Running(futures, time.monotonic())
 
     def _ended(self, waiting: dict[int, _Running], done: Any) -> list[int]:
         """Wait for nodes; return the tags whose nodes have all ended, none where nothing ends within `POLL_SECONDS`."""
@@ -124,7 +164,8 @@ class ClusterEngine:
             except queue.Empty:
                 self._on_wait()
                 self._check_scheduler()
-                self._check_workers()
+                if self.client.status == "running":
+                    self._wait.note(self.n_present, self._refused.reasons)
                 return []
             while not done.empty():
                 tags.append(done.get())
@@ -141,19 +182,35 @@ class ClusterEngine:
         if finished.error is not None and self._is_tried_again(finished.error, running):
             failed = [future for future in running.futures if future.status == "error"]
             running.n_ended -= len(failed)
-            self.client.retry(failed)
+            with self._asking():
+                self.client.retry(failed)
             _announce(failed, tag, done)
             return None
         running.futures.clear()
         return finished
 
     def _is_tried_again(self, error: BaseException, running: _Running) -> bool:
-        """Whether the job has tries left; one that a refused worker returned does not count."""
+        """Whether the job has tries left; one that a refused worker or a host at fault returned does not count."""
         if isinstance(error, KilledWorker):
             return False
-        if self._refused.caused([future.key for future in running.futures]):
-            return True
+        keys = [future.key for future in running.futures]
+        with self._asking():
+            if self._refused.caused(keys):
+                return True
+            if error_kind(error) == "infrastructure":
+                return self._is_tried_elsewhere(error, self._refused.failed_on(keys), running)
         running.n_retries += 1
+        return running.n_retries <= self._retries
+
+    def _is_tried_elsewhere(self, error: BaseException, failed_on: Sequence[str], running: _Running) -> bool:
+        """Blame the hosts on which a node failed; whether any is left."""
+        begun, running.begun = running.begun, time.monotonic()
+        try:
+            for worker in failed_on:
+                self.blame(worker, host_of(worker), f"{type(error).__name__}: {error}", begun)
+        except ClusterError:  # the error itself says more
+            return False
+        running.n_retries += not failed_on
         return running.n_retries <= self._retries
 
     def _gathered(self, tag: int, running: _Running) -> Finished:
@@ -164,27 +221,43 @@ class ClusterEngine:
                 "The scheduler dropped the flow's work (restarted, or closed); run the flow again."
             ) from error
         except Exception as error:
+            if self.client.status != "running":
+                raise self._lost() from error
             return Finished(tag, error=error)
 
-    def _threads(self) -> dict[str, int]:
-        """Return the threads of each worker that is not refused."""
-        return {a: n for a, n in self.client.nthreads().items() if a not in self._refused.reasons}
-
-    def _check_workers(self) -> None:
-        """Raise `ClusterError` where for too long only refused workers are left."""
-        if not self._refused.reasons or self.client.status != "running" or self._threads():
-            self._workerless_since = None
+    def _count(self) -> None:
+        """Count the threads of each worker that is not refused; examine those that joined since."""
+        self._counted_at = time.monotonic()
+        if self.client.status != "running":
             return
-        reasons = "; ".join(f"{address}: {reason}" for address, reason in self._refused.reasons.items())
-        now = time.monotonic()
-        if self._workerless_since is None:
-            self._workerless_since = now
-            self._warn(f"No fit worker is left; waiting {self._wait_seconds:.0f} s for one. {reasons}")
-        elif now - self._workerless_since > self._wait_seconds:
-            raise ClusterError(
-                f"For {self._wait_seconds:.0f} s there was no fit worker: {reasons}. Start workers with this "
-                "environment, and run the flow again to go on where it stopped."
-            )
+        with self._asking():
+            found = self.client.nthreads()
+            for host, reason in self._faults.shunned.items():
+                own = [a for a in found if host_of(a) == host and a not in self._refused.reasons]
+                self._refused.refuse(own, reason)
+            joined = [address for address in found if address not in self._known]
+            if joined and self._examines:
+                self._refused.examine(joined)
+        self._known.update(joined)
+        self._threads = {a: n for a, n in found.items() if a not in self._refused.reasons}
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Make the error of a scheduler that does not answer the flow's own."""
+        try:
+            yield
+        except (CommClosedError, TimeoutError) as error:
+            raise self._lost() from error
+        except Exception as error:
+            if self.client.status == "running":
+                raise
+            raise self._lost() from error
+
+    def _lost(self) -> ClusterError:
+        return ClusterError(
+            f"Lost the scheduler of {self.client!r}: it ended, or the network was cut. What is finished is kept: run "
+            "the flow again to go on where it stopped."
+        )
 
     def _check_scheduler(self) -> None:
         if self.client.status == "running":
@@ -193,7 +266,7 @@ class ClusterEngine:
         now = time.monotonic()
         self._unreachable_since = since = now if self._unreachable_since is None else self._unreachable_since
         if now - since > LOST_SECONDS or self.client.status in ("closed", "closing"):
-            raise ClusterError(f"Lost the scheduler of {self.client!r}; run the flow again to go on where it stopped.")
+            raise self._lost()
 
     def _drop(self, waiting: dict[int, _Running]) -> None:
         self.has_dropped_jobs = True
@@ -210,12 +283,13 @@ def _announce(futures: list[Any], tag: int, done: Any) -> None:
 
 
 class _Running:
-    """The futures of one job, how many of them have ended, and how often it was tried again."""
+    """The futures of one job, when it was handed out, how many have ended, and how often it was tried again."""
 
-    __slots__ = ("futures", "n_ended", "n_retries")
+    __slots__ = ("begun", "futures", "n_ended", "n_retries")
 
-    def __init__(self, futures: list[Any]) -> None:
+    def __init__(self, futures: list[Any], begun: float) -> None:
         self.futures = futures
+        self.begun = begun
         self.n_ended = 0
         self.n_retries = 0
 

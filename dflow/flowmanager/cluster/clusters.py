@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import multiprocessing
 import multiprocessing.spawn
@@ -10,12 +11,14 @@ import os
 import signal
 import socket
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import resource_tracker
 from typing import Any, ClassVar
 
@@ -27,20 +30,31 @@ from distributed.security import Security
 
 from dflow.errors import ClusterError
 from dflow.flowmanager.cluster import queues
+from dflow.flowmanager.cluster.hosts import WorkerWait
+from dflow.flowmanager.cluster.ownpages import GuardedCluster
 from dflow.monitor.preload import offer_pages
 
+_LOGGER = logging.getLogger(__name__)
+
 CONNECT_SECONDS = 15.0
+POLL_SECONDS = 0.5
 WORKER_SECONDS = 60.0
 DASHBOARD_PORT = 8787
 
 
 @dataclass(slots=True)
 class Connection:
-    """A client, what to close after it (nothing that the user opened), and how long it may lack workers."""
+    """A client, what to close after it (nothing that the user opened), and how long it may lack workers at first.
+
+    `explain` returns what its queue says about workers that do not come, `refusal` the queue's words on jobs that it
+    did not take; both "" where there is nothing to say.
+    """
 
     client: Client
     owned: tuple[Any, ...] = ()
     wait_seconds: float = field(default_factory=lambda: WORKER_SECONDS)
+    explain: Callable[[], str] = str
+    refusal: Callable[[], str] = str
 
     def close(self) -> None:
         """Close what this flow opened."""
@@ -63,38 +77,66 @@ def is_foreign(cluster: Any) -> bool:
     return cluster is not None or active_client() is not None
 
 
-def resolve(cluster: Any = None, *, max_workers: int | None = None) -> Connection:
+def resolve(
+    cluster: Any = None,
+    *,
+    max_workers: int | None = None,
+    wait_seconds: float | None = None,
+    warn: Callable[[str], None] = _LOGGER.warning,
+) -> Connection:
     """Connect to a cluster.
 
     Parameters
     ----------
     cluster
-        A `distributed.Client`, a cluster object, a scheduler's address, a profile's name, or None: the active client,
+        A `distributed.Client`; an object with `scheduler_address` and, if it has it, `security`, as all cluster classes
+        of Dask are; a scheduler's address; the path of a scheduler file; a profile's name; or None: the active client,
         else a new local cluster.
     max_workers
         Worker processes of a local cluster, jobs of a queue; None for the machine's or the profile's number.
+    wait_seconds
+        Time to wait for the first worker; None for the profile's, or `WORKER_SECONDS`.
+    warn
+        Gets a line now and then while there is no worker.
 
     Raises
     ------
     ClusterError
         If no scheduler answers, or it gets no worker.
     """
+    connection = _connected(cluster, max_workers)
+    if wait_seconds is not None:
+        connection.wait_seconds = wait_seconds
+    return _checked(connection, warn)
+
+
+def _connected(cluster: Any, max_workers: int | None) -> Connection:
     if cluster is None:
         client = active_client()
-        return _checked(Connection(client)) if client is not None else _local(max_workers)
+        return _of_user(client) if client is not None else _local(max_workers)
     if isinstance(cluster, Client):
         if cluster.status != "running":
             raise ClusterError(f"{cluster!r} is closed; open it, or leave `cluster` out.")
-        return _checked(Connection(cluster))
-    if isinstance(cluster, str):
-        return _by_text(cluster, max_workers)
-    if hasattr(cluster, "scheduler_address"):
-        client = _connect(cluster)
-        return _checked(Connection(client, (client,)))
+        return _of_user(cluster)
+    if isinstance(cluster, (str, os.PathLike)):
+        return _by_text(os.fspath(cluster), max_workers)
+    address = getattr(cluster, "scheduler_address", None)
+    if isinstance(address, str) and "://" in address:
+        client = _connect(address, getattr(cluster, "security", None), type(cluster).__name__)
+        return Connection(client, (client,), explain=queues.explanation_of(cluster))
+    if address is not None:
+        raise ClusterError(
+            f"cluster={cluster!r} has no scheduler's address yet (scheduler_address={address!r:.100}); start it first."
+        )
     raise ClusterError(
-        f"cluster={cluster!r} is {type(cluster).__name__}; expected a distributed Client, a cluster object, a "
-        f"scheduler's address or one of {list(queues.profile_names())}."
+        f"cluster={cluster!r} is {type(cluster).__name__}; expected a distributed Client, a cluster object (with "
+        f"scheduler_address), a scheduler's address, the path of a scheduler file or one of "
+        f"{list(queues.profile_names())}."
     )
+
+
+def _of_user(client: Client) -> Connection:
+    return Connection(client, explain=queues.explanation_of(client.cluster))
 
 
 def _by_text(text: str, max_workers: int | None) -> Connection:
@@ -102,20 +144,46 @@ def _by_text(text: str, max_workers: int | None) -> Connection:
         return _local(max_workers)
     if text in queues.profile_names():
         queue = queues.queue_cluster(text, max_workers=max_workers)
-        client = _connect(queue)
-        wait = queues.wait_seconds(text)
-        return _checked(Connection(client, (client, queue), wait), lambda: queues.queue_status(text))
-    if "://" not in text and ":" not in text:
+        client = _connect(queue.scheduler_address, queue.security, text)
+        explain, refusal = partial(queues.queue_status, text), partial(getattr, queue, "refusal", "")
+        return Connection(client, (client, queue), queues.wait_seconds(text), explain, refusal)
+    address = _scheduler_of_file(text) if _is_scheduler_file(text) else text
+    if "://" not in address and ":" not in address:
         raise ClusterError(
-            f"cluster={text!r} is neither a scheduler's address (tcp://host:8786) nor a profile; "
-            f"profiles: {list(queues.profile_names())}."
+            f"cluster={text!r} is neither a scheduler's address (tcp://host:8786), nor the path of a scheduler file "
+            f"(….json), nor a profile; profiles: {list(queues.profile_names())}."
         )
-    _check_address(text)
-    client = _connect(text)
-    return _checked(Connection(client, (client,)))
+    client = _connect(address)
+    return Connection(client, (client,))
 
 
-def _check_address(address: str) -> None:
+def _is_scheduler_file(text: str) -> bool:
+    return "://" not in text and (text.endswith(".json") or os.path.isfile(text))
+
+
+def _scheduler_of_file(path: str) -> str:
+    """Return the address in a scheduler file, which may be about to be written.
+
+    Raises
+    ------
+    ClusterError
+        If there is none in time.
+    """
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            with open(path, encoding="utf-8") as file:
+                return str(json.load(file)["address"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"cluster={path!r} is no scheduler file: {type(error).__name__}: {error}. Start the scheduler with "
+                    "`dask scheduler --scheduler-file` and this path, on a file system that both see."
+                ) from error
+        time.sleep(0.2)
+
+
+def _check_address(address: str, security: Any = None) -> None:
     """Check that a Dask scheduler answers: `Client` would wait for ever for the handshake of anything else.
 
     Raises
@@ -125,7 +193,7 @@ def _check_address(address: str) -> None:
     """
 
     async def connected() -> None:
-        arguments = Security().get_connection_args("client")
+        arguments = (security or Security()).get_connection_args("client")
         comm = await asyncio.wait_for(connect(address, timeout=CONNECT_SECONDS, **arguments), CONNECT_SECONDS + 1)
         comm.abort()
 
@@ -150,36 +218,49 @@ def _no_answer(name: str, error: Exception) -> ClusterError:
     )
 
 
-def _connect(target: Any) -> Client:
+def _connect(address: str, security: Any = None, name: str = "") -> Client:
+    if not address.startswith("inproc://"):
+        _check_address(address, security)
     try:
-        return Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, security=security)
     except (OSError, TimeoutError) as error:
-        name = target if isinstance(target, str) else type(target).__name__
-        raise _no_answer(name, error) from error
+        raise _no_answer(f"{address} ({name})" if name else address, error) from error
 
 
-def _checked(connection: Connection, explain: Callable[[], str] = str) -> Connection:
-    """Return the connection once it has a worker; `explain` returns known reasons why it gets none.
+def _checked(connection: Connection, warn: Callable[[str], None]) -> Connection:
+    """Return the connection once it has a worker.
 
     An adaptive cluster starts workers only for work, so this waits for the result of a small task.
+
+    Raises
+    ------
+    ClusterError
+        Where no worker comes in time, or the queue takes no job.
     """
-    client, wait_seconds = connection.client, connection.wait_seconds
-    if client.nthreads():
-        return connection
-    wake = client.submit(os.getpid, key=f"dflow-wake-{uuid.uuid4().hex}", pure=False)
+    client = connection.client
     try:
-        wake.result(timeout=wait_seconds)
-    except TimeoutError as error:
-        scheduler, known = client.scheduler.address, explain()
-        wake.cancel()
+        if client.nthreads():
+            return connection
+        wake = client.submit(os.getpid, key=f"dflow-wake-{uuid.uuid4().hex}", pure=False)
+        wait = WorkerWait(client.scheduler.address, connection.wait_seconds, warn, connection.explain)
+        while not _has_ended(wake):
+            if refused := connection.refusal():
+                raise ClusterError(f"The queue took no job: {refused}")
+            wait.note(0, {})
+    except (CommClosedError, TimeoutError) as error:
         connection.close()
-        raise ClusterError(
-            f"The scheduler at {scheduler} got no worker within {wait_seconds:.0f} s.{known and chr(10)}{known}"
-        ) from error
-    except BaseException:  # Ctrl-C while waiting for a queue
+        raise ClusterError(f"Lost the scheduler while waiting for a worker: {error}; run the flow again.") from error
+    except BaseException:  # no worker, or Ctrl-C while waiting for a queue
         connection.close()
         raise
     return connection
+
+
+def _has_ended(future: Any) -> bool:
+    with suppress(TimeoutError):
+        future.result(timeout=POLL_SECONDS)
+        return True
+    return False
 
 
 _SETTINGS = {
@@ -194,13 +275,19 @@ _SETTINGS = {
     # threshold: zstd's buffers and the grids are then new pages at every call.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 * 1024**2,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 * 1024**2,
+    # Workers' web servers, which nothing of a local cluster reads, serve nothing.
+    "distributed.worker.http.routes": [],
 }
 """Settings of a local cluster. By default its idle loops take 3 % of two cores; a merge takes 1.4 times the CPU, an
 encoder 1.1 times, for page faults. Children inherit the environment."""
 
 
 def _local(max_workers: int | None) -> Connection:
-    """Start a local cluster: one thread per process, the dashboard on the loopback interface, closed with the flow."""
+    """Start a local cluster: one thread per process, the dashboard on the loopback interface, closed with the flow.
+
+    Its keys exist in memory only, so that no other account of this machine can use its scheduler and workers, which run
+    what they are sent.
+    """
     offer_pages()
     with ExitStack() as opened:
         start = opened.enter_context(closing(WorkerStart()))
@@ -221,12 +308,13 @@ def _started_quietly(n_workers: int) -> LocalCluster:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
+            security=Security.temporary(),
             dashboard_address=f"127.0.0.1:{free_port(DASHBOARD_PORT)}",
             silence_logs=logging.CRITICAL,
         )
 
 
-class _LastingCluster(LocalCluster):
+class _LastingCluster(GuardedCluster, LocalCluster):
     """A local cluster that never gives up a worker: each one's nanny starts it again.
 
     Dask checks 15 s after a worker's end whether it is back, and closes its nanny for good where it is not: also where

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,35 @@ def check_cluster(
         )
 
 
-def unfit_workers(client: Client, addresses: Sequence[str]) -> dict[str, str]:
-    """Return the workers that cannot run dflow or have other versions than this process, each with the reason."""
+def unfit_workers(
+    client: Client,
+    addresses: Sequence[str],
+    sources: Iterable[Any] = (),
+    folder: str | os.PathLike[str] = "",
+    *,
+    kernel: bool = False,
+) -> dict[str, str]:
+    """Return those of some workers that cannot run a flow, each with the reason.
+
+    They cannot run dflow, have other versions than this process, or fail what `check_cluster` checks of `sources` and
+    `folder`, where these are given. The other parameters are those of `check_cluster`.
+    """
     if not addresses:
         return {}
-    facts, broken = _query_workers(client, Question(), addresses)
     here = gather_facts(Question())
+    with _shared_folder_probe(os.fspath(folder)) if folder else nullcontext(("", "")) as (token, _):
+        question = Question(_seen_here(sources), os.fspath(folder), token)
+        facts, broken = _query_workers(client, question, addresses)
+        seen = _take_answers(question, facts) if token else set()
     findings = {address: list(judge_workers({address: error})) for address, error in broken.items()}
-    findings.update({each.address: list(judge_versions(here, [each])) for each in facts})
+    for each in facts:
+        found = [*judge_versions(here, [each]), *judge_files([each]), *judge_answers(question, [each], seen)]
+        findings[each.address] = found
+    if kernel:
+        sound = [each for each in facts if not any(found.level == "problem" for found in findings[each.address])]
+        faults = {each.host: each for each in _loaded_kernels(client, sound) if each.fault}
+        for each in sound:
+            findings[each.address] += judge_kernels([faults[each.host]] if each.host in faults else [])
     problems = {
         address: [str(each) for each in found if each.level == "problem"] for address, found in findings.items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +11,9 @@ from dask.base import compute
 from dask.delayed import Delayed
 
 from dflow.errors import FlowCancelledError
+from dflow.flowmanager.cluster.hosts import HostFaults
+
+_LOGGER = logging.getLogger(__name__)
 
 FEW = 64
 """Up to this many independent nodes are submitted in two jobs per worker: a job takes client and scheduler 5 ms, a
@@ -18,10 +22,14 @@ tenth of the time of a small merge's block. A large merge has larger blocks, whi
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Delayed nodes that are submitted together (a batch's chain); `tag` is the caller's number for them."""
+    """Delayed nodes that are submitted together (a batch's chain); `tag` is the caller's number for them.
+
+    Workers on the hosts to `avoid` get it only where there are no others.
+    """
 
     tag: int
     nodes: tuple[Delayed, ...]
+    avoid: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,21 @@ class Engine(Protocol):
     def run(self, jobs: Iterable[Job | None]) -> Iterator[Finished]:
         """Compute jobs; closing the iterator drops those that are waiting."""
 
+    def hosts(self) -> frozenset[str]:
+        """Return the hosts that do work, as `dflow.flowmanager.cluster.hosts.host_of` names them."""
+
+    def blame(self, worker: str, name: str, reason: str, begun: float) -> None:
+        """Count a fault of the host of `worker`, called `name`, in work handed out at `begun` (monotonic clock).
+
+        Raises
+        ------
+        ClusterError
+            Where no host is left that can do the work.
+        """
+
+    def keep_to_sound_hosts(self) -> None:
+        """Give no more work to hosts that have failed once, if there are others: what follows reads all samples."""
+
     def cancel(self) -> None:
         """Make `run` raise `FlowCancelledError` soon. Thread-safe."""
 
@@ -55,11 +78,25 @@ class SynchronousEngine:
 
     def __init__(self) -> None:
         self._cancelled = False
+        self._faults = HostFaults(_LOGGER.warning)
 
     @property
     def n_workers(self) -> int:
         """One."""
         return 1
+
+    def hosts(self) -> frozenset[str]:
+        """Return this process's."""
+        return frozenset(("",))
+
+    def keep_to_sound_hosts(self) -> None:
+        """Do nothing: there is one host."""
+
+    def blame(self, worker: str, name: str, reason: str, begun: float) -> None:
+        """Count a fault; the third ends the flow."""
+        self._faults.note(worker, name, reason, begun)
+        if self._faults.shunned:
+            raise self._faults.none_left()
 
     def run(self, jobs: Iterable[Job | None]) -> Iterator[Finished]:
         """Compute one job after the other; a node's error is raised, not yielded."""

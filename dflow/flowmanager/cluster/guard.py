@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -48,32 +49,58 @@ def _pickled(task: Task) -> bytes:
 class Refused:
     """The workers that get no work of a flow, each with the reason. One thread.
 
-    `warn` is called once per worker.
+    `warn` is called once per worker; `examine` returns, of workers' addresses, those that are unfit, with reasons.
     """
 
-    def __init__(self, client: Client, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        warn: Callable[[str], None],
+        examine: Callable[[Sequence[str]], dict[str, str]] | None = None,
+    ) -> None:
         self._client = client
         self._warn = warn
+        self._examine = examine or partial(unfit_workers, client)
         self.reasons: dict[str, str] = {}
+
+    def examine(self, addresses: Sequence[str]) -> None:
+        """Refuse those workers that are unfit."""
+        for address, reason in self._unfit(addresses).items():
+            self.refuse([address], reason)
+
+    def refuse(self, addresses: Sequence[str], reason: str) -> None:
+        """Give these workers no more work."""
+        self.reasons.update(dict.fromkeys(addresses, reason))
+        if addresses:
+            self._client.run_on_scheduler(_set_aside, addresses=list(addresses), client=self._client.id)
+
+    def _unfit(self, addresses: Sequence[str]) -> dict[str, str]:
+        unfit = self._examine([address for address in addresses if address not in self.reasons])
+        for address, reason in unfit.items():
+            self._warn(f"Worker {address} does no work for this flow: {reason}")
+        self.reasons.update(unfit)
+        return unfit
+
+    def failed_on(self, keys: Iterable[str]) -> list[str]:
+        """Return the workers on which these nodes failed."""
+        return list(self._client.run_on_scheduler(_failed_on, keys=list(keys)))
 
     def caused(self, keys: Iterable[str]) -> bool:
         """Whether these nodes failed on an unfit worker; such a worker gets no more work."""
         if self._client.status != "running":
             return False
-        failed_on = self._client.run_on_scheduler(_failed_on, keys=list(keys))
-        unfit = unfit_workers(self._client, [address for address in failed_on if address not in self.reasons])
-        for address, reason in unfit.items():
-            self._warn(f"Worker {address} does no work for this flow: {reason}")
-        self.reasons.update(unfit)
+        failed_on = self.failed_on(keys)
+        self._unfit(failed_on)
         refused = [address for address in failed_on if address in self.reasons]
         if refused:
             self._client.run_on_scheduler(_set_aside, addresses=refused, client=self._client.id)
         return bool(refused)
 
     def give_back(self) -> None:
-        """Let the workers work again, for other clients."""
+        """Let the workers work again, for other clients; a scheduler that is lost does it by itself."""
         if self.reasons and self._client.status == "running":
-            self._client.run_on_scheduler(_give_back, client=self._client.id)
+            with suppress(OSError):
+                self._client.run_on_scheduler(_give_back, client=self._client.id)
 
 
 def _failed_on(keys: Sequence[str], dask_scheduler: Any = None) -> list[str]:

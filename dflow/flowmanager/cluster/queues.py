@@ -12,8 +12,9 @@ import importlib
 import logging
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dask.utils import parse_timedelta
 from distributed import SpecCluster, Status
 
 from dflow.errors import ClusterError
+from dflow.flowmanager.cluster.ownpages import GuardedCluster
 from dflow.monitor.preload import offer_pages
 
 QUEUES: dict[str, str] = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
@@ -98,6 +100,13 @@ def queue_status(name: str) -> str:
     return f"{' '.join(command)} prints:\n{(done.stdout or done.stderr).strip()}"
 
 
+def explanation_of(cluster: Any) -> Callable[[], str]:
+    """Return the function that says what the queue of a cluster object lists; one that returns "" for others."""
+    classes = {each.__name__ for each in type(cluster).__mro__}
+    name = next((name for name, queue in QUEUES.items() if queue in classes), None)
+    return partial(queue_status, name) if name else str
+
+
 def jobqueue_classes() -> Any:
     """Return the module dask_jobqueue.
 
@@ -158,7 +167,7 @@ RESUBMIT_SECONDS = 30.0
 """Time between a submission that failed and the next."""
 
 
-class LastingJobs(SpecCluster):
+class LastingJobs(GuardedCluster):
     """Keeps as many jobs as were requested; a base class to put before a class of dask-jobqueue.
 
     Dask replaces only a job that has its worker's name: none of those with several workers, and with `scale` none at
@@ -168,7 +177,14 @@ class LastingJobs(SpecCluster):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._left_at: dict[str, float] = {}
+        self._submission_fault = ""
         super().__init__(*args, **kwargs)
+
+    @property
+    def refusal(self) -> str:
+        """The queue's own words on the last submission that failed, while it has taken no job at all; else ""."""
+        taken = any(job.status == Status.running for job in self.workers.values())
+        return "" if taken else self._submission_fault
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         if op == "remove":
@@ -198,16 +214,23 @@ class LastingJobs(SpecCluster):
         if ended is not None:
             with suppress(Exception):  # the queue has forgotten a job that ended
                 await ended.close()
-        if self.status != Status.running:
-            return
+        if self.status == Status.running:
+            with suppress(Exception):  # reported, and tried again
+                await self._correct_state()
+
+    async def _correct_state_internal(self) -> None:
+        """Submit the jobs that are missing; those that the queue refuses again after a while."""
         try:
-            await self._correct_state()
+            await super()._correct_state_internal()
+            self._submission_fault = ""
         except Exception as error:
+            self._submission_fault = str(error)
             _LOGGER.warning("A job was not submitted: %s; tried again in %.0f s", error, RESUBMIT_SECONDS)
             self._forget_unsubmitted()
             asyncio.get_running_loop().call_later(
                 RESUBMIT_SECONDS, lambda: self._futures.add(asyncio.ensure_future(self._resubmit()))
             )
+            raise
 
     def _forget_unsubmitted(self) -> None:
         """Remove jobs whose submission failed, which Dask counts as submitted."""

@@ -49,7 +49,10 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What this run requires of an entry to reuse it. `retry_kinds`, where given, are the only failures tried again."""
+    """What this run requires of an entry to reuse it. `retry_kinds`, where given, are the only failures tried again.
+
+    `seconds_per_byte` is added to `timeout_seconds` for each byte of the file.
+    """
 
     fingerprint: str
     previews: bool
@@ -57,6 +60,7 @@ class Requirements:
     memory_bytes: int
     needs_value: bool = False
     retry_kinds: frozenset[str] | None = None
+    seconds_per_byte: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,8 @@ def _judge_failure(entry: Entry, kind: str, required: Requirements) -> Verdict |
         return None
     if kind not in LIMIT_KINDS:
         return Verdict("redo", "it failed before")
-    more_time = required.timeout_seconds > entry.timeout_seconds
+    seconds = required.timeout_seconds + required.seconds_per_byte * max(0, entry.n_bytes)
+    more_time = seconds > entry.timeout_seconds
     more_memory = required.memory_bytes != entry.memory_bytes
     return Verdict("redo", "it failed before with a smaller allowance") if more_time or more_memory else None
 

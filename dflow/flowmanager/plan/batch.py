@@ -85,7 +85,8 @@ class Item:
     (`dflow.storage.paths.item_identity` of the flow's original source), which names its samples; `value` is the
     argument of the parameter fed by "item", packed or plain; `inputs` are further (key, value) pairs of this item,
     packed or plain; `sample_names` are those that an earlier stage left (empty at stage 0). `content_hash` is copied
-    to the record.
+    to the record; `source_state` is inode, size and modification time of the source when it was hashed.
+    `may_be_finished`: a run that ended early may have left the item's samples (`worker.samples.finished_samples`).
     """
 
     index: int
@@ -94,6 +95,8 @@ class Item:
     inputs: tuple[tuple[str, Any], ...] = ()
     sample_names: tuple[str, ...] = ()
     content_hash: str = ""
+    source_state: tuple[int, int, int] | None = None
+    may_be_finished: bool = False
 
 
 @pickled_by_place
@@ -101,7 +104,8 @@ class Item:
 class Limits:
     """What one item may use, and how the child is kept healthy.
 
-    timeout_seconds : wall time of one item in the child, by the monotonic clock, previews not counted.
+    timeout_seconds, seconds_per_byte : wall time of one item in the child, and more of it for each byte of its file, by
+        the monotonic clock, previews not counted.
     memory_bytes : resident memory of worker and child together; None: this machine's memory divided by its cores.
     max_retries : further tries, each alone in a fresh child with `retry_factor` times the allowance, after a crash, a
         timeout or too much memory. 0 for none.
@@ -123,6 +127,11 @@ class Limits:
     max_growth_bytes: int = 1024**3
     preview_seconds: float = 30.0
     startup_seconds: float = 120.0
+    seconds_per_byte: float = 0.0
+
+    def seconds_for(self, n_bytes: int) -> float:
+        """Return the wall time of an item whose file has `n_bytes` (negative: there is none)."""
+        return self.timeout_seconds + self.seconds_per_byte * max(0, n_bytes)
 
 
 @pickled_by_place
@@ -134,7 +143,7 @@ class Batch:
     plain, that every call may be fed with. `isolation` "inline" runs in this process (`debug=True`). `monitor_run`
     is the run's id on the scheduler's monitor, "" without one. `imports` is a hash of the user's modules that tasks
     import as they run ("" for none): a child that has loaded others is not used. With `strict_geometry`, opening a
-    shape with a defect fails.
+    shape with a defect fails. `pipeline` is the fingerprint's digest, which samples are marked with ("" for none).
     """
 
     index: int
@@ -150,6 +159,7 @@ class Batch:
     monitor_run: str = ""
     imports: str = ""
     strict_geometry: bool = False
+    pipeline: str = ""
 
 
 @pickled_by_place

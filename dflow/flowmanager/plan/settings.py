@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from dask.utils import parse_bytes
 
-from dflow.config import TIMEOUT_SECONDS
+from dflow.config import TIMEOUT_SECONDS, TIMEOUT_SECONDS_PER_BYTE
 from dflow.errors import OutputFolderError, SettingError, TaskDefinitionError, WiringError
 from dflow.flowmanager.plan.batch import Limits, SampleKind, StorageKind
 from dflow.flowmanager.plan.registry import validate_tasks
@@ -36,6 +36,7 @@ class FlowSettings:
     max_failures: float | None = None
     task_options: Mapping[str, Any] | None = None
     strict_geometry: bool = False
+    no_worker_timeout: float | None = None
 
     def specifications(self) -> dict[str, Any]:
         """Return the ``Flow Specifications`` of the ``.flow`` file."""
@@ -48,6 +49,7 @@ class FlowSettings:
             "export_visualization": self.previews,
             "sample": self.sample,
             "timeout_seconds": self.limits.timeout_seconds,
+            "timeout_seconds_per_megabyte": round(self.limits.seconds_per_byte * 1e6, 6),
             "memory_limit": self.limits.memory_bytes,
             "max_retries": self.limits.max_retries,
             "max_failures": self.max_failures,
@@ -127,6 +129,15 @@ def checked_workers(max_workers: Any) -> int | None:
     return max_workers
 
 
+def checked_no_worker_timeout(seconds: Any) -> float | None:
+    """Return a positive number of seconds, or None."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise SettingError(f"no_worker_timeout={seconds!r}; expected a positive number of seconds, or None.")
+    return float(seconds)
+
+
 def checked_max_failures(max_failures: Any) -> float | None:
     """Return a count, a share below 1.0, or None."""
     if max_failures is None:
@@ -142,14 +153,25 @@ def checked_limits(
     max_retries: int,
     options: Mapping[str, Any] | None,
 ) -> Limits:
-    """Return the limits of one file; without `timeout_seconds`, HOOPS AI's ``time_limit_overall`` counts."""
+    """Return the limits of one file; without `timeout_seconds`, HOOPS AI's ``time_limit_overall`` counts.
+
+    Without either, the time grows with the file.
+    """
     if timeout_seconds is None:
-        timeout_seconds = (options or {}).get("time_limit_overall", TIMEOUT_SECONDS)
+        timeout_seconds = (options or {}).get("time_limit_overall")
+    per_byte = TIMEOUT_SECONDS_PER_BYTE if timeout_seconds is None else 0.0
+    if timeout_seconds is None:
+        timeout_seconds = TIMEOUT_SECONDS
     if not isinstance(timeout_seconds, (int, float)) or isinstance(timeout_seconds, bool) or not timeout_seconds > 0:
         raise SettingError(f"timeout_seconds={timeout_seconds!r}; expected a positive number of seconds.")
     if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
         raise SettingError(f"max_retries={max_retries!r}; expected a whole number from 0.")
-    return Limits(timeout_seconds=float(timeout_seconds), memory_bytes=_bytes_of(memory_limit), max_retries=max_retries)
+    return Limits(
+        timeout_seconds=float(timeout_seconds),
+        memory_bytes=_bytes_of(memory_limit),
+        max_retries=max_retries,
+        seconds_per_byte=per_byte,
+    )
 
 
 def _bytes_of(limit: int | float | str | None) -> int | None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dflow.flowmanager.cluster.deaths import KIND, MANY, by_host
 from dflow.flowmanager.reports.flowfiles import ADVICE
-from dflow.flowmanager.reports.flowoutput import FlowOutput, frequent_errors
+from dflow.flowmanager.reports.flowoutput import FlowOutput, frequent_errors, near_limit_line
 from dflow.flowmanager.reports.progress import ProgressEvent, describe
 from dflow.plaintext import plain
 
@@ -185,6 +185,8 @@ def print_report(output: FlowOutput, console: Console | None = None) -> None:
         console.print(_errors_table(output))
     if any(output.summary_data.get(key) for key in _DECLARATIONS):
         console.print(_declarations_table(output))
+    if output.near_limit:
+        console.print(near_limit_line(output.near_limit), highlight=False, markup=False, soft_wrap=True)
     if output.worker_deaths:
         console.print(_deaths_table(output))
     if counts.verdict:

@@ -75,6 +75,32 @@ class TaskOutcome:
         return [record.error for record in self.records if record.error is not None]
 
 
+NEAR = 0.5
+"""Share of its time limit from which on an item is reported: a slower machine would take it over the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class NearLimit:
+    """An item that came near its time limit in a task; `seconds` it took, `limit` it had."""
+
+    task: str
+    file: str
+    seconds: float
+    limit: float
+
+
+def near_limit_line(near: Sequence[NearLimit]) -> str:
+    """Return what came near its time limit as one line, "" where nothing did."""
+    if not near:
+        return ""
+    worst = max(near, key=lambda each: each.seconds / each.limit)
+    files = "1 file" if len(near) == 1 else f"{len(near)} files"
+    return (
+        f"{files} took more than {NEAR:.0%} of the time limit, most of all {worst.file}: {worst.seconds:.1f} of "
+        f"{worst.limit:.0f} s in {worst.task}. run.json lists them; timeout_seconds= gives every file another limit."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class FlowOutput:
     """The first value of ``Flow.process``.
@@ -88,6 +114,7 @@ class FlowOutput:
     counts : items submitted, succeeded, skipped, failed and reused, and samples
     summary_data : what ``Flow.process`` returns second
     worker_deaths : Dask workers that were lost unexpectedly, whose work others took over
+    near_limit : items that took more than half of their time limit, without failing
     """
 
     flow_name: str
@@ -97,6 +124,7 @@ class FlowOutput:
     counts: Counts
     summary_data: Mapping[str, Any] = field(default_factory=dict)
     worker_deaths: tuple[WorkerDeath, ...] = ()
+    near_limit: tuple[NearLimit, ...] = ()
 
     @property
     def errors(self) -> list[ErrorRecord]:
@@ -130,6 +158,7 @@ class FlowOutput:
         ):
             if entries := self.summary_data.get(key):
                 lines.append(f"  {fault}: {', '.join(entry['name'] for entry in entries)}")
+        lines += [f"  {line}" for line in (near_limit_line(self.near_limit),) if line]
         lines += [counts.verdict] if counts.verdict else []
         return "\n".join(lines)
 

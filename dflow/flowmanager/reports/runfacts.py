@@ -13,13 +13,14 @@ from typing import Any
 
 from dflow._version import __version__
 from dflow.flowmanager.history.fingerprint import Fingerprint, version_of
-from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
+from dflow.flowmanager.reports.flowoutput import Counts, NearLimit, TaskOutcome
 from dflow.flowmanager.reports.timeline import Timeline, WorkerBusy
 from dflow.records import ItemRecord
 
 PACKAGES = ("dask", "distributed", "zarr", "xarray", "numpy", "cadquery-ocp", "pandas", "pyarrow")
 SHARES = (50, 90, 99, 100)
 SLOWEST = 20
+MOST_NEAR = 1000
 HISTOGRAM_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Upper limits of the bins in which a task's items are counted, in seconds; one more bin holds longer times."""
 
@@ -36,8 +37,12 @@ def run_facts(
     cluster: Mapping[str, Any],
     fingerprint: Fingerprint,
     timeline: Timeline,
+    near_limit: Sequence[NearLimit] = (),
 ) -> dict[str, Any]:
-    """Return the content of ``run.json``; `seconds`: wall time until now; `error`: what stopped the run, or ""."""
+    """Return the content of ``run.json``; `seconds`: wall time until now; `error`: what stopped the run, or "".
+
+    Of `near_limit` those nearest to their limit are kept.
+    """
     now = datetime.now(UTC)
     return {
         "flow": flow_name,
@@ -49,6 +54,10 @@ def run_facts(
         "counts": asdict(counts),
         "tasks": [_task_facts(task) for task in tasks],
         "slowest": _slowest(tasks),
+        "near_limit": [
+            {"task": near.task, "file": near.file, "seconds": round(near.seconds, 3), "limit": round(near.limit, 3)}
+            for near in heapq.nlargest(MOST_NEAR, near_limit, key=lambda near: near.seconds / near.limit)
+        ],
         "failures": dict(Counter(error.kind for task in tasks for error in task.errors).most_common()),
         "configuration": dict(configuration),
         "host": platform.node(),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from dflow.flowmanager.reports.runfacts import HISTOGRAM_SECONDS, SHARES
+from dflow.flowmanager.reports.runfacts import HISTOGRAM_SECONDS, SHARES, SLOWEST
 from dflow.plaintext import plain
 
 ROWS_SHOWN = 100
@@ -57,6 +57,12 @@ def _parts(facts: Mapping[str, Any]) -> Iterable[str]:
         yield _section(f"Time of each item: {shown(task['task'])}", chart)
     slowest = [[each["file"], each["task"], each["result"], duration(each["seconds"])] for each in facts["slowest"]]
     yield _section("Slowest", _table(("file", "task", "result", "time"), slowest, n_texts=3))
+    near = [
+        [each["file"], each["task"], duration(each["seconds"]), duration(each["limit"])]
+        for each in facts.get("near_limit", [])[:SLOWEST]
+    ]
+    if near:
+        yield _section("Near the time limit", _table(("file", "task", "time", "limit"), near, n_texts=2))
     yield _section("Failures", _table(("kind", "items"), facts["failures"].items()))
     yield _section("Hosts", _hosts(facts["hosts"]))
     yield _section("Cluster", _cluster(facts["cluster"]))

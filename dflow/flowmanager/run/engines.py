@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from dflow.errors import FlowCancelledError
-from dflow.flowmanager.cluster.clusterengine import ClusterEngine
+from dflow.flowmanager.cluster.clusterengine import NO_WORKER_SECONDS, ClusterEngine
 from dflow.flowmanager.cluster.clusters import Connection, is_foreign, resolve
 from dflow.flowmanager.cluster.deaths import DeathWatch, WorkerDeath
-from dflow.flowmanager.cluster.doctor import check_cluster
+from dflow.flowmanager.cluster.doctor import check_cluster, unfit_workers
 from dflow.flowmanager.cluster.engine import Engine, SynchronousEngine
+from dflow.flowmanager.cluster.hosts import WorkerWait
 from dflow.flowmanager.cluster.nodekeys import NodeNames
 from dflow.flowmanager.plan.batch import Isolation
 from dflow.flowmanager.plan.settings import FlowSettings
@@ -77,8 +79,12 @@ class Engines:
             return self._here
         if self._cluster is None:
             foreign = is_foreign(self._settings.cluster)
-            self._connection = resolve(self._settings.cluster, max_workers=self._settings.max_workers)
-            client = self._connection.client
+            limit = self._settings.no_worker_timeout
+            self._connection = connection = resolve(
+                self._settings.cluster, max_workers=self._settings.max_workers, wait_seconds=limit, warn=self._warn
+            )
+            client = connection.client
+            known = list(client.nthreads())  # before the check: who joins during it is examined after it
             if foreign:
                 check_cluster(client, self._sources, self._settings.paths.root, kernel=self._opens_files)
             self._names = NodeNames(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
@@ -86,17 +92,39 @@ class Engines:
             self._cluster = ClusterEngine(
                 client,
                 retries=self._settings.limits.max_retries,
-                wait_seconds=self._connection.wait_seconds,
+                wait=WorkerWait(
+                    client.scheduler.address,
+                    limit or NO_WORKER_SECONDS,
+                    self._warn,
+                    connection.explain,
+                    unfit_seconds=connection.wait_seconds,
+                ),
                 on_wait=self._flush,
-                warn=lambda text: self._log.write(text, "WARNING"),
+                warn=self._warn,
+                examine=self._unfit if foreign else None,
+                known=known,
             )
             self._progress.dashboard = self.dashboard
             self._feed = MonitorFeed(client, self._settings.paths.name, self.run_id)
             self._progress.add(self._feed)
             self._log.write(
-                f"Running on {client.scheduler.address}, {self._cluster.n_workers} workers, {self.dashboard}"
+                f"Running on {client.scheduler.address}, {self._cluster.n_present} workers, {self.dashboard}"
             )
         return self._cluster
+
+    def _warn(self, text: str) -> None:
+        self._log.write(text, "WARNING")
+
+    def _unfit(self, addresses: Sequence[str]) -> dict[str, str]:
+        """Return those of some workers that cannot run the flow, each with the reason."""
+        assert self._connection is not None
+        return unfit_workers(
+            self._connection.client,
+            addresses,
+            self._sources,
+            self._settings.paths.root,
+            kernel=self._opens_files,
+        )
 
     def _flush(self) -> None:
         """Report what has ended, while nothing else ends."""
@@ -130,9 +158,12 @@ class Engines:
                 self._feed.close(status)
             if self._names is not None and self._cluster is not None and not self._cluster.has_dropped_jobs:
                 self._names.release()
+        except (OSError, TimeoutError) as error:  # a scheduler that is lost: what ended the flow says so
+            self._log.write(f"The scheduler did not answer at the end: {error}", "WARNING")
         finally:
             if self._connection is not None:
-                self._connection.close()
+                with suppress(OSError, TimeoutError):
+                    self._connection.close()
             self._connection = self._cluster = self._names = self._feed = None
 
     def describe(self, *, with_workers: bool = True) -> dict[str, Any]:
@@ -142,7 +173,10 @@ class Engines:
         if not with_workers:
             scheduler = self._connection.client.scheduler
             return {"scheduler": scheduler.address if scheduler is not None else None, "workers": {}}
-        info = self._connection.client.scheduler_info(n_workers=-1)
+        try:
+            info = self._connection.client.scheduler_info(n_workers=-1)
+        except (OSError, TimeoutError):
+            return self.describe(with_workers=False)
         workers = {
             address: {
                 "host": state.get("host"),

@@ -100,6 +100,7 @@ def _compute(
     run: FlowRun, bar: TaskProgress, nodes: Sequence[Delayed], written: list[ShardRecord]
 ) -> Iterator[ShardRecord]:
     engine = run.engines.heavy()
+    engine.keep_to_sound_hosts()
     suffix = run.engines.suffix(EXPORT_TASK)
     for record in compute_each(engine, [renamed(node, suffix) for node in nodes]):
         bar.advance(succeeded=1, n_bytes=0 if record.reused else record.n_bytes)

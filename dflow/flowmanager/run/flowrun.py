@@ -18,7 +18,7 @@ from dflow.flowmanager.plan.settings import FlowSettings
 from dflow.flowmanager.plan.tasks import TaskSpec, listed
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Plan, Source, Step
 from dflow.flowmanager.reports.flowlog import FlowLog
-from dflow.flowmanager.reports.flowoutput import TaskOutcome
+from dflow.flowmanager.reports.flowoutput import NearLimit, TaskOutcome
 from dflow.flowmanager.reports.progress import Progress
 from dflow.flowmanager.reports.timeline import Timeline
 from dflow.flowmanager.run.engines import Engines
@@ -84,6 +84,7 @@ class FlowRun:
     retry_kinds: frozenset[str] | None = None
     file_shapes: FileShapes = field(default_factory=FileShapes)
     distrusted: set[str] = field(default_factory=set)
+    near_limit: list[NearLimit] = field(default_factory=list)
     n_submitted: int = 0
     n_failed: int = 0
     n_untried: int = 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from dflow.flowmanager.cluster.engine import Finished, Job
+from dflow.errors import ClusterError, OutputFolderError, StorageError
+from dflow.flowmanager.cluster.engine import Engine, Finished, Job
 from dflow.flowmanager.history.fingerprint import with_values
 from dflow.flowmanager.history.freshness import (
     Requirements,
@@ -19,12 +21,17 @@ from dflow.flowmanager.history.freshness import (
     stores_are_whole,
 )
 from dflow.flowmanager.history.journal import Entry
+from dflow.flowmanager.history.moved import Moved, path_depth
 from dflow.flowmanager.plan.batch import BodyValues
 from dflow.flowmanager.plan.batching import Batcher, Sized, split
 from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain
+from dflow.flowmanager.reports.flowoutput import NEAR, NearLimit
+from dflow.flowmanager.run.elsewhere import DOUBTFUL_KINDS, Elsewhere, Trial
 from dflow.flowmanager.run.flowrun import FlowRun, StepResult
 from dflow.flowmanager.run.nodes import ChainTemplate, follows_of, make_job, task_call
+from dflow.flowmanager.worker.hostfaults import host_fault
+from dflow.flowmanager.worker.samples import copy_sample
 from dflow.records import BatchResult, ErrorRecord, ItemRecord, SampleRecord, share_layouts
 from dflow.storage.paths import source_path
 
@@ -52,11 +59,15 @@ class ItemChain:
         folder = str(run.settings.paths.root)
         self._sources = [_examine(item, folder) for item in items]
         self._reuse = Reuse()
+        self._perhaps_finished: set[int] = set()
         self._jobs: dict[int, tuple[int, ...]] = {}
+        self._begun: dict[int, float] = {}
+        self._engine: Engine | None = None
+        self._elsewhere = Elsewhere(self._blame)
         self._again: deque[tuple[int, ...]] = deque()
         self._suspects: deque[int] = deque()
         self._tried_alone: set[int] = set()
-        self._next_tag = 0
+        self._next_tag = self._n_found = 0
         self._bars = [run.progress.start(step.task.name, len(items)) for step in chain.steps]
 
     def execute(self) -> None:
@@ -64,8 +75,23 @@ class ItemChain:
         pending = self._reuse_what_holds() if self._is_kept else list(range(len(self._items)))
         if pending:
             self._work(pending)
+        if self._n_found:
+            self._run.log.write(f"{self._name}: {self._n_found} items were found finished by a run that ended early")
+        self._run.near_limit += self._near_limit()
         for bar in self._bars:
             bar.finish()
+
+    def _near_limit(self) -> list[NearLimit]:
+        """Return the items that took more than `NEAR` of their time limit in a task, and did not fail."""
+        limits = self._run.settings.limits
+        least = NEAR * limits.timeout_seconds
+        return [
+            NearLimit(step.task.name, record.item, record.seconds, limit)
+            for step, records in zip(self._chain.steps, self._records, strict=True)
+            for index, record in enumerate(records)
+            if record is not None and record.seconds >= least and not record.reused and record.error is None
+            if record.seconds >= NEAR * (limit := limits.seconds_for(self._sources[index].n_bytes))
+        ]
 
     def results(self) -> list[StepResult]:
         """Return one result per step, of what has ended so far."""
@@ -92,13 +118,23 @@ class ItemChain:
         held: list[ItemRecord] = []
         touched: list[Entry] = []
         required, budget = self._requirements(), HASHED_HERE_BYTES
+        moved: Moved | None = None
         encoded, entries = str(run.settings.paths.encoded), run.journal.state.entries
+        looks_for_samples = self._may_find_samples(required)
         for index, item in enumerate(self._items):
             entry = entries.get((self._name, item.identity))
             if item.identity in run.distrusted:
                 entry = None
+            if entry is None:
+                moved = moved or self._moved(required)
+                if (found := self._take_from(moved, index)) is not None:
+                    touched.append(found)
+                    held.append(self._take_over(index, found))
+                    continue
             verdict = judge(entry, self._sources[index], required)
             reason = verdict.reason
+            if verdict.action == "redo" and looks_for_samples and item.identity not in run.distrusted:
+                self._perhaps_finished.add(index)
             if verdict.action != "redo" and entry is not None and not stores_are_whole(entry, encoded):
                 verdict, reason = replace(verdict, action="redo"), "its .data file is missing or damaged"
             source = self._sources[index]
@@ -125,6 +161,39 @@ class ItemChain:
         run.note_shapes(sample for record in held for sample in record.samples)
         return pending
 
+    def _moved(self, required: Requirements) -> Moved:
+        """The entries of files that lie elsewhere now, perhaps."""
+        entries = [e for (chain, _), e in self._run.journal.state.entries.items() if chain == self._name]
+        present = {item.identity for item in self._items}
+        absent = [entry for entry in entries if entry.item not in present]
+        alone = self._chain.steps[0].task.function if absent and len(self._chain.steps) == 1 else None
+        depth = None if alone is None else path_depth(alone, self._fingerprint.modules)
+        return Moved(absent, required, depth)
+
+    def _take_from(self, moved: Moved, index: int) -> Entry | None:
+        """The entry of an item that an earlier run had under another path, with a copy of its samples; None without."""
+        item, source, paths = self._items[index], self._sources[index], self._run.settings.paths
+        if not moved.may_have(source.n_bytes) or item.identity in self._run.distrusted:
+            return None
+        try:
+            found = content_hash(source_path(item.identity, str(paths.root)), item.identity)
+            entry = moved.find(item.identity, source.n_bytes, found)
+            if entry is None or not stores_are_whole(entry, str(paths.encoded)):
+                return None
+            record = entry.records[0]
+            samples = tuple(copy_sample(paths, sample, item.identity) for sample in record.samples)
+        except (OSError, StorageError):
+            return None  # it is done anew, and the task's own error names the fault
+        record = replace(record, item=item.identity, samples=samples)
+        return replace(entry, item=item.identity, mtime_ns=source.mtime_ns, records=(record,))
+
+    def _may_find_samples(self, required: Requirements) -> bool:
+        """Whether a run that ended early may have left finished samples of this chain, which its journal lacks."""
+        if required.needs_value or not self._chain.steps[-1].is_last_stage:
+            return False
+        with os.scandir(self._run.settings.paths.encoded) as entries:
+            return next(entries, None) is not None
+
     def _is_same(self, item: FlowItem, entry: Entry) -> bool:
         path = source_path(item.identity, str(self._run.settings.paths.root))
         try:
@@ -149,6 +218,7 @@ class ItemChain:
             memory_bytes=limits.memory_bytes or 0,
             needs_value=any(source.step in own for source in sources),
             retry_kinds=self._run.retry_kinds,
+            seconds_per_byte=limits.seconds_per_byte,
         )
 
     def _inputs(self) -> dict[str, object]:
@@ -171,10 +241,14 @@ class ItemChain:
     def _work(self, pending: Sequence[int]) -> None:
         run = self._run
         functions = [run.packed(step.task) for step in self._chain.steps]
-        engine = run.engines.heavy()
+        self._engine = engine = run.engines.heavy()
         calls = tuple(task_call(step, data) for step, data in zip(self._chain.steps, functions, strict=True))
         template = ChainTemplate(
-            batch=replace(run.template(self._chain.steps[0], calls[0]), shared=self._shared()),
+            batch=replace(
+                run.template(self._chain.steps[0], calls[0]),
+                shared=self._shared(),
+                pipeline=self._fingerprint.digest if self._is_kept else "",
+            ),
             calls=calls,
             follows=follows_of(self._chain),
             needs_values=tuple(run.needs_value(step) for step in self._chain.steps),
@@ -214,10 +288,13 @@ class ItemChain:
     def _job(self, template: ChainTemplate, indices: tuple[int, ...]) -> Job:
         tag, self._next_tag = self._next_tag, self._next_tag + 1
         self._jobs[tag] = indices
-        return make_job(template, tag, {index: self._items[index] for index in indices}, self._reuse.hashes)
+        self._begun[tag] = time.monotonic()
+        avoid = frozenset[str]().union(*(self._elsewhere.tried(index) for index in indices))
+        items = {index: self._items[index] for index in indices}
+        return replace(make_job(template, tag, items, self._reuse.hashes, self._perhaps_finished), avoid=avoid)
 
     def _settle(self, finished: Finished, batcher: Batcher) -> None:
-        indices = self._jobs.pop(finished.tag)
+        indices, begun = self._jobs.pop(finished.tag), self._begun.pop(finished.tag)
         if finished.error is not None:
             self._do_again_or_give_up(indices, finished.error)
             return
@@ -225,15 +302,60 @@ class ItemChain:
         known = self._run.layouts
         by_step = [{r.item_index: r for r in share_layouts(result.items, known)} for result in finished.results]
         entries = []
-        for index in indices:
-            entry = self._settle_item(index, [records[index] for records in by_step if index in records])
-            if entry is not None:
-                entries.append(entry)
-        if self._is_kept:
-            self._run.journal.append(entries)
-        self._log(finished.results)
-        self._run.count([self._last(index) for index in indices])
-        self._run.note_shapes(self._samples(indices))
+        again: list[int] = []
+        settled: list[int] = []
+        try:
+            for result in finished.results:
+                if result.host_fault:
+                    self._blame(Trial(result.worker, result.host, result.host_fault, begun))
+            for index in indices:
+                records = [records[index] for records in by_step if index in records]
+                last = finished.results[len(records) - 1]
+                if self._is_tried_elsewhere(records[-1], last, begun):
+                    again.append(index)
+                    continue
+                settled.append(index)
+                entry = self._settle_item(index, [*records[:-1], self._elsewhere.final(records[-1], last)])
+                if entry is not None:
+                    entries.append(entry)
+        finally:  # what is done is kept, also where no host is left
+            if self._is_kept:
+                self._run.journal.append(entries)
+        self._again.extend([tuple(again)] if again else [])
+        self._log(finished.results, settled)
+        self._run.count([self._last(index) for index in settled])
+        self._run.note_shapes(self._samples(settled))
+
+    def _is_tried_elsewhere(self, record: ItemRecord, result: BatchResult, begun: float) -> bool:
+        if record.error is None and not self._elsewhere.has_trials:
+            return False
+        assert self._engine is not None
+        doubtful = record.error is not None and record.error.kind in DOUBTFUL_KINDS
+        hosts = self._engine.hosts() if doubtful else frozenset[str]()
+        source = source_path(record.item, str(self._run.settings.paths.root))
+        return self._elsewhere.judge(record, result, source, hosts, begun) == "again"
+
+    def _blame(self, trial: Trial) -> None:
+        """Count a host's fault.
+
+        Raises
+        ------
+        OutputFolderError
+            Where no host is left, and this process cannot write the flow's folders either.
+        ClusterError
+            Where no host is left.
+        """
+        assert self._engine is not None
+        try:
+            self._engine.blame(trial.worker, trial.name, trial.reason, trial.begun)
+        except ClusterError as error:
+            paths = self._run.settings.paths
+            if fault := host_fault(paths):
+                raise OutputFolderError(
+                    f"This host {fault}. What is finished is kept: make room or permit writing there, and run the flow "
+                    "again."
+                ) from error
+            raise
 
     def _samples(self, indices: Iterable[int]) -> Iterator[SampleRecord]:
         for index in indices:
@@ -246,12 +368,18 @@ class ItemChain:
         identity = self._items[index].identity
         earlier = self._run.journal.state.entries.get((self._name, identity))
         source = self._sources[index]
-        if records[0].reused and earlier is not None:
+        is_found = records[0].reused and bool(records[0].samples)
+        if records[0].reused and not is_found and earlier is not None:
             self._run.log.items(self._name, [self._take_over(index, earlier)])
             self._reuse.n_reused += 1
             return replace(earlier, n_bytes=source.n_bytes, mtime_ns=source.mtime_ns)
         if index in self._reuse.hashes:
             self._reuse.count("the source changed")
+        if is_found:
+            self._n_found += 1
+            bare = replace(records[0], samples=())
+            records = [*[bare] * (len(self._chain.steps) - 1), records[0]]
+            self._run.log.items(self._name, records[-1:])
         self._store(index, records)
         error = records[-1].error
         if not self._is_kept or (error is not None and error.kind in UNLASTING_KINDS):
@@ -267,9 +395,10 @@ class ItemChain:
             mtime_ns=source.mtime_ns,
             fingerprint=self._fingerprint.digest,
             previews=self._run.settings.previews,
-            timeout_seconds=limits.timeout_seconds,
+            timeout_seconds=limits.seconds_for(source.n_bytes),
             memory_bytes=limits.memory_bytes or 0,
             records=tuple(records),
+            value_lost=is_found,
         )
 
     def _do_again_or_give_up(self, indices: tuple[int, ...], error: BaseException) -> None:
@@ -317,10 +446,11 @@ class ItemChain:
     def _last(self, index: int) -> ItemRecord:
         return next(records[index] for records in reversed(self._records) if records[index] is not None)  # type: ignore[return-value]  # filtered
 
-    def _log(self, results: Sequence[BatchResult]) -> None:
+    def _log(self, results: Sequence[BatchResult], settled: Sequence[int]) -> None:
         self._run.timeline.note(results)
-        for step, result in zip(self._chain.steps, results, strict=True):
-            self._run.log.items(step.task.name, [record for record in result.items if not record.reused])
+        for step, records in zip(self._chain.steps, self._records, strict=True):
+            ended = [record for index in settled if (record := records[index]) is not None]
+            self._run.log.items(step.task.name, [record for record in ended if not record.reused])
 
 
 def _examine(item: FlowItem, folder: str) -> SourceState:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dask.delayed import Delayed, delayed
 
+from dflow.errors import DflowError
 from dflow.flowmanager.cluster.engine import Job
 from dflow.flowmanager.cluster.nodekeys import node_key
 from dflow.flowmanager.history.freshness import content_hash
 from dflow.flowmanager.plan.batch import Batch, Item, Limits, PackedValue, TaskCall, pack_value
 from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain, Step
+from dflow.flowmanager.worker.samples import finished_samples, state_of
 from dflow.flowmanager.worker.worker import run_batch
-from dflow.records import BatchResult, ItemRecord, share_layouts
+from dflow.records import BatchResult, ItemRecord, SampleRecord, share_layouts
 from dflow.storage.paths import source_path
 
 
@@ -61,10 +62,25 @@ def follows_of(chain: Chain) -> tuple[Follow, ...]:
     )
 
 
-def make_job(template: ChainTemplate, tag: int, flow_items: Mapping[int, FlowItem], hashes: Mapping[int, str]) -> Job:
-    """Return the nodes for one batch of items, by their index; `hashes` are the content hashes of earlier runs."""
+def make_job(
+    template: ChainTemplate,
+    tag: int,
+    flow_items: Mapping[int, FlowItem],
+    hashes: Mapping[int, str],
+    found: Collection[int] = (),
+) -> Job:
+    """Return the nodes for one batch of items, by their index; `hashes` are the content hashes of earlier runs.
+
+    Those in `found` may be finished: a run that ended early left samples.
+    """
     items = tuple(
-        Item(index, each.identity, _packed(each.value), content_hash=hashes.get(index, ""))
+        Item(
+            index,
+            each.identity,
+            _packed(each.value),
+            content_hash=hashes.get(index, ""),
+            may_be_finished=index in found,
+        )
         for index, each in flow_items.items()
     )
     nodes: list[Delayed] = []
@@ -133,24 +149,31 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
     """Run the first task of a chain on a batch.
 
     With `hashing`, an item's ``content_hash`` is that of an earlier run: where the source still has it, the item's
-    record is marked "reused" and nothing is done; the other records carry the hash of what was read, "" where that is
-    unsure because the source cannot be read or was changed meanwhile.
+    record is marked "reused" and nothing is done. So it is, with samples, where they were found finished. The other
+    records carry the hash of what was read, "" where that is unsure because the source cannot be read or was changed
+    meanwhile.
     """
-    if not hashing:
-        return _trim(run_batch(batch), needs_value)
-    same: list[ItemRecord] = []
-    changed: list[Item] = []
     root = str(batch.paths.root)
     sources = {item.index: source_path(item.identity, root) for item in batch.items}
-    before = {index: _state(path) for index, path in sources.items()}
+    before = {index: state_of(path) for index, path in sources.items()}
+    if not hashing:
+        stated = tuple(replace(item, source_state=before[item.index]) for item in batch.items)
+        return _trim(run_batch(replace(batch, items=stated)), needs_value)
+    same: list[ItemRecord] = []
+    changed: list[Item] = []
     for item in batch.items:
         found = _hash(sources[item.index], item.identity)
         if found and found == item.content_hash:
             same.append(ItemRecord(item.index, item.identity, "succeeded", reused=True, content_hash=found))
+            continue
+        item = replace(item, content_hash=found, source_state=before[item.index])
+        samples = _finished(batch, item) if item.may_be_finished and found else ()
+        if samples:
+            same.append(ItemRecord(item.index, item.identity, "succeeded", samples, reused=True, content_hash=found))
         else:
-            changed.append(replace(item, content_hash=found))
+            changed.append(item)
     result = run_batch(replace(batch, items=tuple(changed)))
-    touched = [item for item in changed if _state(sources[item.index]) != before[item.index]]
+    touched = [item for item in changed if state_of(sources[item.index]) != before[item.index]]
     unsure = {item.index for item in touched if _hash(sources[item.index], item.identity) != item.content_hash}
     if unsure:
         items = tuple(replace(r, content_hash="") if r.item_index in unsure else r for r in result.items)
@@ -164,6 +187,7 @@ def run_next(batch: Batch, follow: Follow, *earlier: BatchResult, needs_value: b
     `batch` holds the chain's items as the first task took them. Skipped, failed and reused items are left out.
     """
     by_index = [{record.item_index: record for record in result.items} for result in earlier]
+    root = str(batch.paths.root)
     items = []
     for item in batch.items:
         last = by_index[-1].get(item.index)
@@ -177,6 +201,7 @@ def run_next(batch: Batch, follow: Follow, *earlier: BatchResult, needs_value: b
                 inputs=item.inputs + extras,
                 sample_names=_parked(by_index, item.index),
                 content_hash=last.content_hash,
+                source_state=state_of(source_path(item.identity, root)),
             )
         )
     return _trim(run_batch(replace(batch, items=tuple(items))), needs_value)
@@ -187,13 +212,11 @@ def _parked(by_index: list[dict[int, ItemRecord]], index: int) -> tuple[str, ...
     return next((records[index].parked for records in reversed(by_index) if records[index].parked), ())
 
 
-def _state(path: str) -> tuple[int, int, int] | None:
-    """Return inode, size and modification time of a source; None where there is no file."""
+def _finished(batch: Batch, item: Item) -> tuple[SampleRecord, ...]:
     try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+        return finished_samples(batch, item)
+    except (OSError, ValueError, TypeError, DflowError):  # damaged, or of another version: it is made again
+        return ()
 
 
 def _hash(path: str, identity: str) -> str:

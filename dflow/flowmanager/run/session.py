@@ -9,8 +9,10 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from distributed.comm import CommClosedError
+
 from dflow.cadaccess.kernel.check import require_kernel
-from dflow.errors import EmptySourceError, FlowCancelledError, OutputFolderError
+from dflow.errors import ClusterError, EmptySourceError, FlowCancelledError, OutputFolderError
 from dflow.flowmanager.cluster.clusters import is_foreign
 from dflow.flowmanager.cluster.deaths import as_errors
 from dflow.flowmanager.history import folder
@@ -74,15 +76,20 @@ def run_flow(
             pack_function(task.function, pipeline.modules, task.name)  # what cannot travel is refused before the start
     if clean:
         folder.refuse_sources_inside(settings.paths, (each for value in inputs.values() for each in listed(value)))
-    with (
-        rare_full_collections(),
-        _owned_folder(settings.paths, clean=clean),
-        _opened_run(settings, plan, inputs, pipeline, listeners) as run,
-    ):
-        announce(run.engines.cancel)
-        run.retry_kinds = retry_kinds
-        remember_inputs(settings.paths, inputs)
-        return _finish(run, _run_chains_and_export(run), started)
+    try:
+        with (
+            rare_full_collections(),
+            _owned_folder(settings.paths, clean=clean),
+            _opened_run(settings, plan, inputs, pipeline, listeners) as run,
+        ):
+            announce(run.engines.cancel)
+            run.retry_kinds = retry_kinds
+            remember_inputs(settings.paths, inputs)
+            return _finish(run, _run_chains_and_export(run), started)
+    except CommClosedError as error:  # a cut between two questions to the scheduler
+        raise ClusterError(
+            f"Lost the scheduler: {error}. What is finished is kept: run the flow again to go on where it stopped."
+        ) from error
 
 
 def pipeline_fingerprint(settings: FlowSettings) -> Fingerprint:
@@ -139,7 +146,10 @@ def _opened_run(
         status = "cancelled" if isinstance(error, (FlowCancelledError, KeyboardInterrupt)) else "failed"
         log.write(f"Stopped by {type(error).__name__}: {error}", "ERROR")
         with suppress(OutputFolderError):  # it may be what stopped the flow
-            write_json(settings.paths.error_summary, error_entries([*_errors(run), *as_errors(engines.deaths())]))
+            write_json(
+                settings.paths.error_summary,
+                error_entries([*_errors(run), *as_errors(engines.deaths())], settings.paths.root),
+            )
             _report_early_end(run, status, error)
         raise
     finally:
@@ -271,7 +281,7 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
         )
     errors = [error for task in tasks for error in task.errors]
     deaths = run.engines.deaths()
-    write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)]))
+    write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)], paths.root))
     facts = _facts(run, tasks, counts, seconds=seconds)
     _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
     write_json(paths.flow_file, summary)
@@ -282,7 +292,8 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
         key: str(paths.root / summary[key]) for key in ("flow_data", "flow_info", "flow_attributes") if summary[key]
     }
     summary = {**summary, **absolute}
-    output = FlowOutput(paths.name, settings.specifications(), tasks, seconds, counts, summary, deaths)
+    slow = tuple(run.near_limit)
+    output = FlowOutput(paths.name, settings.specifications(), tasks, seconds, counts, summary, deaths, slow)
     _compact(run)
     return FlowResult(output, summary)
 
@@ -330,6 +341,7 @@ def _facts(
         cluster=run.engines.describe(with_workers=status == "finished"),
         fingerprint=run.fingerprint,
         timeline=run.timeline,
+        near_limit=run.near_limit,
     )
 
 

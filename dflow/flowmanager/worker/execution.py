@@ -105,6 +105,7 @@ class _ItemRun:
         self._item = item
         self._emit = emit
         self._preview_seconds = self._preview_cpu_seconds = 0.0
+        self._n_bodies = 0
 
     def run(self, skip: tuple[int, ...]) -> ItemDone:
         started, started_cpu = time.perf_counter(), time.process_time()
@@ -139,6 +140,7 @@ class _ItemRun:
             bodies = list(range(source.model().get_body_count()))
             if not bodies:
                 raise NoGeometryError(f"{source.path}: holds no body to make a sample of")
+        self._n_bodies = len(bodies)
         for body in bodies:
             if body not in skip:
                 self._emit(UnitStarted(body))
@@ -149,7 +151,7 @@ class _ItemRun:
         sample = None
         try:
             if self._batch.call.takes_storage:
-                sample = Sample(self._batch, sample_name(self._item.identity, body), self._item.identity, body)
+                sample = Sample(self._batch, self._item, body, self._n_bodies)
             loader = self._loader(body, source, sample)
             value = self._call_function(body, loader, sample)
             unit = self._finish(body, value, sample)

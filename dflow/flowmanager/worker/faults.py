@@ -18,8 +18,12 @@ RETRYABLE_KINDS = frozenset({"crash", "timeout", "out_of_memory"})
 """Kinds that the machine may cause as well as the file: tried again, alone, with a larger allowance."""
 
 _INFRASTRUCTURE_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENFILE, errno.EMFILE, errno.ENOLINK}
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENFILE, errno.EMFILE, errno.ENOLINK),
+        *(errno.EACCES, errno.EPERM, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENODEV, errno.ENXIO),
+    }
 )
+"""Errors that a host may cause as well as a file: the flow tries the item on another host."""
 
 
 _OWN_MODULES = frozenset(
@@ -41,7 +45,8 @@ class Fault:
     """Why an item, or one of its units, failed: an exception, or the end of the child.
 
     `kind` is the stable word of `dflow.records.ErrorRecord`; `exception` the exception's type name, "" where there was
-    none; `signal` the number of the signal that ended the child, 0 where none did.
+    none; `signal` the number of the signal that ended the child, 0 where none did; `errno` that of the operating
+    system's error behind it, 0 where there is none.
     """
 
     kind: str
@@ -49,6 +54,7 @@ class Fault:
     signal: int = 0
     traceback: str = ""
     exception: str = ""
+    errno: int = 0
 
 
 def describe_exception(error: BaseException, source: str | None = None) -> Fault:
@@ -63,20 +69,32 @@ def describe_exception(error: BaseException, source: str | None = None) -> Fault
         if not os.path.isabs(source) and not is_address(source):
             advice = f"; {source!r:.200} is relative to {os.getcwd()}: let the extract task return absolute paths"
             message = _bounded(message, MAX_MESSAGE_CHARACTERS - len(advice)) + advice
-    return Fault(kind, message, traceback=_traceback(error), exception=type(error).__name__)
+    number = system_error(error)
+    return Fault(kind, message, traceback=_traceback(error), exception=type(error).__name__, errno=number)
 
 
 def error_kind(error: BaseException) -> str:
     """Return the stable word for an exception (see `dflow.records.ErrorRecord.kind`)."""
+    if system_error(error) in _INFRASTRUCTURE_ERRNOS:
+        return "infrastructure"
     if isinstance(error, DflowError):
         return error.kind
     if isinstance(error, BadReturnError):
         return "bad_return"
     if isinstance(error, MemoryError):
         return "out_of_memory"
-    if isinstance(error, OSError) and error.errno in _INFRASTRUCTURE_ERRNOS:
-        return "infrastructure"
     return "exception"
+
+
+def system_error(error: BaseException | None) -> int:
+    """Return the `errno` of an `OSError`, or of the one that an error was raised from; 0 where there is none."""
+    for _ in range(8):
+        if error is None:
+            break
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        error = error.__cause__
+    return 0
 
 
 def describe_death(wait_status: int | None, output: str) -> Fault:

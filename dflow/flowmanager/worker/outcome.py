@@ -97,9 +97,19 @@ class ItemOutcome:
         return self._item.identity
 
     @property
+    def n_bytes(self) -> int:
+        """The size of the item's file when it was hashed, 0 where it has none."""
+        return self._item.source_state[1] if self._item.source_state else 0
+
+    @property
     def finished_bodies(self) -> tuple[int, ...]:
         """Bodies (-1: the whole file) whose samples are complete on disk."""
         return tuple(body for body, unit in self._units.items() if unit.error is None)
+
+    def blames_system(self) -> bool:
+        """Whether the item failed by an error of the operating system, or a crash: the host may be the cause."""
+        fault = self._cause(list(self._units.values()))
+        return fault is not None and self.state == "finished" and (fault.errno != 0 or fault.kind == "crash")
 
     def log(self, lines: tuple[str, ...]) -> None:
         """Keep the lines that the item printed."""

@@ -115,7 +115,7 @@ class InFlight:
 
         The function does nothing where no monitor watches the batch.
         """
-        worker = _dask_worker() if batch.monitor_run else None
+        worker = dask_worker() if batch.monitor_run else None
         if worker is None:
             yield lambda _: None
             return
@@ -153,7 +153,8 @@ def _shown(identity: str) -> str:
     return plain(identity if len(identity) <= MAX_SHOWN else f"…{identity[-MAX_SHOWN:]}")
 
 
-def _dask_worker() -> Any:
+def dask_worker() -> Any:
+    """Return the Dask worker that runs this thread, None outside of one."""
     from distributed import get_worker  # here, because inline runs must not load it
 
     try:

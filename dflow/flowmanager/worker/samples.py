@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from dflow.errors import StorageError
-from dflow.flowmanager.plan.batch import Batch
+from dflow.flowmanager.plan.batch import Batch, Item
 from dflow.records import SampleRecord, Scalar
 from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage
-from dflow.storage.paths import DATA_SUFFIX, TEMPORARY_PREFIX, FlowPaths, sample_name
-from dflow.storage.sample import check_required, describe
+from dflow.storage.container import is_sealed, seal
+from dflow.storage.paths import DATA_SUFFIX, TEMPORARY_PREFIX, FlowPaths, sample_name, source_path
+from dflow.storage.sample import ORIGIN, check_required, describe, describe_file, read_metadata
 
 ITEM_METADATA = "Item"
 FLOW_METADATA = "Flow name"
@@ -30,9 +32,17 @@ def work_folder(paths: FlowPaths) -> Path:
 
 
 def make_folders(paths: FlowPaths) -> None:
-    """Create the folders of samples, previews and unfinished samples."""
-    for folder in (paths.encoded, paths.stream_cache, work_folder(paths)):
-        os.makedirs(folder, exist_ok=True)
+    """Create the folders of samples, previews and unfinished samples in the flow's folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder: this host lacks the mount, and what it would write elsewhere would be lost.
+    """
+    for folder in (paths.encoded, paths.stream_cache, paths.state, work_folder(paths)):
+        if not os.path.isdir(folder):
+            with suppress(FileExistsError):
+                os.mkdir(folder)
 
 
 def body_of(name: str) -> int:
@@ -45,19 +55,26 @@ def _parked_file(paths: FlowPaths, name: str, stage: int) -> Path:
 
 
 class Sample:
-    """One sample's store during one call. Open it, let the user write, then `seal`, `park` or `discard` it."""
+    """One sample's store during one call. Open it, let the user write, then `seal`, `park` or `discard` it.
 
-    def __init__(self, batch: Batch, name: str, source: str, body: int) -> None:
+    `n_bodies` is the number of the file's bodies where each is a sample of its own.
+    """
+
+    def __init__(self, batch: Batch, item: Item, body: int, n_bodies: int = 0) -> None:
         self._paths = batch.paths
         self._stage = batch.call.stage
         self._kind = batch.storage_type
-        self._source = source
+        self._item = item
+        self._source = source = item.identity
         self._body = body
-        self.name = name
+        self._origin = _origin(batch, item, n_bodies)
+        self.name = sample_name(source, body)
         self.storage = self._open()
         self.storage.memory_bytes = batch.limits.memory_bytes
         self.storage.save_metadata(ITEM_METADATA, source)
         self.storage.save_metadata(FLOW_METADATA, batch.paths.name)
+        for key, value in self._origin.items():
+            self.storage.save_metadata(key, value)
         self._defaults: dict[str, Scalar] = {}
         self._n_own_writes = self.storage.n_writes
 
@@ -77,15 +94,21 @@ class Sample:
             self._defaults[key] = value
 
     def seal(self) -> SampleRecord | None:
-        """Write the sample's file and return its record; None for a memory storage, which writes none."""
+        """Write the sample's file and return its record; None for a memory storage, which writes none.
+
+        A later run recognises the file by its mark and its origin. It gets no mark where the source was changed since
+        it was hashed: which contents were read is then unknown.
+        """
         if self._kind == "memory":
-            if not _is_closed(self.storage):
+            if not self.storage.is_closed:
                 check_required(self.storage.schema, self.storage.array_keys(), self.storage.get_metadata())
             self.storage.close()
             return None
         store = self._as_file()
         record = describe(store, self.name, self._source, self._body)
         store.close()
+        if self._origin and state_of(source_path(self._source, str(self._paths.root))) == self._item.source_state:
+            seal(self._paths.data_file(self.name))
         return record
 
     def park(self) -> None:
@@ -105,12 +128,12 @@ class Sample:
         """Write the store to one ``.data`` file and return it, still open."""
         path = str(self._paths.encoded / self.name)
         if isinstance(self.storage, OptStorage):
-            store = OptStorage(path) if _is_closed(self.storage) else self.storage
+            store = OptStorage(path) if self.storage.is_closed else self.storage
             store.compress_store()
             return store
         _remove(self._paths.data_file(self.name))
         store = OptStorage(path)
-        convert_storage(path if self._kind == "json" and _is_closed(self.storage) else self.storage, store)
+        convert_storage(path if self._kind == "json" and self.storage.is_closed else self.storage, store)
         self.storage.close()
         store.compress_store()
         return store
@@ -134,13 +157,53 @@ class Sample:
         return storage
 
 
-def _is_closed(storage: DataStorage) -> bool:
-    """Whether the user has closed the store, which is allowed: its contents are on disk."""
+def state_of(path: str) -> tuple[int, int, int] | None:
+    """Return inode, size and modification time of a source; None where there is no file."""
     try:
-        storage.get_keys()
-    except StorageError:
-        return True
-    return False
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _origin(batch: Batch, item: Item, n_bodies: int) -> dict[str, Scalar]:
+    """Return the metadata that say what a sample is made from; {} where that is unknown."""
+    if not item.content_hash or not batch.pipeline:
+        return {}
+    return dict(zip(ORIGIN, (item.content_hash, batch.pipeline, n_bodies), strict=True))
+
+
+def finished_samples(batch: Batch, item: Item) -> tuple[SampleRecord, ...]:
+    """Return the samples of an item that an earlier run finished but lost the record of; () where it must be done.
+
+    They count only whole: sealed, made from these contents by this pipeline, of every body, with the pictures that this
+    run wants. `item.content_hash` is the hash that the source has now.
+    """
+    by_body = batch.sample == "body"
+    first = _finished_metadata(batch, item, 0 if by_body else -1)
+    n_bodies = int(first.get(ORIGIN[2], 0)) if first is not None else 0
+    if first is None or (n_bodies < 1) is by_body:
+        return ()
+    bodies = range(n_bodies) if by_body else (-1,)
+    if any(_finished_metadata(batch, item, body) != _origin(batch, item, n_bodies) for body in bodies):
+        return ()
+    samples = []
+    for body in bodies:
+        name = sample_name(item.identity, body)
+        pictures = (batch.paths.preview(name), batch.paths.mesh(name))
+        if batch.export_visualization and not all(map(os.path.exists, pictures)):
+            return ()
+        samples.append(describe_file(batch.paths.data_file(name), name, item.identity, body))
+    return tuple(samples)
+
+
+def _finished_metadata(batch: Batch, item: Item, body: int) -> dict[str, Scalar] | None:
+    """Return the origin that a sealed sample names; None where there is none, or it cannot be read."""
+    path = batch.paths.data_file(sample_name(item.identity, body))
+    if not is_sealed(path):
+        return None
+    metadata = read_metadata(path)
+    return {key: metadata[key] for key in ORIGIN if key in metadata}
 
 
 def _link(source: Path, target: Path) -> None:
@@ -175,6 +238,34 @@ def discard_files(paths: FlowPaths, name: str) -> None:
     folder = paths.encoded / name
     if folder.is_dir():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_sample(paths: FlowPaths, record: SampleRecord, source: str) -> SampleRecord:
+    """Make a finished sample that of another source of equal content, and return its record.
+
+    The files are those that encoding the other source would leave: a sample holds nothing of its source but the name.
+
+    Raises
+    ------
+    OSError, StorageError
+        If the sample's file cannot be read or copied.
+    """
+    name = sample_name(source, record.body)
+    discard_files(paths, name)
+    shutil.copyfile(paths.data_file(record.name), paths.data_file(name))
+    store = OptStorage(str(paths.encoded / name))
+    try:
+        store.save_metadata(ITEM_METADATA, source)
+        store.compress_store()
+        copied = describe(store, name, source, record.body)
+    finally:
+        store.close()
+    if is_sealed(paths.data_file(record.name)):
+        seal(paths.data_file(name))
+    for place in (paths.preview, paths.mesh):
+        if place(record.name).exists():
+            _link(place(record.name), place(name))
+    return replace(copied, layout=record.layout) if copied.layout == record.layout else copied
 
 
 def sweep_item(paths: FlowPaths, identity: str, keep_bodies: Iterable[int]) -> None:

@@ -12,9 +12,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
 import dask
 import pytest
+from distributed import LocalCluster
 
 from dflow.flowmanager.cluster import clusters
 from dflow.flowmanager.cluster.clusters import WorkerStart, resolve
@@ -194,3 +197,57 @@ def test_a_flow_leaves_the_process_as_it_found_it(tmp_path):
     command = [sys.executable, "-c", STATE, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+# Distributed is imported first: the other account may not be allowed to read root's Python.
+OTHER_ACCOUNT = """
+import asyncio, os, sys
+from distributed.comm import connect
+from distributed.security import Security
+
+def keys():
+    return {"none": Security(), "its own": Security.temporary()}
+
+async def reaches(address, security):
+    try:
+        comm = await connect(address, timeout=2, **security.get_connection_args("client"))
+        await comm.write({"op": "identity", "reply": True})
+        return bool(await asyncio.wait_for(comm.read(), 2))
+    except Exception:
+        return False
+
+async def main():
+    all_keys = keys()
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    for address in sys.argv[1:]:
+        for security in all_keys.values():
+            for scheme in ("tcp", "tls"):
+                if await reaches(f"{scheme}://{address}", security):
+                    print(address)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="becoming another user needs root")
+def test_another_account_of_the_machine_reaches_no_process_of_a_local_cluster():
+    connection = resolve("local", max_workers=1)
+    try:
+        (worker,) = connection.client.scheduler_info()["workers"].values()
+        guarded = [connection.client.scheduler.address, worker["nanny"], *connection.client.nthreads()]
+        assert {address.partition("://")[0] for address in guarded} == {"tls"}
+        for path in ("/", "/metrics", "/health"):
+            with pytest.raises(urllib.error.HTTPError, match="404") as nothing:
+                urllib.request.urlopen(f"http://127.0.0.1:{worker['services']['dashboard']}{path}", timeout=60)
+            nothing.value.close()
+        with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as open_to_all:
+            addresses = [address.partition("://")[2] for address in (*guarded, open_to_all.scheduler_address)]
+            command = [sys.executable, "-c", OTHER_ACCOUNT, *addresses]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        assert set(done.stdout.split()) == {addresses[-1]}  # what is not guarded is reached by the same means
+        assert connection.client.submit(abs, -3, pure=False).result(timeout=60) == 3
+    finally:
+        connection.close()

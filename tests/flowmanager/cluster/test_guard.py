@@ -200,10 +200,9 @@ def test_flow_ends_where_only_refused_workers_are_left(
         workers.processes["sound"].kill()
 
     late = beside(join_then_stay_alone)
-    with pytest.raises(ClusterError, match=r"no fit worker: tcp://\S+ .*No module named 'dflow'"):
+    with pytest.raises(ClusterError, match=r"no fit worker for 3 s.*tcp://\S+ .*No module named 'dflow'"):
         run_flow(tmp_path / "out", sources, cluster=client)
     late.join()
-    assert "WARNING FLOW No fit worker is left; waiting 3 s" in log_of(tmp_path / "out")
 
 
 def test_node_is_not_begun_where_versions_differ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -236,12 +235,12 @@ def test_node_that_raises_on_a_sound_worker_is_tried_again_as_often_as_told(
     def count_and_raise() -> None:
         with (tmp_path / "calls").open("a") as calls:
             calls.write("x")
-        raise OSError(5, "a disk failed")
+        raise RuntimeError("no luck")
 
     node = delayed(count_and_raise, pure=False)(dask_key_name=f"raises-{retries}")
     after = delayed(lambda earlier: earlier, pure=False)(node, dask_key_name=f"after-{retries}")
     (finished,) = ClusterEngine(shared_client, retries=retries).run([Job(0, (node, after))])
-    assert isinstance(finished.error, OSError)
+    assert isinstance(finished.error, RuntimeError)
     assert len((tmp_path / "calls").read_text()) == n_calls
 
 

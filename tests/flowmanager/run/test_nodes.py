@@ -44,6 +44,7 @@ def batch_of(folder: Path, *texts: str) -> Any:
     for number, text in enumerate(texts):
         (folder / f"{number}.txt").write_text(text)
         files.append(str(folder / f"{number}.txt"))
+    (folder / "out").mkdir(exist_ok=True)
     return make_batch(length, files, folder / "out", isolation="inline")
 
 

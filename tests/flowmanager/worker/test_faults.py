@@ -41,7 +41,7 @@ class Mute(Exception):
         (MemoryError(), "out_of_memory"),
         (BadReturnError("x"), "bad_return"),
         (OSError(errno.ENOSPC, "No space left on device"), "infrastructure"),
-        (PermissionError(errno.EACCES, "Permission denied"), "exception"),
+        (PermissionError(errno.EACCES, "Permission denied"), "infrastructure"),
         (SystemExit(3), "exception"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dflow.flowmanager.plan.batch import Batch, Feed, TaskCall
+from dflow.flowmanager.plan.batch import Batch, Feed, Item, TaskCall
 from dflow.flowmanager.worker.samples import Sample, body_of, make_folders, sweep_item, work_folder
 from dflow.storage import OptStorage
 from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths, sample_name
@@ -29,7 +29,7 @@ def batch_of(paths: FlowPaths, stage: int = 0) -> Batch:
 
 
 def open_sample(paths: FlowPaths, stage: int = 0) -> Sample:
-    return Sample(batch_of(paths, stage), NAME, "a.step", -1)
+    return Sample(batch_of(paths, stage), Item(0, "a.step", "a.step"), -1)
 
 
 def files(*folders: Path) -> list[str]:

@@ -90,6 +90,7 @@ def test_a_store_that_nobody_compressed_is_sealed_once(tmp_path):
 def test_stores_are_byte_equal_however_they_are_run(tmp_path):
     found = []
     for folder, isolation in (("a", "process"), ("b", "inline")):
+        (tmp_path / folder).mkdir()
         batch = make_batch(areas, [tmp_path / folder / "x"], tmp_path / folder, "item", "storage", isolation=isolation)
         (record,) = worker.run_batch(batch).items
         found.append((record.samples, batch.paths.data_file(record.samples[0].name).read_bytes()))
