@@ -242,7 +242,7 @@ def check_equal(paths: FlowPaths, files: list[str], *, workers: int, batch: int)
                 dataset.get_dataloader(batch, num_workers=workers),
             ),
             (
-                DataLoader(memory, batch_size=None, num_workers=workers),
+                DataLoader(memory, batch_size=None),  # in one process, in the order of the plan
                 dataset.get_block_loader(batch, num_workers=workers),
             ),
         ]
