@@ -1,4 +1,6 @@
-"""Paths to write to: an address in their place would become a folder of that name, so it is refused."""
+"""Paths that are given: ``~`` is the home folder; where something is written, an address is refused, since it would
+become a folder of that name.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,20 @@ def is_address(path: object) -> bool:
     return isinstance(path, (str, os.PathLike)) and _ADDRESS.match(os.fsdecode(path)) is not None
 
 
+def home_path(path: str | os.PathLike[str]) -> str:
+    """Return the path as text, with ``~`` and ``~name`` as the home folders that they mean."""
+    return os.path.expanduser(os.fsdecode(path))
+
+
 def local_path(path: str | os.PathLike[str]) -> str:
-    """Return the path as text.
+    """Return the path as text, with ``~`` as the home folder.
 
     Raises
     ------
     OutputFolderError
         If it is a URL, or names a host.
     """
-    text = os.fsdecode(path)
+    text = home_path(path)
     found = _ADDRESS.match(text)
     if found is None:
         return text

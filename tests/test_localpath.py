@@ -12,13 +12,18 @@ import pytest
 import dflow
 from dflow.cadaccess.tessellation.mesh import Mesh
 from dflow.cadaccess.writing import write_obj, write_stl
+from dflow.dataset.explorer import DatasetExplorer
 from dflow.dataset.export.export import export_dataset
 from dflow.dataset.format.location import locate
 from dflow.dataset.loader import DatasetLoader
+from dflow.dataset.validate import validate_dataset
 from dflow.demo.parts import write_parts
 from dflow.errors import OutputFolderError
+from dflow.flowmanager.gathering import gather_cad_files
+from dflow.flowmanager.plan.items import flow_items
 from dflow.flowmanager.reports.drawing import FlowDrawing
-from dflow.hoops.merger import DatasetInfo, DatasetMerger
+from dflow.hoops.files import LocalStorageProvider
+from dflow.hoops.merger import DatasetInfo, DatasetMerger, find_data_files
 from dflow.insights.cad_viewer import CADViewer
 from dflow.insights.grid import save_figure
 from dflow.localpath import is_address, local_path
@@ -50,7 +55,7 @@ PATHS = [
     "C:/out",
     "C:\\out",
     "c:out",
-    "~/out",
+    "a~/out",
     "..",
     "10:30/out",
     "",
@@ -74,6 +79,51 @@ def test_paths_are_left_as_they_are(path: str) -> None:
 def test_file_url_is_answered_with_its_path() -> None:
     with pytest.raises(OutputFolderError, match=r"give the path itself: '/data/my parts/out'"):
         local_path("file:///data/my%20parts/out")
+
+
+def test_the_home_folder_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever takes a path: written below the home folder, and read from there; nothing is made in a folder ``~``."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    (part,) = write_parts("~/parts", n_parts=1)
+    assert part.is_relative_to(home)
+    model = dflow.cadaccess.CadLoader().create_from_file(f"~/{part.relative_to(home)}")
+    for name, export in (("a.step", model.export_step), ("a.stl", model.export_stl), ("a.obj", model.export_obj)):
+        export(f"~/{name}")
+    assert list(gather_cad_files(["~/a.step"])) == [str(home / "a.step")]
+    SchemaBuilder(domain="d", version="1").save_to_file("~/schema.json")
+    assert SchemaBuilder.load_from_file("~/schema.json").domain == "d"
+    with OptStorage("~/store.data") as storage:
+        storage.save_data("faces/a", [1.0])
+    JsonStorageHandler("~/json").save_data("a", 1)
+    flow_file = dataset(home)
+    data = flow_file.with_suffix(".dataset")
+    for target in (flow_file, data):
+        assert len(DatasetLoader(f"~/{target.relative_to(home)}")) == 5
+        assert DatasetExplorer(f"~/{target.relative_to(home)}").get_file_list() is not None
+    loader = DatasetLoader(f"~/{data.relative_to(home)}", f"~/{data.relative_to(home).with_suffix('.infoset')}")
+    loader.split(train=0.4, validation=0.3, test=0.3)
+    loader.save_split("~/a.split")
+    assert DatasetLoader(data).load_split("~/a.split") == (2, 2, 1)
+    export_dataset(locate(data), "~/out", "npz")
+    assert validate_dataset(f"~/{data.relative_to(home)}") == validate_dataset(data)
+    assert LocalStorageProvider("~/parts").directory_path == str(home / "parts")
+    assert find_data_files("~/store.data") == [home / "store.data"]
+    done = invoke("export", f"~/{flow_file.relative_to(home)}", "--to", "npz", "--out", "~/again")
+    assert done.exit_code == 0, done.output
+    sources = write_sources(home / "sources", {"a": "1 2"})
+    made = dflow.create_flow("numbers", [gather, encode], "~/flows", debug=True, export_visualization=False)
+    _, summary, _ = made.process({"sources": [f"~/{sources.relative_to(home)}"]}, progress=False)
+    assert (summary["samples"], summary["failed"]) == (1, 0)
+    found, _ = flow_items(["~/parts/a.step", "plain ~/text"], str(home / "flows"), "encode")
+    assert [item.value for item in found] == [str(home / "parts/a.step"), "plain ~/text"]
+    assert {"a.step", "a.stl", "a.obj", "schema.json", "store.data", "json", "a.split", "out", "again", "flows"} <= {
+        path.name for path in home.iterdir()
+    }
+    assert os.listdir(here) == []
 
 
 def dataset(folder: Path) -> Path:

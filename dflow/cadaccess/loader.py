@@ -30,6 +30,7 @@ from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.step import text_model
 from dflow.cadaccess.step.colors import face_colors, has_styles, list_faces
+from dflow.localpath import home_path
 
 logger = get_logger(__name__)
 
@@ -81,7 +82,7 @@ class CadLoader:
             raise UnreadableFileError(
                 f"found {path!r}, expected the path of a CAD file: pass one as text or pathlib.Path"
             )
-        model = open_model(Path(path), started)
+        model = open_model(Path(home_path(path)), started)
         self.opened.append(model)
         return model
 

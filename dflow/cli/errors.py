@@ -112,7 +112,7 @@ def checked_kinds(texts: Iterable[str], entries: Iterable[dict[str, Any]], optio
     """
     import dflow.errors
     from dflow.flowmanager.reports.flowfiles import ADVICE
-    from dflow.schema.checks import nearest
+    from dflow.schema.checks import hint
 
     wanted = [kind.strip() for text in texts for kind in text.split(",") if kind.strip()]
     present = Counter(str(entry.get("kind", "")) for entry in entries)
@@ -121,7 +121,7 @@ def checked_kinds(texts: Iterable[str], entries: Iterable[dict[str, Any]], optio
         if kind not in present.keys() | ADVICE.keys() | raised:
             there = ", ".join(f"{count} {plain(name)}" for name, count in present.most_common()) or "no failure"
             raise click.BadParameter(
-                f"{kind!r} is no kind of failure{nearest(kind, [*present, *ADVICE])}; the last run has: {there}; the "
+                f"{kind!r} is no kind of failure{hint(kind, [*present, *ADVICE])}; the last run has: {there}; the "
                 f"kinds are {', '.join(sorted(ADVICE))}.",
                 param_hint=option,
             )

@@ -9,6 +9,7 @@ import click
 
 from dflow.cli.output import echo, echo_json
 from dflow.cli.target import Target, TargetPath, merged
+from dflow.localpath import home_path
 from dflow.plaintext import plain
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def parse_ids(text: str) -> list[range]:
     """
     if text.startswith("@"):
         try:
-            with open(text[1:], encoding="utf-8") as file:
+            with open(home_path(text[1:]), encoding="utf-8") as file:
                 text = file.read()
         except (OSError, ValueError) as error:
             raise click.BadParameter(str(error), param_hint="--ids") from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dflow.localpath import home_path
 from dflow.plaintext import plain
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _load_module(place: str) -> ModuleType:
     if not place.endswith(".py"):
         _search_first(os.getcwd())  # as `python -m` does
         return _running_user_code(place, lambda: importlib.import_module(place))
-    path = os.path.abspath(place)
+    path = os.path.abspath(home_path(place))
     if not os.path.isfile(path):
         raise click.UsageError(f"There is no file {plain(path)}.")
     _search_first(os.path.dirname(path))  # as `python pipeline.py` does, so that the file finds its neighbours

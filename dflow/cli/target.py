@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from dflow.localpath import home_path
 from dflow.plaintext import plain
 
 # As in `dflow.storage.paths`, which brings numpy: help must not wait for that.
@@ -46,7 +47,7 @@ class TargetPath(click.ParamType):  # type: ignore[type-arg]  # generic in click
         """Return the target, or raise a usage error that names what was found instead."""
         if isinstance(value, Target):
             return value
-        path = Path(os.path.abspath(os.fspath(str(value))))
+        path = Path(os.path.abspath(home_path(str(value))))
         if path.name.endswith(DATASET_SUFFIX) and path.is_dir():
             return _of_dataset(path)
         if path.is_dir():

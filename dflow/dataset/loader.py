@@ -35,7 +35,7 @@ from dflow.dataset.training.split_lists import ListedSplit, Listing, column_list
 from dflow.dataset.training.subset import CADDataset, FileItems, ItemLoader, default_graph_files
 from dflow.dataset.training.transforms import Statistics, Transform
 from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
-from dflow.localpath import local_path
+from dflow.localpath import home_path, local_path
 from dflow.plaintext import get_logger, plain
 from dflow.schema import FILE_GROUP
 
@@ -95,8 +95,8 @@ class DatasetLoader:
             None if merged_store_path is None else locate(dataset=merged_store_path, infoset=parquet_file_path)
         )
         self._store = None if self.location is None else open_store(self.location.dataset, self.location.infoset)
-        self._graph_files = None if graph_files is None else tuple(map(str, graph_files))
-        self._labels = () if labels is None else tuple(map(str, labels))
+        self._graph_files = None if graph_files is None else tuple(home_path(str(file)) for file in graph_files)
+        self._labels = () if labels is None else tuple(home_path(str(file)) for file in labels)
         if self._labels and len(self._labels) != len(self._graph_files or self._labels):
             raise DatasetError(f"{len(self._labels)} labels for {len(self._graph_files or ())} graph files")
         self._vocabularies = Vocabularies(None if self.location is None else self.location.attribset)

@@ -6,9 +6,18 @@ from dflow.dataset.training.torch import (
     BlockStream,
     Collate,
     TorchCADDataset,
+    cross_entropy,
     geometric_fields,
     to_geometric,
     to_tensors,
 )
 
-__all__ = ["TorchCADDataset", "BlockStream", "Collate", "to_tensors", "to_geometric", "geometric_fields"]
+__all__ = [
+    "TorchCADDataset",
+    "BlockStream",
+    "Collate",
+    "cross_entropy",
+    "to_tensors",
+    "to_geometric",
+    "geometric_fields",
+]

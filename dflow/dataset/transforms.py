@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from dflow.dataset.training.transforms import Compose, RandomRotation, Standardise, UnitBox, random_rotation, similarity
+from dflow.dataset.training.transforms import (
+    Compose,
+    FillNan,
+    RandomRotation,
+    Standardise,
+    UnitBox,
+    random_rotation,
+    similarity,
+)
 
-__all__ = ["Compose", "RandomRotation", "Standardise", "UnitBox", "random_rotation", "similarity"]
+__all__ = ["Compose", "FillNan", "RandomRotation", "Standardise", "UnitBox", "random_rotation", "similarity"]

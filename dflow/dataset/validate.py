@@ -22,6 +22,7 @@ from dflow.dataset.format.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, read_
 from dflow.dataset.merge.publish import Outputs
 from dflow.dataset.merge.published import note_file, read_note
 from dflow.errors import DatasetError, DatasetNotFoundError, DflowError
+from dflow.localpath import home_path
 from dflow.render.glb import read_glb
 from dflow.render.png import is_whole_png
 from dflow.schema import FILE_GROUP
@@ -95,7 +96,7 @@ def examine(
     attribset: str | os.PathLike[str] | None = None,
 ) -> Examination:
     """Examine a dataset and what lies beside it. Parameters as of `validate_dataset`; raises nothing on damage."""
-    path = Path(path)
+    path = Path(home_path(path))
     faults: list[Fault] = []
     uncovered: list[str] = []
     manifest = _examine_manifest(path, faults)
@@ -107,7 +108,7 @@ def examine(
         (infoset, INFOSET_SUFFIX, _check_infoset),
         (attribset, ATTRIBSET_SUFFIX, _check_attribset),
     ):
-        file = Path(table) if table is not None else table_beside(path, suffix)
+        file = Path(home_path(table)) if table is not None else table_beside(path, suffix)
         if file.exists() and not file.is_file():
             faults.append(Fault("table", file.name, "is not a regular file"))
         elif table is not None or file.exists() or (accompanied and _covered(manifest, suffix)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dflow.errors import EmptySourceError, WiringError
 from dflow.flowmanager.history.freshness import LASTING_KINDS, LIMIT_KINDS
-from dflow.flowmanager.plan.items import check_sources
+from dflow.flowmanager.plan.items import check_sources, from_home
 from dflow.flowmanager.plan.registry import print_task_registry
 from dflow.flowmanager.plan.settings import (
     FlowSettings,
@@ -351,7 +351,10 @@ class Flow:
         if not isinstance(inputs, Mapping) or any(not isinstance(key, str) for key in inputs):
             raise WiringError(f'inputs={inputs!r}; expected a dictionary such as {{"sources": ["/path/to/cad"]}}.')
         wired = plan(self.settings.tasks, tuple(inputs))
-        given = dict(inputs)
+        given = {
+            key: [*map(from_home, value)] if isinstance(value, (list, tuple)) else from_home(value)
+            for key, value in inputs.items()
+        }
         for step in wired.steps:
             if step.item.step != FLOW_INPUT:
                 continue

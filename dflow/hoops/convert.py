@@ -8,6 +8,7 @@ from typing import Any
 
 from dflow.errors import DamagedStoreError, SchemaError, StorageError
 from dflow.hoops.zarr2 import STORAGE_SCHEMA, FolderReader, Zarr2Store, ZipFiles
+from dflow.localpath import home_path
 from dflow.schema import FILE_GROUP, Schema, parse_schema, standard_groups
 from dflow.schema.names import NODE_DOCUMENT, free_name, reserved_for
 from dflow.storage.base import DataStorage
@@ -66,7 +67,7 @@ def open_storage(path: str | os.PathLike[str]) -> DataStorage:
     ----------
     path : of a `.data` file, a folder of JSON files, or a HOOPS AI store
     """
-    path = os.fspath(path)
+    path = home_path(path)
     if os.path.isdir(path):
         if METADATA_FILE in os.listdir(path) and not os.path.exists(os.path.join(path, ".zgroup")):
             return JsonStorageHandler(path)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import SourceNotFoundError
-from dflow.localpath import is_address
+from dflow.localpath import home_path, is_address
 from dflow.plaintext import get_logger
 
 logger = get_logger(__name__)
@@ -43,7 +43,7 @@ class LocalStorageProvider(StorageProvider):
                 f"{directory_path} is an address, expected the path of a local or mounted folder: mount what it names, "
                 "and pass the path below the mount"
             )
-        self.directory_path = os.path.abspath(os.fspath(directory_path))
+        self.directory_path = os.path.abspath(home_path(directory_path))
         if not os.path.exists(self.directory_path):
             raise SourceNotFoundError(f"there is no folder {self.directory_path}; pass an existing one")
 

@@ -24,7 +24,7 @@ from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.merge.table_writer import attribute_tables, write_attribset, write_infoset
 from dflow.errors import DatasetError, DflowError, UnknownKeyError
 from dflow.hoops.lazy_dataset import lazy_dataset
-from dflow.localpath import local_path
+from dflow.localpath import home_path, local_path
 from dflow.plaintext import plain
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import canonical_json, merge_schemas, parse_schema
@@ -345,7 +345,7 @@ def find_data_files(sources: AnyPath | Iterable[AnyPath], suffixes: Sequence[str
     listed = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     found: set[Path] = set()
     for source in listed:
-        path = Path(os.path.abspath(source))
+        path = Path(os.path.abspath(home_path(source)))
         if path.is_dir():
             found |= {child for child in path.iterdir() if child.suffix in suffixes and not child.name.startswith(".")}
         elif path.exists():

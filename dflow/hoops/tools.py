@@ -8,6 +8,7 @@ from typing import Any
 
 from dflow.cadaccess.model import CadModel
 from dflow.errors import NoGeometryError, VendorOnlyError
+from dflow.localpath import home_path, local_path
 from dflow.render import render_sample
 
 
@@ -93,7 +94,7 @@ class HOOPSTools:
         FileExistsError
             If the file exists and `overwrite` is False.
         """
-        if not overwrite and Path(path).exists():
+        if not overwrite and Path(home_path(path)).exists():
             raise FileExistsError(f"{path} exists; exportSTEP(model, path, overwrite=True) replaces it")
         return model.export_step(path)
 
@@ -120,7 +121,7 @@ class HOOPSTools:
         NoGeometryError
             If the model has nothing to draw.
         """
-        mesh = Path(path)
+        mesh = Path(local_path(path))
         mesh = mesh if mesh.suffix else mesh.with_suffix(".scs")
         picture = mesh.with_name(f"{mesh.stem}{'_white' if is_white_background else ''}.png")
         for file in (mesh, picture):

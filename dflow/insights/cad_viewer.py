@@ -15,7 +15,7 @@ from dflow.hoops.arguments import hoops_arguments
 from dflow.insights.palette import NEUTRAL, ColorPalette, Rgb, checked_color
 from dflow.insights.part_page import PagePart, frame_page, part_page
 from dflow.insights.view_server import ViewServer
-from dflow.localpath import local_path
+from dflow.localpath import home_path, local_path
 from dflow.render import pack_glb, read_glb
 from dflow.render.mesh import clean_arrays
 
@@ -123,6 +123,7 @@ class CADViewer:
         ----------
         path : a ``.glb`` file
         """
+        path = home_path(path)
         try:
             n_faces = read_glb(path).n_faces
         except ValueError:

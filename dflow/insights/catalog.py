@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import UnknownKeyError
+from dflow.localpath import home_path
 from dflow.plaintext import get_logger
 from dflow.storage.paths import Below
 
@@ -77,7 +78,7 @@ class PartCatalog:
         self._ids = [int(i) for i in file_ids]
         self._rows = {file_id: row for row, file_id in enumerate(self._ids)}
         self._png, self._glb, self._names = png_paths, glb_paths, names
-        self._root = Path.cwd() if root is None else Path(root).absolute()
+        self._root = Path.cwd() if root is None else Path(home_path(root)).absolute()
         self._below = Below(self._root) if only_below else None
 
     def __len__(self) -> int:

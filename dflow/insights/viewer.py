@@ -18,6 +18,7 @@ from dflow.insights.coloring import FaceColoring, Labels, LabelSource, color_fac
 from dflow.insights.grid import MISSING_RGB, Image, PreviewFigure, Tile, draw_grid, load_picture, save_figure
 from dflow.insights.palette import ColorPalette, Rgb, checked_color
 from dflow.insights.search_results import SearchResult, read_results
+from dflow.localpath import home_path
 from dflow.render import read_glb, render_image
 
 LabelFormat = Literal["id", "name", "both"]
@@ -342,6 +343,7 @@ class DatasetViewer:
         if isinstance(query, (int, np.integer)):
             tile = self._tile(self._parts.entry(int(query)), None, "name", prefix="query: ")
             return Tile(tile.picture, tile.label, tile.missing, QUERY_FRAME)
+        query = home_path(query)
         label = f"query: {os.path.basename(query)}"
         picture = load_picture(query)
         if picture is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import SchemaError
-from dflow.localpath import local_path
+from dflow.localpath import home_path, local_path
 from dflow.records import Scalar
 from dflow.schema.checks import check_field
 from dflow.schema.combine import merge_schemas
@@ -304,7 +304,7 @@ class SchemaBuilder:
             If the file is not JSON or the schema contradicts itself.
         """
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
+            document = json.loads(Path(home_path(path)).read_text(encoding="utf-8"))
         except ValueError as error:
             raise SchemaError(f"{path} is not JSON: {error}; use a file of SchemaBuilder.save_to_file") from error
         return SchemaBuilder()._replaced_by(parse_schema(document))

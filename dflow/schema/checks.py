@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from dflow.errors import SchemaError
 from dflow.records import Scalar
 from dflow.schema.model import ArraySpec, FieldSpec, Schema
+from dflow.schema.names import nearest
 
 _ADVICE = "convert the data, or change the declared dtype"
 
@@ -72,7 +72,7 @@ def _codes_of(array: NDArray[Any], spec: ArraySpec, where: str) -> NDArray[Any]:
     for word in words:
         if word not in codes:
             raise SchemaError(
-                f"{where}: {word!r} is not one of the declared labels {list(spec.labels)}{nearest(word, spec.labels)}; "
+                f"{where}: {word!r} is not one of the declared labels {list(spec.labels)}{hint(word, spec.labels)}; "
                 "save one of them or its code"
             )
     return np.array([codes[word] for word in words], spec.dtype).reshape(array.shape)
@@ -88,7 +88,7 @@ def _check_classes(array: NDArray[Any], spec: ArraySpec, where: str) -> None:
         first = array[broken].ravel()[0]
         raise SchemaError(
             f"{where}: {count} of {array.size} values are none of the declared {list(names)}; the first is {first!s}"
-            f"{nearest(first, names)}; save declared values, or declare this one"
+            f"{hint(first, names)}; save declared values, or declare this one"
         )
 
 
@@ -97,15 +97,15 @@ def nearest_key(key: str, others: Iterable[str]) -> str:
     by_name: dict[str, str] = {}
     for other in sorted(others):
         by_name.setdefault(other.rpartition("/")[2], other)
-    found = difflib.get_close_matches(key.rpartition("/")[2], by_name, n=1)
-    return by_name[found[0]] if found else ""
+    found = nearest(key.rpartition("/")[2], by_name)
+    return by_name[found] if found else ""
 
 
-def nearest(word: Any, known: Iterable[Any]) -> str:
+def hint(word: Any, known: Iterable[Any]) -> str:
     """A hint at the text in `known` that is most like `word`, to put into a message; "" if none is."""
     texts = [text for text in known if isinstance(text, str)]
-    found = difflib.get_close_matches(word, texts, n=1) if isinstance(word, str) else []
-    return f" (is {found[0]!r} meant?)" if found else ""
+    found = nearest(word, texts) if isinstance(word, str) else ""
+    return f" (is {found!r} meant?)" if found else ""
 
 
 def cast_array(array: NDArray[Any], dtype: str, where: str) -> NDArray[Any]:
@@ -212,7 +212,7 @@ def _label_code(spec: FieldSpec, value: str, where: str) -> Scalar:
         return spec.values[index] if spec.values else index
     if spec.labels or spec.values:
         raise SchemaError(
-            f"{where}: {value!r} is not one of the declared labels {list(spec.labels)}{nearest(value, spec.labels)}; "
+            f"{where}: {value!r} is not one of the declared labels {list(spec.labels)}{hint(value, spec.labels)}; "
             "save one of them or its code"
         )
     return value
@@ -225,7 +225,7 @@ def _check_scalar(spec: FieldSpec, value: Any, where: str) -> Any:
     cast = cast_array(array, spec.dtype, where)
     if spec.values and cast.item() not in spec.values:
         raise SchemaError(
-            f"{where}: {value!r} is not one of the declared values {list(spec.values)}{nearest(value, spec.values)}; "
+            f"{where}: {value!r} is not one of the declared values {list(spec.values)}{hint(value, spec.values)}; "
             "save one of them"
         )
     check_rules(cast, spec.rules, where)

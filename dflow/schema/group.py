@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from dflow.errors import SchemaError
 from dflow.records import Scalar
 from dflow.schema.document import ARRAY_ARGUMENTS, array_to_dict, parse_schema
 from dflow.schema.model import NanPolicy
-from dflow.schema.names import free_name, reserved_for
+from dflow.schema.names import free_name, nearest, reserved_for
 from dflow.schema.standard_arrays import standard_groups
 
 
@@ -166,8 +165,9 @@ def check_arguments(arguments: Mapping[str, Any], accepted: frozenset[str], wher
     known = sorted(accepted)
     for name in (*arguments, *(arguments.get("validation_rules") or ())):
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise SchemaError(f"{where}: unknown argument {name!r}; is {near!r} meant? Known are {', '.join(known)}")
+            near = nearest(name, known)
+            meant = f"; is {near!r} meant?" if near else "."
+            raise SchemaError(f"{where}: unknown argument {name!r}{meant} Known are {', '.join(known)}")
     allowed = arguments.get("allowed_values")
     if allowed is not None and (not isinstance(allowed, (list, tuple)) or not allowed):
         raise SchemaError(f"{where}: allowed_values is {allowed!r}, a list of values was expected")

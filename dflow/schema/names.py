@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 from dflow.schema.model import FILE_GROUP
@@ -83,6 +85,13 @@ def reserved_for(name: str, group: str, groups: tuple[str, ...]) -> str | None:
         return "it is the dimension of the values per sample"
     owner = next((other for other in groups if name.startswith(f"has_{other}_")), None)
     return f"such names mark the samples that have an array of group {owner!r}" if owner else None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known text that is most like `word`, upper and lower case being equal; "" if none is like it."""
+    by_case = {other.casefold(): other for other in reversed(list(known))}
+    near = difflib.get_close_matches(word.casefold(), by_case, n=1, cutoff=0.5)
+    return by_case[near[0]] if near else ""
 
 
 def free_name(name: str) -> str:

@@ -51,7 +51,7 @@ class FlowPaths:
         OutputFolderError
             If `flows_outputdir` is a URL.
         """
-        return cls(Path(os.path.abspath(os.path.expanduser(local_path(flows_outputdir)))) / "flows" / name, name)
+        return cls(Path(os.path.abspath(local_path(flows_outputdir))) / "flows" / name, name)
 
     @property
     def flow_file(self) -> Path:

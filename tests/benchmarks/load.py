@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,8 @@ class InMemoryBatches(torch.utils.data.IterableDataset):
     def __iter__(self) -> Any:
         worker = torch.utils.data.get_worker_info()
         number, n_workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for fetch in self.plan.fetches(self.ids, Pass())[number::n_workers]:
-            for ids in self.plan.batches(fetch):
+        for _, batches in islice(self.plan.fetches(self.ids, Pass()), number, None, n_workers):
+            for ids in batches:
                 yield self.batch(ids, in_worker=worker is not None)
 
     def batch(self, ids: Array, *, in_worker: bool) -> Any:
@@ -241,7 +242,7 @@ def check_equal(paths: FlowPaths, files: list[str], *, workers: int, batch: int)
                 dataset.get_dataloader(batch, num_workers=workers),
             ),
             (
-                DataLoader(memory, batch_size=None, num_workers=workers),
+                DataLoader(memory, batch_size=None),  # in one process, in the order of the plan
                 dataset.get_block_loader(batch, num_workers=workers),
             ),
         ]

@@ -227,7 +227,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "a second, different split": (
         lambda o: o.loader.split("category"),
-        SplitError, "split by 'random' already", "force_reset=True", "or call reset_split_state() first",
+        SplitError, "split by 'random' already", "force_reset=True", "or keep=True to leave its members",
     ),
     "a misspelt subset": (
         lambda o: o.loader.get_dataset("val"),  # type: ignore[arg-type]

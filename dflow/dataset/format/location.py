@@ -21,7 +21,7 @@ from dflow.errors import (
     DatasetNotFoundError,
     FlowFileError,
 )
-from dflow.localpath import is_address
+from dflow.localpath import home_path, is_address
 from dflow.storage.paths import (
     ATTRIBSET_SUFFIX,
     DATASET_SUFFIX,
@@ -82,6 +82,9 @@ def locate(
     """
     for part in (flow_file, dataset, infoset, attribset):
         _refuse_no_path(part)
+    flow_file, dataset, infoset, attribset = (
+        None if part is None else home_path(part) for part in (flow_file, dataset, infoset, attribset)
+    )
     _refuse_other_part(infoset, INFOSET_SUFFIX)
     _refuse_other_part(attribset, ATTRIBSET_SUFFIX)
     flow_file, dataset = _by_suffix(flow_file, dataset)

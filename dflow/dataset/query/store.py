@@ -19,12 +19,12 @@ from dflow.dataset.format.folder import ArrayReader, DatasetFolder, OpenDataset
 from dflow.dataset.format.layout import how_to_mend
 from dflow.dataset.format.row_reader import fill_value
 from dflow.dataset.format.tables import label_columns
-from dflow.dataset.query.vocabulary import meant, nearest
+from dflow.dataset.query.vocabulary import meant
 from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
 from dflow.hoops.zarr2_dataset import Zarr2Dataset, is_zarr2
 from dflow.plaintext import get_logger
 from dflow.schema import FILE_GROUP, Schema, parse_schema, references
-from dflow.schema.names import has_array, row_count, row_start
+from dflow.schema.names import has_array, nearest, row_count, row_start
 
 logger = get_logger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 
 from dflow.dataset.format.tables import read_table
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
+from dflow.schema.names import nearest
 
 LABEL_SUFFIX = "_label"
 _SHOWN = 12
@@ -73,17 +73,10 @@ class Vocabularies:
         return tables
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """Return the known text that is most like `word`, upper and lower case being equal; "" if there is none."""
-    by_case = {other.casefold(): other for other in reversed(list(known))}
-    near = difflib.get_close_matches(word.casefold(), by_case, n=1, cutoff=0.0)
-    return by_case[near[0]] if near else ""
-
-
 def meant(word: str, known: Collection[str]) -> str:
-    """Return ``; is 'x' meant?`` with the nearest known text, for a message; ";" if there is none."""
+    """Return ``; is 'x' meant?`` with the nearest known text, for a message; "." if none is like it."""
     near = nearest(word, known)
-    return f"; is {near!r} meant?" if near else ";"
+    return f"; is {near!r} meant?" if near else "."
 
 
 def unknown_word(word: str, known: Collection[str], what: str) -> str:

@@ -13,10 +13,10 @@ import numpy as np
 
 from dflow.dataset.format.folder import ArrayReader
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
-from dflow.dataset.query.vocabulary import nearest
 from dflow.errors import DatasetError, UnknownKeyError
 from dflow.plaintext import get_logger
 from dflow.schema import FILE_GROUP
+from dflow.schema.names import nearest
 
 logger = get_logger(__name__)
 
@@ -89,7 +89,7 @@ def _unknown_group(store: DatasetStore, name: str) -> UnknownKeyError:
     owners = dict.fromkeys(store.file_values, FILE_GROUP)
     owners |= {array: group for group in reversed(store.row_groups) for array in store.group(group)}
     near = nearest(name, [*store.columns, *owners])
-    if near in store.columns:
+    if not near or near in store.columns:
         return store.unknown_group(name)
     return UnknownKeyError(
         f"columns={name!r} names no group; expected a group, or an array with its group: '{owners[near]}/{near}'"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import weakref
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -371,6 +373,8 @@ class EpochLoader(DataLoader):
             batches = super().__iter__()
         finally:
             passes.handed_over = False
+        if self.num_workers:
+            _WITH_WORKERS.add(batches)
         if self.num_workers and isinstance(self.dataset, BlockStream):
             batches = _one_by_one(batches)
         self._running = _Progress(this)
@@ -487,6 +491,18 @@ class EpochLoader(DataLoader):
         sampler = super()._index_sampler
         this = self.dataset.passes.this
         return _From(sampler, this.start) if self._plan is None and this is not None and this.start else sampler
+
+
+_WITH_WORKERS: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End the workers of passes that are still open. Otherwise multiprocessing kills them when the process exits, and
+    torch's signal handler reports that as an error of a worker.
+    """
+    for batches in list(_WITH_WORKERS):
+        batches._shutdown_workers()
 
 
 class _From:

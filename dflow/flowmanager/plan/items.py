@@ -13,6 +13,7 @@ from dflow.cadaccess.files.survey import suffix_of
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import EmptySourceError, SourceNotFoundError, WiringError
 from dflow.flowmanager.plan.tasks import listed
+from dflow.localpath import home_path
 from dflow.storage.paths import item_identity
 
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\|\.{1,2}\\")
@@ -39,7 +40,8 @@ def flow_items(values: Iterable[Any], folder: str | os.PathLike[str], task: str)
     """
     items: dict[str, FlowItem] = {}
     repeated: list[str] = []
-    for position, value in enumerate(values):
+    for position, given in enumerate(values):
+        value = from_home(given)
         try:
             identity = item_identity(value, folder)
         except (TypeError, ValueError) as error:
@@ -52,6 +54,13 @@ def flow_items(values: Iterable[Any], folder: str | os.PathLike[str], task: str)
         else:
             items[identity] = FlowItem(identity, value)
     return list(items.values()), repeated
+
+
+def from_home(value: Any) -> Any:
+    """Return a value, where it is a path that begins with ``~`` with the home folder in its place."""
+    if isinstance(value, (str, os.PathLike)) and os.fspath(value)[:1] == "~" and "\n" not in os.fspath(value):
+        return home_path(value) if isinstance(value, str) else type(value)(home_path(value))  # type: ignore[call-arg]
+    return value
 
 
 def check_sources(sources: Any, *, are_folders: bool = False) -> None:

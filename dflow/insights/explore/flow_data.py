@@ -26,6 +26,7 @@ from dflow.insights.explore.variables import (
     category_edges,
     row_edges,
 )
+from dflow.localpath import home_path
 from dflow.schema import FILE_GROUP
 
 How = Literal["max", "min", "sum", "mean", "std", "count"]
@@ -50,7 +51,7 @@ class FlowData:
     """
 
     def __init__(self, flow_file: str | os.PathLike[str]) -> None:
-        self.flow_file = Path(os.path.abspath(flow_file))
+        self.flow_file = Path(os.path.abspath(home_path(flow_file)))
         self.explorer = DatasetExplorer(self.flow_file)
         self.files: pd.DataFrame = self.explorer.files
         self.sources: list[str] = self.files["description"].astype(str).tolist()

@@ -71,7 +71,7 @@ def test_an_unknown_word_is_an_error_of_the_callers_kind(vocabularies, name, wor
 
 
 def test_a_long_vocabulary_is_listed_in_part() -> None:
-    text = unknown_word("w", [f"word {i}" for i in range(20)], "a word")
+    text = unknown_word("wor", [f"word {i}" for i in range(20)], "a word")
     assert text.count("word ") - text.count("a word") >= 12
     assert text.endswith("and 8 more")
     assert unknown_word("w", [], "a word") == "'w' is not a word; there are none"
