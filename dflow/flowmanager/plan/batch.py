@@ -86,7 +86,7 @@ class Item:
     argument of the parameter fed by "item", packed or plain; `inputs` are further (key, value) pairs of this item,
     packed or plain; `sample_names` are those that an earlier stage left (empty at stage 0). `content_hash` is copied
     to the record; `source_state` is inode, size and modification time of the source when it was hashed.
-    `may_be_finished`: a run that ended early may have left the item's samples (`worker.samples.finished_samples`).
+    `may_be_finished`: a run that ended early may have left the item's samples (`worker.samples.finished_item`).
     """
 
     index: int

@@ -28,7 +28,7 @@ from dflow.flowmanager.plan.wiring import Chain
 from dflow.flowmanager.reports.flowoutput import NEAR, NearLimit
 from dflow.flowmanager.run.elsewhere import DOUBTFUL_KINDS, Elsewhere, Trial
 from dflow.flowmanager.run.flowrun import FlowRun, StepResult
-from dflow.flowmanager.run.nodes import ChainTemplate, follows_of, make_job, task_call
+from dflow.flowmanager.run.nodes import VALUE_LOST, ChainTemplate, follows_of, make_job, task_call
 from dflow.flowmanager.worker.hostfaults import host_fault
 from dflow.records import BatchResult, ErrorRecord, ItemRecord, SampleRecord, share_layouts
 from dflow.storage.paths import source_path
@@ -117,7 +117,7 @@ class ItemChain:
         touched: list[Entry] = []
         required, budget = self._requirements(), HASHED_HERE_BYTES
         encoded, entries = str(run.settings.paths.encoded), run.journal.state.entries
-        looks_for_samples = self._may_find_samples(required)
+        looks_for_samples = self._may_find_samples()
         for index, item in enumerate(self._items):
             entry = entries.get((self._name, item.identity))
             if item.identity in run.distrusted:
@@ -152,9 +152,15 @@ class ItemChain:
         run.note_shapes(sample for record in held for sample in record.samples)
         return pending
 
-    def _may_find_samples(self, required: Requirements) -> bool:
-        """Whether a run that ended early may have left finished samples of this chain, which its journal lacks."""
-        if required.needs_value or not self._chain.steps[-1].is_last_stage:
+    def _may_find_samples(self) -> bool:
+        """Whether a run that ended early may have left finished samples of this chain, which its journal lacks.
+
+        They hold what the last task returned.
+        """
+        own = {step.index for step in self._chain.steps[:-1]}
+        later = [step for step in self._run.plan.steps if step.index > self._chain.steps[-1].index]
+        taken = {source.step for step in later for source in (step.item, *(each for _, each in step.extras))}
+        if own & taken or not self._chain.steps[-1].is_last_stage:
             return False
         with os.scandir(self._run.settings.paths.encoded) as entries:
             return next(entries, None) is not None
@@ -342,7 +348,7 @@ class ItemChain:
             self._reuse.count("the source changed")
         if is_found:
             self._n_found += 1
-            bare = replace(records[0], samples=())
+            bare = replace(records[0], samples=(), value=None, notes=())
             records = [*[bare] * (len(self._chain.steps) - 1), records[0]]
             self._run.log.items(self._name, records[-1:])
         self._store(index, records)
@@ -363,7 +369,7 @@ class ItemChain:
             timeout_seconds=limits.seconds_for(source.n_bytes),
             memory_bytes=limits.memory_bytes or 0,
             records=tuple(records),
-            value_lost=is_found,
+            value_lost=is_found and VALUE_LOST in records[-1].notes,
         )
 
     def _do_again_or_give_up(self, indices: tuple[int, ...], error: BaseException) -> None:

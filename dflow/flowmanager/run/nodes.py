@@ -9,16 +9,15 @@ from typing import Any
 
 from dask.delayed import Delayed, delayed
 
-from dflow.errors import DflowError
 from dflow.flowmanager.cluster.engine import Job
 from dflow.flowmanager.cluster.nodekeys import node_key
 from dflow.flowmanager.history.freshness import content_hash
 from dflow.flowmanager.plan.batch import Batch, Item, Limits, PackedValue, TaskCall, pack_value
 from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain, Step
-from dflow.flowmanager.worker.samples import finished_samples, state_of
+from dflow.flowmanager.worker.samples import Finished, finished_item, state_of
 from dflow.flowmanager.worker.worker import run_batch
-from dflow.records import BatchResult, ItemRecord, SampleRecord, share_layouts
+from dflow.records import BatchResult, ItemRecord, share_layouts
 from dflow.storage.paths import source_path
 
 
@@ -167,9 +166,10 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
             same.append(ItemRecord(item.index, item.identity, "succeeded", reused=True, content_hash=found))
             continue
         item = replace(item, content_hash=found, source_state=before[item.index])
-        samples = _finished(batch, item) if item.may_be_finished and found else ()
-        if samples:
-            same.append(ItemRecord(item.index, item.identity, "succeeded", samples, reused=True, content_hash=found))
+        done = _finished(batch, item) if item.may_be_finished and found else None
+        if done is not None and not (done.value_lost and needs_value):
+            record = ItemRecord(item.index, item.identity, "succeeded", done.samples, value=done.value, reused=True)
+            same.append(replace(record, content_hash=found, notes=(VALUE_LOST,) if done.value_lost else ()))
         else:
             changed.append(item)
     result = run_batch(replace(batch, items=tuple(changed)))
@@ -212,11 +212,15 @@ def _parked(by_index: list[dict[int, ItemRecord]], index: int) -> tuple[str, ...
     return next((records[index].parked for records in reversed(by_index) if records[index].parked), ())
 
 
-def _finished(batch: Batch, item: Item) -> tuple[SampleRecord, ...]:
+VALUE_LOST = "found finished; what the task returned is lost"
+"""A note of a record without its value."""
+
+
+def _finished(batch: Batch, item: Item) -> Finished | None:
     try:
-        return finished_samples(batch, item)
-    except (OSError, ValueError, TypeError, DflowError):  # damaged, or of another version: it is made again
-        return ()
+        return finished_item(batch, item)
+    except Exception:  # damaged, or of another version: it is made again
+        return None
 
 
 def _hash(path: str, identity: str) -> str:
