@@ -286,7 +286,10 @@ class ItemChain:
                     again.append(index)
                     continue
                 settled.append(index)
-                entry = self._settle_item(index, [*records[:-1], self._elsewhere.final(records[-1], last)])
+                records = [*records[:-1], self._elsewhere.final(records[-1], last)]
+                if index in last.unread:  # a permission may come back without a change of the file
+                    records[0] = replace(records[0], content_hash="")
+                entry = self._settle_item(index, records)
                 if entry is not None:
                     entries.append(entry)
         finally:  # what is done is kept, also where no host is left
