@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dflow.lazy import attach
 
 if TYPE_CHECKING:
+    from dflow import labels
     from dflow._version import __version__
     from dflow.cadaccess.loader import CadLoader
     from dflow.cadencoder.encoder import BrepEncoder
@@ -35,6 +36,7 @@ else:
             "create_flow": "dflow.flowmanager.flow",
             "flowtask": "dflow.flowmanager.flowtask:",
             "gather_cad_files": "dflow.flowmanager.gathering",
+            "labels": "dflow.labels:",
             "get_license_info": "dflow.hoops.licence",
             "set_license": "dflow.hoops.licence",
             "use_test_license": "dflow.hoops.licence",
@@ -53,6 +55,7 @@ __all__ = [
     "flowtask",
     "gather_cad_files",
     "get_license_info",
+    "labels",
     "set_license",
     "use_test_license",
 ]

@@ -30,6 +30,7 @@
     │   ├── QueryError (ValueError)                a condition that cannot be evaluated
     │   └── SplitError (ValueError)
     ├── ServerError (OSError)                      a page that cannot be served: the port is in use
+    ├── VendorOnlyError (NotImplementedError)      what only HOOPS AI's closed parts can do
     └── CadError
         ├── UnreadableFileError (ValueError)       empty, truncated, or not CAD
         ├── NoGeometryError (ValueError)           readable, but holds no shape
@@ -37,6 +38,7 @@
         ├── KernelMissingError (ImportError)       the kernel, or a library that it needs, is not installed
         ├── GeometryError (ValueError)             a value not defined for the shape, or a defect in a strict flow
         ├── RecipeError (ValueError)               no such recipe or option of the encoder
+        ├── LabelError (ValueError)                labels that do not fit the faces
         └── TooBigError (MemoryError)              refused before allocating
 
 `kind` is the stable word in ``error_summary.json``.
@@ -225,6 +227,14 @@ class ServerError(DflowError, OSError):
     kind = "server"
 
 
+class VendorOnlyError(DflowError, NotImplementedError):
+    """What only HOOPS AI's closed parts can do: readers of native formats, feature trees, trained weights. The message
+    names the open way.
+    """
+
+    kind = "vendor_only"
+
+
 class CadError(DflowError):
     """Base of the errors of a CAD file or its shape."""
 
@@ -267,6 +277,12 @@ class RecipeError(CadError, ValueError):
     """No such recipe or option of the encoder, or an invalid value of an option."""
 
     kind = "recipe"
+
+
+class LabelError(CadError, ValueError):
+    """Labels that do not fit the faces of their part, or that cannot be read (`dflow.labels.join`)."""
+
+    kind = "labels"
 
 
 class TooBigError(CadError, MemoryError):

@@ -29,6 +29,7 @@ PUBLIC = (
     "dflow.flowmanager",
     "dflow.flowmanager.flowtask",
     "dflow.insights",
+    "dflow.labels",
     "dflow.render",
     "dflow.schema",
     "dflow.storage",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +14,22 @@ from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
 from dflow.cadaccess.kernel.bintools import Spline, SplineSurface
 from dflow.cadaccess.kernel.shape import KernelShape
-from dflow.cadaccess.measure import area_sampling, bounding_box, coedges, moments, properties, sampling, trimming
+from dflow.cadaccess.measure import (
+    area_sampling,
+    bounding_box,
+    coedges,
+    contacts,
+    moments,
+    properties,
+    sampling,
+    trimming,
+)
 from dflow.cadaccess.measure.area_sampling import Trapezoids
 from dflow.cadaccess.measure.moments import Moments
 from dflow.cadaccess.measure.trimming import Chords
 from dflow.cadaccess.topology import Topology
 from dflow.errors import CadError, GeometryError
+from dflow.hoops.names import hoops_names
 from dflow.notebook import object_html
 
 DRAWN_FACES = 5000
@@ -49,6 +60,7 @@ class Brep:
     degenerate_edges : whether edges without length (poles, apexes) are rows too.
     names : returns the file's face names.
     stated : returns the file's geometric validation properties.
+    colors : returns the colours that the file gives its faces.
     """
 
     def __init__(
@@ -60,15 +72,20 @@ class Brep:
         degenerate_edges: bool = False,
         names: Callable[[KernelShape], list[str]] | None = None,
         stated: Callable[[], StatedProperties] | None = None,
+        colors: Callable[[KernelShape], np.ndarray] | None = None,
     ) -> None:
         self._tables = tables
         self._kernel = kernel
         self._names = names
         self._stated = stated
+        self._colors = colors
         self._n_bodies = n_bodies
         rows = np.arange(len(tables.edge_degenerate))
         self.kernel_edge_rows = rows if degenerate_edges else np.flatnonzero(~tables.edge_degenerate)
         self._memory: dict[tuple[object, ...], np.ndarray | tuple[np.ndarray, ...]] = {}
+
+    if not TYPE_CHECKING:  # for a type checker a missing attribute stays an error
+        __getattr__ = hoops_names("dflow.hoops.cad:BrepNames")
 
     def __repr__(self) -> str:
         return f"Brep(n_faces={self.n_faces}, n_edges={self.n_edges}, n_bodies={self.n_bodies})"
@@ -150,6 +167,7 @@ class Brep:
             degenerate_edges=True,
             names=self._names,
             stated=self._stated,
+            colors=self._colors,
         )
 
     # -- faces
@@ -384,7 +402,17 @@ class Brep:
             return [""] * self.n_faces
         return self._names(self._kernel)
 
+    def face_colors(self) -> np.ndarray:
+        """(F, 3) float64: red, green and blue in 0 to 1, as the STEP file states them; NaN where it gives the face none
+        (other formats give none).
+        """
+        return self._face_colors
+
     # -- computed once
+
+    @cached_property
+    def _face_colors(self) -> np.ndarray:
+        return _frozen(np.full((self.n_faces, 3), np.nan) if self._colors is None else self._colors(self._kernel))
 
     @cached_property
     def _stated_once(self) -> StatedProperties:
@@ -402,6 +430,11 @@ class Brep:
     def chords(self) -> Chords:
         """The faces' boundaries as chords in (u, v)."""
         return trimming.build_chords(self._tables)
+
+    @cached_property
+    def touching_faces(self) -> np.ndarray:
+        """(n,) int: the faces two of whose loops touch or cross."""
+        return contacts.find_contacts(self._tables, self.chords)
 
     @cached_property
     def _trapezoids(self) -> Trapezoids:

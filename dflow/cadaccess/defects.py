@@ -7,19 +7,16 @@ healing. What the reading that was taken still has is data: the sample's ``n_def
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from dflow.cadaccess.brep import Brep
-from dflow.cadaccess.geometry import curves, surfaces
-from dflow.cadaccess.geometry.curves import CurveTable
-from dflow.cadaccess.geometry.runs import run_lengths, run_starts
+from dflow.cadaccess.geometry import surfaces
 from dflow.cadaccess.geometry.tables import ShapeTables
 from dflow.cadaccess.kernel import bintools
-from dflow.cadaccess.measure import properties, trimming
-from dflow.cadaccess.measure.trimming import ON_TOLERANCE, Chords
+from dflow.cadaccess.measure import contacts, properties
+from dflow.cadaccess.measure.trimming import Chords
 from dflow.errors import CadError
 
 _PLANE_GAP = 1e-8
@@ -34,7 +31,7 @@ _STATED_ERROR = 1e-3
 BOUNDARY = ("curve missing", "loop open", "outer loop off")
 """Defects of a face's boundary, which leave its area undefined."""
 
-_HARMLESS = ("edges apart", "vertex not shared", "loops touch")
+_HARMLESS = ("edges apart", "vertex not shared")
 """Defects that areas and volumes do not suffer from."""
 
 Defects = Iterator[tuple[str, str]]
@@ -54,14 +51,22 @@ def find_defect(brep: Brep) -> str:
 def find_defects(brep: Brep) -> dict[str, str]:
     """Return all defects of a shape, however it was read: a message by each one's name (`CadModel.find_defects`)."""
     found: dict[str, str] = {}
-    checks: list[Check] = [partial(_gaps, gap=_WIDE_GAP) if check is _gaps else check for check in _CHECKS]
-    for check in checks:
+    for check in map(_as_data, _CHECKS):
         try:
             for name, message in check(brep):
                 found.setdefault(name, message)
         except (CadError, ArithmeticError, ValueError, LookupError) as error:
             found.setdefault("unmeasurable", str(error))
     return found
+
+
+def _as_data(check: Check) -> Check:
+    """What takes the place of a check of a light reading in the defects of a sample: full healing changes more than
+    what makes values wrong.
+    """
+    if check is _touching_loops:
+        return _crossing_loops
+    return partial(_gaps, gap=_WIDE_GAP) if check is _gaps else check
 
 
 def rank(found: Collection[str]) -> tuple[int, int]:
@@ -143,9 +148,15 @@ def _shifted_loops(brep: Brep) -> Defects:
 
 
 def _touching_loops(brep: Brep) -> Defects:
-    face = find_contact(brep.tables, brep.chords)
+    """Full healing cuts edges where loops touch; areas and volumes are right without."""
+    if len(brep.touching_faces):
+        yield "loops touch", f"face {brep.touching_faces[0]} has loops that touch"
+
+
+def _crossing_loops(brep: Brep) -> Defects:
+    face = contacts.find_crossing(brep.tables, brep.chords, brep.touching_faces)
     if face >= 0:
-        yield "loops touch", f"face {face} has loops that touch"
+        yield "loops cross", f"face {face} has loops that cross"
 
 
 def _loop_directions(brep: Brep) -> Defects:
@@ -178,6 +189,27 @@ def _areas(brep: Brep) -> Defects:
     odd = odd | (simple & ~properties.has_area(tables, brep.chords, areas))
     if odd.any():
         yield "area off", f"face {odd.argmax()} has area {areas[odd.argmax()]:g}"
+    backwards = _run_backwards(tables, brep.chords, np.flatnonzero(~closed_form.known & brep.chords.closed))
+    if len(backwards):
+        yield "area off", f"face {backwards[0]} has loops that run the wrong way round"
+
+
+def _run_backwards(tables: ShapeTables, chords: Chords, rows: np.ndarray) -> np.ndarray:
+    """Which faces of `rows` : (n,) lie to the right of their loops in (u, v), so that their area counts as negative.
+
+    The kernel's areas, which are taken where there is no closed form, have no sign.
+    """
+    if not len(rows):
+        return rows
+    mine = np.isin(chords.face, rows)
+    face, start, end = chords.face[mine], chords.start[mine], chords.end[mine]
+    corner = chords.start[chords.first[face]]
+    a, b = start - corner, end - corner
+    sign = np.where(tables.use_forward[chords.use[mine]], 0.5, -0.5)
+    area = np.bincount(face, sign * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]), tables.n_faces)
+    doubt = np.bincount(face, chords.sagitta[mine] * np.hypot(*(end - start).T), tables.n_faces)
+    found: np.ndarray = rows[area[rows] < -doubt[rows]]
+    return found
 
 
 def _open_solids(brep: Brep) -> Defects:
@@ -225,137 +257,3 @@ _CHECKS: tuple[Check, ...] = (
     _open_solids,
     _volumes,
 )
-
-
-_PARTS = 4
-"""A piece of curve is cut into so many, whose chords come 16 times as close to it."""
-_ROUNDS = 8
-_MAX_PAIRS = 50_000
-"""With more undecided pairs, two loops run along each other."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pieces:
-    """Pieces of curve with their chords, n rows; fields as in `Chords`."""
-
-    use: np.ndarray
-    t0: np.ndarray
-    t1: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    sagitta: np.ndarray
-
-    def take(self, rows: np.ndarray) -> _Pieces:
-        columns = (self.use, self.t0, self.t1, self.start, self.end, self.sagitta)
-        return _Pieces(*(column[rows] for column in columns))
-
-    def cut(self, table: CurveTable) -> _Pieces:
-        """Each piece in `_PARTS`, one after the other; straight ones along their chord."""
-        share = np.arange(_PARTS + 1) / _PARTS
-        t = self.t0[:, None] + (self.t1 - self.t0)[:, None] * share
-        bent = np.flatnonzero(self.sagitta > 0)
-        corner = self.start[:, None] + (self.end - self.start)[:, None] * share[:, None]
-        corner[bent, 1:-1] = curves.evaluate(table, self.use[bent], t[bent, 1:-1])[0]
-        corner[:, -1] = self.end
-        use, t0, t1 = np.repeat(self.use, _PARTS), t[:, :-1].ravel(), t[:, 1:].ravel()
-        start, end = corner[:, :-1].reshape(-1, 2), corner[:, 1:].reshape(-1, 2)
-        sagitta = np.zeros(len(use))
-        part = np.flatnonzero(np.repeat(self.sagitta > 0, _PARTS))
-        sagitta[part] = trimming.bound_sagitta(table, use[part], t0[part], t1[part], start[part], end[part])
-        return _Pieces(use, t0, t1, start, end, sagitta)
-
-
-def find_contact(tables: ShapeTables, chords: Chords) -> int:
-    """A face two of whose loops come within `ON_TOLERANCE` of each other in (u, v); -1 where there is none."""
-    if not (tables.face_loops > 1).any() or not len(chords.use):
-        return -1
-    one, other = _neighbours(tables, chords)
-    near = ~_circles_apart(tables.use_curves, chords.use[one], chords.use[other])
-    one, other = one[near], other[near]
-    face = chords.face[one]
-    every = _Pieces(chords.use, chords.t0, chords.t1, chords.start, chords.end, chords.sagitta)
-    left, right = every.take(one), every.take(other)
-    for _ in range(_ROUNDS):
-        close = np.flatnonzero(_distance(left, right) <= left.sagitta + right.sagitta + ON_TOLERANCE)
-        face, left, right = face[close], left.take(close), right.take(close)
-        if not len(face):
-            return -1
-        final = np.maximum(left.sagitta, right.sagitta) <= 2 * ON_TOLERANCE
-        if final.any() or len(face) > _MAX_PAIRS:
-            return int(face[final.argmax()])
-        face = np.repeat(face, _PARTS**2)
-        a, b = left.cut(tables.use_curves), right.cut(tables.use_curves)
-        pair, i, j = (x.ravel() for x in np.indices((len(close), _PARTS, _PARTS)))
-        left, right = a.take(pair * _PARTS + i), b.take(pair * _PARTS + j)
-    return int(face[0])
-
-
-def _neighbours(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.ndarray]:
-    """Chords of two loops of a face whose boxes meet, as two columns."""
-    reach = (chords.sagitta + 0.5 * ON_TOLERANCE)[:, None]
-    low, high = np.minimum(chords.start, chords.end) - reach, np.maximum(chords.start, chords.end) + reach
-    loop = tables.use_loop[chords.use]
-    begin = run_starts(loop)
-    size = run_lengths(begin, len(loop))
-    box_low, box_high = np.minimum.reduceat(low, begin), np.maximum.reduceat(high, begin)
-    a, b = _pairs_of_runs(chords.face[begin])
-    near = _meet(box_low[a], box_high[a], box_low[b], box_high[b])
-    a, b = a[near], b[near]
-    pair, one = _expand(begin[a], size[a])
-    near = _meet(low[one], high[one], box_low[b[pair]], box_high[b[pair]])
-    pair, one = pair[near], one[near]
-    row, other = _expand(begin[b[pair]], size[b[pair]])
-    near = _meet(low[one[row]], high[one[row]], low[other], high[other])
-    return one[row[near]], other[near]
-
-
-def _circles_apart(table: CurveTable, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(n,) bool: circles that lie side by side or one in the other, however close, which needs many subdivisions."""
-    round_ = trimming.is_round(table, one) & trimming.is_round(table, other)
-    a, b = table.radii[one, 0], table.radii[other, 0]
-    between = np.hypot(*(table.origin[one] - table.origin[other]).T)
-    apart: np.ndarray = round_ & (np.maximum(between - a - b, np.abs(a - b) - between) > ON_TOLERANCE)
-    return apart
-
-
-def _pairs_of_runs(owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every two rows with the same `owner` : (n,) sorted, the earlier first."""
-    last = np.searchsorted(owner, owner, side="right")
-    after = np.arange(1, len(owner) + 1)
-    return _expand(after, last - after)
-
-
-def _expand(begin: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of ranges ``begin … begin + count``: which range, and which number of it."""
-    which = np.repeat(np.arange(len(count)), count)
-    return which, begin[which] + np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-
-
-def _meet(low: np.ndarray, high: np.ndarray, other_low: np.ndarray, other_high: np.ndarray) -> np.ndarray:
-    """(n,) bool: which boxes have a point in common."""
-    u, v = ((low <= other_high) & (other_low <= high)).T
-    met: np.ndarray = u & v
-    return met
-
-
-def _distance(left: _Pieces, right: _Pieces) -> np.ndarray:
-    """(n,) between chords: 0 where they cross, else from an end of one to the other."""
-    a, b, c, d = left.start, left.end, right.start, right.end
-    away = np.minimum(_to_chord(a, c, d), _to_chord(b, c, d))
-    away = np.minimum(away, np.minimum(_to_chord(c, a, b), _to_chord(d, a, b)))
-    crossed = (_side(a, b, c) * _side(a, b, d) < 0) & (_side(c, d, a) * _side(c, d, b) < 0)
-    return np.where(crossed, 0.0, away)
-
-
-def _to_chord(point: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    along, off = end - start, point - start
-    length = (along * along).sum(axis=1)
-    share = np.clip((off * along).sum(axis=1) / np.where(length > 0, length, 1.0), 0.0, 1.0)
-    away: np.ndarray = np.hypot(*(off - share[:, None] * along).T)
-    return away
-
-
-def _side(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> np.ndarray:
-    along, off = end - start, point - start
-    side: np.ndarray = np.sign(along[:, 0] * off[:, 1] - along[:, 1] * off[:, 0])
-    return side

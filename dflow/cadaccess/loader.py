@@ -15,7 +15,7 @@ from dflow.cadaccess.kernel.check import explain
 from dflow.errors import CadError, GeometryError, KernelError, KernelMissingError, NoGeometryError, UnreadableFileError
 
 try:
-    from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading
+    from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading, turns
 except ImportError as error:
     raise KernelMissingError(explain(str(error))) from error
 
@@ -29,6 +29,7 @@ from dflow.cadaccess.kernel.reading import Transfer
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.step import text_model
+from dflow.cadaccess.step.colors import face_colors, has_styles, list_faces
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def _open_lightly(path: Path, content: bytes, cad_format: CadFormat, started: fl
         if moved.healing in ("planar", "light"):
             model = _build_model(path, content, cad_format, moved, "", started)
             defect = model.check()
-            if defect and healing.align_turns(moved.shape):
+            if defect and turns.align_turns(moved.shape):
                 model = _build_model(path, content, cad_format, moved, "", started)
                 defect = model.check()
             return model, defect
@@ -154,6 +155,8 @@ def _open_healed(
     try:
         moved = reading.transfer(path, content, cad_format, "full")
         full = _build_mended(path, content, cad_format, moved, defect, started)
+        if first is not None and cad_format is CadFormat.STEP:
+            full.compare_with(first)
         if first is None or _is_better(full, first, defect):
             return full
         logger.debug("%s: full healing makes it no better", path)
@@ -226,14 +229,15 @@ def _build_model(
     is_step = cad_format is CadFormat.STEP
     if is_step and not is_whole:
         _check_all_came(path, content, moved, len(code.faces))
+    reader = moved.reader if is_step else None
+    read = None if shape is moved.shape else KernelShape(moved.shape)
     source = Source(
         path=str(path),
         content=content,
         shape=KernelShape(shape),
         bodies=CodedBodies(code, Places(code)),
-        names=functools.partial(
-            _face_names, moved.reader if is_step else None, None if shape is moved.shape else KernelShape(moved.shape)
-        ),
+        names=functools.partial(_face_names, reader, read),
+        colors=functools.partial(_face_colors, content, reader, read),
         stated=functools.partial(validation_properties.read_stated, content if is_step else b""),
     )
     report = ReadReport(
@@ -264,6 +268,26 @@ def _face_names(reader: Any, read: KernelShape | None, kernel: KernelShape, body
 
     `read` : the shape as the reader made it, by whose faces the names are found; None where `kernel` is of that shape.
     """
-    if read is not None:
-        kernel = read if body is None else KernelShape(read.bodies[body])
-    return reading.face_names(reader, kernel)
+    return reading.face_names(reader, _as_read(read, kernel, body))
+
+
+def _face_colors(
+    content: bytes, reader: Any, read: KernelShape | None, kernel: KernelShape, body: int | None
+) -> np.ndarray:
+    """Return the colours of the faces of a body or of the whole file; `read` as in `_face_names`."""
+    if reader is None or not has_styles(content):
+        return np.full((kernel.face_map.Extent(), 3), np.nan)
+    ids = list_faces(content)
+    places, n_faces = reading.face_places(reader, _as_read(read, kernel, body))
+    if n_faces != len(ids):
+        raise KernelError(
+            f"the kernel reads {n_faces} faces where the text has {len(ids)}, so that colours cannot be told apart; "
+            "export the part again"
+        )
+    return face_colors(content, [b"" if place < 0 else ids[place] for place in places])
+
+
+def _as_read(read: KernelShape | None, kernel: KernelShape, body: int | None) -> KernelShape:
+    if read is None:
+        return kernel
+    return read if body is None else KernelShape(read.bodies[body])

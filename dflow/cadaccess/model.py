@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dflow.cadaccess import defects, writing
+import numpy as np
+
+from dflow.cadaccess import complements, defects, writing
 from dflow.cadaccess.bodies import Bodies
 from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.files.validation_properties import StatedProperties
 from dflow.cadaccess.kernel.healing import Healing
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.errors import CadError
+from dflow.hoops.names import hoops_names
 from dflow.notebook import object_html
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ class ReadReport:
 class Source:
     """Where a model came from, and what can still be read from its file.
 
-    `content` is the file's, unpacked; `names` returns the names of the faces of one body, or of the whole file;
+    `content` is the file's, unpacked; `names` and `colors` return those of the faces of one body, or of the whole file;
     `stated` returns the file's geometric validation properties.
 
     The content is kept for as long as the model: names, stated values and the kernel's shape of a STEP file are read
@@ -60,6 +63,7 @@ class Source:
     bodies: Bodies
     names: Callable[[KernelShape, int | None], list[str]]
     stated: Callable[[], StatedProperties]
+    colors: Callable[[KernelShape, int | None], np.ndarray]
 
 
 class CadModel:
@@ -90,7 +94,11 @@ class CadModel:
         self._breps = {} if breps is None else breps
         self._body_index = body_index
         self._shape_defects: dict[str, str] | None = {} if is_checked else None
+        self._noted: dict[str, str] = {}
         self.read_report = read_report
+
+    if not TYPE_CHECKING:  # for a type checker a missing attribute stays an error
+        __getattr__ = hoops_names("dflow.hoops.cad:ModelNames")
 
     def __repr__(self) -> str:
         body = "" if self._body_index is None else f", body={self._body_index}"
@@ -164,7 +172,7 @@ class CadModel:
         edges apart           ends of neighbouring edges of a plane lie more than 0.001 mm apart
         vertex not shared     neighbouring edges have no vertex in common
         bounds beyond a turn  a face spans more than a full turn of its surface
-        loops touch           two loops of a face touch or cross
+        loops cross           two loops of a face cross, so that its area counts what lies outside of it
         outer loop off        a plane has no outer loop, or several
         area off              a face's area is not positive, or does not fit its boundary
         shell open            a solid's shell has a free edge, or one that is used twice the same way
@@ -172,6 +180,7 @@ class CadModel:
         cavity turned         a cavity faces the way of its solid's outer shell
         stated volume off     the volume differs by more than 0.1 % from that which the file states of its one body
         stated area off       the same of the area
+        face complemented     healing took the rest of a closed surface for a face, against its edges' directions
         unmeasurable          a check could not be made
         ====================  =========================================================================================
 
@@ -182,7 +191,7 @@ class CadModel:
         """
         if self._shape_defects is None:
             self._shape_defects = defects.find_defects(self.get_brep())
-        return {**self._shape_defects, **defects.find_stated_errors(self.get_brep())}
+        return {**self._shape_defects, **self._noted, **defects.find_stated_errors(self.get_brep())}
 
     def check(self) -> str:
         """Return a message about the first defect of a lightly healed shape; "" where it has none, which the model
@@ -191,6 +200,22 @@ class CadModel:
         defect = defects.find_defect(self.get_brep())
         self._shape_defects = None if defect else {}
         return defect
+
+    def compare_with(self, stated: CadModel) -> None:
+        """Note what full healing hid: a face that is the rest of its surface (`dflow.cadaccess.complements`), and
+        loops that crossed.
+
+        Parameters
+        ----------
+        stated : the same file as read before, whose loops run as the file states them
+        """
+        before = stated.find_defects()
+        self._noted |= {name: before[name] for name in ("loops cross",) if name in before}
+        if "volume negative" in before and "area off" not in before:
+            return  # what the file states encloses nothing
+        found = complements.find_complement(self.get_brep(), stated.get_brep())
+        if found:
+            self._noted["face complemented"] = found
 
     def get_mesh(self, body_index: int | None = None) -> Mesh:
         """Compute the triangles of the whole file or of one body; the shape is not changed.
@@ -255,7 +280,9 @@ class CadModel:
         """
         self._check(body_index)
         checked = self._shape_defects == {}
-        return CadModel(self._source, self.read_report, body_index=body_index, breps=self._breps, is_checked=checked)
+        view = CadModel(self._source, self.read_report, body_index=body_index, breps=self._breps, is_checked=checked)
+        view._noted = self._noted
+        return view
 
     def _whole(self) -> Brep:
         if None not in self._breps:
@@ -283,7 +310,7 @@ class CadModel:
         return whole if body_index is None else KernelShape(lambda: whole.bodies[body_index])
 
     def _build(self, body_index: int | None) -> Brep:
-        bodies, names = self._source.bodies, self._source.names
+        bodies, names, colors = self._source.bodies, self._source.names, self._source.colors
         whole = body_index is None
         return Brep(
             bodies.tables(body_index),
@@ -291,4 +318,5 @@ class CadModel:
             n_bodies=bodies.count if whole else 1,
             names=lambda kernel: names(kernel, body_index),
             stated=self._source.stated if whole or bodies.count == 1 else None,
+            colors=lambda kernel: colors(kernel, body_index),
         )

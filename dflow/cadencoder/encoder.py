@@ -18,6 +18,7 @@ from dflow.cadencoder.networks import find_network, pack_network, refuse_unless_
 from dflow.cadencoder.options import AngleKind, EncodeOptions, PointMethod
 from dflow.cadencoder.recipes import find_recipe
 from dflow.errors import GeometryError, RecipeError, TooBigError
+from dflow.hoops.arguments import hoops_arguments
 from dflow.notebook import object_html
 from dflow.schema import ArraySpec, FieldSpec, GroupSpec, Schema, resolve_array, standard_array, standard_group
 from dflow.storage import DataStorage
@@ -61,6 +62,7 @@ class BrepEncoder:
     dtype('float32')
     """
 
+    @hoops_arguments
     def __init__(self, brep: BrepAccess, storage: DataStorage | None = None) -> None:
         if not hasattr(brep, "n_faces"):
             advice = "pass model.get_brep()" if hasattr(brep, "get_brep") else "the brep is CadModel.get_brep()"

@@ -13,7 +13,7 @@ from dflow.cli.target import Target, TargetPath
 @click.option(
     "--address", default="127.0.0.1", show_default=True, help="Where to listen; other addresses let machines in."
 )
-@click.option("--allow-host", "allow_hosts", multiple=True, help="Further name:port that browsers may use.")
+@click.option("--allow-host", "allow_hosts", multiple=True, help="A further name, or name:port, that browsers may use.")
 @click.option("--open/--no-open", "open_browser", default=False, help="Open the page in a browser.")
 def explore(flow: Target, port: int, address: str, allow_hosts: tuple[str, ...], open_browser: bool) -> None:
     """Browse a flow's dataset: linked histograms, a table, pictures, each part's page, the failures. Ctrl-C ends it.

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from dflow.dataset.loader import DatasetLoader
 
 
-_FORMS = ("parquet", "npz", "pyg", "hdf5")
+_FORMS = ("parquet", "npz", "pyg", "hdf5", "huggingface", "webdataset")
+_SUBSETS = ("train", "validation", "test")
 _NETWORKS = ("uvnet", "brepnet", "aagnet")
 
 
-@click.command(short_help="Write a dataset as Parquet, npz, PyG, HDF5 or a network's files.")
+@click.command(short_help="Write a dataset as Parquet, npz, PyG, HDF5, for Hugging Face, WebDataset or a network.")
 @click.argument("dataset", type=TargetPath())
 @click.option("--to", "form", required=True, type=click.Choice([*_FORMS, *_NETWORKS]), help="The format.")
 @click.option("--out", required=True, type=click.Path(), help="The new folder, or for hdf5 the new file.")
@@ -32,6 +33,7 @@ _NETWORKS = ("uvnet", "brepnet", "aagnet")
 )
 @click.option("--labels", default=None, help="For networks: the array of the faces' classes, such as faces/label.")
 @click.option("--ids", default=None, help="Only these samples: ids and ranges such as 0,5,10-19, or @FILE with them.")
+@click.option("--subset", type=click.Choice(_SUBSETS), help="Only the samples of this subset of the stored split.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing export of that name.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def export(
@@ -41,6 +43,7 @@ def export(
     columns: tuple[str, ...],
     labels: str | None,
     ids: str | None,
+    subset: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -52,7 +55,13 @@ def export(
     pyg      a folder: <id>.pt per sample, a dictionary of tensors that torch.load(..., weights_only=True) reads and
              dflow.dataset.training.torch.to_geometric turns into a graph for PyTorch Geometric's loader;
              file.parquet, labels.parquet
-    hdf5     one file: an HDF5 group per group, file ids and row offsets, the two tables
+    hdf5     one file: an HDF5 group per group, file ids and row offsets, the two tables; netCDF4 and xarray open it
+             with names (xarray.open_datatree(..., engine="netcdf4")); float16 becomes float32
+    huggingface
+             a folder: train-*.parquet, validation-*.parquet, test-*.parquet with a row per sample, arrays as nested
+             lists, null where a sample lacks one; datasets.load_dataset("parquet", data_dir=...) loads it
+    webdataset
+             a folder: train-000000.tar, ... with <id>.npz and <id>.json per sample; file.parquet, labels.parquet
 
     \b
     uvnet    a folder for the network's own loader: graph/<name>.bin, labels/<name>_ids.json, split.json
@@ -67,6 +76,7 @@ def export(
       dflow export out/flows/parts --to parquet --out parts_parquet
       dflow export parts.flow --to pyg --out graphs --columns faces/face_uv_grids,edges/edge_u_grids,graph
       dflow export parts.flow --to hdf5 --out parts.h5 --ids 0-999
+      dflow export parts.flow --to webdataset --out shards --subset train
       dflow export parts.flow --to aagnet --out aagnet_parts --labels faces/label
     """
     from dflow.dataset.export.export import export_dataset, export_network
@@ -75,6 +85,8 @@ def export(
     location = locate(merged(dataset).flow_file, dataset=dataset.dataset)
     chosen = [name.strip() for text in columns for name in text.split(",") if name.strip()]
     some = None if ids is None else parse_ids(ids)
+    if subset is not None:
+        some = _members(location, subset, some)
     if form in _NETWORKS:
         if chosen:
             raise click.BadParameter(f"{form} has arrays of its own; leave it out.", param_hint="--columns")
@@ -87,6 +99,15 @@ def export(
         echo_json({"path": str(report.path), "n_samples": report.n_samples, "n_bytes": report.n_bytes})
     else:
         echo(f"{report.path}: {report.n_samples} samples, {report.n_bytes:,} bytes")
+
+
+def _members(location: DatasetLocation, subset: str, ids: list[range] | None) -> list[range]:
+    """The samples of a subset of the stored split, among `ids`."""
+    from dflow.dataset.loader import DatasetLoader
+
+    with DatasetLoader(location.dataset, location.infoset) as loader:
+        codes = loader.get_dataset(subset).file_codes.tolist()  # type: ignore[arg-type]  # click has checked it
+    return [range(code, code + 1) for code in codes if ids is None or any(code in some for some in ids)]
 
 
 def _network_input(location: DatasetLocation, name: str, labels: str | None) -> NetworkInput:

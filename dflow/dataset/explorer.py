@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
@@ -25,8 +26,9 @@ from dflow.dataset.query.xarrays import column_data, data_tree, dimension_names,
 from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
 from dflow.hoops.arguments import hoops_arguments
+from dflow.hoops.sets import Names
 from dflow.schema import FILE_GROUP
-from dflow.storage.paths import Below
+from dflow.storage.paths import Below, source_path
 
 logger = logging.getLogger(__name__)
 
@@ -96,9 +98,12 @@ class DatasetExplorer:
     # Contents
 
     def available_groups(self) -> list[str]:
-        """Sorted names of the groups, `file` last."""
-        return [*self._store.row_groups, FILE_GROUP]
+        """Sorted names of the groups, `file` last; the list may be compared and combined with sets, as may those of
+        `available_arrays`.
+        """
+        return Names([*self._store.row_groups, FILE_GROUP])
 
+    @hoops_arguments
     def available_arrays(self, group: str) -> list[str]:
         """Sorted names of a group's arrays; for a virtual `labels` group those of the categorical file values.
 
@@ -108,8 +113,8 @@ class DatasetExplorer:
         """
         real = real_group(self._store, group)
         if real == FILE_GROUP and group != FILE_GROUP:
-            return sorted(self._store.categorical)
-        return sorted(self._store.group(real))
+            return Names(sorted(self._store.categorical))
+        return Names(sorted(self._store.group(real)))
 
     @property
     def file_values(self) -> list[str]:
@@ -143,6 +148,7 @@ class DatasetExplorer:
 
     # Arrays
 
+    @hoops_arguments
     def get_array_data(self, group: str, array: str) -> DataArray:
         """One array, lazy.
 
@@ -156,6 +162,7 @@ class DatasetExplorer:
         data = column_data(self._store, column, eager_bytes=0)
         return DataArray(data, dims=dims, name=column.name, attrs=dict(column.attributes))
 
+    @hoops_arguments
     def get_group_data(self, group: str) -> Dataset:
         """All arrays of a group, lazy; for a virtual `labels` group the categorical file values.
 
@@ -179,6 +186,7 @@ class DatasetExplorer:
         chosen = self.available_arrays(group) if arrays is None and real != group else arrays
         return file_slice(self._store, real, self._store.file_id(file_id_code), chosen)
 
+    @hoops_arguments
     def get_array_statistics(self, group: str, array: str) -> dict[str, float]:
         """Compute mean, std, min, max, median, q25 and q75 of an array's finite values.
 
@@ -320,8 +328,7 @@ class DatasetExplorer:
     def query_cross_group(
         self, primary_group: str, secondary_group: str, join_strategy: str = "file_id_code"
     ) -> Dataset:
-        """List the files that have rows in both groups: row starts and counts on dimension `file`, whose coordinate is
-        the ids.
+        """List the files that have rows in both groups: row starts and counts and the ids, on dimension `file`.
 
         Parameters
         ----------
@@ -338,7 +345,8 @@ class DatasetExplorer:
             for g, s in spans.items()
             for what, values in (("row_start", s.start), ("row_count", s.count))
         }
-        return Dataset(data, coords={FILE_GROUP: both})
+        ids = {f"file_id_code_{g}": (FILE_GROUP, both) for g in groups}
+        return Dataset(data | ids, coords={FILE_GROUP: both})
 
     def filter_files_by_metadata(self, where: Callable[[pd.DataFrame], Any] | None = None, **equal: Any) -> Array:
         """Ids of the files whose row in the `.infoset` fits: ``column=value`` (a list means any of them), or a
@@ -397,17 +405,17 @@ class DatasetExplorer:
     # Tables, and names of codes
 
     def get_file_info_all(self) -> pd.DataFrame:
-        """The `.infoset`, a copy."""
-        return self.files.copy()
+        """The `.infoset`, a copy in which ``description`` is the absolute path of the sample's source."""
+        return self._with_paths(self.files)
 
     def get_parquet_info_by_code(self, file_id_code: int) -> pd.DataFrame:
-        """The `.infoset`'s row of one file, as a table of one row.
+        """The row of `get_file_info_all` of one file, as a table of one row.
 
         Parameters
         ----------
         file_id_code : 0 to ``len(explorer) - 1``
         """
-        return self.files.iloc[[self._store.file_id(file_id_code)]].reset_index(drop=True)
+        return self._with_paths(self.files.iloc[[self._store.file_id(file_id_code)]]).reset_index(drop=True)
 
     def decode_file_id_code(self, file_id_code: int) -> str:
         """The sample's name, the stem of its files in `encoded/` and `stream_cache/`.
@@ -430,13 +438,16 @@ class DatasetExplorer:
         key_id : an id, a name, or None for all
         use_wildchar : whether `table_name` and a name are patterns
 
+        A table that the `.attribset` does not have gives no rows, and a warning names those that it has.
+
         Raises
         ------
         UnknownKeyError
-            If there is no such table, or no such name in it.
+            If the table has no such name.
         """
         found = descriptions(self.attributes, table_name, key_id, use_wildchar)
-        if found.empty and isinstance(key_id, str) and not use_wildchar:
+        known_tables = self.attributes["table_name"].astype(str)
+        if found.empty and isinstance(key_id, str) and not use_wildchar and (known_tables == table_name).any():
             known = list(descriptions(self.attributes, table_name, None, False)["name"].astype(str))
             raise UnknownKeyError(unknown_word(key_id, known, f"a word of {table_name!r}"))
         return found
@@ -471,6 +482,12 @@ class DatasetExplorer:
         self._store.close()
 
     # Internals
+
+    def _with_paths(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a copy of rows of the `.infoset` with absolute paths; a source that is no path stays as it is."""
+        root = os.path.abspath(self.location.root)
+        found = [source_path(source, root) if "/" in source else source for source in table["description"].astype(str)]
+        return table.assign(description=pd.Series(found, table.index, dtype=table["description"].dtype))
 
     def _refuse_rows(self, column: str, value: Any) -> None:
         """Raise `UnknownKeyError` for the name of an array of rows, which no column of the `.infoset` has."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,25 +13,26 @@ import numpy as np
 import pandas as pd
 
 from dflow.dataset.format.location import AnyPath, locate
+from dflow.dataset.format.stored_split import (
+    SUBSETS,
+    UNASSIGNED,
+    SplitMatch,
+    StoredSplit,
+    body_contents,
+    read_split,
+    subset_words,
+    write_split,
+)
 from dflow.dataset.format.tables import read_infoset, rewrite_column
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore, find_column, open_store, real_group
 from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies
 from dflow.dataset.report import split_to_html
-from dflow.dataset.training.samples import SampleReader
-from dflow.dataset.training.split import (
-    SUBSETS,
-    UNASSIGNED,
-    Fractions,
-    SplitMatch,
-    StoredSplit,
-    group_codes,
-    read_split,
-    stratification_labels,
-    stratified_split,
-    write_split,
-)
+from dflow.dataset.training.classes import Classes, count_classes
+from dflow.dataset.training.samples import SampleReader, with_targets
+from dflow.dataset.training.split import Fractions, group_codes, stratification_labels, stratified_split
+from dflow.dataset.training.split_lists import ListedSplit, Listing, column_lists, find_listed, read_lists
 from dflow.dataset.training.subset import CADDataset, FileItems, ItemLoader, default_graph_files
-from dflow.dataset.training.transforms import Moments, Transform, column_moments
+from dflow.dataset.training.transforms import Statistics, Transform
 from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
 from dflow.localpath import local_path
 from dflow.schema import FILE_GROUP
@@ -41,6 +42,11 @@ logger = logging.getLogger(__name__)
 Array = np.ndarray[Any, np.dtype[Any]]
 Subset = Literal["train", "validation", "test"]
 
+NameList = AnyPath | Sequence[str]
+"""Names of files, or the text or JSON file that lists them."""
+
+SplitLists = AnyPath | Mapping[str, Any] | Sequence[Any] | pd.Series
+
 RANDOM = "random"
 """The key of a split without stratification."""
 
@@ -48,8 +54,9 @@ RANDOM = "random"
 class DatasetLoader:
     """A merged dataset for training: split by file, then read as samples, straight from the `.dataset`.
 
-    A split is kept in ``<name>.split`` beside the dataset, by content and sample name, and, where the folder is
-    writable, in the `.infoset`'s column ``subset``; a later loader finds it there. Belongs to one process; its subsets
+    A split is kept in ``<name>.split`` beside the dataset, by content and sample name, and in the `.infoset`'s column
+    ``subset``; a later loader finds it there, and a merge that adds files carries it over. In a folder that cannot be
+    written it stays in the loader, with a warning. Belongs to one process; its subsets
     (`get_dataset`) may be sent to loader workers.
 
     Parameters
@@ -94,6 +101,7 @@ class DatasetLoader:
         self.item_loader_func = item_loader_func
         self.file_code_start = file_code_start
         self._assigned: Array | None = None
+        self._absent = StoredSplit(dict.fromkeys(SUBSETS, ()))
         self.split_request: dict[str, Any] | None = None
         self.split_history: list[dict[str, Any]] = []
 
@@ -130,6 +138,7 @@ class DatasetLoader:
         random_state: int = 42,
         force_reset: bool = False,
         group_by: str | Sequence[Any] | None = None,
+        keep: bool = False,
     ) -> tuple[int, int, int]:
         """Divide the files, with every label of `key` in the requested shares.
 
@@ -152,6 +161,10 @@ class DatasetLoader:
         group_by
             ``"content_hash"``, ``"geometry"``, another column of the `.infoset` or one value per file: files of equal
             values stay in one subset.
+        keep
+            Leave the members of the split that this loader has, or that is stored, where they are, and deal out the
+            files that it does not have, so that all together come near the shares. Members that are missing now (a
+            file that failed) keep their place for when they come back. Without a split this makes the first.
 
         Returns
         -------
@@ -164,7 +177,7 @@ class DatasetLoader:
         SplitError
             If the shares are not numbers or do not sum to 1, `random_state` is not a whole number of at least 0,
             no file has one of `categories`, a word of them is unknown, there are fewer files than subsets, or another
-            split was made already.
+            split was made already; with `keep`, also if the stored split is damaged or one of other files.
         UnknownKeyError
             If no group has `key`.
         """
@@ -174,23 +187,86 @@ class DatasetLoader:
         if not isinstance(random_state, (int, np.integer)) or random_state < 0:
             raise SplitError(f"random_state={random_state!r}: expected a whole number of at least 0")
         request = _request(key, group, categories, fractions, random_state, group_by)
-        if self._assigned is not None and self.split_request is not None and not force_reset:
+        kept = self._members() if keep else None
+        if not keep and self._assigned is not None and self.split_request is not None and not force_reset:
             if request == self.split_request:
                 return self._sizes()
             raise SplitError(
-                f"this loader is split by {self.split_request['key']!r} already; pass force_reset=True, or call "
-                "reset_split_state() first"
+                f"this loader is split by {self.split_request['key']!r} already; pass force_reset=True, or keep=True "
+                "to leave its members where they are"
             )
         labels = self._labels_of(key, group, categories)
         groups = None if group_by is None else group_codes(self._dataset(), self.files, group_by)
-        self._assigned = stratified_split(labels, fractions, seed=random_state, groups=groups)
-        self.split_request = request
-        self.split_history.append(request)
-        self._keep_split()
+        self._assigned = stratified_split(labels, fractions, seed=random_state, groups=groups, kept=kept)
+        if not keep:
+            self._forget_absent()
+        self._adopt(request)
         return self._sizes()
 
+    def split_from(
+        self,
+        lists: SplitLists | None = None,
+        *,
+        train: NameList | None = None,
+        validation: NameList | None = None,
+        test: NameList | None = None,
+    ) -> ListedSplit:
+        """Divide the files as published lists of file names do, and report what was not found.
+
+        Parameters
+        ----------
+        lists
+            One of: a dictionary of lists by subset (``train``, ``validation`` or ``val``, ``test``, also as
+            ``training_set`` and the like) or of subsets by file; a JSON file with either; a folder with ``train.txt``,
+            ``val.txt``, ``test.txt``; a column of the `.infoset` or a file value with the subsets' names; one such name
+            per sample, in id order.
+        train, validation, test
+            Instead: the names, or a text file with one a line, or a JSON file with a list.
+
+        Returns
+        -------
+        ListedSplit
+            Sizes, what was not found or fits several files, and the samples that no list has, which are in no subset;
+            ``split(keep=True)`` deals them out. A warning says the same.
+
+        Raises
+        ------
+        SplitError
+            If nothing is found, a file is listed in two subsets, or the lists cannot be read.
+
+        Notes
+        -----
+        An entry is a sample's name, its file's content hash, or a file's name: with folders or without, with its
+        suffix, another one of CAD files, or none. Where several files have it, their folders decide; files of equal
+        content are taken together; else the entry is ambiguous and none is taken. All bodies of a file are one entry's.
+        """
+        named = {"train": train, "validation": validation, "test": test}
+        given = {name: value for name, value in named.items() if value is not None}
+        if (lists is None) == (not given):
+            raise SplitError("pass the lists of a split, or train=, validation= and test=: one of both")
+        listing = self._column_listing(lists) or read_lists(given if lists is None else lists)
+        found = find_listed(listing, self._listed_sources(), self.names, self._contents)
+        if not np.any(found.assigned != UNASSIGNED):
+            listed = [*found.not_found, *found.ambiguous]
+            raise SplitError(
+                f"none of the {found.n_entries} names in {listing.source} ({', '.join(map(repr, listed[:3]))}) is one "
+                f"of the {len(self)} samples' ({self._examples(self.names)}); pass the split of these files"
+            )
+        self._assigned = found.assigned
+        self._forget_absent()
+        self._adopt({"key": "listed", "lists": listing.source})
+        report = found.report(self._sizes(), [str(self._title(name)) for name in found.unlisted(self.names)])
+        if not report.is_complete:
+            logger.warning("%s", report)
+        return report
+
     def get_dataset(
-        self, subset: Subset, *, columns: str | Sequence[str] | None = None, transform: Transform | None = None
+        self,
+        subset: Subset,
+        *,
+        columns: str | Sequence[str] | None = None,
+        labels: str | Sequence[str] = (),
+        transform: Transform | None = None,
     ) -> CADDataset:
         """Return one subset as a map-style dataset; torch is not imported.
 
@@ -200,6 +276,8 @@ class DatasetLoader:
             ``"train"``, ``"validation"`` or ``"test"``.
         columns
             ``group/array``, ``file/name`` or whole groups; all but the face-pair arrays by default.
+        labels
+            Further columns, of classes: they come as int64, with −1 (``ignore_index``) for files that lack them.
         transform
             Applied to every item; see `dflow.dataset.training.transforms`.
 
@@ -207,11 +285,11 @@ class DatasetLoader:
         ------
         SplitError
             If there is no such subset, or no split was made or stored.
+        DatasetError
+            If a column holds row numbers of a group of which no column is chosen, or labels are no whole numbers.
         """
-        if subset not in SUBSETS:
-            raise SplitError(f"no subset {subset!r}; expected {', '.join(SUBSETS)}")
-        codes = np.flatnonzero(self._split() == SUBSETS.index(subset)) + self._first_code
-        return CADDataset(self._source(columns), codes, transform=transform, name=subset)
+        chosen = self._chosen(subset)
+        return self._subset(subset, chosen, self._source(columns, labels), transform)
 
     def save_split(self, path: AnyPath) -> None:
         """Write the split to a file, for `load_split` elsewhere.
@@ -223,7 +301,7 @@ class DatasetLoader:
         write_split(Path(local_path(path)), self._as_stored(self._split()))
 
     def load_split(self, path: AnyPath | None = None) -> tuple[int, int, int]:
-        """Apply a stored split and return the three sizes.
+        """Apply a stored split and return the three sizes; one from elsewhere becomes that of the dataset.
 
         Samples are found by the content of their file, under any name and in any place, else by name. Samples that
         the split does not list are in no subset. A warning names them, and another one the entries without a sample.
@@ -237,10 +315,12 @@ class DatasetLoader:
         SplitError
             If there is no such file, or it lists none of the samples.
         """
-        file = self._split_file() if path is None else Path(path)
-        stored = read_split(file)
-        found = self._matched(file, stored)
-        self._assigned, self.split_request = found.assigned, dict(stored.request)
+        file = self._split_file() if path is None else Path(local_path(path))
+        stored, found = self._apply(file)
+        if path is None:
+            self._note_subsets()
+        else:
+            self._keep_split()
         if found.unknown:
             logger.warning(
                 "%d of %d samples are not in %s and belong to no subset: %s",
@@ -267,39 +347,54 @@ class DatasetLoader:
         clear_history : whether to clear `split_history`, too
         """
         self._assigned, self.split_request = None, None
+        self._forget_absent()
         if clear_history:
             self.split_history.clear()
 
-    def statistics(self, columns: str | Sequence[str], subset: Subset = "train") -> dict[str, tuple[Array, Array]]:
+    def statistics(
+        self, columns: str | Sequence[str], subset: Subset = "train", *, transform: Transform | None = None
+    ) -> Statistics:
         """Compute mean and standard deviation of columns over one subset, for `Standardise`.
 
-        One value per component of the last dimension, one for an array without further dimensions. NaN and infinities
-        are left out.
+        For a dataset with other columns and a transform, `CADDataset.statistics` computes those of what it delivers.
 
         Parameters
         ----------
-        columns : keys ``group/array``
+        columns : keys ``group/array`` or groups
         subset : the samples to compute them from
+        transform : applied to the items of these columns before
 
         Raises
         ------
         DatasetError
-            If a column has no finite value, or the items are not read from a `.dataset`.
+            If a column has no finite value or holds no numbers, or the items are not read from a `.dataset`.
         """
-        dataset = self.get_dataset(subset, columns=columns)
-        if not isinstance(dataset.source, SampleReader):
-            raise DatasetError(
-                "statistics are computed from a .dataset, but an item_loader_func loads these items; make another "
-                "DatasetLoader of the .dataset without item_loader_func for them"
-            )
-        moments: dict[str, Moments] = column_moments(dataset.source, dataset.file_codes)
-        empty = [key for key, moment in moments.items() if not np.all(moment.count)]
-        if empty:
-            raise DatasetError(
-                f"{', '.join(empty)} has no finite value in the {subset} subset to compute statistics from; leave it "
-                "out of columns="
-            )
-        return {key: (moment.mean, moment.std) for key, moment in moments.items()}
+        chosen = self._chosen(subset)
+        source = FileItems(self.item_loader_func, (), ()) if self.item_loader_func else self._reader(columns)
+        return self._subset(subset, chosen, source, transform).statistics()
+
+    def classes(self, key: str, subset: Subset | None = "train") -> Classes:
+        """Count the classes of a column of codes: their number, names and weights for a loss.
+
+        Parameters
+        ----------
+        key : ``group/array``, ``file/name``, or the name alone
+        subset : the samples to count in; None for all
+
+        Raises
+        ------
+        SplitError
+            If no split was made or stored; pass ``subset=None``.
+        DatasetError
+            If the column holds no codes.
+        UnknownKeyError
+            If there is no such column.
+        """
+        store = self._dataset()
+        group, _, name = key.rpartition("/")
+        column = find_column(store, name, group or None)
+        ids = np.arange(store.n_files) if subset is None else np.flatnonzero(self._chosen(subset))
+        return count_classes(store, self._vocabularies, column, ids)
 
     # Contents and checks
 
@@ -446,6 +541,62 @@ class DatasetLoader:
         assert self._assigned is not None
         return self._assigned
 
+    def _apply(self, file: Path) -> tuple[StoredSplit, SplitMatch]:
+        """Take over the split of a file."""
+        stored = read_split(file)
+        found = self._matched(file, stored)
+        self._assigned, self.split_request = found.assigned, dict(stored.request)
+        self._forget_absent()
+        self._absent = self._absent.with_entries(stored, found.missing)
+        return stored, found
+
+    def _members(self) -> Array | None:
+        """The split that a further one keeps: this loader's, else the stored one; None without either."""
+        if self._assigned is None and self.location is not None and self.location.split_file.exists():
+            self._apply(self.location.split_file)
+        return self._assigned
+
+    def _adopt(self, request: dict[str, Any]) -> None:
+        """Note how the split was made, and store it."""
+        self.split_request = request
+        self.split_history.append(request)
+        self._keep_split()
+
+    def _forget_absent(self) -> None:
+        self._absent = StoredSplit(dict.fromkeys(SUBSETS, ()))
+
+    def _column_listing(self, lists: object) -> Listing | None:
+        """The lists that a column holds, or a sequence with one subset per sample; None if `lists` is neither."""
+        if isinstance(lists, str) and self._store is not None and not Path(local_path(lists)).exists():
+            if lists in self.files:
+                codes = self._vocabularies.words(lists, group=FILE_GROUP)
+                words = {code: word for word, found in codes.items() for code in found}
+                column = [words.get(value, value) for value in self.files[lists]]
+                return column_lists(column, self.names, f"the column {lists!r}")
+            known = [name for name, kind in self.files.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+            raise SplitError(
+                f"{lists!r} is neither a file or folder nor a column of the .infoset; columns with words are "
+                f"{', '.join(map(str, known)) or 'none'}"
+            )
+        if isinstance(lists, (list, tuple, np.ndarray, pd.Series)):
+            if len(lists) != len(self):
+                raise SplitError(
+                    f"found {len(lists)} values, expected one subset per sample ({len(self)}); pass names of files as "
+                    "train=, validation= and test="
+                )
+            return column_lists(lists, self.names, "the values")
+        return None
+
+    def _listed_sources(self) -> list[str]:
+        """The path of each sample's file, "" where it is not recorded."""
+        if self._store is None:
+            return list(self._graph_files or ())
+        try:
+            table = self.files
+        except DatasetNotFoundError:
+            return [""] * len(self)
+        return [str(source) for source in table["description"].fillna("")]
+
     def _split_file(self) -> Path:
         if self.location is None:
             raise SplitError("call split() first")
@@ -465,7 +616,8 @@ class DatasetLoader:
         return []
 
     def _as_stored(self, assigned: Array) -> StoredSplit:
-        return StoredSplit.of(self.names, assigned, self.split_request or {}, self._contents)
+        split = StoredSplit.of(self.names, assigned, self.split_request or {}, self._contents)
+        return split.with_entries(self._absent, self._absent.names) if len(self._absent) else split
 
     def _matched(self, file: Path, stored: StoredSplit) -> SplitMatch:
         found = stored.match(self.names, self._contents)
@@ -480,9 +632,16 @@ class DatasetLoader:
 
     def _examples(self, names: Sequence[str]) -> str:
         """The first samples, for a message: their files where the table has them."""
+        return ", ".join(self._title(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
+
+    def _title(self, name: str) -> str:
+        """A sample's file where the table has it, else its name."""
+        return str(self._titles.get(name, name))
+
+    @cached_property
+    def _titles(self) -> dict[str, str]:
         table = self.files if self._store is not None and self.location and self.location.infoset else pd.DataFrame()
-        titles = dict(zip(self.names, table["description"], strict=True)) if "description" in table else {}
-        return ", ".join(str(titles.get(name, name)) for name in names[:3]) + (", …" if len(names) > 3 else "")
+        return dict(zip(self.names, table["description"], strict=True)) if "description" in table else {}
 
     @cached_property
     def _contents(self) -> Sequence[str]:
@@ -493,8 +652,7 @@ class DatasetLoader:
             return ()
         if not {"content_hash", "body"} <= set(table.columns):
             return ()
-        hashes = table["content_hash"].fillna("").astype(str)
-        return [f"{h}_{body}" if h else "" for h, body in zip(hashes, table["body"].tolist(), strict=True)]
+        return body_contents(table["content_hash"].fillna("").astype(str).tolist(), table["body"].tolist())
 
     def _keep_split(self) -> None:
         """Store the split beside the dataset; in a read-only folder it stays in this loader, with a warning."""
@@ -505,10 +663,23 @@ class DatasetLoader:
             write_split(self.location.split_file, self._as_stored(self._assigned))
         except OSError as error:
             logger.warning("the split is not stored, %s cannot be written: %s", self.location.split_file, error)
-        if self.location.infoset is not None:
-            words = [SUBSETS[i] if i >= 0 else "N/A" for i in self._assigned.tolist()]
-            if rewrite_column(self.location.infoset, "subset", words):
-                self.__dict__.pop("files", None)
+        self._note_subsets()
+
+    def _note_subsets(self) -> None:
+        """Write the split into the `.infoset`, unless that says the same."""
+        if self.location is None or self.location.infoset is None:
+            return
+        assert self._assigned is not None
+        words = subset_words(self._assigned)
+        if "subset" in self.files and self.files["subset"].tolist() == words:
+            return
+        if rewrite_column(self.location.infoset, "subset", words):
+            self.__dict__.pop("files", None)
+        else:
+            logger.warning(
+                "the column 'subset' of %s says otherwise than this split: its folder cannot be written",
+                self.location.infoset,
+            )
 
     def _item_files(self) -> tuple[str, ...]:
         if self._graph_files is not None:
@@ -516,17 +687,35 @@ class DatasetLoader:
         assert self.location is not None
         return default_graph_files(self.location.root, self.names)
 
-    def _source(self, columns: str | Sequence[str] | None) -> SampleReader | FileItems:
-        if self.item_loader_func is not None:
-            start = self.file_code_start
-            return FileItems(
-                self.item_loader_func,
-                ("",) * start + self._item_files(),
-                ("",) * start + self._labels if self._labels else (),
-            )
+    def _chosen(self, subset: Subset) -> Array:
+        """(n_files,) bool, which files are in a subset."""
+        if subset not in SUBSETS:
+            raise SplitError(f"no subset {subset!r}; expected {', '.join(SUBSETS)}")
+        found: Array = self._split() == SUBSETS.index(subset)
+        return found
+
+    def _subset(
+        self, name: str, chosen: Array, source: SampleReader | FileItems, transform: Transform | None
+    ) -> CADDataset:
+        codes = np.flatnonzero(chosen) + self._first_code
+        return CADDataset(source, codes, transform=transform, name=name, vocabularies=self._vocabularies)
+
+    def _source(
+        self, columns: str | Sequence[str] | None, labels: str | Sequence[str] = ()
+    ) -> SampleReader | FileItems:
+        if self.item_loader_func is None:
+            return with_targets(self._reader(columns, labels))
+        start = self.file_code_start
+        return FileItems(
+            self.item_loader_func,
+            ("",) * start + self._item_files(),
+            ("",) * start + self._labels if self._labels else (),
+        )
+
+    def _reader(self, columns: str | Sequence[str] | None, labels: str | Sequence[str] = ()) -> SampleReader:
         if self._store is None:
             raise DatasetError("graph_files need an item_loader_func=f(graph_file, label_file, data_id)")
-        return SampleReader(self._store, columns)
+        return SampleReader(self._store, columns, labels)
 
 
 def _has_column(store: DatasetStore, key: str) -> bool:

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dflow.dataset.format.stored_split import SUBSETS
 from dflow.dataset.format.tables import read_table
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
-from dflow.dataset.training.split import SUBSETS
 from dflow.schema import FILE_GROUP
 
 

@@ -1,8 +1,8 @@
 """The start of every Dask worker: ``dask worker … --preload dflow.flowmanager.preload``.
 
-Caps the native libraries' threads before they are loaded, starts the worker's warm child so that the first file does
-not wait for the kernel, and reports the worker's host and versions to the scheduler's event log (topic
-``dflow-worker``).
+Caps the native libraries' threads before they are loaded, guards the worker's pages (`dflow.webhosts`), starts the
+worker's warm child so that the first file does not wait for the kernel, and reports the worker's host and versions to
+the scheduler's event log (topic ``dflow-worker``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 from typing import Any
 
 from dflow._version import __version__ as dflow_version
+from dflow.webhosts import KnownHosts, guard
 
 LOGGER = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def dask_setup(worker: Any) -> None:
     from dflow.flowmanager.worker.worker import prewarm
 
     cap_threads()
+    guard(worker.http_application, KnownHosts(worker.http_server.address))
     worker.log_event("dflow-worker", describe_worker())
     try:
         prewarm()

@@ -9,14 +9,27 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RENAMED: Mapping[str, Mapping[str, str]] = {"Flow.process": {"clean_ouput_dir": "clean_output_dir"}}
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "BrepEncoder.__init__": {"brep_access": "brep", "storage_handler": "storage"},
+    "DatasetExplorer.available_arrays": {"group_name": "group"},
+    "DatasetExplorer.get_array_data": {"group_name": "group", "array_name": "array"},
+    "DatasetExplorer.get_array_statistics": {"group_name": "group", "array_name": "array"},
+    "DatasetExplorer.get_group_data": {"group_name": "group"},
+    "DataStorage.load_data": {"data_key": "key"},
+    "DataStorage.save_data": {"data_key": "key"},
+    "Flow.process": {"clean_ouput_dir": "clean_output_dir"},
+}
 """HOOPS AI's keywords and dflow's, by the function's qualified name; None counts as not passed."""
 
 UNUSED: Mapping[str, tuple[str, ...]] = {
     "CADViewer.__init__": ("static_folder", "silent", "operation_delay"),
+    "CADViewer.color_faces_by_groups": ("delay", "verbose"),
+    "CADViewer.load_cad_file": ("auto_convert", "white_background"),
+    "CADViewer.show": ("display_mode",),
     "DatasetExplorer.__init__": ("dask_client_params",),
     "DatasetExplorer.close": ("close_dask",),
     "DatasetViewer.show_preview_as_3d": ("layout", "host", "start_port", "silent"),
+    "quick_view": ("static_folder",),
 }
 """Keywords without a counterpart in dflow; their values are dropped."""
 
@@ -71,5 +84,27 @@ def hoops_arguments(function: Callable[P, R]) -> Callable[P, R]:
             if value is not None:
                 kwargs[ours] = value
         return function(*args, **kwargs)
+
+    return call
+
+
+def compared_in_3d(method: Callable[P, R]) -> Callable[P, R]:
+    """Decorate `DatasetViewer.create_comparison_view`: called with HOOPS AI's keywords it returns two 3D views.
+
+    Parameters
+    ----------
+    method : with two groups of parts it draws a figure of them
+
+    Notes
+    -----
+    HOOPS AI's call is ``create_comparison_view(file_id_a=0, file_id_b=1, display_mode="inline")``.
+    """
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if "file_id_a" not in kwargs and "file_id_b" not in kwargs:
+            return method(*args, **kwargs)
+        ids = [kwargs.pop("file_id_a"), kwargs.pop("file_id_b")]
+        return tuple(args[0].show_preview_as_3d(ids, len(ids), **kwargs))
 
     return call

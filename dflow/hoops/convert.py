@@ -43,7 +43,7 @@ def convert_storage(source: DataStorage | str | os.PathLike[str], target: DataSt
             target.set_schema(origin.schema)
         for key in origin.array_keys():
             group, _, name = key.partition("/")
-            target.save_data(f"{group}/{_free(name, group, target)}", origin.load_data(key))
+            target.save_data(f"{group}/{_free(name, group, target)}", origin.array(key))
         for key, value in origin.get_metadata().items():
             target.save_metadata(_free(key, FILE_GROUP, target), value)
         target.copy_places(origin)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Hashable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from dflow.cadaccess.model import CadModel
 
 DisplayMode = Literal["inline", "sidecar", "none"]
+
+HIGHLIGHT: Rgb = (120, 180, 240)
+"""The colour of faces that are marked without a colour of their own."""
 
 CAPTION_PIXELS = 40
 """The height of a part's name below it."""
@@ -63,6 +67,7 @@ class CADViewer:
         self._texts: dict[int, str] = {}
         self._legend: list[tuple[Rgb, str]] = []
         self._shown_in: int | None = None
+        self._terminated = False
 
     def __enter__(self) -> CADViewer:
         return self
@@ -77,8 +82,9 @@ class CADViewer:
 
     # The part
 
-    def load_cad_file(self, path: str | os.PathLike[str]) -> None:
-        """Read a CAD file and tessellate it.
+    @hoops_arguments
+    def load_cad_file(self, path: str | os.PathLike[str]) -> bool:
+        """Read a CAD file and tessellate it; return True.
 
         Parameters
         ----------
@@ -92,6 +98,7 @@ class CADViewer:
         from dflow.cadaccess import CadLoader
 
         self.load_model(CadLoader().create_from_file(path))
+        return True
 
     def load_model(self, model: CadModel) -> None:
         """Tessellate an opened file, or a body of it.
@@ -108,8 +115,9 @@ class CADViewer:
         arrays = clean_arrays(model.get_mesh())
         self._set_mesh(pack_glb(arrays), arrays.n_faces, model.get_filesource())
 
-    def load_scs_file(self, path: str | os.PathLike[str]) -> None:
-        """Load a mesh that a flow wrote to ``stream_cache`` (binary glTF). A damaged one is shown as missing.
+    def load_scs_file(self, path: str | os.PathLike[str]) -> bool:
+        """Load a mesh that a flow wrote to ``stream_cache`` (binary glTF). A damaged one is shown as missing, and gives
+        False.
 
         Parameters
         ----------
@@ -119,9 +127,10 @@ class CADViewer:
             n_faces = read_glb(path).n_faces
         except ValueError:
             self._set_mesh(None, 0, path)
-            return
+            return False
         with open(path, "rb") as file:
             self._set_mesh(file.read(), n_faces, path)
+        return True
 
     def _set_mesh(self, mesh: bytes | None, n_faces: int, path: str | os.PathLike[str]) -> None:
         self._mesh, self._n_faces = mesh, n_faces
@@ -133,13 +142,13 @@ class CADViewer:
 
     # Colours
 
-    def set_face_color(self, face_ids: Iterable[int] | int, color: Sequence[int]) -> None:
+    def set_face_color(self, face_ids: Iterable[int] | int, color: Sequence[int] = HIGHLIGHT) -> None:
         """Colour faces by index.
 
         Parameters
         ----------
         face_ids : face indices
-        color : red, green and blue, 0 to 255
+        color : red, green and blue, 0 to 255; by default light blue
 
         Raises
         ------
@@ -148,7 +157,7 @@ class CADViewer:
         ValueError
             If the colour is not three numbers from 0 to 255.
         """
-        rgb = self.validate_color(color)
+        rgb = checked_color(color)
         faces = [int(face_ids)] if isinstance(face_ids, (int, np.integer)) else [int(f) for f in face_ids]
         strange = [face for face in faces if not 0 <= face < self._n_faces]
         if strange:
@@ -158,6 +167,7 @@ class CADViewer:
             )
         self._colors.update(dict.fromkeys(faces, rgb))
 
+    @hoops_arguments
     def color_faces_by_groups(
         self, groups: Iterable[tuple[Iterable[int], Sequence[int], str]], *, clear_first: bool = True
     ) -> None:
@@ -174,7 +184,7 @@ class CADViewer:
             members = list(faces)
             self.set_face_color(members, color)
             self._texts.update(dict.fromkeys(members, description))
-            self._legend.append((self.validate_color(color), description))
+            self._legend.append((checked_color(color), description))
 
     def color_faces_by_labels(self, labels: Sequence[Hashable] | npt.NDArray[Any], palette: ColorPalette) -> None:
         """Colour every face by its label, in face-index order.
@@ -199,24 +209,29 @@ class CADViewer:
         self._colors = {face: palette.get_color(label) for face, label in enumerate(values)}
         self._texts = {face: palette.get_description(label) for face, label in enumerate(values)}
         used = set(values)
-        self._legend = [(rgb, palette.get_description(label)) for label, rgb in palette.items() if label in used]
+        self._legend = [entry for label, entry in palette.items() if label in used]
 
     def clear_face_colors(self) -> None:
         """Give all faces the neutral colour."""
         self._colors, self._texts, self._legend = {}, {}, []
 
     @staticmethod
-    def validate_color(color: Sequence[int]) -> Rgb:
-        """Return the colour as three integers; raise ValueError if it is not a colour.
+    def validate_color(color: Sequence[int]) -> bool:
+        """Return whether this is a colour: red, green and blue, 0 to 255.
 
         Parameters
         ----------
-        color : red, green and blue, 0 to 255
+        color : what to check
         """
-        return checked_color(color)
+        try:
+            checked_color(color)
+        except ValueError:
+            return False
+        return True
 
     # Showing
 
+    @hoops_arguments
     def show(self, width: int = 600, height: int = 500) -> None:
         """Show the part in the notebook.
 
@@ -295,7 +310,24 @@ class CADViewer:
             "n_selected_faces": len(self._selected),
             "mesh_bytes": len(self._mesh or b""),
             "url": None if self._server is None else self._server.url,
+            **self._hoops_status(),
         }
+
+    def _hoops_status(self) -> dict[str, Any]:
+        """Return the part of the status that scripts written for HOOPS AI read."""
+        url = None if self._server is None else self._server.url
+        return {
+            "active": self.is_active,
+            "model_loaded": self._mesh is not None,
+            "port": self._address[1] if url is None else urlsplit(url).port,
+            "viewer_url": url,
+            "model_url": url,
+        }
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the viewer can show a part: until `terminate`."""
+        return not self._terminated
 
     def terminate(self) -> None:
         """Release the mesh and stop the server, if one was started."""
@@ -303,15 +335,26 @@ class CADViewer:
             self._server.close()
             self._server = None
         self._mesh, self._n_faces, self._selected = None, 0, []
+        self._terminated = True
         self.clear_face_colors()
 
 
-def quick_view(path: str | os.PathLike[str] | CadModel, *, width: int = 600, height: int = 500) -> CADViewer:
+@hoops_arguments
+def quick_view(
+    path: str | os.PathLike[str] | CadModel,
+    display_mode: DisplayMode = "sidecar",
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    width: int = 600,
+    height: int = 500,
+) -> CADViewer:
     """Show a CAD file, a mesh of ``stream_cache`` or an opened model in the notebook, once.
 
     Parameters
     ----------
     path : a STEP, IGES or BREP file, a ``.glb`` of a flow, or a `CadModel`
+    display_mode, host, port : as of `CADViewer`
     width, height : of the view, pixels
 
     Raises
@@ -319,7 +362,7 @@ def quick_view(path: str | os.PathLike[str] | CadModel, *, width: int = 600, hei
     TypeError
         If it is neither a path nor a model.
     """
-    viewer = CADViewer()
+    viewer = CADViewer(host, port, display_mode=display_mode)
     if not isinstance(path, (str, os.PathLike)):
         if not hasattr(path, "get_mesh"):
             raise TypeError(
@@ -327,7 +370,7 @@ def quick_view(path: str | os.PathLike[str] | CadModel, *, width: int = 600, hei
                 "(CadLoader().create_from_file(path))"
             )
         viewer.load_model(path)
-    elif os.fspath(path).lower().endswith(".glb"):
+    elif os.fspath(path).lower().endswith((".glb", ".scs")):
         viewer.load_scs_file(path)
     else:
         viewer.load_cad_file(path)

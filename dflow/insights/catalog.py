@@ -103,6 +103,23 @@ class PartCatalog:
         name = str(file_id) if self._names is None else str(self._names[row])
         return PartEntry(int(file_id), name, self._resolve(self._png[row]), self._resolve(self._glb[row]))
 
+    def find(self, name: str) -> PartEntry | None:
+        """Return the first part of a file's name; None if the dataset has none.
+
+        Parameters
+        ----------
+        name : a file's name, or a path that ends with it; with or without its suffix
+        """
+        if self._names is None:
+            return None
+        wanted = os.path.basename(name)
+        names = [str(each) for each in self._names]
+        if wanted in names:
+            return self.entry(self._ids[names.index(wanted)])
+        stems = [os.path.splitext(each)[0] for each in names]
+        stem = os.path.splitext(wanted)[0]
+        return self.entry(self._ids[stems.index(stem)]) if stem in stems else None
+
     def entries(self, file_ids: Iterable[int]) -> list[PartEntry]:
         """Return several parts, in the order of `file_ids`."""
         return [self.entry(file_id) for file_id in file_ids]

@@ -52,7 +52,7 @@ class FaceColoring:
     def legend(self) -> list[tuple[Rgb, str]]:
         """Return colour and description of the labels that occur, in the palette's order."""
         used = {label for labels in self.labels.values() for label in labels}
-        return [(color, self.palette.get_description(label)) for label, color in self.palette.items() if label in used]
+        return [entry for label, entry in self.palette.items() if label in used]
 
 
 def color_faces(

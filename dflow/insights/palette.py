@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, ItemsView, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,9 +91,26 @@ class ColorPalette:
         values = labels.tolist() if isinstance(labels, np.ndarray) else labels
         return np.array([self.get_color(label) for label in values], np.uint8).reshape(-1, 3)
 
-    def items(self) -> ItemsView[Hashable, Rgb]:
-        """Return the labels and colours, in order."""
-        return self._colors.items()
+    def items(self) -> list[tuple[Hashable, tuple[Rgb, str]]]:
+        """Return the labels, each with its colour and description, in order."""
+        return [(label, (color, self.get_description(label))) for label, color in self._colors.items()]
+
+    def get_label(self, label: Hashable) -> str:
+        """Call `get_description`, as HOOPS AI's scripts do.
+
+        Parameters
+        ----------
+        label : a key of the palette
+        """
+        return self.get_description(label)
+
+    def get_all_colors(self) -> dict[Hashable, Rgb]:
+        """Return the colours by label, in order."""
+        return dict(self._colors)
+
+    def get_all_descriptions(self) -> dict[Hashable, str]:
+        """Return the descriptions by label, in order."""
+        return {label: self.get_description(label) for label in self._colors}
 
     def keys(self) -> list[Hashable]:
         """Return the labels, in order."""

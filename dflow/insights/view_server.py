@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from dflow.errors import ServerError
+from dflow.webhosts import KnownHosts, refusal_text
 
 PORTS = range(8000, 8100)
 MAX_SELECTION_BYTES = 1_000_000
@@ -41,7 +42,7 @@ class ViewServer:
         port: int | None = None,
     ) -> None:
         self._path = f"/{secrets.token_urlsafe(16)}/"
-        handler = _handler(self._path, page, on_selection)
+        handler = _handler(self._path, KnownHosts(host), page, on_selection)
         self._server = _bind(host, PORTS if port is None else range(port, port + 1), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="dflow-view", daemon=True)
         self._thread.start()
@@ -72,21 +73,34 @@ def _bind(host: str, ports: range, handler: type[BaseHTTPRequestHandler]) -> Thr
 
 
 def _handler(
-    path: str, page: Callable[[], str], on_selection: Callable[[list[int]], None]
+    path: str, hosts: KnownHosts, page: Callable[[], str], on_selection: Callable[[list[int]], None]
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self._is_refused():
+                return
             if self.path != path:
                 self.send_error(404)
                 return
-            content = page().encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self._send(200, "text/html", page())
+
+        def _is_refused(self) -> bool:
+            reason = hosts.refusal(self.headers)
+            if reason:
+                self._send(403, "text/plain", refusal_text(reason))
+            return bool(reason)
+
+        def _send(self, status: int, kind: str, text: str) -> None:
+            content = text.encode("utf-8", "backslashreplace")
+            self.send_response(status)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 
         def do_POST(self) -> None:
+            if self._is_refused():
+                return
             faces = self._read_faces() if self.path == f"{path}selection" else None
             if faces is None:
                 self.send_error(404)

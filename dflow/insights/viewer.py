@@ -10,12 +10,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from dflow.errors import DatasetError, UnknownKeyError
-from dflow.hoops.arguments import hoops_arguments
+from dflow.errors import CadError, DatasetError, UnknownKeyError
+from dflow.hoops.arguments import compared_in_3d, hoops_arguments
 from dflow.insights.cad_viewer import CADViewer, DisplayMode, show_together
 from dflow.insights.catalog import PartCatalog, PartEntry, part_names
 from dflow.insights.coloring import FaceColoring, Labels, LabelSource, color_faces
-from dflow.insights.grid import MISSING_RGB, PreviewFigure, Tile, draw_grid, load_picture, save_figure
+from dflow.insights.grid import MISSING_RGB, Image, PreviewFigure, Tile, draw_grid, load_picture, save_figure
 from dflow.insights.palette import ColorPalette, Rgb, checked_color
 from dflow.insights.search_results import SearchResult, read_results
 from dflow.render import read_glb, render_image
@@ -55,6 +55,7 @@ class DatasetViewer:
         source: LabelSource | None = None,
     ) -> None:
         self._parts = PartCatalog(file_ids, png_paths, scs_paths, names=file_names, root=reference_dir)
+        self._reference_dir = os.curdir if reference_dir is None else os.fspath(reference_dir)
         self._source = source
 
     @classmethod
@@ -146,6 +147,7 @@ class DatasetViewer:
             save_figure(figure, save_path)
         return figure
 
+    @compared_in_3d
     def create_comparison_view(
         self,
         a: Iterable[int] | int,
@@ -184,19 +186,24 @@ class DatasetViewer:
         query_file: int | str | os.PathLike[str] | None = None,
         *,
         grid_cols: int | None = None,
+        reference_dir: str | os.PathLike[str] | None = None,
         save_path: str | os.PathLike[str] | None = None,
     ) -> PreviewFigure:
         """Draw the results of a similarity search in their order, with their scores; the query comes first, framed.
 
         Parameters
         ----------
-        hits : file ids, (id, score) pairs, dictionaries with ``id`` and ``score``, or objects with such attributes
-        query_file : a file id of the dataset or the path of a picture
+        hits : file ids or names of files, (id, score) pairs, dictionaries with ``id`` and ``score``, or objects with
+            such attributes
+        query_file : a file id of the dataset, the path of a picture, or that of a CAD file
+        reference_dir : a folder with pictures ``<file's name>.png`` of files that are not in the dataset; by default
+            that of the viewer
         grid_cols : pictures per row; by default about as many as rows, five at most
         save_path : a file to save the figure to
         """
-        tiles = [] if query_file is None else [self._query_tile(query_file)]
-        tiles += [self._result_tile(result) for result in read_results(hits)]
+        pictures = self._reference_dir if reference_dir is None else os.fspath(reference_dir)
+        tiles = [] if query_file is None else [self._query_tile(query_file, pictures)]
+        tiles += [self._result_tile(result, pictures) for result in read_results(hits)]
         figure = draw_grid(tiles, columns=grid_cols, title=None)
         if save_path is not None:
             save_figure(figure, save_path)
@@ -264,6 +271,7 @@ class DatasetViewer:
             "name": entry.name,
             "png_path": None if entry.png is None else str(entry.png),
             "scs_path": None if entry.glb is None else str(entry.glb),
+            "stream_cache_path": None if entry.glb is None else str(entry.glb),  # HOOPS AI's name
             "png_available": entry.has_png,
             "3d_available": entry.has_3d,
         }
@@ -299,17 +307,16 @@ class DatasetViewer:
             "3d_available": meshes,
             "png_missing": len(entries) - png,
             "3d_missing": len(entries) - meshes,
-            "png_percent": 100.0 * png / total,
-            "3d_percent": 100.0 * meshes / total,
+            "png_percentage": 100.0 * png / total,
+            "3d_percentage": 100.0 * meshes / total,
         }
 
     def print_statistics(self) -> None:
         """Print `get_statistics` as two lines."""
         found = self.get_statistics()
-        print(
-            f"pictures  {found['png_available']:>9,} of {found['total_files']:,} parts ({found['png_percent']:.1f} %)"
-        )
-        print(f"3D meshes {found['3d_available']:>9,} of {found['total_files']:,} parts ({found['3d_percent']:.1f} %)")
+        for title, what in (("pictures ", "png"), ("3D meshes", "3d")):
+            n, share = found[f"{what}_available"], found[f"{what}_percentage"]
+            print(f"{title} {n:>9,} of {found['total_files']:,} parts ({share:.1f} %)")
 
     # Internals
 
@@ -331,19 +338,48 @@ class DatasetViewer:
         picture = load_picture(str(entry.png))
         return Tile(picture, label, missing="damaged preview")
 
-    def _query_tile(self, query: int | str | os.PathLike[str]) -> Tile:
+    def _query_tile(self, query: int | str | os.PathLike[str], pictures: str) -> Tile:
         if isinstance(query, (int, np.integer)):
             tile = self._tile(self._parts.entry(int(query)), None, "name", prefix="query: ")
             return Tile(tile.picture, tile.label, tile.missing, QUERY_FRAME)
-        return Tile(load_picture(query), f"query: {os.path.basename(query)}", "no picture", QUERY_FRAME)
+        label = f"query: {os.path.basename(query)}"
+        picture = load_picture(query)
+        if picture is None:
+            picture = self._picture_of(os.fspath(query), pictures)
+        if picture is None and os.path.isfile(query):
+            picture = _picture_of_cad_file(os.fspath(query))
+        return Tile(picture, label, "no picture", QUERY_FRAME)
 
-    def _result_tile(self, hit: SearchResult) -> Tile:
+    def _result_tile(self, hit: SearchResult, pictures: str) -> Tile:
+        score = "" if hit.score is None else f"  {hit.score:.3g}"
+        if isinstance(hit.file_id, str):
+            label = f"{os.path.basename(hit.file_id)}{score}"
+            return Tile(self._picture_of(hit.file_id, pictures), label, "no picture")
         try:
             tile = self._tile(self._parts.entry(hit.file_id), None, None)
         except UnknownKeyError:
             tile = Tile(None, missing="not in the dataset")
-        score = "" if hit.score is None else f"  {hit.score:.3g}"
         return Tile(tile.picture, f"{hit.file_id}{score}", tile.missing)
+
+    def _picture_of(self, file: str, folder: str) -> Image | None:
+        """Return the picture of a file by its name: the dataset's, else one in a folder of pictures."""
+        entry = self._parts.find(file)
+        if entry is not None and entry.has_png:
+            return load_picture(str(entry.png))
+        name = os.path.basename(file)
+        names = (f"{base}{end}.png" for base in (os.path.splitext(name)[0], name) for end in ("", "_white"))
+        found = (load_picture(os.path.join(folder, each)) for each in names)
+        return next((picture for picture in found if picture is not None), None)
+
+
+def _picture_of_cad_file(path: str) -> Image | None:
+    """Return a new picture of a CAD file; None if it cannot be read."""
+    from dflow.cadaccess import CadLoader
+
+    try:
+        return render_image(CadLoader().create_from_file(path).get_mesh())
+    except CadError:
+        return None
 
 
 def _as_ids(file_ids: Iterable[int] | int) -> list[int]:

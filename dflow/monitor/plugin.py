@@ -7,8 +7,10 @@ parts of distributed are not a public interface; where they are missing, events 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Mapping
 from heapq import nlargest
@@ -18,6 +20,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from dflow.monitor.counters import FlowCounters, run_snapshot
 from dflow.monitor.events import METRIC, TOPIC, WorkerMetric
+from dflow.webhosts import KnownHosts, guard
 
 LOGGER = logging.getLogger(__name__)
 
@@ -41,7 +44,9 @@ class DflowMonitor(SchedulerPlugin):
 
     async def start(self, scheduler: Any) -> None:
         self.scheduler = scheduler
-        add_pages(scheduler, self)
+        server = getattr(scheduler, "http_server", None)
+        hosts = await asyncio.to_thread(KnownHosts, getattr(server, "address", ""))  # may query a name server
+        add_pages(scheduler, self, hosts)
 
     def log_event(self, topic: str, msg: Any) -> None:
         if topic == TOPIC and isinstance(msg, dict):
@@ -104,8 +109,11 @@ def _bar(worker: Mapping[str, Any]) -> dict[str, Any]:
     return {"worker": f"{worker['host']}:{port}", "own": own, "child": child}
 
 
-def add_pages(scheduler: Any, monitor: DflowMonitor) -> bool:
-    """Serve the monitor's numbers and pages from the scheduler; return False if it has no dashboard for the pages."""
+def add_pages(scheduler: Any, monitor: DflowMonitor, hosts: KnownHosts) -> bool:
+    """Serve the monitor's numbers and pages from the scheduler, to requests of known hosts.
+
+    Returns False if it has no dashboard for the pages.
+    """
     application = getattr(scheduler, "http_application", None)
     if application is None:
         return False
@@ -114,6 +122,7 @@ def add_pages(scheduler: Any, monitor: DflowMonitor) -> bool:
 
         dashboard = next((each for each in application.applications if hasattr(each, "app_paths")), None)
         prefix = dashboard.prefix if dashboard is not None else ""
+        guard(application, hosts, rf"{re.escape(prefix)}/(individual-)?dflow([./]|$)")
         application.add_handlers(r".*$", routes(monitor, prefix))
         if dashboard is None:
             LOGGER.info("the scheduler has no dashboard: no /dflow page")

@@ -20,7 +20,7 @@ _FIELD_KEYS = frozenset({"dtype", "description", "values", "labels", "required",
 _ARRAY_KEYS = _FIELD_KEYS | {"dims", "dimensions", "fill_value", "refers_to"}
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
-_RULES = frozenset({"min_value", "max_value", "allowed_values", "unit"})
+_RULES = frozenset({"min_value", "max_value", "allowed_values", "unit", "units"})
 ARRAY_ARGUMENTS = _ARRAY_KEYS | _RULES
 FIELD_ARGUMENTS = _FIELD_KEYS | _RULES
 """Known arguments of an array and of a field. Others in a file are annotations, and are kept."""
@@ -173,6 +173,8 @@ def _parse_array(group: str, dimension: str, special: str | None, name: Any, doc
         dims = (dimension, *dims[2:])
     if group == FILE_GROUP:
         dims = dims[1:] if dims[:1] == (dimension,) else dims
+    elif group == "graph" and dims[:1] == ("edge",):  # HOOPS AI's guides declare its arrays so
+        dims = (dimension, *dims[1:])
     elif dims[:1] != (dimension,):
         raise SchemaError(
             f"{where}: its dimensions {list(dims)} do not begin with {dimension!r}, its group's primary dimension; "

@@ -82,7 +82,8 @@ class Group:
         required
             Whether a file that does not save the array fails.
         **validation_rules
-            ``min_value``, ``max_value``, ``allowed_values`` are enforced when data is saved; ``unit`` is only kept.
+            ``min_value``, ``max_value``, ``allowed_values`` are enforced when data is saved; ``units`` (or ``unit``)
+            becomes the array's attribute ``units``, which xarray shows.
 
         Raises
         ------

@@ -111,6 +111,22 @@ _REFERENCES = {
 }
 """Arrays of row numbers, and the group whose rows they number."""
 
+_UNITS = {
+    "faces/face_areas": "mm2",
+    "faces/face_centroids": "mm",
+    "edges/edge_lengths": "mm",
+    "edges/edge_dihedral_angles": "rad",
+    "file/volume": "mm3",
+    "file/area": "mm2",
+    "file/bounding_box": "mm",
+    "file/centroid": "mm",
+    "file/stated_volume": "mm3",
+    "file/stated_area": "mm2",
+    "file/volume_error": "1",
+    "file/area_error": "1",
+}
+"""Units as UDUNITS writes them, of the arrays whose components all have one."""
+
 
 def standard_groups() -> tuple[str, ...]:
     """Names of the standard groups, ``file`` last."""
@@ -147,6 +163,16 @@ def standard_array(group: str, name: str) -> ArraySpec | None:
     """
     spec = standard_group(group)
     return spec.arrays.get(name) if spec else None
+
+
+def standard_units(group: str, name: str) -> str:
+    """The units of the standard array ``group/name``, "" if it has none.
+
+    Parameters
+    ----------
+    group, name : of the array
+    """
+    return _UNITS.get(f"{group}/{name}", "")
 
 
 def resolve_group(schema: Schema, group: str) -> GroupSpec | None:

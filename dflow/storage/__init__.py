@@ -9,6 +9,7 @@ from dflow.lazy import attach
 if TYPE_CHECKING:
     from dflow.hoops.convert import convert_storage, open_storage
     from dflow.hoops.files import CADFileRetriever, LocalStorageProvider, StorageProvider
+    from dflow.hoops.graph_storage import DGLGraphStoreHandler, MLStorage, PyGGraphStoreHandler
     from dflow.hoops.label_storage import LabelStorage
     from dflow.storage.base import DataStorage
     from dflow.storage.jsonfiles import JsonStorageHandler
@@ -21,12 +22,15 @@ else:
         __name__,
         {
             "CADFileRetriever": "dflow.hoops.files",
+            "DGLGraphStoreHandler": "dflow.hoops.graph_storage",
             "DataStorage": "dflow.storage.base",
             "JsonStorageHandler": "dflow.storage.jsonfiles",
             "LabelStorage": "dflow.hoops.label_storage",
             "LocalStorageProvider": "dflow.hoops.files",
+            "MLStorage": "dflow.hoops.graph_storage",
             "MemoryStorage": "dflow.storage.memory",
             "OptStorage": "dflow.storage.opt",
+            "PyGGraphStoreHandler": "dflow.hoops.graph_storage",
             "StorageProvider": "dflow.hoops.files",
             "StoredArray": "dflow.storage.zarrzip",
             "WrittenStore": "dflow.storage.zarrzip",
@@ -43,12 +47,15 @@ else:
 
 __all__ = [
     "CADFileRetriever",
+    "DGLGraphStoreHandler",
     "DataStorage",
     "JsonStorageHandler",
     "LabelStorage",
     "LocalStorageProvider",
+    "MLStorage",
     "MemoryStorage",
     "OptStorage",
+    "PyGGraphStoreHandler",
     "StorageProvider",
     "StoredArray",
     "WrittenStore",

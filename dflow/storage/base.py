@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflow.errors import BadKeyError, KeyNotFoundError, SchemaError, StorageError
+from dflow.hoops.arguments import hoops_arguments
+from dflow.hoops.names import hoops_names
 from dflow.notebook import object_html
 from dflow.schema import (
     FILE_GROUP,
@@ -29,7 +31,7 @@ from dflow.schema import (
 )
 from dflow.schema.names import free_name, reserved_for
 from dflow.storage.fitting import check_finite, check_finite_value, fit_to_schema, sample_dimensions
-from dflow.storage.keys import DESCRIPTIONS, group_of_name, locate
+from dflow.storage.keys import DESCRIPTIONS, METADATA_GROUP, group_of_name, locate
 from dflow.storage.tree import MetadataTree
 from dflow.storage.values import check_length, storable_array
 
@@ -37,6 +39,11 @@ logger = logging.getLogger(__name__)
 
 FILE_SIZES = "file_sizes_KB"
 """The metadata branch that holds the size of each array; it is computed, not stored."""
+
+_METADATA_KEYS = f"{METADATA_GROUP}/"
+"""What keys begin with that HOOPS AI's scripts save as data and that are metadata here."""
+
+_hoops_name = hoops_names("dflow.hoops.storages:StorageNames")
 
 
 class DataStorage(ABC):
@@ -70,13 +77,13 @@ class DataStorage(ABC):
     if not TYPE_CHECKING:  # for a type checker a missing attribute stays an error
 
         def __getattr__(self, name: str) -> Any:
-            """Raise the error of a missing attribute; advise where the storage is used as the CAD loader."""
+            """Find HOOPS AI's names; raise the error of a missing attribute, with advice for the CAD loader's."""
             if name in ("create_from_file", "get_model"):
                 raise AttributeError(
                     f"the storage has no {name!r}, which is the CAD loader's: the loader is injected as the parameter "
                     "`cad_loader`, the storage as `storage`"
                 )
-            return object.__getattribute__(self, name)
+            return _hoops_name(self, name)
 
     # Methods of an implementation.
 
@@ -127,6 +134,11 @@ class DataStorage(ABC):
     # Writing.
 
     @property
+    def is_closed(self) -> bool:
+        """Whether `close` or `discard` was called."""
+        return self._closed
+
+    @property
     def n_writes(self) -> int:
         """How often `save_data`, `save_metadata` and `compress_store` have been called on this storage."""
         return self._n_writes
@@ -147,6 +159,7 @@ class DataStorage(ABC):
 
     # Data.
 
+    @hoops_arguments
     def save_data(self, key: str, data: Any) -> None:
         """Store an array, or a dictionary of arrays as a group, under a key; an earlier one is replaced.
 
@@ -157,6 +170,7 @@ class DataStorage(ABC):
         standard array's name means that array's group, "face" in the name means ``faces``, "edge" means ``edges``. If
         its number of rows differs from the other arrays of that group, it becomes a group of its own, of the same
         name. Other names, and single numbers, are values of the sample in group ``file``, of one shape in all samples.
+        What is saved under ``metadata/…`` is metadata (`save_metadata`).
 
         Parameters
         ----------
@@ -175,6 +189,9 @@ class DataStorage(ABC):
             If it holds NaN or inf and the policy for it is ``raise``.
         """
         self._check_open()
+        if str(key).startswith(_METADATA_KEYS):
+            self.save_metadata(key, data)
+            return
         self._n_writes += 1
         prepared = self._prepare(key, data)
         for name in prepared:
@@ -195,8 +212,10 @@ class DataStorage(ABC):
         """
         self._by_name = {name: place for name, place in other._by_name.items() if self._has_array(place)}
 
+    @hoops_arguments
     def load_data(self, key: str) -> Any:
-        """The array under a key, or for a group's name the dictionary of its arrays; a copy.
+        """The array under a key; for a group's name the dictionary of its arrays, for one text or number the Python
+        value; a copy. What ``graph/edges/source`` saved is found by that key, and in the dictionary of ``graph``.
 
         Parameters
         ----------
@@ -208,14 +227,42 @@ class DataStorage(ABC):
             If there is nothing under the key.
         """
         self._check_open()
+        if str(key).startswith(_METADATA_KEYS):
+            return self.load_metadata(key)
         located = self._located(key)
         if self._has_array(located):
-            return np.array(self._get_array(located))
+            return _value(self._get_array(located))
         keys = self.array_keys()
-        below = [k for k in keys if k.startswith(f"{key}/")]
+        below = {k.partition("/")[2]: _value(self._get_array(k)) for k in keys if k.startswith(f"{key}/")}
         if not below or "/" in key:
             raise KeyNotFoundError(f"there is no data {key!r}; the keys here are: {', '.join(keys) or 'none'}")
-        return {k.partition("/")[2]: np.array(self._get_array(k)) for k in below}
+        return below | (self._graph_entries() if key == "graph" else {})
+
+    def _graph_entries(self) -> dict[str, Any]:
+        """Return what HOOPS AI's dictionary of the graph has besides its arrays: ends by edge, number of faces."""
+        ends = {
+            end: _value(self._get_array(f"graph/edges_{end}"))
+            for end in ("source", "destination")
+            if self._has_array(f"graph/edges_{end}")
+        }
+        of_faces = [key for key in self.array_keys() if key.startswith("faces/")]
+        if self._has_array(f"{FILE_GROUP}/num_nodes"):
+            n_faces = _value(self._get_array(f"{FILE_GROUP}/num_nodes"))
+        elif of_faces:
+            n_faces = len(self._get_array(of_faces[0]))
+        else:
+            n_faces = max((int(rows.max()) + 1 for rows in ends.values() if rows.size), default=0)
+        return ({"edges": ends} if ends else {}) | {"num_nodes": n_faces}
+
+    def array(self, key: str) -> NDArray[Any]:
+        """A copy of the array under an existing ``group/array``, in its stored dtype.
+
+        Parameters
+        ----------
+        key : one of `array_keys`
+        """
+        self._check_open()
+        return np.array(self._get_array(key))
 
     def has_data(self, key: str) -> bool:
         """Whether there is an array under the key.
@@ -244,9 +291,23 @@ class DataStorage(ABC):
         return {key: (dtype_name(array.dtype), array.shape) for key, array in arrays.items()}
 
     def get_keys(self) -> list[str]:
-        """Names of the groups that hold data, sorted; an array without a group counts as one in group ``file``."""
+        """Keys without a slash that `load_data` takes, sorted: the groups that hold data (``file`` for values of the
+        sample), and the arrays that are found by their names alone.
+        """
         self._check_open()
-        return sorted({key.partition("/")[0] for key in self.array_keys()})
+        return sorted(
+            self._groups() | {name for key in self.array_keys() if self._is_found(name := key.partition("/")[2])}
+        )
+
+    def _is_found(self, name: str) -> bool:
+        """Whether `load_data` finds an array by its name alone: not where several groups declare it."""
+        try:
+            return self._has_array(self._located(name))
+        except BadKeyError:
+            return False
+
+    def _groups(self) -> set[str]:
+        return {key.partition("/")[0] for key in self.array_keys()}
 
     # Metadata.
 
@@ -319,7 +380,7 @@ class DataStorage(ABC):
     def _sizes(self) -> MetadataTree:
         """Sizes of the arrays here, and stored sizes of other groups that were copied along."""
         stored = self._metadata.to_dict().get(FILE_SIZES)
-        groups = self.get_keys()
+        groups = self._groups()
         others = {k: v for k, v in stored.items() if k not in groups} if isinstance(stored, dict) else {}
         tree = MetadataTree({FILE_SIZES: others})
         for key in self.array_keys():
@@ -442,6 +503,8 @@ class DataStorage(ABC):
             raise BadKeyError(
                 f"data {key!r}: {name!r} is the dimension of the group's rows; use the name {free_name(name)!r}"
             )
+        if array.ndim == 0 and (group, name) == ("graph", "num_nodes"):
+            group = FILE_GROUP  # HOOPS AI keeps it beside the arcs
         if array.ndim == 0 and group != FILE_GROUP:
             raise SchemaError(
                 f"data {key!r}: arrays of group {group!r} have rows; "
@@ -453,7 +516,7 @@ class DataStorage(ABC):
     def _check_free(self, group: str, name: str) -> None:
         if not self.refuses_names:
             return
-        groups = (*standard_groups(), *self._schema.groups, *self.get_keys()) if name.startswith("has_") else ()
+        groups = (*standard_groups(), *self._schema.groups, *self._groups()) if name.startswith("has_") else ()
         if reason := reserved_for(name, group, groups):
             raise BadKeyError(f"the name {name!r} is reserved: {reason}; use the name {free_name(name)!r}")
 
@@ -502,6 +565,8 @@ class DataStorage(ABC):
     def _locate(self, key: str) -> tuple[str, str]:
         """The group and array that a key means; an array saved before the schema gave its name a group is found too."""
         group, name = locate(key, self._schema)
+        if key == "graph/num_nodes" and not self._has_array(key):
+            return FILE_GROUP, name
         if "/" in key or self._has_array(f"{group}/{name}"):
             return group, name
         places = (self._by_name.get(key, ""), f"{FILE_GROUP}/{key}", f"{key}/{key}")
@@ -540,6 +605,11 @@ class DataStorage(ABC):
             rows.append((key, ", ".join(sizes) or "scalar", dtype))
         rows += [(key, "metadata", str(value)[:60]) for key, value in self.get_metadata().items()]
         return object_html(repr(self), rows, head=("key", "dimensions", "type, or value"))
+
+
+def _value(array: NDArray[Any]) -> Any:
+    """Return a copy of an array, or the Python value of a single number or text."""
+    return array.item() if array.ndim == 0 else np.array(array)
 
 
 def _as_schema(schema: Mapping[str, Any] | Schema | SchemaBuilder) -> Schema:

@@ -30,7 +30,7 @@ from dflow.dataset.query.store import open_store
 from dflow.dataset.training.channel import Channel
 from dflow.dataset.training.collate import collate, collate_samples
 from dflow.dataset.training.samples import SampleReader
-from dflow.dataset.training.shuffle import BlockPlan
+from dflow.dataset.training.shuffle import BlockPlan, Pass
 from dflow.dataset.training.torch import Collate, send, to_tensors
 from dflow.storage.paths import FlowPaths
 from tests.dataset.synthetic import Parts, write_parts
@@ -146,10 +146,9 @@ class InMemoryBatches(torch.utils.data.IterableDataset):
     def __iter__(self) -> Any:
         worker = torch.utils.data.get_worker_info()
         number, n_workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for i, fetch in enumerate(self.plan.fetches(self.ids, 0)):
-            if i % n_workers == number:
-                for positions in self.plan.batches(fetch, 0, i):
-                    yield self.batch(fetch[positions], in_worker=worker is not None)
+        for fetch in self.plan.fetches(self.ids, Pass())[number::n_workers]:
+            for ids in self.plan.batches(fetch):
+                yield self.batch(ids, in_worker=worker is not None)
 
     def batch(self, ids: Array, *, in_worker: bool) -> Any:
         """On the same way as the stream's."""

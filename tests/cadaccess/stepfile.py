@@ -172,6 +172,8 @@ def _parse_list(tokens: list[str], at: int) -> tuple[list, int]:
         else:
             values.append(tokens[at])
             at += 1
+            if tokens[at] not in (",", ")"):
+                raise ValueError(f"{tokens[at - 1]} and {tokens[at]} have no comma between them")
     return values, at + 1
 
 

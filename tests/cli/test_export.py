@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -57,6 +58,22 @@ def test_a_network_gets_the_files_names_labels_and_the_stored_split(tmp_path):
     assert (wrong.exit_code, "only uvnet, brepnet, aagnet have them" in wrong.stderr) == (2, True)
     lacking = invoke("export", paths.flow_file, "--to", "brepnet", "--out", tmp_path / "other")
     assert (lacking.exit_code, "face_types" in lacking.stderr) == (1, True)
+
+
+def test_a_subset_of_the_stored_split(made, tmp_path):
+    paths = FlowPaths.of(tmp_path, made.name)
+    shutil.copytree(made.root, paths.root)
+    arguments = ("export", paths.flow_file, "--to", "npz", "--subset", "train")
+    lacking = invoke(*arguments, "--out", tmp_path / "none")
+    assert (lacking.exit_code, "no split file" in lacking.stderr) == (1, True)
+    with DatasetLoader(paths.dataset, paths.infoset) as loader:
+        loader.split(train=0.5, validation=0, test=0.5)
+        members = loader.get_dataset("train").file_codes.tolist()
+    answer = json.loads(invoke(*arguments, "--out", tmp_path / "train", "--json").output)
+    assert answer["n_samples"] == len(members)
+    assert sorted(int(path.stem) for path in (tmp_path / "train").glob("*.npz")) == members
+    invoke(*arguments, "--out", tmp_path / "some", "--ids", f"{members[0]}-{members[0]}")
+    assert [int(path.stem) for path in (tmp_path / "some").glob("*.npz")] == members[:1]
 
 
 def test_ids_are_numbers_ranges_and_files(tmp_path):

@@ -39,8 +39,8 @@ def parts(folder: Path) -> list[str]:
     solids.write_step(solids.box(), folder / "text.step")
     commented(solids.write_step(solids.box(), folder / "planar.step"))
     commented(solids.write_step(solids.cylinder(), folder / "light.step"))
-    rim = [(0, 2), (1, 3), (2, 2), (1, 1)]
-    solids.write_step(broken.flat_face(broken.SQUARE, rim), folder / "full.step")
+    rims = broken.DIAMOND, [(x + 1, y) for x, y in broken.DIAMOND]
+    solids.write_step(broken.flat_face(broken.SQUARE, *rims), folder / "full.step")
     solids.write_brep(solids.compound(broken.lidless_box(), solids.box().Reversed()), folder / "stored.brep")
     return [str(folder / name) for name in PATHS]
 
@@ -62,7 +62,7 @@ def test_each_sample_says_how_it_was_read(run):
 
 def test_each_sample_names_its_defects(run):
     names = {"text.step": "none", "planar.step": "none", "light.step": "none"}
-    names |= {"full.step": "loops touch", "stored.brep": "shell open, volume negative"}
+    names |= {"full.step": "loops cross", "stored.brep": "shell open, volume negative"}
     assert by_file(run, "defect_names_label") == names
     counts = {name: 0 if words == "none" else len(words.split(", ")) for name, words in names.items()}
     assert by_file(run, "n_defects") == counts
@@ -72,11 +72,11 @@ def test_each_sample_names_its_defects(run):
 def test_info_and_the_explorer_count_them(run, capsys):
     lines = [
         "QUALITY read by path: full 1, light 1, none 1, planar 1, text 1",
-        "  2 of 5 samples have a defect: loops touch 1, shell open 1, volume negative 1",
+        "  2 of 5 samples have a defect: loops cross 1, shell open 1, volume negative 1",
     ]
     assert "\n".join(lines) in invoke("info", run.flow_file).output
     quality = json.loads(invoke("info", run.flow_file, "--json").output)["dataset"]["quality"]
-    assert quality["defects"] == {"loops touch": 1, "shell open": 1, "volume negative": 1}
+    assert quality["defects"] == {"loops cross": 1, "shell open": 1, "volume negative": 1}
     with run.explorer() as explorer:
         explorer.print_table_of_contents()
         assert "\n".join(lines) in capsys.readouterr().out
@@ -134,7 +134,7 @@ def test_a_file_that_is_opened_beside_another_counts_too(tmp_path):
     run = run_flow(tmp_path, [pair], {"files": parts(tmp_path)[:1]})
     row = run.info().iloc[0]
     assert row["read_path_label"] == "full, none"
-    assert row["defect_names_label"] == "loops touch, shell open, volume negative"
+    assert row["defect_names_label"] == "loops cross, shell open, volume negative"
     assert row["n_defects"] == 3
 
 

@@ -168,6 +168,117 @@ def test_a_split_outlives_a_merge_that_adds_samples(tmp_path: Path) -> None:
     assert {name: {second.names[i] for i in codes(second)[name]} for name in SUBSETS} == kept
 
 
+def test_a_dataset_that_grew_keeps_its_members(tmp_path: Path) -> None:
+    """Twice: by files before, between and behind the others, with one that failed in between and came back."""
+    paths = FlowPaths.of(tmp_path, "parts")
+    samples = [
+        write_sample(paths, f"{i:02d}.step", {"faces/a": np.ones(2, "f4")}, {"kind": "ab"[i % 2]}) for i in range(60)
+    ]
+    merge(paths, samples[10:40])
+    first = DatasetLoader(paths.dataset)
+    assert first.split("kind", keep=True) == (21, 5, 4)  # no split to keep
+    kept = members(first)
+    merge(paths, samples[:35] + samples[45:])
+    assert_agreement(paths, DatasetLoader(paths.dataset))
+    grown = DatasetLoader(paths.dataset)
+    assert grown.split("kind", keep=True, group_by=[None] * 50) == (35, 8, 7)
+    for name in SUBSETS:
+        assert kept[name] & set(grown.names) <= members(grown)[name]
+    assert_agreement(paths, grown)
+    merge(paths, samples)
+    whole = DatasetLoader(paths.dataset)
+    assert whole.split("kind", keep=True) == (42, 9, 9)
+    for name in SUBSETS:
+        assert kept[name] | members(grown)[name] <= members(whole)[name]
+        shares = [
+            sum(DatasetLoader(paths.dataset).files["kind_label"][i] == k for i in codes(whole)[name]) for k in "ab"
+        ]
+        assert abs(shares[0] - shares[1]) <= 3
+    assert whole.split("kind", keep=True) == (42, 9, 9)
+    with pytest.raises(SplitError, match="keep=True to leave its members"):
+        whole.split("random")
+
+
+def test_a_copy_of_a_member_follows_it(loader: DatasetLoader, parts: Parts, tmp_path: Path) -> None:
+    loader.split(train=0.5, validation=0.25, test=0.25)
+    before = {name: set(found) for name, found in codes(loader).items()}
+    table = pd.read_parquet(loader.location.infoset)  # type: ignore[union-attr]
+    table.loc[::2, "name"] = [f"new{i}" for i in range(50)]
+    table.loc[::2, "content_hash"] = [f"other{i}" for i in range(50)]
+    table.to_parquet(loader.location.infoset)  # type: ignore[union-attr]
+    grown = DatasetLoader(loader.location.dataset)  # type: ignore[union-attr]
+    grown.split(train=0.5, validation=0.25, test=0.25, keep=True, group_by=[i // 2 for i in range(100)])
+    after = codes(grown)
+    for name in SUBSETS:
+        odd = {i for i in before[name] if i % 2}
+        assert sorted(after[name]) == sorted(odd | {i - 1 for i in odd})
+
+
+def members(loader: DatasetLoader) -> dict[str, set[str]]:
+    return {name: {loader.names[i] for i in found} for name, found in codes(loader).items()}
+
+
+def assert_agreement(paths: FlowPaths, loader: DatasetLoader) -> None:
+    """The `.infoset`, the stored split and the loader say the same."""
+    table = pd.read_parquet(paths.infoset)
+    stored = json.loads(paths.dataset.with_suffix(".split").read_text())["subsets"]
+    for name, found in members(loader).items():
+        assert set(table["name"][table["subset"] == name]) == found
+        assert set(stored[name]) & set(loader.names) == found
+    assert set(table["subset"]) <= {*SUBSETS, "N/A"}
+
+
+def test_table_stored_split_and_loader_agree(loader: DatasetLoader, paths: FlowPaths, tmp_path: Path) -> None:
+    """After a split, another one from elsewhere, and one that is found beside a table that has none."""
+    loader.split("category")
+    assert_agreement(paths, loader)
+    loader.save_split(tmp_path / "mine.split")
+    loader.split(force_reset=True)
+    loader.load_split(tmp_path / "mine.split")
+    assert_agreement(paths, loader)
+    assert_agreement(paths, DatasetLoader(paths.dataset))
+    table = pd.read_parquet(paths.infoset)
+    table["subset"] = "N/A"
+    table.to_parquet(paths.infoset)
+    another = DatasetLoader(paths.dataset)
+    another.load_split()
+    assert_agreement(paths, another)
+
+
+def test_published_lists(
+    loader: DatasetLoader, paths: FlowPaths, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "train.txt").write_text("".join(f"part_{i:06d}\n" for i in range(60)))
+    (tmp_path / "val.txt").write_text("part_000060.stp\r\nsteps\\part_000061.STEP\r\nno_part\r\n")
+    report = loader.split_from(tmp_path, test=None)
+    assert report.sizes == (60, 2, 0)
+    assert report.not_found == ("no_part",)
+    assert report.unlisted[0].endswith("part_000062.step")
+    assert len(report.unlisted) == 38
+    assert "1 entries are no sample: no_part; 38 files are in no list and belong to no subset" in caplog.text
+    assert codes(loader) == {"train": list(range(60)), "validation": [60, 61], "test": []}
+    assert_agreement(paths, loader)
+    assert loader.split(train=0.6, validation=0.2, test=0.2, keep=True) == (60, 20, 20)
+    assert codes(loader)["train"] == list(range(60))
+    assert codes(loader)["validation"][:2] == [60, 61]
+    again = loader.split_from(train=tmp_path / "train.txt", test=["part_000099"])
+    assert again.sizes == (60, 0, 1)
+    assert loader.split_from("subset").sizes == (60, 0, 1)
+    words = ["train"] * 90 + ["val"] * 4 + [None] * 2 + ["N/A"] + [float("nan")] + ["Test"] * 2
+    assert loader.split_from(words).sizes == (90, 4, 2)
+    with pytest.raises(SplitError, match=r"has '(bolt|nut|plate|shaft)', expected train, validation \(val\) or test"):
+        loader.split_from("category")
+    with pytest.raises(SplitError, match="neither a file or folder nor a column"):
+        loader.split_from("absent")
+    with pytest.raises(SplitError, match="found 2 values, expected one subset per sample"):
+        loader.split_from(["part_000001", "part_000002"])
+    with pytest.raises(SplitError, match="none of the 2 names in the dictionary"):
+        loader.split_from({"train": ["x", "y"]})
+    with pytest.raises(SplitError, match="one of both"):
+        loader.split_from({"train": ["x"]}, test=["y"])
+    assert loader.split_from({"train": [loader.names[3]], "test": [loader.files["content_hash"][4]]}).sizes == (1, 0, 1)
+
+
 def test_a_split_can_be_shared(loader: DatasetLoader, paths: FlowPaths, tmp_path: Path) -> None:
     loader.split("category")
     loader.save_split(tmp_path / "mine.split")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from tornado.web import Application
 
 from dflow._version import __version__
 from dflow.flowmanager import preload
@@ -64,6 +66,8 @@ class Worker:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
+        self.http_application = Application()
+        self.http_server = SimpleNamespace(address="127.0.0.1")
 
     def log_event(self, topic: str, message: Any) -> None:
         self.events.append((topic, message))
@@ -82,3 +86,4 @@ def test_a_worker_reports_itself_also_where_its_child_does_not_start(
     preload.dask_setup(worker)
     assert worker.events == [("dflow-worker", describe_worker())]
     assert "no processes left" in caplog.text
+    assert len(worker.http_application.default_router.rules) == 2  # the guard, and the rule for all paths

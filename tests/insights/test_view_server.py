@@ -25,13 +25,13 @@ def _data(page: str) -> dict:
     return json.loads(re.search(r'id="data">(.*?)</script>', page, re.S).group(1))
 
 
-def _ask(url: str, body: bytes | None = None) -> tuple[int, str]:
+def _ask(url: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=20) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, ""
+            return error.code, error.read().decode() if error.code == 403 else ""
 
 
 def test_a_served_page_reports_what_is_selected(mesh_file):
@@ -52,6 +52,18 @@ def test_a_served_page_reports_what_is_selected(mesh_file):
         assert viewer.get_selected_faces() == [2, 5]
     with pytest.raises(urllib.error.URLError):
         _ask(url)
+
+
+def test_other_hosts_and_other_pages_are_refused_even_with_the_path(mesh_file):
+    with CADViewer() as viewer:
+        viewer.load_scs_file(mesh_file)
+        url = viewer.get_viewer_url()
+        for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+            for path, body in ((url, None), (url + "selection", b"[1]")):
+                status, text = _ask(path, body, **headers)
+                assert status == 403
+                assert "allow_hosts" in text
+        assert viewer.get_selected_faces() == []
 
 
 def test_a_taken_port_is_named(mesh_file):

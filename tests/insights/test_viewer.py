@@ -171,7 +171,7 @@ def test_availability_is_what_lies_on_the_disk(viewer, capsys):
     statistics = viewer.get_statistics()
     assert statistics["total_files"] == 4
     assert (statistics["png_available"], statistics["3d_available"]) == (3, 3)
-    assert statistics["png_percent"] == 75.0
+    assert statistics["png_percentage"] == 75.0
     viewer.print_statistics()
     assert "75.0 %" in capsys.readouterr().out
 

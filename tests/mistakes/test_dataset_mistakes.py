@@ -16,7 +16,6 @@ from dflow.dataset import DatasetExplorer, DatasetLoader
 from dflow.dataset.export.export import export_dataset, export_network
 from dflow.dataset.export.networks import NetworkInput
 from dflow.dataset.format.location import locate
-from dflow.dataset.training.collate import collate
 from dflow.errors import DatasetError, FlowFileError, QueryError, SplitError, UnknownKeyError, UnreadableFileError
 from dflow.insights import DatasetViewer, quick_view
 from dflow.insights.coloring import color_faces
@@ -267,9 +266,9 @@ MISTAKES: dict[str, Mistake] = {
         IndexError, "no sample 100", "the subset has", "28",
     ),
     "row numbers without their rows": (
-        lambda o: collate([o.loader.get_dataset("train", columns="graph")[0]]),
-        DatasetError, "holds row numbers of a group of which the items have no array", "add a column of that group",
-        "columns= of get_dataset(), or leave",
+        lambda o: o.loader.get_dataset("train", columns="graph"),
+        DatasetError, "graph/arc_edge, which holds row numbers of 'edges'", "a batch cannot shift them",
+        "add 'edges/edge_dihedral_angles' or all of 'edges', or leave out graph/arc_edge",
     ),
     "an export that would replace": (
         lambda o: export_dataset(locate(o.paths.flow_file), o.folder, "npz"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import dask
 import pytest
 from distributed import Client, LocalCluster, Scheduler
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
@@ -131,14 +131,26 @@ def test_an_answer_brings_the_parts_that_changed(client: Client) -> None:
         client.log_event(events.TOPIC, events.progress_made("run-1", [STATE], {"crash": 3, "timeout": 2}))
 
 
-def test_pages_are_answered_where_the_dashboard_lets_them_come_from(client: Client) -> None:
-    setting = "distributed.scheduler.dashboard.bokeh-application.allow_websocket_origin"
-    assert ask_live(client, 1, lambda: None, Origin="http://elsewhere.example")
-    with dask.config.set({setting: ["lab.example:443"]}):
-        assert ask_live(client, 1, lambda: None, Origin="https://lab.example:443")
-        assert ask_live(client, 1, lambda: None, Origin=base(client))
+PAGES = ["/dflow", "/individual-dflow", "/dflow.json", "/dflow/metrics", "/dflow/autoload.js?bokeh-autoload-element=1"]
+
+
+def test_the_page_and_its_socket_answer_their_own_origin_only(client: Client) -> None:
+    own = base(client)
+    assert ask_live(client, 1, lambda: None, Origin=own)
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example", "Origin": "http://evil.example"}):
         with pytest.raises(HTTPClientError, match="403"):
-            ask_live(client, 1, lambda: None, Origin="http://elsewhere.example")
+            ask_live(client, 1, lambda: None, **headers)
+        for path in PAGES:
+            with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+                urllib.request.urlopen(urllib.request.Request(own + path, headers=headers), timeout=60)
+            assert b"allow_hosts" in refused.value.read()
+            refused.value.close()
+
+
+def test_the_other_pages_of_a_scheduler_that_dflow_did_not_start_stay_as_they_are(client: Client) -> None:
+    request = urllib.request.Request(base(client) + "/status", headers={"Host": "elsewhere.example"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 200
 
 
 def test_metrics_are_served_where_prometheus_client_is_installed(client: Client) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dflow.monitor import events, plugin
 from dflow.monitor.plugin import WORKERS_SHOWN, DflowMonitor, add_pages, as_json
+from dflow.webhosts import KnownHosts
 
 NOW = 1000.0
 
@@ -67,6 +68,7 @@ def test_a_scheduler_without_runs_has_an_empty_page() -> None:
 
 
 def test_a_scheduler_of_another_version_is_counted_without_a_page(caplog: pytest.LogCaptureFixture) -> None:
-    assert not add_pages(SimpleNamespace(), DflowMonitor())
-    assert not add_pages(SimpleNamespace(http_application=object()), DflowMonitor())
+    hosts = KnownHosts("127.0.0.1")
+    assert not add_pages(SimpleNamespace(), DflowMonitor(), hosts)
+    assert not add_pages(SimpleNamespace(http_application=object()), DflowMonitor(), hosts)
     assert "no /dflow page on this scheduler" in caplog.text

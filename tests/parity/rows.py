@@ -1,5 +1,7 @@
 """HOOPS AI's features, row by row, and what became of each here.
 
+Rows N are what public scripts call.
+
 The rows, their letters and priorities (P0 a quick-start script breaks without it, P1 tutorials need it, P2 nice to
 have, X not this project's) follow the project's inventory of HOOPS AI 1.0 to 1.2.
 """
@@ -393,6 +395,139 @@ ROWS: tuple[Row, ...] = (
         "X",
         "out of scope",
         "embeddings and search are applications above the dataset",
+    ),
+    Row(
+        "N1",
+        "imports",
+        "import paths of public scripts: storages, label storage, schema, merger, unique ids, loader classes",
+        "P0",
+        "done",
+    ),
+    Row(
+        "N2",
+        "cadaccess",
+        "`HOOPSLoader.get_load_count`, `reinitialize`, `HOOPSModel.get_body`, `HOOPSBrep`'s queries face by face",
+        "P1",
+        "done",
+    ),
+    Row(
+        "N3",
+        "cadaccess",
+        "`exportStreamCache` returns (png, scs)",
+        "P1",
+        "done",
+    ),
+    Row(
+        "N4",
+        "storage",
+        "`LabelStorage.GRAPH_CADENTITY` as a key beside a group `graph`; `save_graph_label` and its kin",
+        "P0",
+        "done",
+    ),
+    Row(
+        "N5",
+        "storage",
+        "nested `save_data('graph', …)`, `graph/num_nodes`, `metadata/…`; `get_keys()` lists arrays",
+        "P0",
+        "done",
+    ),
+    Row(
+        "N6",
+        "storage",
+        "`store_path`, `get_store_group()`",
+        "P2",
+        "done",
+    ),
+    Row(
+        "N7",
+        "storage",
+        "`PyGGraphStoreHandler`; `DGLGraphStoreHandler` names what takes its place",
+        "P0",
+        "done",
+    ),
+    Row(
+        "N8",
+        "encoder",
+        "`BrepEncoder(brep_access=, storage_handler=)`, `encode_cad_data(specifications, file, loader, storage)`",
+        "P1",
+        "done",
+    ),
+    Row(
+        "N9",
+        "schema",
+        "an array over `edge` in `create_group('graph', 'graphitem')`",
+        "P2",
+        "done",
+    ),
+    Row(
+        "N10",
+        "explorer",
+        "`group_name=`, `array_name=`",
+        "P1",
+        "done",
+    ),
+    Row(
+        "N11",
+        "explorer",
+        "`set(expected) - available_groups()`",
+        "P1",
+        "done",
+    ),
+    Row(
+        "N12",
+        "explorer",
+        "`num_nodes` of the group `graph` in distributions and conditions",
+        "P0",
+        "done",
+    ),
+    Row(
+        "N13",
+        "explorer",
+        "`file_dataset(…)[x].data.compute()`",
+        "P1",
+        "done",
+    ),
+    Row(
+        "N14",
+        "explorer",
+        "an unknown table of descriptions is empty; `description` and an error's `item` are absolute paths",
+        "P1",
+        "done",
+    ),
+    Row(
+        "N15",
+        "explorer",
+        "`face_indices`, `edge_indices` without a push; `file_id_code_faces` in `query_cross_group`",
+        "P1",
+        "done",
+    ),
+    Row(
+        "N16",
+        "loader",
+        "`CADDataset.indices`, `parent_dataset`",
+        "P2",
+        "done",
+    ),
+    Row(
+        "N17",
+        "insights",
+        "`quick_view`, `CADViewer`: keywords, results, `get_status` keys, `is_active`, `validate_color`",
+        "P1",
+        "done",
+    ),
+    Row(
+        "N18",
+        "insights",
+        "`ColorPalette.items()` gives (colour, description); `get_label`, `get_all_colors`, `get_all_descriptions`",
+        "P1",
+        "done",
+    ),
+    Row(
+        "N19",
+        "insights",
+        "`create_comparison_view(file_id_a=, file_id_b=, display_mode=)`; search results by file name",
+        "P1",
+        "done",
     ),
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.parity.rows import ROWS, Row
 
-_NAME = re.compile(r"test_([a-m])(\d\d)_")
+_NAME = re.compile(r"test_([a-n])(\d\d)_")
 
 
 def find_tests(folder: Path | None = None) -> dict[str, list[str]]:

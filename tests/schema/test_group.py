@@ -80,7 +80,7 @@ DECLARE = {
         ("max", "max_value"),
         ("nan_polcy", "nan_policy"),
         ("desription", "description"),
-        ("units", "unit"),
+        ("unitz", "unit"),
         ("x", ""),
     ],
 )

@@ -83,7 +83,8 @@ def test_an_array_without_a_group_goes_where_its_name_says(storage: DataStorage,
         data = np.ones((2, 2, 3), np.float32)
     storage.save_data(name, data)
     assert storage.array_keys() == [f"{group}/{name}"]
-    assert storage.load_data(name).ravel().tolist() == np.ravel(data).tolist()
+    assert np.ravel(storage.load_data(name)).tolist() == np.ravel(data).tolist()
+    assert {name, group} <= set(storage.get_keys())
     assert storage.has_data(name)
     assert storage.get_group_for_array(name) == group
 

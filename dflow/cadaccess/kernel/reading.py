@@ -20,11 +20,12 @@ from OCP.Interface import Interface_Static
 from OCP.Message import Message
 from OCP.STEPControl import STEPControl_Reader
 from OCP.StepRepr import StepRepr_RepresentationItem
+from OCP.StepShape import StepShape_FaceSurface
 from OCP.TopLoc import TopLoc_Location
 from OCP.TopoDS import TopoDS_Shape
 
 from dflow.cadaccess.files.formats import CadFormat
-from dflow.cadaccess.kernel import healing, missing_faces, step_repair
+from dflow.cadaccess.kernel import healing, missing_faces, step_repair, turns
 from dflow.cadaccess.kernel.healing import Healing
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.errors import CadError, GeometryError, KernelError, NoGeometryError, UnreadableFileError
@@ -87,9 +88,9 @@ def _transfer_step(path: Path, content: bytes, level: Healing) -> Transfer:
     if level == "full":
         text = step_repair.widen_slits(text)
     moved = _transfer_text(path, content, text, level)
-    if level == "full" and healing.exceeds_turn(moved.shape):
+    if level == "full" and turns.exceeds_turn(moved.shape):
         again = _transfer_text(path, content, text, level, bridged=False)
-        if healing.align_turns(again.shape) and not healing.exceeds_turn(again.shape):
+        if turns.align_turns(again.shape) and not turns.exceeds_turn(again.shape):
             return again
     return moved
 
@@ -159,6 +160,26 @@ def step_schema(content: bytes) -> str:
     return match.group(1).decode("latin-1").strip() if match else ""
 
 
+def face_places(reader: Any, kernel: KernelShape) -> tuple[list[int], int]:
+    """Return each face's place among the faces of the file's text, in row order, -1 where it is not known; and how many
+    faces the text has.
+
+    Parameters
+    ----------
+    reader : the STEP reader that made the shape.
+
+    Notes
+    -----
+    The model holds its entities in the order of the text. Their instance numbers cannot be asked for: in OCP 8.0.1,
+    ``Number`` and ``StringLabel`` of a model answer 0 for every entity.
+    """
+    model, entities = reader.WS().Model(), _face_entities(reader, kernel)
+    of_model = (model.Value(number) for number in range(1, model.NbEntities() + 1))
+    listed = [entity for entity in of_model if isinstance(entity, StepShape_FaceSurface)]
+    place = {id(entity): number for number, entity in enumerate(listed)}
+    return [place.get(id(entity), -1) for entity in entities], len(listed)
+
+
 def face_names(reader: Any, kernel: KernelShape) -> list[str]:
     """Return the ``ADVANCED_FACE`` name of each face in row order, "" where the file has none.
 
@@ -166,14 +187,21 @@ def face_names(reader: Any, kernel: KernelShape) -> list[str]:
     ----------
     reader : the STEP reader that made the shape; None for other formats, whose faces have no names.
     """
-    faces = [kernel.face(row) for row in range(kernel.face_map.Extent())]
     if reader is None:
-        return [""] * len(faces)
-    results = reader.WS().TransferReader()
-    at_origin = TopLoc_Location()
+        return [""] * kernel.face_map.Extent()
     names = []
-    for face in faces:
-        entity = results.EntityFromShapeResult(face, 1) or results.EntityFromShapeResult(face.Located(at_origin), 1)
+    for entity in _face_entities(reader, kernel):
         named = isinstance(entity, StepRepr_RepresentationItem) and entity.Name() is not None
         names.append(entity.Name().ToCString() if named else "")
     return names
+
+
+def _face_entities(reader: Any, kernel: KernelShape) -> list[Any]:
+    """Return the file's entity of each face in row order, None where the reader knows none."""
+    results = reader.WS().TransferReader()
+    at_origin = TopLoc_Location()
+    faces = [kernel.face(row) for row in range(kernel.face_map.Extent())]
+    return [
+        results.EntityFromShapeResult(face, 1) or results.EntityFromShapeResult(face.Located(at_origin), 1)
+        for face in faces
+    ]

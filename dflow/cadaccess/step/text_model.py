@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dflow.cadaccess import bodies
 from dflow.cadaccess.files import validation_properties
 from dflow.cadaccess.files.formats import CadFormat
@@ -18,6 +20,7 @@ from dflow.cadaccess.kernel import healing, reading
 from dflow.cadaccess.kernel.reading import Transfer
 from dflow.cadaccess.kernel.shape import KernelShape
 from dflow.cadaccess.model import CadModel, ReadReport, Source
+from dflow.cadaccess.step.colors import face_colors
 from dflow.cadaccess.step.reader import TextShape, read_step
 from dflow.errors import CadError, KernelError
 
@@ -51,6 +54,7 @@ def _build(path: Path, content: bytes, shape: TextShape, started: float) -> CadM
         shape=KernelShape(lazy.shape),
         bodies=bodies.Solids(shape.tables),
         names=lazy.names,
+        colors=lazy.colors,
         stated=functools.partial(validation_properties.read_stated, content),
     )
     report = ReadReport(
@@ -99,11 +103,19 @@ class _LazyKernelShape:
     def names(self, kernel: KernelShape, body: int | None) -> list[str]:
         """The faces' names. Names with escapes (ISO 10303-21, 6.4.3) or beyond ASCII are read by the kernel."""
         found = dict(_NAME.findall(self.content))
-        tables = self.text.tables
-        rows = range(tables.n_faces) if body is None else bodies.solid_faces(tables, body).tolist()
-        names = [found.get(self.text.face_ids[row]) for row in rows]
+        names = [found.get(number) for number in self._face_ids(body)]
         if any(name is None or b"\\" in name or not name.isascii() for name in names):
             self.shape()  # reads the file, whose reader has the names
             assert self.moved is not None
             return reading.face_names(self.moved.reader, kernel)
         return [join_lines(name).decode("ascii").replace("''", "'") for name in names if name is not None]
+
+    def colors(self, kernel: KernelShape, body: int | None) -> np.ndarray:
+        """The faces' colours."""
+        return face_colors(self.content, self._face_ids(body))
+
+    def _face_ids(self, body: int | None) -> list[bytes]:
+        """The instance numbers of the faces of the whole file or of a body."""
+        if body is None:
+            return self.text.face_ids
+        return [self.text.face_ids[row] for row in bodies.solid_faces(self.text.tables, body).tolist()]

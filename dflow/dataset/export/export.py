@@ -19,6 +19,7 @@ import numpy as np
 from dflow.dataset.export.forms import ArraysWriter, GraphWriter, ParquetWriter, Writer
 from dflow.dataset.export.hdf5 import Hdf5Writer
 from dflow.dataset.export.networks import WRITERS, NetworkInput
+from dflow.dataset.export.subsets import HuggingFaceWriter, WebDatasetWriter
 from dflow.dataset.format.location import DatasetLocation
 from dflow.dataset.format.tables import read_infoset, read_table
 from dflow.dataset.query.store import DatasetStore, open_store
@@ -27,7 +28,7 @@ from dflow.errors import DatasetError, UnknownKeyError
 from dflow.localpath import local_path
 from dflow.storage.paths import TEMPORARY_PREFIX
 
-Form = Literal["parquet", "npz", "pyg", "hdf5"]
+Form = Literal["parquet", "npz", "pyg", "hdf5", "huggingface", "webdataset"]
 
 BLOCK_BYTES = 64 * 1024**2
 """Uncompressed arrays of one block of samples; a larger sample is a block of its own."""
@@ -39,6 +40,8 @@ _WRITERS: Mapping[str, Callable[..., Writer]] = {
     "npz": ArraysWriter,
     "pyg": GraphWriter,
     "hdf5": Hdf5Writer,
+    "huggingface": HuggingFaceWriter,
+    "webdataset": WebDatasetWriter,
 }
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -71,7 +74,7 @@ def export_dataset(
     out
         The folder (hdf5: file) to make.
     form
-        "parquet", "npz", "pyg" or "hdf5".
+        "parquet", "npz", "pyg", "hdf5", "huggingface" or "webdataset".
     columns
         Groups and ``group/array`` names; all but the face-pair arrays if omitted.
     ids

@@ -10,14 +10,14 @@ import io
 import zipfile
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dflow.dataset.training.graphs import graph_fields
-from dflow.dataset.training.samples import ID, Item, SampleReader, Samples
+from dflow.dataset.training.graphs import exported_fields, with_masks
+from dflow.dataset.training.samples import ID, IndexedItem, Item, SampleReader, Samples, with_targets
 from dflow.errors import DatasetError, UnsupportedDataError
 from dflow.schema import FILE_GROUP
 from dflow.schema.names import has_array
@@ -120,20 +120,15 @@ class ArraysWriter:
         """Do nothing: each file was closed when it was written."""
 
     def _write_item(self, path: Path, item: Item, absent: Set[str]) -> None:
-        with zipfile.ZipFile(path, "x") as archive:
-            for key, value in item.items():
-                if key in absent:
-                    continue
-                member = zipfile.ZipInfo(f"{key}.npy", ZIP_DATE)
-                member.compress_type = zipfile.ZIP_DEFLATED
-                content = io.BytesIO()
-                np.lib.format.write_array(content, np.asarray(value), allow_pickle=False)
-                archive.writestr(member, content.getvalue(), compresslevel=1)
+        with path.open("xb") as file:
+            pack_arrays(file, {key: value for key, value in item.items() if key not in absent})
 
 
 class GraphWriter(ArraysWriter):
     """Writes one file per sample, ``<id>.pt``: a dictionary of tensors, which
     `dflow.dataset.training.torch.to_geometric` turns into a graph of PyTorch Geometric.
+
+    All files have the same keys: an array that a sample lacks holds fill values, and ``<array>_mask`` says so.
     """
 
     suffix = ".pt"
@@ -143,13 +138,28 @@ class GraphWriter(ArraysWriter):
             self._adapter: Any = importlib.import_module("dflow.dataset.training.torch")
         except ImportError as error:
             raise DatasetError(f"the export to .pt files needs torch; {error}") from error
+        self._lacking = [c.key for c in reader.columns if reader.store.present(c.group, c.name) is not None]
+        self._keys = {column.key for column in with_targets(reader).columns}
         super().__init__(path, reader, ids)
 
     def _write_item(self, path: Path, item: Item, absent: Set[str]) -> None:
         content = io.BytesIO()  # into a file, torch would write the file's name into the archive
-        fields = graph_fields(item, self._reader.store.index_arrays, absent)
+        has = {key: key not in absent for key in self._lacking}
+        item = {key: value for key, value in item.items() if key == ID or key in self._keys}
+        fields = exported_fields(with_masks(IndexedItem(item, self._reader.store.index_arrays), has))
         self._adapter.torch.save(self._adapter.geometric_fields(fields), content)
         path.write_bytes(content.getvalue())
+
+
+def pack_arrays(file: IO[bytes], arrays: Mapping[str, Any]) -> None:
+    """Write arrays as an ``.npz``, whose bytes depend on nothing else."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for key, value in arrays.items():
+            member = zipfile.ZipInfo(f"{key}.npy", ZIP_DATE)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.asarray(value), allow_pickle=False)
+            archive.writestr(member, content.getvalue(), compresslevel=1)
 
 
 def presence(reader: SampleReader, ids: Array) -> dict[str, Array]:

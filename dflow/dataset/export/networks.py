@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.export.dgl import graph_file
+from dflow.dataset.format.stored_split import SUBSETS
 from dflow.dataset.training.samples import ID, Samples
-from dflow.dataset.training.split import SUBSETS
 from dflow.errors import DatasetError
 
 Array = np.ndarray[Any, np.dtype[Any]]

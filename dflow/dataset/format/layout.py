@@ -91,7 +91,7 @@ class ArrayTarget:
     shard_rows: int
     fill: Any
     level: int = 3
-    attributes: tuple[tuple[str, str], ...] = ()
+    attributes: tuple[tuple[str, Any], ...] = ()
 
     @property
     def path(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dflow.dataset.format.stored_split import SPLIT_SUFFIX
 from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, FlowFileError
 from dflow.localpath import is_address
 from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, FLOW_SUFFIX, INFOSET_SUFFIX, Below, read_regular
@@ -34,7 +35,7 @@ class DatasetLocation:
     @property
     def split_file(self) -> Path:
         """The file of the split."""
-        return self.dataset.with_suffix(".split")
+        return self.dataset.with_suffix(SPLIT_SUFFIX)
 
 
 def locate(

@@ -137,7 +137,7 @@ class RowReader:
         self.shape = tuple(metadata["shape"])
         self.dtype = np.dtype(metadata["data_type"])
         self._metadata = metadata
-        self._fill = _fill_value(metadata["fill_value"], self.dtype)
+        self._fill = fill_value(metadata["fill_value"], self.dtype)
         self.layout = chunk_layout(metadata)
         self.rows_per_chunk = self.layout.rows_per_chunk if self.layout else None
         self._indexes: dict[int, Array | None] = {}
@@ -316,7 +316,7 @@ def _read_at(descriptor: int, offset: int, length: int) -> bytes:
 _seek_lock = threading.Lock()
 
 
-def _fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
+def fill_value(value: Any, dtype: np.dtype[Any]) -> Any:
     """A scalar from the JSON form of a fill value; Zarr v3 writes non-finite floats as words."""
     if isinstance(value, str):
         value = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}.get(value, value)

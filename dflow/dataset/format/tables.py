@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dflow.dataset.format.manifest import Manifest
-from dflow.errors import DamagedDatasetError, DatasetNotFoundError, UnknownKeyError
+from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+
+logger = logging.getLogger(__name__)
+
+Rows = TypeVar("Rows")
 
 INFOSET_COLUMNS = (
     ("id", pa.int64()),
@@ -160,16 +165,13 @@ def descriptions(table: pd.DataFrame, table_name: str, key_id: int | str | None,
     key_id : an id, or the name of the rows; None for all rows
     use_wildcard : whether ``*`` and ``?`` in both names are wildcards; the case of letters is then ignored
 
-    Raises
-    ------
-    UnknownKeyError
-        If there is no such table.
+    Without such a table there are no rows, and a warning is logged.
     """
     names = table["table_name"].astype(str)
     chosen = names.str.fullmatch(_pattern(table_name), case=False) if use_wildcard else names == table_name
     if not chosen.any():
         known = ", ".join(sorted(names.unique())) or "none"
-        raise UnknownKeyError(f"there is no description table {table_name!r}; the .attribset has {known}")
+        logger.warning("there is no description table %r; the .attribset has %s", table_name, known)
     if isinstance(key_id, str):
         labels = table["name"].astype(str)
         chosen &= labels.str.fullmatch(_pattern(key_id), case=False) if use_wildcard else labels == key_id
@@ -188,6 +190,11 @@ def names_of_codes(table: pd.DataFrame, group: str, name: str) -> dict[int, str]
         if len(rows):
             return {int(code): str(word) for code, word in zip(rows["id"], rows["name"], strict=True)}
     return {}
+
+
+def table_of(tables: Mapping[str, Rows], group: str, name: str) -> Rows | None:
+    """The table of an array among all tables by name: see `names_of_codes`."""
+    return tables.get(f"{group}/{name}") or tables.get(name)
 
 
 def label_columns(path: Path | None) -> frozenset[str]:

@@ -31,15 +31,17 @@ from dflow._version import __version__
 from dflow.dataset.format.layout import FORMAT, MANIFEST, metadata_files
 from dflow.dataset.format.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
 from dflow.dataset.format.shards import WrittenFile, write_whole
+from dflow.dataset.format.stored_split import SPLIT_SUFFIX, StoredSplit, read_split
 from dflow.dataset.format.tables import table_build, table_rows, with_memory
+from dflow.dataset.merge.attributes import with_flags
 from dflow.dataset.merge.block_reader import InFolder, Locator
-from dflow.dataset.merge.columns import Vocabularies, unite
+from dflow.dataset.merge.columns import Vocabularies, Vocabulary, unite
 from dflow.dataset.merge.nodes import Nodes, Published, shard_nodes, word_nodes
 from dflow.dataset.merge.plan import MergePlan, plan_merge
 from dflow.dataset.merge.publish import Build, Outputs, block_name, recover
 from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.merge.table_writer import attribute_tables, write_attribset, write_infoset
-from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError
+from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError, SplitError
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import schema_to_dict
 from dflow.storage.paths import FlowPaths
@@ -201,8 +203,10 @@ class Merger:
             make_folders(root, plan)
             files: list[WrittenFile] = []
 
+            tables = attribute_tables(plan, vocabularies.words)
+
             def meanwhile() -> None:
-                files.extend(write_client_files(root, plan))
+                files.extend(write_client_files(root, plan, tables))
                 inputs()
 
             nodes = shard_nodes(
@@ -220,8 +224,9 @@ class Merger:
                 stream_cache=self.stream_cache,
                 content_hashes=content_hashes,
                 manifest=manifest,
+                split=_kept_split(self.outputs.dataset.with_suffix(SPLIT_SUFFIX)),
             )
-            write_attribset(build.attribset, attribute_tables(plan, vocabularies.words), build=manifest.build)
+            write_attribset(build.attribset, tables, build=manifest.build)
             build.publish()
             return manifest
         finally:
@@ -279,6 +284,17 @@ def _suffix(damaged: Mapping[str, str]) -> str:
     return f"-without-{len(damaged)}" if damaged else ""
 
 
+def _kept_split(path: Path) -> StoredSplit | None:
+    """The split of the dataset that will be replaced; None without one, or where it cannot be read."""
+    if not path.exists():
+        return None
+    try:
+        return read_split(path)
+    except SplitError as error:
+        logger.warning("the new .infoset has no subsets: %s", error)
+        return None
+
+
 def _refuse_total_loss(damaged: Mapping[str, str], records: Sequence[SampleRecord]) -> None:
     if len(damaged) >= len(records):
         name, reason = min(damaged.items())
@@ -298,9 +314,9 @@ def make_folders(root: str, plan: MergePlan) -> None:
         os.makedirs(os.path.join(root, group), exist_ok=True)
 
 
-def write_client_files(root: str, plan: MergePlan) -> list[WrittenFile]:
-    """Write all Zarr metadata and the columns of the plan."""
-    targets = plan.targets()
+def write_client_files(root: str, plan: MergePlan, tables: Mapping[str, Vocabulary]) -> list[WrittenFile]:
+    """Write all Zarr metadata, with the classes of `tables`, and the columns of the plan."""
+    targets = {group: [with_flags(target, tables) for target in found] for group, found in plan.targets().items()}
     metadata = metadata_files(targets, root_attributes(plan), _group_attributes(plan))
     files = [write_file(root, path, content) for path, content in metadata.items()]
     columns = {column.name: column for column in plan.columns}

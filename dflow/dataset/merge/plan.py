@@ -22,11 +22,12 @@ from dflow.dataset.format import layout as disk
 from dflow.dataset.format.layout import ArrayTarget
 from dflow.dataset.merge import settings as sizes
 from dflow.dataset.merge.arrays import ResolvedArray, resolve_arrays, take_census, union_schema
+from dflow.dataset.merge.attributes import ROW_SAMPLE, described
 from dflow.dataset.merge.columns import FileColumn, Vocabulary, build_columns, gather_values, resolve_fields
 from dflow.dataset.merge.settings import MergeSettings
 from dflow.errors import DatasetError
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
-from dflow.schema import FILE_GROUP, Schema, resolve_array
+from dflow.schema import FILE_GROUP, Schema
 from dflow.schema.names import free_name, has_array, id_array, row_count, row_start
 
 logger = logging.getLogger(__name__)
@@ -298,7 +299,7 @@ def _group_plan(
     dimension = layouts[0].dims[0] if layouts else FILE_GROUP if group == FILE_GROUP else schema.groups[group].dimension
     plans = [
         ArrayPlan(
-            _target(array.layout, n_rows, shard_rows, settings, _description(schema, group, array.layout.name)),
+            _target(array.layout, n_rows, shard_rows, settings, described(schema, group, array.layout.name)),
             present[key],
             array.coded,
         )
@@ -306,7 +307,7 @@ def _group_plan(
     ]
     if group != FILE_GROUP:
         ids = ArrayLayout(group, id_array(group), "int64", (dimension,), ())
-        plans.append(ArrayPlan(_target(ids, n_rows, shard_rows, settings, {"description": "the row's sample"})))
+        plans.append(ArrayPlan(_target(ids, n_rows, shard_rows, settings, ROW_SAMPLE)))
     return GroupPlan(group, dimension, offsets, shard_rows, tuple(plans), odd)
 
 
@@ -372,15 +373,8 @@ def _column_target(
     shard_rows = sizes.shard_rows(column.values.itemsize, n_samples, n_samples, settings)
     # CF conventions 9.3.3: the counts of a contiguous ragged array name the dimension that they count.
     counted = {row_count(name): {"sample_dimension": plan.dimension} for name, plan in groups.items()}
-    attributes = counted.get(column.name, {}) if column.derived else _description(schema, FILE_GROUP, column.name)
+    attributes = counted.get(column.name, {}) if column.derived else described(schema, FILE_GROUP, column.name)
     return _target(layout, n_samples, shard_rows, settings, attributes)
-
-
-def _description(schema: Schema, group: str, name: str) -> dict[str, str]:
-    """The description of an array, if the schema or the table of standard arrays has one."""
-    field = schema.field(name) if group == FILE_GROUP else None
-    known = field or resolve_array(schema, group, name)
-    return {"description": known.description} if known and known.description else {}
 
 
 def _union_tables(records: Sequence[SampleRecord]) -> dict[str, Vocabulary]:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from dflow.dataset.format.layout import FORMAT
 from dflow.dataset.format.manifest import Manifest
+from dflow.dataset.format.stored_split import NO_SUBSET, StoredSplit, body_contents, subset_words
 from dflow.dataset.format.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, label_name
 from dflow.dataset.merge.columns import FileColumn, Vocabulary
 from dflow.dataset.merge.plan import MergePlan
@@ -56,13 +57,15 @@ def write_infoset(
     stream_cache: Path,
     content_hashes: Mapping[str, str],
     manifest: Manifest | None = None,
+    split: StoredSplit | None = None,
     table_name: str = "file_info",
 ) -> None:
     """Write one row per sample in id order: its identity, the paths of its previews, and all its file values.
 
     Paths of previews that exist in `stream_cache` are stored relative to its parent. A categorical value has two
     columns, the code under its name and its word under ``<name>_label``; a missing value is null. A value ``flow_name``
-    of the samples replaces the flow's name. The table's metadata holds the digests of `manifest` (`with_memory`).
+    of the samples replaces the flow's name. Members of `split` have their subset.
+    The table's metadata holds the digests of `manifest` (`with_memory`).
     """
     previews = set(os.listdir(stream_cache)) if stream_cache.is_dir() else set()
     columns = [column for column in plan.columns if not column.derived and column.name not in OPEN_NAMES]
@@ -71,10 +74,12 @@ def write_infoset(
     named = zip(columns, names, strict=True)
     fields = [*INFOSET_COLUMNS, *(field for column, name in named for field in _value_fields(column, name, names))]
     schema = pa.schema(fields, metadata=_memory(manifest) if manifest else _metadata(""))
+    hashes = [content_hashes.get(name) for name in plan.samples.names]
+    subsets = _subsets(plan, hashes, split)
     with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for start in range(0, max(len(plan.samples), 1), ROWS_PER_GROUP):
             rows = range(start, min(start + ROWS_PER_GROUP, len(plan.samples)))
-            fixed = _fixed_columns(plan, rows, flow_name, table_name, stream_cache.name, previews, content_hashes)
+            fixed = _fixed_columns(plan, rows, flow_name, table_name, stream_cache.name, previews, hashes, subsets)
             if flow_names is not None:
                 fixed[_FLOW_NAME] = _texts([word or flow_name for word in _words(flow_names, rows)])
             values = [array for column in columns for array in _value_arrays(column, rows)]
@@ -88,7 +93,8 @@ def _fixed_columns(
     table_name: str,
     folder: str,
     previews: set[str],
-    content_hashes: Mapping[str, str],
+    hashes: Sequence[str | None],
+    subsets: Sequence[str],
 ) -> list[pa.Array]:
     names = plan.samples.names[rows.start : rows.stop]
     n = len(names)
@@ -104,12 +110,19 @@ def _fixed_columns(
         _texts(plan.samples.sources[rows.start : rows.stop]),
         pa.array(plan.samples.bodies[rows.start : rows.stop], pa.int32()),
         pa.array([flow_name] * n, pa.string()),
-        pa.array(["N/A"] * n, pa.string()),
+        pa.array(subsets[rows.start : rows.stop], pa.string()),
         pa.array([table_name] * n, pa.string()),
         preview(".png"),
         preview(".glb"),
-        pa.array([content_hashes.get(name) for name in names], pa.string()),
+        pa.array(hashes[rows.start : rows.stop], pa.string()),
     ]
+
+
+def _subsets(plan: MergePlan, hashes: Sequence[str | None], split: StoredSplit | None) -> list[str]:
+    if split is None:
+        return [NO_SUBSET] * len(hashes)
+    contents = body_contents(hashes, plan.samples.bodies.tolist()) if any(hashes) else ()
+    return subset_words(split.match(plan.samples.names, contents).assigned)
 
 
 def _value_fields(column: FileColumn, name: str, names: Collection[str]) -> list[tuple[str, pa.DataType]]:

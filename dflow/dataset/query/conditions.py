@@ -22,7 +22,7 @@ from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
 from dflow.dataset.query.coded import CodedDataset
-from dflow.dataset.query.store import Column, DatasetStore
+from dflow.dataset.query.store import ALIASES, Column, DatasetStore
 from dflow.dataset.query.vocabulary import Vocabularies
 from dflow.dataset.query.xarrays import block_rows, column_data, dimension_names, gathered_data
 from dflow.errors import DflowError, QueryError
@@ -80,14 +80,15 @@ def visible(store: DatasetStore, group: str) -> dict[str, Variable]:
     owners: dict[str, str] = {}  # the group whose rows a dimension counts
     others = [g for g in store.row_groups if g != group]
     for source in dict.fromkeys([group, FILE_GROUP, *others]):
-        for name, column in store.group(source).items():
+        for name, column in store.named_columns(source).items():
             if name in found:
                 continue
             dims = dimension_names(column, sizes)
             if not _aligned(store, source, owners.setdefault(dims[0], source)):
                 dims = (f"{dims[0]}@{source}", *dims[1:])
             found[name] = Variable(column, dims)
-    return found
+    aliases = {name: found[stored] for name, stored in ALIASES.items() if name not in found and stored in found}
+    return found | aliases
 
 
 def plan(store: DatasetStore, group: str, where: Condition, vocabularies: Vocabularies) -> Plan:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.format.folder import ArrayReader, DatasetFolder, OpenDataset
+from dflow.dataset.format.row_reader import fill_value
 from dflow.dataset.format.tables import label_columns
 from dflow.dataset.query.vocabulary import meant, nearest
 from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
@@ -27,6 +28,12 @@ from dflow.schema.names import has_array, row_count, row_start
 logger = logging.getLogger(__name__)
 
 ID_PREFIX = "file_id_code_"
+
+ROW_NUMBERS: Mapping[str, str] = {"faces": "face_indices", "edges": "edge_indices"}
+"""Arrays that every dataset can give, stored or not, by group: the number of each row within its sample."""
+
+ALIASES: Mapping[str, str] = {"num_nodes": "face_count"}
+"""HOOPS AI's names of file values, and dflow's."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -158,6 +165,17 @@ class DatasetStore:
         groups = list(dict.fromkeys([*self.row_groups, FILE_GROUP, *aliases]))
         return UnknownKeyError(f"no group {name!r}{meant(name, groups)} The dataset has {', '.join(groups)}")
 
+    def named_columns(self, group: str) -> Mapping[str, Column]:
+        """The columns of a group by name, with the row numbers that are computed where they are not stored."""
+        columns = self.group(group)
+        name = ROW_NUMBERS.get(group)
+        return columns if name is None or name in columns else {**columns, name: self._row_numbers(group, name)}
+
+    def _row_numbers(self, group: str, name: str) -> Column:
+        alike = next(iter(self.group(group).values()))
+        chunk_rows = max(alike.chunk_rows, 1)
+        return Column(group, name, alike.dims[:1], (self.n_rows(group),), np.dtype(np.int32), chunk_rows, {})
+
     def column(self, group: str, name: str) -> Column:
         """One column of a group.
 
@@ -166,7 +184,7 @@ class DatasetStore:
         UnknownKeyError
             If there is no such group or column; the message lists those that exist.
         """
-        columns = self.group(group)
+        columns = self.named_columns(group)
         if name not in columns:
             raise UnknownKeyError(
                 f"no array {name!r} in group {group!r}{meant(name, columns)} It has "
@@ -190,10 +208,15 @@ class DatasetStore:
 
     def read(self, group: str, name: str, start: int = 0, stop: int | None = None) -> Array:
         """Rows `start` to `stop` of a column, as a new array."""
+        if name == ROW_NUMBERS.get(group) and name not in self.group(group):
+            span = self.span(group)
+            rows = np.arange(start, span.n_rows if stop is None else stop)
+            files = np.searchsorted(span.start, rows, side="right") - 1
+            return (rows - span.start[files]).astype(np.int32)
         return self.reader(group, name).read(start, stop)
 
     def reader(self, group: str, name: str) -> ArrayReader:
-        """The cached reader of a column."""
+        """The cached reader of a stored column."""
         key = f"{group}/{name}"
         reader = self._readers.get(key)
         if reader is None:
@@ -262,10 +285,15 @@ class DatasetStore:
         start = int(span.start[file_id])
         return start, start + int(span.count[file_id])
 
+    def fill(self, group: str, name: str) -> Any:
+        """The value of a column in the rows of samples that lack it."""
+        column = self.column(group, name)
+        return fill_value(self.folder.arrays[column.key].get("fill_value", 0), column.dtype)
+
     def present(self, group: str, name: str) -> Array | None:
         """(n_files,) bool: which samples have the array; None if all have it."""
         flag = has_array(group, name)
-        return self.file_value(flag).astype(bool) if flag in self.columns[FILE_GROUP] else None
+        return self.file_value(flag).astype(bool, copy=False) if flag in self.columns[FILE_GROUP] else None
 
     def close(self) -> None:
         """Clear the caches and release the folder."""
@@ -352,10 +380,12 @@ def find_column(store: DatasetStore, key: str, group: str | None) -> Column:
         )
     wanted = None if group is None else real_group(store, group)
     for candidate in dict.fromkeys([*([wanted] if wanted else []), FILE_GROUP, *store.row_groups]):
-        if key in store.group(candidate):
+        if key in store.named_columns(candidate):
             if wanted not in (None, candidate):
                 logger.info("%r is not in group %r; found in fallback group %r", key, group, candidate)
             return store.column(candidate, key)
+    if ALIASES.get(key) in store.group(FILE_GROUP):
+        return store.column(FILE_GROUP, ALIASES[key])
     groups = [*store.row_groups, FILE_GROUP]
     near = nearest(key, {name: None for g in groups for name in store.group(g)})
     owner = next((g for g in groups if near in store.group(g)), "")

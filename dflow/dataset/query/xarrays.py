@@ -85,6 +85,19 @@ def group_dataset(store: DatasetStore, group: str, names: Iterable[str] | None =
     return xr.Dataset(variables, attrs={"group": group, "row_dimension": store.row_dimension(group)})
 
 
+class InMemory(np.ndarray[Any, np.dtype[Any]]):
+    """A numpy array that also has `compute`, which scripts written for HOOPS AI call on what is lazy there."""
+
+    def compute(self, **kwargs: Any) -> Array:
+        """Return the values as a plain numpy array.
+
+        Parameters
+        ----------
+        **kwargs : dask's, without effect
+        """
+        return np.asarray(self)
+
+
 def file_slice(store: DatasetStore, group: str, file_id: int, names: Iterable[str] | None = None) -> xr.Dataset:
     """One sample's rows of a group, in memory: one read and one decode per column."""
     start, stop = store.rows_of(group, file_id)
@@ -97,7 +110,7 @@ def file_slice(store: DatasetStore, group: str, file_id: int, names: Iterable[st
             values = np.full(stop - start, file_id, column.dtype)  # equals the stored column
         else:
             values = store.read(group, name, start, stop)
-        variables[name] = xr.Variable(dims, values, fastpath=True)
+        variables[name] = xr.Variable(dims, values.view(InMemory), fastpath=True)
     return xr.Dataset(variables, attrs={"group": group, "file_id_code": int(file_id)})
 
 

@@ -25,7 +25,7 @@ from dflow.errors import DatasetError
 AVAILABLE = hasattr(reduction, "DupFd") and reduction.HAVE_SEND_HANDLE
 """Whether this platform can send descriptors to another process; Windows cannot."""
 
-MAX_ARENAS = 16
+MAX_ARENAS = 40
 """Arenas that a worker keeps. If the receiver holds more batches than that, each further one has memory of its own."""
 
 _ALIGNMENT = 64

@@ -6,7 +6,7 @@ group are shifted so that they point at the batch's rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def collate(items: Sequence[Item], index_arrays: Mapping[str, str] | None = None
     return collate_samples(stack(items), index_arrays_of(items[0]) if index_arrays is None else index_arrays)
 
 
-def index_arrays_of(item: Item) -> Mapping[str, str]:
+def index_arrays_of(item: Mapping[str, Any]) -> Mapping[str, str]:
     """The arrays of an item that hold row numbers: its `index_arrays` if it has them, else the standard ones."""
     return item.index_arrays if isinstance(item, IndexedItem) else INDEX_ARRAYS
 
@@ -94,23 +94,37 @@ def collate_samples(samples: Samples, index_arrays: Mapping[str, str] = INDEX_AR
     for key, array in samples.rows.items():
         group = key.partition("/")[0]
         target = index_arrays.get(key)
-        batch[key] = array if target is None else _shift(key, array, samples.counts[group], pointers.get(target))
+        if target is not None:
+            array = _shift(key, array, samples.counts[group], target, pointers)
+        batch[key] = array
     for group, counts in samples.counts.items():
         batch[f"{group}/batch"] = np.repeat(np.arange(len(samples)), counts)
         batch[f"{group}/ptr"] = pointers[group]
     for key, array in samples.values.items():
         target = index_arrays.get(key)
-        batch[key] = array if target is None else _shift(key, array, np.ones(len(array), int), pointers.get(target))
+        batch[key] = array if target is None else _shift(key, array, np.ones(len(array), int), target, pointers)
     batch[ID] = samples.ids
     return batch
 
 
-def _shift(key: str, array: Array, counts: Array, pointer: Array | None) -> Array:
+def _shift(key: str, array: Array, counts: Array, target: str, pointers: Mapping[str, Array]) -> Array:
     """Turn row numbers of each sample into row numbers of the batch."""
-    if pointer is None:
+    if target not in pointers:
         raise DatasetError(
-            f"{key} holds row numbers of a group of which the items have no array; add a column of that group to "
+            f"{key} holds row numbers of {target!r}, of which the items have no array; add a column of {target!r} to "
             f"columns= of get_dataset(), or leave {key} out"
         )
-    shift = np.repeat(pointer[:-1], counts).reshape(-1, *(1 for _ in array.shape[1:]))
-    return np.where(array < 0, array, array + shift)
+    pointer = pointers[target]
+    shape = (-1, *(1 for _ in array.shape[1:]))
+    shifted = array + np.repeat(pointer[:-1], counts).reshape(shape)
+    if np.any(shifted >= np.repeat(pointer[1:], counts).reshape(shape)):  # would be a row of the next sample
+        sample = int(np.argmax([np.any(part >= n) for part, n in _by_sample(array, counts, np.diff(pointer))]))
+        raise DatasetError(
+            f"{key} of the batch's sample {sample} holds numbers beyond its rows of {target!r}; correct what saves it, "
+            "or the transform that removes rows"
+        )
+    return np.where(array < 0, array, shifted)
+
+
+def _by_sample(array: Array, counts: Array, sizes: Array) -> Iterator[tuple[Array, int]]:
+    return zip(np.split(array, np.cumsum(counts)[:-1]), sizes.tolist(), strict=True)

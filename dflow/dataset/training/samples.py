@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ import numpy as np
 from dflow.dataset.format.folder import ArrayReader
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
 from dflow.dataset.query.vocabulary import nearest
-from dflow.errors import UnknownKeyError
+from dflow.errors import DatasetError, UnknownKeyError
 from dflow.schema import FILE_GROUP
+
+logger = logging.getLogger(__name__)
 
 ID = "id"
 
@@ -57,6 +60,26 @@ def choose_columns(store: DatasetStore, columns: str | Sequence[str] | None) -> 
         members = store.file_values if group == FILE_GROUP else store.group(group)
         chosen |= {c.key: c for n, c in members.items() if not n.startswith(ID_PREFIX)}
     return tuple(chosen.values())
+
+
+def choose_labels(store: DatasetStore, labels: str | Sequence[str]) -> tuple[Column, ...]:
+    """Choose columns of classes by ``group/array`` or ``file/name``.
+
+    Raises
+    ------
+    DatasetError
+        If one of them holds no whole numbers.
+    """
+    chosen = []
+    for key in [labels] if isinstance(labels, str) else labels:
+        group, _, name = key.partition("/")
+        column = store.column(group, name)
+        if column.dtype.kind not in "biu":
+            raise DatasetError(
+                f"labels={key!r} is {column.dtype}, and classes are whole numbers; name it in columns= of get_dataset()"
+            )
+        chosen.append(column)
+    return tuple(chosen)
 
 
 def _unknown_group(store: DatasetStore, name: str) -> UnknownKeyError:
@@ -134,18 +157,30 @@ class SampleReader:
     """Reads samples of chosen columns.
 
     Belongs to one thread (each loader worker has its own); pickles without its cache. Items hold fresh arrays.
+
+    Parameters
+    ----------
+    store : the open dataset
+    columns : see `choose_columns`
+    labels : columns of classes, which are read too: as int64, with -1 for the samples that lack them
     """
 
-    def __init__(self, store: DatasetStore, columns: str | Sequence[str] | None = None) -> None:
+    def __init__(
+        self, store: DatasetStore, columns: str | Sequence[str] | None = None, labels: Sequence[str] = ()
+    ) -> None:
         self.store = store
-        self.columns = choose_columns(store, columns)
+        self.labels = choose_labels(store, labels)
+        chosen = {column.key: column for column in choose_columns(store, columns)}
+        self.columns = tuple((chosen | {column.key: column for column in self.labels}).values())
+        self.named = columns is not None
         self._rows = [c for c in self.columns if c.group != FILE_GROUP]
         self._values = [c for c in self.columns if c.group == FILE_GROUP]
         self.groups = tuple(dict.fromkeys(c.group for c in self._rows))
         self._cache = _ChunkCache(CACHE_BYTES)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SampleReader, (self.store, [c.key for c in self.columns])
+        keys, labels = [c.key for c in self.columns], [c.key for c in self.labels]
+        return partial(_reopened, named=self.named), (self.store, keys, labels)
 
     def read(self, file_id: int) -> Item:
         """Read one sample: ``{"id", "group/array": rows, "file/name": value}``.
@@ -162,6 +197,10 @@ class SampleReader:
             item[column.key] = rows if rows.base is None else rows.copy()
         for column in self._values:
             item[column.key] = self.store.file_value(column.name)[file_id]
+        for column in self.labels:
+            present = self.store.present(column.group, column.name)
+            known = present is None or bool(present[file_id])
+            item[column.key] = _as_labels(np.asarray(item[column.key]), np.full(np.shape(item[column.key]), known))[()]
         return item
 
     def read_many(self, ids: Array, buffers: dict[str, Array] | None = None) -> Samples:
@@ -188,6 +227,13 @@ class SampleReader:
                     rows[column.key] = out = _buffer(column, wanted.n_rows, buffers)
                     self._read_wanted(column, wanted, out)
         values = {c.key: self.store.file_value(c.name)[ids] for c in self._values}
+        for column in self.labels:
+            present = self.store.present(column.group, column.name)
+            known = np.ones(len(ids), bool) if present is None else present[ids]
+            if column.group == FILE_GROUP:
+                values[column.key] = _as_labels(values[column.key], known)
+            else:
+                rows[column.key] = _as_labels(rows[column.key], np.repeat(known, counts[column.group]))
         return Samples(ids, rows, values, counts)
 
     def _read_rows(self, column: Column, start: int, stop: int) -> Array:
@@ -226,6 +272,57 @@ class SampleReader:
             chunk = reader.read(number * step, min((number + 1) * step, reader.shape[0]))
             self._cache.put((reader.path, number), chunk)
         return chunk
+
+
+def _reopened(store: DatasetStore, columns: Sequence[str], labels: Sequence[str], *, named: bool) -> SampleReader:
+    reader = SampleReader(store, columns, labels)
+    reader.named = named
+    return reader
+
+
+def with_targets(reader: SampleReader) -> SampleReader:
+    """Return the reader without row numbers that have not their rows, if nobody named them: with a warning.
+
+    Raises
+    ------
+    DatasetError
+        If a named column holds row numbers of a group of which no column is chosen.
+    """
+    store, keys = reader.store, [column.key for column in reader.columns]
+    targets = store.index_arrays
+    lost = {key: targets[key] for key in keys if key in targets and targets[key] not in reader.groups}
+    if not lost:
+        return reader
+    rest = [key for key in keys if key not in lost]
+    if not reader.named:
+        logger.warning(
+            "%s: %s hold row numbers of groups that are not read (%s), and are left out; name columns of both groups "
+            "in columns= of get_dataset() to read them",
+            store.folder.path,
+            ", ".join(lost),
+            ", ".join(sorted(set(lost.values()))),
+        )
+        return with_targets(_reopened(store, rest, [column.key for column in reader.labels], named=False))
+    key, target = next(iter(lost.items()))
+    there = sorted(name for name in store.columns.get(target, {}) if not name.startswith(ID_PREFIX))
+    if there:
+        fix = (
+            f"no array is chosen, so that a batch cannot shift them; add '{target}/{there[0]}' or all of {target!r}, or"
+        )
+    else:
+        fix = "the dataset has no array, so that a batch cannot shift them;"
+    raise DatasetError(
+        f"columns= has {key}, which holds row numbers of {target!r}, of which {fix} leave out {', '.join(lost)}"
+        + (f": columns={rest}" if rest else "")
+    )
+
+
+def _as_labels(codes: Array, known: Array) -> Array:
+    """Codes as int64; negative ones, and those that are not known, are -1."""
+    labels = codes.astype(np.int64)
+    labels[~known] = -1
+    labels[labels < 0] = -1
+    return labels
 
 
 def _keeps_chunks(reader: ArrayReader) -> bool:

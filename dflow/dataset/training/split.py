@@ -1,4 +1,4 @@
-"""Divide files into training, validation and test: pure functions of a membership matrix, and the stored split.
+"""Divide files into training, validation and test: pure functions of a membership matrix.
 
 Stratification follows Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data" (ECML PKDD 2011):
 the rarest label first, its files dealt to the subsets that still need most of it. The paper deals one file at a time;
@@ -8,27 +8,19 @@ That takes one step per label instead of one per file.
 
 from __future__ import annotations
 
-import json
-import os
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import zip_longest
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dflow.dataset.format.stored_split import UNASSIGNED
 from dflow.dataset.query.distribution import MAX_CATEGORIES, Binning, Scan, category_bins, choose_bins, membership
 from dflow.dataset.query.reductions import finite_values, reduce_rows
 from dflow.dataset.query.store import Column, DatasetStore
 from dflow.errors import SplitError
 from dflow.schema import FILE_GROUP
-from dflow.storage.paths import read_regular
-
-SUBSETS = ("train", "validation", "test")
-UNASSIGNED = -1
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -105,7 +97,14 @@ def apportion(total: int, weights: Array, debt: Array | None = None) -> Array:
     return sizes
 
 
-def stratified_split(membership: Array, fractions: Fractions, *, seed: int, groups: Array | None = None) -> Array:
+def stratified_split(
+    membership: Array,
+    fractions: Fractions,
+    *,
+    seed: int,
+    groups: Array | None = None,
+    kept: Array | None = None,
+) -> Array:
     """Divide files so that every label has the requested share in every subset.
 
     Parameters
@@ -114,6 +113,9 @@ def stratified_split(membership: Array, fractions: Fractions, *, seed: int, grou
         (n_files, n_labels) bool: which file has which label.
     groups
         (n_files,) int codes; files of one code stay in one subset, and sizes are near the targets instead of equal.
+    kept
+        (n_files,) subset numbers of an earlier split, −1 for files that it does not have: only those are dealt, so that
+        all files together come near the shares; one in a group with earlier members goes where most of them are.
 
     Returns
     -------
@@ -129,6 +131,9 @@ def stratified_split(membership: Array, fractions: Fractions, *, seed: int, grou
         wanted=member.sum(axis=0)[:, None] * fractions.as_array()[None, :],
         debt=np.zeros(3),
     )
+    if kept is not None:
+        for subset in range(3):
+            state.put(np.flatnonzero(kept == subset), subset, member)
     if groups is not None:
         _deal_groups(state, member, np.asarray(groups), rng)
     for label in _rarest_first(state, member):
@@ -198,12 +203,18 @@ def _interleave(quota: Array) -> Array:
 
 
 def _deal_groups(state: _State, member: Array, groups: Array, rng: np.random.Generator) -> None:
-    """Assign every group of two files or more as a whole, the largest first, to the subset that needs it most."""
+    """Assign every group of two files or more as a whole, the largest first, to the subset that needs it most, and the
+    files of a group with members to the subset of most of them.
+    """
     if groups.shape != state.assigned.shape:
         raise SplitError(f"group_by gives {groups.shape[0]} values for {len(state.assigned)} files")
-    _, codes, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    _, codes = np.unique(groups, return_inverse=True)
+    _follow_members(state, member, codes)
+    codes[state.assigned != UNASSIGNED] = -1
+    values, codes, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    counts[values < 0] = 0
     order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(counts)
+    ends = np.searchsorted(codes[order], np.arange(len(values)), side="right")
     several = np.flatnonzero(counts > 1)
     several = several[np.lexsort((rng.random(len(several)), -counts[several]))]
     open_subsets = state.capacity > 0
@@ -217,6 +228,16 @@ def _deal_groups(state: _State, member: Array, groups: Array, rng: np.random.Gen
             total = np.maximum(state.wanted[labels].sum(axis=1, keepdims=True), 1.0)
             need = (state.wanted[labels] / total).sum(axis=0) + 1e-6 * state.capacity
         state.put(files, int(candidates[np.argmax(need[candidates])]), member)
+
+
+def _follow_members(state: _State, member: Array, codes: Array) -> None:
+    """Assign the files whose group has members already to the subset that has most of them, the first of equals."""
+    has = state.assigned != UNASSIGNED
+    counts = np.zeros((int(codes.max(initial=-1)) + 1, 3), np.int64)
+    np.add.at(counts, (codes[has], state.assigned[has]), 1)
+    for subset in range(3):
+        follows = counts.any(axis=1) & (counts.argmax(axis=1) == subset)
+        state.put(np.flatnonzero(follows[codes] & ~has), subset, member)
 
 
 GEOMETRY = "geometry"
@@ -330,136 +351,3 @@ def _rounded(values: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 10.0 ** (_SIGNIFICANT_DIGITS - 1 - np.floor(np.log10(np.abs(values))))
         return np.where(values == 0, 0.0, np.round(values * scale) / scale)
-
-
-FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class SplitMatch:
-    """A stored split applied to samples.
-
-    assigned : (n,) int8 subset numbers, −1 for none. unknown : names of the samples that the split does not list.
-    missing : names in the split that match no sample.
-    """
-
-    assigned: Array
-    unknown: tuple[str, ...]
-    missing: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSplit:
-    """A split as it is stored.
-
-    `subsets` maps train, validation and test to sample names; `contents` maps them to the contents of the samples'
-    files, in the same order ("" if not recorded); `request` holds the arguments of the split.
-    """
-
-    subsets: Mapping[str, tuple[str, ...]]
-    request: Mapping[str, Any] = field(default_factory=dict)
-    contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls, names: Sequence[str], assigned: Array, request: Mapping[str, Any], contents: Sequence[str] = ()
-    ) -> StoredSplit:
-        """Make the split of samples; `assigned` (n,) holds subset numbers, −1 for none; `contents` the content of each
-        sample's file, if recorded.
-        """
-        known = contents if len(contents) else [""] * len(names)
-        rows = sorted(zip(assigned.tolist(), names, known, strict=True))
-        subsets = {s: tuple(name for k, name, _ in rows if k == i) for i, s in enumerate(SUBSETS)}
-        found = {s: tuple(content for k, _, content in rows if k == i) for i, s in enumerate(SUBSETS)}
-        return cls(subsets, dict(request), found if len(contents) else {})
-
-    def __len__(self) -> int:
-        return sum(map(len, self.subsets.values()))
-
-    def match(self, names: Sequence[str], contents: Sequence[str] = ()) -> SplitMatch:
-        """Assign samples by content, so that a renamed file stays in its subset, else by name.
-
-        If the split divides files of equal content, those that kept their name keep their subset; the others take the
-        remaining entries in turn.
-        """
-        by_name = self._by_name()
-        by_content: dict[str, list[str]] = {}
-        for name, (_, content) in by_name.items():
-            if content:
-                by_content.setdefault(content, []).append(name)
-        known = contents if len(contents) else [""] * len(names)
-        present = set(names)
-        left = {c: deque(n for n in held if n not in present) or deque(held) for c, held in by_content.items()}
-        taken: list[str | None] = []
-        for name, content in zip(names, known, strict=True):
-            held = by_content.get(content, ())
-            if held and name not in held:
-                left[content].rotate(-1)
-                taken.append(left[content][-1])
-            else:
-                taken.append(name if name in by_name else None)
-        assigned = np.array([UNASSIGNED if name is None else by_name[name][0] for name in taken], np.int8)
-        unknown = tuple(name for name, found in zip(names, taken, strict=True) if found is None)
-        return SplitMatch(assigned, unknown, tuple(sorted(by_name.keys() - set(taken))))
-
-    def _by_name(self) -> dict[str, tuple[int, str]]:
-        """Subset number and content of every name."""
-        return {
-            name: (number, content)
-            for number, subset in enumerate(SUBSETS)
-            for name, content in zip_longest(self.subsets[subset], self.contents.get(subset, ()), fillvalue="")
-        }
-
-
-def write_split(path: Path, split: StoredSplit) -> None:
-    """Write a split file under a temporary name and rename it.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
-    """
-    document = {
-        "format": FORMAT,
-        "request": dict(split.request),
-        "subsets": {k: list(v) for k, v in split.subsets.items()},
-    }
-    if split.contents:
-        document["contents"] = {k: list(v) for k, v in split.contents.items()}
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(document, indent=0, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_split(path: Path) -> StoredSplit:
-    """Read a split file.
-
-    Raises
-    ------
-    SplitError
-        If it is missing, not a split file, or puts a sample into two subsets.
-    """
-    try:
-        document = json.loads(read_regular(path))
-        subsets = {s: tuple(map(str, document["subsets"][s])) for s in SUBSETS}
-        contents = {s: tuple(map(str, names)) for s, names in document.get("contents", {}).items()}
-        if document["format"] != FORMAT:
-            raise SplitError(f"{path} has format {document['format']}; this version reads format {FORMAT}")
-    except FileNotFoundError as error:
-        raise SplitError(f"no split file {path}; call split() first") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, SplitError):
-            raise
-        raise SplitError(f"{path} is not a split file, as save_split() writes them: {error!r}") from error
-    n_names = sum(map(len, subsets.values()))
-    if len(set().union(*subsets.values())) != n_names:
-        raise SplitError(f"{path} puts a sample into two subsets; make it again with split() and save_split()")
-    if contents and any(len(contents.get(s, ())) != len(names) for s, names in subsets.items()):
-        raise SplitError(
-            f"{path} is not a split file: it has not as many contents as samples; make it again with split() and "
-            "save_split()"
-        )
-    return StoredSplit(subsets, document.get("request", {}), contents)

@@ -14,6 +14,7 @@ import numpy as np
 
 from dflow.dataset.training.samples import ID, Item, SampleReader
 from dflow.errors import DatasetError, UnknownKeyError
+from dflow.schema import FILE_GROUP
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Transform = Callable[[Item], Item]
@@ -139,11 +140,13 @@ def _about_z(rng: np.random.Generator) -> Array:
 class Standardise:
     """Subtract the mean and divide by the standard deviation of the training subset, column by column.
 
-    `statistics` is the result of `DatasetLoader.statistics`: ``{"group/array": (mean, std)}``. Results are float32; a
-    constant column becomes 0.
+    `statistics` is the result of `CADDataset.statistics` or `DatasetLoader.statistics`: ``{"group/array": (mean,
+    std)}``. Results are float32; a constant column becomes 0. NaN and infinities become `missing`: 0, the mean, unless
+    another value is passed; with None they stay.
     """
 
     statistics: Mapping[str, tuple[Array, Array]]
+    missing: float | None = 0.0
     elementwise = True
 
     def __call__(self, item: Item) -> Item:
@@ -155,8 +158,38 @@ class Standardise:
                     "of get_dataset(), or leave it out of the statistics"
                 )
             spread = np.where(np.asarray(std) > 0, std, 1.0)
-            result[key] = ((item[key] - mean) / spread).astype(np.float32)
+            scaled = ((item[key] - mean) / spread).astype(np.float32)
+            result[key] = scaled if self.missing is None else _filled(scaled, np.isfinite(scaled), self.missing)
         return result
+
+
+@dataclass(frozen=True)
+class FillNan:
+    """Put a value in place of NaN, e.g. of the dihedral angles of boundary edges.
+
+    Parameters
+    ----------
+    value : in its place
+    columns : keys ``group/array``; all arrays of floats if omitted
+    """
+
+    value: float = 0.0
+    columns: tuple[str, ...] | None = None
+    elementwise = True
+
+    def __call__(self, item: Item) -> Item:
+        if lacking := [key for key in self.columns or () if key not in item]:
+            raise UnknownKeyError(
+                f"FillNan has the column {lacking[0]}, but the columns are {', '.join(item)}; add it to columns= of "
+                "get_dataset(), or leave it out"
+            )
+        chosen = item if self.columns is None else self.columns
+        floats = {key: np.asarray(item[key]) for key in chosen if np.asarray(item[key]).dtype.kind == "f"}
+        return {**item, **{key: _filled(value, ~np.isnan(value), self.value) for key, value in floats.items()}}
+
+
+def _filled(array: Array, known: Array, value: float) -> Array:
+    return np.where(known, array, array.dtype.type(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,29 +212,47 @@ def at_epoch(transform: Transform | None, epoch: int) -> Transform | None:
     return transform if for_epoch is None else for_epoch(epoch)
 
 
-_SAMPLES = 512
+class Statistics(dict[str, tuple[Array, Array]]):
+    """Mean and standard deviation of columns, for `Standardise`: a dictionary ``{"group/array": (mean, std)}``.
+
+    Parameters
+    ----------
+    moments : of each column
+    """
+
+    def __init__(self, moments: Mapping[str, Moments]) -> None:
+        super().__init__({key: (found.mean, found.std) for key, found in moments.items()})
+        self.counts = {key: found.count for key, found in moments.items()}
+        """Of each column the number of finite values, per component: int64."""
+        self.missing = {key: found.missing for key, found in moments.items()}
+        """Of each column the number of values left out, per component: NaN, infinities, and rows of samples that lack
+        the array: int64.
+        """
 
 
 @dataclass(slots=True)
 class Moments:
-    """Count, mean and sum of squared deviations of each component of the last dimension; scalars if there is one
-    dimension.
+    """Count, mean and sum of squared deviations of each component of the last dimension, and how many values were left
+    out; scalars if there is one dimension.
     """
 
     count: Array
     mean: Array
     squares: Array
+    missing: Array
 
     @classmethod
-    def of(cls, values: Array) -> Moments:
-        """Compute the moments of rows; values that are not finite are left out."""
+    def of(cls, values: Array, known: Array | None = None) -> Moments:
+        """Compute the moments of rows; values that are not finite, and rows that are not `known`, are left out."""
         x = values.astype(np.float64).reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
         finite = np.isfinite(x)
+        if known is not None:
+            finite &= np.repeat(known, len(x) // max(len(known), 1))[:, None]
         count = finite.sum(axis=0)
         mean = np.where(finite, x, 0).sum(axis=0) / np.maximum(count, 1)
         squares = np.square(np.where(finite, x - mean, 0)).sum(axis=0)
         shape = values.shape[-1:] if values.ndim > 1 else ()
-        return cls(count.reshape(shape), mean.reshape(shape), squares.reshape(shape))
+        return cls(*(part.reshape(shape) for part in (count, mean, squares, len(x) - count)))
 
     def join(self, other: Moments) -> Moments:
         """Combine two moments (Chan, Golub and LeVeque 1979)."""
@@ -209,7 +260,7 @@ class Moments:
         shift = other.mean - self.mean
         share = other.count / np.maximum(count, 1)
         squares = self.squares + other.squares + shift**2 * self.count * share
-        return Moments(count, self.mean + shift * share, squares)
+        return Moments(count, self.mean + shift * share, squares, self.missing + other.missing)
 
     @property
     def std(self) -> Array:
@@ -217,12 +268,53 @@ class Moments:
         return np.sqrt(self.squares / np.maximum(self.count, 1))
 
 
-def column_moments(reader: SampleReader, ids: Array) -> dict[str, Moments]:
-    """Compute the moments of every column of a reader over the samples `ids`, ascending."""
+_SAMPLES = 512
+
+
+def column_moments(reader: SampleReader, ids: Array, transform: Transform | None = None) -> dict[str, Moments]:
+    """Compute the moments of every column of a reader over the samples `ids`, ascending, after a transform.
+
+    Raises
+    ------
+    DatasetError
+        If a column holds no real numbers.
+    """
     found: dict[str, Moments] = {}
+    lacking = {c.key: reader.store.present(c.group, c.name) for c in reader.columns}
+    whole = transform is None or getattr(transform, "elementwise", False)
     for start in range(0, len(ids), _SAMPLES):
         samples = reader.read_many(ids[start : start + _SAMPLES])
-        for key, values in {**samples.rows, **samples.values}.items():
-            part = Moments.of(values)
-            found[key] = found[key].join(part) if key in found else part
+        blocks: list[tuple[Array, Mapping[str, Any], Mapping[str, Array] | None]]
+        if whole:
+            arrays = {**samples.rows, **samples.values}
+            blocks = [(samples.ids, arrays if transform is None else transform(arrays), samples.counts)]
+        else:
+            assert transform is not None
+            items = [transform(samples.item(i)) for i in range(len(samples))]
+            blocks = [(samples.ids[i : i + 1], item, None) for i, item in enumerate(items)]
+        for block_ids, found_arrays, counts in blocks:
+            for key, values in found_arrays.items():
+                if key == ID:
+                    continue
+                part = _moments_of(key, np.asarray(values), block_ids, lacking.get(key), counts)
+                found[key] = found[key].join(part) if key in found else part
     return found
+
+
+def _moments_of(
+    key: str, values: Array, ids: Array, present: Array | None, counts: Mapping[str, Array] | None
+) -> Moments:
+    """The moments of the rows of some samples; `counts` are these samples' rows, None for one sample."""
+    if values.dtype.kind not in "biuf":
+        raise DatasetError(f"{key} is {values.dtype}, which has no mean; leave it out of columns=")
+    group = key.partition("/")[0]
+    if counts is None and group == FILE_GROUP:
+        values = values[None]
+    if present is None:
+        return Moments.of(values)
+    known = np.asarray(present[ids], bool)
+    if counts is None:
+        known = np.full(len(values), known[0])
+    elif group != FILE_GROUP:
+        known = np.repeat(known, counts[group])
+    return Moments.of(values, known)

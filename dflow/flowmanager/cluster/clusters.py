@@ -31,6 +31,7 @@ from distributed.security import Security
 from dflow.errors import ClusterError, DflowError
 from dflow.flowmanager.cluster import queues
 from dflow.flowmanager.cluster.hosts import WorkerWait
+from dflow.flowmanager.cluster.ownpages import GuardedCluster
 from dflow.monitor.preload import offer_pages
 
 _LOGGER = logging.getLogger(__name__)
@@ -277,13 +278,19 @@ _SETTINGS = {
     # threshold: zstd's buffers and the grids are then new pages at every call.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 * 1024**2,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 * 1024**2,
+    # Workers' web servers, which nothing of a local cluster reads, serve nothing.
+    "distributed.worker.http.routes": [],
 }
 """Settings of a local cluster. By default its idle loops take 3 % of two cores; a merge takes 1.4 times the CPU, an
 encoder 1.1 times, for page faults. Children inherit the environment."""
 
 
 def _local(max_workers: int | None) -> Connection:
-    """Start a local cluster: one thread per process, the dashboard on the loopback interface, closed with the flow."""
+    """Start a local cluster: one thread per process, the dashboard on the loopback interface, closed with the flow.
+
+    Its keys exist in memory only, so that no other account of this machine can use its scheduler and workers, which run
+    what they are sent.
+    """
     offer_pages()
     with ExitStack() as opened:
         start = opened.enter_context(closing(WorkerStart()))
@@ -304,12 +311,13 @@ def _started_quietly(n_workers: int) -> LocalCluster:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
+            security=Security.temporary(),
             dashboard_address=f"127.0.0.1:{free_port(DASHBOARD_PORT)}",
             silence_logs=logging.CRITICAL,
         )
 
 
-class _LastingCluster(LocalCluster):
+class _LastingCluster(GuardedCluster, LocalCluster):
     """A local cluster that never gives up a worker: each one's nanny starts it again.
 
     Dask checks 15 s after a worker's end whether it is back, and closes its nanny for good where it is not: also where

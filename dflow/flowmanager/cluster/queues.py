@@ -24,6 +24,7 @@ from dask.utils import parse_timedelta
 from distributed import SpecCluster, Status
 
 from dflow.errors import ClusterError
+from dflow.flowmanager.cluster.ownpages import GuardedCluster
 from dflow.monitor.preload import offer_pages
 
 QUEUES: dict[str, str] = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
@@ -166,7 +167,7 @@ RESUBMIT_SECONDS = 30.0
 """Time between a submission that failed and the next."""
 
 
-class LastingJobs(SpecCluster):
+class LastingJobs(GuardedCluster):
     """Keeps as many jobs as were requested; a base class to put before a class of dask-jobqueue.
 
     Dask replaces only a job that has its worker's name: none of those with several workers, and with `scale` none at

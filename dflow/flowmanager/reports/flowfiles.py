@@ -14,7 +14,7 @@ from dflow.flowmanager.plan.tasks import EXPORT_CLASS
 from dflow.flowmanager.reports.declarations import Declarations
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
 from dflow.records import ErrorRecord
-from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
+from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths, resolve_identity
 
 ADVICE = {
     "timeout": "too slow: raise timeout_seconds, or leave the file out",
@@ -103,8 +103,13 @@ def flow_summary(
     }
 
 
-def error_entries(errors: Sequence[ErrorRecord]) -> list[dict[str, Any]]:
-    """Return the content of ``error_summary.json``, HOOPS AI's keys last."""
+def error_entries(errors: Sequence[ErrorRecord], root: str | os.PathLike[str] = os.curdir) -> list[dict[str, Any]]:
+    """Return the content of ``error_summary.json``, HOOPS AI's keys last: there ``item`` is a file's absolute path.
+
+    Parameters
+    ----------
+    root : the flow's folder, which the records' paths are relative to
+    """
     return [
         {
             "file": error.file,
@@ -119,13 +124,18 @@ def error_entries(errors: Sequence[ErrorRecord]) -> list[dict[str, Any]]:
             "host": error.host,
             "advice": ADVICE.get(error.kind, ""),
             "item_index": error.item_index,
-            "item": error.file,
+            "item": _item(error.file, root),
             "error": error.message,
             "worker_pid": error.worker_pid,
             "logs": [*([error.traceback] if error.traceback else []), *error.logs],
         }
         for error in errors
     ]
+
+
+def _item(file: str, root: str | os.PathLike[str]) -> str:
+    path = resolve_identity(file, root) if "/" in file else None
+    return str(path) if path is not None and path.exists() else file
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

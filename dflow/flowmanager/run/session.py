@@ -146,7 +146,10 @@ def _opened_run(
         status = "cancelled" if isinstance(error, (FlowCancelledError, KeyboardInterrupt)) else "failed"
         log.write(f"Stopped by {type(error).__name__}: {error}", "ERROR")
         with suppress(OutputFolderError):  # it may be what stopped the flow
-            write_json(settings.paths.error_summary, error_entries([*_errors(run), *as_errors(engines.deaths())]))
+            write_json(
+                settings.paths.error_summary,
+                error_entries([*_errors(run), *as_errors(engines.deaths())], settings.paths.root),
+            )
             _report_early_end(run, status, error)
         raise
     finally:
@@ -278,7 +281,7 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
         )
     errors = [error for task in tasks for error in task.errors]
     deaths = run.engines.deaths()
-    write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)]))
+    write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)], paths.root))
     facts = _facts(run, tasks, counts, seconds=seconds)
     _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
     write_json(paths.flow_file, summary)

@@ -3,38 +3,33 @@
 Nothing that user code or the kernel prints can reach that socket: descriptors 1 and 2 are a pipe, from which the worker
 keeps the item's log.
 
-The child leads its own process group, so that whatever the user's code starts is killed with it, ignores ``SIGINT``
-(Ctrl-C is handled by the worker), dies with its parent, and is the first choice of the kernel's out-of-memory killer.
+The child leads its own process group and adopts orphans, so that whatever the user's code starts is killed with its
+item, ignores ``SIGINT`` (Ctrl-C is handled by the worker), dies with its parent, and is the first choice of the
+kernel's out-of-memory killer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
-import faulthandler
-import io
 import os
 import resource
 import signal
 import socket
 import sys
+from contextvars import copy_context
 from dataclasses import replace
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import numpy as np
 
 from dflow.flowmanager.worker import wire
 from dflow.flowmanager.worker.execution import PreparedCall, prepare_call, run_item
 from dflow.flowmanager.worker.faults import describe_exception
-from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, data_bytes
+from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES, adopt_orphans, data_bytes
+from dflow.flowmanager.worker.surroundings import PROCESS, Surroundings, listen_for_dump
 
 PR_SET_PDEATHSIG = 1
-DUMP_SIGNAL = signal.SIGUSR2
-"""Makes the child write the Python stacks of its threads to its log, even while native code holds the interpreter, and
-end as soon as Python code runs again: the signal may have cut a native call short, whose result cannot be trusted.
-"""
-
 _OOM_SCORE = b"500"
 _LIBC = ctypes.CDLL(None)
 
@@ -63,19 +58,14 @@ def _settle(parent_pid: int) -> None:
     os.setpgid(0, 0)
     if sys.platform == "linux":
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        adopt_orphans()
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
             file.write(_OOM_SCORE)
     if os.getppid() != parent_pid:  # it died between the fork and the line above
         os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     np.random.seed()  # otherwise all children would continue their common parent's sequence
-    faulthandler.enable(file=2)
-    signal.signal(DUMP_SIGNAL, _stop)
-    faulthandler.register(DUMP_SIGNAL, file=2, all_threads=True, chain=True)
-
-
-def _stop(*_: object) -> NoReturn:
-    os._exit(1)
+    listen_for_dump()
 
 
 def _flush_output() -> None:
@@ -83,71 +73,6 @@ def _flush_output() -> None:
         with contextlib.suppress(Exception):  # user code may have replaced or closed them
             stream.flush()
     _LIBC.fflush(None)
-
-
-class Surroundings:
-    """The process state that every item starts with, whatever the item before did: output, folder, alarm, descriptors.
-
-    Sends descriptors 1 and 2 to `log_fd`. Belongs to the process's main thread.
-    """
-
-    def __init__(self, log_fd: int) -> None:
-        self._log_fd = log_fd
-        self._folder_fd = -1
-        self._most_descriptors = 0
-        self._redirect()
-        self._streams: tuple[TextIO, TextIO] = _text_stream(1), _text_stream(2)
-        sys.stdout, sys.stderr = self._streams
-
-    def remember(self) -> None:
-        """Keep streams, folder and number of descriptors as they are now: loading a task's module may change them."""
-        self._streams = sys.stdout, sys.stderr
-        with contextlib.suppress(OSError):
-            os.close(self._folder_fd)
-        self._folder_fd = -1
-        with contextlib.suppress(OSError):  # the folder may be gone
-            self._folder_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-        soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most_descriptors = (self._lowest_free(default=0) + soft) // 2
-
-    def restore(self) -> None:
-        """Restore them after an item, in a few microseconds."""
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        self._redirect()
-        stdout, stderr = self._streams
-        if getattr(stdout, "closed", True) or getattr(stderr, "closed", True):
-            stdout, stderr = self._streams = _text_stream(1), _text_stream(2)
-        sys.stdout, sys.stderr = stdout, stderr
-        try:
-            os.fchdir(self._folder_fd)
-        except OSError:  # there was none, or user code has closed all descriptors that it found
-            pass
-
-    @property
-    def is_used_up(self) -> bool:
-        """Whether items have left so many descriptors open that a later item might get none."""
-        return self._lowest_free(default=sys.maxsize) > self._most_descriptors
-
-    def _redirect(self) -> None:
-        try:
-            os.dup2(self._log_fd, 1)
-            os.dup2(self._log_fd, 2)
-        except OSError:  # closed by user code: what it prints is lost
-            pass
-
-    def _lowest_free(self, *, default: int) -> int:
-        """Return the number of the next descriptor: descriptors that are left open fill the numbers from below."""
-        try:
-            descriptor = os.dup(self._log_fd)
-        except OSError as error:
-            return default if error.errno == errno.EMFILE else 0
-        os.close(descriptor)
-        return descriptor
-
-
-def _text_stream(descriptor: int) -> io.TextIOWrapper:
-    """Return a new stream: the parent's may be in the state of one that writes to a file, and seek."""
-    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 class _Child:
@@ -178,12 +103,17 @@ class _Child:
                 self._reply(self._prepare(request))
 
     def _run(self, request: wire.Run) -> None:
-        """Run an item; the process ends afterwards where what items left open would hinder the next ones."""
-        done = run_item(self._require_call(), request.item, request.skip, self._reply)
-        self._surroundings.restore()
-        if self._surroundings.is_used_up:
-            self._reply(replace(done, leaving=True))
-            raise EOFError("a fresh process does the next item")
+        """Run an item in a copy of the context, which numpy's error state is part of, and restore all else.
+
+        A process that was left may belong to a pool that a module keeps, which cannot be used again: the child ends.
+        """
+        done = copy_context().run(run_item, self._require_call(), request.item, request.skip, self._reply)
+        if self._is_copy:
+            self._reply(done)
+        left = self._surroundings.restore()
+        if left:
+            leaving = PROCESS in left or self._surroundings.is_used_up
+            done = replace(done, left=left, leaving=leaving)
         self._reply(done)
 
     def _disconnect(self) -> None:
@@ -235,3 +165,4 @@ class _Child:
             soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
             self._memory_bytes = memory_bytes
+            self._surroundings.remember()

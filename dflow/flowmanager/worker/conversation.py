@@ -60,6 +60,8 @@ class Supervisor:
         self._previews = False
         self._preparation: wire.Prepare | None = None
         self._cancelled = threading.Event()
+        self._replaced_for: set[tuple[str, str]] = set()
+        self._habits: set[tuple[str, str]] = set()
         self.restarts = 0
         self.peak_bytes = 0
 
@@ -116,7 +118,30 @@ class Supervisor:
                 not child.has_read_request and child.n_items > 1
             )  # a fresh child's fault counts: otherwise this would never end
             if answer.fault is None or not excused:
-                return answer
+                return self._without_leftovers(child, answer)
+
+    def _without_leftovers(self, child: Child, answer: Answer) -> Answer:
+        """Replace a child in which an item has left what cannot be restored; the answer's output tells it.
+
+        Once per cause: where the first item of the new child leaves the same, the task's items are like that, and each
+        finds what it would leave itself.
+        """
+        done = answer.replies[-1] if answer.replies else None
+        if not isinstance(done, wire.ItemDone) or not done.left or self._preparation is None:
+            return answer
+        causes = {(self._preparation.digest, cause) for cause in done.left}
+        causes -= self._habits
+        if child.n_items == 1:
+            again = causes & self._replaced_for
+            self._habits |= again
+            causes -= again
+        if not causes:
+            return answer
+        self._replaced_for |= causes
+        self.retire()
+        named = " and ".join(sorted(cause for _digest, cause in causes))
+        line = f"dflow: this item has left {named}: the next one runs in a fresh process"
+        return replace(answer, output=(*answer.output, line))
 
     def retire(self) -> None:
         """End the child; the next item runs in a fresh one."""

@@ -22,6 +22,7 @@ import traceback
 
 from dflow.flowmanager.worker.child import run_child
 from dflow.flowmanager.worker.execution import load_previews
+from dflow.flowmanager.worker.memory import adopt_orphans, end_orphans, has_children
 
 PREVIEWS = "previews"
 """The argument for a fork server whose children draw previews."""
@@ -68,6 +69,8 @@ def serve(control: socket.socket) -> None:
                 pid = int(request.removeprefix(b"reap "))
                 _pid, status = os.waitpid(pid, 0)
                 children.discard(pid)
+                if has_children():  # what it had started and a crash has orphaned
+                    end_orphans(children)
                 control.send(b"%d" % status)
     except (ConnectionError, BrokenPipeError):
         return
@@ -99,6 +102,7 @@ def main() -> None:
     warm_up()
     if sys.argv[3:] == [PREVIEWS]:
         warm_up_previews()
+    adopt_orphans()
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the pages that all children share
     sys.stdout.flush()

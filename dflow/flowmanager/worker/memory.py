@@ -1,4 +1,4 @@
-"""The memory that processes use, read from the operating system.
+"""The memory that processes use, read from the operating system, and the processes below this one.
 
 Only resident memory is compared with allowances: a machine runs out of that.
 """
@@ -6,7 +6,12 @@ Only resident memory is compared with allowances: a machine runs out of that.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import signal
+import sys
+import time
+from collections.abc import Collection
 
 import psutil
 
@@ -37,6 +42,48 @@ def descendants(pid: int) -> list[int]:
     with contextlib.suppress(psutil.Error):
         return [process.pid for process in psutil.Process(pid).children(recursive=True)]
     return []
+
+
+_PR_SET_CHILD_SUBREAPER = 36
+_GRACE_SECONDS = 0.25
+_END_SECONDS = 5.0
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of those below it whose own parent ends, such as daemons."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def has_children() -> bool:
+    """Whether this process has children, ended ones that nobody waited for included. Takes a microsecond."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def end_orphans(kept: Collection[int]) -> bool:
+    """End all processes below this one but the children `kept`; return whether one was still running.
+
+    Takes milliseconds, and `_GRACE_SECONDS` where one is just ending by itself.
+    """
+    started = time.monotonic()
+    was_running = False
+    while time.monotonic() - started < _END_SECONDS:
+        others = [child.pid for child in psutil.Process().children() if child.pid not in kept]
+        for pid in others:
+            if was_running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if not others:
+            break
+        was_running = was_running or time.monotonic() - started > _GRACE_SECONDS
+        time.sleep(0.002)
+    return was_running
 
 
 def larger_allowance(memory_bytes: int, factor: float) -> int:

@@ -22,10 +22,10 @@ import time
 from pathlib import Path
 
 from dflow.flowmanager.worker import wire
-from dflow.flowmanager.worker.child import DUMP_SIGNAL
 from dflow.flowmanager.worker.faults import split_stack
 from dflow.flowmanager.worker.forkserver import PREVIEWS
 from dflow.flowmanager.worker.memory import descendants, resident_bytes
+from dflow.flowmanager.worker.surroundings import DUMP_SIGNAL
 
 _STACK_SECONDS = 1.0
 """Longest wait for a child to write its stack; it takes milliseconds where a processor is free."""

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dflow.errors import StorageError
 from dflow.flowmanager.history.journal import pack_json, unpack_json
 from dflow.flowmanager.plan.batch import Batch, BodyValues, Item
 from dflow.records import SampleRecord, Scalar
@@ -103,7 +102,7 @@ class Sample:
         which contents were read is then unknown.
         """
         if self._kind == "memory":
-            if not _is_closed(self.storage):
+            if not self.storage.is_closed:
                 check_required(self.storage.schema, self.storage.array_keys(), self.storage.get_metadata())
             self.storage.close()
             return None
@@ -131,12 +130,12 @@ class Sample:
         """Write the store to one ``.data`` file and return it, still open."""
         path = str(self._paths.encoded / self.name)
         if isinstance(self.storage, OptStorage):
-            store = OptStorage(path) if _is_closed(self.storage) else self.storage
+            store = OptStorage(path) if self.storage.is_closed else self.storage
             store.compress_store()
             return store
         _remove(self._paths.data_file(self.name))
         store = OptStorage(path)
-        convert_storage(path if self._kind == "json" and _is_closed(self.storage) else self.storage, store)
+        convert_storage(path if self._kind == "json" and self.storage.is_closed else self.storage, store)
         self.storage.close()
         store.compress_store()
         return store
@@ -231,15 +230,6 @@ def _read_seal(batch: Batch, item: Item, body: int) -> dict[str, Any] | None:
     text = read_seal(batch.paths.data_file(sample_name(item.identity, body)))
     found = json.loads(text) if text else None
     return found if isinstance(found, dict) else None
-
-
-def _is_closed(storage: DataStorage) -> bool:
-    """Whether the user has closed the store, which is allowed: its contents are on disk."""
-    try:
-        storage.get_keys()
-    except StorageError:
-        return True
-    return False
 
 
 def _link(source: Path, target: Path) -> None:

@@ -101,7 +101,7 @@ class PreviewDone:
 class ItemDone:
     """The item is finished; `error` if it failed before its first unit (a file that cannot be opened body by body).
 
-    `leaving`: the child ends after this item, and a fresh one runs the next.
+    `left` is what it changed for later items and cannot be restored; with `leaving` the child has to be replaced.
     """
 
     seconds: float
@@ -109,6 +109,7 @@ class ItemDone:
     error: Fault | None = None
     peak_bytes: int = 0
     leaving: bool = False
+    left: tuple[str, ...] = ()
 
 
 Request = Prepare | Run

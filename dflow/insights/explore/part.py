@@ -102,7 +102,7 @@ def _categories(names: dict[int, str], values: np.ndarray[Any, Any]) -> dict[str
     return {
         "colors": palette.colors_of(labels).tolist(),
         "texts": [texts[label] for label in labels],
-        "legend": [[list(color), palette.get_description(label)] for label, color in palette.items()],
+        "legend": [[list(color), text] for _, (color, text) in palette.items()],
     }
 
 

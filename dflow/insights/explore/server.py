@@ -19,9 +19,9 @@ from tornado.ioloop import IOLoop
 
 from dflow.errors import ServerError
 from dflow.insights.explore.flow_data import ReloadedFlow
-from dflow.insights.explore.hosts import LOCAL, best_name, in_url, is_local, known_names, refuse_foreign
 from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.routes import PolicyHeaders, routes
+from dflow.webhosts import LOCAL, KnownHosts, best_name, guard, in_url, is_local
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class ExploreServer(BaseServer):
     flow : the flow to show
     port : 0 takes any free one; the attribute `port` is the one in use
     address : where to listen
-    allow_hosts : further ``name:port`` under which browsers may reach this server
+    allow_hosts : further ``name`` or ``name:port`` of browsers' requests, besides those of `dflow.webhosts.SETTING`
 
     Raises
     ------
@@ -45,8 +45,8 @@ class ExploreServer(BaseServer):
     def __init__(self, flow: ReloadedFlow, port: int, *, address: str, allow_hosts: Collection[str]) -> None:
         _try_port(address, port)
         sockets, port = bind_sockets(address, port)
-        hosts = {f"{name}:{port}" for name in known_names(address)} | set(allow_hosts)
-        application = _application(flow, hosts)
+        application = _application(flow)
+        guard(application, KnownHosts(address, allow_hosts))
         http_server = HTTPServer(application)
         http_server.add_sockets(sockets)
         super().__init__(IOLoop.current(), application, http_server)
@@ -66,7 +66,7 @@ def start_server(
     flow_file : the `.flow` file
     port : 0 takes any free one, which is then ``server.port``
     address : where to listen; addresses other than the default admit other machines
-    allow_hosts : further ``name:port`` under which browsers may reach this server, when `address` is not local
+    allow_hosts : further ``name`` or ``name:port`` of browsers' requests, besides those of `dflow.webhosts.SETTING`
 
     Raises
     ------
@@ -131,19 +131,18 @@ def _try_port(address: str, port: int) -> None:
         trial.listen(1)
 
 
-def _application(flow: ReloadedFlow, hosts: Collection[str]) -> BokehTornado:
-    """Return the application of pages and routes, which refuses requests that name other hosts than `hosts`."""
+def _application(flow: ReloadedFlow) -> BokehTornado:
+    """Return the application of pages and routes."""
 
     def open_page(document: Any) -> None:
         ExplorePage(flow.current()).attach(document)
 
     application = BokehTornado(
         {"/": Application(FunctionHandler(open_page))},
-        extra_websocket_origins=sorted(hosts),
+        extra_websocket_origins=["*"],  # the guard has checked the origin
         extra_patterns=routes(flow),
         unused_session_lifetime_milliseconds=60_000,
         check_unused_sessions_milliseconds=10_000,
     )
     application.add_transform(PolicyHeaders)
-    application.default_router.rules.insert(0, refuse_foreign(hosts))  # bokeh's own routes too
     return application

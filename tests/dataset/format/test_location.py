@@ -16,7 +16,7 @@ import pytest
 from dflow.dataset import DatasetExplorer, DatasetLoader
 from dflow.dataset.format.location import locate
 from dflow.dataset.format.manifest import read_manifest
-from dflow.dataset.training.split import read_split
+from dflow.dataset.format.stored_split import read_split
 from dflow.dataset.validate import validate_dataset
 from dflow.errors import DamagedDatasetError, DflowError, FlowFileError, SplitError
 from dflow.storage.paths import FlowPaths

@@ -36,7 +36,7 @@ def test_a_node_writes_its_rows_of_every_array_and_their_ids(paths: FlowPaths, t
     plan = plan_merge(make_samples(paths, [(2, 3), (1, 4), (3, 2)]), MergeSettings())
     root = tmp_path / "build"
     make_folders(str(root), plan)
-    write_client_files(str(root), plan)
+    write_client_files(str(root), plan, {})
     job = _job(plan, paths, root, "edges")
     record = run_shard(job)
     assert (record.group, record.shard_index, record.damaged, record.reused) == ("edges", 0, (), False)

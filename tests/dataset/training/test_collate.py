@@ -55,7 +55,7 @@ def test_missing_row_numbers_stay_missing() -> None:
 
 def test_row_numbers_of_a_group_that_is_not_there_are_refused(store: DatasetStore) -> None:
     reader = SampleReader(store, ["graph"])
-    with pytest.raises(DatasetError, match=r"add a column of that group to columns= of get_dataset\(\)"):
+    with pytest.raises(DatasetError, match=r"'edges'.* add a column of 'edges' to columns= of get_dataset\(\)"):
         collate([reader.read(0)])
     assert len(collate([reader.read(0)], index_arrays={})["graph/ptr"]) == 2
 
@@ -86,3 +86,17 @@ def test_stacking_inverts_taking_apart(store: DatasetStore) -> None:
     assert isinstance(again, Samples)
     for key, value in collate_samples(samples).items():
         np.testing.assert_array_equal(collate_samples(again)[key], value, err_msg=key)
+
+
+def test_row_numbers_beyond_the_rows_are_refused() -> None:
+    """They would be rows of the next sample."""
+    items = [
+        {"id": i, "faces/a": np.ones(n), "labels/of_face": np.array(numbers, np.int32)}
+        for i, (n, numbers) in enumerate([(3, [0, 2, -1]), (2, [1, 2]), (4, [3])])
+    ]
+    with pytest.raises(
+        DatasetError, match="labels/of_face of the batch's sample 1 holds numbers beyond its rows of 'faces'"
+    ):
+        collate(items, {"labels/of_face": "faces"})
+    items[1]["labels/of_face"][1] = 0
+    assert collate(items, {"labels/of_face": "faces"})["labels/of_face"].tolist() == [0, 2, -1, 4, 3, 8]

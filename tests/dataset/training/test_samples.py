@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dflow.dataset.query.store import DatasetStore, open_store
-from dflow.dataset.training.samples import CACHE_BYTES, SampleReader, _ChunkCache, choose_columns
-from dflow.errors import UnknownKeyError
+from dflow.dataset.training.samples import CACHE_BYTES, SampleReader, _ChunkCache, choose_columns, with_targets
+from dflow.errors import DatasetError, UnknownKeyError
 from tests.dataset.synthetic import Parts, random_parts, write_parts
 
 
@@ -109,3 +109,53 @@ def test_cached_chunks_are_bounded_and_items_never_share_memory(store: DatasetSt
     first[:] = -1
     assert np.all(reader.read(4)["faces/face_areas"] > 0)
     assert reader._cache.n_bytes <= CACHE_BYTES
+
+
+def test_row_numbers_come_with_their_rows(store: DatasetStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Named without them they are refused; unnamed they are left out with a warning, once their rows are not there."""
+    whole = SampleReader(store)
+    assert with_targets(whole) is whole
+    for columns, fix in (
+        (
+            ["graph"],
+            r"add 'edges/edge_dihedral_angles' or all of 'edges', or leave out graph/arc_edge, .*edges_source$",
+        ),
+        (["faces", "graph"], r"leave out graph/arc_edge: columns=\['faces/.*'graph/edges_source'\]"),
+        (["faces/face_areas", "graph/arc_edge"], r"leave out graph/arc_edge: columns=\['faces/face_areas'\]"),
+    ):
+        with pytest.raises(
+            DatasetError, match=f"columns= has graph/arc_edge, which holds row numbers of 'edges'.*{fix}"
+        ):
+            with_targets(SampleReader(store, columns))
+    again = pickle.loads(pickle.dumps(whole))
+    assert (again.named, pickle.loads(pickle.dumps(SampleReader(store, "faces"))).named) == (False, True)
+
+
+def test_row_numbers_of_a_group_that_the_dataset_lacks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    parts = random_parts(8)
+    del parts.rows["edges"], parts.counts["edges"]
+    store = open_store(write_parts(parts, tmp_path).dataset)
+    found = with_targets(SampleReader(store))
+    assert {c.key for c in found.columns if c.group == "graph"} == {"graph/edges_source", "graph/edges_destination"}
+    assert not found.named
+    assert "graph/arc_edge hold row numbers of groups that are not read (edges)" in caplog.text
+    with pytest.raises(DatasetError, match="the dataset has no array, so that a batch cannot shift them; leave out"):
+        with_targets(SampleReader(store, ["graph", "faces"]))
+
+
+def test_labels_are_int64_with_minus_one_where_there_is_none(tmp_path: Path) -> None:
+    parts = random_parts(10, seed=4)
+    lacks = np.arange(10) % 3 == 0
+    parts.values |= {"has_faces_face_labels": ~lacks, "has_file_category": ~lacks}
+    store = open_store(write_parts(parts, tmp_path).dataset)
+    reader = SampleReader(store, ["faces/face_areas"], ["faces/face_labels", "file/category"])
+    assert [column.key for column in reader.columns] == ["faces/face_areas", "faces/face_labels", "file/category"]
+    together = pickle.loads(pickle.dumps(reader)).read_many(np.arange(10))
+    for file_id in range(10):
+        item = reader.read(file_id)
+        expected = parts.of_file("faces", "face_labels", file_id) if not lacks[file_id] else None
+        assert item["faces/face_labels"].dtype == np.int64
+        assert (item["faces/face_labels"] == (-1 if expected is None else expected)).all()
+        assert item["file/category"] == (-1 if expected is None else parts.values["category"][file_id])
+        for key, value in together.item(file_id).items():
+            np.testing.assert_array_equal(value, item[key], err_msg=key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from dflow.dataset import DatasetLoader
 from dflow.dataset.training.channel import MAX_ARENAS
 from dflow.dataset.training.subset import CADDataset
 from dflow.dataset.training.transforms import RandomRotation, Standardise
+from dflow.errors import DatasetError, UnknownKeyError
 from tests.dataset.synthetic import Parts, random_parts, write_parts
 from tests.extras import Extra
 
@@ -81,7 +83,7 @@ def test_workers_give_every_sample_once(train: CADDataset, parts: Parts, context
 
 def test_batches_that_are_held_are_never_overwritten(train: CADDataset, parts: Parts) -> None:
     """More of them than a worker keeps arenas for, over two epochs of workers that live on."""
-    loader = train.to_torch().get_block_loader(2, num_workers=1, persistent_workers=True, block_size=4, fetch_blocks=2)
+    loader = train.to_torch().get_block_loader(1, num_workers=1, persistent_workers=True, block_size=4, fetch_blocks=2)
     epochs = [list(loader), list(loader)]
     assert len(epochs[0]) > MAX_ARENAS
     for batches in epochs:
@@ -137,8 +139,11 @@ def test_epochs_reach_workers_that_live_on(train: CADDataset) -> None:
     assert orders[0] == orders[2] != orders[1]
 
 
-WORKERS: list[dict[str, Any]] = [{}, {"num_workers": 2, "multiprocessing_context": "fork"}]
-WORKERS += [{**WORKERS[1], "multiprocessing_context": c, "persistent_workers": True} for c in ("fork", "spawn")]
+WORKERS: list[dict[str, Any]] = [{}, {"num_workers": 3, "multiprocessing_context": "fork"}]
+WORKERS += [
+    {"num_workers": n, "multiprocessing_context": context, "persistent_workers": True}
+    for n, context in ((2, "fork"), (1, "spawn"), (1, "forkserver"))
+]
 
 
 def passes(loader: Any, n_passes: int) -> list[dict[int, Any]]:
@@ -170,21 +175,19 @@ def test_every_pass_is_an_epoch_of_its_own(train: CADDataset, kind: str, options
     _, plain = make()
     dataset, loader = make(**options)
     expected, found = passes(plain, 3), passes(loader, 3)
-    assert found == expected
+    assert found == expected  # the samples' points
+    assert [list(p) for p in found] == [list(p) for p in expected]
     for epoch, rotation in ((0, RandomRotation(seed=5)), (2, RandomRotation(seed=5, epoch=2))):
         direct = CADDataset(train.source, train.get_file_codes(), transform=rotation)
         assert all(item["file/bounding_box"].tolist() == found[epoch][item["id"]] for item in direct_items(direct))
     for first, second in ((0, 1), (1, 2), (0, 2)):
         assert list(found[first]) != list(found[second])
         assert all(found[first][i] != found[second][i] for i in found[first] if np.isfinite(found[first][i]).all())
-    loader.dataset.set_epoch(1)
-    again = passes(loader, 2)
-    assert again == found[1:]  # equal dictionaries: the samples' points, whatever their order
-    if kind == "block":
+    for set_epoch in (loader.set_epoch, loader.dataset.set_epoch, dataset.set_epoch):
+        set_epoch(1)
+        again = passes(loader, 2)
+        assert again == found[1:]
         assert [list(p) for p in again] == [list(p) for p in found[1:]]
-    else:
-        dataset.set_epoch(2)
-        assert passes(loader, 1) == found[2:]
 
 
 def direct_items(dataset: CADDataset) -> list[dict[str, Any]]:
@@ -262,3 +265,162 @@ def test_memory_stays_flat_over_epochs(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert peaks[-1] - peaks[1] < 100_000, peaks
+
+
+# Options that people pass
+
+
+def ids_of(batches: Any) -> list[list[int]]:
+    return [np.atleast_1d(np.asarray(batch["id"])).tolist() for batch in batches]
+
+
+def item_ids(items: list[dict[str, Any]]) -> list[int]:
+    assert isinstance(items, list)
+    assert all(isinstance(item["faces/face_areas"], torch.Tensor) for item in items)
+    return [int(item["id"]) for item in items]
+
+
+def id_of(item: dict[str, Any]) -> int:
+    return int(item["id"])
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_a_batch_sampler_of_ones_own(train: CADDataset, n_workers: int) -> None:
+    batches = [[3, 1], [0], [4, 3]]
+    for collate in ({}, {"collate_fn": item_ids}):
+        found = train.to_torch().get_dataloader(batch_sampler=batches, num_workers=n_workers, **collate)
+        codes = train.get_file_codes()
+        assert (list(found) if collate else ids_of(found)) == [codes[batch].tolist() for batch in batches]
+    for wrong in ({"shuffle": True}, {"max_rows": {"faces": 9}}, {"drop_last": True}):
+        with pytest.raises(DatasetError, match=r"batch_sampler= decides .* leave them out"):
+            train.to_torch().get_dataloader(batch_sampler=batches, **wrong)
+    with pytest.raises(DatasetError, match=r"use get_dataloader\(batch_sampler=\.\.\.\)"):
+        train.to_torch().get_block_loader(batch_sampler=batches)
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+@pytest.mark.parametrize("kind", ["get_dataloader", "get_block_loader"])
+def test_no_batch_size_and_a_collate_of_ones_own(train: CADDataset, kind: str, n_workers: int) -> None:
+    make = getattr(train.to_torch(), kind)
+    expected = train.get_file_codes().tolist()
+    items = list(make(None, shuffle=False, num_workers=n_workers))
+    assert [item["id"] for item in items] == expected
+    assert items[0]["faces/face_areas"].shape == train[0]["faces/face_areas"].shape
+    assert list(make(None, shuffle=False, num_workers=n_workers, collate_fn=id_of)) == expected
+    joined = list(make(9, shuffle=False, num_workers=n_workers, collate_fn=item_ids))
+    assert joined == [expected[i : i + 9] for i in range(0, len(expected), 9)]
+    assert list(getattr(train.to_torch(item_ids), kind)(9, shuffle=False, num_workers=n_workers)) == joined
+
+
+def double_areas(item: dict[str, Any]) -> dict[str, Any]:
+    return {**item, "faces/face_areas": item["faces/face_areas"] * 2}
+
+
+def test_a_collate_of_ones_own_gets_what_the_transform_makes(train: CADDataset) -> None:
+    dataset = CADDataset(train.source, train.get_file_codes(), transform=double_areas)
+    torch_dataset = dataset.to_torch()
+    for make in (torch_dataset.get_dataloader, torch_dataset.get_block_loader):
+        for item in next(iter(make(4, collate_fn=list))):
+            stored = train.source.read(int(item["id"]))
+            np.testing.assert_array_equal(item["faces/face_areas"].numpy(), stored["faces/face_areas"] * 2)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("kind", ["get_dataloader", "get_block_loader"])
+def test_batches_have_limited_rows_and_are_the_same_again(train: CADDataset, kind: str) -> None:
+    blocks = {"block_size": 8, "fetch_blocks": 2} if kind == "get_block_loader" else {}
+    limits = {"faces": 30, "edges": 45}
+
+    def make(**options: Any) -> Any:
+        chosen = {"shuffle": True, "seed": 3, "max_rows": limits, **blocks, **options}
+        return getattr(train.to_torch(), kind)(chosen.pop("batch_size", None), **chosen)
+
+    plain = make()
+    assert len(plain) > 1
+    epochs = []
+    for _ in range(2):
+        n_batches, batches = len(plain), list(plain)
+        assert n_batches == len(batches)
+        assert sorted(i for ids in ids_of(batches) for i in ids) == train.get_file_codes().tolist()
+        for batch in batches:
+            assert len(batch["faces/batch"]) <= 30
+            assert len(batch["edges/batch"]) <= 45
+        epochs.append(ids_of(batches))
+    assert epochs[0] != epochs[1]
+    for options in ({"num_workers": 2}, {"num_workers": 1, "persistent_workers": True}):
+        again = make(**options)
+        assert sorted(ids_of(again)) == sorted(epochs[0])
+        assert sorted(ids_of(again)) == sorted(epochs[1])
+    assert max(map(len, ids_of(make(batch_size=3)))) == 3
+    if kind == "get_dataloader":  # no batch could have taken the next one's first sample
+        codes, (faces, edges) = (
+            train.get_file_codes().tolist(),
+            train.bounds(limits, train.file_codes, sized=False).rows.tolist(),
+        )
+        rows = {code: (n_faces, n_edges) for code, n_faces, n_edges in zip(codes, faces, edges, strict=True)}
+        for ids, following in itertools.pairwise(epochs[0]):
+            n_faces, n_edges = np.sum([rows[i] for i in [*ids, following[0]]], axis=0)
+            assert n_faces > 30 or n_edges > 45
+
+
+def test_ranks_get_equally_many_limited_batches(train: CADDataset) -> None:
+    options = {"block_size": 4, "fetch_blocks": 2, "max_rows": {"faces": 25}, "world_size": 3}
+    loaders = [train.to_torch().get_block_loader(8, rank=rank, **options) for rank in range(3)]
+    found = [ids_of(loader) for loader in loaders]
+    assert len({len(batches) for batches in found}) == 1
+    assert {i for batches in found for ids in batches for i in ids} == set(train.get_file_codes().tolist())
+    faces = train.bounds({"faces": 25}, train.file_codes, sized=False)
+    rows = dict(zip(train.get_file_codes().tolist(), faces.rows[0].tolist(), strict=True))
+    assert max(sum(rows[i] for i in ids) for batches in found for ids in batches) <= 25
+
+
+def test_limits_of_rows_that_cannot_hold_say_so(train: CADDataset, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = train.to_torch()
+    for wrong, error, message in (
+        ({"faces": 0}, DatasetError, "expected a whole number of at least 1"),
+        ({"faces": 2.5}, DatasetError, "expected a whole number of at least 1"),
+        ({"face": 9}, UnknownKeyError, "no group 'face'; is 'faces' meant"),
+        ({"file": 9}, UnknownKeyError, "no group 'file'|file"),
+    ):
+        for make in (dataset.get_dataloader, dataset.get_block_loader):
+            with pytest.raises(error, match=message):
+                make(max_rows=wrong)
+    ranks = torch.utils.data.DistributedSampler(dataset, num_replicas=2, rank=0)
+    with pytest.raises(DatasetError, match="leave out the sampler, so that all get the same"):
+        dataset.get_dataloader(max_rows={"faces": 9}, sampler=ranks)
+    with caplog.at_level("WARNING"):
+        batches = ids_of(dataset.get_dataloader(None, max_rows={"faces": 2}))
+    assert "have more rows than max_rows={'faces': 2}; each is a batch of its own" in caplog.text
+    assert sorted(i for ids in batches for i in ids) == train.get_file_codes().tolist()
+    reverse = ids_of(dataset.get_dataloader(None, max_rows={"faces": 60}, sampler=range(len(train) - 1, -1, -1)))
+    assert [i for ids in reverse for i in ids] == train.get_file_codes().tolist()[::-1]
+
+
+def test_labels_are_int64_in_items_and_in_batches(parts: Parts, tmp_path: Path) -> None:
+    loader = DatasetLoader(write_parts(parts, tmp_path).dataset)
+    loader.split()
+    labels = ["faces/face_labels", "file/category"]
+    train = loader.get_dataset("train", columns=["faces/face_areas"], labels=labels)
+    assert (train[0]["faces/face_labels"].dtype, type(train[0]["file/category"])) == (np.int64, np.int64)
+    dataset = train.to_torch()
+    for make in (dataset.get_dataloader, dataset.get_block_loader):
+        for batch in make(16):
+            assert batch["faces/face_labels"].dtype == batch["file/category"].dtype == torch.int64
+            own = [parts.of_file("faces", "face_labels", int(i)) for i in batch["id"]]
+            assert batch["faces/face_labels"].tolist() == np.concatenate(own).tolist()
+            assert batch["file/category"].tolist() == parts.values["category"][batch["id"]].tolist()
+    with pytest.raises(DatasetError, match="labels='faces/face_areas' is float32, and classes are whole numbers"):
+        loader.get_dataset("train", labels="faces/face_areas")
+
+
+def test_a_loss_leaves_out_what_has_no_label() -> None:
+    scores = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]], requires_grad=True)
+    labels = torch.tensor([0, -1, 1], dtype=torch.int32)
+    expected = torch.nn.functional.cross_entropy(scores[[0, 2]], labels[[0, 2]].long())
+    assert adapter.cross_entropy(scores, labels).item() == pytest.approx(expected.item())
+    weighted = adapter.cross_entropy(scores, labels, weight=np.array([1.0, 3.0], np.float32))
+    both = torch.nn.functional.cross_entropy(scores[[0, 2]], labels[[0, 2]].long(), weight=torch.tensor([1.0, 3.0]))
+    assert weighted.item() == pytest.approx(both.item())
+    none = adapter.cross_entropy(scores, torch.full((3,), -1))
+    none.backward()
+    assert (none.item(), scores.grad.abs().sum().item()) == (0.0, 0.0)  # torch's own is NaN

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dflow.dataset.query.store import DatasetStore, open_store
-from dflow.dataset.training.samples import SampleReader
+from dflow.dataset.training.samples import Item, SampleReader
+from dflow.dataset.training.subset import CADDataset
 from dflow.dataset.training.transforms import (
     Compose,
+    FillNan,
     RandomRotation,
     Standardise,
     UnitBox,
@@ -160,3 +163,76 @@ def test_moments_over_blocks_equal_numpys(store: DatasetStore, parts: Parts, mon
     angles = np.concatenate([parts.of_file("edges", "edge_dihedral_angles", i) for i in ids]).astype(np.float64)
     assert found["edges/edge_dihedral_angles"].std == pytest.approx(np.nanstd(angles))
     assert found["file/volume"].mean == pytest.approx(parts.values["volume"][ids].mean())
+
+
+def test_statistics_are_those_of_what_the_transform_delivers(store: DatasetStore) -> None:
+    """Item by item, and for whole batches at once; NaN are counted, and become the mean in training."""
+    keys = ["edges/edge_dihedral_angles", "faces/face_areas", "file/bounding_box"]
+    ids = np.arange(1, 60, 2)
+
+    def logarithm(item: Item) -> Item:
+        return {**item, "faces/face_areas": np.log(item["faces/face_areas"])}
+
+    class Whole:
+        elementwise = True
+        __call__ = staticmethod(logarithm)
+
+    found = []
+    for transform in (logarithm, Whole()):
+        dataset = CADDataset(SampleReader(store, keys), ids, transform=transform)
+        statistics = dataset.statistics()
+        areas = np.concatenate([item["faces/face_areas"] for item in dataset]).astype(np.float64)
+        angles = np.concatenate([item["edges/edge_dihedral_angles"] for item in dataset])
+        assert statistics["faces/face_areas"][0] == pytest.approx(areas.mean())
+        assert statistics["faces/face_areas"][1] == pytest.approx(areas.std())
+        assert statistics.missing["edges/edge_dihedral_angles"] == np.isnan(angles).sum() > 0
+        assert statistics.counts["edges/edge_dihedral_angles"] == np.isfinite(angles).sum()
+        boxes = np.stack([item["file/bounding_box"] for item in dataset])
+        np.testing.assert_allclose(statistics["file/bounding_box"][0], boxes.mean(axis=0))
+        found.append(dataset.statistics("faces"))
+        assert list(found[-1]) == ["faces/face_areas"]
+        scaled = np.concatenate([Standardise(statistics)(item)["edges/edge_dihedral_angles"] for item in dataset])
+        assert (scaled[np.isnan(angles)] == 0).all()
+        assert scaled[np.isfinite(angles)].std() == pytest.approx(1, rel=1e-5)
+        kept = Standardise(statistics, missing=None)(dataset[0])["edges/edge_dihedral_angles"]
+        np.testing.assert_array_equal(np.isnan(kept), np.isnan(dataset[0]["edges/edge_dihedral_angles"]))
+    np.testing.assert_allclose(found[0]["faces/face_areas"], found[1]["faces/face_areas"])
+
+
+def test_statistics_leave_out_samples_that_lack_an_array(tmp_path: Path) -> None:
+    parts = random_parts(20, seed=1)
+    lacks = np.arange(20) % 4 == 0
+    parts.rows["faces"]["face_types"][lacks[parts.file_of_row("faces")]] = -1
+    parts.values["has_faces_face_types"] = ~lacks
+    store = open_store(write_parts(parts, tmp_path).dataset)
+    kinds = parts.rows["faces"]["face_types"]
+    for transform in (None, dict):
+        found = CADDataset(SampleReader(store, "faces/face_types"), np.arange(20), transform=transform).statistics()
+        assert found["faces/face_types"][0] == pytest.approx(kinds[kinds >= 0].mean())
+        assert found.missing["faces/face_types"] == (kinds < 0).sum()
+
+
+def test_statistics_of_nothing_say_so(store: DatasetStore) -> None:
+    dataset = CADDataset(SampleReader(store, "faces"), np.arange(5), name="train")
+    with pytest.raises(UnknownKeyError, match="face_areas"):
+        dataset.statistics("faces/face_area")
+    with pytest.raises(DatasetError, match=r"no column has no finite value in the train subset|no finite value"):
+        CADDataset(SampleReader(store, "faces"), np.arange(0), name="train").statistics()
+    texts = CADDataset(SampleReader(store, "faces"), np.arange(5), transform=lambda item: {"faces/a": np.array(["x"])})
+    with pytest.raises(DatasetError, match="faces/a is <U1, which has no mean"):
+        texts.statistics()
+
+
+def test_nan_gets_a_value() -> None:
+    item = {
+        "id": 0,
+        "faces/a": np.array([1, np.nan], np.float32),
+        "faces/n": np.array([1, 2]),
+        "file/b": np.float64("nan"),
+    }
+    found = FillNan(-2)(item)
+    assert found["faces/a"].tolist() == [1, -2]
+    assert (found["faces/a"].dtype, found["faces/n"].dtype, float(found["file/b"])) == (np.float32, np.int64, -2)
+    assert np.isnan(FillNan(columns=("file/b",))(item)["faces/a"][1])
+    with pytest.raises(UnknownKeyError, match="FillNan has the column faces/c"):
+        FillNan(columns=("faces/c",))(item)

@@ -13,12 +13,16 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import dask
 import pytest
+from distributed import LocalCluster
 from distributed.security import Security
 
 from dflow.errors import ClusterError
@@ -221,17 +225,32 @@ def given_as(form: str, address: str, folder: Path) -> Any:
     return str(path) if form == "file" else path
 
 
+@pytest.fixture(scope="module")
+def plain_cluster() -> Iterator[LocalCluster]:
+    """A cluster in this process, without keys."""
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        yield cluster
+
+
 @pytest.mark.parametrize("form", ["object", "object with security", "file", "path"])
-def test_a_scheduler_is_found_by_object_and_by_file(shared_client, tmp_path, form):
-    address = shared_client.scheduler.address
-    connection = clusters.resolve(given_as(form, address, tmp_path))
+def test_a_scheduler_is_found_by_object_and_by_file(plain_cluster, tmp_path, form):
+    connection = clusters.resolve(given_as(form, plain_cluster.scheduler_address, tmp_path))
     try:
-        assert connection.client is not shared_client
-        assert connection.client.scheduler.address == address
+        assert connection.client.scheduler.address == plain_cluster.scheduler_address
+        assert len(connection.client.nthreads()) == 1
+    finally:
+        connection.close()
+    assert len(plain_cluster.scheduler.workers) == 1, "the user's cluster was closed"
+
+
+def test_an_object_brings_the_keys_of_its_scheduler(shared_client):
+    connection = clusters.resolve(Bare(shared_client.scheduler.address, security=shared_client.security))
+    try:
         assert len(connection.client.nthreads()) == 2
     finally:
         connection.close()
-    assert len(shared_client.nthreads()) == 2, "the user's cluster was closed"
 
 
 @pytest.mark.parametrize(
@@ -273,3 +292,57 @@ def test_words_of_a_queue_that_takes_no_job_are_in_the_error_at_once(shared_clie
     lonely = Scheduled(shared_client.scheduler.address)
     with pytest.raises(ClusterError, match="The queue took no job: sbatch: error: invalid account"):
         clusters._checked(clusters.Connection(lonely, refusal=lambda: "sbatch: error: invalid account"), print)  # type: ignore[arg-type]
+
+
+# Distributed is imported first: the other account may not be allowed to read root's Python.
+OTHER_ACCOUNT = """
+import asyncio, os, sys
+from distributed.comm import connect
+from distributed.security import Security
+
+def keys():
+    return {"none": Security(), "its own": Security.temporary()}
+
+async def reaches(address, security):
+    try:
+        comm = await connect(address, timeout=2, **security.get_connection_args("client"))
+        await comm.write({"op": "identity", "reply": True})
+        return bool(await asyncio.wait_for(comm.read(), 2))
+    except Exception:
+        return False
+
+async def main():
+    all_keys = keys()
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    for address in sys.argv[1:]:
+        for security in all_keys.values():
+            for scheme in ("tcp", "tls"):
+                if await reaches(f"{scheme}://{address}", security):
+                    print(address)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="becoming another user needs root")
+def test_another_account_of_the_machine_reaches_no_process_of_a_local_cluster():
+    connection = resolve("local", max_workers=1)
+    try:
+        (worker,) = connection.client.scheduler_info()["workers"].values()
+        guarded = [connection.client.scheduler.address, worker["nanny"], *connection.client.nthreads()]
+        assert {address.partition("://")[0] for address in guarded} == {"tls"}
+        for path in ("/", "/metrics", "/health"):
+            with pytest.raises(urllib.error.HTTPError, match="404") as nothing:
+                urllib.request.urlopen(f"http://127.0.0.1:{worker['services']['dashboard']}{path}", timeout=60)
+            nothing.value.close()
+        with LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as open_to_all:
+            addresses = [address.partition("://")[2] for address in (*guarded, open_to_all.scheduler_address)]
+            command = [sys.executable, "-c", OTHER_ACCOUNT, *addresses]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        assert set(done.stdout.split()) == {addresses[-1]}  # what is not guarded is reached by the same means
+        assert connection.client.submit(abs, -3, pure=False).result(timeout=60) == 3
+    finally:
+        connection.close()

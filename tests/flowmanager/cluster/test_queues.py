@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,16 @@ def test_job_script_has_the_queue_s_own_directives(name: str) -> None:
     assert "--nworkers 8" in script
     assert "--lifetime 55m --lifetime-stagger 4m" in script
     assert "--preload dflow.flowmanager.preload" in script
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the keys' files, which dask-jobqueue leaves open
+def test_a_profile_may_ask_for_temporary_keys(tmp_path: Path) -> None:
+    settings = {"jobqueue.slurm.security": True, "jobqueue.slurm.shared-temp-directory": str(tmp_path)}
+    with dask.config.set(settings):
+        script = job_script("slurm")
+    gc.collect()
+    assert " tls://" in script
+    assert f"--tls-key {tmp_path}/" in script
 
 
 def test_the_user_s_configuration_wins_key_by_key() -> None:

@@ -60,3 +60,28 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> type[Machine]:
 @pytest.mark.parametrize(("gib", "factor", "expected"), [(1, 3.0, 3), (4, 3.0, 8), (9, 3.0, 9), (1, 1.0, 1)])
 def test_a_larger_allowance_is_what_the_machine_has_left_and_never_smaller(machine, gib, factor, expected):
     assert larger_allowance(gib * 1024**3, factor) == expected * 1024**3
+
+
+ORPHANS = """
+import subprocess
+import sys
+from dflow.flowmanager.worker.memory import adopt_orphans, end_orphans, has_children
+
+assert not has_children()
+adopt_orphans()
+kept = subprocess.Popen(["sleep", "600"])
+quick = subprocess.Popen(["true"])
+assert not end_orphans({kept.pid})  # the other has ended by itself
+subprocess.run(["sh", "-c", "setsid sh -c 'sleep 600 & sleep 600' & sleep 0.1"], check=True)
+assert has_children()
+assert end_orphans({kept.pid})
+assert kept.poll() is None
+kept.kill()
+kept.wait()
+assert not has_children()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans to a process of choice")
+def test_orphans_of_any_depth_are_ended_and_kept_children_stay():
+    subprocess.run([sys.executable, "-c", ORPHANS], check=True, timeout=60)

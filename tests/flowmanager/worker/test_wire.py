@@ -92,7 +92,7 @@ def test_a_request_that_breaks_off_is_the_workers_end():
         wire.packed(wire.Run(ITEM)),
         frame(pickle.dumps((wire.ItemDone(1.0, 0.5),))),
         frame(pickle.dumps(((6, 1.0),))),
-        frame(pickle.dumps(((6, 1.0, 0.5, None, 10, False, "more"),))),
+        frame(pickle.dumps(((6, 1.0, 0.5, None, 10, False, (), "more"),))),
         frame(pickle.dumps(((4, -1, "succeeded", None, (1, 2)),))),
         frame(pickle.dumps((("x",),))),
         frames(wire.Prepared())[:4] + struct.pack("<Q", 1 << 60),

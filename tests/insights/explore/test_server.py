@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import socket
@@ -37,6 +38,36 @@ def test_a_websocket_from_another_origin_is_refused(port):
         "Origin": "http://evil.example",
     }
     assert get(port, "/ws", **headers)[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/part?id=0", "/thumb?id=0", "/mesh?id=0", "/", "/assets/part.js"])
+def test_another_host_name_is_refused(port, path):
+    status, headers, content = get(port, path, Host=f"evil.example:{port}")
+    assert status == 403
+    assert b"allow_hosts" in content
+    assert headers["Content-Type"].startswith("text/plain")
+    assert get(port, path, Host=f"localhost:{port}")[0] == 200
+    assert get(port, path, Origin="http://evil.example")[0] == 403
+
+
+def test_a_server_on_all_addresses_is_reached_by_the_machines_name(explored_flow):
+    with running_server(explored_flow.flow_file, address="0.0.0.0", allow_hosts=("tunnel:1",)) as port:
+        for name in (f"{socket.gethostname()}:{port}", f"localhost:{port}", "tunnel:1"):
+            assert get(port, "/", Host=name)[0] == 200
+        assert get(port, "/", Host=f"evil.example:{port}")[0] == 403
+
+
+def test_a_server_at_an_address_of_ip_6_answers(explored_flow):
+    try:
+        with socket.socket(socket.AF_INET6) as trial:
+            trial.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with running_server(explored_flow.flow_file, address="::1") as port:
+        connection = http.client.HTTPConnection("::1", port, timeout=60)
+        connection.request("GET", "/thumb?id=0")
+        assert connection.getresponse().status == 200
+        connection.close()
 
 
 def test_a_port_in_use_is_named(explored_flow):

@@ -1,0 +1,5 @@
+"""HOOPS AI's import path of `SchemaTemplates`."""
+
+from dflow.schema.templates import SchemaTemplates
+
+__all__ = ["SchemaTemplates"]
