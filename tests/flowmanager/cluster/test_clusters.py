@@ -229,7 +229,12 @@ def given_as(form: str, address: str, folder: Path) -> Any:
 def plain_cluster() -> Iterator[LocalCluster]:
     """A cluster in this process, without keys."""
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         yield cluster
 
