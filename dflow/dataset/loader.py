@@ -610,10 +610,21 @@ class DatasetLoader:
         except SplitError:
             return ["no split was made yet; call split()"]
         try:
-            self._matched(self._split_file(), stored)
+            found = self._matched(self._split_file(), stored)
         except SplitError as error:
             return [str(error)]
-        return []
+        stated = self._stated_subsets()
+        if stated is None or stated == subset_words(found.assigned):
+            return []
+        return [f"the column 'subset' of the .infoset differs from {self._split_file()}; load_split() writes it anew"]
+
+    def _stated_subsets(self) -> list[str] | None:
+        """The subsets that the `.infoset` states; None where it states none."""
+        try:
+            table = self.files if self._store is not None else pd.DataFrame()
+        except DatasetError:
+            return None
+        return table["subset"].tolist() if "subset" in table else None
 
     def _as_stored(self, assigned: Array) -> StoredSplit:
         split = StoredSplit.of(self.names, assigned, self.split_request or {}, self._contents)
@@ -671,7 +682,7 @@ class DatasetLoader:
             return
         assert self._assigned is not None
         words = subset_words(self._assigned)
-        if "subset" in self.files and self.files["subset"].tolist() == words:
+        if self._stated_subsets() == words:
             return
         if rewrite_column(self.location.infoset, "subset", words):
             self.__dict__.pop("files", None)

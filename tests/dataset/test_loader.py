@@ -241,7 +241,9 @@ def test_table_stored_split_and_loader_agree(loader: DatasetLoader, paths: FlowP
     table["subset"] = "N/A"
     table.to_parquet(paths.infoset)
     another = DatasetLoader(paths.dataset)
+    assert any("differs from" in problem for problem in another.validate_configuration()["problems"])
     another.load_split()
+    assert DatasetLoader(paths.dataset).validate_configuration()["problems"] == []
     assert_agreement(paths, another)
 
 

@@ -1,7 +1,7 @@
 """The formats of an export that keep the subsets apart, as the libraries that read them expect: one Parquet row per
 sample for Hugging Face's `datasets`, and tar shards for `webdataset`.
 
-Files are named after the subset that the `.infoset` states. Without a split all samples are ``train``, as `datasets`
+Files are named after the subsets of the stored split. Without one all samples are ``train``, as `datasets`
 names data that is not divided; in a divided dataset those without a subset are ``unassigned``.
 """
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dflow.dataset.export.forms import absent_keys, pack_arrays, to_arrow, write_tables
-from dflow.dataset.format.stored_split import SUBSETS
+from dflow.dataset.format.stored_split import SPLIT_SUFFIX, SUBSETS, body_contents, read_split
 from dflow.dataset.format.tables import read_table
 from dflow.dataset.training.samples import ID, SampleReader, Samples
 from dflow.errors import UnsupportedDataError
@@ -41,18 +41,25 @@ class _Subsets:
 
     def __init__(self, reader: SampleReader, ids: Array) -> None:
         self.about: dict[int, dict[str, Any]] = {int(i): {ID: int(i)} for i in ids}
-        self.words = dict.fromkeys(self.about, SUBSETS[0])
-        if reader.store.infoset is None:
-            return
-        table = read_table(reader.store.infoset, ".infoset").sort_by("id").take(ids)
+        infoset = reader.store.infoset
+        table = None if infoset is None else read_table(infoset, ".infoset").sort_by("id").take(ids)
         for title, column in (("name", "name"), ("source", "description"), ("body", "body")):
-            if column in table.column_names:
+            if table is not None and column in table.column_names:
                 for about, value in zip(self.about.values(), table[column].to_pylist(), strict=True):
                     about[title] = value
-        words = table["subset"].to_pylist() if "subset" in table.column_names else []
-        if any(word in SUBSETS for word in words):
-            named = (word if word in SUBSETS else UNASSIGNED for word in words)
-            self.words = dict(zip(self.about, named, strict=True))
+        self.words = dict(zip(self.about, self._words(reader, table), strict=True))
+
+    def _words(self, reader: SampleReader, table: pa.Table | None) -> list[str]:
+        """The samples' subsets, as a loader finds them: in the stored split, by content or name."""
+        file = reader.store.folder.path.with_suffix(SPLIT_SUFFIX)
+        if not file.exists():
+            return [SUBSETS[0]] * len(self.about)
+        names = [str(about.get("name", file_id)) for file_id, about in self.about.items()]
+        contents: list[str] = []
+        if table is not None and {"content_hash", "body"} <= set(table.column_names):
+            contents = body_contents(table["content_hash"].to_pylist(), table["body"].to_pylist())
+        assigned = read_split(file).match(names, contents).assigned
+        return [SUBSETS[i] if i >= 0 else UNASSIGNED for i in assigned.tolist()]
 
     def split(self, samples: Samples) -> dict[str, Array]:
         """Positions of the samples of each subset."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from dflow.errors import ClusterError, OutputFolderError
+from dflow.errors import ClusterError, OutputFolderError, StorageError
 from dflow.flowmanager.cluster.engine import Engine, Finished, Job
 from dflow.flowmanager.history.fingerprint import with_values
 from dflow.flowmanager.history.freshness import (
@@ -21,6 +21,7 @@ from dflow.flowmanager.history.freshness import (
     stores_are_whole,
 )
 from dflow.flowmanager.history.journal import Entry
+from dflow.flowmanager.history.moved import Moved, path_depth
 from dflow.flowmanager.plan.batch import BodyValues
 from dflow.flowmanager.plan.batching import Batcher, Sized, split
 from dflow.flowmanager.plan.items import FlowItem
@@ -30,6 +31,7 @@ from dflow.flowmanager.run.elsewhere import DOUBTFUL_KINDS, Elsewhere, Trial
 from dflow.flowmanager.run.flowrun import FlowRun, StepResult
 from dflow.flowmanager.run.nodes import VALUE_LOST, ChainTemplate, follows_of, make_job, task_call
 from dflow.flowmanager.worker.hostfaults import host_fault
+from dflow.flowmanager.worker.samples import copy_sample
 from dflow.records import BatchResult, ErrorRecord, ItemRecord, SampleRecord, share_layouts
 from dflow.storage.paths import source_path
 
@@ -116,12 +118,19 @@ class ItemChain:
         held: list[ItemRecord] = []
         touched: list[Entry] = []
         required, budget = self._requirements(), HASHED_HERE_BYTES
+        moved: Moved | None = None
         encoded, entries = str(run.settings.paths.encoded), run.journal.state.entries
         looks_for_samples = self._may_find_samples()
         for index, item in enumerate(self._items):
             entry = entries.get((self._name, item.identity))
             if item.identity in run.distrusted:
                 entry = None
+            if entry is None:
+                moved = moved or self._moved(required)
+                if (found := self._take_from(moved, index)) is not None:
+                    touched.append(found)
+                    held.append(self._take_over(index, found))
+                    continue
             verdict = judge(entry, self._sources[index], required)
             reason = verdict.reason
             if verdict.action == "redo" and looks_for_samples and item.identity not in run.distrusted:
@@ -151,6 +160,32 @@ class ItemChain:
         run.count(held)
         run.note_shapes(sample for record in held for sample in record.samples)
         return pending
+
+    def _moved(self, required: Requirements) -> Moved:
+        """The entries of files that lie elsewhere now, perhaps."""
+        entries = [e for (chain, _), e in self._run.journal.state.entries.items() if chain == self._name]
+        present = {item.identity for item in self._items}
+        absent = [entry for entry in entries if entry.item not in present]
+        alone = self._chain.steps[0].task.function if absent and len(self._chain.steps) == 1 else None
+        depth = None if alone is None else path_depth(alone, self._fingerprint.modules)
+        return Moved(absent, required, depth)
+
+    def _take_from(self, moved: Moved, index: int) -> Entry | None:
+        """The entry of an item that an earlier run had under another path, with a copy of its samples; None without."""
+        item, source, paths = self._items[index], self._sources[index], self._run.settings.paths
+        if not moved.may_have(source.n_bytes) or item.identity in self._run.distrusted:
+            return None
+        try:
+            found = content_hash(source_path(item.identity, str(paths.root)), item.identity)
+            entry = moved.find(item.identity, source.n_bytes, found)
+            if entry is None or not stores_are_whole(entry, str(paths.encoded)):
+                return None
+            record = entry.records[0]
+            samples = tuple(copy_sample(paths, sample, item.identity) for sample in record.samples)
+        except (OSError, StorageError):
+            return None  # it is done anew, and the task's own error names the fault
+        record = replace(record, item=item.identity, samples=samples)
+        return replace(entry, item=item.identity, mtime_ns=source.mtime_ns, records=(record,))
 
     def _may_find_samples(self) -> bool:
         """Whether a run that ended early may have left finished samples of this chain, which its journal lacks.

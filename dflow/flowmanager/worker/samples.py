@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +264,34 @@ def discard_files(paths: FlowPaths, name: str) -> None:
     folder = paths.encoded / name
     if folder.is_dir():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_sample(paths: FlowPaths, record: SampleRecord, source: str) -> SampleRecord:
+    """Make a finished sample that of another source of equal content, and return its record.
+
+    The files are those that encoding the other source would leave: a sample holds nothing of its source but the name.
+
+    Raises
+    ------
+    OSError, StorageError
+        If the sample's file cannot be read or copied.
+    """
+    name = sample_name(source, record.body)
+    discard_files(paths, name)
+    shutil.copyfile(paths.data_file(record.name), paths.data_file(name))
+    store = OptStorage(str(paths.encoded / name))
+    try:
+        store.save_metadata(ITEM_METADATA, source)
+        store.compress_store()
+        copied = describe(store, name, source, record.body)
+    finally:
+        store.close()
+    if sealed := read_seal(paths.data_file(record.name)):
+        seal(paths.data_file(name), json.dumps({**json.loads(sealed), "sample": name}))
+    for place in (paths.preview, paths.mesh):
+        if place(record.name).exists():
+            _link(place(record.name), place(name))
+    return replace(copied, layout=record.layout) if copied.layout == record.layout else copied
 
 
 def sweep_item(paths: FlowPaths, identity: str, keep_bodies: Iterable[int]) -> None:

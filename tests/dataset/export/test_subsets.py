@@ -17,7 +17,7 @@ from dflow.dataset import DatasetLoader
 from dflow.dataset.export import subsets
 from dflow.dataset.export.export import export_dataset
 from dflow.dataset.format.location import locate
-from dflow.errors import UnsupportedDataError
+from dflow.errors import SplitError, UnsupportedDataError
 from dflow.storage.paths import FlowPaths
 from tests.dataset.samples import merge, write_sample
 from tests.dataset.synthetic import random_parts, write_parts
@@ -109,6 +109,23 @@ def test_each_subset_has_its_file_and_samples_without_one_too(divided, tmp_path)
     )
     assert table["file/category"].to_pylist() == parts.values["category"][30:36].tolist()
     assert (tmp_path / "out" / "labels.parquet").exists()
+
+
+def test_the_stored_split_decides_whatever_the_table_says(tmp_path):
+    place = locate(write_parts(random_parts(20, seed=7), tmp_path).flow_file)
+    before = place.infoset.read_bytes()
+    with DatasetLoader(place.dataset) as loader:
+        sizes = loader.split()
+    place.infoset.write_bytes(before)
+    export_dataset(place, tmp_path / "out", "huggingface", columns="file")
+    found = [
+        len(pq.read_table(tmp_path / "out" / f"{s}-00000-of-00001.parquet")) for s in ("train", "validation", "test")
+    ]
+    assert tuple(found) == sizes
+    place.infoset.unlink()
+    place.dataset.with_suffix(".split").write_text("{")
+    with pytest.raises(SplitError, match="not a split file"):
+        export_dataset(locate(dataset=place.dataset), tmp_path / "other", "webdataset")
 
 
 def test_what_a_sample_lacks_is_null_and_types_stay(tmp_path):

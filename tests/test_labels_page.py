@@ -1,4 +1,4 @@
-"""The page "Train" is a program that runs, from a folder of parts with labels to what the exports hold."""
+"""The page on labels, splits and exports is a program that runs, from parts with labels to what the exports hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dflow.cadaccess import CadLoader
 from dflow.cli import main
 from dflow.demo.parts import write_parts
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "train.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "labels_splits_exports.md"
 
 
 @pytest.mark.slow
