@@ -110,7 +110,7 @@ class Sample:
         record = describe(store, self.name, self._source, self._body)
         store.close()
         if self._origin and state_of(source_path(self._source, str(self._paths.root))) == self._item.source_state:
-            seal(self._paths.data_file(self.name), _seal_text(self._origin, value))
+            seal(self._paths.data_file(self.name), _seal_text(self._origin, value, self._paths))
         return record
 
     def park(self) -> None:
@@ -217,19 +217,38 @@ def _origin(batch: Batch, item: Item, body: int, n_bodies: int) -> dict[str, Any
     return {"sample": name, "hash": item.content_hash, "pipeline": batch.pipeline, "bodies": n_bodies}
 
 
-def _seal_text(origin: Mapping[str, Any], value: Any) -> str:
-    """Return a seal's JSON, without the returned value where JSON cannot hold it or it is too long."""
+def _seal_text(origin: Mapping[str, Any], value: Any, paths: FlowPaths) -> str:
+    """Return a seal's JSON, without the returned value where JSON cannot hold it or it is too long.
+
+    The flow's folder and the sample's name in the value are replaced: seals do not depend on where the flow writes.
+    """
     with suppress(Exception):  # of any class: whatever packing it raises
-        text = json.dumps({**origin, "value": [pack_json(value)]})
-        if len(text) <= MAX_SEAL_BYTES:
-            return text
+        packed = json.dumps([pack_json(value)])
+        if not any(mark in packed for mark, _ in _marks(paths, origin["sample"])):
+            for mark, text in _marks(paths, origin["sample"]):
+                packed = packed.replace(text, mark)
+            sealed = f'{json.dumps(origin)[:-1]}, "value": {packed}}}'
+            if len(sealed) <= MAX_SEAL_BYTES:
+                return sealed
     return json.dumps(origin)
+
+
+def _marks(paths: FlowPaths, name: str) -> tuple[tuple[str, str], ...]:
+    """Return what stands in a seal's JSON for the flow's folder and for the sample's name, each with its text."""
+    return ("\\u0001", json.dumps(str(paths.root))[1:-1]), ("\\u0002", name)
 
 
 def _read_seal(batch: Batch, item: Item, body: int) -> dict[str, Any] | None:
     text = read_seal(batch.paths.data_file(sample_name(item.identity, body)))
     found = json.loads(text) if text else None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    if "value" in found:
+        packed = json.dumps(found["value"])
+        for mark, meant in _marks(batch.paths, str(found.get("sample"))):
+            packed = packed.replace(mark, meant)
+        found["value"] = json.loads(packed)
+    return found
 
 
 def _link(source: Path, target: Path) -> None:
