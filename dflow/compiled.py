@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +23,9 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 from numba.core.sigutils import normalize_signature
 
-_log = logging.getLogger(__name__)
+from dflow.plaintext import get_logger
+
+_log = get_logger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 CAD_SUFFIXES: tuple[str, ...] = (".step", ".stp", ".iges", ".igs", ".brep", ".brp")
@@ -24,8 +25,13 @@ SHARE_OF_MACHINE = 0.8
 _MIN_ALLOWANCE_BYTES = 1024**3
 
 
+@functools.cache
+def machine_bytes() -> int:
+    """Return this machine's memory, in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def machine_share_bytes() -> int:
     """Return the memory one file may take by default: 80 % of the machine's divided by its cores; at least 1 GiB."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    share = SHARE_OF_MACHINE * machine / (os.cpu_count() or 1)
+    share = SHARE_OF_MACHINE * machine_bytes() / (os.cpu_count() or 1)
     return max(int(share), _MIN_ALLOWANCE_BYTES)

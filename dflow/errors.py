@@ -48,6 +48,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from dflow.plaintext import plain, plain_lines
+
 
 class DflowError(Exception):
     """Base of every error that dflow raises on purpose."""
@@ -60,9 +62,14 @@ class DflowError(Exception):
         reduced: tuple[Any, ...] = super().__reduce__()  # type: ignore[assignment]
         return reduced
 
+    has_lines: ClassVar[bool] = False
+    """Whether a message may have several lines."""
+
     def __str__(self) -> str:
-        # KeyError would show the repr of its argument.
-        return str(self.args[0]) if self.args else type(self).__name__
+        # KeyError would show the repr of its argument. Names of files are escaped: a terminal obeys what is in them.
+        if not self.args:
+            return type(self).__name__
+        return plain_lines(self.args[0]) if self.has_lines else plain(self.args[0])
 
 
 class FlowError(DflowError):
@@ -129,6 +136,7 @@ class TooManyFailuresError(FlowError, RuntimeError):
     """More items failed than `max_failures` allows, or the first ones all failed alike; what was finished is kept."""
 
     kind = "too_many_failures"
+    has_lines = True  # with a traceback
 
 
 class ClusterError(FlowError, RuntimeError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Iterable, Sequence
+
+from dflow.plaintext import html_text
 
 
 def object_html(
@@ -31,9 +32,9 @@ def object_html(
     if png is not None:
         source = base64.b64encode(png).decode("ascii")
         picture = f'<img alt="" style="float:left;margin-right:12px" src="data:image/png;base64,{source}">'
-    below = f"<div>{html.escape(note)}</div>" if note else ""
-    return f'<div style="overflow:auto">{picture}<strong>{html.escape(title)}</strong>{table}{below}</div>'
+    below = f"<div>{html_text(note)}</div>" if note else ""
+    return f'<div style="overflow:auto">{picture}<strong>{html_text(title)}</strong>{table}{below}</div>'
 
 
 def _row(cells: Sequence[object], kind: str) -> str:
-    return "<tr>" + "".join(f"<{kind}>{html.escape(str(cell))}</{kind}>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<{kind}>{html_text(cell)}</{kind}>" for cell in cells) + "</tr>"

@@ -1,6 +1,12 @@
-"""Text from outside (file names, messages, labels), escaped for terminals and for files of one line per entry."""
+"""Text from outside (file names, messages, labels), escaped for terminals, logs and files of one line per entry."""
 
 from __future__ import annotations
+
+import html
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
 
 
 def plain(text: object) -> str:
@@ -16,3 +22,28 @@ def plain(text: object) -> str:
 def plain_lines(text: object) -> str:
     """Return `text` escaped line by line: line ends stay, as in tracebacks."""
     return "\n".join(plain(line) for line in str(text).split("\n"))
+
+
+def html_text(text: object) -> str:
+    """Return `text` as `plain`, for HTML."""
+    return html.escape(plain(text))
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return a logger that escapes the texts, paths and errors among a message's arguments."""
+    logger = logging.getLogger(name)
+    logger.addFilter(_escape)
+    return logger
+
+
+def _escape(record: logging.LogRecord) -> bool:
+    if isinstance(record.args, Mapping):
+        record.args = {key: _escaped(value) for key, value in record.args.items()}
+    elif record.args:
+        record.args = tuple(map(_escaped, record.args))
+    record.msg = plain_lines(record.msg)
+    return True
+
+
+def _escaped(value: Any) -> Any:
+    return plain(value) if isinstance(value, (str, os.PathLike, BaseException)) else value

@@ -97,6 +97,8 @@ def parameters_of(thing: Any) -> list[str]:
         return []
     if inspect.isclass(thing) and (thing.__init__ is object.__init__ or getattr(thing, "_is_protocol", False)):
         return []
+    if inspect.isclass(thing) and not (getattr(thing.__init__, "__module__", None) or "dflow").startswith("dflow"):
+        return []  # the constructor of a class of another library
     try:
         signature = inspect.signature(thing)
     except ValueError:

@@ -432,8 +432,8 @@ class Brep:
         return trimming.build_chords(self._tables)
 
     @cached_property
-    def touching_faces(self) -> np.ndarray:
-        """(n,) int: the faces two of whose loops touch or cross."""
+    def touching_loops(self) -> np.ndarray:
+        """(n, 3) int: the pairs of loops of one face that touch or cross, the face's row first."""
         return contacts.find_contacts(self._tables, self.chords)
 
     @cached_property

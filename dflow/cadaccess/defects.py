@@ -149,12 +149,12 @@ def _shifted_loops(brep: Brep) -> Defects:
 
 def _touching_loops(brep: Brep) -> Defects:
     """Full healing cuts edges where loops touch; areas and volumes are right without."""
-    if len(brep.touching_faces):
-        yield "loops touch", f"face {brep.touching_faces[0]} has loops that touch"
+    if len(brep.touching_loops):
+        yield "loops touch", f"face {brep.touching_loops[0, 0]} has loops that touch"
 
 
 def _crossing_loops(brep: Brep) -> Defects:
-    face = contacts.find_crossing(brep.tables, brep.chords, brep.touching_faces)
+    face = contacts.find_crossing(brep.tables, brep.chords, brep.touching_loops)
     if face >= 0:
         yield "loops cross", f"face {face} has loops that cross"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from dflow.cadaccess.kernel.check import explain
 from dflow.errors import CadError, GeometryError, KernelError, KernelMissingError, NoGeometryError, UnreadableFileError
+from dflow.plaintext import get_logger
 
 try:
     from dflow.cadaccess.kernel import bintools, healing, missing_faces, placement, reading, turns
@@ -31,7 +31,7 @@ from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.step import text_model
 from dflow.cadaccess.step.colors import face_colors, has_styles, list_faces
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class CadLoader:

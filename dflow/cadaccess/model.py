@@ -172,7 +172,7 @@ class CadModel:
         edges apart           ends of neighbouring edges of a plane lie more than 0.001 mm apart
         vertex not shared     neighbouring edges have no vertex in common
         bounds beyond a turn  a face spans more than a full turn of its surface
-        loops cross           two loops of a face cross, so that its area counts what lies outside of it
+        loops cross           two loops of a face cross, or a hole touches the outer loop from outside
         outer loop off        a plane has no outer loop, or several
         area off              a face's area is not positive, or does not fit its boundary
         shell open            a solid's shell has a free edge, or one that is used twice the same way

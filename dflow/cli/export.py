@@ -122,7 +122,7 @@ def _network_input(location: DatasetLocation, name: str, labels: str | None) -> 
         try:
             loader.load_split()
         except SplitError as error:
-            click.echo(f"All samples are the test set: {error}", err=True)
+            click.echo(plain(f"All samples are the test set: {error}"), err=True)
             subsets = {}
         else:
             subsets = {

@@ -67,7 +67,9 @@ _OPTIONS = (
     click.option(
         "--memory-limit", metavar="BYTES", callback=_checked_memory, help="Memory limit of one file, such as 2GB."
     ),
-    click.option("--max-retries", type=click.IntRange(min=0), help="Further tries after a crash or a timeout."),
+    click.option(
+        "--max-retries", type=click.IntRange(min=0), help="Further tries after a crash, a timeout or too much memory."
+    ),
     click.option("--max-failures", type=click.FloatRange(min=0), help="Stop at more: a count, or a share below 1."),
     click.option("--export/--no-export", default=None, help="Merge the samples into a dataset at the end."),
     click.option("--previews/--no-previews", default=None, help="Draw a picture of every part."),
@@ -233,7 +235,7 @@ def adjusted_settings(settings: FlowSettings, overrides: Overrides) -> FlowSetti
     wanted = checked_limits(
         overrides.timeout_seconds,
         overrides.memory_limit if overrides.memory_limit is not None else limits.memory_bytes,
-        limits.max_retries if overrides.max_retries is None else overrides.max_retries,
+        limits.asked_retries if overrides.max_retries is None else overrides.max_retries,
         None,
     )
     if overrides.timeout_seconds is not None:
@@ -242,5 +244,6 @@ def adjusted_settings(settings: FlowSettings, overrides: Overrides) -> FlowSetti
         limits,
         memory_bytes=wanted.memory_bytes,
         max_retries=wanted.max_retries,
+        retry_timeouts=wanted.retry_timeouts,
     )
     return replace(settings, limits=limits, **changes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -27,10 +26,11 @@ from dflow.dataset.report import summary_line, table_of_contents, to_html
 from dflow.errors import DatasetError, QueryError, UnknownKeyError
 from dflow.hoops.arguments import hoops_arguments
 from dflow.hoops.sets import Names
+from dflow.plaintext import get_logger, plain
 from dflow.schema import FILE_GROUP
 from dflow.storage.paths import Below, source_path
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -87,7 +87,7 @@ class DatasetExplorer:
         try:
             return f"<DatasetExplorer {summary_line(self._store)}>"
         except (DatasetError, OSError) as error:  # closed, or damaged since: a debugger shows this too
-            return f"<DatasetExplorer {self.location.dataset.name}, {error}>"
+            return plain(f"<DatasetExplorer {self.location.dataset.name}, {error}>")
 
     def _repr_html_(self) -> str:
         try:

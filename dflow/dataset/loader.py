@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -35,9 +34,10 @@ from dflow.dataset.training.subset import CADDataset, FileItems, ItemLoader, def
 from dflow.dataset.training.transforms import Statistics, Transform
 from dflow.errors import DatasetError, DatasetNotFoundError, SplitError, UnknownKeyError
 from dflow.localpath import local_path
+from dflow.plaintext import get_logger, plain
 from dflow.schema import FILE_GROUP
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Subset = Literal["train", "validation", "test"]
@@ -119,7 +119,7 @@ class DatasetLoader:
     def __repr__(self) -> str:
         where = "graph files" if self.location is None else self.location.dataset.name
         sizes = "no split" if self._assigned is None else " / ".join(map(str, self._sizes()))
-        return f"<DatasetLoader {where}: {len(self)} samples, {sizes}>"
+        return plain(f"<DatasetLoader {where}: {len(self)} samples, {sizes}>")
 
     def _repr_html_(self) -> str:
         sizes = None if self._assigned is None else self._sizes()

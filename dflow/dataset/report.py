@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from dflow.dataset.format.stored_split import SUBSETS
 from dflow.dataset.format.tables import read_table
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
+from dflow.plaintext import html_text, plain
 from dflow.schema import FILE_GROUP
 
 
@@ -44,7 +44,7 @@ def _groups(store: DatasetStore) -> list[tuple[str, str]]:
 def summary_line(store: DatasetStore) -> str:
     """Name, number of samples and rows per group, in one line."""
     rows = ", ".join(f"{store.n_rows(g):,} {g}" for g in store.row_groups)
-    return f"{store.folder.path.name}: {store.n_files:,} samples" + (f", {rows}" if rows else "")
+    return plain(f"{store.folder.path.name}: {store.n_files:,} samples" + (f", {rows}" if rows else ""))
 
 
 def table_of_contents(store: DatasetStore, table_columns: Iterable[str]) -> str:
@@ -63,7 +63,7 @@ def table_of_contents(store: DatasetStore, table_columns: Iterable[str]) -> str:
     if quality := read_quality(store.infoset).text:
         lines += ["", quality]
     lines += ["", f"TABLE file_info: {store.n_files:,} rows", "  " + (", ".join(table_columns) or "(no .infoset)")]
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +120,17 @@ def _counts(found: Mapping[str, int]) -> str:
 
 def to_html(store: DatasetStore) -> str:
     """List groups and arrays for notebooks: one folded table per group."""
-    parts = [f"<div><strong>{html.escape(summary_line(store))}</strong>"]
+    parts = [f"<div><strong>{html_text(summary_line(store))}</strong>"]
     if quality := read_quality(store.infoset).text:
-        parts.append(f"<div>{html.escape(quality)}</div>")
+        parts.append(f"<div>{html_text(quality)}</div>")
     for group, title in _groups(store):
         rows = "".join(
-            f"<tr><td>{html.escape(c.name)}</td><td>{html.escape(_shape(c))}</td>"
+            f"<tr><td>{html_text(c.name)}</td><td>{html_text(_shape(c))}</td>"
             f"<td>{c.dtype}</td><td>{human_bytes(c.n_bytes)}</td></tr>"
             for c in _shown(store, group)
         )
         head = "<tr><th>array</th><th>dimensions</th><th>type</th><th>in memory</th></tr>"
-        summary = f"{html.escape(group)}: {html.escape(title)}"
+        summary = f"{html_text(group)}: {html_text(title)}"
         parts.append(f"<details><summary>{summary}</summary><table>{head}{rows}</table></details>")
     return "".join([*parts, "</div>"])
 
@@ -144,7 +144,7 @@ def split_to_html(title: str, sizes: Sequence[int] | None, request: Mapping[str,
     sizes : samples of each subset, in the order of `SUBSETS`; None without a split
     request : the arguments of the split; may be empty
     """
-    page = f"<div><strong>{html.escape(title.strip('<>'))}</strong>"
+    page = f"<div><strong>{html_text(title.strip('<>'))}</strong>"
     if sizes is None:
         return page + "</div>"
     total = max(sum(sizes), 1)
@@ -154,4 +154,4 @@ def split_to_html(title: str, sizes: Sequence[int] | None, request: Mapping[str,
     )
     arguments = ", ".join(f"{key}={value!r}" for key, value in request.items() if value is not None)
     head = "<tr><th>subset</th><th>samples</th><th>share</th></tr>"
-    return f"{page}<table>{head}{rows}</table><div>{html.escape(arguments)}</div></div>"
+    return f"{page}<table>{head}{rows}</table><div>{html_text(arguments)}</div></div>"

@@ -14,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from dflow.dataset.format.layout import MANIFEST
+from dflow.dataset.format.location import table_beside
 from dflow.dataset.format.manifest import Manifest, file_crc, missing_files, read_manifest
 from dflow.dataset.format.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, table_build
 from dflow.errors import DatasetError
@@ -65,7 +66,7 @@ def validate_dataset(
         (infoset, INFOSET_SUFFIX, _check_infoset),
         (attribset, ATTRIBSET_SUFFIX, _check_attribset),
     ):
-        file = Path(table) if table is not None else path.with_suffix(suffix)
+        file = Path(table) if table is not None else table_beside(path, suffix)
         if file.exists() and not file.is_file():
             problems.append(f"{file.name}: is not a regular file")
         elif table is not None or file.exists():

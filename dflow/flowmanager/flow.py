@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +32,7 @@ from dflow.flowmanager.run.inputs import remembered_inputs
 from dflow.flowmanager.run.session import run_flow
 from dflow.flowmanager.runningflow import RunningFlow
 from dflow.hoops.arguments import hoops_arguments
+from dflow.plaintext import get_logger
 
 if TYPE_CHECKING:
     from dflow.flowmanager.reports.drawing import FlowDrawing
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 RETRIED_KINDS = LASTING_KINDS | LIMIT_KINDS | {"exception", "bad_return", "damaged_store"}
 """The kinds that `Flow.retry` tries again by default; lost and cancelled items are always done again."""
 
-_LOGGER = logging.getLogger("dflow.flow")
+_LOGGER = get_logger("dflow.flow")
 
 
 def create_flow(
@@ -59,7 +59,7 @@ def create_flow(
     cluster: Any = None,
     timeout_seconds: float | None = None,
     memory_limit: int | float | str | None = None,
-    max_retries: int = 1,
+    max_retries: int | None = None,
     max_failures: float | None = None,
     strict_geometry: bool = False,
     no_worker_timeout: float | None = None,
@@ -96,12 +96,14 @@ def create_flow(
         with `scheduler_address` and, if it has it, `security`); a scheduler's address; the path of a scheduler file; or
         a profile's name. Omitted: the active client, else a local cluster during the run.
     timeout_seconds
-        Wall time that one file may take in a task. Omitted: that of `parallel_task_kwargs`, else 60 s and 4 s more for
-        each megabyte of the file. What took more than half of it is reported (`FlowOutput.near_limit`, ``run.json``).
+        Wall time that one file may take in a task; finding out what the file is counts. Omitted: that of
+        `parallel_task_kwargs`, else 60 s and 4 s more for each megabyte of the file. What took more than half of it is
+        reported (`FlowOutput.near_limit`, ``run.json``).
     memory_limit
         Memory that one file may need, as bytes or "2GB"; omitted: the machine's, divided by its processors.
     max_retries
-        Further tries after a crash, a timeout or too much memory, each alone and with a larger allowance.
+        Further tries after a crash, a timeout or too much memory, each alone and with a larger allowance. Omitted: one,
+        but none after a timeout, which `retry` takes up again.
     max_failures
         Stop when more files fail: a count, or a share of the submitted ones when below 1. Omitted: stop only when the
         first 20 failures of the tasks' own code have one type and one line and nothing has succeeded.
@@ -260,7 +262,7 @@ class Flow:
         if inputs is None:
             raise WiringError(f"{self.settings.paths.root} has no inputs of an earlier run: pass `inputs`.")
         limits = self.settings.limits
-        wanted = checked_limits(timeout_seconds, memory_limit, limits.max_retries, None)
+        wanted = checked_limits(timeout_seconds, memory_limit, limits.asked_retries, None)
         if timeout_seconds is None:
             wanted = replace(wanted, timeout_seconds=limits.timeout_seconds, seconds_per_byte=limits.seconds_per_byte)
         if memory_limit is None:

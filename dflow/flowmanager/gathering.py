@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,8 +11,9 @@ from dflow.cadaccess.files.survey import suffix_of, walk_files
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import EmptySourceError, SourceNotFoundError
 from dflow.flowmanager import flowtask
+from dflow.plaintext import get_logger
 
-_LOGGER = logging.getLogger("dflow.flow")
+_LOGGER = get_logger("dflow.flow")
 _MAX_SUFFIXES = 8
 
 

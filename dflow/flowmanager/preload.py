@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import logging
 import os
 import pickle
 import platform
@@ -18,9 +17,10 @@ import sys
 from typing import Any
 
 from dflow._version import __version__ as dflow_version
+from dflow.plaintext import get_logger
 from dflow.webhosts import KnownHosts, guard
 
-LOGGER = logging.getLogger(__name__)
+LOGGER = get_logger(__name__)
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PACKAGES = ("dflow-cad", "cadquery-ocp", "dask", "distributed", "zarr", "xarray", "numpy", "pyarrow")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import logging
 import os
 import re
 from abc import ABC, abstractmethod
@@ -12,8 +11,9 @@ from collections.abc import Sequence
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import SourceNotFoundError
 from dflow.localpath import is_address
+from dflow.plaintext import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class StorageProvider(ABC):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+from dflow.plaintext import get_logger
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 _MESSAGE = "dflow needs no licence: it is free software (Apache-2.0) on a free CAD kernel."
 
 

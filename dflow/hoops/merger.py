@@ -25,6 +25,7 @@ from dflow.dataset.merge.table_writer import attribute_tables, write_attribset, 
 from dflow.errors import DatasetError, DflowError, UnknownKeyError
 from dflow.hoops.lazy_dataset import lazy_dataset
 from dflow.localpath import local_path
+from dflow.plaintext import plain
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import canonical_json, merge_schemas, parse_schema
 from dflow.storage.memory import MemoryStorage
@@ -112,7 +113,7 @@ class DatasetMerger:
     def print_discovered_structure(self) -> None:
         """Print the groups and arrays that were discovered."""
         for group, names in (self._groups or self.discover_groups_from_files()).items():
-            print(f"{group}: {', '.join(names)}")
+            print(plain(f"{group}: {', '.join(names)}"))
 
     def merge_data(
         self,

@@ -7,7 +7,6 @@ computed from the ids. Follows the published description of the format; nothing 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import threading
@@ -22,12 +21,13 @@ import pyarrow.parquet as pq
 
 from dflow.errors import BadKeyError, DamagedDatasetError, DatasetNotFoundError, StorageError
 from dflow.hoops.zarr2 import STORAGE_SCHEMA, FolderReader, Zarr2Store, ZipFiles
+from dflow.plaintext import get_logger
 from dflow.schema import FILE_GROUP, Schema
 from dflow.schema.names import id_array, row_count, row_start
 from dflow.storage.keys import locate
 from dflow.storage.paths import DATASET_SUFFIX
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MAX_ZIP_BYTES = 64 * 1024**3
 """The limit of all members of a zip together. One read, and each chunk, is limited by `MAX_STORE_BYTES`."""

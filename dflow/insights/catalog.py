@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dflow.errors import UnknownKeyError
+from dflow.plaintext import get_logger
 from dflow.storage.paths import Below
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def part_names(files: Any) -> list[str]:

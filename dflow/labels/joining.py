@@ -5,7 +5,6 @@ What does not fit is named; no label is ever moved to another face to make count
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,9 @@ from dflow.cadaccess.brep import Brep
 from dflow.cadaccess.codes import FACE_TYPES
 from dflow.errors import LabelError
 from dflow.labels.reading import LabelTable, as_points, read_labels, with_columns
+from dflow.plaintext import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 By = Literal["name", "order", "point", "color"]
 

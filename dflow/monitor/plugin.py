@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import time
 from collections.abc import Mapping
@@ -20,9 +19,10 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from dflow.monitor.counters import FlowCounters, run_snapshot
 from dflow.monitor.events import METRIC, TOPIC, WorkerMetric
+from dflow.plaintext import get_logger
 from dflow.webhosts import KnownHosts, guard
 
-LOGGER = logging.getLogger(__name__)
+LOGGER = get_logger(__name__)
 
 PLUGIN_NAME = "dflow-monitor"
 WORKERS_SHOWN = 40

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
@@ -15,6 +14,7 @@ from dflow.errors import BadKeyError, KeyNotFoundError, SchemaError, StorageErro
 from dflow.hoops.arguments import hoops_arguments
 from dflow.hoops.names import hoops_names
 from dflow.notebook import object_html
+from dflow.plaintext import get_logger
 from dflow.schema import (
     FILE_GROUP,
     NanPolicy,
@@ -35,7 +35,7 @@ from dflow.storage.keys import DESCRIPTIONS, METADATA_GROUP, group_of_name, loca
 from dflow.storage.tree import MetadataTree
 from dflow.storage.values import check_length, storable_array
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 FILE_SIZES = "file_sizes_KB"
 """The metadata branch that holds the size of each array; it is computed, not stored."""

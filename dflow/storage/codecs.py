@@ -1,4 +1,4 @@
-"""Decode chunks of codecs that others write: blosc, zlib and gzip, checked and bounded."""
+"""Decode chunks of codecs that others write: blosc, zlib, gzip and zstd, checked and bounded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import struct
 import zlib
 from typing import Any
 
+import zstandard
 from numcodecs import blosc
 from numpy.typing import NDArray
 
@@ -70,6 +71,27 @@ def inflate(chunk: bytes, max_bytes: int) -> bytes:
         raise StoreLimitError(f"a chunk would expand beyond the {max_bytes:,} bytes that it may take")
     if not decoder.eof:
         raise ValueError(f"a chunk that ends after {len(expanded):,} bytes, before its checksum")
+    return expanded
+
+
+def expand_zstd(chunk: bytes, max_bytes: int) -> bytes:
+    """Expand zstd frames, which need not state their size.
+
+    Raises
+    ------
+    ValueError
+        If they are damaged.
+    StoreLimitError
+        If they would expand to more than `max_bytes`.
+
+    """
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(chunk, read_across_frames=True) as reader:
+            expanded: bytes = reader.read(max_bytes + 1)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"a damaged chunk: {error}") from error
+    if len(expanded) > max_bytes:
+        raise StoreLimitError(f"a chunk would expand beyond the {max_bytes:,} bytes that it may take")
     return expanded
 
 

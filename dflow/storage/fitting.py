@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import warnings
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflow.errors import NonFiniteError, SchemaError
+from dflow.plaintext import get_logger, plain
 from dflow.schema import (
     FILE_GROUP,
     NanPolicy,
@@ -24,7 +24,7 @@ from dflow.schema import (
     value_nan_policy,
 )
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def fit_to_schema(schema: Schema, group: str, name: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -91,7 +91,7 @@ def _raise_or_warn(fault: str, advice: str, policy: NanPolicy) -> None:
     if policy == "raise":
         raise NonFiniteError(f"{fault}; {advice}")
     logger.warning("%s", fault)
-    warnings.warn(fault, RuntimeWarning, stacklevel=5)
+    warnings.warn(plain(fault), RuntimeWarning, stacklevel=5)
 
 
 def sample_dimensions(schema: Schema, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:

@@ -20,7 +20,7 @@ from dflow.storage.atomic import write_whole
 from dflow.storage.base import DataStorage
 from dflow.storage.keys import split_key
 from dflow.storage.opt import FORMAT, read_attributes
-from dflow.storage.paths import TEMPORARY_PREFIX
+from dflow.storage.paths import TEMPORARY_PREFIX, read_regular
 from dflow.storage.tree import MetadataTree
 from dflow.storage.zarrzip import StoredArray
 
@@ -179,9 +179,10 @@ def _unpack_numbers(value: Any) -> Any:
 def _read_json(path: str) -> dict[str, Any]:
     if (size := os.path.getsize(path)) > MAX_STORE_BYTES:
         raise StoreLimitError(f"{path} has {size:,} bytes, more than the limit of {MAX_STORE_BYTES:,}")
+    if not os.path.isfile(path):  # opening a pipe would wait
+        raise DamagedStoreError(f"{path} cannot be read: it is a folder, a pipe or a device, a file was expected")
     try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+        document = json.loads(read_regular(path))
     except (ValueError, RecursionError) as error:
         raise DamagedStoreError(f"{path} cannot be read: it is no JSON: {error}") from error
     if not isinstance(document, dict):

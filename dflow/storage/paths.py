@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dflow.config import MAX_STORE_BYTES
 from dflow.localpath import local_path
 
 DATA_SUFFIX = ".data"
@@ -264,6 +265,8 @@ def open_regular(path: str | os.PathLike[str]) -> int:
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """The content of a regular file. Raises as `open_regular`."""
+    """The content of a regular file of at most `MAX_STORE_BYTES`. Raises as `open_regular`, and for a larger one."""
     with os.fdopen(open_regular(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size > MAX_STORE_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
         return file.read()

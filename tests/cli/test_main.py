@@ -78,7 +78,7 @@ def raising(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "code", "shown"),
     [
-        (UnknownKeyError("no group 'x\x1b[2J'\nhere"), 1, r"dflow: no group 'x\x1b[2J' here"),
+        (UnknownKeyError("no group 'x\x1b[2J'\nhere"), 1, r"dflow: no group 'x\x1b[2J'\nhere"),
         (PermissionError(13, "Permission denied", "/data\x07"), 1, r"dflow: [Errno 13] Permission denied: '/data\x07'"),
         (FlowCancelledError("enough"), 130, "interrupted"),
         (KeyboardInterrupt(), 130, "interrupted"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from dflow.dataset import DatasetExplorer, DatasetLoader
 from dflow.dataset.query.store import DatasetStore, open_store
 from dflow.dataset.report import human_bytes, split_to_html, summary_line, table_of_contents, to_html
 from tests.dataset.synthetic import random_parts, write_parts
@@ -60,3 +63,24 @@ def test_a_split_is_shown_with_its_shares_and_arguments() -> None:
     assert "<strong>DatasetLoader x</strong>" in page
     assert "<td>test</td><td>0</td><td>0.0%</td>" in split_to_html("x", (0, 0, 0), {})
     assert "<table>" not in split_to_html("x", None, {})
+
+
+def test_names_in_a_strangers_dataset_are_shown_escaped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Terminal escapes, marks of the writing direction and line ends, in the names of dataset, arrays and columns."""
+    hostile = "\x1b[2J\u202ename\nGROUP forged: 9 rows"
+    parts = random_parts(3, seed=1)
+    parts.rows["faces"][hostile] = parts.rows["faces"]["face_areas"]
+    parts.values[hostile] = next(iter(parts.values.values()))
+    dataset = write_parts(parts, tmp_path, "a\x1b]0;title\x07\n\u202e").dataset
+    with DatasetExplorer(merged_store_path=dataset) as explorer, DatasetLoader(merged_store_path=dataset) as loader:
+        explorer.print_table_of_contents()
+        html = explorer._repr_html_()
+        with pytest.raises(KeyError) as caught:
+            explorer.get_array_data("faces", "none")
+        shown = [repr(explorer), repr(loader), str(caught.value), *capsys.readouterr().out.splitlines()]
+    assert all(line.isprintable() for line in shown)
+    assert not any(line.startswith("GROUP forged") for line in shown)
+    assert r"\x1b[2J\u202ename\nGROUP forged" in "".join(shown)
+    assert "\u202e" not in html

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,14 @@ def test_numbers_that_json_lacks_are_texts_and_pairs(tmp_path: Path) -> None:
 def test_damage_is_named_with_its_file(folder: Path, name: str, content: str) -> None:
     (folder / name).write_text(content)
     with pytest.raises(DamagedStoreError, match=name):
+        load_all(folder)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_damage_at_once(folder: Path, make: Callable[[Path], None]) -> None:
+    (folder / "metadata.json").unlink()
+    make(folder / "metadata.json")
+    with pytest.raises(DamagedStoreError, match="is a folder, a pipe or a device"):
         load_all(folder)
 
 

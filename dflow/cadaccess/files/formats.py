@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import zlib
 from enum import StrEnum
@@ -11,7 +12,10 @@ from dflow.errors import UnreadableFileError
 from dflow.localpath import is_address
 
 MAX_EXPANDED_BYTES = 4 * 1024**3
-"""A gzipped file that would expand beyond this is refused."""
+"""A file that is larger, or would expand beyond this where it is gzip, is refused."""
+
+HEAD_BYTES = 4096
+"""The first bytes of a file, which show its format."""
 
 
 class CadFormat(StrEnum):
@@ -24,17 +28,23 @@ class CadFormat(StrEnum):
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's content, unpacked where it is gzip.
+    """The file's content, unpacked where it is gzip; no more than its first bytes are read of one that is not CAD.
 
     Raises
     ------
     UnreadableFileError
-        The file is missing, a folder, a pipe or device, not permitted, empty, or a damaged gzip.
+        The file is missing, a folder, a pipe or device, not permitted, empty, not of a CAD format, beyond
+        `MAX_EXPANDED_BYTES`, or a damaged gzip.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # reading it could wait or continue for ever
             raise UnreadableFileError(f"{path}: a pipe, socket or device, not a file")
-        data = path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            data = file.read(HEAD_BYTES)
+            if len(data) == HEAD_BYTES:
+                _check_head(path, data, os.fstat(file.fileno()).st_size)
+                file.seek(0)
+                data = file.readall()
     except UnreadableFileError:
         raise
     except FileNotFoundError as error:
@@ -56,6 +66,27 @@ def read_bytes(path: Path) -> bytes:
     if not data.strip(b"\0 \t\r\n"):
         raise UnreadableFileError(f"{path}: the file is empty")
     return data
+
+
+def _check_head(path: Path, head: bytes, n_bytes: int) -> None:
+    """Refuse a file whose first bytes are of no CAD format, or that is too large."""
+    if n_bytes > MAX_EXPANDED_BYTES:
+        raise UnreadableFileError(
+            f"{path}: has {n_bytes:,} bytes, the limit is {MAX_EXPANDED_BYTES:,}; divide the part"
+        )
+    if head[:2] == b"\x1f\x8b":
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
+        except zlib.error as error:
+            raise UnreadableFileError(f"{path}: a damaged gzip ({error})") from error
+        if len(head) < HEAD_BYTES:
+            return
+    if not head.strip(b"\0 \t\r\n"):
+        raise UnreadableFileError(
+            f"{path}: not a STEP, IGES or BREP file; it begins with {len(head):,} blank or zero bytes; copy it "
+            "again from where it came from"
+        )
+    sniff(path, head)
 
 
 def _unpack(path: Path, data: bytes) -> bytes:

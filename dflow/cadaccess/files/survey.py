@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import zlib
 from collections import Counter, defaultdict
@@ -11,14 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dflow.cadaccess.files.formats import CadFormat, sniff
+from dflow.cadaccess.files.formats import HEAD_BYTES, CadFormat, sniff
 from dflow.config import CAD_SUFFIXES
 from dflow.errors import SourceNotFoundError, UnreadableFileError
+from dflow.plaintext import get_logger, plain
 
-_HEAD_BYTES = 4096
 _BLOCK_BYTES = 1024**2
+_MAX_COMPARED_BYTES = 1024**3
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def suffix_of(name: str) -> str:
@@ -56,7 +56,7 @@ class FolderSurvey:
     others : dict of str to int
         Numbers of files with other suffixes, most frequent first.
     copies : tuple of tuple of str
-        Groups of files with the same bytes.
+        Groups of files with the same bytes; files beyond 1 GiB are not compared.
     labels : dict of str to int
         Numbers of files by subfolder, where the subfolders look like classes; else empty.
 
@@ -97,7 +97,7 @@ def survey_folder(folder: str | os.PathLike[str]) -> FolderSurvey:
             formats[_format_of(path)] += 1
             files[path] = os.path.getsize(path)
         except UnreadableFileError as error:
-            broken.append((path, str(error).removeprefix(f"{path}: ")))
+            broken.append((path, str(error).removeprefix(f"{plain(path)}: ")))
         except OSError as error:
             broken.append((path, error.strerror or str(error)))
     return FolderSurvey(
@@ -117,10 +117,10 @@ def _format_of(path: str) -> CadFormat:
     if not os.path.isfile(path):
         raise UnreadableFileError(f"{path}: a pipe, socket or device, not a file")
     with open(path, "rb") as file:
-        head = file.read(_HEAD_BYTES)
+        head = file.read(HEAD_BYTES)
     if head[:2] == b"\x1f\x8b":
         try:
-            head = zlib.decompressobj(wbits=31).decompress(head, _HEAD_BYTES)
+            head = zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
         except zlib.error as error:
             raise UnreadableFileError(f"{path}: a damaged gzip ({error})") from error
     if not head.strip(b"\0 \t\r\n"):
@@ -134,8 +134,8 @@ def _copies(sizes: dict[str, int]) -> tuple[tuple[str, ...], ...]:
     for path, size in sizes.items():
         of_size[size].append(path)
     of_content: dict[bytes, list[str]] = defaultdict(list)
-    for paths in of_size.values():
-        for path in paths if len(paths) > 1 else ():
+    for size, paths in of_size.items():
+        for path in paths if len(paths) > 1 and size <= _MAX_COMPARED_BYTES else ():
             of_content[_digest(path)].append(path)
     return tuple(sorted(tuple(paths) for paths in of_content.values() if len(paths) > 1))
 

@@ -23,6 +23,8 @@ _FINER = 3
 """Times that curved chords are cut into `_PARTS` where loops are examined for crossing."""
 _STATIONS = 64
 """Points along a straight chord there."""
+_MOST_PIECES = 1024
+"""In a loop; of a longer one fewer points are examined."""
 _CLEAR = 20.0
 """In `ON_TOLERANCE`: a point that is farther from a loop lies on one of its sides."""
 _MAX_CELLS = 500_000
@@ -60,53 +62,75 @@ class _Pieces:
 
 
 def find_contacts(tables: ShapeTables, chords: Chords) -> np.ndarray:
-    """Return the faces two of whose loops come within `ON_TOLERANCE` of each other in (u, v): (n,) int, sorted."""
+    """Return the pairs of loops of one face that come within `ON_TOLERANCE` of each other in (u, v): (n, 3) int, the
+    face's row and the two loops', sorted.
+    """
+    none = np.zeros((0, 3), np.int64)
     if not (tables.face_loops > 1).any() or not len(chords.use):
-        return np.zeros(0, np.intp)
+        return none
     one, other = _neighbours(tables, chords)
     near = ~_circles_apart(tables.use_curves, chords.use[one], chords.use[other])
     one, other = one[near], other[near]
-    face = chords.face[one]
+    if not len(one):
+        return none
+    loop = tables.use_loop[chords.use].astype(np.int64)
+    n_loops = int(loop.max()) + 1
+    key = loop[one] * n_loops + loop[other]
     every = _Pieces(chords.use, chords.t0, chords.t1, chords.start, chords.end, chords.sagitta)
     left, right = every.take(one), every.take(other)
-    found = np.zeros(0, np.intp)
+    met = np.zeros(0, np.int64)
     for _ in range(_ROUNDS):
-        close = _distance(left, right) <= left.sagitta + right.sagitta + ON_TOLERANCE
+        close = np.flatnonzero(_distance(left, right) <= left.sagitta + right.sagitta + ON_TOLERANCE)
+        if not len(close) and not len(met):
+            return none
+        key, left, right = key[close], left.take(close), right.take(close)
+        if not len(key) or len(key) > _MAX_PAIRS:
+            break
         final = np.maximum(left.sagitta, right.sagitta) <= 2 * ON_TOLERANCE
-        if np.count_nonzero(close) > _MAX_PAIRS:
-            return np.union1d(found, face[close])
-        found = np.union1d(found, face[close & final])
-        open_ = np.flatnonzero(close & ~np.isin(face, found))
-        if not len(open_):
-            return found
-        face = np.repeat(face[open_], _PARTS**2)
-        a, b = left.take(open_).cut(tables.use_curves), right.take(open_).cut(tables.use_curves)
-        pair, i, j = (x.ravel() for x in np.indices((len(open_), _PARTS, _PARTS)))
-        left, right = a.take(pair * _PARTS + i), b.take(pair * _PARTS + j)
-    return np.union1d(found, face)
+        if final.any():
+            met = np.union1d(met, key[final])
+            open_ = np.flatnonzero(~np.isin(key, met))
+            key, left, right = key[open_], left.take(open_), right.take(open_)
+        which, i, j = (x.ravel() for x in np.indices((len(key), _PARTS, _PARTS)))
+        a, b = left.cut(tables.use_curves), right.cut(tables.use_curves)
+        key, left, right = key[which], a.take(which * _PARTS + i), b.take(which * _PARTS + j)
+    both = np.stack(np.divmod(np.union1d(met, key), n_loops), axis=1)
+    owner = np.zeros(n_loops, np.int64)
+    owner[loop] = chords.face
+    return np.column_stack([owner[both[:, 0]], both])
 
 
-def find_crossing(tables: ShapeTables, chords: Chords, faces: np.ndarray) -> int:
-    """Return the first of `faces` : (n,) two of whose loops cross: one lies partly within the other and partly outside
-    of it, by more than loops that touch may. -1 where there is none.
+def find_crossing(tables: ShapeTables, chords: Chords, pairs: np.ndarray) -> int:
+    """Return the first face two of whose loops cross, -1 where there is none: one lies partly within the other and
+    partly outside of it, by more than loops that touch may; or a hole lies outside of the outer loop, or in a hole.
+
+    Parameters
+    ----------
+    pairs : (n, 3) int, those of `find_contacts`.
     """
-    for face in faces.tolist():
-        rows = np.arange(chords.first[face], chords.first[face + 1])
-        loop = tables.use_loop[chords.use[rows]]
-        outlines = [_Outline.of(tables, chords, rows[loop == each]) for each in np.unique(loop).tolist()]
-        if any(_is_on_both_sides(one, other) for one in outlines for other in outlines if one is not other):
+    loop = tables.use_loop[chords.use]
+    outlines: dict[int, _Outline] = {}
+    for face, *both in pairs.tolist():
+        for each in both:
+            if each not in outlines:
+                outlines[each] = _Outline.of(tables, chords, np.flatnonzero(loop == each))
+        if not _are_apart(*(outlines[each] for each in both)):
             return int(face)
     return -1
 
 
 @dataclass(frozen=True, slots=True)
 class _Outline:
-    """A loop as n short chords, `start`, `end` : (n, 2), `sagitta` : (n,); and `points` : (m, 2) on its curves."""
+    """A loop as n short chords, `start`, `end` : (n, 2), `sagitta` : (n,); and `points` : (m, 2) on its curves.
+
+    `area` : in (u, v), negative where it runs clockwise.
+    """
 
     start: np.ndarray
     end: np.ndarray
     sagitta: np.ndarray
     points: np.ndarray
+    area: float
 
     @classmethod
     def of(cls, tables: ShapeTables, chords: Chords, rows: np.ndarray) -> _Outline:
@@ -114,20 +138,33 @@ class _Outline:
         pieces = _Pieces(*(column[rows] for column in columns))
         curved = pieces.take(np.flatnonzero(pieces.sagitta > 0))
         for _ in range(_FINER):
-            curved = curved.cut(tables.use_curves)
+            curved = curved.cut(tables.use_curves) if len(curved.use) * _PARTS <= _MOST_PIECES else curved
         straight = pieces.take(np.flatnonzero(pieces.sagitta == 0))
-        share = np.linspace(0.0, 1.0, _STATIONS, endpoint=False)[:, None]
+        stations = min(_STATIONS, 1 + _MOST_PIECES // (1 + len(straight.use)))
+        share = np.linspace(0.0, 1.0, stations, endpoint=False)[:, None]
+        a, b = pieces.start - pieces.start[0], pieces.end - pieces.start[0]
         along = straight.start[:, None] + share * (straight.end - straight.start)[:, None]
         return cls(
             start=np.concatenate([straight.start, curved.start]),
             end=np.concatenate([straight.end, curved.end]),
             sagitta=np.concatenate([straight.sagitta, curved.sagitta]),
             points=np.concatenate([along.reshape(-1, 2), curved.start]),
+            area=float(np.where(tables.use_forward[pieces.use], 0.5, -0.5) @ (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])),
         )
 
 
-def _is_on_both_sides(one: _Outline, other: _Outline) -> bool:
-    """Whether the loop `one` has points within `other` and points outside of it."""
+def _are_apart(one: _Outline, other: _Outline) -> bool:
+    """Whether two loops of a face lie as loops should: holes side by side, or a hole within an outer loop."""
+    hole, outer = sorted((one, other), key=lambda outline: outline.area)
+    within, without = _sides(hole, outer)
+    contains, leaves = _sides(outer, hole)
+    if (within and without) or (contains and leaves):
+        return False
+    return not (without if hole.area < 0 < outer.area else within or contains)
+
+
+def _sides(one: _Outline, other: _Outline) -> tuple[bool, bool]:
+    """Whether the loop `one` has points within `other`, and whether it has points outside of it."""
     low, high = np.minimum(other.start, other.end).min(axis=0), np.maximum(other.start, other.end).max(axis=0)
     clear = _CLEAR * ON_TOLERANCE
     reach = clear + float(other.sagitta.max(initial=0.0))
@@ -146,7 +183,7 @@ def _is_on_both_sides(one: _Outline, other: _Outline) -> bool:
         inside = np.count_nonzero(above & (crossing > part[:, :1]), axis=1) % 2 == 1
         sure = away.min(axis=1) > clear
         within, without = within or bool((inside & sure).any()), without or bool((~inside & sure).any())
-    return within and without
+    return within, without
 
 
 def _neighbours(tables: ShapeTables, chords: Chords) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import re
 import time
 from dataclasses import dataclass
@@ -23,11 +22,12 @@ from dflow.cadaccess.model import CadModel, ReadReport, Source
 from dflow.cadaccess.step.colors import face_colors
 from dflow.cadaccess.step.reader import TextShape, read_step
 from dflow.errors import CadError, KernelError
+from dflow.plaintext import get_logger
 
 if TYPE_CHECKING:
     from OCP.TopoDS import TopoDS_Shape
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _NAME = re.compile(rb"(#\d+)\s*=\s*ADVANCED_FACE\s*\(\s*'((?:[^']|'')*)'")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import zlib
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dflow.dataset.format.array_metadata import check_arrays
 from dflow.dataset.format.layout import MANIFEST
 from dflow.dataset.format.row_reader import RowReader
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
@@ -22,6 +24,9 @@ from dflow.storage.paths import Below
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a pipe would wait
 _DIRECTORY_HANDLES = os.open in os.supports_dir_fd
 
+
+MAX_DOCUMENT_BYTES = 256 * 1024**2
+"""Limit of a JSON document, which takes ten times its size in memory when it is parsed."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -122,8 +127,18 @@ class DatasetFolder:
         Raises
         ------
         DamagedDatasetError
-            If the dataset was closed, or `relative` leads out of the folder, also through a link.
+            If the dataset was closed, or `relative` leads out of the folder, also through a link, or is a folder, a
+            pipe or a device.
         """
+        handle = self._open(relative)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise DamagedDatasetError(
+                f"{self.path / relative} is a folder, a pipe or a device, a file was expected; run the merge again"
+            )
+        return handle
+
+    def _open(self, relative: str) -> int:
         if self._handle is None:
             self._check(relative)
             return os.open(self.path / relative, _FLAGS)
@@ -142,8 +157,17 @@ class DatasetFolder:
         return os.open(relative, _FLAGS, dir_fd=self._handle)
 
     def read_bytes(self, relative: str) -> bytes:
-        """The content of a small file below the folder. Raises as `open`."""
+        """The content of a small file below the folder; one of more than `MAX_DOCUMENT_BYTES` is damaged.
+
+        Raises as `open`.
+        """
         with os.fdopen(self.open(relative), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_DOCUMENT_BYTES:
+                raise DamagedDatasetError(
+                    f"{self.path / relative} is damaged: it has {size:,} bytes, the limit is {MAX_DOCUMENT_BYTES:,}; "
+                    "run the merge again"
+                )
             return file.read()
 
     def check_links(self, relative: str) -> None:
@@ -160,10 +184,13 @@ class DatasetFolder:
     def explain_missing(self, relative: str) -> None:
         """Return if a shard may be missing (all fill values); raise if it must exist.
 
+        A dataset with a manifest has all its shards: without this check, metadata that state a million times the rows
+        would be read as fill values.
+
         Raises
         ------
         DamagedDatasetError
-            If the folder was replaced or removed since it was opened, or the manifest lists the file.
+            If the folder was replaced or removed since it was opened, or the dataset has a manifest.
         """
         try:
             os.close(self.open(NODE_DOCUMENT))
@@ -174,6 +201,11 @@ class DatasetFolder:
             raise DamagedDatasetError(
                 f"{self.path / relative} is missing, although the dataset's manifest lists it; run the merge again"
             )
+        if self.listed_files:
+            raise DamagedDatasetError(
+                f"the metadata of {self.path} state rows in {relative}, which neither exists nor is listed in its "
+                "manifest; run the merge again"
+            )
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -183,7 +215,23 @@ class DatasetFolder:
 
     @cached_property
     def arrays(self) -> Mapping[str, Mapping[str, Any]]:
-        """The Zarr metadata of every array, by ``group/name``: the consolidated one, else that of single files."""
+        """The Zarr metadata of every array, by ``group/name``: the consolidated one, else that of single files.
+
+        Raises
+        ------
+        DamagedDatasetError
+            If it contradicts itself, the root's attributes or the limits of `dflow.dataset.format.array_metadata`.
+        """
+        try:
+            found = self._nodes()
+            check_arrays(found, self.attributes)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise DamagedDatasetError(
+                f"the metadata of {self.path} is damaged, or not of dflow: {error}; run the merge again"
+            ) from error
+        return found
+
+    def _nodes(self) -> Mapping[str, Mapping[str, Any]]:
         consolidated = self.metadata.get("consolidated_metadata")
         if consolidated is not None:
             nodes = consolidated["metadata"].items()

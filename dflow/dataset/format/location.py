@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import reprlib
@@ -9,10 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dflow.dataset.format.manifest import read_manifest
 from dflow.dataset.format.stored_split import SPLIT_SUFFIX
 from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, FlowFileError
 from dflow.localpath import is_address
-from dflow.storage.paths import ATTRIBSET_SUFFIX, DATASET_SUFFIX, FLOW_SUFFIX, INFOSET_SUFFIX, Below, read_regular
+from dflow.storage.paths import (
+    ATTRIBSET_SUFFIX,
+    DATASET_SUFFIX,
+    FLOW_SUFFIX,
+    INFOSET_SUFFIX,
+    TEMPORARY_PREFIX,
+    Below,
+    read_regular,
+)
+
+READY = "ready.json"
+"""The file that marks a build as complete."""
 
 AnyPath = str | os.PathLike[str]
 
@@ -196,10 +209,26 @@ def _absolute(path: AnyPath | None) -> Path | None:
     return None if path is None else Path(os.path.abspath(path))
 
 
+def table_beside(dataset: Path, suffix: str) -> Path:
+    """The path of a dataset's table, which need not exist.
+
+    Where a merge was interrupted after the new dataset and before its tables had their names, the table lies in the
+    build (`dflow.dataset.merge.publish`) until the next run moves it.
+    """
+    for ready in dataset.parent.glob(f"{TEMPORARY_PREFIX}{glob.escape(dataset.name)}-*/{READY}"):
+        part = ready.with_name(suffix.removeprefix("."))
+        try:
+            if part.is_file() and json.loads(read_regular(ready))["build"] == read_manifest(dataset).build:
+                return part
+        except (OSError, ValueError, LookupError, TypeError, DatasetError):
+            continue
+    return dataset.with_suffix(suffix)
+
+
 def _table(named: Path | None, dataset: Path, suffix: str) -> Path | None:
-    if named is None:
-        beside = dataset.with_suffix(suffix)
-        if not beside.exists():
+    if named is None or named == dataset.with_suffix(suffix):
+        beside = table_beside(dataset, suffix)
+        if named is None and not beside.exists():
             return None
         named = beside
     if not named.exists():

@@ -20,15 +20,22 @@ from typing import Any, Protocol
 
 import google_crc32c
 import numpy as np
-import zarr
 from numcodecs import zstd
 
+from dflow.config import machine_bytes
+from dflow.dataset.format.bounded_zarr import open_array
 from dflow.errors import DamagedDatasetError, DatasetError
-from dflow.storage.codecs import decode_blosc, inflate
+from dflow.storage.codecs import decode_blosc, expand_zstd, inflate
 
 _EMPTY = np.iinfo(np.uint64).max
 _CRC_BYTES = 4
 _FEW = 3
+_DESCRIPTOR = 4
+"""The place of the byte in a zstd frame that says whether it states its size (RFC 8878, 3.1.1.1)."""
+
+_SPARE_BYTES = 1024**2
+"""What a chunk that cannot be compressed may grow by when it is coded."""
+
 _READ_BYTES = 32 * 1024**2
 """Limit of one read, which bounds the memory of a scan."""
 
@@ -44,7 +51,14 @@ def _decode_gzip(source: Any, target: Array) -> None:
     target[...] = np.frombuffer(inflate(source, target.nbytes), target.dtype)
 
 
-_DECODERS: Mapping[str, Decoder] = {"zstd": zstd.decompress, "blosc": decode_blosc, "gzip": _decode_gzip}
+def _decode_zstd(source: Any, target: Array) -> None:
+    if len(source) > _DESCRIPTOR and not source[_DESCRIPTOR] & 0xE0:  # no stated size: the library would expand it all
+        target[...] = np.frombuffer(expand_zstd(bytes(source), target.nbytes), target.dtype)
+    else:
+        zstd.decompress(source, target)
+
+
+_DECODERS: Mapping[str, Decoder] = {"zstd": _decode_zstd, "blosc": decode_blosc, "gzip": _decode_gzip}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +156,8 @@ class RowReader:
         self.rows_per_chunk = self.layout.rows_per_chunk if self.layout else None
         self._indexes: dict[int, Array | None] = {}
         self._row_values = math.prod(self.shape[1:])
+        chunk_bytes = (self.rows_per_chunk or 0) * self.row_bytes
+        self._max_coded = chunk_bytes + chunk_bytes // 16 + _SPARE_BYTES
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RowReader, (self.folder, self.path, self._metadata)
@@ -157,12 +173,17 @@ class RowReader:
         Raises
         ------
         DatasetError
-            If the array does not have these rows.
+            If the array does not have these rows, or they are larger than the machine's memory.
         DamagedDatasetError
             If a shard is truncated, missing or cannot be decoded.
         """
         n_rows = self.shape[0] if self.shape else 1
         stop = n_rows if stop is None else stop
+        if (stop - start) * self.row_bytes > machine_bytes():
+            raise DatasetError(
+                f"rows {start}:{stop} of {self.path} take {(stop - start) * self.row_bytes:,} bytes, this machine has "
+                f"{machine_bytes():,}; read fewer rows at once"
+            )
         if not 0 <= start <= stop <= n_rows:
             raise DatasetError(f"rows {start}:{stop} of {self.path} were requested; use rows within 0:{n_rows}")
         if self.layout is None:
@@ -187,7 +208,7 @@ class RowReader:
     def _read_through_zarr(self, start: int, stop: int) -> Array:
         self.folder.check_links(self.path)
         try:
-            array = zarr.open_array(str(self.folder.path), path=self.path, mode="r")
+            array = open_array(str(self.folder.path), self.path)
             return np.asarray(array[start:stop] if self.shape else array[...])
         except (ValueError, RuntimeError, OSError) as error:
             raise DamagedDatasetError(
@@ -261,8 +282,11 @@ class RowReader:
             raw = _read_at(descriptor, 0 if self.layout.index_first else size - length, length)
             index = np.frombuffer(raw, "<u8", count=2 * self.layout.chunks_per_file).reshape(-1, 2)
             present = index[index[:, 0] != _EMPTY]
-            if present.size and int((present[:, 0] + present[:, 1]).max()) > size:
+            if present.size and (int(present.max()) > size or int((present[:, 0] + present[:, 1]).max()) > size):
                 raise ValueError("its index refers to bytes after its end")
+        sizes = index[index[:, 0] != _EMPTY, 1]
+        if sizes.size and int(sizes.max()) > self._max_coded:
+            raise ValueError(f"a chunk of {int(sizes.max()):,} bytes, expected at most {self._max_coded:,}")
         self._indexes[file_index] = index
         return index
 

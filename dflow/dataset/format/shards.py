@@ -12,6 +12,8 @@ same bytes (91 MB float32, zstd level 3, 128 rows per chunk: 0.44 s there, 0.22 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 
 from dflow.dataset.format.layout import ArrayTarget
 from dflow.errors import DatasetError
+from dflow.storage.atomic import SYNCS_AT_ONCE
 from dflow.storage.paths import TEMPORARY_PREFIX
 
 _MISSING = 2**64 - 1
@@ -96,7 +99,10 @@ class ShardWriter:
             self._advance(take)
 
     def finish(self) -> WrittenFile:
-        """Write the last chunk and the index, close and rename.
+        """Write the last chunk and the index, flush to the disk, close and rename.
+
+        Flushed before it has its name: a node that Dask repeats never replaces a file that is on the disk by one that
+        is not.
 
         Raises
         ------
@@ -109,6 +115,8 @@ class ShardWriter:
             self._chunk[self._filled :] = self.target.fill_scalar()
             self._flush()
         self._write(self._packed_index())
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._temporary, self._final)
         return WrittenFile(self.key, self._offset, self._crc)
@@ -150,6 +158,12 @@ class ShardWriter:
 def _checked(content: bytes) -> bytes:
     """Code by ``crc32c``: the content, then its CRC-32C."""
     return content + google_crc32c.value(content).to_bytes(4, "little")
+
+
+def finish_together(writers: Sequence[ShardWriter]) -> list[WrittenFile]:
+    """Finish several shards; the disk flushes them together."""
+    with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+        return list(pool.map(ShardWriter.finish, writers))
 
 
 def write_whole(root: str, target: ArrayTarget, values: NDArray[Any]) -> list[WrittenFile]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dflow.errors import SplitError
+from dflow.storage.atomic import write_whole
 from dflow.storage.paths import read_regular
 
 SUBSETS = ("train", "validation", "test")
@@ -132,7 +132,7 @@ def subset_words(assigned: Array) -> list[str]:
 
 
 def write_split(path: Path, split: StoredSplit) -> None:
-    """Write a split file under a temporary name and rename it.
+    """Write a split file under a temporary name, flush it to the disk and rename it.
 
     Raises
     ------
@@ -146,12 +146,7 @@ def write_split(path: Path, split: StoredSplit) -> None:
     }
     if split.contents:
         document["contents"] = {k: list(v) for k, v in split.contents.items()}
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(document, indent=0, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, [json.dumps(document, indent=0, sort_keys=True).encode(), b"\n"], synced=True)
 
 
 def read_split(path: Path) -> StoredSplit:

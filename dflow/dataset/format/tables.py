@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -18,8 +17,9 @@ import pyarrow.parquet as pq
 
 from dflow.dataset.format.manifest import Manifest
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.plaintext import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Rows = TypeVar("Rows")
 

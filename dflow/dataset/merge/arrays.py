@@ -9,7 +9,6 @@ records does not matter.
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dflow.errors import SchemaError
+from dflow.plaintext import get_logger
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
 from dflow.schema import FILE_GROUP, ArraySpec, Schema, merge_schemas, parse_schema, resolve_array, row_dimension
 from dflow.schema.names import has_array, id_array, row_count, row_start
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _T = TypeVar("_T")
 

@@ -15,7 +15,6 @@ paths, not the largest first.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,11 +41,12 @@ from dflow.dataset.merge.publish import Build, Outputs, block_name, recover
 from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.merge.table_writer import attribute_tables, write_attribset, write_infoset
 from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError, SplitError
+from dflow.plaintext import get_logger
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import schema_to_dict
 from dflow.storage.paths import FlowPaths
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Compute = Callable[[Sequence[Delayed]], Iterator[ShardRecord]]
 """Runs nodes, on a cluster in a sliding window or one after the other, and yields their records in any order."""

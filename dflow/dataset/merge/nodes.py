@@ -17,7 +17,7 @@ from dask.delayed import Delayed, delayed
 
 from dflow.dataset.format.layout import ArrayTarget
 from dflow.dataset.format.manifest import Manifest
-from dflow.dataset.format.shards import ShardWriter, WrittenFile
+from dflow.dataset.format.shards import ShardWriter, WrittenFile, finish_together
 from dflow.dataset.merge.block_reader import Locator, Run, encode_words, read_block
 from dflow.dataset.merge.columns import Vocabularies
 from dflow.dataset.merge.plan import Block, GroupPlan, MergePlan
@@ -157,7 +157,7 @@ def _write(job: ShardJob, damaged: list[tuple[str, str]]) -> list[WrittenFile]:
         for run in read_block(job.block, job.names_to_read(), job.locate, damaged):
             if not damaged:
                 _append(writers, run, job.codes)
-        return [] if damaged else [writer.finish() for writer in writers]
+        return [] if damaged else finish_together(writers)
 
 
 def _append(writers: Sequence[ShardWriter], run: Run, codes: Mapping[str, Mapping[str, int]]) -> None:

@@ -8,7 +8,6 @@ bytes per sample and group besides the names, and a `Block` is made only togethe
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,11 +25,12 @@ from dflow.dataset.merge.attributes import ROW_SAMPLE, described
 from dflow.dataset.merge.columns import FileColumn, Vocabulary, build_columns, gather_values, resolve_fields
 from dflow.dataset.merge.settings import MergeSettings
 from dflow.errors import DatasetError
+from dflow.plaintext import get_logger
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord
 from dflow.schema import FILE_GROUP, Schema
 from dflow.schema.names import free_name, has_array, id_array, row_count, row_start
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _BASE_BYTES = 4 * 1024**2
 """Memory of a shard node besides its arrays: the compressor's window, file buffers, the block's columns."""

@@ -5,6 +5,10 @@ is written and verified, ``ready.json`` is written. From then on the build is ro
 with the published one in one system call. A merge that finds a ready build of a dead process finishes it; any other
 build is removed.
 
+A power cut loses what was not flushed to the disk, in any order. So all files and folders of a build are flushed before
+`ready.json` is written, that before the exchange, the exchange before the tables are replaced, and all of it before the
+old dataset is removed.
+
 At every moment there is a complete dataset under the name, the old one or the new one. A reader with the old folder
 open, such as `DatasetExplorer`, reads old files or gets an error, never a mixture.
 """
@@ -15,23 +19,24 @@ import ctypes
 import errno
 import hashlib
 import json
-import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dflow.dataset.format.layout import CODECS, FORMAT, MANIFEST, ArrayTarget
+from dflow.dataset.format.layout import CODECS, FORMAT, ArrayTarget
+from dflow.dataset.format.location import READY
 from dflow.dataset.format.manifest import Manifest, file_crc, read_manifest
 from dflow.dataset.format.shards import WrittenFile
 from dflow.dataset.merge.plan import Block
 from dflow.errors import DatasetError
+from dflow.plaintext import get_logger
+from dflow.storage.atomic import sync, sync_tree, write_whole
 from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
-_READY = "ready.json"
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -90,27 +95,33 @@ class Build:
         return self.folder / "attribset"
 
     def publish(self) -> None:
-        """Mark the build as ready, and roll it forward."""
-        temporary = self.folder / f"{TEMPORARY_PREFIX}{_READY}"
-        temporary.write_text(json.dumps({"build": read_manifest(self.dataset).build}), encoding="utf-8")
-        _sync_tree(self.folder)
-        os.replace(temporary, self.folder / _READY)
+        """Flush all files to the disk, mark the build as ready, and roll it forward."""
+        sync_tree(self.folder)
+        ready = json.dumps({"build": read_manifest(self.dataset).build}).encode()
+        write_whole(self.folder / READY, [ready], synced=True)
         self.roll_forward()
 
     def is_ready(self) -> bool:
         """Whether the build is complete and verified."""
-        return (self.folder / _READY).is_file()
+        return (self.folder / READY).is_file()
 
     def roll_forward(self) -> None:
         """Move the parts to their published names; may be repeated after an interruption at any point."""
-        build = json.loads((self.folder / _READY).read_text(encoding="utf-8"))["build"]
+        build = json.loads((self.folder / READY).read_text(encoding="utf-8"))["build"]
         if _is_build(self.dataset, build):
             _put_in_place(self.dataset, self.outputs.dataset)
+            self._sync_names()
         for part, place in ((self.infoset, self.outputs.infoset), (self.attribset, self.outputs.attribset)):
             if part.exists():
                 os.replace(part, place)
-        os.unlink(self.folder / _READY)
+        self._sync_names()
+        os.unlink(self.folder / READY)
         self.discard()
+
+    def _sync_names(self) -> None:
+        """Flush what was renamed between the build and the outputs."""
+        sync(self.outputs.dataset.parent)
+        sync(self.folder)
 
     def discard(self) -> None:
         """Remove the build and, after an exchange, the dataset that it replaced."""
@@ -174,16 +185,6 @@ def _exchange(first: Path, second: Path) -> bool:
     if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         return False
     raise OSError(code, os.strerror(code), os.fspath(second))
-
-
-def _sync_tree(folder: Path) -> None:
-    """Flush the manifest and the tables to the disk before ``ready.json`` is written."""
-    for path in (folder / "dataset" / MANIFEST, folder / "infoset", folder / "attribset"):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @dataclass(frozen=True, slots=True)

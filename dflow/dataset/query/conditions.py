@@ -8,7 +8,6 @@ uses repeated per row, and a file matches if any of its rows does.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,9 +25,10 @@ from dflow.dataset.query.store import ALIASES, Column, DatasetStore
 from dflow.dataset.query.vocabulary import Vocabularies
 from dflow.dataset.query.xarrays import block_rows, column_data, dimension_names, gathered_data
 from dflow.errors import DflowError, QueryError
+from dflow.plaintext import get_logger
 from dflow.schema import FILE_GROUP
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Condition = Callable[[xr.Dataset], xr.DataArray]

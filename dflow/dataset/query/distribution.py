@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +13,10 @@ from dask.delayed import delayed
 from dflow.dataset.query.store import Column, DatasetStore
 from dflow.dataset.query.xarrays import EAGER_BYTES, block_rows, blocks
 from dflow.errors import QueryError
+from dflow.plaintext import get_logger
 from dflow.schema import FILE_GROUP
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MAX_CATEGORIES = 1000
 """Integers with at most this many different values are categories."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -15,8 +14,9 @@ import numpy as np
 from dflow.dataset.query.distribution import Scan
 from dflow.dataset.query.store import Column, DatasetStore
 from dflow.errors import QueryError
+from dflow.plaintext import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 How = Literal["max", "min", "sum", "mean", "std", "count", "any", "all"]
 

@@ -6,7 +6,6 @@ Opening reads one metadata file, and needs numpy but not xarray.
 from __future__ import annotations
 
 import functools
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,10 +21,11 @@ from dflow.dataset.format.tables import label_columns
 from dflow.dataset.query.vocabulary import meant, nearest
 from dflow.errors import DamagedDatasetError, DatasetError, SchemaError, UnknownKeyError
 from dflow.hoops.zarr2_dataset import Zarr2Dataset, is_zarr2
+from dflow.plaintext import get_logger
 from dflow.schema import FILE_GROUP, Schema, parse_schema, references
 from dflow.schema.names import has_array, row_count, row_start
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 ID_PREFIX = "file_id_code_"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from dflow.dataset.format.folder import ArrayReader
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
 from dflow.dataset.query.vocabulary import nearest
 from dflow.errors import DatasetError, UnknownKeyError
+from dflow.plaintext import get_logger
 from dflow.schema import FILE_GROUP
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 ID = "id"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,13 +21,14 @@ from dflow.dataset.training.transforms import Statistics, Transform, at_epoch, c
 from dflow.errors import DamagedDatasetError, DatasetError, UnknownKeyError
 from dflow.hoops.names import hoops_names
 from dflow.notebook import object_html
+from dflow.plaintext import get_logger, plain
 from dflow.storage.paths import Below
 
 if TYPE_CHECKING:
     from dflow.dataset.training.geometric import GraphDataset
     from dflow.dataset.training.torch import TorchCADDataset
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ItemLoader = Callable[[str, str, int], Any]
@@ -76,7 +76,7 @@ class CADDataset:
         __getattr__ = hoops_names("dflow.hoops.training:SubsetNames")
 
     def __repr__(self) -> str:
-        return f"<CADDataset {self.name}: {len(self)} samples>"
+        return plain(f"<CADDataset {self.name}: {len(self)} samples>")
 
     def _repr_html_(self) -> str:
         title = repr(self).strip("<>")

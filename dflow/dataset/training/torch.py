@@ -361,7 +361,7 @@ class EpochLoader(DataLoader):
     Lightning's `Trainer` saves and restores the state by itself.
     """
 
-    _running: _Batches | None = None
+    _running: _Progress | None = None  # of the pass that began last; its iterator and workers belong to the loop
 
     def __iter__(self) -> _Batches:
         passes: Passes = self.dataset.passes
@@ -373,8 +373,8 @@ class EpochLoader(DataLoader):
             passes.handed_over = False
         if self.num_workers and isinstance(self.dataset, BlockStream):
             batches = _one_by_one(batches)
-        self._running = _Batches(batches, this, passes)
-        return self._running
+        self._running = _Progress(this)
+        return _Batches(batches, self._running, passes)
 
     def __len__(self) -> int:
         """The number of batches of an epoch on this rank; in one that was continued with those before it."""
@@ -404,7 +404,7 @@ class EpochLoader(DataLoader):
         DatasetError
             If batches come in any order (``in_order=False``), so that their number says nothing.
         """
-        if not self.in_order and self.num_workers and not isinstance(self.dataset, BlockStream):
+        if not getattr(self, "in_order", True) and self.num_workers and not isinstance(self.dataset, BlockStream):
             raise DatasetError(
                 "with in_order=False a number of batches does not say which ones; make the loader without it"
             )
@@ -499,26 +499,33 @@ class _From:
         return islice(iter(self._sampler), self._start, None)
 
 
-class _Batches:
-    """A pass: its batches, and the number of those that were taken."""
+@dataclass(slots=True)
+class _Progress:
+    """How far a pass is."""
 
-    def __init__(self, batches: Iterator[Any], this: Pass, passes: Passes) -> None:
-        self.this = this
-        self.n_yielded = 0
-        self.ended = False
-        self._batches, self._passes, self._cell = batches, passes, passes.cell
+    this: Pass
+    n_yielded: int = 0
+    ended: bool = False
+
+
+class _Batches:
+    """The batches of a pass, which notes how far it is."""
+
+    def __init__(self, batches: Iterator[Any], progress: _Progress, passes: Passes) -> None:
+        self._batches, self._progress, self._passes, self._cell = batches, progress, passes, passes.cell
 
     def __iter__(self) -> _Batches:
         return self
 
     def __next__(self) -> Any:
-        self._passes.cell = self._cell  # without workers, another pass may have begun since
+        # Without workers, another pass may have begun since.
+        self._passes.cell, self._passes.this = self._cell, self._progress.this
         try:
             batch = next(self._batches)
         except StopIteration:
-            self.ended = True
+            self._progress.ended = True
             raise
-        self.n_yielded += 1
+        self._progress.n_yielded += 1
         return batch
 
 

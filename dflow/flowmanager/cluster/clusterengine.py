@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,8 +16,9 @@ from dflow.flowmanager.cluster.engine import Finished, Job
 from dflow.flowmanager.cluster.guard import Refused, guarded
 from dflow.flowmanager.cluster.hosts import HostFaults, WorkerWait, host_of
 from dflow.flowmanager.worker.faults import error_kind
+from dflow.plaintext import get_logger
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 WINDOW = 4
 """Jobs outstanding per worker thread: enough that no worker waits, few enough that the scheduler stays small."""

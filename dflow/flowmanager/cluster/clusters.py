@@ -33,8 +33,9 @@ from dflow.flowmanager.cluster import queues
 from dflow.flowmanager.cluster.hosts import WorkerWait
 from dflow.flowmanager.cluster.ownpages import GuardedCluster
 from dflow.monitor.preload import offer_pages
+from dflow.plaintext import get_logger
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 CONNECT_SECONDS = 15.0
 POLL_SECONDS = 0.5

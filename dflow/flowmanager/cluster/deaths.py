@@ -6,7 +6,6 @@ dying can take up a whole run unnoticed.
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +16,10 @@ from urllib.parse import urlsplit
 from distributed import Client
 
 from dflow.flowmanager.cluster.nodekeys import is_node_of
+from dflow.plaintext import get_logger, plain
 from dflow.records import ErrorRecord
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 MANY = 2
 """Deaths on one host from which on they are reported as an error."""
@@ -40,7 +40,7 @@ class WorkerDeath:
 
     def __str__(self) -> str:
         at = f"; it had {', '.join(self.nodes[:4])}" if self.nodes else ""
-        return f"Worker {self.worker} on {self.host} was lost: {self.cause}{at}"
+        return plain(f"Worker {self.worker} on {self.host} was lost: {self.cause}{at}")
 
 
 class DeathWatch:

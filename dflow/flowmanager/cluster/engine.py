@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,8 +11,9 @@ from dask.delayed import Delayed
 
 from dflow.errors import FlowCancelledError
 from dflow.flowmanager.cluster.hosts import HostFaults
+from dflow.plaintext import get_logger
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 FEW = 64
 """Up to this many independent nodes are submitted in two jobs per worker: a job takes client and scheduler 5 ms, a

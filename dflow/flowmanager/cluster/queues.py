@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import getpass
 import importlib
-import logging
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from distributed import SpecCluster, Status
 from dflow.errors import ClusterError
 from dflow.flowmanager.cluster.ownpages import GuardedCluster
 from dflow.monitor.preload import offer_pages
+from dflow.plaintext import get_logger
 
 QUEUES: dict[str, str] = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
 """Profile names and the dask-jobqueue classes behind them."""
@@ -161,7 +161,7 @@ def queue_cluster(name: str, *, max_workers: int | None = None, overrides: Mappi
     return cluster
 
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 RESUBMIT_SECONDS = 30.0
 """Time between a submission that failed and the next."""

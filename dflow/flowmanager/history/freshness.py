@@ -6,6 +6,8 @@ where size and time do not decide.
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import stat
 import time
@@ -23,6 +25,9 @@ from dflow.storage.paths import DATA_SUFFIX
 
 FRESH_SECONDS = 2.0
 """Age below which a file's modification time is not trusted: it may change again with the same time."""
+
+MAX_HASHED_BYTES = 4 * 1024**3
+"""The largest file whose bytes are hashed: no part is larger (`dflow.cadaccess.files.formats`)."""
 
 _READ_BYTES = 256 * 1024
 """Bytes read at once: most CAD files in one piece, which stays in the processor's cache."""
@@ -121,30 +126,50 @@ def _judge_failure(entry: Entry, kind: str, required: Requirements) -> Verdict |
     return Verdict("redo", "it failed before with a smaller allowance") if more_time or more_memory else None
 
 
-def content_hash(item: Any, identity: str) -> str:
+def content_hash(item: Any, identity: str, *, seconds: float = math.inf) -> str:
     """Return BLAKE3 (32 hexadecimal digits) of a file's bytes, a folder's listing, or the identity of anything else.
+
+    A file beyond `MAX_HASHED_BYTES` is known by its size and time, `unread_hash`.
 
     Raises
     ------
+    TimeoutError
+        If that takes more than `seconds`.
     OSError
         If the file cannot be read.
     """
+    deadline = time.monotonic() + seconds
     digest = blake3()  # a fifth of the time of hashlib's BLAKE2b
     path = os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
     if path is not None and os.path.isfile(path):
+        if os.path.getsize(path) > MAX_HASHED_BYTES:
+            return unread_hash(path)
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
             while block := os.read(handle, _READ_BYTES):
                 digest.update(block)
+                _check(deadline)
         finally:
             os.close(handle)
     elif path is not None and os.path.isdir(path):
         for found in sorted(Path(path).rglob("*")):
             state = found.stat()
             digest.update(f"{found.relative_to(path)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+            _check(deadline)
     else:
         digest.update(identity.encode("utf-8", "surrogatepass"))
     return digest.hexdigest(length=16)
+
+
+def unread_hash(item: Any) -> str:
+    """Return what stands for the hash of a source that is too large, or could not be read in time: size and time."""
+    found = os.stat(item)
+    return f"unread-{found.st_size:x}-{found.st_mtime_ns:x}"
+
+
+def _check(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(errno.ETIMEDOUT, "its content could not be read in time")
 
 
 @dataclass(slots=True)

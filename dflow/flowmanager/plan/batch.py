@@ -85,8 +85,9 @@ class Item:
     (`dflow.storage.paths.item_identity` of the flow's original source), which names its samples; `value` is the
     argument of the parameter fed by "item", packed or plain; `inputs` are further (key, value) pairs of this item,
     packed or plain; `sample_names` are those that an earlier stage left (empty at stage 0). `content_hash` is copied
-    to the record; `source_state` is inode, size and modification time of the source when it was hashed.
-    `may_be_finished`: a run that ended early may have left the item's samples (`worker.samples.finished_item`).
+    to the record; `source_state` is inode, size and modification time of the source when it was hashed, which took
+    `spent_seconds` of the item's time. `may_be_finished`: a run that ended early may have left the item's samples
+    (`worker.samples.finished_item`).
     """
 
     index: int
@@ -95,6 +96,7 @@ class Item:
     inputs: tuple[tuple[str, Any], ...] = ()
     sample_names: tuple[str, ...] = ()
     content_hash: str = ""
+    spent_seconds: float = 0.0
     source_state: tuple[int, int, int] | None = None
     may_be_finished: bool = False
 
@@ -104,11 +106,11 @@ class Item:
 class Limits:
     """What one item may use, and how the child is kept healthy.
 
-    timeout_seconds, seconds_per_byte : wall time of one item in the child, and more of it for each byte of its file, by
-        the monotonic clock, previews not counted.
+    timeout_seconds, seconds_per_byte : wall time of one item, hashing its source and the call, and more of it for each
+        byte of its file, by the monotonic clock, previews not counted.
     memory_bytes : resident memory of worker and child together; None: this machine's memory divided by its cores.
-    max_retries : further tries, each alone in a fresh child with `retry_factor` times the allowance, after a crash, a
-        timeout or too much memory. 0 for none.
+    max_retries : further tries, each alone in a fresh child with `retry_factor` times the allowance, after a crash or
+        too much memory, and with `retry_timeouts` after a timeout. 0 for none.
     max_value_bytes : pickled size of one returned value; beyond it the item fails as "bad_return".
     max_log_bytes : how much of what an item prints is kept.
     max_files_per_child, max_growth_bytes : after so many items, or so much growth of its resident memory, the child is
@@ -120,6 +122,7 @@ class Limits:
     timeout_seconds: float = TIMEOUT_SECONDS
     memory_bytes: int | None = None
     max_retries: int = 1
+    retry_timeouts: bool = False
     retry_factor: float = 2.0
     max_value_bytes: int = 64 * 1024**2
     max_log_bytes: int = 4096
@@ -132,6 +135,11 @@ class Limits:
     def seconds_for(self, n_bytes: int) -> float:
         """Return the wall time of an item whose file has `n_bytes` (negative: there is none)."""
         return self.timeout_seconds + self.seconds_per_byte * max(0, n_bytes)
+
+    @property
+    def asked_retries(self) -> int | None:
+        """`max_retries` where the user gave it."""
+        return self.max_retries if self.retry_timeouts else None
 
 
 @pickled_by_place

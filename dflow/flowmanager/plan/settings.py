@@ -150,12 +150,12 @@ def checked_max_failures(max_failures: Any) -> float | None:
 def checked_limits(
     timeout_seconds: float | None,
     memory_limit: int | float | str | None,
-    max_retries: int,
+    max_retries: int | None,
     options: Mapping[str, Any] | None,
 ) -> Limits:
     """Return the limits of one file; without `timeout_seconds`, HOOPS AI's ``time_limit_overall`` counts.
 
-    Without either, the time grows with the file.
+    Without either, the time grows with the file. A `max_retries` that is given counts for timeouts too.
     """
     if timeout_seconds is None:
         timeout_seconds = (options or {}).get("time_limit_overall")
@@ -164,12 +164,16 @@ def checked_limits(
         timeout_seconds = TIMEOUT_SECONDS
     if not isinstance(timeout_seconds, (int, float)) or isinstance(timeout_seconds, bool) or not timeout_seconds > 0:
         raise SettingError(f"timeout_seconds={timeout_seconds!r}; expected a positive number of seconds.")
+    timeout_seconds, memory_bytes = float(timeout_seconds), _bytes_of(memory_limit)
+    if max_retries is None:
+        return Limits(timeout_seconds=timeout_seconds, memory_bytes=memory_bytes, seconds_per_byte=per_byte)
     if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
         raise SettingError(f"max_retries={max_retries!r}; expected a whole number from 0.")
     return Limits(
-        timeout_seconds=float(timeout_seconds),
-        memory_bytes=_bytes_of(memory_limit),
+        timeout_seconds=timeout_seconds,
+        memory_bytes=memory_bytes,
         max_retries=max_retries,
+        retry_timeouts=True,
         seconds_per_byte=per_byte,
     )
 

@@ -194,7 +194,7 @@ def print_report(output: FlowOutput, console: Console | None = None) -> None:
 
 
 def _tasks_table(output: FlowOutput) -> Table:
-    table = Table(title=f"Flow {escape(output.flow_name)}", title_justify="left")
+    table = Table(title=f"Flow {escape(plain(output.flow_name))}", title_justify="left")
     for column in ("task", "seconds", "succeeded", "skipped", "failed", "reused"):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task in output.task_instances:
@@ -244,5 +244,5 @@ def _deaths_table(output: FlowOutput) -> Table:
     table.add_column("causes", overflow="fold")
     table.add_column("what to do", overflow="fold")
     for host, count, causes in by_host(output.worker_deaths):
-        table.add_row(str(count), escape(host), escape(causes), ADVICE[KIND] if count >= MANY else "")
+        table.add_row(str(count), escape(plain(host)), escape(plain(causes)), ADVICE[KIND] if count >= MANY else "")
     return table

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from dflow.flowmanager.history.folder import writing
-from dflow.plaintext import plain
+from dflow.plaintext import get_logger, plain
 from dflow.records import ItemRecord
 
-_LOGGER = logging.getLogger("dflow.flow")
+_LOGGER = get_logger("dflow.flow")
 Level = Literal["INFO", "WARNING", "ERROR"]
 
 

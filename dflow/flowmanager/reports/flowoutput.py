@@ -14,6 +14,7 @@ from dflow.flowmanager.cluster.deaths import WorkerDeath, by_host
 from dflow.flowmanager.plan.batch import BodyValues, unpack_value
 from dflow.flowmanager.plan.tasks import listed
 from dflow.localpath import local_path
+from dflow.plaintext import plain
 from dflow.records import ErrorRecord, ItemRecord, reason
 
 
@@ -160,7 +161,7 @@ class FlowOutput:
                 lines.append(f"  {fault}: {', '.join(entry['name'] for entry in entries)}")
         lines += [f"  {line}" for line in (near_limit_line(self.near_limit),) if line]
         lines += [counts.verdict] if counts.verdict else []
-        return "\n".join(lines)
+        return "\n".join(map(plain, lines))
 
     def generate_flow_summary(self, file_path: str | os.PathLike[str]) -> None:
         """Write the summary dictionary as JSON.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 
@@ -11,9 +10,9 @@ from distributed import Client
 from dflow.flowmanager.reports.progress import ProgressEvent
 from dflow.monitor import events
 from dflow.monitor.plugin import DflowMonitor
-from dflow.plaintext import plain
+from dflow.plaintext import get_logger, plain
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 SEND_SECONDS = 1.0
 """Least time between two messages of a run: the page is drawn once per second."""

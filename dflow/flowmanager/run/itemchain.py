@@ -19,6 +19,7 @@ from dflow.flowmanager.history.freshness import (
     examine,
     judge,
     stores_are_whole,
+    unread_hash,
 )
 from dflow.flowmanager.history.journal import Entry
 from dflow.flowmanager.history.moved import Moved, path_depth
@@ -203,7 +204,10 @@ class ItemChain:
     def _is_same(self, item: FlowItem, entry: Entry) -> bool:
         path = source_path(item.identity, str(self._run.settings.paths.root))
         try:
-            return content_hash(path, item.identity) == entry.content_hash
+            if entry.content_hash == unread_hash(path):
+                return True
+            seconds = self._run.settings.limits.seconds_for(entry.n_bytes)
+            return content_hash(path, item.identity, seconds=seconds) == entry.content_hash
         except OSError:
             return False  # the task's own error names the fault of the file
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +13,12 @@ from dask.delayed import Delayed, delayed
 
 from dflow.flowmanager.cluster.engine import Job
 from dflow.flowmanager.cluster.nodekeys import node_key
-from dflow.flowmanager.history.freshness import content_hash
+from dflow.flowmanager.history.freshness import content_hash, unread_hash
 from dflow.flowmanager.plan.batch import Batch, Item, Limits, PackedValue, TaskCall, pack_value
 from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain, Step
+from dflow.flowmanager.worker.faults import Fault
+from dflow.flowmanager.worker.outcome import ItemOutcome
 from dflow.flowmanager.worker.samples import Finished, finished_item, state_of
 from dflow.flowmanager.worker.worker import run_batch
 from dflow.records import BatchResult, ItemRecord, share_layouts
@@ -150,7 +154,7 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
     With `hashing`, an item's ``content_hash`` is that of an earlier run: where the source still has it, the item's
     record is marked "reused" and nothing is done. So it is, with samples, where they were found finished. The other
     records carry the hash of what was read, "" where that is unsure because the source cannot be read or was changed
-    meanwhile.
+    meanwhile. Hashing counts as part of the item's time; an item whose time it uses up fails as "timeout".
     """
     root = str(batch.paths.root)
     sources = {item.index: source_path(item.identity, root) for item in batch.items}
@@ -158,27 +162,33 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
     if not hashing:
         stated = tuple(replace(item, source_state=before[item.index]) for item in batch.items)
         return _trim(run_batch(replace(batch, items=stated)), needs_value)
-    same: list[ItemRecord] = []
+    done: list[ItemRecord] = []
     changed: list[Item] = []
     for item in batch.items:
-        found = _hash(sources[item.index], item.identity)
-        if found and found == item.content_hash:
-            same.append(ItemRecord(item.index, item.identity, "succeeded", reused=True, content_hash=found))
+        started = time.monotonic()
+        try:
+            found = _hash(sources[item.index], item, batch.limits)
+        except TimeoutError:
+            done.append(_too_slow(batch, item, sources[item.index]))
             continue
-        item = replace(item, content_hash=found, source_state=before[item.index])
-        done = _finished(batch, item) if item.may_be_finished and found else None
-        if done is not None and not (done.value_lost and needs_value):
-            record = ItemRecord(item.index, item.identity, "succeeded", done.samples, value=done.value, reused=True)
-            same.append(replace(record, content_hash=found, notes=(VALUE_LOST,) if done.value_lost else ()))
+        if found and found == item.content_hash:
+            done.append(ItemRecord(item.index, item.identity, "succeeded", reused=True, content_hash=found))
+            continue
+        spent = time.monotonic() - started
+        item = replace(item, content_hash=found, source_state=before[item.index], spent_seconds=spent)
+        left = _finished(batch, item) if item.may_be_finished and found else None
+        if left is not None and not (left.value_lost and needs_value):
+            record = ItemRecord(item.index, item.identity, "succeeded", left.samples, value=left.value, reused=True)
+            done.append(replace(record, content_hash=found, notes=(VALUE_LOST,) if left.value_lost else ()))
         else:
             changed.append(item)
     result = run_batch(replace(batch, items=tuple(changed)))
     touched = [item for item in changed if state_of(sources[item.index]) != before[item.index]]
-    unsure = {item.index for item in touched if _hash(sources[item.index], item.identity) != item.content_hash}
+    unsure = {item.index for item in touched if not _is_unchanged(sources[item.index], item, batch.limits)}
     if unsure:
         items = tuple(replace(r, content_hash="") if r.item_index in unsure else r for r in result.items)
         result = replace(result, items=items)
-    return _trim(_joined(result, same), needs_value)
+    return _trim(_joined(result, done), needs_value)
 
 
 def run_next(batch: Batch, follow: Follow, *earlier: BatchResult, needs_value: bool) -> BatchResult:
@@ -223,17 +233,43 @@ def _finished(batch: Batch, item: Item) -> Finished | None:
         return None
 
 
-def _hash(path: str, identity: str) -> str:
+def _hash(path: str, item: Item, limits: Limits) -> str:
+    """Return a source's content hash, "" where it cannot be read; raises `TimeoutError`.
+
+    A source that an earlier run could not read in time is not read again before it changes.
+    """
     try:
-        return content_hash(path, identity)
+        if item.content_hash and item.content_hash == unread_hash(path):
+            return item.content_hash
+        return content_hash(path, item.identity, seconds=limits.seconds_for(os.path.getsize(path)))
+    except TimeoutError:
+        raise
     except (OSError, ValueError):
         return ""  # the task's own error names the fault of the file
 
 
-def _joined(result: BatchResult, same: list[ItemRecord]) -> BatchResult:
-    if not same:
+def _is_unchanged(path: str, item: Item, limits: Limits) -> bool:
+    try:
+        return _hash(path, item, limits) == item.content_hash
+    except TimeoutError:
+        return False
+
+
+def _too_slow(batch: Batch, item: Item, path: str) -> ItemRecord:
+    """Return the record of an item whose source cannot be read within the item's time."""
+    size = os.stat(path).st_size
+    limit = batch.limits.seconds_for(size)
+    outcome = ItemOutcome(batch, replace(item, content_hash=unread_hash(path)))
+    outcome.give_up(Fault("timeout", f"not finished within {limit:g} s: reading its {size:,} bytes takes longer"))
+    record = outcome.record()
+    assert record.error is not None
+    return replace(record, seconds=limit, error=replace(record.error, seconds=limit))
+
+
+def _joined(result: BatchResult, others: list[ItemRecord]) -> BatchResult:
+    if not others:
         return result
-    return replace(result, items=tuple(sorted((*result.items, *same), key=lambda record: record.item_index)))
+    return replace(result, items=tuple(sorted((*result.items, *others), key=lambda record: record.item_index)))
 
 
 def _trim(result: BatchResult, needs_value: bool) -> BatchResult:

@@ -12,6 +12,7 @@ from typing import Any
 from distributed.comm import CommClosedError
 
 from dflow.cadaccess.kernel.check import require_kernel
+from dflow.dataset.merge.publish import Outputs, recover
 from dflow.errors import ClusterError, EmptySourceError, FlowCancelledError, OutputFolderError
 from dflow.flowmanager.cluster.clusters import is_foreign
 from dflow.flowmanager.cluster.deaths import as_errors
@@ -110,6 +111,7 @@ def _owned_folder(paths: FlowPaths, *, clean: bool) -> Iterator[None]:
     folder.prepare(paths)
     with FolderLock(paths.state):
         folder.bring_back(paths)
+        recover(Outputs.of(paths))
         if clean:
             folder.set_aside(paths)
         folder.sweep(paths)
@@ -118,6 +120,7 @@ def _owned_folder(paths: FlowPaths, *, clean: bool) -> Iterator[None]:
         finally:
             with folder.writing(paths.root):
                 folder.bring_back(paths)
+                recover(Outputs.of(paths))  # a finished dataset that an exception kept from its name
                 folder.sweep(paths)
 
 

@@ -67,10 +67,18 @@ def describe_exception(error: BaseException, source: str | None = None) -> Fault
     if about_file and source is not None and not os.path.lexists(source):
         kind = "vanished"
         if not os.path.isabs(source) and not is_address(source):
-            advice = f"; {source!r:.200} is relative to {os.getcwd()}: let the extract task return absolute paths"
+            advice = f"; {source!r:.200} is relative to {_folder()}: let the extract task return absolute paths"
             message = _bounded(message, MAX_MESSAGE_CHARACTERS - len(advice)) + advice
     number = system_error(error)
     return Fault(kind, message, traceback=_traceback(error), exception=type(error).__name__, errno=number)
+
+
+def _folder() -> str:
+    """Return the working folder, which the user's code may have removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "a folder that no longer exists"
 
 
 def error_kind(error: BaseException) -> str:

@@ -19,11 +19,15 @@ TREE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Wall time of a request without its previews, memory of worker and child together, wall time of each preview."""
+    """Wall time of a request without its previews, memory of worker and child together, wall time of each preview.
+
+    `spent_seconds` of the wall time are used up when the request is sent.
+    """
 
     seconds: float
     memory_bytes: int
     preview_seconds: float = 30.0
+    spent_seconds: float = 0.0
 
 
 class Clock:
@@ -31,7 +35,7 @@ class Clock:
 
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
-        self._deadline = time.monotonic() + allowance.seconds
+        self._deadline = time.monotonic() + allowance.seconds - allowance.spent_seconds
         self._left: float | None = None
 
     def remaining(self) -> float:

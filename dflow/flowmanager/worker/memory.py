@@ -64,6 +64,11 @@ def has_children() -> bool:
     return True
 
 
+def children() -> list[int]:
+    """Return the process ids of this process's children. Walks the process table, in milliseconds."""
+    return [child.pid for child in psutil.Process().children()]
+
+
 def end_orphans(kept: Collection[int]) -> bool:
     """End all processes below this one but the children `kept`; return whether one was still running.
 
@@ -72,7 +77,7 @@ def end_orphans(kept: Collection[int]) -> bool:
     started = time.monotonic()
     was_running = False
     while time.monotonic() - started < _END_SECONDS:
-        others = [child.pid for child in psutil.Process().children() if child.pid not in kept]
+        others = [pid for pid in children() if pid not in kept]
         for pid in others:
             if was_running:
                 with contextlib.suppress(ProcessLookupError):

@@ -1,8 +1,9 @@
 """`ItemOutcome`: how one item ends, from the messages about it, without a process or a clock.
 
 `event` and `fault` take messages, `state` is the decision, and `record` gives the complete record at the end. The
-rules: a deterministic failure is final; a crash, a timeout or too much memory is final only after `Limits.max_retries`
-further tries alone; a body that fails makes its file fail, but not the other bodies; a failed preview leaves a note.
+rules: a deterministic failure is final; a crash or too much memory, and a timeout with `Limits.retry_timeouts`, is
+final only after `Limits.max_retries` further tries alone; a body that fails makes its file fail, but not the other
+bodies; a failed preview leaves a note.
 """
 
 from __future__ import annotations
@@ -97,6 +98,11 @@ class ItemOutcome:
         return self._item.identity
 
     @property
+    def spent_seconds(self) -> float:
+        """What of the item's time was spent before it came here."""
+        return self._item.spent_seconds
+
+    @property
     def n_bytes(self) -> int:
         """The size of the item's file when it was hashed, 0 where it has none."""
         return self._item.source_state[1] if self._item.source_state else 0
@@ -138,7 +144,10 @@ class ItemOutcome:
 
     def _may_retry(self, kind: str) -> bool:
         self._deaths[self._current] += 1
-        return kind in RETRYABLE_KINDS and self._deaths[self._current] <= self._batch.limits.max_retries
+        limits = self._batch.limits
+        if kind == "timeout" and not limits.retry_timeouts:
+            return False
+        return kind in RETRYABLE_KINDS and self._deaths[self._current] <= limits.max_retries
 
     def _unit_done(self, unit: UnitDone) -> None:
         self._current = unit.body

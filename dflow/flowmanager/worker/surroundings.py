@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from dflow.flowmanager.worker.memory import end_orphans, has_children
+from dflow.flowmanager.worker.memory import children, end_orphans, has_children
 
 DUMP_SIGNAL = signal.SIGUSR2
 """Makes the child write the Python stacks of its threads to its log, even while native code holds the interpreter, and
@@ -114,6 +114,7 @@ _PARTS = (
     _Part("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda was: locale.setlocale(locale.LC_ALL, was)),
     _Part("the default time-out of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout),
     _Part("the priority", lambda: os.getpriority(0, 0), lambda was: os.setpriority(0, 0, was)),
+    _Part("the user", os.geteuid, os.seteuid),
     _Part("the trace function", sys.gettrace, sys.settrace),
     _Part("the profile function", sys.getprofile, sys.setprofile),
     _Part("garbage collection", gc.isenabled, lambda was: gc.enable() if was else gc.disable()),
@@ -152,6 +153,7 @@ class Surroundings:
         self._state = [copy.copy(read()) for read in _READS]
         self._n_modules = len(sys.modules)
         self._n_threads = _thread._count()
+        self._processes = set(children()) if has_children() else set()
         self._descriptor = self._lowest_free(default=0)
         soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most_descriptors = (self._descriptor + soft) // 2
@@ -174,7 +176,7 @@ class Surroundings:
         left = [] if [read() for read in _READS] == self._state else self._restore_parts(self._n_modules != n_before)
         if _thread._count() > self._n_threads and not _has_ended(lambda: _thread._count() <= self._n_threads):
             left.append(THREAD)
-        if has_children() and end_orphans(_resource_tracker()):
+        if has_children() and end_orphans(self._processes | _resource_tracker()):
             left.append(PROCESS)
         return (*left, *self._descriptors_left())
 

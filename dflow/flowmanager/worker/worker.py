@@ -132,7 +132,8 @@ def _run_isolated(
             return _host_fault(batch, outcomes, outcomes)
         for outcome in outcomes:
             begin(outcome.identity)
-            _run_item(batch, outcome, supervisor, _allowance(batch, outcome.n_bytes))
+            allowance = replace(_allowance(batch, outcome.n_bytes), spent_seconds=outcome.spent_seconds)
+            _run_item(batch, outcome, supervisor, allowance)
             if fault := _host_fault(batch, (outcome,), outcomes):
                 return fault
         for outcome in outcomes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -21,9 +20,10 @@ from dflow.errors import ServerError
 from dflow.insights.explore.flow_data import ReloadedFlow
 from dflow.insights.explore.page import ExplorePage
 from dflow.insights.explore.routes import PolicyHeaders, routes
+from dflow.plaintext import get_logger
 from dflow.webhosts import LOCAL, KnownHosts, best_name, guard, in_url, is_local
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class ExploreServer(BaseServer):

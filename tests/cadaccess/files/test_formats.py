@@ -101,6 +101,26 @@ def test_the_limit_of_expansion_holds_for_all_members_together(tmp_path: Path, m
         read_bytes(path)
 
 
+@pytest.mark.parametrize(
+    ("begin", "n_bytes", "cause"),
+    [
+        (b"", 20_000_000_000, "has 20,000,000,000 bytes, the limit is"),
+        (b"ISO-10303-21;", 20_000_000_000, "has 20,000,000,000 bytes, the limit is"),
+        (b"", 4_000_000_000, "it begins with 4,096 blank or zero bytes"),
+        (b"%PDF-1.4", 4_000_000_000, "not a STEP, IGES or BREP file; it begins with b'%PDF"),
+        (gzip.compress(b"%PDF-1.4" + b"x" * 9000), 4_000_000_000, "it begins with b'%PDF"),
+    ],
+)
+def test_a_file_that_is_no_part_is_refused_by_its_first_bytes(
+    begin: bytes, n_bytes: int, cause: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "part.step"
+    path.write_bytes(begin)
+    os.truncate(path, n_bytes)  # sparse
+    with pytest.raises(UnreadableFileError, match=cause):
+        read_bytes(path)
+
+
 def test_what_is_no_file_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(UnreadableFileError, match="no such file; check the path"):
         read_bytes(tmp_path / "nothing.step")

@@ -83,12 +83,12 @@ def _face(outer: TopoDS_Wire, hole: TopoDS_Wire) -> TopoDS_Face:
 
 def _contacts(shape: TopoDS_Shape, folder: Path) -> list[int]:
     brep = solids.open_brep(shape, folder)
-    return contacts.find_contacts(brep.tables, brep.chords).tolist()
+    return contacts.find_contacts(brep.tables, brep.chords)[:, 0].tolist()
 
 
 def _crossing(shape: TopoDS_Shape, folder: Path) -> int:
     brep = solids.open_brep(shape, folder)
-    return contacts.find_crossing(brep.tables, brep.chords, np.arange(brep.n_faces))
+    return contacts.find_crossing(brep.tables, brep.chords, brep.touching_loops)
 
 
 @pytest.mark.parametrize("hole", HOLES.values(), ids=HOLES)
@@ -135,6 +135,20 @@ def test_circles_cross_in_two_points_alone(off: float, crosses: bool, turn: floa
     """A hole of 1.1 touches the rim of 3.0 from within where it lies 1.9 from its middle."""
     inner = _wire(gp_Circ(_axes(off * np.cos(turn), off * np.sin(turn)), 1.1))
     assert (_crossing(_face(_wire(gp_Circ(_axes(0, 0), 3.0)), inner), tmp_path) >= 0) is crosses
+
+
+@pytest.mark.parametrize(
+    ("holes", "crosses"),
+    [
+        ([[(0, 2), (1, 3), (2, 2), (1, 1)]], False),
+        ([[(0, 2), (-1, 1), (-2, 2), (-1, 3)]], True),
+        ([[(0, 2), (1, 3), (2, 2), (1, 1)], [(2, 2), (3, 3), (4, 2), (3, 1)]], False),
+        ([[(0, 2), (1, 3), (2, 2), (1, 1)], [(0, 2), (0.5, 2.2), (1, 2), (0.5, 1.8)]], True),
+    ],
+    ids=["hole", "hole outside", "holes side by side", "hole in a hole"],
+)
+def test_holes_that_touch_lie_within_and_side_by_side(holes: list, crosses: bool, tmp_path: Path) -> None:
+    assert (_crossing(flat_face(SQUARE, *holes), tmp_path) >= 0) is crosses
 
 
 def test_loops_along_each_other_do_not_cross(tmp_path: Path) -> None:

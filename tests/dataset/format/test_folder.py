@@ -71,8 +71,9 @@ def test_links_are_checked_before_zarr_follows_them(folder: DatasetFolder) -> No
         folder.check_links("faces")
 
 
-def test_a_shard_may_be_missing_where_no_manifest_lists_it(folder: DatasetFolder) -> None:
-    folder.explain_missing("faces/face_areas/c.99")
+def test_a_shard_may_be_missing_only_where_there_is_no_manifest(folder: DatasetFolder) -> None:
+    with pytest.raises(DamagedDatasetError, match=r"state rows in faces/face_areas/c\.99, which neither exists nor"):
+        folder.explain_missing("faces/face_areas/c.99")
     with pytest.raises(
         DamagedDatasetError, match=r"c\.0 is missing, although .* manifest lists it; run the merge again"
     ):
@@ -91,7 +92,10 @@ def test_a_missing_shard_that_the_manifest_lists_is_an_error_and_no_fill_value(t
     shard_files(paths.dataset, "faces/face_areas")[0].unlink()
     with pytest.raises(DamagedDatasetError, match="manifest lists it"):
         open_store(paths.dataset).read("faces", "face_areas")
-    write_manifest(paths.dataset)  # now nobody promises it
+    write_manifest(paths.dataset)  # that does not list it: its rows are stated, and nowhere
+    with pytest.raises(DamagedDatasetError, match="state rows in"):
+        open_store(paths.dataset).read("faces", "face_areas")
+    (paths.dataset / "manifest.json").unlink()  # a Zarr store that somebody else wrote, with Zarr's meaning
     assert np.isnan(open_store(paths.dataset).read("faces", "face_areas", 0, 1)).all()
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 import zarr
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
@@ -121,6 +124,77 @@ def test_layouts_of_others_go_through_zarr(tmp_path: Path) -> None:
     assert chunk_layout(metadata) is None
     reader = RowReader(DatasetFolder(tmp_path / "d"), "g/a", metadata)
     np.testing.assert_array_equal(reader.read(3, 9), values[3:9])
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd", "blosc", "gzip of zstd"])
+@pytest.mark.parametrize("per_shard", [0, 2])
+def test_a_chunk_expands_to_its_own_size_and_no_further(tmp_path: Path, codec: str, per_shard: int) -> None:
+    """A bomb: a chunk of 64 MiB of ones in place of one of 8 KiB, cut so that zarr reads it and so that dflow does."""
+    compressors: Any = [ZstdCodec(), GzipCodec()] if codec == "gzip of zstd" else CODECS[codec]
+    bomb_values = np.ones(8 * 1024**2)
+    for number, columns in enumerate((8, 64)):  # chunks of some columns, or of whole rows
+        folder = tmp_path / f"{number}"
+        root = zarr.open_group(str(folder), mode="w", attributes={"dflow": {"format": 1, "n_files": 0}})
+        root.create_array(
+            "g/a",
+            data=np.ones((64, 64)),
+            chunks=(16, columns),
+            shards=(16 * per_shard, 64) if per_shard else None,
+            compressors=compressors,
+        )
+        metadata = json.loads((folder / "g" / "a" / "zarr.json").read_bytes())
+        reader = RowReader(DatasetFolder(folder), "g/a", metadata)
+        assert (reader.layout is None) == (columns < 64 or codec == "gzip of zstd")
+        assert reader.read(0, 16).sum() == 1024
+        bomb_codecs = metadata["codecs"][0]["configuration"]["codecs"] if per_shard else metadata["codecs"]
+        bomb = zarr.create_array({}, data=bomb_values, chunks=bomb_values.shape, compressors=compressors)
+        content = bomb.store._store_dict["c/0"].to_bytes()  # type: ignore[attr-defined]
+        assert bomb_codecs
+        assert len(content) < 1024**2
+        chunk = folder / "g" / "a" / "c" / "0" / "0"
+        if per_shard:
+            n_chunks = per_shard * 64 // columns
+            index = np.array([[0, len(content)]] * n_chunks, "<u8").tobytes()
+            content += index + google_crc32c.value(index).to_bytes(4, "little")
+        chunk.write_bytes(content)
+        tracemalloc.start()
+        with pytest.raises(DamagedDatasetError, match=r"cannot be read|is damaged"):
+            RowReader(DatasetFolder(folder), "g/a", metadata).read(0, 16)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024**2
+        tracemalloc.stop()
+
+
+def test_an_index_that_refers_past_the_end_is_damage(tmp_path: Path) -> None:
+    reader = write_array(tmp_path / "d", np.arange(64, dtype="i4"), chunk=8, per_shard=8)
+    shard = tmp_path / "d" / "g" / "a" / "c.0"
+    for entry in ([2**64 - 16, 32], [0, 2**63], [2**63, 2**63], [2**40, 1]):
+        index = np.array([entry] * 8, "<u8").tobytes()
+        shard.write_bytes(bytes(100) + index + google_crc32c.value(index).to_bytes(4, "little"))
+        with pytest.raises(DamagedDatasetError, match="its index refers to bytes after its end"):
+            RowReader(reader.folder, "g/a", reader._metadata).read()
+
+
+def test_a_zstd_frame_without_a_stated_size_is_read_and_bounded(tmp_path: Path) -> None:
+    values = np.arange(64, dtype="i4")
+    write_array(tmp_path / "d", values, chunk=64)
+    chunk, metadata = tmp_path / "d" / "g" / "a" / "c.0", json.loads((tmp_path / "d/g/a/zarr.json").read_bytes())
+    coder = zstandard.ZstdCompressor(write_content_size=False)
+    for content, is_whole in ((values.tobytes(), True), (bytes(64 * 1024**2), False)):
+        chunk.write_bytes(coder.compress(content))
+        reader = RowReader(DatasetFolder(tmp_path / "d"), "g/a", metadata)
+        if is_whole:
+            np.testing.assert_array_equal(reader.read(), values)
+            continue
+        with pytest.raises(DamagedDatasetError, match="would expand beyond the 256 bytes"):
+            reader.read()
+
+
+def test_rows_beyond_the_machines_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = write_array(tmp_path / "d", np.arange(64, dtype="i4"), chunk=8)
+    monkeypatch.setattr("dflow.dataset.format.row_reader.machine_bytes", lambda: 100)
+    assert len(reader.read(0, 25)) == 25
+    with pytest.raises(DatasetError, match="take 104 bytes, this machine has 100; read fewer rows at once"):
+        reader.read(0, 26)
 
 
 def test_rows_outside_are_refused(tmp_path: Path) -> None:

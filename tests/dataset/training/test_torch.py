@@ -194,13 +194,23 @@ def direct_items(dataset: CADDataset) -> list[dict[str, Any]]:
     return [dataset.get_item(i, dataset.transform.epoch) for i in range(len(dataset))]  # type: ignore[union-attr]
 
 
-def test_a_pass_that_another_overlaps_keeps_its_epoch(train: CADDataset) -> None:
-    stream = train.to_torch().get_block_loader(8, num_workers=1, block_size=4, fetch_blocks=2)
-    alone = [[b["id"].tolist() for b in stream] for _ in range(2)]
+@pytest.mark.parametrize("kind", ["map", "block"])
+def test_a_pass_that_another_overlaps_keeps_its_epoch(train: CADDataset, kind: str) -> None:
+    def make(n_workers: int) -> Any:
+        dataset = CADDataset(train.source, train.get_file_codes(), transform=RandomRotation()).to_torch()
+        if kind == "map":
+            return dataset.get_dataloader(8, shuffle=True, seed=1, num_workers=n_workers)
+        return dataset.get_block_loader(8, num_workers=n_workers, block_size=4, fetch_blocks=2)
+
+    def points(batches: Any) -> list[Any]:
+        return [(b["id"].tolist(), b["file/bounding_box"].nan_to_num().tolist()) for b in batches]
+
+    plain = make(1)
+    alone = [points(plain) for _ in range(2)]
     for n_workers in (0, 1):
-        again = train.to_torch().get_block_loader(8, num_workers=n_workers, block_size=4, fetch_blocks=2)
-        first, second = zip(*zip(again, again, strict=True), strict=True)
-        assert [[b["id"].tolist() for b in batches] for batches in (first, second)] == alone
+        again = make(n_workers)
+        both = zip(*zip(again, again, strict=True), strict=True)
+        assert [points(batches) for batches in both] == alone
 
 
 def test_workers_of_an_abandoned_pass_go_on_with_the_next_epoch(train: CADDataset) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 from importlib.util import find_spec
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,17 @@ def test_a_state_is_that_of_the_loop_also_after_it_was_loaded(train: CADDataset,
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_loop_that_is_left_leaves_no_worker(train: CADDataset, kind: str) -> None:
+    loader = make(train, kind, num_workers=1)
+    before = set(active_children())
+    for _ in loader:
+        break
+    assert not set(active_children()) - before
+    assert loader.state_dict()["steps"] == [[1, 5, 1]]
+    pickle.loads(pickle.dumps(loader))  # as a launcher of processes does
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_other_ranks_and_batches_take_the_rest(train: CADDataset, kind: str, drop_last: bool) -> None:
     seen: list[int] = []
@@ -205,7 +217,8 @@ def run_rank(train: CADDataset, kind: str, rank: int, world_size: int, folder: P
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python 3.12; gloo has threads
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_ranks_that_were_killed_go_on_as_three(train: CADDataset, kind: str, tmp_path: Path) -> None:
     def run(world_size: int, kill_at: int | None) -> list[int | None]:

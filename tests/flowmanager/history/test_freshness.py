@@ -18,6 +18,7 @@ from dflow.flowmanager.history.freshness import (
     examine,
     judge,
     stores_are_whole,
+    unread_hash,
 )
 from dflow.flowmanager.history.journal import Entry
 from dflow.records import ErrorRecord, ItemRecord
@@ -95,6 +96,20 @@ def test_content_hash_is_what_b3sum_prints_of_it(tmp_path):
     assert content_hash(path, "a") == "af1349b9f5f9a1a6a0404dea36dcc949"
     path.write_bytes(bytes(i % 251 for i in range(1_000_000)))
     assert content_hash(path, "a") == blake3(path.read_bytes()).hexdigest()[:32]
+
+
+def test_a_hash_that_takes_too_long_is_given_up_and_stands_for_size_and_time(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    for source in (path, tmp_path):
+        with pytest.raises(TimeoutError):
+            content_hash(source, "a", seconds=-1.0)
+    before = unread_hash(path)
+    assert before == unread_hash(str(path))
+    os.utime(path, (0, 0))
+    assert unread_hash(path) != before
+    os.truncate(path, 20_000_000_000)  # sparse; beyond the limit, at once
+    assert content_hash(path, "a") == unread_hash(path)
 
 
 def test_a_folder_is_its_listing_and_anything_else_its_name(tmp_path):

@@ -11,6 +11,7 @@ import dflow
 from dflow.errors import FlowError, OutputFolderError, SettingError, TaskDefinitionError, WiringError
 from dflow.flowmanager import flowtask
 from dflow.flowmanager.plan.batch import SampleKind, StorageKind
+from dflow.flowmanager.plan.settings import checked_limits
 
 
 @flowtask.transform(inputs=["item"])
@@ -97,3 +98,10 @@ def test_the_time_limit_grows_with_the_file_unless_one_is_given(tmp_path):
 def test_a_wait_for_workers_is_a_positive_number(tmp_path, seconds):
     with pytest.raises(SettingError, match="no_worker_timeout"):
         dflow.create_flow("f", [nothing], tmp_path, no_worker_timeout=seconds)
+
+
+def test_a_timeout_is_tried_again_only_where_a_number_of_tries_was_given():
+    limits = checked_limits(None, None, None, None)
+    assert (limits.max_retries, limits.retry_timeouts, limits.asked_retries) == (1, False, None)
+    asked = checked_limits(5.0, None, 1, None)
+    assert (asked.max_retries, asked.retry_timeouts, asked.asked_retries) == (1, True, 1)

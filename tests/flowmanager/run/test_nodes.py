@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from dflow.flowmanager.cluster.engine import compute_here
 from dflow.flowmanager.history.freshness import content_hash
-from dflow.flowmanager.plan.batch import Limits, PackedValue, unpack_value
+from dflow.flowmanager.plan.batch import Item, Limits, PackedValue, unpack_value
 from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.tasks import spec_of
 from dflow.flowmanager.plan.wiring import plan
@@ -95,12 +97,39 @@ def test_a_missing_source_fails_with_its_own_error(tmp_path):
 
 
 def test_a_source_that_cannot_be_hashed_has_no_hash_and_is_done(tmp_path, monkeypatch):
-    def refuse(*_: Any) -> str:
+    def refuse(*_: Any, **__: Any) -> str:
         raise OSError("Input/output error")
 
     monkeypatch.setattr(nodes, "content_hash", refuse)
     result = run_first(batch_of(tmp_path, "abc"), hashing=True, needs_value=True)
     assert [(record.value, record.content_hash) for record in result.items] == [(3, "")]
+
+
+def test_reading_a_source_counts_as_part_of_its_time_and_is_not_tried_again_before_it_changes(tmp_path):
+    """A sparse file: its bytes cannot be hashed in time, its call never begins, the others are done."""
+    batch = batch_of(tmp_path, "abc")
+    huge = tmp_path / "huge.txt"
+    huge.touch()
+    os.truncate(huge, 4_000_000_000)
+    items = (*batch.items, Item(1, str(huge), str(huge)))
+    batch = replace(batch, items=items, limits=replace(batch.limits, timeout_seconds=0.1))
+    first, slow = run_first(batch, hashing=True, needs_value=True).items
+    assert (first.status, first.value) == ("succeeded", 3)
+    assert slow.error is not None
+    assert (slow.error.kind, slow.error.attempts) == ("timeout", 1)
+    assert slow.error.message == "not finished within 0.1 s: reading its 4,000,000,000 bytes takes longer"
+    again = replace(batch, items=(replace(items[1], content_hash=slow.content_hash),))
+    assert run_first(again, hashing=True, needs_value=True).items[0].reused
+    os.truncate(huge, 5)
+    assert not run_first(again, hashing=True, needs_value=True).items[0].reused
+
+
+def test_the_time_of_reading_a_source_is_taken_off_the_items_time(tmp_path, monkeypatch):
+    batch, given = batch_of(tmp_path, "abc"), []
+    monkeypatch.setattr(nodes, "content_hash", lambda *_, **__: time.sleep(0.02) or "hash")
+    monkeypatch.setattr(nodes, "run_batch", lambda batch: given.append(batch) or BatchResult("first", 0, ()))
+    run_first(batch, hashing=True, needs_value=True)
+    assert given[0].items[0].spent_seconds >= 0.02
 
 
 def result_of(*records: ItemRecord) -> BatchResult:

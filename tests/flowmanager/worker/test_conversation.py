@@ -208,7 +208,9 @@ def run(
     """The records of a batch whose items do this, and how often each was begun."""
     ScriptedForkServer.rng, ScriptedForkServer.late_seconds = random.Random(seed), seconds
     ScriptedForkServer.children = []
-    limits = replace(QUICK, timeout_seconds=seconds, preview_seconds=seconds, max_retries=max_retries)
+    limits = replace(
+        QUICK, timeout_seconds=seconds, preview_seconds=seconds, max_retries=max_retries, retry_timeouts=True
+    )
     batch: Batch = make_batch(double, list(map(list, enumerate(behaviours))), folder, kind="custom", limits=limits)
     outcomes = [ItemOutcome(batch, item) for item in batch.items]
     supervisor = Supervisor()

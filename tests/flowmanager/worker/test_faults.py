@@ -121,3 +121,13 @@ def test_stacks_are_taken_out_of_the_log():
     assert "dflow" not in stack
     assert "Extension modules" not in stack
     assert split_stack("only prints\n") == ("only prints\n", "")
+
+
+def test_a_relative_path_is_explained_even_where_the_folder_is_gone(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    fault = describe_exception(FileNotFoundError("no part.step"), "part.step")
+    assert fault.kind == "vanished"
+    assert "a folder that no longer exists" in fault.message

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dflow.flowmanager.worker import limits
+from dflow.flowmanager.worker.faults import Fault
 from dflow.flowmanager.worker.limits import POLL_SECONDS, TREE_SECONDS, Allowance, Clock, Memory
 from dflow.flowmanager.worker.memory import MIN_CHILD_BYTES
 from dflow.flowmanager.worker.wire import PreviewDone, UnitDone
@@ -31,6 +32,12 @@ def test_the_time_is_up_after_the_allowed_seconds(clock: SimpleNamespace) -> Non
     fault = watch.fault()
     assert fault is not None
     assert (fault.kind, fault.message) == ("timeout", "not finished within 10 s")
+
+
+def test_what_was_spent_before_is_taken_off(clock: SimpleNamespace) -> None:
+    watch = Clock(Allowance(10.0, 0, spent_seconds=4.0))
+    assert watch.remaining() == 6.0
+    assert Clock(Allowance(10.0, 0, spent_seconds=11.0)).fault() == Fault("timeout", "not finished within 10 s")
 
 
 def test_a_preview_has_time_of_its_own(clock: SimpleNamespace) -> None:

@@ -23,9 +23,12 @@ VALUE_ERROR = Fault("exception", "no good", exception="ValueError")
 NO_MEMORY = replace(VALUE_ERROR, kind="out_of_memory")
 
 
-def outcome(sample: str = "file", max_retries: int = 1, keep_value: bool = True) -> ItemOutcome:
+def outcome(
+    sample: str = "file", max_retries: int = 1, keep_value: bool = True, retry_timeouts: bool = False
+) -> ItemOutcome:
     call = TaskCall("encode", "transform", b"", (Feed("item"), Feed("storage")), keep_value, is_last_stage=True)
-    batch = Batch(0, call, (ITEM,), FlowPaths(Path("/x"), "f"), Limits(max_retries=max_retries), sample=sample)  # type: ignore[arg-type]
+    limits = Limits(max_retries=max_retries, retry_timeouts=retry_timeouts)
+    batch = Batch(0, call, (ITEM,), FlowPaths(Path("/x"), "f"), limits, sample=sample)  # type: ignore[arg-type]
     return ItemOutcome(batch, ITEM)
 
 
@@ -76,14 +79,24 @@ def test_a_deterministic_failure_is_final_at_once():
     )
 
 
-@pytest.mark.parametrize("kind", ["crash", "timeout", "out_of_memory"])
-def test_what_may_be_the_machines_fault_is_tried_again(kind):
-    item = outcome()
+@pytest.mark.parametrize(("kind", "asked"), [("crash", False), ("timeout", True), ("out_of_memory", False)])
+def test_what_may_be_the_machines_fault_is_tried_again(kind, asked):
+    item = outcome(retry_timeouts=asked)
     assert item.request(77) == Run(ITEM, (), 77)
     item.fault(replace(CRASH, kind=kind), 3.0)
     assert item.state == "retry"
     record = tell(item, done(), DONE).record()
     assert (record.status, record.seconds) == ("succeeded", 5.0)
+
+
+def test_time_that_ran_out_is_final_unless_another_try_was_asked_for():
+    item = outcome()
+    item.request(0)
+    item.fault(replace(CRASH, kind="timeout"), 3.0)
+    assert item.state == "finished"
+    error = item.record().error
+    assert error is not None
+    assert (error.kind, error.attempts) == ("timeout", 1)
 
 
 def test_the_second_crash_is_final_and_counted():

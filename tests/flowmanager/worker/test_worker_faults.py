@@ -317,7 +317,7 @@ def slow(seconds):
 
 
 def test_the_second_try_has_a_larger_allowance_and_comes_after_the_others(tmp_path):
-    limits = replace(QUICK, timeout_seconds=1.0, max_retries=1, retry_factor=3.0)
+    limits = replace(QUICK, timeout_seconds=1.0, max_retries=1, retry_timeouts=True, retry_factor=3.0)
     result = worker.run_batch(make_batch(slow, [1.5, 0.0, 60.0], tmp_path, limits=limits))
     assert statuses(result) == ["succeeded", "succeeded", "failed"]
     (error,) = errors_of(result)
