@@ -11,7 +11,8 @@
     │   ├── SourceNotFoundError (FileNotFoundError)
     │   ├── OutputFolderError (OSError)            the output folder cannot be written
     │   ├── FlowBusyError (RuntimeError)           another live flow owns the folder
-    │   ├── FlowFileError (ValueError)             a missing or damaged .flow file
+    │   ├── FlowFileError (ValueError)             a missing .flow file, or one of another program
+    │   │   └── DamagedFlowFileError (DamagedDatasetError)
     │   ├── FlowCancelledError (RuntimeError)
     │   ├── TooManyFailuresError (RuntimeError)    more failures than max_failures, or all alike
     │   └── ClusterError (RuntimeError)            no scheduler, no workers, workers that cannot see the files
@@ -215,6 +216,12 @@ class UnknownKeyError(DatasetError, KeyError):
     """No group, array, column or file id of that name."""
 
     kind = "unknown_key"
+
+
+class DamagedFlowFileError(FlowFileError, DamagedDatasetError):
+    """A `.flow` file that was damaged or changed since it was written."""
+
+    kind = "damaged_flow_file"
 
 
 class QueryError(DatasetError, ValueError):

@@ -14,7 +14,7 @@ import pandas as pd
 from xarray import DataArray, Dataset, DataTree
 
 from dflow.dataset.format.location import AnyPath, locate
-from dflow.dataset.format.tables import descriptions, names_of_codes, read_infoset, read_table
+from dflow.dataset.format.tables import descriptions, names_of_codes, read_frame, read_infoset
 from dflow.dataset.query.conditions import Condition, intersect, matching_files
 from dflow.dataset.query.distribution import Bins, Distribution, category_bins, distribution, membership
 from dflow.dataset.query.reductions import How, reduce_rows, statistics
@@ -144,7 +144,7 @@ class DatasetExplorer:
     @cached_property
     def attributes(self) -> pd.DataFrame:
         """The `.attribset`: names and descriptions of codes."""
-        return read_table(self.location.attribset, ".attribset").to_pandas()
+        return read_frame(self.location.attribset, ".attribset")
 
     # Arrays
 

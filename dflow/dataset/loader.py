@@ -23,6 +23,8 @@ from dflow.dataset.format.stored_split import (
     write_split,
 )
 from dflow.dataset.format.tables import read_infoset, rewrite_column
+from dflow.dataset.merge.publish import Outputs
+from dflow.dataset.merge.published import note_tables
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore, find_column, open_store, real_group
 from dflow.dataset.query.vocabulary import LABEL_SUFFIX, Vocabularies
 from dflow.dataset.report import split_to_html
@@ -686,6 +688,7 @@ class DatasetLoader:
             return
         if rewrite_column(self.location.infoset, "subset", words):
             self.__dict__.pop("files", None)
+            note_tables(Outputs.beside(self.location.dataset))
         else:
             logger.warning(
                 "the column 'subset' of %s says otherwise than this split: its folder cannot be written",

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from dflow.dataset.format.stored_split import SUBSETS
-from dflow.dataset.format.tables import read_table
+from dflow.dataset.format.tables import read_table, table_columns
 from dflow.dataset.query.store import ID_PREFIX, Column, DatasetStore
 from dflow.plaintext import html_text, plain
 from dflow.schema import FILE_GROUP
@@ -90,10 +87,7 @@ def read_quality(infoset: Path | None) -> Quality:
     """Count the samples by what `.infoset` says of their reading; no counts where it says nothing, or cannot be read:
     reading the table itself raises the error.
     """
-    try:
-        columns = [] if infoset is None else pq.read_schema(infoset).names
-    except (pa.ArrowException, OSError):
-        columns = []
+    columns = table_columns(infoset)
     wanted = [next((c for c in (f"{name}_label", name) if c in columns), "") for name in _QUALITY]
     if infoset is None or not all(wanted):
         return Quality({}, 0, {})

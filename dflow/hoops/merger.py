@@ -30,9 +30,7 @@ from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import canonical_json, merge_schemas, parse_schema
 from dflow.storage.memory import MemoryStorage
 from dflow.storage.paths import (
-    ATTRIBSET_SUFFIX,
     DATA_SUFFIX,
-    INFOSET_SUFFIX,
     TEMPORARY_PREFIX,
     item_identity,
     resolve_identity,
@@ -157,7 +155,7 @@ class DatasetMerger:
         records = [self._with_schema(record) for record, _ in pairs]
         where = {record.name: str(path) for record, path in pairs}
         self._check_codes(records)
-        outputs = Outputs(place, place.with_suffix(INFOSET_SUFFIX), place.with_suffix(ATTRIBSET_SUFFIX))
+        outputs = Outputs.beside(place)
         merger = Merger(outputs, Listed(where), self._compute(), settings or MergeSettings())
         report = merger.run(records, flow_name=flow_name or place.stem, content_hashes={})
         if self.delete_source_files:

@@ -2,7 +2,7 @@
 
 Compact: positions as 16-bit integers (extension KHR_mesh_quantization; the node's scale and translation bring them back
 to millimetres, so that the error is at most 1/131,070 of the longest side), normals as bytes, 16 bytes per vertex. The
-face index is the application attribute ``_FACE``. Byte-equal for equal meshes.
+face index is the application attribute ``_FACE``. Byte-equal for equal meshes. `dflow.checksums` in ``asset.extras``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dflow.checksums import BLANK, MEMBER, is_sealed, seal
 from dflow.localpath import local_path
 from dflow.render import passes
 from dflow.render.mesh import MeshArrays, RenderMesh, clean_arrays
@@ -69,7 +70,7 @@ def pack_glb(mesh: MeshArrays) -> bytes:
     x, y, z = low.tolist()
     # Formatted by hand, since json.dumps takes longer than all the arrays.
     document = (
-        '{"asset":{"version":"2.0","generator":"dflow"},'
+        f'{{"asset":{{"version":"2.0","generator":"dflow","extras":{{"{MEMBER}":"{BLANK}"}}}},'
         '"extensionsUsed":["KHR_mesh_quantization"],"extensionsRequired":["KHR_mesh_quantization"],'
         '"scene":0,"scenes":[{"nodes":[0]}],'
         f'"nodes":[{{"mesh":0,"translation":[{x!r},{y!r},{z!r}],"scale":[{scale!r},{scale!r},{scale!r}]}}],'
@@ -151,7 +152,7 @@ def _assemble(document: str, binary: list[bytes]) -> bytes:
     text += b" " * (-len(text) % 4)
     size = sum(map(len, binary))
     head = struct.pack("<IIIII", MAGIC, 2, 12 + 8 + len(text) + 8 + size, len(text), JSON_CHUNK)
-    return b"".join([head, text, struct.pack("<II", size, BINARY_CHUNK), *binary])
+    return seal(b"".join([head, text, struct.pack("<II", size, BINARY_CHUNK), *binary]))
 
 
 def read_glb(path: str | os.PathLike[str]) -> MeshArrays:
@@ -169,10 +170,11 @@ def read_glb(path: str | os.PathLike[str]) -> MeshArrays:
     with open(path, "rb") as file:
         content = file.read()
     try:
+        is_sealed(content)
         document, binary = _take_apart(content)
         return _mesh_of(document, binary)
-    except (KeyError, IndexError, TypeError, struct.error, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)} is not a mesh that dflow wrote ({error})") from error
+    except Exception as error:  # meshes without a checksum: what numpy raises of numbers that contradict each other
+        raise ValueError(f"{os.fspath(path)} is damaged, or not a mesh that dflow wrote ({error})") from error
 
 
 def _take_apart(content: bytes) -> tuple[dict[str, Any], bytes]:

@@ -65,3 +65,15 @@ def _assemble(rows: npt.NDArray[np.uint8], width: int, kind: int, between: bytes
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def is_whole_png(content: bytes) -> bool:
+    """Return whether a file is a PNG to its end, with the right CRC-32 after each chunk."""
+    at, kind = len(SIGNATURE), b""
+    while content.startswith(SIGNATURE) and kind != b"IEND" and at + 12 <= len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        kind, end = content[at + 4 : at + 8], at + 12 + size
+        if isal_zlib.crc32(content[at + 4 : end - 4]).to_bytes(4, "big") != content[end - 4 : end]:
+            return False
+        at = end
+    return kind == b"IEND" and at == len(content)

@@ -148,6 +148,19 @@ def outline_zip_store(path: str | os.PathLike[str], *, max_bytes: int = MAX_STOR
         return StoreOutline(documents, attributes, reader.n_bytes, reader.crc)
 
 
+def check_zip_store(path: str | os.PathLike[str]) -> None:
+    """Verify the checksum of every member, and the root's document; decodes no array. Raises as `read_zip_store`.
+
+    Parameters
+    ----------
+    path : of the file
+    """
+    with ZipReader(path) as reader:
+        _read_root(reader)
+        for name in reader.members:
+            reader.read(name)
+
+
 def store_crc(path: str | os.PathLike[str]) -> int:
     """The CRC-32 of a store's zip directory, as in `SampleRecord.data_crc`. Raises as `read_zip_store`.
 

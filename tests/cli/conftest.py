@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dflow.flowmanager.reports.flowfiles import write_flow_file
 from dflow.storage.paths import FlowPaths
 from tests.cli.programs import HOSTILE, SUMMARY, write_pipeline
 from tests.dataset.samples import grid, merge, write_sample
@@ -36,7 +37,7 @@ def made(tmp_path_factory) -> FlowPaths:
         write_sample(paths, "b.step", {"faces/grid": grid(2, 2)}, {"mass": 1.5, "word": "nut"}),
     ]
     merge(paths, records)
-    paths.flow_file.write_text(json.dumps(SUMMARY))
+    write_flow_file(paths, SUMMARY)
     run = {
         "finished": "2026-01-02T03:04:05+00:00",
         "tasks": [{"task": "encode", "items": 3, "reused": 1, "seconds": 1}],

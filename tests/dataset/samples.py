@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from dask.delayed import Delayed
 
+from dflow.checksums import MEMBER
 from dflow.dataset.merge.merge import MergeReport, compute_inline, merge_dataset
 from dflow.dataset.merge.settings import MergeSettings
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord, ShardRecord
@@ -121,3 +123,13 @@ def merge_three(folder: Path) -> FlowPaths:
     records = [write_sample(paths, f"{i}", {"faces/areas": np.arange(20, dtype="f4")}, {"mass": i}) for i in range(3)]
     merge(paths, records)
     return paths
+
+
+def forget_checksums(dataset: Path) -> None:
+    """Make root metadata and tables as those of older versions, without checksums, so that a test may edit them."""
+    for name in ("zarr.json", "manifest.json"):
+        document = json.loads((dataset / name).read_text())
+        document.pop(MEMBER, None)
+        document.pop("tables", None)
+        document.get("attributes", {}).get("dflow", {}).pop(MEMBER, None)
+        (dataset / name).write_text(json.dumps(document))

@@ -95,7 +95,7 @@ def assert_whole(case: Case, output: Any, n_submitted: int) -> None:
     assert counts.submitted == n_submitted
     assert counts.succeeded + counts.skipped + counts.failed == n_submitted
     assert counts.samples == counts.succeeded
-    assert validate_dataset(case.root / f"{NAME}.dataset") == []
+    assert validate_dataset(case.root / f"{NAME}.dataset", beside=False) == []
     assert leftovers(case.root) == []
 
 

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dflow.checksums import MEMBER, parse_document
 from dflow.dataset.format.array_metadata import check_arrays
-from dflow.dataset.format.layout import MANIFEST
+from dflow.dataset.format.layout import MANIFEST, how_to_mend
 from dflow.dataset.format.row_reader import RowReader
-from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError
 from dflow.schema.names import NODE_DOCUMENT
 from dflow.storage.paths import Below
 
@@ -199,7 +200,7 @@ class DatasetFolder:
             raise DamagedDatasetError(message) from error
         if relative in self.listed_files:
             raise DamagedDatasetError(
-                f"{self.path / relative} is missing, although the dataset's manifest lists it; run the merge again"
+                f"{self.path / relative} is missing, although the dataset's manifest lists it; {how_to_mend(self.path)}"
             )
         if self.listed_files:
             raise DamagedDatasetError(
@@ -238,24 +239,54 @@ class DatasetFolder:
             return {key: node for key, node in nodes if node["node_type"] == "array" and key.count("/") == 1}
         found: dict[str, Mapping[str, Any]] = {}
         for path in sorted(self.path.glob(f"*/*/{NODE_DOCUMENT}")):
-            node = json.loads(self.read_bytes(path.relative_to(self.path).as_posix()))
-            if node.get("node_type") == "array":
+            node = self._document(path.relative_to(self.path).as_posix())
+            if isinstance(node, dict) and node.get("node_type") == "array":
                 found[f"{path.parent.parent.name}/{path.parent.name}"] = node
         return found
 
+    def _document(self, relative: str) -> Any:
+        """A parsed JSON file, compared with the checksum that it may carry. Raises also `FileNotFoundError`."""
+        try:
+            return parse_document(self.read_bytes(relative))
+        except FileNotFoundError:
+            raise
+        except (ValueError, OSError) as error:
+            if isinstance(error, DamagedDatasetError):
+                raise
+            raise DamagedDatasetError(
+                f"{self.path / relative} is damaged, {error}; {how_to_mend(self.path)}"
+            ) from error
+
     def reader(self, key: str) -> RowReader:
-        """Return the reader of an array ``group/name`` of `arrays`."""
-        return RowReader(self, key, self.arrays[key])
+        """Return the reader of an array ``group/name`` of `arrays`.
+
+        Raises
+        ------
+        DamagedDatasetError
+            If the array's metadata contradicts itself.
+        """
+        try:
+            return RowReader(self, key, self.arrays[key])
+        except Exception as error:  # what Python and numpy raise of metadata without a checksum
+            if isinstance(error, DatasetError):
+                raise
+            raise DamagedDatasetError(
+                f"the metadata of {self.path / key} is damaged: {error!r}; {how_to_mend(self.path)}"
+            ) from error
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
-        """The content of `manifest.json`; empty without one."""
+        """The content of `manifest.json`; empty without one, which only datasets of another program or version lack."""
         try:
-            found: Mapping[str, Any] = json.loads(self.read_bytes(MANIFEST))
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise DamagedDatasetError(f"{self.path / MANIFEST} is not JSON: {error}; run the merge again") from error
+            found = self._document(MANIFEST)
+        except FileNotFoundError as error:
+            if MEMBER not in self.attributes["dflow"]:
+                return {}
+            raise DamagedDatasetError(f"{self.path / MANIFEST} is missing; {how_to_mend(self.path)}") from error
+        if not isinstance(found, dict) or not isinstance(found.get("files", {}), dict):
+            raise DamagedDatasetError(
+                f"{self.path / MANIFEST} is damaged: it is no list of files; {how_to_mend(self.path)}"
+            )
         return found
 
     @property
@@ -273,11 +304,8 @@ class DatasetFolder:
     def token(self) -> str:
         """Eight hexadecimal digits that change whenever the metadata or any listed shard changes."""
         crc = zlib.crc32(self.read_bytes(NODE_DOCUMENT))
-        try:
-            crc = zlib.crc32(self.read_bytes(MANIFEST), crc)
-        except FileNotFoundError:
-            pass  # a dataset written by hand has no manifest
-        return f"{crc:08x}"
+        content = self.build or json.dumps(self.listed_files)  # the rest of the manifest changes with each split
+        return f"{zlib.crc32(content.encode(), crc):08x}"
 
     def close(self) -> None:
         """Release the handle; later reads raise. Also called when the object is deleted."""
@@ -292,26 +320,24 @@ class DatasetFolder:
     def _check(self, relative: str) -> None:
         if self._below.path(relative) is None:
             raise DamagedDatasetError(
-                f"{self.path} names {relative!r}, which is outside of the dataset; run the merge again"
+                f"{self.path} names {relative!r}, which is outside of the dataset; {how_to_mend(self.path)}"
             )
 
     def _read_metadata(self) -> Mapping[str, Any]:
         try:
-            root = json.loads(self.read_bytes(NODE_DOCUMENT))
+            root = self._document(NODE_DOCUMENT)
         except FileNotFoundError as error:
-            message = (
-                f"{self.path} has no {NODE_DOCUMENT}: no dataset, or its merge was interrupted; run the merge again"
-            )
-            raise DamagedDatasetError(message) from error
-        except ValueError as error:
             raise DamagedDatasetError(
-                f"{self.path / NODE_DOCUMENT} is damaged: {error}; run the merge again"
+                f"{self.path} has no {NODE_DOCUMENT}: no dataset, or its merge was interrupted; "
+                f"{how_to_mend(self.path)}"
             ) from error
-        if not isinstance(root, dict) or "dflow" not in root.get("attributes", {}):
+        attributes = root.get("attributes") if isinstance(root, dict) else None
+        if not isinstance(attributes, dict) or not isinstance(attributes.get("dflow"), dict):
             raise DamagedDatasetError(
                 f"{self.path} is a Zarr store, but no dataset of dflow; pass the path of a merged .dataset folder"
             )
-        return root
+        found: Mapping[str, Any] = root
+        return found
 
 
 def reopen(path: str, token: str) -> DatasetFolder:

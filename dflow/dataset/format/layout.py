@@ -19,12 +19,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from dflow.checksums import BLANK, MEMBER, seal
 from dflow.errors import SchemaError
 from dflow.records import Scalar
 from dflow.schema.names import NODE_DOCUMENT
@@ -36,6 +39,11 @@ CODECS = ("bytes", "zstd", "crc32c")
 """Codecs of a shard's chunks; a new dataset cannot reuse shards with other codecs."""
 
 MANIFEST = "manifest.json"
+
+
+def how_to_mend(dataset: str | os.PathLike[str]) -> str:
+    """The end of a message about a damaged dataset: the command that repairs it."""
+    return f"run `dflow validate --repair {shlex.quote(os.fspath(dataset))}`, or the flow again"
 
 
 def floor_power_of_two(number: int) -> int:
@@ -187,7 +195,8 @@ def metadata_files(
     root_attributes: Mapping[str, Any],
     group_attributes: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, bytes]:
-    """Every ``zarr.json`` of a dataset: its content by relative path.
+    """Every ``zarr.json`` of a dataset: its content by relative path. The root's, which readers open, carries its own
+    checksum (`dflow.checksums`), in ``attributes.dflow``.
 
     `targets` are the arrays by group. The root and each group hold consolidated metadata: without it xarray warns
     when a group is opened, and remote stores need one request per array.
@@ -202,8 +211,21 @@ def metadata_files(
         members = {path[len(prefix) :]: node for path, node in nodes.items() if path.startswith(prefix)}
         files[f"{group}/{NODE_DOCUMENT}"] = _consolidated(nodes[group], members)
     empty = {path: _consolidated(node, {}) if path in targets else node for path, node in nodes.items()}
-    files[NODE_DOCUMENT] = _consolidated(_group_node(root_attributes), empty)
-    return {path: json_bytes(node) for path, node in files.items()}
+    head = {**root_attributes["dflow"], MEMBER: BLANK}
+    files[NODE_DOCUMENT] = _consolidated(_group_node({**root_attributes, "dflow": head}), empty)
+    documents = {path: json_bytes(node) for path, node in files.items()}
+    return {**documents, NODE_DOCUMENT: seal(documents[NODE_DOCUMENT])}
+
+
+def consolidated_files(root: Mapping[str, Any]) -> dict[str, bytes]:
+    """The ``zarr.json`` of every group and array, as `metadata_files` made them, from that of the root."""
+    nodes: Mapping[str, dict[str, Any]] = root["consolidated_metadata"]["metadata"]
+    files = {}
+    for path, node in nodes.items():
+        members = {key[len(path) + 1 :]: nodes[key] for key in nodes if key.startswith(f"{path}/")}
+        whole = _consolidated(node, members) if node["node_type"] == "group" else node
+        files[f"{path}/{NODE_DOCUMENT}"] = json_bytes(whole)
+    return files
 
 
 def _group_node(attributes: Mapping[str, Any]) -> dict[str, Any]:

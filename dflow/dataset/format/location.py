@@ -10,9 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dflow.checksums import parse_document
+from dflow.dataset.format.layout import how_to_mend
 from dflow.dataset.format.manifest import read_manifest
 from dflow.dataset.format.stored_split import SPLIT_SUFFIX
-from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError, FlowFileError
+from dflow.errors import (
+    DamagedDatasetError,
+    DamagedFlowFileError,
+    DatasetError,
+    DatasetNotFoundError,
+    FlowFileError,
+)
 from dflow.localpath import is_address
 from dflow.storage.paths import (
     ATTRIBSET_SUFFIX,
@@ -66,7 +74,7 @@ def locate(
     DatasetError
         If neither a `.flow` file nor a dataset is passed, what is passed is no path, or a table is another part.
     FlowFileError
-        If the `.flow` file is missing or damaged.
+        If the `.flow` file is missing or damaged (then also a `DamagedDatasetError`).
     DatasetNotFoundError
         If a passed or named table does not exist.
     DamagedDatasetError
@@ -148,13 +156,15 @@ def read_flow_file(path: AnyPath) -> dict[str, Any]:
     Raises
     ------
     FlowFileError
-        If the file is missing, a dataset, not JSON, or of no flow.
+        If the file is missing, a dataset, or of no flow.
+    DamagedFlowFileError
+        If it is a flow's, but its checksum differs, or it is not JSON.
     """
     path = Path(path)
     if path.suffix == DATASET_SUFFIX and path.exists():
         raise FlowFileError(f"{path} is a dataset, not a .flow file; pass it as merged_store_path=")
     try:
-        flow: Any = json.loads(read_regular(path))
+        flow: Any = parse_document(read_regular(path))
     except FileNotFoundError as error:
         raise FlowFileError(
             f"the flow file {path} does not exist; it is the third value that Flow.process returns"
@@ -167,10 +177,10 @@ def read_flow_file(path: AnyPath) -> dict[str, Any]:
                 f"{path} is not a {FLOW_SUFFIX} file; expected the {FLOW_SUFFIX} file of a finished flow, which is the "
                 "third value that Flow.process returns, or the .dataset or a table beside it"
             ) from error
-        raise FlowFileError(f"the flow file {path} is damaged, it is not JSON: {error}; run the flow again") from error
+        raise DamagedFlowFileError(f"the flow file {path} is damaged, {error}; {how_to_mend(path)}") from error
     except OSError as error:
         raise FlowFileError(f"the flow file {path} cannot be read: {error}") from error
-    if not isinstance(flow, dict) or "flow_name" not in flow:
+    if not isinstance(flow, dict) or not isinstance(flow.get("flow_name"), str):
         raise FlowFileError(
             f"{path} is JSON, but not a .flow file: it has no flow_name; pass the file that Flow.process returns"
         )
@@ -235,6 +245,6 @@ def _table(named: Path | None, dataset: Path, suffix: str) -> Path | None:
         raise DatasetNotFoundError(f"{named} does not exist; it belongs to {dataset}: bring it back, or merge again")
     if not named.is_file():  # opening a pipe would wait for ever
         raise DamagedDatasetError(
-            f"{named} is damaged: it is not a regular file, a Parquet table is expected; run the merge again"
+            f"{named} is damaged: it is not a regular file, a Parquet table is expected; {how_to_mend(dataset)}"
         )
     return named

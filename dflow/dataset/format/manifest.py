@@ -1,31 +1,50 @@
-"""The manifest: the list of a dataset's files, with size and CRC-32.
+"""The manifest: the list of a dataset's files, with size and CRC-32, and the checksums of its two tables.
 
 Zarr reads a missing chunk as fill values, so only a list shows that a dataset is complete. `manifest.json` is the last
-file to be written.
+file to be written. It carries its own checksum (`dflow.checksums`).
+
+The tables lie beside the dataset, and a split rewrites one of them, so they are not among `files`, of which the build
+is the digest. While a table is exchanged the manifest lists the old and the new one, so that a reader at any moment,
+and after a kill at any moment, finds one of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from isal import isal_zlib
 
-from dflow.dataset.format.layout import FORMAT, MANIFEST, json_bytes
+from dflow.checksums import BLANK, MEMBER, parse_document, seal
+from dflow.dataset.format.layout import FORMAT, MANIFEST, how_to_mend, json_bytes
 from dflow.dataset.format.shards import WrittenFile
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.storage.atomic import write_whole
 from dflow.storage.paths import open_regular, read_regular
 
 _READ_BYTES = 1024**2
+_FOOTER_END = 8
+"""Bytes after a Parquet footer: its length, and the magic number."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableSum:
+    """A table's size in bytes, the CRC-32 of the whole file, and that of its footer with the eight bytes behind it."""
+
+    n_bytes: int
+    crc: int
+    footer_crc: int
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The files of a dataset: `files` maps each path in the dataset to its (bytes, CRC-32).
+
+    `tables` has the checksums of each table by its suffix, of which the file has one; empty in datasets of older
+    versions, whose tables are not covered.
 
     `inputs` is the digest of all that was merged, `blocks` has that of each block of rows; they show which shards the
     next merge may reuse. They depend on the paths of the sources, so they are stored in `.infoset`, not in the dataset.
@@ -34,6 +53,7 @@ class Manifest:
     files: Mapping[str, tuple[int, int]]
     inputs: str = ""
     blocks: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, tuple[TableSum, ...]] = field(default_factory=dict)
 
     @property
     def build(self) -> str:
@@ -49,7 +69,11 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """The content of `manifest.json`."""
         files = {path: list(entry) for path, entry in self.files.items()}
-        return json_bytes({"build": self.build, "files": files, "format": FORMAT})
+        document = {"build": self.build, "files": files, "format": FORMAT}
+        if not self.tables:
+            return json_bytes(document)
+        tables = {suffix: [astuple(each) for each in sums] for suffix, sums in self.tables.items()}
+        return seal(json_bytes({**document, "tables": tables, MEMBER: BLANK}))
 
 
 def make_manifest(files: Iterable[WrittenFile], inputs: str, blocks: Mapping[str, str]) -> Manifest:
@@ -62,6 +86,17 @@ def write_file(root: str, path: str, content: bytes) -> WrittenFile:
     with open(os.path.join(root, path), "xb") as file:
         file.write(content)
     return WrittenFile(path, len(content), isal_zlib.crc32(content))
+
+
+def table_sum(content: bytes) -> TableSum:
+    """The checksums of a Parquet file."""
+    return TableSum(len(content), isal_zlib.crc32(content), isal_zlib.crc32(table_footer(content)))
+
+
+def table_footer(content: bytes) -> bytes:
+    """The footer of a Parquet file with the eight bytes behind it, from the file's last bytes; all of them if short."""
+    n_footer = int.from_bytes(content[-_FOOTER_END:-4], "little")
+    return content[-(n_footer + _FOOTER_END) :]
 
 
 def file_crc(path: str | os.PathLike[str]) -> int:
@@ -89,26 +124,65 @@ def read_manifest(dataset: str | os.PathLike[str]) -> Manifest:
             f"there is no dataset at {os.fspath(dataset)!r}; pass the path of a merged .dataset folder"
         )
     try:
-        return _parse(json.loads(read_regular(path)), path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedDatasetError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); run the merge again"
-        ) from error
+        return parse_manifest(read_regular(path))
+    except DamagedDatasetError as error:
+        raise DamagedDatasetError(f"{path} {error}; {how_to_mend(dataset)}") from error
+    except OSError as error:
+        raise DamagedDatasetError(f"{path} cannot be read ({error.strerror}); {how_to_mend(dataset)}") from error
 
 
-def _parse(document: Mapping[str, Any], path: str) -> Manifest:
+def parse_manifest(content: bytes) -> Manifest:
+    """The manifest of its bytes.
+
+    Raises
+    ------
+    DamagedDatasetError
+        If they are damaged, or of a later format; the message goes on after the file's path.
+    """
+    try:
+        return _parse(parse_document(content))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        if isinstance(error, DamagedDatasetError):
+            raise
+        raise DamagedDatasetError(f"is damaged ({type(error).__name__}: {error})") from error
+
+
+def _parse(document: Mapping[str, Any]) -> Manifest:
     if document["format"] > FORMAT:
         raise DamagedDatasetError(
-            f"{path} is of format {document['format']}, this version of dflow reads up to {FORMAT}; use a newer dflow"
+            f"is of format {document['format']}, this version of dflow reads up to {FORMAT}; use a newer dflow"
         )
     files = {str(name): (int(size), int(crc)) for name, (size, crc) in document["files"].items()}
     for name in files:
         if os.path.isabs(name) or os.pardir in name.split("/"):
-            raise DamagedDatasetError(f"{path} lists {name!r}, which is outside of the dataset; run the merge again")
-    manifest = Manifest(files)
+            raise DamagedDatasetError(f"lists {name!r}, which is outside of the dataset")
+    manifest = Manifest(files, tables=table_sums(document))
     if manifest.build != document["build"]:
-        raise DamagedDatasetError(f"{path}: its list of files does not match its digest; run the merge again")
+        raise DamagedDatasetError("is damaged: its list of files does not match its digest")
     return manifest
+
+
+def table_sums(document: Mapping[str, Any]) -> dict[str, tuple[TableSum, ...]]:
+    """The checksums of the tables in a parsed `manifest.json`; empty in that of an older version.
+
+    Raises
+    ------
+    ValueError, TypeError, AttributeError
+        If they are none.
+    """
+    sums = document.get("tables", {}).items()
+    return {str(suffix): tuple(TableSum(*map(int, each)) for each in listed) for suffix, listed in sums}
+
+
+def renew_manifest(dataset: str | os.PathLike[str], manifest: Manifest) -> None:
+    """Replace the manifest of a published dataset.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written; the old one then stays.
+    """
+    write_whole(os.path.join(dataset, MANIFEST), [manifest.to_bytes()], synced=True)
 
 
 def missing_files(dataset: str | os.PathLike[str], manifest: Manifest) -> list[str]:

@@ -22,9 +22,12 @@ import google_crc32c
 import numpy as np
 from numcodecs import zstd
 
+from dflow.checksums import parse_document
 from dflow.config import machine_bytes
 from dflow.dataset.format.bounded_zarr import open_array
+from dflow.dataset.format.layout import how_to_mend
 from dflow.errors import DamagedDatasetError, DatasetError
+from dflow.schema.names import NODE_DOCUMENT
 from dflow.storage.codecs import decode_blosc, expand_zstd, inflate
 
 _EMPTY = np.iinfo(np.uint64).max
@@ -131,6 +134,9 @@ class ShardFiles(Protocol):
     def open(self, relative: str) -> int:
         """Return a read-only descriptor of a file; the caller closes it."""
 
+    def read_bytes(self, relative: str) -> bytes:
+        """Return the content of a small file."""
+
     def check_links(self, relative: str) -> None:
         """Raise `DamagedDatasetError` if a link below the folder `relative` leads out of the dataset."""
 
@@ -208,11 +214,16 @@ class RowReader:
     def _read_through_zarr(self, start: int, stop: int) -> Array:
         self.folder.check_links(self.path)
         try:
+            document = parse_document(self.folder.read_bytes(f"{self.path}/{NODE_DOCUMENT}"))
+            if document != self._metadata:  # zarr reads this one, which has no checksum of its own
+                raise ValueError(f"its {NODE_DOCUMENT} contradicts that of the dataset")
             array = open_array(str(self.folder.path), self.path)
             return np.asarray(array[start:stop] if self.shape else array[...])
-        except (ValueError, RuntimeError, OSError) as error:
+        except Exception as error:  # zarr raises anything from KeyError to ZeroDivisionError
+            if isinstance(error, DamagedDatasetError):
+                raise
             raise DamagedDatasetError(
-                f"{self.folder.path / self.path} cannot be read: {error}; run the merge again"
+                f"{self.folder.path / self.path} cannot be read: {error!r}; {how_to_mend(self.folder.path)}"
             ) from error
 
     def _read_file(self, file_index: int, low: int, high: int, target: Array) -> None:
@@ -231,10 +242,10 @@ class RowReader:
             first, last = low // step, -(-high // step)
             for begin, end in _runs(index[first:last]) if last - first > _FEW else _single(last - first):
                 self._read_run(descriptor, index[first + begin : first + end], first + begin, low, high, target)
-        except (RuntimeError, ValueError, EOFError, OSError) as error:
-            if isinstance(error, DamagedDatasetError):
+        except Exception as error:  # of a library, or of numpy on sizes that nothing vouches for
+            if isinstance(error, DatasetError):
                 raise
-            message = f"{self.folder.path / relative} is damaged ({error}); run the merge again"
+            message = f"{self.folder.path / relative} is damaged ({error}); {how_to_mend(self.folder.path)}"
             raise DamagedDatasetError(message) from error
         finally:
             os.close(descriptor)
@@ -280,6 +291,7 @@ class RowReader:
             if size < length:
                 raise ValueError(f"it has {size} bytes, its index alone {length}")
             raw = _read_at(descriptor, 0 if self.layout.index_first else size - length, length)
+            _verified(memoryview(raw), "its index")
             index = np.frombuffer(raw, "<u8", count=2 * self.layout.chunks_per_file).reshape(-1, 2)
             present = index[index[:, 0] != _EMPTY]
             if present.size and (int(present.max()) > size or int((present[:, 0] + present[:, 1]).max()) > size):
@@ -317,11 +329,11 @@ def _single(n_chunks: int) -> list[tuple[int, int]]:
     return [(i, i + 1) for i in range(n_chunks)]
 
 
-def _verified(chunk: memoryview) -> memoryview:
-    """Return a chunk without the CRC-32C that follows it, after verifying it."""
+def _verified(chunk: memoryview, what: str = "a chunk") -> memoryview:
+    """Return a chunk, or an index, without the CRC-32C that follows it, after verifying it."""
     content, checksum = chunk[:-_CRC_BYTES], int.from_bytes(chunk[-_CRC_BYTES:], "little")
     if google_crc32c.value(bytes(content)) != checksum:
-        raise ValueError("the checksum of a chunk does not match")
+        raise ValueError(f"the checksum of {what} does not match")
     return content
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dflow.checksums import BLANK, MEMBER, parse_document, seal
 from dflow.errors import SplitError
 from dflow.storage.atomic import write_whole
 from dflow.storage.paths import read_regular
@@ -139,14 +140,16 @@ def write_split(path: Path, split: StoredSplit) -> None:
     OSError
         If the folder cannot be written.
     """
-    document = {
+    document: dict[str, Any] = {
+        MEMBER: BLANK,
         "format": FORMAT,
         "request": dict(split.request),
         "subsets": {k: list(v) for k, v in split.subsets.items()},
     }
     if split.contents:
         document["contents"] = {k: list(v) for k, v in split.contents.items()}
-    write_whole(path, [json.dumps(document, indent=0, sort_keys=True).encode(), b"\n"], synced=True)
+    content = seal((json.dumps(document, indent=0, sort_keys=True) + "\n").encode())
+    write_whole(path, [content], synced=True)
 
 
 def read_split(path: Path) -> StoredSplit:
@@ -158,7 +161,7 @@ def read_split(path: Path) -> StoredSplit:
         If it is missing, not a split file, or puts a sample into two subsets.
     """
     try:
-        document = json.loads(read_regular(path))
+        document = parse_document(read_regular(path))
         subsets = {s: tuple(map(str, document["subsets"][s])) for s in SUBSETS}
         contents = {s: tuple(map(str, names)) for s, names in document.get("contents", {}).items()}
         if document["format"] != FORMAT:
@@ -168,7 +171,9 @@ def read_split(path: Path) -> StoredSplit:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, SplitError):
             raise
-        raise SplitError(f"{path} is not a split file, as save_split() writes them: {error!r}") from error
+        raise SplitError(
+            f"{path} is damaged, or not a split file as save_split() writes them: {error}; make it again with split()"
+        ) from error
     n_names = sum(map(len, subsets.values()))
     if len(set().union(*subsets.values())) != n_names:
         raise SplitError(f"{path} puts a sample into two subsets; make it again with split() and save_split()")

@@ -1,11 +1,16 @@
-"""The two Parquet tables beside a dataset: `.infoset` (one row per sample) and `.attribset` (names of codes)."""
+"""The two Parquet tables beside a dataset: `.infoset` (one row per sample) and `.attribset` (names of codes).
+
+A table is compared with the checksum that the manifest of the dataset beside it (of the same name) states: the whole
+file where rows are read, the footer alone where only columns are looked up. Pages have checksums of their own, but
+Parquet has none for the rest. A table without a checksum, of an older version or under another name, is read as it is.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,10 +19,23 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from isal import isal_zlib
 
-from dflow.dataset.format.manifest import Manifest
-from dflow.errors import DamagedDatasetError, DatasetNotFoundError
+from dflow.checksums import parse_document
+from dflow.dataset.format.layout import MANIFEST, how_to_mend
+from dflow.dataset.format.manifest import (
+    Manifest,
+    TableSum,
+    read_manifest,
+    renew_manifest,
+    table_footer,
+    table_sum,
+    table_sums,
+)
+from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError
 from dflow.plaintext import get_logger
+from dflow.storage.atomic import sync
+from dflow.storage.paths import DATASET_SUFFIX, open_regular, read_regular
 
 logger = get_logger(__name__)
 
@@ -39,6 +57,9 @@ INFOSET_COLUMNS = (
 ATTRIBSET_SCHEMA = pa.schema(
     [("table_name", pa.string()), ("id", pa.int64()), ("name", pa.string()), ("description", pa.string())]
 )
+
+_FOOTER_GUESS = 64 * 1024
+"""Bytes from the end of a table that are read at first; nearly all footers are shorter."""
 
 _INFO_COLUMNS = ("id", "name", "description")
 _ATTRIBUTE_COLUMNS = ("table_name", "id", "name", "description")
@@ -62,14 +83,17 @@ def read_table(path: Path | None, kind: str, *, columns: Sequence[str] | None = 
     """
     if path is None:
         raise DatasetNotFoundError(f"there is no {kind} beside the dataset; pass its path to DatasetExplorer")
+    content, covered = _checked(path, read_regular, lambda whole, each: whole == each.crc)
     try:
-        table = pq.read_table(path, columns=None if columns is None else list(columns))
-    except FileNotFoundError as error:
-        raise DatasetNotFoundError(f"{path} does not exist; bring it back, or run the merge again") from error
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedDatasetError(
-            f"{path} is damaged, it is not a Parquet table: {error}; run the merge again"
-        ) from error
+        table = pq.read_table(
+            pa.BufferReader(content),
+            columns=None if columns is None else list(columns),
+            page_checksum_verification=not covered,
+        )
+        if not covered:
+            table.validate(full=True)
+    except Exception as error:  # of pyarrow, or of Python, on a table without a checksum
+        raise _damaged(path, f"it is not a Parquet table: {error}") from error
     needed = _ATTRIBUTE_COLUMNS if kind == ".attribset" else _INFO_COLUMNS
     missing = [] if columns is not None else [c for c in needed if c not in table.column_names]
     if missing:
@@ -77,6 +101,19 @@ def read_table(path: Path | None, kind: str, *, columns: Sequence[str] | None = 
             f"{path} lacks the column(s) {', '.join(missing)}: it is no {kind}; pass another path, or merge again"
         )
     return table
+
+
+def read_frame(path: Path | None, kind: str) -> pd.DataFrame:
+    """Read one of the tables into pandas. Parameters and errors as of `read_table`."""
+    return _frame(read_table(path, kind), path)
+
+
+def _frame(table: pa.Table, path: Path | None) -> pd.DataFrame:
+    try:
+        return table.to_pandas()
+    except Exception as error:  # of a table without a checksum, whose pandas metadata contradicts its columns
+        assert path is not None
+        raise _damaged(path, f"its columns cannot be converted: {error}") from error
 
 
 def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFrame:
@@ -93,58 +130,133 @@ def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFra
         If it has another number of samples than the dataset, or belongs to another `build`.
     """
     arrow = read_table(path, ".infoset")
-    stated = _build_of(arrow.schema)
+    assert path is not None
+    stated = str(_memory(arrow.schema).get("dataset", ""))
     if stated and build and stated != build:
-        raise DamagedDatasetError(f"{path} belongs to another build of the dataset; run the merge again")
-    table = arrow.to_pandas().sort_values("id", ignore_index=True)
+        raise _damaged(path, "it belongs to another build of the dataset")
+    table = _frame(arrow, path).sort_values("id", ignore_index=True)
     if len(table) != n_files or not np.array_equal(table["id"], np.arange(n_files)):
-        raise DamagedDatasetError(
-            f"{path} has {len(table)} rows, the dataset {n_files} samples: they do not belong together; "
-            "run the merge again"
-        )
+        raise _damaged(path, f"it has {len(table)} rows, the dataset {n_files} samples: they do not belong together")
     return table
 
 
-def table_build(path: str | os.PathLike[str]) -> str:
-    """The build of the dataset that a table belongs to, "" if it states none.
+def dataset_of(table: str | os.PathLike[str]) -> Path:
+    """The dataset beside a table, whose manifest has the table's checksum."""
+    return Path(table).with_suffix(DATASET_SUFFIX)
+
+
+def stated_sums(table: str | os.PathLike[str]) -> tuple[TableSum, ...]:
+    """The checksums of a table in the manifest of the dataset beside it; none if that has none or is not there.
 
     Raises
     ------
-    OSError, pyarrow.ArrowInvalid
-        If the file cannot be read or is no Parquet.
+    DamagedDatasetError
+        If the manifest is damaged.
     """
-    return _build_of(pq.read_schema(path))
+    manifest = dataset_of(table) / MANIFEST
+    try:
+        return table_sums(parse_document(read_regular(manifest))).get(Path(table).suffix, ())
+    except OSError:
+        return ()
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DamagedDatasetError(f"{manifest} is damaged, {error}; {how_to_mend(dataset_of(table))}") from error
+
+
+def table_metadata(path: str | os.PathLike[str]) -> pq.FileMetaData:
+    """The footer of a table, compared with its checksum: the schema and the number of rows.
+
+    Raises
+    ------
+    DatasetNotFoundError
+        If there is no table.
+    DamagedDatasetError
+        If it is not Parquet, or damaged.
+    """
+    content, _ = _checked(Path(path), _read_footer, lambda footer, each: footer == each.footer_crc)
+    try:
+        # A file of the footer alone: with whole rows behind it, reading the schema would read them too.
+        metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + content))
+        metadata.schema.to_arrow_schema()
+        return metadata
+    except Exception as error:  # of pyarrow, or of Python, on a table without a checksum
+        raise _damaged(Path(path), f"its footer is no Parquet: {error}") from error
+
+
+def table_build(path: str | os.PathLike[str]) -> str:
+    """The build of the dataset that a table belongs to, "" if it states none. Raises as `table_metadata`."""
+    return str(_memory(table_metadata(path).schema.to_arrow_schema()).get("dataset", ""))
 
 
 def table_rows(path: str | os.PathLike[str]) -> int:
-    """The number of rows of a table. Raises as `table_build`."""
-    return int(pq.read_metadata(path).num_rows)
+    """The number of rows of a table. Raises as `table_metadata`."""
+    return int(table_metadata(path).num_rows)
+
+
+def table_columns(path: Path | None) -> dict[str, pa.DataType]:
+    """Names and types of a table's columns; none if it is missing or damaged: reading the table raises the error."""
+    if path is None:
+        return {}
+    try:
+        schema = table_metadata(path).schema.to_arrow_schema()
+    except DatasetError:
+        return {}
+    return {name: schema.field(i).type for i, name in enumerate(schema.names)}
 
 
 def with_memory(manifest: Manifest, infoset: str | os.PathLike[str]) -> Manifest:
     """Return the manifest with the digests that `.infoset` holds; unchanged if the table belongs to another build.
 
-    Raises
-    ------
-    OSError, pyarrow.ArrowInvalid
-        If the file cannot be read or is no Parquet.
+    Raises as `table_metadata`.
     """
-    memory = _metadata_of(pq.read_schema(infoset))
+    memory = _memory(table_metadata(infoset).schema.to_arrow_schema())
     if memory.get("dataset") != manifest.build:
         return manifest
     return replace(manifest, inputs=str(memory.get("inputs", "")), blocks=dict(memory.get("blocks", {})))
 
 
-def _build_of(schema: pa.Schema) -> str:
-    """The build that a table states, "" if none."""
-    return str(_metadata_of(schema).get("dataset", ""))
+def _checked(
+    path: Path, read: Callable[[Path], bytes], is_stated: Callable[[int, TableSum], bool]
+) -> tuple[bytes, bool]:
+    """Read a table or its footer, compare the CRC-32, and return whether there is one to compare with."""
+    for attempt in (1, 2):  # a split of another process may exchange table and manifest between the two reads
+        stated = stated_sums(path)
+        try:
+            content = read(path)
+        except FileNotFoundError as error:
+            raise DatasetNotFoundError(
+                f"{path} does not exist; bring it back, or {how_to_mend(dataset_of(path))}"
+            ) from error
+        except OSError as error:
+            raise _damaged(path, f"it cannot be read: {error}") from error
+        crc = isal_zlib.crc32(content)
+        if not stated or any(is_stated(crc, each) for each in stated):
+            break
+        if attempt == 2:
+            raise _damaged(path, "or of another build of the dataset: its checksum does not match the manifest")
+    return content, bool(stated)
 
 
-def _metadata_of(schema: pa.Schema) -> dict[str, Any]:
+def _read_footer(path: Path) -> bytes:
+    with os.fdopen(open_regular(path), "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for guess in (_FOOTER_GUESS, size):
+            file.seek(max(0, size - guess))
+            tail = file.read()
+            footer = table_footer(tail)
+            if len(footer) < len(tail):
+                break
+    return footer
+
+
+def _damaged(path: Path, why: str) -> DamagedDatasetError:
+    return DamagedDatasetError(f"{path} is damaged, {why}; {how_to_mend(dataset_of(path))}")
+
+
+def _memory(schema: pa.Schema) -> dict[str, Any]:
     """dflow's metadata of a table; empty if there is none or it cannot be read."""
     try:
         content = json.loads((schema.metadata or {}).get(b"dflow", b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -199,14 +311,9 @@ def table_of(tables: Mapping[str, Rows], group: str, name: str) -> Rows | None:
 
 def label_columns(path: Path | None) -> frozenset[str]:
     """Names of columns of codes for which there is a text column of words: ``category`` with ``category_label``."""
-    if path is None:
-        return frozenset()
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError):
-        return frozenset()  # reading the table itself raises the error
-    texts = {name for name in schema.names if _is_text(schema.field(name).type)}
-    words = {name: (f"{name}_label", f"{name}_label_word") for name in schema.names if name not in texts}
+    columns = table_columns(path)
+    texts = {name for name, kind in columns.items() if _is_text(kind)}
+    words = {name: (f"{name}_label", f"{name}_label_word") for name in columns if name not in texts}
     return frozenset(name for name, labels in words.items() if not texts.isdisjoint(labels))
 
 
@@ -215,7 +322,10 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def rewrite_column(path: Path, column: str, values: Sequence[Any]) -> bool:
-    """Replace one text column of a table, by a new file and a rename. False if the folder cannot be written."""
+    """Replace one text column of a table, by a new file and a rename, and renew the table's checksum.
+
+    False if a folder cannot be written; the table is then unchanged.
+    """
     table = read_table(path, ".infoset")
     array = pa.array(values, pa.string())
     position = table.column_names.index(column) if column in table.column_names else None
@@ -223,11 +333,33 @@ def rewrite_column(path: Path, column: str, values: Sequence[Any]) -> bool:
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     try:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-        os.replace(temporary, path)
+        sync(temporary)
+        exchange_table(path, temporary)
     except OSError:
         temporary.unlink(missing_ok=True)
         return False
     return True
+
+
+def exchange_table(path: Path, temporary: Path) -> None:
+    """Rename a new table over the old one, and renew its checksum where the manifest has one.
+
+    Raises
+    ------
+    OSError
+        If one of the folders cannot be written; the table is then unchanged.
+    DamagedDatasetError
+        If the manifest is damaged.
+    """
+    before = stated_sums(path)
+    if not before:
+        os.replace(temporary, path)
+        return
+    dataset = dataset_of(path)
+    manifest, new = read_manifest(dataset), table_sum(read_regular(temporary))
+    renew_manifest(dataset, replace(manifest, tables={**manifest.tables, path.suffix: (*before, new)}))
+    os.replace(temporary, path)
+    renew_manifest(dataset, replace(manifest, tables={**manifest.tables, path.suffix: (new,)}))
 
 
 def _pattern(text: str) -> str:

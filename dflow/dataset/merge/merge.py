@@ -18,7 +18,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
@@ -28,25 +28,30 @@ from dask.delayed import Delayed
 
 from dflow._version import __version__
 from dflow.dataset.format.layout import FORMAT, MANIFEST, metadata_files
-from dflow.dataset.format.manifest import Manifest, make_manifest, missing_files, read_manifest, write_file
+from dflow.dataset.format.manifest import Manifest, make_manifest, missing_files, table_sum, write_file
 from dflow.dataset.format.shards import WrittenFile, write_whole
 from dflow.dataset.format.stored_split import SPLIT_SUFFIX, StoredSplit, read_split
-from dflow.dataset.format.tables import table_build, table_rows, with_memory
+from dflow.dataset.format.tables import table_build, table_rows
 from dflow.dataset.merge.attributes import with_flags
 from dflow.dataset.merge.block_reader import InFolder, Locator
 from dflow.dataset.merge.columns import Vocabularies, Vocabulary, unite
 from dflow.dataset.merge.nodes import Nodes, Published, shard_nodes, word_nodes
 from dflow.dataset.merge.plan import MergePlan, plan_merge
 from dflow.dataset.merge.publish import Build, Outputs, block_name, recover
+from dflow.dataset.merge.published import Noted, damaged_files, note_published, published, write_note
 from dflow.dataset.merge.settings import MergeSettings
 from dflow.dataset.merge.table_writer import attribute_tables, write_attribset, write_infoset
 from dflow.errors import DamagedDatasetError, DatasetError, DflowError, OutputFolderError, SplitError
 from dflow.plaintext import get_logger
 from dflow.records import SampleRecord, ShardRecord
 from dflow.schema import schema_to_dict
-from dflow.storage.paths import FlowPaths
+from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, FlowPaths, read_regular
 
 logger = get_logger(__name__)
+
+_MADE_ANEW = "checksums"
+"""What metadata and tables have that an older version left out: its datasets get them from the next run, and keep their
+shards."""
 
 Compute = Callable[[Sequence[Delayed]], Iterator[ShardRecord]]
 """Runs nodes, on a cluster in a sliding window or one after the other, and yields their records in any order."""
@@ -109,12 +114,14 @@ class Merger:
     locate : returns the path of a sample's `.data` file
     compute : runs the nodes
     settings : of chunks, shards and compression
+    keep_all : whether a sample that is damaged or contradicts the others ends the merge, instead of being left out
     """
 
     outputs: Outputs
     locate: Locator
     compute: Compute
     settings: MergeSettings
+    keep_all: bool = False
 
     @property
     def stream_cache(self) -> Path:
@@ -130,14 +137,18 @@ class Merger:
             while True:
                 remaining = [record for record in records if record.name not in damaged]
                 inputs = cache(partial(self._inputs_digest, remaining, flow_name, content_hashes))
-                reused = self._up_to_date(inputs)
+                reused = self._up_to_date(inputs, flow_name)
                 if reused and table_rows(self.outputs.infoset) == len(remaining):  # so none was rejected
                     return self._report(reused, len(remaining), (), damaged, begin, reused=True)
                 plan = plan_merge(remaining, self.settings)
+                if self.keep_all:
+                    _refuse_loss(dict(plan.rejected))
                 try:
                     manifest = reused or self._build(plan, inputs, flow_name, content_hashes, suffix=_suffix(damaged))
                     break
                 except _Damaged as found:
+                    if self.keep_all:
+                        _refuse_loss(found.samples)
                     damaged |= found.samples
                     _refuse_total_loss(damaged, records)
         except OSError as error:
@@ -163,19 +174,34 @@ class Merger:
         seconds = time.perf_counter() - begin
         return MergeReport(n_samples, rejected, tuple(sorted(damaged.items())), manifest.n_bytes, seconds, reused)
 
-    def _up_to_date(self, inputs: Callable[[], str]) -> Manifest | None:
-        """The published manifest, if it was made from the same inputs and all its files exist; else None."""
+    def _up_to_date(self, inputs: Callable[[], str], flow_name: str) -> Manifest | None:
+        """The published manifest, if it was made from the same inputs and no file is damaged; else None."""
         try:
-            manifest = with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset)
+            manifest, noted = published(self.outputs)
+            if manifest.inputs != inputs():
+                return None
             tables = {table_build(path) for path in (self.outputs.infoset, self.outputs.attribset)}
-        except (DatasetError, OSError, ValueError):
+        except DatasetError:
             return None
-        whole = manifest.inputs == inputs() and tables == {manifest.build}
-        return manifest if whole and not missing_files(self.outputs.dataset, manifest) else None
+        if tables != {manifest.build}:
+            return None
+        damaged, states = damaged_files(self.outputs, manifest, noted)
+        if damaged:
+            logger.warning(
+                "%d files of the dataset are damaged or missing and are merged again: %s",
+                len(damaged),
+                ", ".join(damaged[:3]),
+            )
+            return None
+        if noted is None or states != noted.states:
+            write_note(self.outputs, Noted(manifest, flow_name, self.settings, states))
+        return manifest
 
     def _inputs_digest(self, records: Iterable[SampleRecord], flow_name: str, content_hashes: Mapping[str, str]) -> str:
         """A digest of everything that the outputs depend on, including which previews exist: `.infoset` names them."""
-        digest = hashlib.blake2b(repr((FORMAT, __version__, self.settings, flow_name)).encode(), digest_size=16)
+        digest = hashlib.blake2b(
+            repr((FORMAT, _MADE_ANEW, __version__, self.settings, flow_name)).encode(), digest_size=16
+        )
         previews = set(os.listdir(self.stream_cache)) if self.stream_cache.is_dir() else set()
         ordered = sorted(records, key=_ORDER)  # nearly their order of arrival: six times faster than sorting by name
         layouts = {id(record.layout): record.layout for record in ordered}
@@ -216,7 +242,6 @@ class Merger:
             files += [WrittenFile(path, r.sizes[path], crc) for r in shards for path, crc in r.crcs.items()]
             manifest = make_manifest(files, inputs(), {block_name(r.group, r.shard_index): r.digest for r in shards})
             verify(root, plan, manifest)
-            write_file(root, MANIFEST, manifest.to_bytes())
             write_infoset(
                 build.infoset,
                 plan,
@@ -227,7 +252,12 @@ class Merger:
                 split=_kept_split(self.outputs.dataset.with_suffix(SPLIT_SUFFIX)),
             )
             write_attribset(build.attribset, tables, build=manifest.build)
+            places = {INFOSET_SUFFIX: build.infoset, ATTRIBSET_SUFFIX: build.attribset}
+            sums = {suffix: (table_sum(read_regular(place)),) for suffix, place in places.items()}
+            manifest = replace(manifest, tables=sums)
+            write_file(root, MANIFEST, manifest.to_bytes())
             build.publish()
+            note_published(self.outputs, manifest, flow_name, self.settings)
             return manifest
         finally:
             if not build.is_ready():
@@ -236,8 +266,8 @@ class Merger:
     def _existing(self) -> Published | None:
         """The dataset that will be replaced, whose unchanged shards the merge reuses; None if there is none."""
         try:
-            return with_memory(read_manifest(self.outputs.dataset), self.outputs.infoset), str(self.outputs.dataset)
-        except (DatasetError, OSError, ValueError):
+            return published(self.outputs)[0], str(self.outputs.dataset)
+        except DatasetError:
             return None
 
     def _gather_words(self, plan: MergePlan, suffix: str) -> Vocabularies:
@@ -282,6 +312,15 @@ class _Damaged(Exception):
 def _suffix(damaged: Mapping[str, str]) -> str:
     """A suffix for the keys of nodes of another attempt, because a cluster may still hold results of the first."""
     return f"-without-{len(damaged)}" if damaged else ""
+
+
+def _refuse_loss(left_out: Mapping[str, str]) -> None:
+    if left_out:
+        name, reason = min(left_out.items())
+        raise DatasetError(
+            f"{len(left_out)} of its samples cannot be read, the first is {name}: {reason}. The dataset is unchanged; "
+            "run the flow again to encode them anew"
+        )
 
 
 def _kept_split(path: Path) -> StoredSplit | None:

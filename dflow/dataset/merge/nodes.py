@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import overload
 
@@ -125,7 +125,7 @@ def _node(function: Callable[[], ShardRecord], key: str) -> Delayed:
 
 
 def run_shard(job: ShardJob) -> ShardRecord:
-    """Write one shard of every array of the group, or reuse the published one if it is unchanged.
+    """Write one shard of every array of the group, or reuse the published ones that are unchanged and whole.
 
     Raises
     ------
@@ -135,8 +135,10 @@ def run_shard(job: ShardJob) -> ShardRecord:
     begin = time.perf_counter()
     block, damaged = job.block, list[tuple[str, str]]()
     digest = block_digest(block, job.targets, job.codes)
-    linked = link_shard(job.old, job.root) if job.old is not None and job.old.digest == digest else None
-    files = _write(job, damaged) if linked is None else linked
+    linked = link_shard(job.old, job.root) if job.old is not None and job.old.digest == digest else []
+    paths = {file.path for file in linked}
+    rest = tuple(target for target in job.targets if target.shard_key(block.index) not in paths)
+    files = [*linked, *(_write(replace(job, targets=rest), damaged) if rest else ())]
     return ShardRecord(
         block.group,
         block.index,
@@ -146,7 +148,7 @@ def run_shard(job: ShardJob) -> ShardRecord:
         damaged=tuple(damaged),
         seconds=time.perf_counter() - begin,
         digest=digest,
-        reused=linked is not None,
+        reused=not rest,
     )
 
 

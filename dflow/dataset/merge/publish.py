@@ -33,7 +33,7 @@ from dflow.dataset.merge.plan import Block
 from dflow.errors import DatasetError
 from dflow.plaintext import get_logger
 from dflow.storage.atomic import sync, sync_tree, write_whole
-from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths
+from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, TEMPORARY_PREFIX, FlowPaths
 
 logger = get_logger(__name__)
 
@@ -53,6 +53,11 @@ class Outputs:
     def of(cls, paths: FlowPaths) -> Outputs:
         """The outputs of a flow."""
         return cls(paths.dataset, paths.infoset, paths.attribset)
+
+    @classmethod
+    def beside(cls, dataset: Path) -> Outputs:
+        """A dataset with the tables that lie beside it."""
+        return cls(dataset, dataset.with_suffix(INFOSET_SUFFIX), dataset.with_suffix(ATTRIBSET_SUFFIX))
 
     @property
     def prefix(self) -> str:
@@ -225,20 +230,22 @@ def old_shard(manifest: Manifest, root: str, block: Block, targets: Sequence[Arr
     return OldShard(root, digest, tuple(WrittenFile(key, *manifest.files[key]) for key in keys))
 
 
-def link_shard(old: OldShard, root: str) -> list[WrittenFile] | None:
-    """Link the old files into a new dataset; return None, perhaps after some links, if one differs from its manifest.
+def link_shard(old: OldShard, root: str) -> list[WrittenFile]:
+    """Link the old files into a new dataset, and return those that equal their manifest.
 
-    Files are linked after their checksum was verified, so that a damaged shard is written anew. An existing link is
+    Files are linked after their checksum was verified, so that a damaged one is written anew. An existing link is
     that of a repeated node.
     """
+    linked = []
     for file in old.files:
         source = os.path.join(old.root, file.path)
         try:
             if file_crc(source) != file.crc:
-                return None
+                continue
             os.link(source, os.path.join(root, file.path))
         except FileExistsError:
-            continue
+            pass
         except OSError:  # no hard links on this file system, or the file is missing: it is written instead
-            return None
-    return list(old.files)
+            continue
+        linked.append(file)
+    return linked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 from collections.abc import Mapping
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from isal import isal_zlib
 
 from dflow.dataset.query.distribution import Scan
 from dflow.dataset.query.store import Column, DatasetStore
 from dflow.errors import QueryError
 from dflow.plaintext import get_logger
+from dflow.storage.paths import read_regular
 
 logger = get_logger(__name__)
 
@@ -22,6 +25,9 @@ How = Literal["max", "min", "sum", "mean", "std", "count", "any", "all"]
 
 EXACT_QUANTILE_VALUES = 2**26
 """Up to this many values (half a GiB) quantiles are exact; of more values, within 2⁻²⁰ of the range."""
+
+_CRC_BYTES = 4
+"""A kept result ends in its CRC-32, after what ``np.load`` reads."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -184,7 +190,10 @@ def _prepared(name: str, values: Array, missing: Array | None, dtype: Any) -> Ar
 
 def _load(entry: Path, n_files: int) -> Array | None:
     try:
-        values: Array = np.load(entry, allow_pickle=False)
+        content = read_regular(entry)
+        if isal_zlib.crc32(content[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little") != content[-_CRC_BYTES:]:
+            return None
+        values: Array = np.load(io.BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None  # missing, unreadable or incomplete: computed again
     return values if len(values) == n_files else None
@@ -195,8 +204,10 @@ def _save(entry: Path, values: Array) -> None:
     temporary = entry.with_name(f".tmp-{entry.name}-{os.getpid()}")
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.save(file, values)
+        content = io.BytesIO()
+        np.save(content, values)
+        whole = content.getvalue()
+        temporary.write_bytes(whole + isal_zlib.crc32(whole).to_bytes(_CRC_BYTES, "little"))
         os.replace(temporary, entry)
     except OSError as error:
         logger.debug("results are not cached in %s: %s", entry.parent, error)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dflow.dataset.format.folder import ArrayReader, DatasetFolder, OpenDataset
+from dflow.dataset.format.layout import how_to_mend
 from dflow.dataset.format.row_reader import fill_value
 from dflow.dataset.format.tables import label_columns
 from dflow.dataset.query.vocabulary import meant, nearest
@@ -249,13 +250,14 @@ class DatasetStore:
         except UnknownKeyError as error:
             message = (
                 f"{self.folder.path} lacks {row_start(group)} or {row_count(group)}, the rows of each sample in "
-                f"{group!r}; run the merge again"
+                f"{group!r}; {how_to_mend(self.folder.path)}"
             )
             raise DamagedDatasetError(message) from error
         ends = span.start + span.count
         if len(span.start) != self.n_files or np.any(span.start[1:] != ends[:-1]) or np.any(span.count < 0):
             raise DamagedDatasetError(
-                f"{self.folder.path}: the row offsets of {group!r} contradict each other; run the merge again"
+                f"{self.folder.path}: the row offsets of {group!r} contradict each other; "
+                f"{how_to_mend(self.folder.path)}"
             )
         return span
 
@@ -320,12 +322,12 @@ def open_store(path: Any, infoset: Path | None = None) -> DatasetStore:
     folder: OpenDataset = Zarr2Dataset(path, infoset) if is_zarr2(path) else DatasetFolder(path)
     try:
         return DatasetStore(folder, infoset)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # what numpy and Python raise of metadata without a checksum that contradicts itself
         folder.close()
         if isinstance(error, DatasetError):
             raise
         raise DamagedDatasetError(
-            f"the metadata of {folder.path} is damaged: {error!r}; run the merge again"
+            f"the metadata of {folder.path} is damaged: {error!r}; {how_to_mend(folder.path)}"
         ) from error
 
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from isal import isal_zlib
-
+from dflow.checksums import checked_line, line_content
 from dflow.flowmanager.history.folder import writing
 from dflow.flowmanager.plan.batch import BodyValues, unpack_value
 from dflow.records import ArrayLayout, ErrorRecord, ItemRecord, SampleLayout, SampleRecord
@@ -193,17 +192,23 @@ class _Reader:
 
     def read(self, lines: list[bytes]) -> None:
         """Add some lines, parsed together: a call of the parser takes as long as a line."""
-        texts = [text for line in lines if (text := _checked(line)) is not None]
+        texts = [text for line in lines if (text := line_content(line)) is not None]
         self.state.n_lines += len(lines)
         self.state.n_damaged += len(lines) - len(texts)
         try:
             contents = json.loads(b"[%s]" % b",".join(texts))
-        except ValueError:
+        except (ValueError, RecursionError):
             contents = map(_parsed, texts)
         for content in contents:
             try:
                 self._add(content)
-            except (KeyError, IndexError, TypeError, ValueError):  # written by another version: its item is done again
+            except (
+                KeyError,
+                IndexError,
+                TypeError,
+                ValueError,
+                AttributeError,
+            ):  # written by another version: its item is done again
                 self.state.n_damaged += 1
 
     def _add(self, content: dict[str, Any]) -> None:
@@ -222,27 +227,14 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode  # `
 
 
 def _line(content: dict[str, Any]) -> bytes:
-    text = _encode(content).encode("ascii")
-    return b"%08x %s\n" % (isal_zlib.crc32(text), text)
-
-
-def _checked(line: bytes) -> bytes | None:
-    """Return a line's JSON, None where the line is damaged."""
-    if len(line) < 12 or not line.endswith(b"\n"):
-        return None
-    try:
-        expected = int(line[:8], 16)
-    except ValueError:
-        return None
-    text = line[9:-1]
-    return text if isal_zlib.crc32(text) == expected else None
+    return checked_line(_encode(content).encode("ascii"))
 
 
 def _parsed(text: bytes) -> Any:
     """Return one line's content; {}, which `_add` refuses, where it is not JSON in spite of its checksum."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dflow.checksums import BLANK, MEMBER, seal
 from dflow.flowmanager.history.folder import writing
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS
 from dflow.flowmanager.reports.declarations import Declarations
 from dflow.flowmanager.reports.flowoutput import Counts, TaskOutcome
 from dflow.records import ErrorRecord
+from dflow.storage.atomic import write_whole
 from dflow.storage.paths import TEMPORARY_PREFIX, FlowPaths, resolve_identity
 
 ADVICE = {
@@ -40,6 +42,14 @@ ADVICE = {
 """What to do about a kind of failure."""
 
 
+def write_flow_file(paths: FlowPaths, summary: Mapping[str, Any]) -> None:
+    """Write the ``.flow`` file like `write_json`, with its own checksum (`dflow.checksums`), and a copy for repairs."""
+    content = seal(_json({MEMBER: BLANK, **summary}))
+    _write(paths.flow_file, content)
+    with writing(paths.state):
+        write_whole(paths.state / paths.flow_file.name, [content])
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON completely or not at all: temporary name, flush, rename.
 
@@ -48,16 +58,28 @@ def write_json(path: Path, content: Any) -> None:
     OutputFolderError
         If the disk is full or no longer writable.
     """
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
+    _write(path, _json(content))
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file like `write_json`."""
+    _write(path, _encoded(text))
+
+
+def _json(content: Any) -> bytes:
+    return _encoded(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; the lone surrogates of a name that is not UTF-8 are escaped."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _write(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
     with writing(path):
-        # A name that is not UTF-8 has lone surrogates in Python: they are escaped.
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as handle:
-            handle.write(text)
+        with temporary.open("wb") as handle:
+            handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)

@@ -10,6 +10,7 @@ from dask.delayed import Delayed
 
 from dflow.dataset.format.tables import table_rows
 from dflow.dataset.merge.merge import MergeReport, merge_dataset
+from dflow.errors import DatasetError
 from dflow.flowmanager.cluster.engine import compute_each
 from dflow.flowmanager.cluster.nodekeys import renamed
 from dflow.flowmanager.plan.tasks import EXPORT_CLASS, EXPORT_TASK
@@ -68,7 +69,7 @@ def _published_samples(run: FlowRun) -> int:
     """Return the number of samples of the dataset that this run replaces; 0 without one."""
     try:
         return table_rows(run.settings.paths.infoset)
-    except (OSError, ValueError):  # ValueError: also pyarrow's, of a damaged table
+    except DatasetError:
         return 0
 
 

@@ -26,7 +26,7 @@ from dflow.flowmanager.plan.tasks import EXPORT_TASK, listed
 from dflow.flowmanager.plan.wiring import FLOW_INPUT, Chain, Plan
 from dflow.flowmanager.reports.console import print_report
 from dflow.flowmanager.reports.declarations import compare_declarations
-from dflow.flowmanager.reports.flowfiles import error_entries, flow_summary, write_json, write_text
+from dflow.flowmanager.reports.flowfiles import error_entries, flow_summary, write_flow_file, write_json, write_text
 from dflow.flowmanager.reports.flowlog import FlowLog
 from dflow.flowmanager.reports.flowoutput import Counts, FlowOutput, TaskOutcome
 from dflow.flowmanager.reports.progress import Listener, Progress
@@ -287,7 +287,7 @@ def _finish(run: FlowRun, ended: _Ended, started: float) -> FlowResult:
     write_json(paths.error_summary, error_entries([*errors, *as_errors(deaths)], paths.root))
     facts = _facts(run, tasks, counts, seconds=seconds)
     _write_facts(paths, facts, is_work=ended.is_dataset_new or _did_work(tasks))
-    write_json(paths.flow_file, summary)
+    write_flow_file(paths, summary)
     run.log.write(f"Done in {seconds:.3f}s: {dataclasses.asdict(counts)}")
     if counts.verdict:
         run.log.write(counts.verdict, "WARNING")

@@ -8,6 +8,7 @@ from typing import Any
 
 from tornado.web import HTTPError, OutputTransform, RequestHandler
 
+from dflow.checksums import is_sealed
 from dflow.errors import UnknownKeyError
 from dflow.insights.catalog import PartEntry
 from dflow.insights.explore.flow_data import ReloadedFlow
@@ -77,6 +78,10 @@ class MeshHandler(PartHandler):
         """Send the binary glTF."""
         entry = self.entry()
         content = _content(entry.glb, MAGIC.to_bytes(4, "little"))
+        try:
+            is_sealed(content)
+        except ValueError as error:
+            raise HTTPError(404, reason="The mesh is damaged") from error
         self.set_header("Content-Type", "model/gltf-binary")
         self.finish(content)
 

@@ -20,7 +20,7 @@ from dflow.dataset.format.stored_split import read_split
 from dflow.dataset.validate import validate_dataset
 from dflow.errors import DamagedDatasetError, DflowError, FlowFileError, SplitError
 from dflow.storage.paths import FlowPaths
-from tests.dataset.samples import make_samples, merge, write_sample
+from tests.dataset.samples import forget_checksums, make_samples, merge, write_sample
 
 N_PARTS = 6
 KEYS = {"flow_data": "flow.dataset", "flow_info": "flow.infoset", "flow_attributes": "flow.attribset"}
@@ -28,10 +28,11 @@ KEYS = {"flow_data": "flow.dataset", "flow_info": "flow.infoset", "flow_attribut
 
 @pytest.fixture
 def flow(tmp_path: Path) -> FlowPaths:
-    """A finished flow, to be tampered with."""
+    """A finished flow, to be tampered with: a stranger leaves checksums out, or makes them anew."""
     paths = FlowPaths.of(tmp_path, "flow")
     merge(paths, make_samples(paths, [(3, 4)] * N_PARTS))
     paths.flow_file.write_text(json.dumps({"flow_name": "flow", **KEYS}))
+    forget_checksums(paths.dataset)
     return paths
 
 

@@ -10,7 +10,7 @@ import pytest
 from dflow.dataset.format.manifest import Manifest, missing_files, read_manifest
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
 from dflow.storage.paths import FlowPaths
-from tests.dataset.samples import merge_three
+from tests.dataset.samples import forget_checksums, merge_three
 
 
 @pytest.fixture
@@ -39,6 +39,7 @@ def test_missing_and_foreign_datasets_have_errors_of_their_own(paths: FlowPaths,
     with pytest.raises(DamagedDatasetError, match=r"manifest\.json"):
         read_manifest(tmp_path / "foreign")
     manifest = paths.dataset / "manifest.json"
+    forget_checksums(paths.dataset)
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
     with pytest.raises(DamagedDatasetError, match="newer dflow"):
         read_manifest(paths.dataset)
@@ -46,6 +47,7 @@ def test_missing_and_foreign_datasets_have_errors_of_their_own(paths: FlowPaths,
 
 def test_a_manifest_that_was_edited_is_not_believed(paths: FlowPaths) -> None:
     manifest = paths.dataset / "manifest.json"
+    forget_checksums(paths.dataset)
     document = json.loads(manifest.read_text())
     del document["files"]["faces/areas/c.0"]
     manifest.write_text(json.dumps(document))

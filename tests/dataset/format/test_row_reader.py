@@ -234,7 +234,7 @@ def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
     paths = write_parts(random_parts(60), tmp_path)
     shard = shard_files(paths.dataset, "faces/face_areas")[0]
     shard.write_bytes(shard.read_bytes()[:-7])
-    with pytest.raises(DamagedDatasetError, match=r"face_areas.c\.0.*run the merge again"):
+    with pytest.raises(DamagedDatasetError, match=r"face_areas.c\.0.*run `dflow validate --repair "):
         open_store(paths.dataset).read("faces", "face_areas")
 
 
@@ -245,7 +245,7 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     reader = open_store(paths.dataset).read
     whole = reader("faces", "face_areas")
     assert len(whole) > 100
-    for position in np.linspace(0, len(content) - 5, 25, dtype=int).tolist():  # the index's own checksum is zarr's
+    for position in np.linspace(0, len(content) - 1, 25, dtype=int).tolist():
         broken = bytearray(content)
         broken[position] ^= 1 << position % 8
         shard.write_bytes(bytes(broken))

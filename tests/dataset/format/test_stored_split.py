@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dflow.checksums import MEMBER
 from dflow.dataset.format.stored_split import StoredSplit, read_split, write_split
 from dflow.errors import SplitError
 
@@ -44,6 +45,7 @@ def test_contents_survive_the_file(tmp_path: Path) -> None:
     write_split(tmp_path / "a.split", stored)
     assert read_split(tmp_path / "a.split") == stored
     document = json.loads((tmp_path / "a.split").read_text())
+    del document[MEMBER]
     document["contents"]["train"].pop()
     (tmp_path / "a.split").write_text(json.dumps(document))
     with pytest.raises(SplitError, match="not as many contents as samples"):

@@ -25,7 +25,7 @@ from dflow.dataset.format.tables import (
 )
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
 from dflow.storage.paths import FlowPaths
-from tests.dataset.samples import make_samples, merge
+from tests.dataset.samples import forget_checksums, make_samples, merge
 
 TABLE = pd.DataFrame(
     [("kind", 0, "nut"), ("kind", 1, "Bolt"), ("kinds", 7, "nut*"), ("maker", 0, "ACME")],
@@ -62,6 +62,7 @@ def test_a_table_without_readable_metadata_states_no_build(tmp_path: Path, metad
 
 
 def test_the_infoset_is_sorted_by_id(paths: FlowPaths) -> None:
+    forget_checksums(paths.dataset)
     table = pq.read_table(paths.infoset)
     pq.write_table(table.take([2, 0, 1]), paths.infoset)
     assert read_infoset(paths.infoset, 3)["id"].tolist() == [0, 1, 2]
@@ -70,8 +71,8 @@ def test_the_infoset_is_sorted_by_id(paths: FlowPaths) -> None:
 @pytest.mark.parametrize(
     ("n_files", "build", "message"),
     [
-        (4, "", "has 3 rows, the dataset 4 samples: .*; run the merge again"),
-        (3, "0f", "another build .*; run the merge"),
+        (4, "", "has 3 rows, the dataset 4 samples: .*; run `dflow validate --repair "),
+        (3, "0f", "another build .*; run `dflow validate --repair "),
     ],
 )
 def test_a_table_of_another_dataset_is_refused(paths: FlowPaths, n_files: int, build: str, message: str) -> None:
@@ -85,7 +86,7 @@ def test_missing_and_damaged_tables_are_named_with_the_way_out(tmp_path: Path) -
     with pytest.raises(DatasetNotFoundError, match=r"t\.infoset does not exist; bring it back"):
         read_table(tmp_path / "t.infoset", ".infoset")
     (tmp_path / "t.infoset").write_bytes(b"PAR1")
-    with pytest.raises(DamagedDatasetError, match=r"not a Parquet table: .*; run the merge again"):
+    with pytest.raises(DamagedDatasetError, match=r"not a Parquet table.*; run `dflow validate --repair "):
         read_table(tmp_path / "t.infoset", ".infoset")
     pq.write_table(pa.table({"id": [0], "name": ["a"]}), tmp_path / "t.infoset")
     with pytest.raises(DamagedDatasetError, match=r"lacks the column\(s\) description: it is no \.infoset"):

@@ -86,7 +86,7 @@ def test_merged_rows_equal_the_samples_rows(tmp_path: Path, sizes: list[tuple[in
             assert root[key].dtype == expected.dtype  # type: ignore[union-attr]
     if len(sizes) > 1:
         assert present >= expected_rows(sizes).keys()
-    assert validate_dataset(paths.dataset) == []
+    assert validate_dataset(paths.dataset, beside=False) == []
 
 
 def test_runs_of_many_samples_coded_and_not_give_the_samples_rows(paths: FlowPaths) -> None:
@@ -99,7 +99,7 @@ def test_runs_of_many_samples_coded_and_not_give_the_samples_rows(paths: FlowPat
     root = zarr.open_group(str(paths.dataset), mode="r")
     for key, expected in expected_rows(sizes).items():
         np.testing.assert_array_equal(root[key][...], expected, err_msg=key)  # type: ignore[index]
-    assert validate_dataset(paths.dataset) == []
+    assert validate_dataset(paths.dataset, beside=False) == []
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -165,7 +165,7 @@ def test_declared_groups_exist_without_a_row(paths: FlowPaths) -> None:
     file = xr.open_zarr(str(paths.dataset), group="file")
     assert file["face_count"].values.tolist() == [3]
     assert not file["has_faces_areas"].values.any()
-    assert validate_dataset(paths.dataset) == []
+    assert validate_dataset(paths.dataset, beside=False) == []
 
 
 def test_no_samples_make_an_empty_dataset(paths: FlowPaths) -> None:
@@ -173,7 +173,7 @@ def test_no_samples_make_an_empty_dataset(paths: FlowPaths) -> None:
     assert merge(paths, []).n_samples == 0
     assert xr.open_zarr(str(paths.dataset), group="file").sizes.get("file", 0) == 0
     assert pq.read_table(paths.infoset).num_rows == 0
-    assert validate_dataset(paths.dataset) == []
+    assert validate_dataset(paths.dataset, beside=False) == []
 
 
 def test_contradicting_sample_is_rejected_and_the_merge_goes_on(paths: FlowPaths) -> None:
@@ -228,7 +228,7 @@ def test_changed_outputs_or_inputs_are_merged_again(paths: FlowPaths, harm: str)
             paths, "cad/000.step", {"faces/face_areas": np.ones(2, np.float32)}, {"face_count": 2}
         )
     assert not merge(paths, records).reused
-    assert validate_dataset(paths.dataset) == []
+    assert validate_dataset(paths.dataset, beside=False) == []
     assert merge(paths, records).reused
 
 

@@ -59,7 +59,7 @@ def test_damaged_sample_is_reported_and_left_out(paths: FlowPaths, harm: str) ->
     ((name, reason),) = report.damaged
     assert name == records[1].name
     assert reason
-    assert validate_dataset(paths.dataset) == []
+    assert validate_dataset(paths.dataset, beside=False) == []
     types = xr.open_zarr(str(paths.dataset), group="faces")["face_types"].values
     assert types.tolist() == [0] * 5 + [2] * 7 + [3] * 3
 
@@ -81,7 +81,7 @@ def test_a_chunk_with_a_right_checksum_that_does_not_expand_is_its_own_samples_d
     assert name == records[3].name
     assert "expand" in reason
     assert report.n_samples == 5
-    assert validate_dataset(paths.dataset) == []
+    assert validate_dataset(paths.dataset, beside=False) == []
 
 
 def test_losing_every_sample_never_replaces_a_dataset(paths: FlowPaths) -> None:

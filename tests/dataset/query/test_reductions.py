@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +116,12 @@ def test_results_are_kept_beside_the_dataset_and_follow_its_content(tmp_path: Pa
     first = DatasetExplorer(paths.flow_file).reduce("faces", "face_areas", "max")
     assert sorted(p for p in paths.dataset.rglob("*")) == before
     (entry,) = (paths.root / ".dflow" / "explorer").rglob("*.npy")
-    np.save(entry, first.values * 2)  # what is kept is what is used
+    whole = entry.read_bytes()
+    entry.write_bytes(bytes([*whole[:-9], whole[-9] ^ 1, *whole[-8:]]))  # a kept result that was damaged is not used
+    np.testing.assert_array_equal(DatasetExplorer(paths.flow_file).reduce("faces", "face_areas", "max"), first)
+    content = io.BytesIO()
+    np.save(content, first.values * 2)  # what is kept is what is used
+    entry.write_bytes(content.getvalue() + zlib.crc32(content.getvalue()).to_bytes(4, "little"))
     again = DatasetExplorer(paths.flow_file).reduce("faces", "face_areas", "max")
     np.testing.assert_array_equal(again, first * 2)
     entry.write_bytes(b"torn")
