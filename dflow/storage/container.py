@@ -101,7 +101,7 @@ def size_and_directory_crc(path: str | os.PathLike[str]) -> tuple[int, int]:
     """A store's size in bytes and the CRC-32 of its directory; (0, 0) where neither can be read.
 
     Reads the directory without parsing it, twenty times faster than opening the store: every run examines all samples,
-    up to a million. The zip has no comment, as dflow writes it.
+    up to a million. The size is that up to the comment (`seal`).
     """
     try:
         descriptor = os.open(path, _STORE_FLAGS)
@@ -110,7 +110,12 @@ def size_and_directory_crc(path: str | os.PathLike[str]) -> tuple[int, int]:
     try:
         n_bytes = os.fstat(descriptor).st_size
         tail = os.pread(descriptor, _SHORT_TAIL_BYTES, max(0, n_bytes - _SHORT_TAIL_BYTES))
-        size, offset = directory_place(tail, len(tail) - END_BYTES) or (0, 0)
+        end = tail.rfind(_END_MAGIC)
+        size, offset = directory_place(tail, end) or (0, 0)
+        if _comment(tail, end) is None:
+            return 0, 0
+        n_bytes -= len(tail) - end - END_BYTES
+        tail = tail[: end + END_BYTES]
         if not size or offset + size + END_BYTES != n_bytes:
             return 0, 0
         missing = size + END_BYTES - len(tail)
@@ -123,37 +128,52 @@ def size_and_directory_crc(path: str | os.PathLike[str]) -> tuple[int, int]:
         os.close(descriptor)
 
 
-_DATE_AT = 12
-"""Offset of the first member's date in its local header. Readers take dates from the directory."""
-_SEALED = struct.pack("<H", _DATE + 1)
+MAX_SEAL_BYTES = 4096
+"""Longest text of a seal: with it, the directory of a common sample still lies in the tail that is read at once."""
 
 
-def seal(path: str | os.PathLike[str]) -> None:
+def seal(path: str | os.PathLike[str], text: str) -> None:
     """Mark a store as sealed: what was to be saved in it is saved. Writing the store again removes the mark.
 
-    The mark is the local date of the first member, in place: a few µs, and size and checksums stay. Writing the store
-    a second time for an attribute would take 2 % of encoding a common part.
+    The mark is the zip's comment, appended in place in some µs: sizes and checksums leave it out. Writing the store a
+    second time would take 2 % of encoding a common part.
+
+    Parameters
+    ----------
+    text : ASCII, at most `MAX_SEAL_BYTES`
     """
-    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
+    comment = text.encode("ascii")
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
     try:
-        os.pwrite(descriptor, _SEALED, _DATE_AT)
+        n_bytes = os.fstat(descriptor).st_size
+        os.pwrite(descriptor, struct.pack("<H", len(comment)) + comment, n_bytes - 2)
     finally:
         os.close(descriptor)
 
 
-def is_sealed(path: str | os.PathLike[str]) -> bool:
-    """Whether a store has the mark of `seal`; false also where it cannot be read."""
+def read_seal(path: str | os.PathLike[str]) -> str | None:
+    """The text of a store's seal; None where it has none, or cannot be read."""
     try:
         descriptor = os.open(path, _STORE_FLAGS)
     except OSError:
-        return False
+        return None
     try:
-        head = os.pread(descriptor, _DATE_AT + len(_SEALED), 0)
+        n_bytes = os.fstat(descriptor).st_size
+        tail = os.pread(descriptor, MAX_SEAL_BYTES + END_BYTES, max(0, n_bytes - MAX_SEAL_BYTES - END_BYTES))
     except OSError:
-        return False
+        return None
     finally:
         os.close(descriptor)
-    return head.startswith(_LOCAL_MAGIC) and head.endswith(_SEALED) and len(head) == _DATE_AT + len(_SEALED)
+    comment = _comment(tail, tail.rfind(_END_MAGIC))
+    return comment.decode("ascii", "replace") if comment else None
+
+
+def _comment(tail: bytes, end: int) -> bytes | None:
+    """Return the zip's comment after the end record at `end`; None where it is not whole."""
+    if end < 0 or end + END_BYTES > len(tail):
+        return None
+    comment = tail[end + END_BYTES :]
+    return comment if int.from_bytes(tail[end + END_BYTES - 2 : end + END_BYTES], "little") == len(comment) else None
 
 
 class ZipReader:
@@ -231,6 +251,7 @@ class ZipReader:
         size, offset = place
         if offset + size > self._tail_offset + end or size > _MAX_DIRECTORY_BYTES:
             raise self._damaged("its directory lies outside the file")
+        self.n_bytes = self._tail_offset + end + END_BYTES  # without the comment
         return self._at(offset, size)
 
     def _parse_directory(self, central: bytes) -> dict[str, Member]:

@@ -21,17 +21,13 @@ from dflow.storage.keys import DESCRIPTIONS, METADATA_GROUP
 from dflow.storage.opt import OptStorage, read_attributes
 from dflow.storage.tree import MetadataTree
 from dflow.storage.values import json_words
-from dflow.storage.zarrzip import StoreOutline, outline_zip_store, read_zip_store
+from dflow.storage.zarrzip import outline_zip_store, read_zip_store
 
 NOT_SET = "not set"
 """The description of a code that has only a name."""
 
-ORIGIN = ("Item hash", "Item pipeline", "Item bodies")
-"""Metadata keys that say what a flow's sample was made from: the hash of the file's content, the fingerprint of the
-pipeline, and, body by body, the number of the file's bodies."""
-
-NO_VALUES = frozenset({"Item", "Flow name", *ORIGIN, DESCRIPTIONS, FILE_SIZES})
-"""Metadata keys that are no values of the sample: its file, its flow, its origin, tables and sizes."""
+NO_VALUES = frozenset({"Item", "Flow name", DESCRIPTIONS, FILE_SIZES})
+"""Metadata keys that are no values of the sample: its file, its flow, tables and sizes."""
 
 _Typed = tuple[str, tuple[int, ...], tuple[str, ...]]
 
@@ -90,13 +86,15 @@ def describe_file(
         If a required array or metadata field is missing.
     """
     outline = outline_zip_store(path)
-    schema_dict, _ = read_attributes(outline.attributes, os.fspath(path))
-    metadata = _metadata(path, outline)
+    schema_dict, tree = read_attributes(outline.attributes, os.fspath(path))
+    extra = [key for key in outline.arrays if key.startswith(f"{METADATA_GROUP}/")]
+    arrays = read_zip_store(path, extra).arrays if extra else {}
+    metadata = MetadataTree.unpack(tree, arrays, path=os.fspath(path)).to_dict()
     text = json.dumps(schema_dict, sort_keys=True, separators=(",", ":"), ensure_ascii=False) if schema_dict else ""
     types = {
         key: (document.dtype, document.shape, document.dims or ())
         for key, document in outline.arrays.items()
-        if not key.startswith(f"{METADATA_GROUP}/")
+        if key not in arrays
     }
     return SampleRecord(
         name=Path(path).stem if name is None else name,
@@ -106,18 +104,6 @@ def describe_file(
         data_crc=outline.crc,
         **_contents(_stored_schema(text), text, metadata, types),
     )
-
-
-def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata of a `.data` file; no array of the sample is read. Raises as `describe_file`."""
-    return _metadata(path, outline_zip_store(path))
-
-
-def _metadata(path: str | os.PathLike[str], outline: StoreOutline) -> dict[str, Any]:
-    _, tree = read_attributes(outline.attributes, os.fspath(path))
-    extra = [key for key in outline.arrays if key.startswith(f"{METADATA_GROUP}/")]
-    arrays = read_zip_store(path, extra).arrays if extra else {}
-    return MetadataTree.unpack(tree, arrays, path=os.fspath(path)).to_dict()
 
 
 def read_arrays(path: str | os.PathLike[str], keys: Iterable[str]) -> dict[str, NDArray[Any]]:

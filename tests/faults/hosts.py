@@ -27,6 +27,7 @@ class Hosts:
         folder.mkdir(parents=True)
         self._folder = folder
         self._log = (folder / "log").open("wb")
+        self._empty: list[str] = []
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._tag = f"d{os.getpid() % 10_000}"
         self.has_namespaces = os.geteuid() == 0 and self._make_bridge()
@@ -59,6 +60,22 @@ class Hosts:
         command = ["nsenter", "--target", str(self.workers[name].pid), "--mount", "mount", *arguments.split()]
         subprocess.run(command, check=True, capture_output=True)
 
+    def unmount(self, name: str, folder: str) -> None:
+        """Undo `mount`."""
+        command = ["nsenter", "--target", str(self.workers[name].pid), "--mount", "umount", "--lazy", folder]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def stop(self, name: str) -> None:
+        """End a host's worker."""
+        self.workers[name].kill()
+        self.workers[name].wait()
+
+    def make_empty(self, name: str) -> list[str]:
+        """Make a host without a worker; return the words to put before a command that is to run on it."""
+        self._make_host(name, 200)
+        self._empty.append(name)
+        return ["ip", "netns", "exec", self._space(name)]
+
     def cut(self, name: str) -> None:
         """Take the host off the network: nothing is refused, packets vanish."""
         subprocess.run(["ip", "link", "set", self._link(name), "down"], check=True)
@@ -75,7 +92,7 @@ class Hosts:
             process.wait()
         self._log.close()
         if self.has_namespaces:
-            for name in self.workers:
+            for name in (*self.workers, *self._empty):
                 subprocess.run(["ip", "netns", "delete", self._space(name)], check=False)
             subprocess.run(["ip", "link", "delete", f"{self._tag}br"], check=False)
 

@@ -90,10 +90,10 @@ def test_sources_that_may_not_be_read_any_more_are_taken_up_when_they_may_again(
     (case.sources / f"{HELD}.txt").chmod(0)
     printed = finish(case, process)
     lost = case.outputs() == undisturbed(HELD)
-    assert printed == f"12 11 1 {{{HELD!r}: 'exception'}}"
+    assert printed == f"12 11 1 {{{HELD!r}: 'unreadable'}}"
     (case.sources / f"{HELD}.txt").chmod(0o644)
     assert finish(case, start(case)) == "12 12 0 {}"
-    tabulate("permission to read a source lost", "went on without it", "exception (PermissionError)", lost)
+    tabulate("permission to read a source lost", "went on without it", "unreadable", lost)
     assert lost
     assert case.outputs() == undisturbed()
 

@@ -14,13 +14,14 @@ import pytest
 from isal import isal_zlib
 
 from dflow.errors import DamagedStoreError, StoreLimitError
-from dflow.storage import OptStorage, read_arrays, read_zip_store
+from dflow.storage import OptStorage, describe_file, read_arrays, read_zip_store
 from dflow.storage.container import (
     END_BYTES,
+    MAX_SEAL_BYTES,
     ZipReader,
     directory_place,
-    is_sealed,
     pack_members,
+    read_seal,
     seal,
     size_and_directory_crc,
 )
@@ -168,15 +169,20 @@ def test_a_seal_is_in_the_file_alone_and_goes_when_it_is_written_again(tmp_path:
     store.save_data("faces/areas", np.ones(3, np.float32))
     store.compress_store()
     path, before = tmp_path / "s.data", size_and_directory_crc(tmp_path / "s.data")
-    assert not is_sealed(path)
-    seal(path)
-    assert is_sealed(path)
+    record = describe_file(path)
+    assert read_seal(path) is None
+    seal(path, "made from a.step")
+    assert read_seal(path) == "made from a.step"
     assert size_and_directory_crc(path) == before
+    assert describe_file(path) == record
     assert read_arrays(path, ["faces/areas"])["faces/areas"].tolist() == [1, 1, 1]
     with zipfile.ZipFile(path) as file:
-        assert file.testzip() is None
+        assert (file.testzip(), file.comment) == (None, b"made from a.step")
     store.save_metadata("more", 1)
     store.close()
-    assert not is_sealed(path)
-    assert not is_sealed(tmp_path)
-    assert not is_sealed(tmp_path / "absent.data")
+    assert read_seal(path) is None
+    seal(path, "x" * MAX_SEAL_BYTES)
+    assert read_seal(path) == "x" * MAX_SEAL_BYTES
+    path.write_bytes(path.read_bytes()[:-1])
+    assert (read_seal(path), size_and_directory_crc(path)) == (None, (0, 0))
+    assert (read_seal(tmp_path), read_seal(tmp_path / "absent.data")) == (None, None)

@@ -154,8 +154,8 @@ class ChunkReader:
     def _contents(self, handle: int, n_bytes: int, crc: int) -> list[bytes] | None:
         # One function: a merge runs it for every sample and group, and a Python call takes as long as reading a member.
         start = n_bytes - _TAIL_BYTES if n_bytes > _TAIL_BYTES else 0
-        tail = os.pread(handle, n_bytes - start + 1, start)
-        place = directory_place(tail, n_bytes - start - END_BYTES)  # without a comment, as dflow writes it
+        tail = os.pread(handle, n_bytes - start, start)
+        place = directory_place(tail, n_bytes - start - END_BYTES)  # the comment, a seal, begins at `n_bytes`
         if place is None or len(tail) != n_bytes - start:
             return None
         size, offset = place

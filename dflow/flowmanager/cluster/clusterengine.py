@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from distributed import Client, KilledWorker
-from distributed.comm import CommClosedError
 
-from dflow.errors import ClusterError, FlowCancelledError
+from dflow.errors import ClusterError, DflowError, FlowCancelledError
 from dflow.flowmanager.cluster.engine import Finished, Job
 from dflow.flowmanager.cluster.guard import Refused, guarded
 from dflow.flowmanager.cluster.hosts import HostFaults, WorkerWait, host_of
@@ -246,7 +245,9 @@ class ClusterEngine:
         """Make the error of a scheduler that does not answer the flow's own."""
         try:
             yield
-        except (CommClosedError, TimeoutError) as error:
+        except DflowError:
+            raise
+        except OSError as error:  # also CommClosedError and TimeoutError
             raise self._lost() from error
         except Exception as error:
             if self.client.status == "running":

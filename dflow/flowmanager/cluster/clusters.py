@@ -28,7 +28,7 @@ from distributed import Client, LocalCluster, SpecCluster
 from distributed.comm import CommClosedError, connect
 from distributed.security import Security
 
-from dflow.errors import ClusterError
+from dflow.errors import ClusterError, DflowError
 from dflow.flowmanager.cluster import queues
 from dflow.flowmanager.cluster.hosts import WorkerWait
 from dflow.flowmanager.cluster.ownpages import GuardedCluster
@@ -248,10 +248,13 @@ def _checked(connection: Connection, warn: Callable[[str], None]) -> Connection:
             if refused := connection.refusal():
                 raise ClusterError(f"The queue took no job: {refused}")
             wait.note(0, {})
-    except (CommClosedError, TimeoutError) as error:
+    except DflowError:  # no worker
+        connection.close()
+        raise
+    except OSError as error:  # also CommClosedError and TimeoutError
         connection.close()
         raise ClusterError(f"Lost the scheduler while waiting for a worker: {error}; run the flow again.") from error
-    except BaseException:  # no worker, or Ctrl-C while waiting for a queue
+    except BaseException:  # Ctrl-C while waiting for a queue
         connection.close()
         raise
     return connection

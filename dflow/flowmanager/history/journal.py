@@ -257,7 +257,7 @@ def _pack_entry(entry: Entry, number: Callable[[SampleLayout], int]) -> dict[str
     records = []
     for record in entry.records:
         try:
-            value = _pack_value(record.value)
+            value = pack_json(record.value)
         except Exception:  # not JSON, a class that cannot be unpickled, or a list that holds itself
             value, lost = None, True
         records.append(_pack_record(record, value, number))
@@ -313,7 +313,7 @@ def _unpack_record(
         status,
         tuple([_unpack_sample(sample, item, layouts) for sample in samples]),
         None if error is None else ErrorRecord(**{**error, "logs": tuple(error["logs"])}),
-        _unpack_value(value),
+        unpack_json(value),
         seconds,
         cpu_seconds,
         True,
@@ -332,8 +332,8 @@ def _unpack_sample(packed: list[Any], item: str, layouts: dict[int, SampleLayout
     return SampleRecord(name, source, body, layouts[layout], tuple(rows), pairs, n_bytes, crc)
 
 
-def _pack_value(value: Any) -> Any:
-    """Return a task's value as JSON from which `_unpack_value` makes an equal one.
+def pack_json(value: Any) -> Any:
+    """Return a task's value as JSON from which `unpack_json` makes an equal one.
 
     Raises
     ------
@@ -346,30 +346,31 @@ def _pack_value(value: Any) -> Any:
     if value is None or type(value) in (bool, int, float, str):
         return value
     if type(value) is list:
-        return {"list": [_pack_value(v) for v in value]}
+        return {"list": [pack_json(v) for v in value]}
     if type(value) is tuple:
-        return {"tuple": [_pack_value(v) for v in value]}
+        return {"tuple": [pack_json(v) for v in value]}
     if type(value) is dict and all(type(k) is str for k in value):
-        return {"dict": {k: _pack_value(v) for k, v in value.items()}}
+        return {"dict": {k: pack_json(v) for k, v in value.items()}}
     if isinstance(value, BodyValues):
-        return {"bodies": [[body, _pack_value(v)] for body, v in value.values]}
+        return {"bodies": [[body, pack_json(v)] for body, v in value.values]}
     if isinstance(value, Path):
         return {"path": os.fspath(value)}
     raise TypeError(f"{type(value).__name__} cannot be kept as JSON")
 
 
-def _unpack_value(packed: Any) -> Any:
+def unpack_json(packed: Any) -> Any:
+    """Invert `pack_json`."""
     if not isinstance(packed, dict):
         return packed
     ((kind, content),) = packed.items()
     if kind == "list":
-        return [_unpack_value(v) for v in content]
+        return [unpack_json(v) for v in content]
     if kind == "tuple":
-        return tuple(_unpack_value(v) for v in content)
+        return tuple(unpack_json(v) for v in content)
     if kind == "dict":
-        return {k: _unpack_value(v) for k, v in content.items()}
+        return {k: unpack_json(v) for k, v in content.items()}
     if kind == "bodies":
-        return BodyValues(tuple((body, _unpack_value(v)) for body, v in content))
+        return BodyValues(tuple((body, unpack_json(v)) for body, v in content))
     if kind == "path":
         return Path(content)
     raise ValueError(f"a value of the unknown kind {kind!r}")

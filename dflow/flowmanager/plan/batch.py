@@ -87,7 +87,7 @@ class Item:
     packed or plain; `sample_names` are those that an earlier stage left (empty at stage 0). `content_hash` is copied
     to the record; `source_state` is inode, size and modification time of the source when it was hashed, which took
     `spent_seconds` of the item's time. `may_be_finished`: a run that ended early may have left the item's samples
-    (`worker.samples.finished_samples`).
+    (`worker.samples.finished_item`).
     """
 
     index: int

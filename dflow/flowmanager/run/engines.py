@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from dflow.errors import FlowCancelledError
+from dflow.errors import ClusterError, FlowCancelledError
 from dflow.flowmanager.cluster.clusterengine import NO_WORKER_SECONDS, ClusterEngine
 from dflow.flowmanager.cluster.clusters import Connection, is_foreign, resolve
 from dflow.flowmanager.cluster.deaths import DeathWatch, WorkerDeath
@@ -87,8 +87,12 @@ class Engines:
             known = list(client.nthreads())  # before the check: who joins during it is examined after it
             if foreign:
                 check_cluster(client, self._sources, self._settings.paths.root, kernel=self._opens_files)
-            self._names = NodeNames(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
-            self._watch = DeathWatch(client, [*(task.name for task in self._settings.tasks), EXPORT_TASK])
+            names = [*(task.name for task in self._settings.tasks), EXPORT_TASK]
+            try:
+                self._names = NodeNames(client, names)
+            except OSError as error:
+                raise ClusterError(f"Lost the scheduler at the start: {error}; run the flow again.") from error
+            self._watch = DeathWatch(client, names)
             self._cluster = ClusterEngine(
                 client,
                 retries=self._settings.limits.max_retries,

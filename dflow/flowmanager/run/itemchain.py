@@ -30,7 +30,7 @@ from dflow.flowmanager.plan.wiring import Chain
 from dflow.flowmanager.reports.flowoutput import NEAR, NearLimit
 from dflow.flowmanager.run.elsewhere import DOUBTFUL_KINDS, Elsewhere, Trial
 from dflow.flowmanager.run.flowrun import FlowRun, StepResult
-from dflow.flowmanager.run.nodes import ChainTemplate, follows_of, make_job, task_call
+from dflow.flowmanager.run.nodes import VALUE_LOST, ChainTemplate, follows_of, make_job, task_call
 from dflow.flowmanager.worker.hostfaults import host_fault
 from dflow.flowmanager.worker.samples import copy_sample
 from dflow.records import BatchResult, ErrorRecord, ItemRecord, SampleRecord, share_layouts
@@ -121,7 +121,7 @@ class ItemChain:
         required, budget = self._requirements(), HASHED_HERE_BYTES
         moved: Moved | None = None
         encoded, entries = str(run.settings.paths.encoded), run.journal.state.entries
-        looks_for_samples = self._may_find_samples(required)
+        looks_for_samples = self._may_find_samples()
         for index, item in enumerate(self._items):
             entry = entries.get((self._name, item.identity))
             if item.identity in run.distrusted:
@@ -188,9 +188,15 @@ class ItemChain:
         record = replace(record, item=item.identity, samples=samples)
         return replace(entry, item=item.identity, mtime_ns=source.mtime_ns, records=(record,))
 
-    def _may_find_samples(self, required: Requirements) -> bool:
-        """Whether a run that ended early may have left finished samples of this chain, which its journal lacks."""
-        if required.needs_value or not self._chain.steps[-1].is_last_stage:
+    def _may_find_samples(self) -> bool:
+        """Whether a run that ended early may have left finished samples of this chain, which its journal lacks.
+
+        They hold what the last task returned.
+        """
+        own = {step.index for step in self._chain.steps[:-1]}
+        later = [step for step in self._run.plan.steps if step.index > self._chain.steps[-1].index]
+        taken = {source.step for step in later for source in (step.item, *(each for _, each in step.extras))}
+        if own & taken or not self._chain.steps[-1].is_last_stage:
             return False
         with os.scandir(self._run.settings.paths.encoded) as entries:
             return next(entries, None) is not None
@@ -319,7 +325,10 @@ class ItemChain:
                     again.append(index)
                     continue
                 settled.append(index)
-                entry = self._settle_item(index, [*records[:-1], self._elsewhere.final(records[-1], last)])
+                records = [*records[:-1], self._elsewhere.final(records[-1], last)]
+                if index in last.unread:  # a permission may come back without a change of the file
+                    records[0] = replace(records[0], content_hash="")
+                entry = self._settle_item(index, records)
                 if entry is not None:
                     entries.append(entry)
         finally:  # what is done is kept, also where no host is left
@@ -381,7 +390,7 @@ class ItemChain:
             self._reuse.count("the source changed")
         if is_found:
             self._n_found += 1
-            bare = replace(records[0], samples=())
+            bare = replace(records[0], samples=(), value=None, notes=())
             records = [*[bare] * (len(self._chain.steps) - 1), records[0]]
             self._run.log.items(self._name, records[-1:])
         self._store(index, records)
@@ -402,7 +411,7 @@ class ItemChain:
             timeout_seconds=limits.seconds_for(source.n_bytes),
             memory_bytes=limits.memory_bytes or 0,
             records=tuple(records),
-            value_lost=is_found,
+            value_lost=is_found and VALUE_LOST in records[-1].notes,
         )
 
     def _do_again_or_give_up(self, indices: tuple[int, ...], error: BaseException) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from dask.delayed import Delayed, delayed
 
-from dflow.errors import DflowError
 from dflow.flowmanager.cluster.engine import Job
 from dflow.flowmanager.cluster.nodekeys import node_key
 from dflow.flowmanager.history.freshness import content_hash, unread_hash
@@ -20,9 +19,9 @@ from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain, Step
 from dflow.flowmanager.worker.faults import Fault
 from dflow.flowmanager.worker.outcome import ItemOutcome
-from dflow.flowmanager.worker.samples import finished_samples, state_of
+from dflow.flowmanager.worker.samples import Finished, finished_item, state_of
 from dflow.flowmanager.worker.worker import run_batch
-from dflow.records import BatchResult, ItemRecord, SampleRecord, share_layouts
+from dflow.records import BatchResult, ItemRecord, share_layouts
 from dflow.storage.paths import source_path
 
 
@@ -177,9 +176,10 @@ def run_first(batch: Batch, *, hashing: bool, needs_value: bool) -> BatchResult:
             continue
         spent = time.monotonic() - started
         item = replace(item, content_hash=found, source_state=before[item.index], spent_seconds=spent)
-        samples = _finished(batch, item) if item.may_be_finished and found else ()
-        if samples:
-            done.append(ItemRecord(item.index, item.identity, "succeeded", samples, reused=True, content_hash=found))
+        left = _finished(batch, item) if item.may_be_finished and found else None
+        if left is not None and not (left.value_lost and needs_value):
+            record = ItemRecord(item.index, item.identity, "succeeded", left.samples, value=left.value, reused=True)
+            done.append(replace(record, content_hash=found, notes=(VALUE_LOST,) if left.value_lost else ()))
         else:
             changed.append(item)
     result = run_batch(replace(batch, items=tuple(changed)))
@@ -222,11 +222,15 @@ def _parked(by_index: list[dict[int, ItemRecord]], index: int) -> tuple[str, ...
     return next((records[index].parked for records in reversed(by_index) if records[index].parked), ())
 
 
-def _finished(batch: Batch, item: Item) -> tuple[SampleRecord, ...]:
+VALUE_LOST = "found finished; what the task returned is lost"
+"""A note of a record without its value."""
+
+
+def _finished(batch: Batch, item: Item) -> Finished | None:
     try:
-        return finished_samples(batch, item)
-    except (OSError, ValueError, TypeError, DflowError):  # damaged, or of another version: it is made again
-        return ()
+        return finished_item(batch, item)
+    except Exception:  # damaged, or of another version: it is made again
+        return None
 
 
 def _hash(path: str, item: Item, limits: Limits) -> str:

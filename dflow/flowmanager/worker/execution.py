@@ -205,7 +205,7 @@ class _ItemRun:
         if sample is None:
             return UnitDone(body, "succeeded", kept)
         if self._batch.call.is_last_stage:
-            return UnitDone(body, "succeeded", kept, sample=sample.seal())
+            return UnitDone(body, "succeeded", kept, sample=sample.seal(packed))
         sample.park()
         return UnitDone(body, "succeeded", kept, parked=sample.name)
 

@@ -8,19 +8,22 @@ unfinished store.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from dflow.flowmanager.plan.batch import Batch, Item
+from dflow.flowmanager.history.journal import pack_json, unpack_json
+from dflow.flowmanager.plan.batch import Batch, BodyValues, Item
 from dflow.records import SampleRecord, Scalar
 from dflow.storage import DataStorage, JsonStorageHandler, MemoryStorage, OptStorage, convert_storage
-from dflow.storage.container import is_sealed, seal
+from dflow.storage.container import MAX_SEAL_BYTES, read_seal, seal
 from dflow.storage.paths import DATA_SUFFIX, TEMPORARY_PREFIX, FlowPaths, sample_name, source_path
-from dflow.storage.sample import ORIGIN, check_required, describe, describe_file, read_metadata
+from dflow.storage.sample import check_required, describe, describe_file
 
 ITEM_METADATA = "Item"
 FLOW_METADATA = "Flow name"
@@ -67,14 +70,12 @@ class Sample:
         self._item = item
         self._source = source = item.identity
         self._body = body
-        self._origin = _origin(batch, item, n_bodies)
+        self._origin = _origin(batch, item, body, n_bodies)
         self.name = sample_name(source, body)
         self.storage = self._open()
         self.storage.memory_bytes = batch.limits.memory_bytes
         self.storage.save_metadata(ITEM_METADATA, source)
         self.storage.save_metadata(FLOW_METADATA, batch.paths.name)
-        for key, value in self._origin.items():
-            self.storage.save_metadata(key, value)
         self._defaults: dict[str, Scalar] = {}
         self._n_own_writes = self.storage.n_writes
 
@@ -93,11 +94,12 @@ class Sample:
             self._n_own_writes += 1
             self._defaults[key] = value
 
-    def seal(self) -> SampleRecord | None:
+    def seal(self, value: Any = None) -> SampleRecord | None:
         """Write the sample's file and return its record; None for a memory storage, which writes none.
 
-        A later run recognises the file by its mark and its origin. It gets no mark where the source was changed since
-        it was hashed: which contents were read is then unknown.
+        `value` is what the task returned. A later run recognises the file by its seal, which names its source, the hash
+        of the source's content and the pipeline. It gets no seal where the source was changed since it was hashed:
+        which contents were read is then unknown.
         """
         if self._kind == "memory":
             if not self.storage.is_closed:
@@ -108,7 +110,7 @@ class Sample:
         record = describe(store, self.name, self._source, self._body)
         store.close()
         if self._origin and state_of(source_path(self._source, str(self._paths.root))) == self._item.source_state:
-            seal(self._paths.data_file(self.name))
+            seal(self._paths.data_file(self.name), _seal_text(self._origin, value, self._paths))
         return record
 
     def park(self) -> None:
@@ -166,44 +168,87 @@ def state_of(path: str) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _origin(batch: Batch, item: Item, n_bodies: int) -> dict[str, Scalar]:
-    """Return the metadata that say what a sample is made from; {} where that is unknown."""
-    if not item.content_hash or not batch.pipeline:
-        return {}
-    return dict(zip(ORIGIN, (item.content_hash, batch.pipeline, n_bodies), strict=True))
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What an earlier run finished of an item: its samples, and the value; `value_lost` where it was not kept."""
+
+    samples: tuple[SampleRecord, ...]
+    value: Any = None
+    value_lost: bool = False
 
 
-def finished_samples(batch: Batch, item: Item) -> tuple[SampleRecord, ...]:
-    """Return the samples of an item that an earlier run finished but lost the record of; () where it must be done.
+def finished_item(batch: Batch, item: Item) -> Finished | None:
+    """Return what an earlier run finished of an item but lost the record of; None where it must be done.
 
-    They count only whole: sealed, made from these contents by this pipeline, of every body, with the pictures that this
-    run wants. `item.content_hash` is the hash that the source has now.
+    Samples count only whole: sealed, made from these contents by this pipeline, of every body, with the pictures that
+    this run wants. `item.content_hash` is the hash that the source has now.
+
+    Raises
+    ------
+    Exception
+        For samples that cannot be read, or are not dflow's own.
     """
     by_body = batch.sample == "body"
-    first = _finished_metadata(batch, item, 0 if by_body else -1)
-    n_bodies = int(first.get(ORIGIN[2], 0)) if first is not None else 0
-    if first is None or (n_bodies < 1) is by_body:
-        return ()
-    bodies = range(n_bodies) if by_body else (-1,)
-    if any(_finished_metadata(batch, item, body) != _origin(batch, item, n_bodies) for body in bodies):
-        return ()
-    samples = []
-    for body in bodies:
-        name = sample_name(item.identity, body)
-        pictures = (batch.paths.preview(name), batch.paths.mesh(name))
-        if batch.export_visualization and not all(map(os.path.exists, pictures)):
-            return ()
-        samples.append(describe_file(batch.paths.data_file(name), name, item.identity, body))
-    return tuple(samples)
-
-
-def _finished_metadata(batch: Batch, item: Item, body: int) -> dict[str, Scalar] | None:
-    """Return the origin that a sealed sample names; None where there is none, or it cannot be read."""
-    path = batch.paths.data_file(sample_name(item.identity, body))
-    if not is_sealed(path):
+    first = _read_seal(batch, item, 0 if by_body else -1)
+    n_bodies = first["bodies"] if first is not None else 0
+    if (n_bodies > 0) is not by_body:
         return None
-    metadata = read_metadata(path)
-    return {key: metadata[key] for key in ORIGIN if key in metadata}
+    bodies = range(n_bodies) if by_body else (-1,)
+    samples, values, is_lost = [], [], False
+    for body in bodies:
+        name, found = sample_name(item.identity, body), _read_seal(batch, item, body)
+        value = found.pop("value", None) if found is not None else None
+        pictures = (batch.paths.preview(name), batch.paths.mesh(name))
+        if found != _origin(batch, item, body, n_bodies) or (
+            batch.export_visualization and not all(map(os.path.exists, pictures))
+        ):
+            return None
+        samples.append(describe_file(batch.paths.data_file(name), name, item.identity, body))
+        is_lost |= value is None
+        values.append((body, unpack_json(value[0]) if value else None))
+    return Finished(tuple(samples), BodyValues(tuple(values)) if by_body else values[0][1], is_lost)
+
+
+def _origin(batch: Batch, item: Item, body: int, n_bodies: int) -> dict[str, Any]:
+    """Return what a seal says of a sample; {} where that is unknown."""
+    if not item.content_hash or not batch.pipeline:
+        return {}
+    name = sample_name(item.identity, body)
+    return {"sample": name, "hash": item.content_hash, "pipeline": batch.pipeline, "bodies": n_bodies}
+
+
+def _seal_text(origin: Mapping[str, Any], value: Any, paths: FlowPaths) -> str:
+    """Return a seal's JSON, without the returned value where JSON cannot hold it or it is too long.
+
+    The flow's folder and the sample's name in the value are replaced: seals do not depend on where the flow writes.
+    """
+    with suppress(Exception):  # of any class: whatever packing it raises
+        packed = json.dumps([pack_json(value)])
+        if not any(mark in packed for mark, _ in _marks(paths, origin["sample"])):
+            for mark, text in _marks(paths, origin["sample"]):
+                packed = packed.replace(text, mark)
+            sealed = f'{json.dumps(origin)[:-1]}, "value": {packed}}}'
+            if len(sealed) <= MAX_SEAL_BYTES:
+                return sealed
+    return json.dumps(origin)
+
+
+def _marks(paths: FlowPaths, name: str) -> tuple[tuple[str, str], ...]:
+    """Return what stands in a seal's JSON for the flow's folder and for the sample's name, each with its text."""
+    return ("\\u0001", json.dumps(str(paths.root))[1:-1]), ("\\u0002", name)
+
+
+def _read_seal(batch: Batch, item: Item, body: int) -> dict[str, Any] | None:
+    text = read_seal(batch.paths.data_file(sample_name(item.identity, body)))
+    found = json.loads(text) if text else None
+    if not isinstance(found, dict):
+        return None
+    if "value" in found:
+        packed = json.dumps(found["value"])
+        for mark, meant in _marks(batch.paths, str(found.get("sample"))):
+            packed = packed.replace(mark, meant)
+        found["value"] = json.loads(packed)
+    return found
 
 
 def _link(source: Path, target: Path) -> None:
@@ -260,8 +305,8 @@ def copy_sample(paths: FlowPaths, record: SampleRecord, source: str) -> SampleRe
         copied = describe(store, name, source, record.body)
     finally:
         store.close()
-    if is_sealed(paths.data_file(record.name)):
-        seal(paths.data_file(name))
+    if sealed := read_seal(paths.data_file(record.name)):
+        seal(paths.data_file(name), json.dumps({**json.loads(sealed), "sample": name}))
     for place in (paths.preview, paths.mesh):
         if place(record.name).exists():
             _link(place(record.name), place(name))

@@ -83,7 +83,7 @@ def _run_inline(batch: Batch, outcomes: Sequence[ItemOutcome]) -> str:
         call = prepare_call(batch, batch.call.function)
     except Exception as error:
         _give_up(outcomes, describe_exception(error))
-        return _host_fault(batch, outcomes[:1], outcomes)
+        return _host_fault(batch, outcomes, outcomes)
     for outcome in outcomes:
         request = outcome.request(0)
         outcome.event(run_item(call, request.item, request.skip, outcome.event))
@@ -129,7 +129,7 @@ def _run_isolated(
         loading = supervisor.prepare(batch)
         if loading.fault is not None:
             _give_up(outcomes, loading.fault, loading.output)
-            return _host_fault(batch, outcomes[:1], outcomes)
+            return _host_fault(batch, outcomes, outcomes)
         for outcome in outcomes:
             begin(outcome.identity)
             allowance = replace(_allowance(batch, outcome.n_bytes), spent_seconds=outcome.spent_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import multiprocessing
 import multiprocessing.spawn
 import os
@@ -14,11 +15,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dask
 import pytest
 from distributed import LocalCluster
+from distributed.security import Security
 
+from dflow.errors import ClusterError
 from dflow.flowmanager.cluster import clusters
 from dflow.flowmanager.cluster.clusters import WorkerStart, resolve
 
@@ -197,6 +204,99 @@ def test_a_flow_leaves_the_process_as_it_found_it(tmp_path):
     command = [sys.executable, "-c", STATE, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+class Bare:
+    """The least that a cluster object can be."""
+
+    def __init__(self, address: Any, **more: Any) -> None:
+        self.scheduler_address = address
+        vars(self).update(more)
+
+
+def given_as(form: str, address: str, folder: Path) -> Any:
+    """A scheduler in one of the forms that `cluster` takes."""
+    if form == "object":
+        return Bare(address)
+    if form == "object with security":
+        return Bare(address, security=Security())
+    path = folder / "scheduler.json"
+    path.write_text(json.dumps({"type": "Scheduler", "address": address}))
+    return str(path) if form == "file" else path
+
+
+@pytest.fixture(scope="module")
+def plain_cluster() -> Iterator[LocalCluster]:
+    """A cluster in this process, without keys."""
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:
+        yield cluster
+
+
+@pytest.mark.parametrize("form", ["object", "object with security", "file", "path"])
+def test_a_scheduler_is_found_by_object_and_by_file(plain_cluster, tmp_path, form):
+    connection = clusters.resolve(given_as(form, plain_cluster.scheduler_address, tmp_path))
+    try:
+        assert connection.client.scheduler.address == plain_cluster.scheduler_address
+        assert len(connection.client.nthreads()) == 1
+    finally:
+        connection.close()
+    assert len(plain_cluster.scheduler.workers) == 1, "the user's cluster was closed"
+
+
+def test_an_object_brings_the_keys_of_its_scheduler(shared_client):
+    connection = clusters.resolve(Bare(shared_client.scheduler.address, security=shared_client.security))
+    try:
+        assert len(connection.client.nthreads()) == 2
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        (Bare(None), "is Bare; expected"),
+        (Bare("<Not Connected>"), "has no scheduler's address yet"),
+        (Bare("tcp://127.0.0.1:9"), r"tcp://127\.0\.0\.1:9"),
+        ("absent.json", "is no scheduler file: FileNotFoundError"),
+        (7, "is int; expected"),
+    ],
+)
+def test_what_is_no_scheduler_is_refused_with_what_is_expected(monkeypatch, cluster, message):
+    monkeypatch.setattr(clusters, "CONNECT_SECONDS", 0.5)
+    with pytest.raises(ClusterError, match=message):
+        clusters.resolve(cluster)
+
+
+class Scheduled:
+    """A client of a scheduler without workers."""
+
+    def __init__(self, address: str) -> None:
+        self.scheduler = SimpleNamespace(address=address)
+
+    def close(self) -> None:
+        """The user's client is not closed; nothing else is open."""
+
+    def nthreads(self) -> dict[str, int]:
+        return {}
+
+    def submit(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def result(self, timeout: float) -> None:
+        raise TimeoutError
+
+
+def test_words_of_a_queue_that_takes_no_job_are_in_the_error_at_once(shared_client):
+    lonely = Scheduled(shared_client.scheduler.address)
+    with pytest.raises(ClusterError, match="The queue took no job: sbatch: error: invalid account"):
+        clusters._checked(clusters.Connection(lonely, refusal=lambda: "sbatch: error: invalid account"), print)  # type: ignore[arg-type]
 
 
 # Distributed is imported first: the other account may not be allowed to read root's Python.

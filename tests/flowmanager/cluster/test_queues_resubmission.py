@@ -199,3 +199,19 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 170.0) -
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come"
         time.sleep(0.1)
+
+
+def test_the_queues_words_on_jobs_that_it_refuses_are_known_at_once() -> None:
+    """While it has taken none; a cluster that has jobs goes on."""
+
+    async def run() -> None:
+        worker = {"cls": PlayedJob, "group": ["-0", "-1"]}
+        scheduler = {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}}
+        async with LastingJobs(scheduler=scheduler, worker=worker, asynchronous=True, silence_logs=False) as cluster:
+            assert cluster.refusal == ""
+            PlayedJob.n_failures = 2
+            cluster.scale(2)
+            await until(lambda: cluster.refusal == "the queue takes no jobs")
+            await until(lambda: len(cluster.scheduler_info["workers"]) == 4 and cluster.refusal == "")
+
+    asyncio.run(run())

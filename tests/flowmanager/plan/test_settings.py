@@ -85,6 +85,21 @@ def test_the_signature_names_the_values_that_are_accepted(argument, kinds):
     assert all(repr(kind) in str(inspect.signature(dflow.create_flow)) for kind in typing.get_args(kinds))
 
 
+def test_the_time_limit_grows_with_the_file_unless_one_is_given(tmp_path):
+    limits = dflow.create_flow("f", [nothing], tmp_path).settings.limits
+    assert [limits.seconds_for(n_bytes) for n_bytes in (-1, 0, 1000, 15_000_000)] == [60.0, 60.0, 60.004, 120.0]
+    assert limits.seconds_for(300_000_000) == 1260.0
+    given = dflow.create_flow("f", [nothing], tmp_path, timeout_seconds=7).settings
+    assert given.limits.seconds_for(300_000_000) == 7.0
+    assert given.specifications()["timeout_seconds_per_megabyte"] == 0.0
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "soon", True])
+def test_a_wait_for_workers_is_a_positive_number(tmp_path, seconds):
+    with pytest.raises(SettingError, match="no_worker_timeout"):
+        dflow.create_flow("f", [nothing], tmp_path, no_worker_timeout=seconds)
+
+
 def test_a_timeout_is_tried_again_only_where_a_number_of_tries_was_given():
     limits = checked_limits(None, None, None, None)
     assert (limits.max_retries, limits.retry_timeouts, limits.asked_retries) == (1, False, None)

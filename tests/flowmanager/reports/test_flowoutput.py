@@ -10,7 +10,15 @@ import pytest
 
 from dflow.flowmanager.cluster.deaths import WorkerDeath
 from dflow.flowmanager.plan.batch import BodyValues, pack_value
-from dflow.flowmanager.reports.flowoutput import Counts, FlowOutput, TaskOutcome, frequent_errors, record_values
+from dflow.flowmanager.reports.flowoutput import (
+    Counts,
+    FlowOutput,
+    NearLimit,
+    TaskOutcome,
+    frequent_errors,
+    near_limit_line,
+    record_values,
+)
 from dflow.records import ErrorRecord, ItemRecord
 from tests.flowmanager.reports.facts import ERROR, output_with_errors
 
@@ -102,3 +110,10 @@ def test_a_run_in_which_nothing_succeeded_says_so_last(counts: Counts, verdict: 
     output = FlowOutput("f", {}, [], 1.0, counts)
     assert counts.verdict == verdict
     assert output.summary().endswith(verdict)
+
+
+def test_what_came_near_its_time_limit_is_said_with_the_worst():
+    near = [NearLimit("encode", "a.step", 40.0, 60.0), NearLimit("encode", "b.step", 110.0, 120.0)]
+    assert near_limit_line([]) == ""
+    line = near_limit_line(near)
+    assert line.startswith("2 files took more than 50% of the time limit, most of all b.step: 110.0 of 120 s in encode")

@@ -83,20 +83,32 @@ def test_a_sample_counts_only_whole_and_of_this_content(tmp_path, sources, harm)
     assert run(tmp_path, encode).counts.reused == 6
 
 
-def test_another_pipeline_a_missing_picture_and_a_needed_value_are_done_again(tmp_path, sources):
+def test_another_pipeline_and_a_missing_picture_are_done_again(tmp_path, sources):
     run(tmp_path, encode)
     lose_journal(tmp_path)
     assert run(tmp_path, encode, label).counts.reused == 0
     lose_journal(tmp_path)
     assert run(tmp_path, encode, label, export_visualization=True).counts.reused == 0
 
-    @flowtask.custom(inputs=["labelled"], outputs=["n"])
-    def length(labelled):
-        return len(labelled)
 
+def test_a_later_task_gets_what_was_returned_and_a_value_that_is_lost_is_made_again(tmp_path, sources):
+    @flowtask.transform(name="encode", inputs=["file", "storage"], outputs=["encoded"])
+    def encode_long(file, storage):
+        storage.save_data("rows/values", [1.0])
+        return file if file.endswith("f3.txt") else "x" * 10_000
+
+    @flowtask.custom(inputs=["encoded"], outputs=["n"], parallel_execution=False)
+    def count(encoded):
+        return [len(each) for each in encoded]
+
+    first = run(tmp_path, encode_long, count)
     lose_journal(tmp_path)
-    output = run(tmp_path, encode, label, length)
-    assert [n > 0 for n in next(task for task in output.task_instances if task.name == "length").results] == [True] * 6
+    again = run(tmp_path, encode_long, count)
+    assert again.counts.reused == 1  # the value of the others is too long for a sample's seal
+    results = [next(task for task in each.task_instances if task.name == "count").results for each in (first, again)]
+    assert results[0] == results[1]
+    lose_journal(tmp_path)
+    assert run(tmp_path, encode_long).counts.reused == 6
 
 
 def test_a_source_that_is_changed_while_it_is_encoded_leaves_no_sealed_sample(tmp_path, sources):

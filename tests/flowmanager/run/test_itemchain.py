@@ -76,3 +76,20 @@ def test_failures_that_were_found_before_count_too(tmp_path):
     make(tmp_path).process(inputs={"parts": parts}, progress=False)
     with pytest.raises(TooManyFailuresError):
         make(tmp_path, max_failures=3).process(inputs={"parts": parts}, progress=False)
+
+
+def test_what_took_more_than_half_of_its_time_is_reported(tmp_path):
+    @flowtask.transform(inputs=["part"])
+    def slow(part):
+        import time
+
+        time.sleep(0.4 if part == 3 else 0.0)
+
+    flow = dflow.create_flow("near", [slow], tmp_path, debug=True, export_visualization=False, timeout_seconds=0.5)
+    output, _, _ = flow.process(inputs={"parts": [1, 2, 3]}, progress=False)
+    (near,) = output.near_limit
+    assert (near.task, near.file, near.limit) == ("slow", "3", 0.5)
+    assert "took more than 50%" in output.summary()
+    facts = json.loads(flow.settings.paths.run_file.read_text())
+    assert [each["file"] for each in facts["near_limit"]] == ["3"]
+    assert "Near the time limit" in flow.settings.paths.report.read_text()
