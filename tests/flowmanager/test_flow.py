@@ -55,7 +55,7 @@ def test_chained_transforms_to_a_dataset_on_both_engines(tmp_path, engine_argume
     )
     assert stored["error_distribution"] == {"ValueError": 1}
     (error,) = json.loads((root / "error_summary.json").read_text())
-    assert error["file"] == error["item"] == os.path.relpath(sources / "d.txt", root)
+    assert (error["file"], error["item"]) == (os.path.relpath(sources / "d.txt", root), str(sources / "d.txt"))
     assert "five" in error["message"]
     assert error["message"] == error["error"]
     assert "Traceback" in error["traceback"]

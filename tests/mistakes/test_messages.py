@@ -21,6 +21,9 @@ ROOT = Path(dflow.__file__).parent
 ELSEWHERE = {
     "--force-reinstall",  # pip's
     "--format",  # of Slurm's squeue
+    "--scheduler-file",  # of `dask scheduler`
+    "batch_sampler=",  # of torch's DataLoader
+    "in_order=",
     "exclude_keys=",  # of the DataLoader of PyTorch Geometric
     "isin(",  # of an xarray.DataArray
     "to_csv(",  # of a pandas.DataFrame

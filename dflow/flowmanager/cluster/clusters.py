@@ -127,7 +127,8 @@ def _connected(cluster: Any, max_workers: int | None) -> Connection:
         return Connection(client, (client,), explain=queues.explanation_of(cluster))
     if address is not None:
         raise ClusterError(
-            f"cluster={cluster!r} has no scheduler's address yet (scheduler_address={address!r:.100}); start it first."
+            f"cluster={cluster!r} has no scheduler's address yet (its scheduler_address is {address!r:.100}); "
+            "start it first."
         )
     raise ClusterError(
         f"cluster={cluster!r} is {type(cluster).__name__}; expected a distributed Client, a cluster object (with "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import time
 from collections.abc import Collection, Mapping
@@ -13,7 +12,7 @@ from dask.delayed import Delayed, delayed
 
 from dflow.flowmanager.cluster.engine import Job
 from dflow.flowmanager.cluster.nodekeys import node_key
-from dflow.flowmanager.history.freshness import content_hash, unread_hash
+from dflow.flowmanager.history.freshness import content_hash, examine, unread_hash
 from dflow.flowmanager.plan.batch import Batch, Item, Limits, PackedValue, TaskCall, pack_value
 from dflow.flowmanager.plan.items import FlowItem
 from dflow.flowmanager.plan.wiring import Chain, Step
@@ -234,14 +233,20 @@ def _finished(batch: Batch, item: Item) -> Finished | None:
 
 
 def _hash(path: str, item: Item, limits: Limits) -> str:
-    """Return a source's content hash, "" where it cannot be read; raises `TimeoutError`.
+    """Return a source's content hash, "" where it cannot be read; that of the identity of an item without a file.
 
     A source that an earlier run could not read in time is not read again before it changes.
+
+    Raises
+    ------
+    TimeoutError
+        If it takes longer than the item has.
     """
+    source = examine(path)
     try:
-        if item.content_hash and item.content_hash == unread_hash(path):
+        if source.is_file and item.content_hash and item.content_hash == unread_hash(path):
             return item.content_hash
-        return content_hash(path, item.identity, seconds=limits.seconds_for(os.path.getsize(path)))
+        return content_hash(path, item.identity, seconds=limits.seconds_for(source.n_bytes))
     except TimeoutError:
         raise
     except (OSError, ValueError):
@@ -257,7 +262,7 @@ def _is_unchanged(path: str, item: Item, limits: Limits) -> bool:
 
 def _too_slow(batch: Batch, item: Item, path: str) -> ItemRecord:
     """Return the record of an item whose source cannot be read within the item's time."""
-    size = os.stat(path).st_size
+    size = examine(path).n_bytes
     limit = batch.limits.seconds_for(size)
     outcome = ItemOutcome(batch, replace(item, content_hash=unread_hash(path)))
     outcome.give_up(Fault("timeout", f"not finished within {limit:g} s: reading its {size:,} bytes takes longer"))

@@ -358,7 +358,7 @@ def test_killed_at_any_moment_the_flow_goes_on_and_ends_byte_equal(tmp_path):
     """Ctrl-C once, then SIGKILL at ten moments of encoding and merging; nothing of a killed run stays alive."""
     random = Random(7)
     undisturbed = tmp_path / "undisturbed"
-    start(write_script(tmp_path, undisturbed, seconds=0)).communicate(timeout=200)
+    start(write_script(tmp_path, undisturbed)).communicate(timeout=200)
     out = tmp_path / "out"
     root = out / "flows" / "killed"
     script = write_script(tmp_path, out)
