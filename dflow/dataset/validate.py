@@ -135,7 +135,8 @@ def _examine_manifest(path: Path, faults: list[Fault]) -> Manifest | None:
     """The manifest of a dataset; the one that the merge noted elsewhere if it is damaged."""
     try:
         manifest = read_manifest(path)
-        if manifest.tables and manifest.to_bytes() != read_regular(path / MANIFEST):
+        content = read_regular(path / MANIFEST)
+        if is_sealed(content) and manifest.to_bytes() != content:
             faults.append(Fault("dataset", MANIFEST, "is not as it was written"))
         return manifest
     except DatasetNotFoundError as error:

@@ -31,6 +31,7 @@ DATASET_SUFFIX = ".dataset"
 FLOW_SUFFIX = ".flow"
 INFOSET_SUFFIX = ".infoset"
 ATTRIBSET_SUFFIX = ".attribset"
+SUMS_SUFFIX = ".checksums"
 TEMPORARY_PREFIX = ".tmp-"
 """Names of unfinished files begin with it; the next run removes them."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from dask.delayed import Delayed
 
 from dflow.checksums import BLANK, MEMBER, seal
+from dflow.dataset.format.manifest import sums_file
 from dflow.dataset.merge.merge import MergeReport, compute_inline, merge_dataset
 from dflow.dataset.merge.settings import MergeSettings
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord, ShardRecord
@@ -130,9 +131,9 @@ def forget_checksums(dataset: Path) -> None:
     for path in filter(Path.exists, (dataset / "zarr.json", dataset / "manifest.json")):
         document = json.loads(path.read_text())
         document.pop(MEMBER, None)
-        document.pop("tables", None)
         document.get("attributes", {}).get("dflow", {}).pop(MEMBER, None)
         path.write_text(json.dumps(document))
+    sums_file(dataset).unlink(missing_ok=True)
 
 
 def write_sealed(dataset: Path, root: dict[str, Any]) -> None:

@@ -4,8 +4,8 @@ Zarr reads a missing chunk as fill values, so only a list shows that a dataset i
 file to be written. It carries its own checksum (`dflow.checksums`).
 
 The tables lie beside the dataset, and a split rewrites one of them, so they are not among `files`, of which the build
-is the digest. While a table is exchanged the manifest lists the old and the new one, so that a reader at any moment,
-and after a kill at any moment, finds one of them.
+is the digest. Their checksums lie in a file of their own beside them (``.checksums``). While a table is exchanged it
+lists the old and the new one, so that a reader at any moment, and after a kill at any moment, finds one of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from isal import isal_zlib
@@ -23,7 +24,7 @@ from dflow.dataset.format.layout import FORMAT, MANIFEST, how_to_mend, json_byte
 from dflow.dataset.format.shards import WrittenFile
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
 from dflow.storage.atomic import write_whole
-from dflow.storage.paths import open_regular, read_regular
+from dflow.storage.paths import SUMS_SUFFIX, open_regular, read_regular
 
 _READ_BYTES = 1024**2
 _FOOTER_END = 8
@@ -70,10 +71,7 @@ class Manifest:
         """The content of `manifest.json`."""
         files = {path: list(entry) for path, entry in self.files.items()}
         document = {"build": self.build, "files": files, "format": FORMAT}
-        if not self.tables:
-            return json_bytes(document)
-        tables = {suffix: [astuple(each) for each in sums] for suffix, sums in self.tables.items()}
-        return seal(json_bytes({**document, "tables": tables, MEMBER: BLANK}))
+        return seal(json_bytes({**document, MEMBER: BLANK}))
 
 
 def make_manifest(files: Iterable[WrittenFile], inputs: str, blocks: Mapping[str, str]) -> Manifest:
@@ -124,7 +122,7 @@ def read_manifest(dataset: str | os.PathLike[str]) -> Manifest:
             f"there is no dataset at {os.fspath(dataset)!r}; pass the path of a merged .dataset folder"
         )
     try:
-        return parse_manifest(read_regular(path))
+        return replace(parse_manifest(read_regular(path)), tables=read_sums(dataset))
     except DamagedDatasetError as error:
         raise DamagedDatasetError(f"{path} {error}; {how_to_mend(dataset)}") from error
     except OSError as error:
@@ -156,14 +154,14 @@ def _parse(document: Mapping[str, Any]) -> Manifest:
     for name in files:
         if os.path.isabs(name) or os.pardir in name.split("/"):
             raise DamagedDatasetError(f"lists {name!r}, which is outside of the dataset")
-    manifest = Manifest(files, tables=table_sums(document))
+    manifest = Manifest(files)
     if manifest.build != document["build"]:
         raise DamagedDatasetError("is damaged: its list of files does not match its digest")
     return manifest
 
 
 def table_sums(document: Mapping[str, Any]) -> dict[str, tuple[TableSum, ...]]:
-    """The checksums of the tables in a parsed `manifest.json`; empty in that of an older version.
+    """The checksums of the tables in a parsed document.
 
     Raises
     ------
@@ -174,8 +172,49 @@ def table_sums(document: Mapping[str, Any]) -> dict[str, tuple[TableSum, ...]]:
     return {str(suffix): tuple(TableSum(*map(int, each)) for each in listed) for suffix, listed in sums}
 
 
+def sums_file(part: str | os.PathLike[str]) -> Path:
+    """The file with the checksums of the tables beside a dataset or table.
+
+    It lies outside of the dataset, whose bytes depend on the samples alone: the tables also say where these were made.
+    """
+    return Path(part).with_suffix(SUMS_SUFFIX)
+
+
+def read_sums(part: str | os.PathLike[str]) -> dict[str, tuple[TableSum, ...]]:
+    """The checksums of the tables beside a dataset or table, by their suffix; none where an older version wrote them.
+
+    Raises
+    ------
+    DamagedDatasetError
+        If the file with the checksums is damaged; the message goes on after the dataset's path.
+    """
+    file = sums_file(part)
+    try:
+        return table_sums(parse_document(read_regular(file)))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DamagedDatasetError(f"has beside it {file}, which is damaged: {error}") from error
+
+
+def write_sums(part: str | os.PathLike[str], sums: Mapping[str, tuple[TableSum, ...]]) -> None:
+    """Write the checksums of the tables beside a dataset or table.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written; the old ones then stay.
+    """
+    write_whole(sums_file(part), [seal(json_bytes({"tables": sums_document(sums), MEMBER: BLANK}))], synced=True)
+
+
+def sums_document(sums: Mapping[str, tuple[TableSum, ...]]) -> dict[str, list[tuple[int, ...]]]:
+    """The checksums as `table_sums` reads them."""
+    return {suffix: [astuple(each) for each in listed] for suffix, listed in sums.items()}
+
+
 def renew_manifest(dataset: str | os.PathLike[str], manifest: Manifest) -> None:
-    """Replace the manifest of a published dataset.
+    """Replace the manifest of a published dataset, and the checksums of its tables.
 
     Raises
     ------
@@ -183,6 +222,8 @@ def renew_manifest(dataset: str | os.PathLike[str], manifest: Manifest) -> None:
         If the folder cannot be written; the old one then stays.
     """
     write_whole(os.path.join(dataset, MANIFEST), [manifest.to_bytes()], synced=True)
+    if manifest.tables:
+        write_sums(dataset, manifest.tables)
 
 
 def missing_files(dataset: str | os.PathLike[str], manifest: Manifest) -> list[str]:

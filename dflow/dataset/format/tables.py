@@ -1,6 +1,6 @@
 """The two Parquet tables beside a dataset: `.infoset` (one row per sample) and `.attribset` (names of codes).
 
-A table is compared with the checksum that the manifest of the dataset beside it (of the same name) states: the whole
+A table is compared with its checksum in the file ``.checksums`` beside it (of the same name): the whole
 file where rows are read, the footer alone where only columns are looked up. Pages have checksums of their own, but
 Parquet has none for the rest. A table without a checksum, of an older version or under another name, is read as it is.
 """
@@ -21,16 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from isal import isal_zlib
 
-from dflow.checksums import parse_document
-from dflow.dataset.format.layout import MANIFEST, how_to_mend
+from dflow.dataset.format.layout import how_to_mend
 from dflow.dataset.format.manifest import (
     Manifest,
     TableSum,
-    read_manifest,
-    renew_manifest,
+    read_sums,
     table_footer,
     table_sum,
-    table_sums,
+    write_sums,
 )
 from dflow.errors import DamagedDatasetError, DatasetError, DatasetNotFoundError
 from dflow.plaintext import get_logger
@@ -146,20 +144,17 @@ def dataset_of(table: str | os.PathLike[str]) -> Path:
 
 
 def stated_sums(table: str | os.PathLike[str]) -> tuple[TableSum, ...]:
-    """The checksums of a table in the manifest of the dataset beside it; none if that has none or is not there.
+    """The checksums of a table in the file beside it; none if there is none.
 
     Raises
     ------
     DamagedDatasetError
-        If the manifest is damaged.
+        If that file is damaged.
     """
-    manifest = dataset_of(table) / MANIFEST
     try:
-        return table_sums(parse_document(read_regular(manifest))).get(Path(table).suffix, ())
-    except OSError:
-        return ()
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DamagedDatasetError(f"{manifest} is damaged, {error}; {how_to_mend(dataset_of(table))}") from error
+        return read_sums(table).get(Path(table).suffix, ())
+    except DamagedDatasetError as error:
+        raise DamagedDatasetError(f"{table} {error}; {how_to_mend(dataset_of(table))}") from error
 
 
 def table_metadata(path: str | os.PathLike[str]) -> pq.FileMetaData:
@@ -342,25 +337,24 @@ def rewrite_column(path: Path, column: str, values: Sequence[Any]) -> bool:
 
 
 def exchange_table(path: Path, temporary: Path) -> None:
-    """Rename a new table over the old one, and renew its checksum where the manifest has one.
+    """Rename a new table over the old one, and renew its checksum where it has one.
 
     Raises
     ------
     OSError
         If one of the folders cannot be written; the table is then unchanged.
     DamagedDatasetError
-        If the manifest is damaged.
+        If the checksums are damaged.
     """
     before = stated_sums(path)
     if not before:
         os.replace(temporary, path)
         return
-    dataset = dataset_of(path)
-    manifest, new = read_manifest(dataset), table_sum(read_regular(temporary))
-    renew_manifest(dataset, replace(manifest, tables={**manifest.tables, path.suffix: (*before, new)}))
+    sums, new = read_sums(path), table_sum(read_regular(temporary))
+    write_sums(path, {**sums, path.suffix: (*before, new)})
     os.replace(temporary, path)
-    sync(path.parent)  # before the manifest forgets the old table
-    renew_manifest(dataset, replace(manifest, tables={**manifest.tables, path.suffix: (new,)}))
+    sync(path.parent)  # before the old table's checksum goes
+    write_sums(path, {**sums, path.suffix: (new,)})
 
 
 def _pattern(text: str) -> str:

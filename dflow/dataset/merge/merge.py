@@ -28,7 +28,16 @@ from dask.delayed import Delayed
 
 from dflow._version import __version__
 from dflow.dataset.format.layout import FORMAT, MANIFEST, metadata_files
-from dflow.dataset.format.manifest import Manifest, make_manifest, missing_files, table_sum, write_file
+from dflow.dataset.format.manifest import (
+    Manifest,
+    TableSum,
+    make_manifest,
+    missing_files,
+    read_sums,
+    table_sum,
+    write_file,
+    write_sums,
+)
 from dflow.dataset.format.shards import WrittenFile, write_whole
 from dflow.dataset.format.stored_split import SPLIT_SUFFIX, StoredSplit, read_split
 from dflow.dataset.format.tables import table_build, table_rows
@@ -72,6 +81,14 @@ class MergeReport:
     n_bytes: int = 0
     seconds: float = 0.0
     reused: bool = False
+
+
+def _sums_before(dataset: Path) -> Mapping[str, tuple[TableSum, ...]]:
+    """The checksums of the tables that are replaced: they stay valid until the new ones have their names."""
+    try:
+        return read_sums(dataset)
+    except DatasetError:
+        return {}
 
 
 def merge_dataset(
@@ -256,7 +273,10 @@ class Merger:
             sums = {suffix: (table_sum(read_regular(place)),) for suffix, place in places.items()}
             manifest = replace(manifest, tables=sums)
             write_file(root, MANIFEST, manifest.to_bytes())
+            earlier = _sums_before(self.outputs.dataset)
+            write_sums(self.outputs.dataset, {suffix: (*earlier.get(suffix, ()), *sums[suffix]) for suffix in sums})
             build.publish()
+            write_sums(self.outputs.dataset, sums)
             note_published(self.outputs, manifest, flow_name, self.settings)
             return manifest
         finally:

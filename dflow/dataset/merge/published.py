@@ -15,14 +15,23 @@ from typing import Any
 
 from dflow.checksums import BLANK, MEMBER, parse_document, seal
 from dflow.dataset.format.layout import MANIFEST, json_bytes
-from dflow.dataset.format.manifest import Manifest, file_crc, parse_manifest, read_manifest
+from dflow.dataset.format.manifest import (
+    Manifest,
+    file_crc,
+    parse_manifest,
+    read_manifest,
+    read_sums,
+    sums_document,
+    sums_file,
+    table_sums,
+)
 from dflow.dataset.format.tables import with_memory
 from dflow.dataset.merge.publish import Outputs
 from dflow.dataset.merge.settings import MergeSettings
 from dflow.errors import DatasetError
 from dflow.plaintext import get_logger
 from dflow.storage.atomic import write_whole
-from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, read_regular
+from dflow.storage.paths import ATTRIBSET_SUFFIX, INFOSET_SUFFIX, SUMS_SUFFIX, read_regular
 
 logger = get_logger(__name__)
 
@@ -63,6 +72,7 @@ def write_note(outputs: Outputs, noted: Noted) -> None:
         "settings": asdict(noted.settings),
         "inputs": manifest.inputs,
         "manifest": manifest.to_bytes().decode("utf-8", "surrogatepass"),
+        "tables": sums_document(manifest.tables),
         "states": {key: list(state) for key, state in noted.states.items()},
         MEMBER: BLANK,
     }
@@ -83,7 +93,8 @@ def read_note(outputs: Outputs) -> Noted | None:
         }
         blocks = {str(key): str(digest) for key, digest in document["blocks"].items()}
         settings = MergeSettings(**{key: _tupled(value) for key, value in document["settings"].items()})
-        manifest = replace(manifest, inputs=str(document["inputs"]), blocks=blocks)
+        sums = table_sums(document)
+        manifest = replace(manifest, inputs=str(document["inputs"]), blocks=blocks, tables=sums)
         return Noted(manifest, str(document["flow_name"]), settings, states)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -151,7 +162,8 @@ def _tupled(value: Any) -> Any:
 def _places(outputs: Outputs, manifest: Manifest) -> list[tuple[str, Path]]:
     folder = outputs.dataset
     files = [(key, folder / key) for key in (*sorted(manifest.files), MANIFEST)]
-    return [*files, (INFOSET_SUFFIX, outputs.infoset), (ATTRIBSET_SUFFIX, outputs.attribset)]
+    tables = [(INFOSET_SUFFIX, outputs.infoset), (ATTRIBSET_SUFFIX, outputs.attribset)]
+    return [*files, *tables, (SUMS_SUFFIX, sums_file(folder))]
 
 
 def _state(path: Path) -> State | None:
@@ -166,6 +178,8 @@ def _is_whole(key: str, path: Path, manifest: Manifest) -> bool:
     try:
         if key == MANIFEST:
             return read_manifest(path.parent).files == manifest.files
+        if key == SUMS_SUFFIX:
+            return read_sums(path) == manifest.tables
         size, crc = path.stat().st_size, file_crc(path)
     except (OSError, DatasetError):
         return False

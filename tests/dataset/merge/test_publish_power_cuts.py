@@ -41,8 +41,10 @@ def _is_whole(paths: FlowPaths) -> bool:
 
 
 def _without_note(state: Tree) -> Tree:
-    """A state without `.dflow`: the note of what was published is not flushed."""
-    return {name: content for name, content in state.items() if name != ".dflow"}
+    """A state without `.dflow`, whose note of what was published is not flushed, and without the tables' checksums,
+    which list old and new tables while these are exchanged: `_is_whole` compares with them.
+    """
+    return {name: content for name, content in state.items() if name not in (".dflow", "parts.checksums")}
 
 
 def _check_next_run(paths: FlowPaths, state: Tree, records: list[SampleRecord]) -> None:
