@@ -57,8 +57,8 @@ def table_of_contents(store: DatasetStore, table_columns: Iterable[str]) -> str:
             )
         if not columns:
             lines.append("  (no arrays)")
-    if quality := read_quality(store.infoset).text:
-        lines += ["", quality]
+    if quality := read_quality(store.infoset).lines:
+        lines += ["", *quality]
     lines += ["", f"TABLE file_info: {store.n_files:,} rows", "  " + (", ".join(table_columns) or "(no .infoset)")]
     return "\n".join(map(plain, lines))
 
@@ -74,13 +74,13 @@ class Quality:
     defects: dict[str, int]
 
     @property
-    def text(self) -> str:
-        """Two lines; "" for a dataset that was made before the samples said so."""
+    def lines(self) -> list[str]:
+        """Two lines; none for a dataset that was made before the samples said so."""
         if not self.read_paths:
-            return ""
-        lines = [f"QUALITY read by path: {_counts(self.read_paths)}"]
-        lines += [f"  {self.n_defective:,} of {sum(self.read_paths.values()):,} samples have a defect"]
-        return "\n".join(lines) + (f": {_counts(self.defects)}" if self.defects else "")
+            return []
+        defective = f"  {self.n_defective:,} of {sum(self.read_paths.values()):,} samples have a defect"
+        named = f": {_counts(self.defects)}" if self.defects else ""
+        return [f"QUALITY read by path: {_counts(self.read_paths)}", defective + named]
 
 
 def read_quality(infoset: Path | None) -> Quality:
@@ -115,8 +115,8 @@ def _counts(found: Mapping[str, int]) -> str:
 def to_html(store: DatasetStore) -> str:
     """List groups and arrays for notebooks: one folded table per group."""
     parts = [f"<div><strong>{html_text(summary_line(store))}</strong>"]
-    if quality := read_quality(store.infoset).text:
-        parts.append(f"<div>{html_text(quality)}</div>")
+    if quality := read_quality(store.infoset).lines:
+        parts += [f"<div>{html_text(line)}</div>" for line in quality]
     for group, title in _groups(store):
         rows = "".join(
             f"<tr><td>{html_text(c.name)}</td><td>{html_text(_shape(c))}</td>"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from dask.delayed import Delayed
 
-from dflow.checksums import MEMBER
+from dflow.checksums import BLANK, MEMBER, seal
 from dflow.dataset.merge.merge import MergeReport, compute_inline, merge_dataset
 from dflow.dataset.merge.settings import MergeSettings
 from dflow.records import ArrayLayout, SampleLayout, SampleRecord, ShardRecord
@@ -127,9 +127,15 @@ def merge_three(folder: Path) -> FlowPaths:
 
 def forget_checksums(dataset: Path) -> None:
     """Make root metadata and tables as those of older versions, without checksums, so that a test may edit them."""
-    for name in ("zarr.json", "manifest.json"):
-        document = json.loads((dataset / name).read_text())
+    for path in filter(Path.exists, (dataset / "zarr.json", dataset / "manifest.json")):
+        document = json.loads(path.read_text())
         document.pop(MEMBER, None)
         document.pop("tables", None)
         document.get("attributes", {}).get("dflow", {}).pop(MEMBER, None)
-        (dataset / name).write_text(json.dumps(document))
+        path.write_text(json.dumps(document))
+
+
+def write_sealed(dataset: Path, root: dict[str, Any]) -> None:
+    """Write root metadata as a stranger would who knows how its checksum is made."""
+    root["attributes"]["dflow"][MEMBER] = BLANK
+    (dataset / "zarr.json").write_bytes(seal(json.dumps(root).encode()))

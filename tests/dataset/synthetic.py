@@ -184,11 +184,12 @@ def write_store(parts: Parts, folder: Path, settings: MergeSettings) -> None:
         path = folder / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    for group, arrays in groups.items():
-        for name, values in arrays.items():
-            array = zarr.open_array(str(folder), path=f"{group}/{name}", mode="r+")
-            if len(values):
-                array[:] = values
+    with zarr.config.set({"array.write_empty_chunks": True}):  # a merge leaves out no shard of fill values either
+        for group, arrays in groups.items():
+            for name, values in arrays.items():
+                array = zarr.open_array(str(folder), path=f"{group}/{name}", mode="r+")
+                if len(values):
+                    array[:] = values
     write_manifest(folder)
 
 

@@ -143,7 +143,7 @@ def test_statistics(explorer: DatasetExplorer) -> None:
 
 
 def test_names_behind_codes(explorer: DatasetExplorer, merged: FlowPaths) -> None:
-    assert explorer.get_parquet_info_by_code(3)["description"].tolist() == ["cad/03.step"]
+    assert explorer.get_parquet_info_by_code(3)["description"].tolist() == [str(merged.root / "cad/03.step")]
     assert explorer.decode_file_id_code(3) == explorer.files["name"][3]
     assert explorer.get_descriptions("category")["name"].tolist() == ["bolt", "nut", "plate"]
     assert explorer.get_descriptions("category", 1)["name"].tolist() == ["nut"]

@@ -185,8 +185,8 @@ class DatasetFolder:
     def explain_missing(self, relative: str) -> None:
         """Return if a shard may be missing (all fill values); raise if it must exist.
 
-        A dataset with a manifest has all its shards: without this check, metadata that state a million times the rows
-        would be read as fill values.
+        A merge writes every shard and lists it, also one of fill values only: without this check, metadata that state a
+        million times the rows would be read as fill values.
 
         Raises
         ------

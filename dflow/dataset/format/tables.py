@@ -359,6 +359,7 @@ def exchange_table(path: Path, temporary: Path) -> None:
     manifest, new = read_manifest(dataset), table_sum(read_regular(temporary))
     renew_manifest(dataset, replace(manifest, tables={**manifest.tables, path.suffix: (*before, new)}))
     os.replace(temporary, path)
+    sync(path.parent)  # before the manifest forgets the old table
     renew_manifest(dataset, replace(manifest, tables={**manifest.tables, path.suffix: (new,)}))
 
 

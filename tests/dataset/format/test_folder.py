@@ -101,7 +101,10 @@ def test_a_missing_shard_that_the_manifest_lists_is_an_error_and_no_fill_value(t
     write_manifest(paths.dataset)  # that does not list it: its rows are stated, and nowhere
     with pytest.raises(DamagedDatasetError, match="state rows in"):
         open_store(paths.dataset).read("faces", "face_areas")
-    (paths.dataset / "manifest.json").unlink()  # a Zarr store that somebody else wrote, with Zarr's meaning
+    (paths.dataset / "manifest.json").unlink()
+    with pytest.raises(DamagedDatasetError, match=r"manifest\.json is missing"):
+        open_store(paths.dataset).read("faces", "face_areas")
+    forget_checksums(paths.dataset)  # a Zarr store that somebody else wrote, with Zarr's meaning
     assert np.isnan(open_store(paths.dataset).read("faces", "face_areas", 0, 1)).all()
 
 

@@ -8,6 +8,7 @@ import shutil
 import tracemalloc
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from dask.delayed import Delayed, delayed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dflow.dataset.format.folder import DatasetFolder
+from dflow.dataset.format.manifest import read_manifest
 from dflow.dataset.merge.block_reader import InFolder
 from dflow.dataset.merge.merge import merge_dataset
 from dflow.dataset.merge.plan import plan_merge, predict_peak_bytes
@@ -347,6 +350,26 @@ def test_two_records_of_one_sample_are_refused(paths: FlowPaths) -> None:
     record = make_samples(paths, [(1, 1)])[0]
     with pytest.raises(DatasetError, match="two records"):
         merge(paths, [record, record])
+
+
+def test_shards_of_fill_values_only_are_written_and_listed(paths: FlowPaths) -> None:
+    """A reader takes a shard that the manifest does not list for damage."""
+    builder = SchemaBuilder("parts", "1.0")
+    builder.create_group("faces", "face").create_array("gaps", ["face"], nan_policy="allow")
+    records = []
+    for i in range(40):
+        arrays = {"faces/gaps": np.full(20, np.nan, "f4")} | ({"faces/grid": grid(20, i)} if i == 39 else {})
+        records.append(write_sample(paths, f"{i:02d}", arrays, {"volume": np.nan}, schema=builder.build()))
+    merge(paths, records)
+    listed = set(read_manifest(paths.dataset).files)
+    with closing(DatasetFolder(paths.dataset)) as folder:
+        for key in ("faces/gaps", "faces/grid", "file/volume"):
+            node = folder.arrays[key]
+            shards = -(-node["shape"][0] // node["chunk_grid"]["configuration"]["chunk_shape"][0])
+            assert sum(name.startswith(f"{key}/c.") for name in listed) == shards
+            values = folder.reader(key).read()
+            assert np.isnan(values[:-20] if key == "faces/grid" else values).all()
+        assert np.isfinite(folder.reader("faces/grid").read()[-20:]).all()
 
 
 def test_settings_bound_the_chunks(paths: FlowPaths) -> None:

@@ -119,7 +119,9 @@ def test_row_offsets_that_contradict_are_damage(tmp_path: Path, harm: str) -> No
         zarr.open_array(dataset, path="file/row_count_faces", mode="r+")[0] += 1
     else:
         del store.columns["file"]["row_count_faces"]
-    with pytest.raises(DamagedDatasetError, match=r"row_count_faces, the rows|contradict each other; run the merge"):
+    with pytest.raises(
+        DamagedDatasetError, match=r"row_count_faces, the rows|contradict each other; run `dflow validate --repair"
+    ):
         store.span("faces")
 
 
