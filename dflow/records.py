@@ -90,8 +90,8 @@ class SampleRecord:
     `source` the item it came from (a path relative to the flow's folder in POSIX form, or canonical JSON);
     `body` the body index, -1 when the sample is the whole file; `rows` the number of rows of each group, in the order
     of ``layout.groups``; `values` the sample's scalar metadata, routed or not, sorted by name; `n_bytes` the size of
-    the `.data` file; `data_crc` the CRC-32 of the whole `.data` file's central directory, so that a swapped or damaged
-    file is noticed at the merge.
+    the `.data` file without its seal; `data_crc` the CRC-32 of the whole `.data` file's central directory, so that a
+    swapped or damaged file is noticed at the merge.
     """
 
     name: str

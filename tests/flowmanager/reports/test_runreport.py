@@ -14,6 +14,7 @@ import dflow
 from dflow.errors import FlowCancelledError, TooManyFailuresError
 from dflow.flowmanager import flowtask
 from dflow.flowmanager.reports.runreport import duration, report_page
+from dflow.storage.container import size_and_directory_crc
 from tests import browser
 from tests.flowmanager.flowparts import encode, gather, write_sources
 from tests.flowmanager.reports.facts import facts_with
@@ -73,7 +74,7 @@ def test_a_flow_leaves_its_facts_and_a_run_without_work_leaves_the_report(tmp_pa
     }  # fmt: skip
     done = {task["task"]: task for task in facts["tasks"]}
     assert list(done) == ["gather", "encode", "merge"]
-    assert done["encode"]["bytes"] == sum(p.stat().st_size for p in paths.encoded.glob("*.data"))
+    assert done["encode"]["bytes"] == sum(size_and_directory_crc(p)[0] for p in paths.encoded.glob("*.data"))
     assert sum(host["items"] for host in facts["hosts"]) == sum(w["items"] for w in facts["timeline"]["workers"]) > 0
     assert facts["timeline"]["done"]["encode"][-1][1] == 3
     assert "3 files: 2 succeeded (0 reused), 1 skipped, 0 failed; 2 samples." in report.decode()
