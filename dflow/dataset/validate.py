@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dflow.checksums import MEMBER, is_sealed, line_content, parse_document
 from dflow.dataset.format.layout import MANIFEST
 from dflow.dataset.format.location import read_flow_file, table_beside
-from dflow.dataset.format.manifest import Manifest, file_crc, missing_files, read_manifest
+from dflow.dataset.format.manifest import Manifest, file_crc, missing_files, read_manifest, sums_file
 from dflow.dataset.format.stored_split import read_split
 from dflow.dataset.format.tables import ATTRIBSET_SCHEMA, INFOSET_COLUMNS, read_table, table_build, table_metadata
 from dflow.dataset.merge.publish import Outputs
@@ -114,7 +114,12 @@ def examine(
         elif table is not None or file.exists() or (accompanied and _covered(manifest, suffix)):
             _guarded("table", file.name, faults, lambda check=check, file=file: check(file, path, manifest))  # type: ignore[misc]
     if manifest is not None and not manifest.tables:
-        uncovered.append("the tables .infoset and .attribset")
+        if accompanied and _is_covered(path / MANIFEST):
+            faults.append(
+                Fault("dataset", MANIFEST, f"has lost {sums_file(path).name}, the tables' checksums beside it")
+            )
+        else:
+            uncovered.append("the tables .infoset and .attribset")
     if not _is_covered(path / NODE_DOCUMENT):
         uncovered.append(f"{path.name}/{NODE_DOCUMENT}, though the manifest has its CRC-32")
     _examine_flow_folder(path, manifest, faults, uncovered)

@@ -126,7 +126,8 @@ def _flips(files: list[Path], count: int | None, seed: int = 0) -> Iterator[tupl
 def _believed(paths: FlowPaths) -> list[Path]:
     """What readers open before they read rows, and the tables."""
     documents = [paths.dataset / name for name in ("zarr.json", "manifest.json")]
-    return [*documents, paths.infoset, paths.attribset, paths.flow_file, paths.dataset.with_suffix(".split")]
+    beside = [paths.flow_file, *(paths.dataset.with_suffix(suffix) for suffix in (".checksums", ".split"))]
+    return [*documents, paths.infoset, paths.attribset, *beside]
 
 
 def _rest(paths: FlowPaths) -> list[Path]:
@@ -231,6 +232,7 @@ PARTS = [
     "parts.dataset/file/row_count_faces/c.0",
     "parts.infoset",
     "parts.attribset",
+    "parts.checksums",
     "parts.flow",
 ]
 
@@ -250,7 +252,11 @@ def test_repair_gives_the_bytes_of_before(paths: FlowPaths, name: str, harm: str
     after = _published(paths)
     if "parts.infoset" not in name and repair.done[0].find("merged again") < 0:
         assert after == before
-    assert {key for key in after if after[key] != before.get(key)} <= {"parts.infoset", "parts.dataset/manifest.json"}
+    assert {key for key in after if after[key] != before.get(key)} <= {
+        "parts.infoset",
+        "parts.checksums",
+        "parts.dataset/manifest.json",
+    }
 
 
 def _published(paths: FlowPaths) -> dict[str, bytes]:
@@ -320,7 +326,8 @@ def test_the_next_run_merges_only_what_is_damaged(paths: FlowPaths, harm: str) -
 
 
 @pytest.mark.parametrize(
-    "name", ["parts.infoset", "parts.attribset", "parts.dataset/manifest.json", "parts.dataset/zarr.json"]
+    "name",
+    ["parts.infoset", "parts.attribset", "parts.checksums", "parts.dataset/manifest.json", "parts.dataset/zarr.json"],
 )
 def test_the_next_run_makes_tables_and_metadata_anew_and_keeps_the_shards(paths: FlowPaths, name: str) -> None:
     records = _records(paths)
