@@ -23,6 +23,15 @@ _LONG_RULE = np.polynomial.legendre.leggauss(20)
 _SHORT_RULE = np.polynomial.legendre.leggauss(8)
 """For a straight edge, which may run a full turn around an axis, and for the short pieces that curves are cut into."""
 
+_FINE_RULE = np.polynomial.legendre.leggauss(200)
+"""For circles oblique to a sphere's axis: the angle around the axis turns fast where they pass a pole."""
+
+_STRAY = 0.02
+"""Of a sphere's radius: how far a curve in (u, v) may lie on average from the edge that it stands for."""
+
+_AT_POLE = 0.005
+"""Of a sphere's radius: a circle that comes nearer to the axis passes a pole on the side that its spline says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:
@@ -60,8 +69,10 @@ def integrate(tables: ShapeTables, chords: Chords) -> Moments:
     rest = np.flatnonzero(
         known[chords.face] & ~straight & ~along_v[chords.use]
     )  # a chord of constant u contributes nothing
-    short = chords.sagitta[rest] > 0
-    for rows, rule in ((rest[short], _SHORT_RULE), (rest[~short], _LONG_RULE)):
+    oblique = _oblique_circles(tables)[chords.use[rest]]
+    short = (chords.sagitta[rest] > 0) & ~oblique
+    parts = (rest[short], _SHORT_RULE), (rest[~short & ~oblique], _LONG_RULE), (rest[oblique], _FINE_RULE)
+    for rows, rule in parts:
         if len(rows):
             _add_curved(tables, chords, rows, rule, sign, sums)
     sums[beyond, :4] *= -1.0
@@ -191,6 +202,7 @@ def _along(tables: ShapeTables, chords: Chords, rows: np.ndarray, nodes: np.ndar
     half = 0.5 * (chords.t1[rows] - chords.t0[rows])
     t = chords.t0[rows][:, None] + half[:, None] * (1.0 + nodes)
     uv, slope = curves.evaluate(tables.use_curves, chords.use[rows], t)
+    _follow_circles(tables, chords.use[rows], t, uv, slope)
     slope = slope * half[:, None, None]
     even = np.flatnonzero((chords.sagitta[rows] == 0) & (tables.use_curves.kind[chords.use[rows]] > bintools.ELLIPSE))
     if len(even):
@@ -198,6 +210,40 @@ def _along(tables: ShapeTables, chords: Chords, rows: np.ndarray, nodes: np.ndar
         slope[even] = 0.5 * (end - start)
         uv[even] = start + 0.5 * (1.0 + nodes)[:, None] * (end - start)
     return uv, slope
+
+
+def _oblique_circles(tables: ShapeTables) -> np.ndarray:
+    """(n_uses,) bool: circles on spheres that are no conics in (u, v)."""
+    on_sphere = tables.faces.kind[tables.use_face] == bintools.SPHERE
+    is_circle = tables.edges.kind[tables.use_edge] == bintools.CIRCLE
+    return on_sphere & is_circle & (tables.use_curves.kind > bintools.ELLIPSE)
+
+
+def _follow_circles(tables: ShapeTables, uses: np.ndarray, t: np.ndarray, uv: np.ndarray, slope: np.ndarray) -> None:
+    """Put points of `_oblique_circles` where the edge itself runs: `uv`, `slope` : (n, m, 2), in place.
+
+    The kernel fits a spline in (u, v) to such a circle, which strays by up to 1e-3 of the radius near a pole. Where
+    the two differ by more than `_STRAY`, their parameters do not correspond, and the spline stays.
+    """
+    faces, edge = tables.faces, tables.use_edge[uses]
+    rows = np.flatnonzero(_oblique_circles(tables)[uses])
+    if not len(rows):
+        return
+    face = tables.use_face[uses[rows]]
+    points, slopes = curves.evaluate(tables.edges, edge[rows], t[rows])
+    frame = np.stack([faces.x[face], faces.y[face], faces.z[face]], axis=2)
+    at = (points - faces.origin[face][:, None]) @ frame
+    go = slopes @ frame
+    reach = np.maximum(np.hypot(at[..., 0], at[..., 1]), 1e-300)
+    u, v = np.arctan2(at[..., 1], at[..., 0]), np.arctan2(at[..., 2], reach)
+    u += 2.0 * np.pi * np.round((uv[rows, :, 0] - u) / (2.0 * np.pi))
+    stray = np.maximum(np.abs(uv[rows, :, 0] - u) * np.cos(v), np.abs(uv[rows, :, 1] - v)).mean(axis=1)
+    of_use = uses[rows]
+    kept = (np.bincount(of_use, stray) / np.maximum(np.bincount(of_use), 1))[of_use] < _STRAY
+    kept &= ~np.isin(of_use, of_use[(reach < _AT_POLE * faces.radii[face, :1]).any(axis=1)])
+    near = rows[kept]
+    uv[near] = np.stack([u, v], axis=2)[kept]
+    slope[near, :, 0] = ((at[..., 0] * go[..., 1] - at[..., 1] * go[..., 0]) / reach**2)[kept]
 
 
 def _add_plane_curves(

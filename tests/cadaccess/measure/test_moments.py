@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from OCP.BRep import BRep_Builder
-from OCP.BRepPrimAPI import BRepPrimAPI_MakeSphere
+from OCP.BRepAlgoAPI import BRepAlgoAPI_Cut
+from OCP.BRepPrimAPI import BRepPrimAPI_MakeCylinder, BRepPrimAPI_MakeSphere
 from OCP.collections import Array1_double, Array1_gp_Pnt2d, Array1_int
 from OCP.Geom2d import Geom2d_BSplineCurve
-from OCP.gp import gp_Pnt2d
+from OCP.gp import gp_Ax2, gp_Dir, gp_Pnt, gp_Pnt2d
 from OCP.TopAbs import TopAbs_EDGE, TopAbs_FACE
 from OCP.TopExp import TopExp_Explorer
 from OCP.TopoDS import TopoDS, TopoDS_Shape
 
-from dflow.cadaccess import Brep
+from dflow.cadaccess import Brep, CadLoader
 from dflow.cadaccess.geometry.surfaces import profile
 from dflow.cadaccess.kernel.bintools import CONE, CYLINDER, PLANE, SPHERE, TORUS
 from dflow.cadaccess.measure import moments
@@ -162,3 +163,19 @@ def test_a_boundary_may_run_straight_at_any_speed(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.vector_area[row], 0, atol=1e-9)
     assert brep.volume() == pytest.approx(np.pi * radius**2 * height, rel=1e-12)
     np.testing.assert_allclose(brep.centroid(), [0, 0, height / 2], atol=1e-9)
+
+
+@pytest.mark.parametrize("tilt", [20.0, 35.0, 57.0, 67.0, 89.0])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+def test_a_circle_oblique_to_a_sphere_s_axis_bounds_its_cap_exactly(tmp_path: Path, tilt: float, share: float) -> None:
+    """Without curves in (u, v) the kernel fits a spline there, which strays from the circle."""
+    axis = gp_Dir(np.sin(np.radians(tilt)), 0.3, np.cos(np.radians(tilt)))
+    far = gp_Pnt(*(share * 10.0 * np.array([axis.X(), axis.Y(), axis.Z()])))
+    tool = BRepPrimAPI_MakeCylinder(gp_Ax2(far, axis), 30.0, 30.0).Shape()
+    cap = BRepAlgoAPI_Cut(solids.sphere(10.0), tool).Shape()
+    path = solids.write_step(cap, tmp_path / "cap.step", pcurves=False)
+    brep = CadLoader().create_from_file(path).get_brep()
+    height = 10.0 * (1.0 + share)
+    exact = 2.0 * np.pi * 10.0 * height + np.pi * 100.0 * (1.0 - share**2)
+    assert brep.area() == pytest.approx(exact, rel=1e-9)
+    assert brep.volume() == pytest.approx(np.pi * height**2 * (30.0 - height) / 3.0, rel=1e-9)
