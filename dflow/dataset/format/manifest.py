@@ -67,11 +67,11 @@ class Manifest:
         """Bytes of all files without the manifest."""
         return sum(size for size, _ in self.files.values())
 
-    def to_bytes(self) -> bytes:
-        """The content of `manifest.json`."""
+    def to_bytes(self, *, sealed: bool = True) -> bytes:
+        """The content of `manifest.json`; not `sealed`, that which older versions wrote."""
         files = {path: list(entry) for path, entry in self.files.items()}
         document = {"build": self.build, "files": files, "format": FORMAT}
-        return seal(json_bytes({**document, MEMBER: BLANK}))
+        return seal(json_bytes({**document, MEMBER: BLANK})) if sealed else json_bytes(document)
 
 
 def make_manifest(files: Iterable[WrittenFile], inputs: str, blocks: Mapping[str, str]) -> Manifest:

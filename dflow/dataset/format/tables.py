@@ -86,6 +86,8 @@ def read_table(path: Path | None, kind: str, *, columns: Sequence[str] | None = 
         table = pq.read_table(
             pa.BufferReader(content),
             columns=None if columns is None else list(columns),
+            use_threads=False,  # a process that ends while Arrow's threads do may be aborted by them
+            pre_buffer=False,
             page_checksum_verification=not covered,
         )
         if not covered:
@@ -108,7 +110,7 @@ def read_frame(path: Path | None, kind: str) -> pd.DataFrame:
 
 def _frame(table: pa.Table, path: Path | None) -> pd.DataFrame:
     try:
-        return table.to_pandas()
+        return table.to_pandas(use_threads=False)
     except Exception as error:  # of a table without a checksum, whose pandas metadata contradicts its columns
         assert path is not None
         raise _damaged(path, f"its columns cannot be converted: {error}") from error
