@@ -154,7 +154,7 @@ def test_a_clock_that_jumps_changes_nothing(
 
     def strike(case: Case) -> None:
         gates.arrival(case.gates, HELD)
-        jumped = SimpleNamespace(time=lambda: time.time() + jump_seconds)
+        jumped = SimpleNamespace(time=lambda: time.time() + jump_seconds, monotonic=time.monotonic)
         monkeypatch.setattr("dflow.flowmanager.history.freshness.time", jumped)
         for source in case.sources.iterdir():
             os.utime(source, (jumped.time(), jumped.time()))

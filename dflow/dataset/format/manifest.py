@@ -19,7 +19,7 @@ from typing import Any
 
 from isal import isal_zlib
 
-from dflow.checksums import BLANK, MEMBER, parse_document, seal
+from dflow.checksums import BLANK, MEMBER, is_sealed, parse_document, seal
 from dflow.dataset.format.layout import FORMAT, MANIFEST, how_to_mend, json_bytes
 from dflow.dataset.format.shards import WrittenFile
 from dflow.errors import DamagedDatasetError, DatasetNotFoundError
@@ -190,7 +190,10 @@ def read_sums(part: str | os.PathLike[str]) -> dict[str, tuple[TableSum, ...]]:
     """
     file = sums_file(part)
     try:
-        return table_sums(parse_document(read_regular(file)))
+        content = read_regular(file)
+        if not is_sealed(content):
+            raise ValueError("it has lost its own checksum")
+        return table_sums(parse_document(content))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
