@@ -130,17 +130,17 @@ def _run_isolated(
         if loading.fault is not None:
             _give_up(outcomes, loading.fault, loading.output)
             return _host_fault(batch, outcomes, outcomes)
+        memory = batch.limits.memory_bytes or machine_share_bytes()
         for outcome in outcomes:
             begin(outcome.identity)
-            allowance = replace(_allowance(batch, outcome.n_bytes), spent_seconds=outcome.spent_seconds)
-            _run_item(batch, outcome, supervisor, allowance)
+            _run_item(batch, outcome, supervisor, _allowance(batch, outcome, memory, outcome.spent_seconds))
             if fault := _host_fault(batch, (outcome,), outcomes):
                 return fault
         for outcome in outcomes:
             while outcome.state == "retry":
                 supervisor.retire()
                 begin(outcome.identity)
-                normal = _allowance(batch, outcome.n_bytes)
+                normal = _allowance(batch, outcome, memory)
                 _run_item(batch, outcome, supervisor, _larger(normal, batch.limits.retry_factor))
                 supervisor.retire()
                 if fault := _host_fault(batch, (outcome,), outcomes):
@@ -168,9 +168,9 @@ def _run_item(batch: Batch, outcome: ItemOutcome, supervisor: Supervisor, allowa
             return
 
 
-def _allowance(batch: Batch, n_bytes: int) -> Allowance:
+def _allowance(batch: Batch, outcome: ItemOutcome, memory_bytes: int, spent_seconds: float = 0.0) -> Allowance:
     limits = batch.limits
-    return Allowance(limits.seconds_for(n_bytes), limits.memory_bytes or machine_share_bytes(), limits.preview_seconds)
+    return Allowance(limits.seconds_for(outcome.n_bytes), memory_bytes, limits.preview_seconds, spent_seconds)
 
 
 def _larger(allowance: Allowance, factor: float) -> Allowance:
