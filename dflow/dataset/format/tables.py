@@ -229,7 +229,7 @@ def _checked(
         if not stated or any(is_stated(crc, each) for each in stated):
             break
         if attempt == 2:
-            raise _damaged(path, "or of another build of the dataset: its checksum does not match the manifest")
+            raise _damaged(path, "or of another build of the dataset: its checksum is not the one beside it")
     return content, bool(stated)
 
 

@@ -221,6 +221,11 @@ class GraphForm:
         DatasetError, UnknownKeyError
             The message names the array and the way out.
         """
+        if unknown := [key for key in (*self.x, *self.edge_attr) if "/" not in key and key not in known]:
+            raise UnknownKeyError(
+                f"no array {unknown[0]!r} among those of the faces (for x=), edges or arcs (for edge_attr=); "
+                "available_arrays(group) of the loader lists their names"
+            )
         if wrong := [key for key in self.x if not key.startswith(f"{NODES}/")]:
             raise DatasetError(
                 f"x={wrong[0]!r} has no row per face, and nodes are faces; pass arrays of the group {NODES!r}, or keep "

@@ -22,6 +22,7 @@ from dflow.errors import DamagedDatasetError, DatasetError, UnknownKeyError
 from dflow.hoops.names import hoops_names
 from dflow.notebook import object_html
 from dflow.plaintext import get_logger, plain
+from dflow.schema import FILE_GROUP
 from dflow.storage.paths import Below
 
 if TYPE_CHECKING:
@@ -298,7 +299,7 @@ class CADDataset:
         Parameters
         ----------
         x
-            Arrays of the faces, side by side the nodes' features.
+            Arrays of the faces, with or without their group, side by side the nodes' features.
         y
             The labels: an array of the faces or a file value.
         edge_attr
@@ -320,10 +321,22 @@ class CADDataset:
         """
         from dflow.dataset.training.torch import geometric_module  # torch is loaded only here
 
-        sizes = one_hot if isinstance(one_hot, Mapping) else {key: len(self.classes(key)) for key in one_hot}
+        x, edge_attr = ([names] if isinstance(names, str) else list(names) for names in (x, edge_attr))
+        x = [self._key_in(name, "faces") for name in x]
+        y = self._key_in(y, "faces", FILE_GROUP)
+        edge_attr = [self._key_in(name, "edges", "graph") for name in edge_attr]
+        widths = one_hot if isinstance(one_hot, Mapping) else {key: len(self.classes(key)) for key in one_hot}
+        sizes = {self._key_in(name, "faces", "edges", "graph"): width for name, width in widths.items()}
         form = graph_form(x=x, y=y, edge_attr=edge_attr, undirected=undirected, one_hot=sizes, nan=nan)
         dataset: GraphDataset = geometric_module().GraphDataset(self, form)
         return dataset
+
+    def _key_in(self, name: str, *groups: str) -> str:
+        """Return the key of an array that is named with its group, or is in the first of some groups that has it."""
+        if not name or "/" in name or not isinstance(self.source, SampleReader):
+            return name
+        columns = self.source.store.columns
+        return next((f"{group}/{name}" for group in groups if name in columns.get(group, ())), name)
 
     def classes(self, key: str) -> Classes:
         """Count the classes of a column of codes in this subset.

@@ -15,7 +15,7 @@ from dflow.dataset.training.collate import collate
 from dflow.dataset.training.samples import SampleReader
 from dflow.dataset.training.subset import CADDataset
 from dflow.dataset.training.transforms import RandomRotation
-from dflow.errors import DatasetError
+from dflow.errors import DatasetError, UnknownKeyError
 from tests.dataset.synthetic import Parts, random_parts, write_parts
 from tests.extras import Extra
 
@@ -369,7 +369,6 @@ def test_graphs_travel_and_refuse_what_is_not_there(loader: DatasetLoader) -> No
         ({"x": "faces/face_area"}, "face_areas"),
         ({"x": "edges/edge_lengths"}, "has no row per face"),
         ({"x": "faces/face_areas", "edge_attr": "faces/face_areas"}, "no row per arc"),
-        ({"y": "category"}, "'file/category'"),
     ):
         with pytest.raises(DatasetError, match=message):
             train.to_geometric(**form)
@@ -391,3 +390,13 @@ def test_batches_of_graphs_have_limited_rows(loader: DatasetLoader) -> None:
     assert len(found) > 1
     assert all(batch.num_nodes <= 60 for batch in batches)
     assert len(graphs.get_dataloader(8, exclude_keys=["id"])) == -(-len(graphs) // 8)
+
+
+def test_arrays_may_be_named_without_their_group(loader: DatasetLoader) -> None:
+    train = loader.get_dataset("train")
+    whole = train.to_geometric(x="faces/face_areas", y="file/category", edge_attr=["edges/edge_lengths"])
+    short = train.to_geometric(x="face_areas", y="category", edge_attr=["edge_lengths"])
+    for key in ("x", "y", "edge_attr"):
+        assert np.array_equal(short[0][key], whole[0][key], equal_nan=True)
+    with pytest.raises(UnknownKeyError, match="no array 'face_area' among those of the faces"):
+        train.to_geometric(x="face_area")
