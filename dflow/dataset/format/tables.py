@@ -141,12 +141,12 @@ def read_infoset(path: Path | None, n_files: int, build: str = "") -> pd.DataFra
 
 
 def dataset_of(table: str | os.PathLike[str]) -> Path:
-    """The dataset beside a table, whose manifest has the table's checksum."""
+    """The dataset beside a table."""
     return Path(table).with_suffix(DATASET_SUFFIX)
 
 
-def stated_sums(table: str | os.PathLike[str]) -> tuple[TableSum, ...]:
-    """The checksums of a table in the file beside it; none if there is none.
+def stated_sums(table: str | os.PathLike[str]) -> Mapping[str, tuple[TableSum, ...]]:
+    """The checksums of a table and of the other one, by suffix, in the file beside them; none if there is none.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def stated_sums(table: str | os.PathLike[str]) -> tuple[TableSum, ...]:
         If that file is damaged.
     """
     try:
-        return read_sums(table).get(Path(table).suffix, ())
+        return read_sums(table)
     except DamagedDatasetError as error:
         raise DamagedDatasetError(f"{table} {error}; {how_to_mend(dataset_of(table))}") from error
 
@@ -215,8 +215,8 @@ def _checked(
     path: Path, read: Callable[[Path], bytes], is_stated: Callable[[int, TableSum], bool]
 ) -> tuple[bytes, bool]:
     """Read a table or its footer, compare the CRC-32, and return whether there is one to compare with."""
-    for attempt in (1, 2):  # a split of another process may exchange table and manifest between the two reads
-        stated = stated_sums(path)
+    for attempt in (1, 2):  # a split of another process may exchange table and checksum between the two reads
+        stated = stated_sums(path).get(path.suffix, ())
         try:
             content = read(path)
         except FileNotFoundError as error:
@@ -348,12 +348,12 @@ def exchange_table(path: Path, temporary: Path) -> None:
     DamagedDatasetError
         If the checksums are damaged.
     """
-    before = stated_sums(path)
-    if not before:
+    sums = stated_sums(path)
+    if path.suffix not in sums:
         os.replace(temporary, path)
         return
-    sums, new = read_sums(path), table_sum(read_regular(temporary))
-    write_sums(path, {**sums, path.suffix: (*before, new)})
+    new = table_sum(read_regular(temporary))
+    write_sums(path, {**sums, path.suffix: (*sums[path.suffix], new)})
     os.replace(temporary, path)
     sync(path.parent)  # before the old table's checksum goes
     write_sums(path, {**sums, path.suffix: (new,)})
