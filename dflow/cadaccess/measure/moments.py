@@ -69,7 +69,7 @@ def integrate(tables: ShapeTables, chords: Chords) -> Moments:
     rest = np.flatnonzero(
         known[chords.face] & ~straight & ~along_v[chords.use]
     )  # a chord of constant u contributes nothing
-    oblique = _oblique_circles(tables)[chords.use[rest]]
+    oblique = _oblique_circles(tables, chords.use[rest])
     short = (chords.sagitta[rest] > 0) & ~oblique
     parts = (rest[short], _SHORT_RULE), (rest[~short & ~oblique], _LONG_RULE), (rest[oblique], _FINE_RULE)
     for rows, rule in parts:
@@ -212,11 +212,11 @@ def _along(tables: ShapeTables, chords: Chords, rows: np.ndarray, nodes: np.ndar
     return uv, slope
 
 
-def _oblique_circles(tables: ShapeTables) -> np.ndarray:
-    """(n_uses,) bool: circles on spheres that are no conics in (u, v)."""
-    on_sphere = tables.faces.kind[tables.use_face] == bintools.SPHERE
-    is_circle = tables.edges.kind[tables.use_edge] == bintools.CIRCLE
-    return on_sphere & is_circle & (tables.use_curves.kind > bintools.ELLIPSE)
+def _oblique_circles(tables: ShapeTables, uses: np.ndarray) -> np.ndarray:
+    """(n,) bool: which of some uses are circles on spheres that are no conics in (u, v)."""
+    on_sphere = tables.faces.kind[tables.use_face[uses]] == bintools.SPHERE
+    is_circle = tables.edges.kind[tables.use_edge[uses]] == bintools.CIRCLE
+    return on_sphere & is_circle & (tables.use_curves.kind[uses] > bintools.ELLIPSE)
 
 
 def _follow_circles(tables: ShapeTables, uses: np.ndarray, t: np.ndarray, uv: np.ndarray, slope: np.ndarray) -> None:
@@ -226,7 +226,7 @@ def _follow_circles(tables: ShapeTables, uses: np.ndarray, t: np.ndarray, uv: np
     the two differ by more than `_STRAY`, their parameters do not correspond, and the spline stays.
     """
     faces, edge = tables.faces, tables.use_edge[uses]
-    rows = np.flatnonzero(_oblique_circles(tables)[uses])
+    rows = np.flatnonzero(_oblique_circles(tables, uses))
     if not len(rows):
         return
     face = tables.use_face[uses[rows]]
